@@ -1,0 +1,80 @@
+"""What is in the data, told before training starts."""
+import collections
+
+import numpy as np
+
+PERCENTILES = (50, 90, 99)
+REJECTED_SHOWN = 5
+
+
+def audit(task, segments, rejected, max_length):
+    """A JSON-ready report.
+
+    segments: {name: (path, examples, features)}, features as long as examples.
+    rejected: list of `Rejected` rows.
+    """
+    report = {'task': task.name, 'max_len': max_length, 'segments': {
+        name: _segment_report(task, path, examples, features, max_length)
+        for name, (path, examples, features) in segments.items()}}
+    for name, (path, _, _) in segments.items():
+        bad = [row for row in rejected if row.path == path]
+        report['segments'][name]['rejected'] = [{'line': row.line, 'reason': row.reason}
+                                                for row in bad]
+    report['labels_missing_in_train'] = _missing_in_train(task, report['segments'])
+    return report
+
+
+def _segment_report(task, path, examples, features, max_length):
+    lengths = np.array([feature.num_tokens for feature in features])
+    report = {'file': path, 'rows': len(examples), 'truncated': int((lengths > max_length).sum()),
+              'token_length': {'p%d' % p: int(np.percentile(lengths, p)) for p in PERCENTILES}}
+    report['token_length']['max'] = int(lengths.max())
+    if examples[0].label is not None:
+        report['labels'] = _label_report(task, [feature.label for feature in features])
+    return report
+
+
+def _label_report(task, labels):
+    if task.is_regression:
+        return {'min': float(min(labels)), 'mean': float(np.mean(labels)),
+                'max': float(max(labels))}
+    counts = collections.Counter(int(label) for label in labels)
+    return {label: counts[i] for i, label in enumerate(task.labels)}
+
+
+def _missing_in_train(task, segments):
+    if task.is_regression or 'train' not in segments:
+        return []
+    seen = {label for name, segment in segments.items() if name != 'train'
+            for label, count in segment.get('labels', {}).items() if count}
+    return sorted(label for label in seen if not segments['train']['labels'][label])
+
+
+def describe(report):
+    """The report as lines of text."""
+    lines = []
+    for name, segment in report['segments'].items():
+        length = ', '.join('%s %d' % item for item in segment['token_length'].items())
+        lines.append('%s: %d rows of %s' % (name, segment['rows'], segment['file']))
+        if 'labels' in segment:
+            form = '%s %.3g' if 'mean' in segment['labels'] else '%s: %d'
+            lines.append('  labels: ' + ', '.join(form % item
+                                                  for item in segment['labels'].items()))
+        lines.append('  tokens: %s; --max_len %d truncates %d examples (%.1f %%)' % (
+            length, report['max_len'], segment['truncated'],
+            100 * segment['truncated'] / segment['rows']))
+        lines += _describe_rejected(segment['rejected'])
+    if report['labels_missing_in_train']:
+        lines.append('warning: labels that train has no example of: %s'
+                     % ', '.join(report['labels_missing_in_train']))
+    return lines
+
+
+def _describe_rejected(rejected):
+    if not rejected:
+        return []
+    lines = ['  rejected rows: %d' % len(rejected)]
+    lines += ['    %s' % row['reason'] for row in rejected[:REJECTED_SHOWN]]
+    if len(rejected) > REJECTED_SHOWN:
+        lines.append('    … and %d more in audit.json' % (len(rejected) - REJECTED_SHOWN))
+    return lines

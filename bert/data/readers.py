@@ -1,0 +1,192 @@
+"""Labelled texts from files: TSV, CSV and JSON lines, with the line in every complaint."""
+import csv
+import io
+import json
+import os
+from typing import NamedTuple, Optional, Tuple
+
+from bert.errors import UserError, nearest
+
+FORMATS = {'.tsv': 'tsv', '.txt': 'tsv', '.csv': 'csv', '.jsonl': 'jsonl', '.json': 'jsonl'}
+
+
+class Example(NamedTuple):
+    """One raw example and where it stood."""
+    texts: Tuple[str, ...]
+    label: Optional[str]
+    path: str
+    line: int           # counted from 1
+
+
+class Rejected(NamedTuple):
+    """A row that was left out, and why."""
+    path: str
+    line: int
+    reason: str
+
+
+class Table(NamedTuple):
+    """The columns to read from a file.
+
+    text: one or two columns, by name, or by position (from 0) in a file without header.
+    label: the column of the label, or None.
+    header: column names for a file that has none of its own; () takes positions as they are,
+        None reads the first row as the header.
+    """
+    text: Tuple[str, ...]
+    label: Optional[str] = None
+    header: Optional[Tuple[str, ...]] = None
+
+
+def read_lines(path):
+    """Yield (line number, text) of a UTF-8 file, a byte-order mark and line ends removed."""
+    try:
+        with open(path, 'rb') as lines:
+            for number, line in enumerate(lines, 1):
+                try:
+                    text = line.decode('utf-8')
+                except UnicodeDecodeError as error:
+                    raise UserError('%s:%d: not UTF-8 at byte %d of the line: save the file as '
+                                    'UTF-8' % (path, number, error.start + 1)) from None
+                if number == 1 and text.startswith('\ufeff'):
+                    text = text[1:]
+                yield number, text.rstrip('\r\n')
+    except OSError as error:
+        raise UserError('%s: can\'t be read: %s' % (path, error.strerror)) from None
+
+
+def read_rows(path, file_format=None):
+    """Yield (line number, row): a list of fields (tsv, csv) or a dict (jsonl).
+
+    TSV has no quoting: '"' is an ordinary character, as in GLUE. CSV has (RFC 4180).
+    """
+    file_format = file_format or format_of(path)
+    if file_format == 'csv':
+        yield from _csv_rows(path)
+        return
+    for number, line in read_lines(path):
+        if line.strip(' '):     # a blank line is no row; one of tabs has empty fields
+            yield number, (line.split('\t') if file_format == 'tsv'
+                           else _json_row(path, number, line))
+
+
+def format_of(path):
+    """'tsv', 'csv' or 'jsonl' by the ending of `path`; UserError for another."""
+    ending = os.path.splitext(path)[1].lower()
+    if ending not in FORMATS:
+        raise UserError('%s: the ending "%s" doesn\'t tell the format: name it .csv, .tsv or '
+                        '.jsonl' % (path, ending))
+    return FORMATS[ending]
+
+
+def _csv_rows(path):
+    text = '\n'.join(line for _, line in read_lines(path))
+    reader = csv.reader(io.StringIO(text, newline=''), strict=True)
+    start = 1
+    try:
+        for row in reader:
+            if row:
+                yield start, row
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise UserError('%s:%d: not CSV: %s' % (path, start, error)) from None
+
+
+def _json_row(path, number, line):
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise UserError('%s:%d: not JSON: %s' % (path, number, error)) from None
+    if not isinstance(row, dict):
+        raise UserError('%s:%d: %s found, expected one JSON object a line'
+                        % (path, number, type(row).__name__))
+    return row
+
+
+def read_examples(path, table, check_label=None, skip_bad_rows=False):
+    """Read `path` into (list of Example, list of Rejected).
+
+    check_label: called with the label's text; raises KeyError or ValueError for a bad one.
+    skip_bad_rows: leave bad rows out and report them, instead of a `UserError`.
+    """
+    examples, rejected = [], []
+    rows = read_rows(path)
+    fields = _locate_columns(path, rows, table)
+    for number, row in rows:
+        try:
+            examples.append(_example(path, number, row, fields, table, check_label))
+        except UserError as error:
+            if not skip_bad_rows:
+                raise
+            rejected.append(Rejected(path, number, str(error)))
+    if not examples:
+        raise UserError('%s: no examples in it (%d rows rejected)' % (path, len(rejected))
+                        if rejected else '%s: no examples in it' % path)
+    return examples, rejected
+
+
+class _Fields(NamedTuple):
+    """Where the columns of a table stand in the rows of a file."""
+    text: tuple
+    label: object
+    width: Optional[int]        # fields a row must have; None for JSON lines
+
+
+def _locate_columns(path, rows, table):
+    if format_of(path) == 'jsonl':
+        return _Fields(table.text, table.label, None)
+    header = table.header
+    if header is None:
+        header = next(rows, (0, None))[1]
+        if header is None:
+            raise UserError('%s: empty file, expected a header and examples' % path)
+    wanted = list(table.text) + ([table.label] if table.label is not None else [])
+    if not header:
+        return _Fields(tuple(int(name) for name in table.text),
+                       None if table.label is None else int(table.label), None)
+    for name in wanted:
+        if name not in header:
+            raise UserError('%s: no column "%s"; its columns are %s.%s'
+                            % (path, name, ', '.join(header), nearest(name, header)))
+        if header.count(name) > 1:
+            raise UserError('%s: %d columns are called "%s": rename all but one'
+                            % (path, header.count(name), name))
+    return _Fields(tuple(header.index(name) for name in table.text),
+                   header.index(table.label) if table.label is not None else None, len(header))
+
+
+def _example(path, number, row, fields, table, check_label):
+    if isinstance(row, list):
+        needed = 1 + max(list(fields.text) + ([fields.label] if fields.label is not None else []))
+        expected = fields.width or needed
+        if len(row) != expected if fields.width else len(row) < expected:
+            raise UserError('%s:%d: %d columns found, %d expected' % (path, number, len(row),
+                                                                      expected))
+    texts = tuple(_field(path, number, row, field) for field in fields.text)
+    label = None
+    if table.label is not None:
+        label = _field(path, number, row, fields.label)
+        if check_label is not None:
+            _check(path, number, label, check_label)
+    return Example(texts, label, path, number)
+
+
+def _field(path, number, row, field):
+    if isinstance(row, list):
+        return row[field]
+    if field not in row:
+        raise UserError('%s:%d: no "%s" in it, found %s'
+                        % (path, number, field, ', '.join(row) or 'an empty object'))
+    value = row[field]
+    if isinstance(value, (dict, list)) or value is None:
+        raise UserError('%s:%d: "%s" is %s, expected text or a number'
+                        % (path, number, field, json.dumps(value)[:40]))
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _check(path, number, label, check_label):
+    try:
+        check_label(label)
+    except (KeyError, ValueError):
+        raise UserError('%s:%d: label "%s": expected %s'
+                        % (path, number, label, check_label.expected)) from None

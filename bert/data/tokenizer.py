@@ -1,0 +1,46 @@
+"""WordPiece through Hugging Face `tokenizers`, with the ids of transformers' BertTokenizer."""
+import numpy as np
+from tokenizers import BertWordPieceTokenizer
+
+# Texts handed to the Rust tokenizer at once: enough for its threads, little memory.
+TEXTS_PER_CALL = 10000
+
+
+class BertTokenizer:
+    """Text → word pieces → ids.
+
+    vocabulary: a `gluonnlp.vocab.BERTVocab`.
+    lower: lower-case the text and strip its accents; wanted for uncased vocabularies only.
+        (gluonnlp's BERTTokenizer strips accents for cased vocabularies too, so that 'café'
+        becomes 'cafe' there; the published models were not trained that way.)
+    """
+
+    def __init__(self, vocabulary, lower):
+        self.vocab = vocabulary
+        self.lower = lower
+        self._tokenizer = BertWordPieceTokenizer(dict(vocabulary.token_to_idx), lowercase=lower)
+
+    def __call__(self, text):
+        """The word pieces of one text, without [CLS] and [SEP]."""
+        return self._tokenizer.encode(text, add_special_tokens=False).tokens
+
+    def convert_tokens_to_ids(self, tokens):
+        """Ids of word pieces; an unknown piece gets the id of [UNK]."""
+        return self.vocab.to_indices(tokens)
+
+    def encode(self, texts):
+        """The ids of many texts: a list of int32 arrays, without [CLS] and [SEP]."""
+        ids = []
+        for start in range(0, len(texts), TEXTS_PER_CALL):
+            encodings = self._tokenizer.encode_batch(texts[start:start + TEXTS_PER_CALL],
+                                                     add_special_tokens=False)
+            ids.extend(np.array(encoding.ids, dtype='int32') for encoding in encodings)
+        return ids
+
+
+def encode_texts(tokenizer, texts):
+    """Ids of `texts` by our tokenizer or by any with gluonnlp's two methods."""
+    if hasattr(tokenizer, 'encode'):
+        return tokenizer.encode(texts)
+    return [np.array(tokenizer.convert_tokens_to_ids(tokenizer(text)), dtype='int32')
+            for text in texts]

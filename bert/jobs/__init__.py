@@ -1,0 +1,1 @@
+"""One recipe a file: puts data, model and train together."""

@@ -1,0 +1,450 @@
+"""Fine-tuning a classifier or regressor on one text or a pair: the whole recipe."""
+import copy
+import dataclasses
+import logging
+import math
+import os
+import statistics
+import time
+
+import mxnet as mx
+import numpy as np
+from mxnet import gluon
+
+from bert import files
+from bert.data.audit import audit, describe
+from bert.data.labels import LabelEncoder
+from bert.data.locate import locate
+from bert.data.readers import read_examples
+from bert.data.sampler import collate, evaluation_batches, training_batches
+from bert.data.task import find_task, own_task
+from bert.data.tokenizer import BertTokenizer
+from bert.data.transform import check_max_length, featurize
+from bert.errors import UserError
+from bert.jobs import results, run_folder
+from bert.jobs.folder import Model, write_description
+from bert.model import zoo
+from bert.model.classification import BERTClassifier, BERTRegression
+from bert.train import checkpoint, optimizer
+from bert.train.devices import pick_device, seed_everything
+from bert.train.log import duration, open_log, progress
+from bert.train.loop import Loop, Plan, State, count_steps
+from bert.train.metrics import Metric, format_metrics
+from bert.train.schedule import linear_warmup_decay
+from bert.train.step import Stepper
+
+SAMPLES_SHOWN = 5       # dev predictions printed at the end
+DEFAULT_MODEL, CHINESE_DATASET = 'bert_12_768_12', 'wiki_cn_cased'
+
+
+def run(args):
+    """Train (or only evaluate) as the parsed flags of finetune_classifier.py say.
+
+    Returns the report that was written to results.json. Raises `UserError`.
+    """
+    device = pick_device(args.gpu, args.dtype)
+    folder = run_folder.reopen_folder(args, run_name(args)) if args.resume else None
+    task = make_task(args)
+    check_max_length(args.max_len, task.pair)
+    folder = folder or run_folder.open_folder(args, task.name)
+    if args.seeds:
+        return _run_seeds(args, task, device, folder)
+    return _run_seed(args, task, device, folder)
+
+
+def make_task(args):
+    """The `Task` of the flags: one of the table, or the user's own files."""
+    if not (args.train_file or args.dev_file or args.test_file):
+        return find_task(args.task_name)
+    own = {'train': args.train_file, 'dev': args.dev_file, 'test': args.test_file}
+    for flag in ('text_columns', 'label_column'):
+        if not getattr(args, flag):
+            raise UserError('--%s is needed with files of your own: name the column%s'
+                            % (flag, 's' if flag == 'text_columns' else ''))
+    if not args.only_inference and not (args.train_file and args.dev_file):
+        raise UserError('training on files of your own needs --train_file and --dev_file')
+    name = run_name(args)
+    task = own_task(name, own, args.text_columns, args.label_column, None)
+    if args.regression:
+        return task
+    classes = args.classes or _find_classes(task)
+    if len(classes) < 2:
+        raise UserError('column "%s" holds one class only (%s); --regression is for numbers'
+                        % (args.label_column, ', '.join(classes)))
+    return own_task(name, own, args.text_columns, args.label_column, tuple(classes))
+
+
+def run_name(args):
+    """The task's name; for files of the user's own --task_name, else the first file's."""
+    own = args.train_file or args.dev_file or args.test_file
+    if not own:
+        return find_task(args.task_name).name
+    if 'task_name' in args.given:
+        return args.task_name
+    return os.path.splitext(os.path.basename(own))[0]
+
+
+def _find_classes(task):
+    """The labels that train and dev hold, in alphabetical order."""
+    found = set()
+    for segment in task.segments.values():
+        if segment.labelled:
+            found.update(example.label for example in read_examples(segment.file,
+                                                                    segment.table)[0])
+    return tuple(sorted(found))
+
+
+def _run_seeds(args, task, device, folder):
+    """One run a seed, in sub-folders; mean and standard deviation of their best scores."""
+    reports = []
+    for seed in args.seeds:
+        one = copy.copy(args)
+        one.seeds, one.seed = None, seed
+        sub = os.path.join(folder, 'seed-%d' % seed)
+        finished = os.path.join(sub, 'results.json')
+        if args.resume and os.path.exists(finished):
+            reports.append(run_folder.read_json(finished))
+            continue
+        os.makedirs(sub, exist_ok=True)
+        reports.append(_run_seed(one, task, device, sub))
+    spread = {segment: {name: _spread([report['metrics'][segment][name] for report in reports])
+                        for name in values}
+              for segment, values in reports[0]['metrics'].items()}
+    open_log(os.path.join(folder, 'log_%s.txt' % task.name))
+    for segment, values in spread.items():
+        for name, value in values.items():
+            logging.info('%s %s over %d seeds: %.4f ± %.4f', segment, name, len(reports),
+                         value['mean'], value['sd'])
+    return results.write_results(folder, args, task=task.name, seeds=list(args.seeds),
+                                 metrics=spread)
+
+
+def _spread(values):
+    return {'mean': statistics.mean(values), 'values': values,
+            'sd': statistics.stdev(values) if len(values) > 1 else 0.0}
+
+
+def _run_seed(args, task, device, folder):
+    seed_everything(args.seed)
+    open_log(os.path.join(folder, 'log_%s.txt' % task.name))
+    logging.info('Now we are doing BERT classification %s on %s!',
+                 'inference' if args.only_inference else 'training', device)
+    logging.info('the run is in %s', folder)
+    return Run(args, task, device, folder).run()
+
+
+def pick_dataset(args, task):
+    """The pre-training corpus: the flag's, Chinese for a Chinese task, else the zoo's choice."""
+    if args.bert_dataset or task.language != 'zh' or args.bert_model != DEFAULT_MODEL:
+        return args.bert_dataset
+    logging.info('%s is Chinese: --bert_dataset %s', task.name, CHINESE_DATASET)
+    return CHINESE_DATASET
+
+
+@dataclasses.dataclass
+class Data:
+    """One segment: raw examples and their features, in the order of the file."""
+    path: str
+    examples: list
+    features: list
+
+
+class Run:
+    """One training run with one seed."""
+
+    def __init__(self, args, task, device, folder):
+        self.args, self.task, self.device, self.folder = args, task, device, folder
+        self.loss = (gluon.loss.L2Loss(weight=2) if task.is_regression   # L2Loss halves
+                     else gluon.loss.SoftmaxCELoss())
+        self.loss.hybridize()
+
+    def run(self):
+        args = self.args
+        examples, rejected = self._read()
+        self.model = self._build_model()
+        check_max_length(args.max_len, self.task.pair, self.model.config.max_length)
+        self.data = self._featurize(examples)
+        self._audit(rejected)
+        state = State() if args.only_inference else self._train()
+        return self._conclude(state)
+
+    # Data
+
+    def _read(self):
+        """{segment: (path, examples)} and the rejected rows."""
+        task, args = self.task, self.args
+        own = args.train_file or args.dev_file or args.test_file
+        paths = ({name: segment.file for name, segment in task.segments.items()} if own
+                 else locate(task, args.data_dir))
+        kinds = ('dev', 'test') if args.only_inference else ('train', 'dev', 'test')
+        check = LabelEncoder(task.labels, task.aliases)
+        examples, rejected = {}, []
+        for name in [name for kind in kinds for name in task.names(kind) if name in paths]:
+            segment = task.segments[name]
+            found, bad = read_examples(paths[name], segment.table,
+                                       check if segment.labelled else None,
+                                       task.skip_bad_rows or args.skip_bad_rows)
+            examples[name] = (paths[name], self._sample(name, found))
+            rejected += bad
+        for kind in ('train', 'dev')[args.only_inference:]:
+            if not any(name.startswith(kind) for name in examples):
+                raise UserError('%s: no %s file among %s'
+                                % (task.name, kind, ', '.join(paths.values())))
+        return examples, rejected
+
+    def _sample(self, name, examples):
+        limit = (self.args.max_train_samples if name == 'train' else self.args.max_eval_samples)
+        if limit is None or limit >= len(examples):
+            return examples
+        # from all over the file, which may be sorted by label; the same for every seed
+        chosen = np.random.RandomState(0).permutation(len(examples))[:limit]
+        return [examples[i] for i in sorted(chosen)]
+
+    def _featurize(self, examples):
+        check = LabelEncoder(self.task.labels, self.task.aliases)
+        return {name: Data(path, found, featurize(
+            found, self.model.tokenizer, self.args.max_len,
+            check if self.task.segments[name].labelled else None))
+            for name, (path, found) in examples.items()}
+
+    def _audit(self, rejected):
+        report = audit(self.task, {name: (data.path, data.examples, data.features)
+                                   for name, data in self.data.items()},
+                       rejected, self.args.max_len)
+        for line in describe(report):
+            logging.info(line)
+        run_folder.write_json(os.path.join(self.folder, 'audit.json'), report)
+
+    # Model
+
+    def _build_model(self):
+        args, task = self.args, self.task
+        dataset = pick_dataset(args, task)
+        parts = dict(ctx=self.device, use_decoder=False, use_classifier=False,
+                     dropout=args.dropout)
+        whole_given = args.pretrained_bert_parameters or args.model_parameters
+        if args.bert_checkpoint:
+            bert, vocabulary = zoo.load_checkpoint(args.bert_checkpoint, args.bert_model, dataset,
+                                                   **parts)
+        else:
+            bert, vocabulary = zoo.get_model(args.bert_model, dataset,
+                                             pretrained=not whole_given, **parts)
+        if args.pretrained_bert_parameters:
+            zoo.load_encoder(bert, args.pretrained_bert_parameters, vocabulary, self.device)
+        network = (BERTRegression(bert, dropout=args.dropout) if task.is_regression else
+                   BERTClassifier(bert, num_classes=task.num_outputs, dropout=args.dropout))
+        network.classifier.initialize(mx.init.Normal(0.02), ctx=self.device)
+        if args.model_parameters:
+            zoo.load_model(network, args.model_parameters, vocabulary, self.device)
+        elif args.only_inference:
+            logging.warning('no --model_parameters: the head is untrained, its answers are chance')
+        network.hybridize()
+        tokenizer = BertTokenizer(vocabulary, lower=not bert.config.cased)
+        return Model(network, tokenizer, bert.config, task.describe(), args.max_len)
+
+    def _load_checkpoint(self, folder):
+        """Put the parameters of one of this run's checkpoints into the network."""
+        zoo.load_model(self.model.network, os.path.join(folder, checkpoint.MODEL),
+                       self.model.tokenizer.vocab, self.device)
+
+    # Training
+
+    def _train(self):
+        args, data = self.args, self.data['train']
+        lengths = [feature.valid_length for feature in data.features]
+        num_epochs = args.epochs
+        steps_an_epoch = count_steps(len(lengths), args.batch_size, args.accumulate, 1)
+        num_steps = args.training_steps or steps_an_epoch * num_epochs
+        if args.training_steps:
+            num_epochs = math.ceil(num_steps / steps_an_epoch)
+        logging.info('training steps=%d', num_steps)
+        plan = Plan(num_epochs, num_steps, args.accumulate, args.log_interval, args.ckpt_interval,
+                    args.early_stop)
+        self.trainer = optimizer.make_trainer(
+            self.model.network.collect_params(), args.optimizer, args.lr, args.epsilon,
+            args.weight_decay, multi_precision=args.dtype == 'float16')
+        if args.dtype == 'float16':
+            self.model.network.cast('float16')
+        stepper = Stepper(self._forward, self.trainer, args.seed, args.max_grad_norm,
+                          args.dtype == 'float16')
+        self.stepper = stepper
+        loop = Loop(plan, stepper,
+                    lambda epoch: training_batches(lengths, args.batch_size, args.seed, epoch),
+                    lambda indices: self._collate(data, indices),
+                    lambda step: linear_warmup_decay(step, num_steps, args.warmup_ratio, args.lr),
+                    self._evaluate_dev, self._save, Metric(self.task.metrics), self._resume())
+        state = loop.run()
+        logging.info('Finish training step: %d', state.step)
+        self._load_best(state)
+        return state
+
+    def _forward(self, batch):
+        """(loss of each example, labels, outputs) of a batch, as `Stepper` wants them."""
+        outputs = self._outputs(batch)
+        labels = mx.nd.array(batch.labels, ctx=self.device)
+        return self.loss(outputs, labels), labels, outputs
+
+    def _outputs(self, batch):
+        return self.model.outputs(batch, self.device)
+
+    def _collate(self, data, indices):
+        args = self.args
+        return collate([data.features[i] for i in indices], self.model.padding_id,
+                       args.round_to or 1, args.max_len if args.pad else None)
+
+    def _save(self, state):
+        arrays, counters = optimizer.save_state(self.trainer)
+        scale = self.stepper.loss_scale
+        content = dict(dataclasses.asdict(state), seed=self.args.seed, optimizer=counters,
+                       loss_scale=[scale.value, scale.good_steps])
+        best = checkpoint.name_of(state.best_step) if state.best_step else None
+        name = checkpoint.save(self.folder, content, self.model.network, arrays,
+                               lambda folder: self._describe(folder, state), best)
+        logging.info('params saved in: %s', os.path.join(self.folder, name, checkpoint.MODEL))
+
+    def _describe(self, folder, state):
+        write_description(folder, self.model)
+        results.write_results(folder, self.args, task=self.task.name, seed=self.args.seed,
+                              step=state.step,
+                              metrics=state.history[-1]['metrics'] if state.history else {})
+
+    def _resume(self):
+        """The `State` of the newest checkpoint, its arrays put back; None for a new run."""
+        folder = checkpoint.newest(self.folder) if self.args.resume else None
+        if folder is None:
+            return None
+        content, arrays = checkpoint.load_state(folder)
+        self._load_checkpoint(folder)
+        optimizer.load_state(self.trainer, arrays, content.pop('optimizer'))
+        scale = self.stepper.loss_scale
+        scale.value, scale.good_steps = content.pop('loss_scale')
+        content.pop('seed')
+        logging.info('resumed from %s', folder)
+        return State(**content)
+
+    def _load_best(self, state):
+        """Go on with the checkpoint of the best evaluation."""
+        folder = checkpoint.best(self.folder)
+        if folder is None or not state.history:
+            return
+        best = next(entry for entry in state.history if entry['step'] == state.best_step)
+        segment, values = next(iter(best['metrics'].items()))
+        logging.info('Best model at epoch %d. Validation metrics:%s', best['epoch'],
+                     format_metrics(values.items()))
+        if state.best_step != state.step:
+            self._load_checkpoint(folder)
+
+    # Evaluation
+
+    def _evaluate_dev(self, interrupt=None):
+        """{segment: [(metric, value)]} of the dev segments; None when interrupted."""
+        scores = {}
+        for name in [name for name in self.data if name.startswith('dev')]:
+            logging.info('Now we are doing evaluation on %s with %s.', name, self.device)
+            outputs = self._predict(self.data[name], interrupt, log=True)
+            if outputs is None:
+                return None
+            scores[name] = self._score(self.data[name], outputs)
+            logging.info('validation metrics:%s', format_metrics(scores[name]))
+        return scores
+
+    def _score(self, data, outputs):
+        metric = Metric(self.task.metrics)
+        metric.update(np.array([feature.label for feature in data.features]), outputs)
+        return metric.get()
+
+    def _predict(self, data, interrupt=None, log=False):
+        """Outputs (examples, number of outputs) float32 in the order of the file."""
+        lengths = [feature.valid_length for feature in data.features]
+        batches = evaluation_batches(lengths, self.args.dev_batch_size)
+        outputs = np.zeros((len(lengths), self.task.num_outputs), dtype='float32')
+        started = time.time()
+        with progress(len(batches), unit='batch', description='evaluating') as bar:
+            for i, indices in enumerate(batches, 1):
+                if interrupt is not None and interrupt.requested:
+                    return None
+                batch = self._collate(data, indices)
+                result = self._outputs(batch)
+                outputs[indices] = result.asnumpy()
+                bar.update(1)
+                if log and i % self.args.log_interval == 0:
+                    self._log_batch(i, len(batches), result, batch)
+        seconds = time.time() - started
+        logging.info('Time cost=%.2fs, throughput=%.2f samples/s', seconds,
+                     len(lengths) / seconds)
+        return outputs
+
+    def _log_batch(self, number, total, outputs, batch):
+        metric = Metric(self.task.metrics)
+        metric.update(batch.labels, outputs.asnumpy())
+        loss = self.loss(outputs, mx.nd.array(batch.labels, ctx=self.device)).mean().asscalar()
+        logging.info('[Batch %d/%d] loss=%.4f, metrics:%s', number, total, loss,
+                     format_metrics(metric.get()))
+
+    # The end of a run
+
+    def _conclude(self, state):
+        """Test predictions, results.json, curves.png, some predictions to look at."""
+        metrics = self._final_metrics(state)
+        for name in [name for name in self.data if name.startswith('test')]:
+            metrics.update(self._test(name))
+        report = results.write_results(
+            self.folder, self.args, task=self.task.name, seed=self.args.seed, metrics=metrics,
+            best_step=state.best_step, steps=state.step, history=state.history,
+            examples_per_second=_mean_speed(state.curve), seconds=state.seconds,
+            stopped_early=state.stopped_early)
+        if state.curve:
+            results.draw_curves(os.path.join(self.folder, 'curves.png'), state)
+            logging.info('trained %s, %.1f examples/s', duration(state.seconds),
+                         report['examples_per_second'])
+        self._show_predictions()
+        logging.info('results: %s', os.path.join(self.folder, 'results.json'))
+        return report
+
+    def _final_metrics(self, state):
+        for entry in state.history:
+            if entry['step'] == state.best_step:
+                return dict(entry['metrics'])
+        return {name: dict(values) for name, values in (self._evaluate_dev() or {}).items()}
+
+    def _test(self, name):
+        """Write the submission of a test segment; its scores where its labels are known."""
+        segment, data = self.task.segments[name], self.data[name]
+        outputs = self._predict(data)
+        path = os.path.join(self.folder, segment.submission)
+        with files.atomic_write(path) as out:
+            out.write('index\tprediction\n')
+            for i, prediction in enumerate(self.model.predictions(outputs)):
+                out.write('%d\t%s\n' % (i, prediction))
+        logging.info('predictions of %s: %s', name, path)
+        if not segment.labelled:
+            return {}
+        scores = self._score(data, outputs)
+        logging.info('%s metrics:%s', name, format_metrics(scores))
+        return {name: dict(scores)}
+
+    def _show_predictions(self):
+        """A few dev examples a person can judge, the same for every run."""
+        name = next(name for name in self.data if name.startswith('dev'))
+        data = self.data[name]
+        chosen = np.random.RandomState(0).permutation(len(data.examples))[:SAMPLES_SHOWN]
+        picked = Data(data.path, [data.examples[i] for i in chosen],
+                      [data.features[i] for i in chosen])
+        batch = self._collate(picked, range(len(chosen)))
+        answers = self.model.describe(self._outputs(batch).asnumpy())
+        print('\nSome predictions on %s:' % name)
+        for example, answer in zip(picked.examples, answers):
+            mark = '' if self.task.is_regression else \
+                ('  right' if answer['label'] == example.label else '  wrong')
+            print('  %s (label %s)%s: %s' % (_short(answer), example.label, mark,
+                                             ' | '.join(example.texts)))
+
+
+def _short(answer):
+    if 'score' in answer:
+        return '%.2f' % answer['score']
+    return '%s %.0f %%' % (answer['label'], 100 * answer['probability'])
+
+
+def _mean_speed(curve):
+    return statistics.mean(point['examples_per_second'] for point in curve) if curve else None

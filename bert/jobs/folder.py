@@ -1,0 +1,93 @@
+"""A model as a folder: opened by every command, written with every checkpoint."""
+import dataclasses
+import os
+
+import mxnet as mx
+import numpy as np
+
+from bert.data.tokenizer import BertTokenizer
+from bert.errors import UserError
+from bert.jobs.run_folder import read_json, write_json
+from bert.model import zoo
+from bert.model.bert import BertConfig, BERTModel
+from bert.model.classification import BERTClassifier, BERTRegression
+from bert.train import checkpoint
+from bert.vocabulary import read_vocabulary, write_vocabulary
+
+CONFIG, VOCABULARY, TASK = 'config.json', 'vocab.txt', 'task.json'
+
+
+@dataclasses.dataclass
+class Model:
+    """A network with all that is needed to use it on text.
+
+    task: {'name', 'labels' (None for regression), 'pair', 'metrics'}.
+    """
+    network: mx.gluon.HybridBlock
+    tokenizer: BertTokenizer
+    config: BertConfig
+    task: dict
+    max_len: int
+
+    @property
+    def padding_id(self):
+        return self.tokenizer.vocab[self.tokenizer.vocab.padding_token]
+
+    def outputs(self, batch, device):
+        """Logits or scores (size, number of outputs) of a `Batch`, an NDArray."""
+        token_ids, segment_ids, valid_length = (
+            mx.nd.array(array, ctx=device, dtype=array.dtype)
+            for array in (batch.token_ids, batch.segment_ids, batch.valid_length))
+        return self.network(token_ids, segment_ids, valid_length)
+
+    def predictions(self, outputs):
+        """Labels as text, scores with three digits, as GLUE submissions have them."""
+        labels = self.task['labels']
+        if labels is None:
+            return ['%.3f' % score for score in outputs[:, 0]]
+        return [labels[i] for i in outputs.argmax(axis=1)]
+
+    def describe(self, outputs):
+        """outputs (size, number) NumPy → for each example {'score'} or {'label',
+        'probability', 'probabilities': {label: probability}}."""
+        labels = self.task['labels']
+        if labels is None:
+            return [{'score': float(score)} for score in outputs[:, 0]]
+        exponents = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        probabilities = exponents / exponents.sum(axis=1, keepdims=True)
+        return [{'label': labels[row.argmax()], 'probability': float(row.max()),
+                 'probabilities': {label: float(p) for label, p in zip(labels, row)}}
+                for row in probabilities]
+
+
+def write_description(folder, model):
+    """Beside the parameters: configuration, vocabulary, task and labels."""
+    with open(os.path.join(folder, CONFIG), 'w', encoding='utf-8') as out:
+        out.write(model.config.to_json())
+    write_vocabulary(model.tokenizer.vocab, os.path.join(folder, VOCABULARY))
+    write_json(os.path.join(folder, TASK), dict(model.task, max_len=model.max_len))
+
+
+def open_model(folder, device):
+    """The `Model` in a checkpoint folder or the best one of a run folder.
+
+    Raises UserError naming what is missing.
+    """
+    path = folder if os.path.exists(os.path.join(folder, checkpoint.MODEL)) \
+        else checkpoint.best(folder)
+    if path is None:
+        raise UserError('--model_dir %s: no checkpoint in it: name the folder of a run of '
+                        'finetune_classifier.py' % folder)
+    task = read_json(os.path.join(path, TASK))
+    max_len = task.pop('max_len')
+    source = os.path.join(path, CONFIG)
+    config = BertConfig.from_dict(read_json(source), source)
+    vocabulary = read_vocabulary(os.path.join(path, VOCABULARY))
+    bert = BERTModel(config, dropout=0.0)
+    network = (BERTRegression(bert, dropout=0.1) if task['labels'] is None else
+               BERTClassifier(bert, num_classes=len(task['labels']), dropout=0.1))
+    network.initialize(ctx=device)
+    zoo.load_model(network, os.path.join(path, checkpoint.MODEL), vocabulary, device)
+    network.hybridize()
+    return Model(network, BertTokenizer(vocabulary, lower=not config.cased), config, task,
+                 max_len)

@@ -1,0 +1,121 @@
+"""Labels for texts without any: from arguments, a file or standard input."""
+import contextlib
+import json
+import os
+import sys
+
+from bert import files
+from bert.data.readers import Example, Table, read_examples, read_lines
+from bert.data.sampler import collate, evaluation_batches
+from bert.data.transform import featurize
+from bert.errors import UserError
+from bert.jobs.folder import open_model
+from bert.train.devices import pick_device
+from bert.train.log import progress
+
+CHUNK = 4096    # texts tokenized and sorted by length together; bounds the memory
+
+
+def run(args):
+    """Write one line a text: as the parsed flags of predict.py say. Returns their number."""
+    device = pick_device(args.gpu)
+    if args.output and os.path.exists(args.output) and not args.overwrite:
+        raise UserError('--output %s: it exists: choose another name, or give --overwrite'
+                        % args.output)
+    model = open_model(args.model_dir, device)
+    examples = read_texts(args, model.task['pair'])
+    truncated = 0
+    with _open_output(args.output) as out, progress(len(examples), unit='text') as bar:
+        if args.format == 'tsv':
+            out.write(_header(model.task) + '\n')
+        for start in range(0, len(examples), CHUNK):
+            chunk = examples[start:start + CHUNK]
+            features = featurize(chunk, model.tokenizer, model.max_len)
+            truncated += sum(f.num_tokens > model.max_len for f in features)
+            for example, answer in zip(chunk, answer_features(model, features, args.batch_size,
+                                                              device)):
+                out.write(format_answer(example, answer, args.format) + '\n')
+            bar.update(len(chunk))
+    if truncated:
+        print('warning: %d of %d texts were cut at %d tokens, the length the model was trained '
+              'with' % (truncated, len(examples), model.max_len), file=sys.stderr)
+    return len(examples)
+
+
+def answer_features(model, features, batch_size, device):
+    """Answers (`Model.describe`) for `Features`, in their order."""
+    answers = [None] * len(features)
+    for indices in evaluation_batches([f.valid_length for f in features], batch_size):
+        batch = collate([features[i] for i in indices], model.padding_id)
+        for i, answer in zip(indices, model.describe(model.outputs(batch, device).asnumpy())):
+            answers[i] = answer
+    return answers
+
+
+def read_texts(args, pair):
+    """The texts as `Example`s without label. UserError when there are none, too few for a
+    pair, or when they come from two places."""
+    number = 2 if pair else 1
+    if args.texts and args.file:
+        raise UserError('give texts as arguments or --file, not both')
+    if args.texts:
+        return _from_arguments(args.texts, number)
+    if args.file in (None, '-'):
+        if args.file is None and sys.stdin.isatty():
+            raise UserError('no text: give it as an argument, by --file, or to standard input')
+        return _from_lines('standard input', _standard_input(), number)
+    if args.text_columns is None and args.file.endswith('.txt'):
+        return _from_lines(args.file, read_lines(args.file), number)
+    if args.text_columns is None or len(args.text_columns) != number:
+        raise UserError('--file %s: this model reads %s: name the column%s with --text_columns'
+                        % (args.file, 'pairs' if pair else 'one text', 's' if pair else ''))
+    header = () if all(column.isdigit() for column in args.text_columns) else None
+    return read_examples(args.file, Table(args.text_columns, None, header))[0]
+
+
+def _from_arguments(texts, number):
+    if len(texts) % number:
+        raise UserError('%d texts given, and this model reads pairs: give two each' % len(texts))
+    return [Example(tuple(texts[i:i + number]), None, 'arguments', i // number + 1)
+            for i in range(0, len(texts), number)]
+
+
+def _standard_input():
+    for number, line in enumerate(sys.stdin.buffer, 1):
+        try:
+            yield number, line.decode('utf-8').rstrip('\r\n')
+        except UnicodeDecodeError:
+            raise UserError('standard input:%d: not UTF-8' % number) from None
+
+
+def _from_lines(source, lines, number):
+    examples = []
+    for line_number, line in lines:
+        texts = tuple(line.split('\t')) if number == 2 else (line,)
+        if len(texts) != number:
+            raise UserError('%s:%d: %d texts found, 2 expected with a tab between them'
+                            % (source, line_number, len(texts)))
+        examples.append(Example(texts, None, source, line_number))
+    if not examples:
+        raise UserError('%s: no text in it' % source)
+    return examples
+
+
+def _open_output(path):
+    return files.atomic_write(path) if path else contextlib.nullcontext(sys.stdout)
+
+
+def _header(task):
+    names = ['score'] if task['labels'] is None else ['label', 'probability']
+    return '\t'.join(names + (['text_a', 'text_b'] if task['pair'] else ['text']))
+
+
+def format_answer(example, answer, form):
+    """One line: JSON, or tab-separated with tabs and line ends in the text made spaces."""
+    if form == 'jsonl':
+        texts = dict(zip(('text_a', 'text_b'), example.texts)) if len(example.texts) == 2 \
+            else {'text': example.texts[0]}
+        return json.dumps(dict(answer, **texts), ensure_ascii=False)
+    values = (['%.4f' % answer['score']] if 'score' in answer
+              else [answer['label'], '%.4f' % answer['probability']])
+    return '\t'.join(values + [' '.join(text.split()) for text in example.texts])

@@ -1,0 +1,127 @@
+"""The folder of one run: a new numbered one, or the one given; never another run's."""
+import json
+import os
+import re
+import shutil
+
+from bert import files
+from bert.errors import UserError
+from bert.train import checkpoint
+
+DEFAULT_PARENT = 'output_dir'
+OPTIONS = 'options.json'
+# Options that say where and how, not what: the command line may change them on a resume.
+FREE = {'log_interval', 'ckpt_interval', 'data_dir'}
+# And those that it always decides.
+FRESH = {'output_dir', 'resume', 'overwrite_output_dir', 'gpu', 'threads'}
+
+
+def reopen_folder(args, name):
+    """Path of the run that --resume goes on with; `args` get the options it was started with.
+
+    name: of the run, where --output_dir is not given. Raises UserError when there is none, or
+    when the command line asks for another value than the run was started with.
+    """
+    folder = args.output_dir or _newest_numbered(name)
+    _restore_options(args, folder)
+    return folder
+
+
+def open_folder(args, name):
+    """Path of a folder for a new run, made when it isn't there.
+
+    Raises UserError when --output_dir holds a run and --overwrite_output_dir is not given.
+    """
+    folder = args.output_dir or _next_numbered(name)
+    if os.path.exists(os.path.join(folder, OPTIONS)):
+        if not args.overwrite_output_dir:
+            raise UserError('%s holds a run: choose another --output_dir, go on with it by '
+                            '--resume, or replace it by --overwrite_output_dir' % folder)
+        _clear(folder)
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise UserError('--output_dir %s: can\'t be made: %s' % (folder, error.strerror)) from None
+    write_json(os.path.join(folder, OPTIONS), _options(args))
+    return folder
+
+
+def _options(args):
+    return {key: value for key, value in vars(args).items() if key != 'given'}
+
+
+def _numbered(name):
+    """[(number, path)] of the runs of `name` in the default folder, in order."""
+    pattern = re.compile(re.escape(name) + r'-(\d+)$')
+    found = [(int(pattern.match(entry).group(1)), os.path.join(DEFAULT_PARENT, entry))
+             for entry in (os.listdir(DEFAULT_PARENT) if os.path.isdir(DEFAULT_PARENT) else ())
+             if pattern.match(entry)]
+    return sorted(found)
+
+
+def _next_numbered(name):
+    number = (_numbered(name) or [(0, None)])[-1][0] + 1
+    while True:     # another process may take the number first
+        folder = os.path.join(DEFAULT_PARENT, '%s-%03d' % (name, number))
+        try:
+            os.makedirs(folder)
+            return folder
+        except FileExistsError:
+            number += 1
+        except OSError as error:
+            raise UserError('%s: can\'t be made: %s; choose a folder with --output_dir'
+                            % (folder, error.strerror)) from None
+
+
+def _newest_numbered(name):
+    runs = _numbered(name)
+    if not runs:
+        raise UserError('--resume: no run of %s in ./%s; name its folder with --output_dir'
+                        % (name, DEFAULT_PARENT))
+    return runs[-1][1]
+
+
+def _restore_options(args, folder):
+    path = os.path.join(folder, OPTIONS)
+    try:
+        with open(path, encoding='utf-8') as saved:
+            saved = json.load(saved)
+    except (OSError, ValueError):
+        raise UserError('--resume: %s holds no run (no readable %s)' % (folder, OPTIONS)) from None
+    for key, value in saved.items():
+        if key in FRESH:
+            continue
+        value = tuple(value) if isinstance(value, list) else value
+        if key not in args.given:
+            setattr(args, key, value)
+        elif key not in FREE and getattr(args, key) != value:
+            raise UserError('--%s %s: the run in %s was started with %s; leave the flag out, or '
+                            'start another run' % (key, getattr(args, key), folder, value))
+
+
+def _clear(folder):
+    """Remove what a run writes, and nothing else. Submissions are written anew by name."""
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        if checkpoint.NAME.match(name) or re.match(r'seed-\d+$', name):
+            shutil.rmtree(path)
+        elif name in (OPTIONS, checkpoint.INDEX, 'results.json', 'audit.json', 'curves.png') \
+                or re.match(r'log_.*\.txt$', name):
+            os.remove(path)
+
+
+def write_json(path, value):
+    with files.atomic_write(path) as out:
+        json.dump(value, out, indent=1, ensure_ascii=False)
+        out.write('\n')
+
+
+def read_json(path):
+    """The content of a JSON file; UserError when it can't be read or is no JSON."""
+    try:
+        with open(path, encoding='utf-8') as content:
+            return json.load(content)
+    except OSError as error:
+        raise UserError('%s: can\'t be read: %s' % (path, error.strerror)) from None
+    except ValueError as error:
+        raise UserError('%s: not JSON: %s' % (path, error)) from None

@@ -1,0 +1,1 @@
+"""Batches to outputs. Knows no task and no data-set format."""

@@ -1,0 +1,266 @@
+"""The BERT encoder as a Gluon HybridBlock (Devlin et al. 2018, arXiv:1810.04805).
+
+Parameters carry the names of gluonnlp 0.10, so its published files and ours are
+interchangeable; `collect_params` and `save_parameters` see nothing new.
+"""
+import dataclasses
+import json
+import math
+
+import mxnet as mx
+from mxnet.gluon import HybridBlock, nn
+
+from bert.errors import UserError
+
+# Added to the attention score of a padded position; google-research/bert uses the same.
+# Far below any real score, and still finite in float16.
+MASKED_SCORE = -10000.0
+
+
+@dataclasses.dataclass(frozen=True)
+class BertConfig:
+    """Sizes of one BERT. Saved as JSON beside every checkpoint."""
+    num_layers: int
+    units: int                      # width of a token's vector
+    hidden_size: int                # width inside the feed-forward block
+    num_heads: int
+    vocab_size: int
+    max_length: int = 512           # positions, special tokens included
+    token_type_vocab_size: int = 2
+    layer_norm_eps: float = 1e-12
+    activation: str = 'gelu'        # gelu | gelu_new | relu
+    cased: bool = False             # whether the vocabulary keeps case and accents
+
+    def to_json(self):
+        return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True) + '\n'
+
+    @classmethod
+    def from_dict(cls, values, source='config'):
+        """Raises `UserError` naming `source` for a missing or unknown key."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        needed = {field.name for field in dataclasses.fields(cls)
+                  if field.default is dataclasses.MISSING}
+        for name in sorted(needed - set(values)):
+            raise UserError('%s: no "%s": not a BERT configuration of ours' % (source, name))
+        for name in sorted(set(values) - names):
+            raise UserError('%s: unknown key "%s"; known are %s'
+                            % (source, name, ', '.join(sorted(names))))
+        return cls(**values)
+
+
+class SelfAttention(HybridBlock):
+    """Multi-head self-attention without its output projection."""
+
+    def __init__(self, config, dropout, **kwargs):
+        super().__init__(**kwargs)
+        self._num_heads = config.num_heads
+        self._scale = 1.0 / math.sqrt(config.units // config.num_heads)
+        with self.name_scope():
+            dense = dict(in_units=config.units, flatten=False)
+            self.proj_query = nn.Dense(config.units, prefix='query_', **dense)
+            self.proj_key = nn.Dense(config.units, prefix='key_', **dense)
+            self.proj_value = nn.Dense(config.units, prefix='value_', **dense)
+            self.dropout_layer = nn.Dropout(dropout)
+
+    def _split_heads(self, F, x):
+        """(batch, length, units) → (batch × heads, length, units / heads)"""
+        x = F.reshape(x, shape=(0, 0, -4, self._num_heads, -1))
+        return F.reshape(F.transpose(x, axes=(0, 2, 1, 3)), shape=(-3, 0, 0))
+
+    def hybrid_forward(self, F, x, mask):
+        """x (batch, length, units), mask (batch × heads, length, length) added to the scores
+        → (batch, length, units)"""
+        query = self._split_heads(F, self.proj_query(x) * self._scale)
+        key = self._split_heads(F, self.proj_key(x))
+        value = self._split_heads(F, self.proj_value(x))
+        scores = F.batch_dot(query, key, transpose_b=True) + mask
+        context = F.batch_dot(self.dropout_layer(F.softmax(scores, axis=-1)), value)
+        context = F.reshape(context, shape=(-4, -1, self._num_heads, 0, 0))
+        return F.reshape(F.transpose(context, axes=(0, 2, 1, 3)), shape=(0, 0, -3))
+
+
+class FeedForward(HybridBlock):
+    """Two dense layers around the activation, residual and layer normalisation."""
+
+    def __init__(self, config, dropout, **kwargs):
+        super().__init__(**kwargs)
+        self._activation = config.activation
+        with self.name_scope():
+            self.ffn_1 = nn.Dense(config.hidden_size, in_units=config.units,
+                                  flatten=False, prefix='ffn_1_')
+            self.ffn_2 = nn.Dense(config.units, in_units=config.hidden_size,
+                                  flatten=False, prefix='ffn_2_')
+            self.dropout_layer = nn.Dropout(dropout)
+            self.layer_norm = nn.LayerNorm(epsilon=config.layer_norm_eps,
+                                           in_channels=config.units)
+
+    def hybrid_forward(self, F, x):
+        hidden = activate(F, self.ffn_1(x), self._activation)
+        return self.layer_norm(self.dropout_layer(self.ffn_2(hidden)) + x)
+
+
+def activate(F, x, name):
+    """The activation `name`, element-wise: gelu (exact), gelu_new (tanh form) or relu."""
+    if name == 'gelu':
+        return F.LeakyReLU(x, act_type='gelu')
+    if name == 'gelu_new':  # Hendrycks & Gimpel 2016, the approximation with tanh
+        inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)
+        return 0.5 * x * (1 + F.tanh(inner))
+    if name == 'relu':
+        return F.relu(x)
+    raise UserError('activation "%s": BERT here knows gelu, gelu_new and relu' % name)
+
+
+class EncoderCell(HybridBlock):
+    """One transformer layer."""
+
+    def __init__(self, config, dropout, **kwargs):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.attention_cell = SelfAttention(config, dropout, prefix='attention_')
+            self.proj = nn.Dense(config.units, in_units=config.units, flatten=False,
+                                 prefix='proj_')
+            self.dropout_layer = nn.Dropout(dropout)
+            self.layer_norm = nn.LayerNorm(epsilon=config.layer_norm_eps,
+                                           in_channels=config.units)
+            self.ffn = FeedForward(config, dropout, prefix='ffn_')
+
+    def hybrid_forward(self, F, x, mask):
+        attended = self.proj(self.attention_cell(x, mask))
+        return self.ffn(self.layer_norm(self.dropout_layer(attended) + x))
+
+
+class Encoder(HybridBlock):
+    """Position embeddings, layer normalisation and the stack of layers."""
+
+    def __init__(self, config, dropout, **kwargs):
+        super().__init__(**kwargs)
+        self._config = config
+        with self.name_scope():
+            self.position_weight = self.params.get(
+                'position_weight', shape=(config.max_length, config.units),
+                init=mx.init.Normal(0.02))
+            self.layer_norm = nn.LayerNorm(epsilon=config.layer_norm_eps,
+                                           in_channels=config.units)
+            self.dropout_layer = nn.Dropout(dropout)
+            self.transformer_cells = nn.HybridSequential()
+            for i in range(config.num_layers):
+                self.transformer_cells.add(
+                    EncoderCell(config, dropout, prefix='transformer%d_' % i))
+
+    def hybrid_forward(self, F, x, mask, position_weight):
+        positions = F.Embedding(F.contrib.arange_like(x, axis=1), position_weight,
+                                input_dim=self._config.max_length,
+                                output_dim=self._config.units)
+        x = F.broadcast_add(x, F.expand_dims(positions, axis=0))
+        x = self.dropout_layer(self.layer_norm(x))
+        for cell in self.transformer_cells:
+            x = cell(x, mask)
+        return x
+
+
+class BERTModel(HybridBlock):
+    """BERT with the parts asked for: pooler, masked-language-model decoder (tied to the
+    word embeddings) and next-sentence classifier.
+
+    Calling it with
+        token_ids (batch, length), segment_ids (batch, length), both int32 or float32,
+        valid_length (batch,) float32 or None when nothing is padded,
+        masked_positions (batch, number) or None
+    returns, in this order and alone when only one is asked for,
+        sequence (batch, length, units), pooled (batch, units),
+        next-sentence logits (batch, 2), token logits (batch, number, vocab_size).
+    """
+
+    def __init__(self, config, dropout=0.1, use_pooler=True, use_decoder=False,
+                 use_classifier=False, prefix=None, params=None):
+        super().__init__(prefix=prefix, params=params)
+        self.config = config
+        self._use_pooler = use_pooler
+        self._use_decoder = use_decoder
+        self._use_classifier = use_classifier and use_pooler
+        init = mx.init.Normal(0.02)     # the initialiser of the BERT paper, A.2
+        dense = dict(in_units=config.units, flatten=False, weight_initializer=init)
+        with self.name_scope():
+            self.encoder = Encoder(config, dropout, prefix='encoder_')
+            self.word_embed = self._embedding(config.vocab_size, 'word_embed_', init)
+            self.token_type_embed = self._embedding(config.token_type_vocab_size,
+                                                    'token_type_embed_', init)
+            if use_pooler:
+                self.pooler = nn.Dense(config.units, activation='tanh', prefix='pooler_',
+                                       **dense)
+            if self._use_classifier:
+                self.classifier = nn.Dense(2, prefix='cls_', **dense)
+            if use_decoder:
+                self.decoder = self._decoder(dense)
+
+    def _embedding(self, size, prefix, init):
+        block = nn.HybridSequential(prefix=prefix)
+        with block.name_scope():
+            block.add(nn.Embedding(size, self.config.units, weight_initializer=init))
+        return block
+
+    def _decoder(self, dense):
+        block = nn.HybridSequential(prefix='decoder_')
+        with block.name_scope():
+            block.add(nn.Dense(self.config.units, **dense))
+            block.add(Activation(self.config.activation))
+            block.add(nn.LayerNorm(epsilon=self.config.layer_norm_eps,
+                                   in_channels=self.config.units))
+            block.add(nn.Dense(self.config.vocab_size, params=self.word_embed[0].params,
+                               **dense))
+        return block
+
+    def hybrid_forward(self, F, token_ids, segment_ids, valid_length=None,
+                       masked_positions=None):
+        x = self.word_embed(token_ids) + self.token_type_embed(segment_ids)
+        sequence = self.encoder(x, attention_mask(F, x, valid_length, self.config.num_heads))
+        outputs = [sequence]
+        if self._use_pooler:
+            first = F.reshape(F.slice_axis(sequence, axis=1, begin=0, end=1), shape=(0, -1))
+            outputs.append(self.pooler(first))
+        if self._use_classifier:
+            outputs.append(self.classifier(outputs[1]))
+        if self._use_decoder and masked_positions is not None:
+            outputs.append(self.decoder(gather_positions(F, sequence, masked_positions)))
+        return tuple(outputs) if len(outputs) > 1 else outputs[0]
+
+
+class Activation(HybridBlock):
+    """`activate` as a block."""
+
+    def __init__(self, name, **kwargs):
+        super().__init__(**kwargs)
+        self._name = name
+
+    def hybrid_forward(self, F, x):
+        return activate(F, x, self._name)
+
+
+def attention_mask(F, x, valid_length, num_heads):
+    """x (batch, length, units), valid_length (batch,) or None
+    → (batch × heads, length, length): 0 at real tokens, MASKED_SCORE at padding.
+
+    It has the full shape of the scores: MXNet's broadcasting addition takes 5 times as long
+    in backward as the plain one, and the mask is made once for all layers.
+    """
+    steps = F.contrib.arange_like(x, axis=1)
+    if valid_length is None:
+        padded = F.expand_dims(F.zeros_like(steps), axis=0)
+    else:
+        padded = F.broadcast_greater_equal(F.expand_dims(steps, axis=0),
+                                           F.expand_dims(valid_length, axis=1))
+    padded = F.expand_dims(padded * MASKED_SCORE, axis=1)               # (batch, 1, length)
+    rows = F.ones_like(F.slice_axis(x, axis=2, begin=0, end=1))         # (batch, length, 1)
+    mask = F.expand_dims(F.broadcast_mul(rows, padded), axis=1)
+    return F.reshape(F.broadcast_axis(mask, axis=1, size=num_heads), shape=(-3, 0, 0))
+
+
+def gather_positions(F, sequence, positions):
+    """sequence (batch, length, units), positions (batch, number)
+    → (batch, number, units), the vectors at those positions."""
+    rows = F.broadcast_like(F.expand_dims(F.contrib.arange_like(positions, axis=0), axis=1),
+                            positions)
+    index = F.stack(F.reshape(rows, shape=(-1,)), F.reshape(positions, shape=(-1,)), axis=0)
+    return F.reshape_like(F.gather_nd(sequence, index), positions,
+                          lhs_begin=0, lhs_end=1, rhs_begin=0, rhs_end=2)

@@ -1,0 +1,33 @@
+"""Classification and regression heads on BERT."""
+import mxnet as mx
+from mxnet.gluon import HybridBlock, nn
+
+
+class BERTClassifier(HybridBlock):
+    """Dropout and a dense layer on the pooled vector of one text or a pair.
+
+    bert: a `BERTModel` (or gluonnlp's) with a pooler, without decoder and classifier.
+    Calling it with token_ids, segment_ids (batch, length) and valid_length (batch,)
+    returns logits (batch, num_classes).
+    """
+
+    def __init__(self, bert, num_classes=2, dropout=0.0, prefix=None, params=None):
+        super().__init__(prefix=prefix, params=params)
+        self.bert = bert
+        with self.name_scope():
+            self.classifier = nn.HybridSequential(prefix=prefix)
+            if dropout:
+                self.classifier.add(nn.Dropout(rate=dropout))
+            # in_units stays open: gluonnlp's own BERTModel doesn't tell its width
+            self.classifier.add(nn.Dense(num_classes, weight_initializer=mx.init.Normal(0.02)))
+
+    def hybrid_forward(self, F, token_ids, segment_ids, valid_length=None):
+        _, pooled = self.bert(token_ids, segment_ids, valid_length)
+        return self.classifier(pooled)
+
+
+class BERTRegression(BERTClassifier):
+    """One real number for a text or a pair: a `BERTClassifier` with one output."""
+
+    def __init__(self, bert, dropout=0.0, prefix=None, params=None):
+        super().__init__(bert, num_classes=1, dropout=dropout, prefix=prefix, params=params)

@@ -1,0 +1,64 @@
+"""Which models there are, how large, from where, and which are here already."""
+from bert import options
+from bert.errors import run_script
+
+MEGA = 1e6
+FLOAT32_BYTES = 4
+COLUMNS = '%-16s  %-28s  %10s  %7s  %-6s  %s'
+
+
+def make_parser():
+    parser = options.Parser(__doc__)
+    parser.add_argument('--fetch', nargs='+', metavar=('MODEL', 'CORPUS'),
+                        help='download one, checked, into the cache; without a corpus the '
+                             'model\'s first')
+    parser.add_argument('--root', metavar='FOLDER',
+                        help='the cache; left out: models under MXNET_HOME or ~/.mxnet')
+    return parser
+
+
+def rows(root):
+    """One row of the table for each model and corpus."""
+    from bert.model import catalogue, sources
+    for model, row in catalogue.MODELS.items():
+        for corpus in row.corpora:
+            released = sources.Released(model, corpus, root)
+            count = catalogue.parameter_count(catalogue.config_of(model, corpus))
+            names = [source.name for source in sources.weight_sources(released)[1:]]
+            yield (model, corpus, '%.1f M' % (count / MEGA),
+                   '%.0f MB' % (count * FLOAT32_BYTES / MEGA),
+                   'yes' if sources.is_cached(released) else 'no', ', '.join(names))
+
+
+def print_table(root):
+    print(COLUMNS % ('model', 'corpus', 'parameters', 'float32', 'cached', 'sources'))
+    for row in rows(root):
+        print(COLUMNS % row)
+    print('\nParameters of the encoder and its pooler. A script takes them with --bert_model '
+          'MODEL --bert_dataset CORPUS;\nmodels.py --fetch MODEL CORPUS downloads one '
+          'beforehand.')
+
+
+def fetch(names, root):
+    """Have the weights and the vocabulary in the cache, reading them once as a check."""
+    from bert.model import sources
+    released = sources.Released(*names, root=root)
+    count = sum(array.size for array in sources.fetch_arrays(released).values())
+    tokens = sources.fetch_tokens(released)
+    print('%s: %.1f M values and a vocabulary of %d tokens are in the cache'
+          % (released.name, count / MEGA, len(tokens)))
+
+
+def main(arguments=None):
+    parser = make_parser()
+    args = parser.parse_args(arguments)
+    if args.fetch and len(args.fetch) > 2:
+        parser.error('--fetch takes a model and a corpus, found: %s' % ' '.join(args.fetch))
+    if args.fetch:
+        fetch(args.fetch, args.root)
+    else:
+        print_table(args.root)
+
+
+if __name__ == '__main__':
+    run_script(main)

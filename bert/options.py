@@ -1,0 +1,174 @@
+"""Flags that scripts share, and a parser that answers mistakes in one line.
+
+Nothing here imports mxnet: `--help` answers at once, and `--threads` is set before MXNet
+reads it.
+"""
+import argparse
+import os
+import re
+import sys
+
+from bert.errors import EXIT_USER_ERROR, nearest
+
+# Flags of the original scripts that this zoo leaves out, and what to use instead.
+LEFT_OUT = {
+    '--sentencepiece': 'SentencePiece models are not supported; a BERT vocabulary is a vocab.txt, '
+                       'see --bert_checkpoint',
+    '--custom_pass_lib': 'compiled graph passes are not part of this zoo',
+    '--custom_passes': 'compiled graph passes are not part of this zoo',
+    '--comm_backend': 'it has no meaning here; this script trains on one device',
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with defaults in `--help`, no abbreviations, near spellings for an unknown
+    flag, and the reason for a flag that was left out.
+
+    left_out: {flag: reason} beside the general `LEFT_OUT`.
+    Parsed arguments have `given`: the set of names that the command line set.
+    """
+
+    def __init__(self, description, left_out=None):
+        super().__init__(description=description, allow_abbrev=False,
+                         formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        self._left_out = dict(LEFT_OUT, **(left_out or {}))
+
+    def parse_args(self, args=None, namespace=None):
+        arguments = list(sys.argv[1:] if args is None else args)
+        for argument in arguments:
+            self._check_flag(argument.split('=')[0])
+        parsed, unknown = self.parse_known_args(arguments)
+        if unknown:
+            self.error('unknown argument %s' % unknown[0])
+        parsed.given = self._given(arguments)
+        return parsed
+
+    def _check_flag(self, flag):
+        """Explain a flag that isn't there, before argparse asks for the required ones."""
+        if not re.match('--[a-zA-Z]', flag) or flag in self._option_string_actions:
+            return
+        if flag in self._left_out:
+            self.error('%s: %s' % (flag, self._left_out[flag]))
+        self.error('unknown argument %s.%s' % (flag, nearest(flag, self._option_string_actions)))
+
+    def _given(self, arguments):
+        """Names of the options that `arguments` set, whatever their value."""
+        defaults = {action: action.default for action in self._actions}
+        try:
+            for action in self._actions:
+                action.default = argparse.SUPPRESS
+            return set(vars(self.parse_known_args(arguments)[0]))
+        finally:
+            for action, default in defaults.items():
+                action.default = default
+
+    def error(self, message):
+        self.exit(EXIT_USER_ERROR, 'error: %s (%s --help lists the flags)\n'
+                  % (message, self.prog))
+
+
+def positive_int(text):
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError('%s found, a whole number from 1 on expected' % text)
+    return number
+
+
+def ratio(text):
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError('%s found, a number from 0 to 1 expected' % text)
+    return number
+
+
+def comma_list(text):
+    return tuple(part.strip() for part in text.split(','))
+
+
+def seed_list(text):
+    return tuple(int(part) for part in text.split(','))
+
+
+def add_device_flags(parser):
+    group = parser.add_argument_group('device')
+    group.add_argument('--gpu', type=int, nargs='?', const=0, metavar='ID',
+                       help='GPU to use, alone or with its number; left out: the CPU')
+    group.add_argument('--threads', type=positive_int, default=usable_cores(),
+                       help='CPU threads')
+
+
+def add_model_flags(parser):
+    group = parser.add_argument_group('model')
+    group.add_argument('--bert_model', default='bert_12_768_12',
+                       help='which BERT; models.py lists them')
+    group.add_argument('--bert_dataset', default=None,
+                       help='corpus it was pre-trained on; default: book_corpus_wiki_en_uncased, '
+                            'wiki_cn_cased for a Chinese task, or the only one of the model')
+    group.add_argument('--bert_checkpoint', metavar='PATH',
+                       help='weights instead of the two above: a folder in Hugging Face layout, '
+                            'a .safetensors or .params file, or a checkpoint folder of ours')
+    group.add_argument('--pretrained_bert_parameters', metavar='FILE',
+                       help='.params of the encoder only')
+    group.add_argument('--model_parameters', metavar='FILE',
+                       help='.params of the whole model, head included')
+
+
+def add_optimizer_flags(parser, learning_rate, epochs, batch_size):
+    group = parser.add_argument_group('training')
+    group.add_argument('--optimizer', default='bertadam',
+                       help='any optimizer of MXNet: bertadam, adam, lamb, sgd …')
+    group.add_argument('--epochs', type=positive_int, default=epochs,
+                       help='passes over the training set')
+    group.add_argument('--training_steps', type=positive_int,
+                       help='optimizer steps in all, instead of --epochs')
+    group.add_argument('--batch_size', type=positive_int, default=batch_size,
+                       help='training examples a micro-batch')
+    group.add_argument('--accumulate', type=positive_int, default=1,
+                       help='micro-batches an optimizer step')
+    group.add_argument('--lr', type=float, default=learning_rate, help='peak learning rate')
+    group.add_argument('--epsilon', type=float, default=1e-6, help='epsilon of Adam and the like')
+    group.add_argument('--warmup_ratio', type=ratio, default=0.1,
+                       help='share of the steps in which the learning rate rises; it falls '
+                            'linearly afterwards')
+    group.add_argument('--weight_decay', type=float, default=0.01,
+                       help='not applied to biases and layer normalisation')
+    group.add_argument('--max_grad_norm', type=float, default=1.0,
+                       help='bound of the global norm of the gradient')
+    group.add_argument('--dropout', type=ratio, default=0.1, help='in the encoder and the head')
+    group.add_argument('--dtype', choices=('float32', 'float16'), default='float32',
+                       help='float16 on a GPU only')
+    group.add_argument('--early_stop', type=positive_int, metavar='N',
+                       help='stop after N evaluations without a better score')
+    group.add_argument('--seed', type=int, default=2, help='of every random choice')
+    group.add_argument('--seeds', type=seed_list, metavar='A,B,…',
+                       help='train once with each seed, print mean and standard deviation')
+    group.add_argument('--max_train_samples', type=positive_int, metavar='N',
+                       help='train on N examples, drawn at random')
+    group.add_argument('--max_eval_samples', type=positive_int, metavar='N',
+                       help='evaluate on N examples, drawn at random')
+
+
+def add_output_flags(parser):
+    group = parser.add_argument_group('output')
+    group.add_argument('--output_dir', metavar='FOLDER',
+                       help='folder of this run; default: a new ./output_dir/<task>-<number>')
+    group.add_argument('--overwrite_output_dir', action='store_true',
+                       help='replace the run that --output_dir holds')
+    group.add_argument('--resume', action='store_true',
+                       help='go on from the newest checkpoint of the run in --output_dir, with '
+                            'its options; without --output_dir: the newest run of the task')
+    group.add_argument('--ckpt_interval', type=positive_int, default=500, metavar='STEPS',
+                       help='optimizer steps between checkpoints; every epoch ends with one too')
+    group.add_argument('--log_interval', type=positive_int, default=10,
+                       help='micro-batches a log line')
+
+
+def usable_cores():
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
+def use_threads(threads):
+    """Have MXNet compute with `threads` threads: call it before mxnet is imported. Left
+    alone, MXNet takes half the cores of the machine, thinking the others hyper-threads."""
+    os.environ['OMP_NUM_THREADS'] = str(threads)

@@ -1,0 +1,35 @@
+"""Label texts of your own with a fine-tuned model: arguments, a file, or standard input."""
+from bert import options
+from bert.errors import run_script
+
+
+def make_parser():
+    parser = options.Parser(__doc__)
+    parser.add_argument('texts', nargs='*', metavar='TEXT',
+                        help='a text; for a pair model two, the pair')
+    parser.add_argument('--model_dir', required=True, metavar='FOLDER',
+                        help='folder of a run of finetune_classifier.py, or one of its checkpoints')
+    parser.add_argument('--file', metavar='FILE',
+                        help='.csv, .tsv or .jsonl with --text_columns, or a .txt with one text a '
+                             'line (pairs: a tab between the two); "-": standard input, the same')
+    parser.add_argument('--text_columns', type=options.comma_list, metavar='A[,B]',
+                        help='columns of the text or pair in --file')
+    parser.add_argument('--output', metavar='FILE', help='default: standard output')
+    parser.add_argument('--format', choices=('tsv', 'jsonl'), default='tsv',
+                        help='tsv: label, probability, text; jsonl: all probabilities too')
+    parser.add_argument('--batch_size', type=options.positive_int, default=32,
+                        help='texts a batch')
+    parser.add_argument('--overwrite', action='store_true', help='replace an --output that exists')
+    options.add_device_flags(parser)
+    return parser
+
+
+def main(arguments=None):
+    args = make_parser().parse_args(arguments)
+    options.use_threads(args.threads)
+    from bert.jobs import prediction  # imports mxnet, which reads the threads
+    prediction.run(args)
+
+
+if __name__ == '__main__':
+    run_script(main)

@@ -1,0 +1,115 @@
+"""Optimizers, gradient clipping, and optimizer state as plain arrays."""
+import inspect
+
+import gluonnlp  # registers bertadam
+import mxnet as mx
+
+from bert.errors import UserError, nearest
+
+# Parameters that weight decay leaves alone (google-research/bert, optimization.py).
+NO_DECAY = ('beta', 'gamma', 'bias')
+REGISTRY = mx.optimizer.Optimizer.opt_registry
+# What the registry has and BERT can't use. 'test' is MXNet's own for its unit tests.
+UNFIT = {'groupadagrad': 'it updates matrices only, and BERT has vectors too',
+         'test': 'it is there for MXNet\'s own tests'}
+OPTIMIZERS = sorted(set(REGISTRY) - set(UNFIT))
+
+
+def make_trainer(parameters, name, learning_rate, epsilon=None, weight_decay=0.01,
+                 multi_precision=False):
+    """A `gluon.Trainer` for `parameters` (a ParameterDict).
+
+    name: any optimizer registered with MXNet, bertadam and lamb among them.
+    epsilon: given to optimizers that have one. UserError for an unknown or unfit name.
+    """
+    if name in UNFIT:
+        raise UserError('--optimizer %s: %s; choose one of %s'
+                        % (name, UNFIT[name], ', '.join(OPTIMIZERS)))
+    if name not in OPTIMIZERS:
+        raise UserError('--optimizer %s: no such optimizer.%s Known are %s'
+                        % (name, nearest(name, OPTIMIZERS), ', '.join(OPTIMIZERS)))
+    for key, parameter in parameters.items():
+        if key.endswith(NO_DECAY):
+            parameter.wd_mult = 0.0
+    options = {'learning_rate': learning_rate, 'wd': weight_decay,
+               'multi_precision': multi_precision}
+    if epsilon is not None and 'epsilon' in inspect.signature(REGISTRY[name]).parameters:
+        options['epsilon'] = epsilon
+    return mx.gluon.Trainer(parameters, name, options, kvstore=None)
+
+
+def clipped_update(trainer, gradients, max_norm, loss_scale=None):
+    """Update with `gradients` scaled so that their global L2 norm is at most `max_norm`.
+
+    gradients: the NDArrays of the trainer's parameters. loss_scale: what float16 gradients
+    were multiplied by; they are divided in float32, where small ones don't vanish.
+    Returns the norm before scaling, a (1,) NDArray; in float32 nothing waits for it.
+    """
+    norm = global_norm(gradients) / (loss_scale or 1)
+    scale = mx.nd.minimum(max_norm / (norm + 1e-8), 1.0)    # 1e-8: a zero gradient stays zero
+    scale = scale / (loss_scale or 1)
+    optimizer = trainer._optimizer
+    if isinstance(optimizer, gluonnlp.optimizer.BERTAdam):
+        optimizer.rescale_grad = scale      # it multiplies in its own kernel
+        trainer._update()
+    elif loss_scale:
+        trainer.update(1 / scale.asscalar())
+    else:
+        for gradient in gradients:
+            mx.nd.broadcast_mul(gradient, scale.reshape((1,) * gradient.ndim), out=gradient)
+        trainer.update(1)
+    return norm
+
+
+def global_norm(arrays):
+    """The L2 norm over all elements of all arrays, a (1,) float32 NDArray."""
+    squares = mx.nd.multi_sum_sq(*arrays, num_arrays=len(arrays))
+    return mx.nd.sqrt(mx.nd.sum(squares, keepdims=True))
+
+
+def save_state(trainer):
+    """({name: NDArray}, {counter: number}): all that the optimizer remembers."""
+    arrays = {}
+    for index, state in trainer._updaters[0].states.items():
+        for path, array in _flatten(state):
+            arrays['.'.join([str(index)] + path)] = array
+    optimizer = trainer._optimizer
+    counters = {'num_update': optimizer.num_update,
+                'index_update_count': optimizer._index_update_count}
+    if hasattr(optimizer, 'm_schedule'):    # nadam's running product
+        counters['m_schedule'] = optimizer.m_schedule
+    return arrays, counters
+
+
+def load_state(trainer, arrays, counters):
+    """Put back what `save_state` returned; raises KeyError or ValueError when it belongs to
+    another optimizer or network."""
+    updater, optimizer = trainer._updaters[0], trainer._optimizer
+    known = set()
+    for index, parameter in enumerate(trainer._params):
+        if parameter.grad_req == 'null':
+            continue
+        state = optimizer.create_state_multi_precision(index, parameter.list_data()[0])
+        for path, array in _flatten(state):
+            name = '.'.join([str(index)] + path)
+            array[:] = arrays[name]
+            known.add(name)
+        updater.states[index] = state
+        updater.states_synced[index] = True
+    if set(arrays) - known:
+        raise ValueError('unknown optimizer states: %s' % ', '.join(sorted(set(arrays) - known)))
+    optimizer.num_update = counters['num_update']
+    # JSON made the keys text
+    optimizer._index_update_count.update(
+        {int(index): count for index, count in counters['index_update_count'].items()})
+    if 'm_schedule' in counters:
+        optimizer.m_schedule = counters['m_schedule']
+
+
+def _flatten(state, path=()):
+    """Yield (path, NDArray) of a nested tuple of NDArrays and Nones."""
+    if isinstance(state, mx.nd.NDArray):
+        yield list(path), state
+    elif isinstance(state, (tuple, list)):
+        for i, part in enumerate(state):
+            yield from _flatten(part, path + (str(i),))

@@ -1,0 +1,106 @@
+"""One optimizer step: forward, backward, clip, update."""
+from typing import NamedTuple
+
+import mxnet as mx
+import numpy as np
+
+from bert.train import optimizer
+
+# Dynamic loss scale of float16: start and growth interval of the original scripts.
+INITIAL_LOSS_SCALE = 2.0 ** 10
+GROWTH_INTERVAL = 2000
+MAX_SEED = 2 ** 31
+
+
+class StepResult(NamedTuple):
+    """What a step leaves; arrays are not waited for."""
+    loss: mx.nd.NDArray         # (1,) mean over the examples of the step
+    gradient_norm: mx.nd.NDArray    # (1,) before clipping
+    outputs: list               # of (labels, network outputs) NDArrays, one a micro-batch
+    num_examples: int
+
+
+class LossScale:
+    """Multiplies a float16 loss so that small gradients survive; 1 for float32."""
+
+    def __init__(self, enabled):
+        self.enabled = enabled
+        self.value = INITIAL_LOSS_SCALE if enabled else 1.0
+        self.good_steps = 0
+
+    def accept(self, gradient_norm):
+        """Whether the step may be applied; adapts the scale. Waits for the norm."""
+        if not self.enabled:
+            return True
+        if not np.isfinite(gradient_norm.asscalar()):
+            self.value = max(self.value / 2, 1.0)
+            self.good_steps = 0
+            return False
+        self.good_steps += 1
+        if self.good_steps == GROWTH_INTERVAL:
+            self.value *= 2
+            self.good_steps = 0
+        return True
+
+
+class Stepper:
+    """Trains a network one optimizer step at a time.
+
+    forward: function(batch) → (losses (size,) NDArray, labels, outputs), run while recording.
+    trainer: from `optimizer.make_trainer`.
+    seed: the random numbers of step n depend on (seed, n) alone. MXNet's generator can't be
+        read back, so reseeding is what lets a resumed run draw the same dropout.
+    """
+
+    def __init__(self, forward, trainer, seed, max_norm=1.0, float16=False):
+        self.trainer = trainer
+        self.loss_scale = LossScale(float16)
+        self._forward = forward
+        self._seed = seed
+        self._max_norm = max_norm
+        self._parameters = [p for p in trainer._params if p.grad_req != 'null']
+
+    def step(self, number, batches, learning_rate):
+        """Apply the mean gradient over all examples of `batches` (micro-batches); each
+        example weighs the same, also when the last batch is smaller."""
+        mx.random.seed(step_seed(self._seed, number))
+        num_examples = sum(batch.size for batch in batches)
+        self._accumulate_gradients(len(batches) > 1)
+        total, outputs = 0.0, []
+        for batch in batches:
+            with mx.autograd.record():
+                losses, labels, output = self._forward(batch)
+                loss = losses.astype('float32').sum() / num_examples
+                scaled = loss * self.loss_scale.value
+            scaled.backward()
+            total = total + loss.detach()
+            outputs.append((labels, output.detach()))
+        norm = self._update(learning_rate)
+        return StepResult(total, norm, outputs, num_examples)
+
+    def _accumulate_gradients(self, accumulate):
+        """Make backward write over the last gradients, or add to zeros."""
+        request = 'add' if accumulate else 'write'
+        for parameter in self._parameters:
+            if parameter.grad_req != request:
+                parameter.grad_req = request
+            if accumulate:
+                parameter.zero_grad()
+
+    def _update(self, learning_rate):
+        """Apply the gradients; returns their norm. A float16 step that overflowed is left
+        out, and the loss scale halved."""
+        gradients = [parameter.list_grad()[0] for parameter in self._parameters]
+        self.trainer.set_learning_rate(learning_rate)
+        if not self.loss_scale.enabled:
+            return optimizer.clipped_update(self.trainer, gradients, self._max_norm)
+        scale = self.loss_scale.value
+        norm = optimizer.global_norm(gradients) / scale
+        if self.loss_scale.accept(norm):
+            optimizer.clipped_update(self.trainer, gradients, self._max_norm, scale)
+        return norm
+
+
+def step_seed(seed, number):
+    """A seed for step `number`, unlike that of its neighbours and of other seeds."""
+    return int(np.random.RandomState([seed % 2 ** 32, number]).randint(MAX_SEED))

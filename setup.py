@@ -1,0 +1,89 @@
+"""The package `bert`, its pins and extras."""
+import os
+import re
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+# Every direct dependency is pinned: MXNet 1.9.1 is the last of its line, and what works beside
+# it is known only by trying. These sets were tried on Python 3.8, 3.9, 3.10, 3.11 and 3.12.
+INSTALL_REQUIRES = [
+    'mxnet==1.9.1',
+    'gluonnlp==0.10.0',
+    # The newest numpy that MXNet imports with as it is; Python 3.12 needs a newer one,
+    # and then bert/_compat.py puts the missing names back.
+    'numpy==1.23.5; python_version < "3.12"',
+    'numpy==1.26.4; python_version >= "3.12"',
+    # MXNet imports distutils, which Python 3.12 no longer has and setuptools provides.
+    'setuptools==75.3.2; python_version >= "3.12"',
+    'tokenizers==0.20.3',
+    'safetensors==0.5.3',
+    'huggingface_hub==0.36.0',
+    'matplotlib==3.7.5',
+    'requests==2.32.4',
+    'scikit-learn==1.3.2',
+    'scipy==1.10.1; python_version < "3.12"',
+    'scipy==1.11.4; python_version >= "3.12"',
+    'tqdm==4.67.1',
+]
+
+# On a GPU, `mxnet-cu112==1.9.1` or `mxnet-cu117==1.9.1` takes the place of mxnet. It cannot be
+# an extra: both fill the same folder, and pip would install the two of them.
+EXTRAS_REQUIRE = {
+    'tests': [
+        'pytest==8.3.5',
+        'ruff==0.17.5',
+    ],
+}
+
+
+def read(*names):
+    with open(os.path.join(HERE, *names), encoding='utf-8') as file:
+        return file.read()
+
+
+def version():
+    """`bert.__version__`, read and not imported: what bert imports is not installed yet."""
+    return re.search(r"^__version__ = '(.+)'", read('bert', '__init__.py'), re.M).group(1)
+
+
+def long_description():
+    return read('README.rst') if os.path.exists(os.path.join(HERE, 'README.rst')) else ''
+
+
+class BuildPy(build_py):
+    """Puts bert_mxnet_compat.pth beside the package bert, where Python looks for .pth files, and
+    not into it. An editable install leaves the modules where they are, yet needs that file."""
+
+    def run(self):
+        super().run()
+        site_packages = (self.get_finalized_command('install').install_lib if self.editable_mode
+                         else self.build_lib)
+        self.copy_file(os.path.join('bert', 'bert_mxnet_compat.pth'), site_packages)
+
+
+setup(
+    name='bert',
+    version=version(),
+    description='BERT for Apache MXNet / Gluon: fine-tune, pre-train, embed, quantize, deploy',
+    long_description=long_description(),
+    long_description_content_type='text/x-rst',
+    license='Apache-2.0',
+    classifiers=[
+        'License :: OSI Approved :: Apache Software License',
+        'Operating System :: POSIX :: Linux',
+        'Programming Language :: Python :: 3',
+    ],
+    python_requires='>=3.8,<3.13',
+    install_requires=INSTALL_REQUIRES,
+    extras_require=EXTRAS_REQUIRE,
+    # A plain entry in a .pth file makes the editable install; without `package_dir` setuptools
+    # writes an import hook instead, which every start of Python would pay for.
+    package_dir={'': '.'},
+    packages=find_packages(include=['bert', 'bert.*']),
+    package_data={'': ['*.json', '*.txt']},
+    cmdclass={'build_py': BuildPy},
+    zip_safe=False,
+)

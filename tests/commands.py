@@ -1,0 +1,34 @@
+"""Scripts run as a user runs them: by their path, in a process of their own."""
+import os
+import pathlib
+import subprocess
+import sys
+from typing import NamedTuple
+
+PACKAGE = pathlib.Path(__file__).resolve().parents[1] / 'bert'
+
+
+class Outcome(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self):
+        """The one line of a failed command."""
+        return self.err.strip().splitlines()[-1]
+
+
+def start(script, *arguments, env=None, **options):
+    """A `Popen` of a script of the package, run as a user does: by its path."""
+    return subprocess.Popen(
+        [sys.executable, str(PACKAGE / script)] + [str(argument) for argument in arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=dict(os.environ, **(env or {})), **options)
+
+
+def spawn(script, *arguments, **options):
+    """Run a script to its end in a process of its own → Outcome."""
+    process = start(script, *arguments, **options)
+    out, err = process.communicate(timeout=300)
+    return Outcome(process.returncode, out, err)

@@ -1,0 +1,41 @@
+"""Fixtures for all tests."""
+import os
+import pathlib
+
+import pytest
+
+# Read by MXNet when it is imported. Tiny models gain nothing from a second thread, and lose much
+# when something else wants the core it waits on.
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope='session')
+def data_dir():
+    """The data shared by the checkouts: $BERT_TEST_DATA, or shared/data beside this one."""
+    path = pathlib.Path(os.environ.get('BERT_TEST_DATA') or REPOSITORY.parent / 'shared' / 'data')
+    if not path.is_dir():
+        pytest.skip('no test data: there is no folder %s (BERT_TEST_DATA names another)' % path)
+    return path.resolve()
+
+
+# ---- BERT_NO_SKIPS=1: a skipped test fails the run, so that CI cannot pass by testing nothing.
+
+def _skips(config):
+    reporter = config.pluginmanager.get_plugin('terminalreporter')
+    wanted = os.environ.get('BERT_NO_SKIPS') == '1'
+    return reporter.stats.get('skipped', []) if reporter and wanted else []
+
+
+def pytest_sessionfinish(session):
+    if _skips(session.config) and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    skips = _skips(config)
+    if skips:
+        terminalreporter.section('BERT_NO_SKIPS: %d skipped, none may be' % len(skips))
+        for report in skips:
+            terminalreporter.line('%s: %s' % (report.nodeid, report.longrepr[2]))

@@ -1,0 +1,136 @@
+"""BERT in plain NumPy, slow and independent of the package: what the tests compare with.
+
+Written from Devlin et al. 2018 (arXiv:1810.04805) on tensors with transformers' names,
+in float64. `sizes` is anything with num_layers, num_heads, layer_norm_eps, activation.
+"""
+import math
+
+import numpy as np
+
+ERF = np.vectorize(math.erf)
+
+
+def gelu(x):
+    return x * 0.5 * (1 + ERF(x / math.sqrt(2)))
+
+
+def gelu_new(x):
+    return x * 0.5 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x ** 3)))
+
+
+def relu(x):
+    return np.maximum(x, 0)
+
+
+ACTIVATIONS = {'gelu': gelu, 'gelu_new': gelu_new, 'relu': relu}
+
+
+def dense(x, tensors, name):
+    return x @ tensors[name + '.weight'].astype(np.float64).T + tensors[name + '.bias']
+
+
+def layer_norm(x, tensors, name, eps):
+    mean = x.mean(axis=-1, keepdims=True)
+    variance = ((x - mean) ** 2).mean(axis=-1, keepdims=True)
+    return ((x - mean) / np.sqrt(variance + eps) * tensors[name + '.weight']
+            + tensors[name + '.bias'])
+
+
+def softmax(x):
+    exponents = np.exp(x - x.max(axis=-1, keepdims=True))
+    return exponents / exponents.sum(axis=-1, keepdims=True)
+
+
+def attention(x, tensors, name, heads, valid_length):
+    """One sentence x (length, units); positions from `valid_length` on aren't attended to."""
+    query, key, value = (np.split(dense(x, tensors, '%s.self.%s' % (name, part)), heads, axis=-1)
+                         for part in ('query', 'key', 'value'))
+    context = []
+    for q, k, v in zip(query, key, value):
+        scores = q @ k[:valid_length].T / math.sqrt(q.shape[-1])
+        context.append(softmax(scores) @ v[:valid_length])
+    return dense(np.concatenate(context, axis=-1), tensors, name + '.output.dense')
+
+
+def layer(x, tensors, name, sizes, valid_length):
+    eps = sizes.layer_norm_eps
+    attended = attention(x, tensors, name + '.attention', sizes.num_heads, valid_length)
+    x = layer_norm(x + attended, tensors, name + '.attention.output.LayerNorm', eps)
+    hidden = ACTIVATIONS[sizes.activation](dense(x, tensors, name + '.intermediate.dense'))
+    return layer_norm(x + dense(hidden, tensors, name + '.output.dense'), tensors,
+                      name + '.output.LayerNorm', eps)
+
+
+def sequence(tensors, sizes, token_ids, segment_ids, valid_length=None):
+    """token_ids, segment_ids (batch, length) → hidden states (batch, length, units)"""
+    batch, length = np.shape(token_ids)
+    valid_length = [length] * batch if valid_length is None else valid_length
+    rows = []
+    for ids, segments, valid in zip(token_ids, segment_ids, valid_length):
+        x = (tensors['bert.embeddings.word_embeddings.weight'][ids].astype(np.float64)
+             + tensors['bert.embeddings.token_type_embeddings.weight'][segments]
+             + tensors['bert.embeddings.position_embeddings.weight'][:length])
+        x = layer_norm(x, tensors, 'bert.embeddings.LayerNorm', sizes.layer_norm_eps)
+        for i in range(sizes.num_layers):
+            x = layer(x, tensors, 'bert.encoder.layer.%d' % i, sizes, int(valid))
+        rows.append(x)
+    return np.stack(rows)
+
+
+def pooled(tensors, states):
+    """Hidden states (batch, length, units) → (batch, units)"""
+    return np.tanh(dense(states[:, 0], tensors, 'bert.pooler.dense'))
+
+
+def next_sentence(tensors, pooled_states):
+    """(batch, units) → logits (batch, 2)"""
+    return dense(pooled_states, tensors, 'cls.seq_relationship')
+
+
+def token_logits(tensors, sizes, states, positions):
+    """Hidden states, positions (batch, number) → logits (batch, number, vocabulary)"""
+    chosen = np.stack([row[places] for row, places in zip(states, positions)])
+    hidden = ACTIVATIONS[sizes.activation](
+        dense(chosen, tensors, 'cls.predictions.transform.dense'))
+    hidden = layer_norm(hidden, tensors, 'cls.predictions.transform.LayerNorm',
+                        sizes.layer_norm_eps)
+    return (hidden @ tensors['bert.embeddings.word_embeddings.weight'].T.astype(np.float64)
+            + tensors['cls.predictions.bias'])
+
+
+def random_tensors(config, seed=0):
+    """float32 tensors of a whole BertForPreTraining with transformers' names. Larger than
+    a fresh model's, so that every one of them shows in the outputs."""
+    random = np.random.RandomState(seed)
+    units, hidden = config.units, config.hidden_size
+    tensors = {}
+
+    def add(name, *shape):
+        tensors[name] = random.normal(0, 0.3, shape).astype(np.float32)
+
+    def add_dense(name, outputs, inputs):
+        add(name + '.weight', outputs, inputs)
+        add(name + '.bias', outputs)
+
+    def add_norm(name):
+        tensors[name + '.weight'] = random.uniform(0.5, 1.5, units).astype(np.float32)
+        add(name + '.bias', units)
+
+    add('bert.embeddings.word_embeddings.weight', config.vocab_size, units)
+    add('bert.embeddings.position_embeddings.weight', config.max_length, units)
+    add('bert.embeddings.token_type_embeddings.weight', config.token_type_vocab_size, units)
+    add_norm('bert.embeddings.LayerNorm')
+    for i in range(config.num_layers):
+        name = 'bert.encoder.layer.%d.' % i
+        for part in ('self.query', 'self.key', 'self.value', 'output.dense'):
+            add_dense(name + 'attention.' + part, units, units)
+        add_norm(name + 'attention.output.LayerNorm')
+        add_dense(name + 'intermediate.dense', hidden, units)
+        add_dense(name + 'output.dense', units, hidden)
+        add_norm(name + 'output.LayerNorm')
+    add_dense('bert.pooler.dense', units, units)
+    add_dense('cls.predictions.transform.dense', units, units)
+    add_norm('cls.predictions.transform.LayerNorm')
+    add('cls.predictions.bias', config.vocab_size)
+    add_dense('cls.seq_relationship', 2, units)
+    return tensors

@@ -1,0 +1,102 @@
+"""Every command and snippet of the README and the pages runs, with a tiny model and tiny data."""
+import dataclasses
+import os
+import pathlib
+import re
+import runpy
+import shlex
+import textwrap
+
+import pytest
+import tiny
+
+from bert import finetune_classifier, models, predict
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PAGES = ['README.rst', 'docs/classification.rst', 'docs/models.rst']
+SCRIPTS = {'finetune_classifier.py': finetune_classifier, 'predict.py': predict,
+           'models.py': models}
+NOT_RUN_HERE = ['./run tests']      # this very suite
+
+
+def commands(page):
+    """The lines of a page that are shell commands of ours."""
+    text = (ROOT / page).read_text(encoding='utf-8')
+    return [line.strip() for line in text.splitlines()
+            if re.match(r'    ([A-Z_]+=\S+ )?\./run ', line)]
+
+
+def snippets(page):
+    text = (ROOT / page).read_text(encoding='utf-8')
+    return [textwrap.dedent(block) for block in
+            re.findall(r'\.\. code-block:: python\n\n((?:    .*\n|\n)+)', text)]
+
+
+@pytest.fixture(scope='session')
+def roomy_bert(tmp_path_factory):
+    return tiny.write_checkpoint(tmp_path_factory.mktemp('docs') / 'bert',
+                                 dataclasses.replace(tiny.CONFIG, max_length=512))
+
+
+@pytest.fixture
+def workplace(in_tmp, monkeypatch):
+    """A folder in which the pages' commands find what they name."""
+    def binary(similarity):
+        return int(similarity > 0.5)
+    tiny.write_pairs(in_tmp / 'glue_data' / 'MRPC', ('#1 String', '#2 String', 'Quality'), binary)
+    tiny.write_sst(in_tmp / 'glue_data' / 'SST-2')
+    rows = [(text, ('negative', 'positive')[label]) for text, label in tiny.sentences(40, 1)]
+    for kind in ('train', 'dev'):
+        tiny.write_tsv(in_tmp / 'mxnet' / 'datasets' / 'RottenTomatoes' / (kind + '.tsv'),
+                       ('sentence', 'label'), rows)
+        (in_tmp / ('%s.csv' % kind)).write_text(
+            'review,mood\n' + ''.join('"%s",%s\n' % row for row in rows))
+    tiny.write_tsv(in_tmp / 'pairs.tsv', None,
+                   [(text, text, label) for text, label in tiny.sentences(20, 3)])
+    return in_tmp
+
+
+def run(line, call, checkpoint, monkeypatch):
+    """A command of a page as printed, but for the weights."""
+    words = shlex.split(line)
+    while words[0] != './run':
+        name, value = words.pop(0).split('=', 1)
+        monkeypatch.setenv(name, value)
+    script, arguments = words[1], words[2:]
+    script += '' if script.endswith('.py') else '.py'
+    if script == 'finetune_classifier.py' and '--resume' not in arguments:
+        arguments += ['--bert_checkpoint', checkpoint]
+    return call(SCRIPTS[script], *arguments)
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_commands(page, call, roomy_bert, workplace, monkeypatch, sst):
+    if page == 'docs/models.rst':       # these two are about the real cache
+        monkeypatch.delenv('MXNET_HOME')
+    finetune_classifier.main(['--bert_checkpoint', roomy_bert, '--task_name', 'SST', '--data_dir',
+                              sst, '--output_dir', 'trained', '--epochs', '1'])
+    os.mkdir('sst')
+    os.rename(next(workplace.glob('trained/step-*')) / 'model.params', 'sst/net.params')
+    lines = commands(page)
+    assert lines
+    for line in lines:
+        if line not in NOT_RUN_HERE:
+            outcome = run(line, call, roomy_bert, monkeypatch)
+            assert outcome.code == 0, '%s\n%s' % (line, outcome.err)
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_snippets(page, tmp_path, capsys):
+    for i, code in enumerate(snippets(page)):
+        path = tmp_path / ('snippet%d.py' % i)
+        path.write_text(code, encoding='utf-8')
+        runpy.run_path(str(path))
+    if page == 'docs/models.rst':
+        assert capsys.readouterr().out == '384 30522\n'
+
+
+def test_links_of_the_readme_lead_somewhere():
+    links = re.findall(r'<(docs/[^>]+)>`_', (ROOT / 'README.rst').read_text(encoding='utf-8'))
+    assert links
+    for link in links:
+        assert (ROOT / link).exists(), link

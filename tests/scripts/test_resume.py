@@ -1,0 +1,136 @@
+"""A run that ends early goes on bit for bit: kill -9, Ctrl-C, a second run of the same folder."""
+import json
+import os
+import pathlib
+import random
+import signal
+import time
+
+import pytest
+import tiny
+from commands import spawn, start
+
+from bert import finetune_classifier
+
+FINAL = 'step-0000012'      # 60 examples in 4 batches, 3 epochs
+
+
+@pytest.fixture(scope='module')
+def task(tmp_path_factory):
+    return tiny.write_sst(tmp_path_factory.mktemp('resume') / 'SST-2')
+
+
+def flags(task, tiny_bert, folder):
+    return ['--task_name', 'SST', '--data_dir', task, '--bert_checkpoint', tiny_bert, '--max_len',
+            24, '--epochs', 3, '--batch_size', 16, '--lr', 1e-3, '--threads', 1,
+            '--ckpt_interval', 1, '--log_interval', 1, '--output_dir', folder]
+
+
+@pytest.fixture(scope='module')
+def expected(task, tiny_bert, tmp_path_factory):
+    """{file: bytes} of the final checkpoint of a run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp('whole') / 'run'
+    assert spawn('finetune_classifier.py', *flags(task, tiny_bert, folder)).code == 0
+    return final_bytes(folder)
+
+
+def final_bytes(folder):
+    return {name: (pathlib.Path(folder) / FINAL / name).read_bytes()
+            for name in ('model.params', 'optimizer.params')}
+
+
+def wait_for_step(folder, step):
+    """Until the checkpoint of `step`, or a later one, is there."""
+    deadline = time.time() + 120
+    while time.time() < deadline:
+        if any(name.startswith('step-') and name[5:].isdigit() and int(name[5:]) >= step
+               for name in (os.listdir(folder) if os.path.isdir(folder) else ())):
+            return
+        time.sleep(0.001)
+    raise AssertionError('no checkpoint of step %d' % step)
+
+
+@pytest.mark.parametrize('step', random.Random(0).sample(range(1, 12), 3))
+def test_killed_run_goes_on_bit_for_bit(step, task, tiny_bert, expected, tmp_path):
+    folder = tmp_path / 'run'
+    process = start('finetune_classifier.py', *flags(task, tiny_bert, folder))
+    wait_for_step(folder, step)
+    process.kill()
+    process.communicate()
+    assert not (folder / 'results.json').exists(), 'killed too late to test anything'
+    outcome = spawn('finetune_classifier.py', *flags(task, tiny_bert, folder), '--resume')
+    assert outcome.code == 0, outcome.err
+    assert 'resumed from' in outcome.err
+    assert final_bytes(folder) == expected
+    assert not [name for name in os.listdir(folder) if name.endswith('.tmp')]
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_saves_and_goes_on(number, task, tiny_bert, expected, tmp_path):
+    folder = tmp_path / 'run'
+    process = start('finetune_classifier.py', *flags(task, tiny_bert, folder)[:-4],
+                    '--log_interval', 1, '--output_dir', folder)
+    while 'Batch 2/4' not in process.stderr.readline():
+        pass
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    state = json.loads(next(folder.glob('step-*/trainer.json')).read_text())
+    assert 2 <= state['step'] < 12
+    assert spawn('finetune_classifier.py', '--resume', '--output_dir', folder).code == 0
+    assert final_bytes(folder) == expected
+
+
+def test_resume_needs_no_other_flag_and_refuses_other_values(task, tiny_bert, call, tmp_path):
+    folder = tmp_path / 'run'
+    assert call(finetune_classifier, *flags(task, tiny_bert, folder)).code == 0
+    finished = final_bytes(folder)
+    outcome = call(finetune_classifier, '--resume', '--output_dir', folder)
+    assert outcome.code == 0, outcome.err
+    assert final_bytes(folder) == finished
+    outcome = call(finetune_classifier, '--resume', '--output_dir', folder, '--lr', 1)
+    assert outcome.code == 2
+    assert outcome.error == ('error: --lr 1.0: the run in %s was started with 0.001; leave the '
+                             'flag out, or start another run' % folder)
+
+
+def test_resume_without_a_run(call, in_tmp):
+    outcome = call(finetune_classifier, '--resume', '--task_name', 'SST')
+    assert outcome.error == ('error: --resume: no run of SST in ./output_dir; name its folder '
+                             'with --output_dir')
+    outcome = call(finetune_classifier, '--resume', '--output_dir', 'nowhere')
+    assert outcome.error == 'error: --resume: nowhere holds no run (no readable options.json)'
+
+
+def test_resume_takes_the_newest_numbered_run(task, tiny_bert, call, in_tmp):
+    for _ in range(2):
+        assert call(finetune_classifier, *flags(task, tiny_bert, 'x')[:-2]).code == 0
+    outcome = call(finetune_classifier, '--resume', '--task_name', 'SST')
+    assert 'resumed from output_dir/SST-002/' in outcome.err.replace(os.sep, '/')
+
+
+def test_another_run_is_not_overwritten(task, tiny_bert, call, in_tmp):
+    assert call(finetune_classifier, *flags(task, tiny_bert, 'run')).code == 0
+    before = final_bytes('run')
+    (in_tmp / 'run' / 'mine.txt').write_text('kept')
+    outcome = call(finetune_classifier, *flags(task, tiny_bert, 'run'))
+    assert outcome.code == 2
+    assert outcome.error == ('error: run holds a run: choose another --output_dir, go on with it '
+                             'by --resume, or replace it by --overwrite_output_dir')
+    assert final_bytes('run') == before
+    assert call(finetune_classifier, *flags(task, tiny_bert, 'run'), '--overwrite_output_dir',
+                '--epochs', 1).code == 0
+    assert not (in_tmp / 'run' / FINAL).exists()
+    assert (in_tmp / 'run' / 'mine.txt').read_text() == 'kept'
+
+
+def test_killed_series_of_seeds_goes_on(task, tiny_bert, call, in_tmp):
+    assert call(finetune_classifier, *flags(task, tiny_bert, 'whole'), '--seeds', '1,2').code == 0
+    assert call(finetune_classifier, *flags(task, tiny_bert, 'run'), '--seeds', '1,2').code == 0
+    (in_tmp / 'run' / 'results.json').unlink()
+    (in_tmp / 'run' / 'seed-2' / 'results.json').unlink()
+    outcome = call(finetune_classifier, '--resume', '--output_dir', 'run')
+    assert outcome.code == 0, outcome.err
+    whole, again = (json.loads((in_tmp / name / 'results.json').read_text())['metrics']
+                    for name in ('whole', 'run'))
+    assert whole == again

@@ -1,0 +1,372 @@
+"""bert/files.py: whole files or none, from disks and servers that misbehave."""
+import errno
+import hashlib
+import io
+import os
+import socket
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+import zipfile
+
+import pytest
+from reference.local_server import LocalServer
+
+from bert import files
+from bert.errors import UserError
+
+CONTENT = os.urandom(3_000_000)
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+SHA1 = hashlib.sha1(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def server():
+    with LocalServer({'file.bin': CONTENT}) as running:
+        yield running
+
+
+def test_cache_dir(monkeypatch):
+    monkeypatch.setenv('MXNET_HOME', '/somewhere')
+    assert files.cache_dir() == '/somewhere'
+    monkeypatch.delenv('MXNET_HOME')
+    monkeypatch.setenv('HOME', '/home/x')
+    assert files.cache_dir() == '/home/x/.mxnet'
+
+
+# Atomic writes
+
+
+def test_atomic_write_makes_folders_and_keeps_newlines(tmp_path):
+    path = tmp_path / 'a' / 'b.txt'
+    with files.atomic_write(path) as out:
+        out.write('é\n')
+    assert path.read_bytes() == 'é\n'.encode()
+    with files.atomic_write(str(path), 'wb') as out:
+        out.write(b'\r\n')
+    assert path.read_bytes() == b'\r\n'
+    assert os.listdir(tmp_path / 'a') == ['b.txt']
+
+
+def test_an_error_leaves_the_old_file_and_no_other(tmp_path):
+    path = tmp_path / 'file'
+    path.write_text('old')
+    with pytest.raises(ZeroDivisionError), files.atomic_write(path) as out:
+        out.write('new')
+        out.flush()
+        1 / 0  # noqa: B018
+    assert path.read_text() == 'old'
+    assert os.listdir(tmp_path) == ['file']
+
+
+def test_the_old_file_stands_until_the_end(tmp_path):
+    path = tmp_path / 'file'
+    path.write_text('old')
+    with open(path) as reader:
+        with files.atomic_write(path) as out:
+            out.write('new')
+            out.flush()
+            assert path.read_text() == 'old'
+        assert path.read_text() == 'new'
+        assert reader.read() == 'old'       # replaced, not written over
+
+
+def full_device(tmp_path):
+    """A path whose writes run out of space: a file-size limit in a process of its own."""
+    return '''
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+from bert import files
+with files.atomic_write(%r, 'wb') as out:
+    out.write(b'x' * 5000)
+''' % str(tmp_path / 'file')
+
+
+def test_a_full_disk_is_one_user_error_and_keeps_the_old_file(tmp_path):
+    (tmp_path / 'file').write_text('old')
+    script = 'from bert.errors import run_script\ndef main():\n' + ''.join(
+        '    %s\n' % line for line in full_device(tmp_path).splitlines()) + 'run_script(main)'
+    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith('error: %s: can\'t write: ' % (tmp_path / 'file'))
+    assert (tmp_path / 'file').read_text() == 'old'
+    assert os.listdir(tmp_path) == ['file']
+
+
+def test_no_space_left_names_path_reason_and_fix(tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr(os, 'fsync', full)
+    with pytest.raises(UserError, match='file: can\'t write: No space left.*; free some space'):
+        with files.atomic_write(tmp_path / 'file') as out:
+            out.write('new')
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_in_place_of_a_folder(tmp_path):
+    (tmp_path / 'file').write_text('old')
+    with pytest.raises(UserError, match='a part of the path is a file'):
+        with files.atomic_write(tmp_path / 'file' / 'below') as out:
+            out.write('new')
+
+
+def test_other_os_errors_pass(tmp_path):
+    with pytest.raises(ConnectionResetError), files.atomic_write(tmp_path / 'file'):
+        raise ConnectionResetError('of the network')
+
+
+# Digests
+
+
+def test_check_digest(tmp_path):
+    path = tmp_path / 'file'
+    path.write_bytes(CONTENT)
+    files.check_digest(path, sha256=SHA256.upper(), sha1=SHA1)
+    with pytest.raises(UserError, match='sha1 is %s, expected 00' % SHA1):
+        files.check_digest(path, sha256=SHA256, sha1='00')
+
+
+# Downloads
+
+
+def test_download_is_verified_and_not_repeated(server, tmp_path):
+    path = str(tmp_path / 'deep' / 'file')
+    for _ in range(2):
+        assert files.download(server.url + 'file.bin', path, sha256=SHA256) == path
+    with open(path, 'rb') as file:
+        assert file.read() == CONTENT
+    assert server.paths() == ['file.bin']
+    assert os.listdir(tmp_path / 'deep') == ['file']
+
+
+def test_a_damaged_file_is_fetched_again(server, tmp_path):
+    path = tmp_path / 'file'
+    path.write_bytes(CONTENT[:-1])
+    files.download(server.url + 'file.bin', str(path), sha1=SHA1)
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_cut_connection_is_taken_up_where_it_broke(server, tmp_path):
+    server.cut['file.bin'] = 1_000_000
+    files.download(server.url + 'file.bin', str(tmp_path / 'file'), sha256=SHA256)
+    assert (tmp_path / 'file').read_bytes() == CONTENT
+    first, second = [span for _, _, span in server.requests]
+    assert first is None
+    assert 1_000_000 - files.NETWORK_CHUNK < int(second[len('bytes='):-1]) <= 1_000_000
+
+
+def test_a_part_of_an_earlier_run_is_taken_up(server, tmp_path):
+    (tmp_path / 'file.part').write_bytes(CONTENT[:2_000_000])
+    files.download(server.url + 'file.bin', str(tmp_path / 'file'), sha256=SHA256)
+    assert (tmp_path / 'file').read_bytes() == CONTENT
+    assert [span for _, _, span in server.requests] == ['bytes=2000000-']
+    assert os.listdir(tmp_path) == ['file']
+
+
+def test_a_server_without_ranges(server, tmp_path):
+    server.ranges = False
+    (tmp_path / 'file.part').write_bytes(CONTENT[:1000])
+    files.download(server.url + 'file.bin', str(tmp_path / 'file'), sha256=SHA256)
+    assert (tmp_path / 'file').read_bytes() == CONTENT
+    assert len(server.requests) == 1
+
+
+def test_a_part_that_is_too_long(server, tmp_path):
+    (tmp_path / 'file.part').write_bytes(CONTENT + b'more')
+    files.download(server.url + 'file.bin', str(tmp_path / 'file'), sha256=SHA256)
+    assert (tmp_path / 'file').read_bytes() == CONTENT
+
+
+def test_a_wrong_part_is_noticed_by_its_digest(server, tmp_path):
+    (tmp_path / 'file.part').write_bytes(b'\0' * 1000)
+    files.download(server.url + 'file.bin', str(tmp_path / 'file'), sha256=SHA256)
+    assert (tmp_path / 'file').read_bytes() == CONTENT
+    assert [span for _, _, span in server.requests] == ['bytes=1000-', None]
+
+
+def test_without_a_digest_nothing_is_resumed(server, tmp_path):
+    (tmp_path / 'file.part').write_bytes(b'\0' * 1000)
+    files.download(server.url + 'file.bin', str(tmp_path / 'file'))
+    assert (tmp_path / 'file').read_bytes() == CONTENT
+    assert [span for _, _, span in server.requests] == [None]
+
+
+def test_a_wrong_digest_leaves_nothing(server, tmp_path):
+    with pytest.raises(UserError, match='file.bin: sha256 is %s, expected 11' % SHA256):
+        files.download(server.url + 'file.bin', str(tmp_path / 'file'), sha256='11')
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize('status, tries', [(404, 1), (503, 2)])
+def test_http_errors(server, tmp_path, status, tries):
+    server.status['file.bin'] = status
+    with pytest.raises(UserError, match='file.bin: HTTP %d ' % status):
+        files.download(server.url + 'file.bin', str(tmp_path / 'file'), sha256=SHA256)
+    assert len(server.requests) == tries
+    assert os.listdir(tmp_path) == []
+
+
+def test_two_cuts_are_an_error_and_keep_the_part(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, 'TRIES', 1)
+    server.cut['file.bin'] = 1_000_000
+    with pytest.raises(UserError, match='file.bin: .*1000000'):
+        files.download(server.url + 'file.bin', str(tmp_path / 'file'), sha256=SHA256)
+    assert os.listdir(tmp_path) == ['file.part']
+    kept = (tmp_path / 'file.part').read_bytes()
+    assert len(kept) > 1_000_000 - files.NETWORK_CHUNK
+    assert CONTENT.startswith(kept)
+
+
+def test_no_server_is_noticed_at_once(tmp_path):
+    with socket.socket() as unused:
+        unused.bind(('127.0.0.1', 0))
+        url = 'http://127.0.0.1:%d/file' % unused.getsockname()[1]
+        start = time.time()
+        with pytest.raises(UserError, match='127.0.0.1.*/file: .*refused'):
+            files.download(url, str(tmp_path / 'file'), sha256=SHA256)
+        assert time.time() - start < 5
+
+
+def test_many_at_once(server, tmp_path):
+    threads = [threading.Thread(target=files.download, args=(
+        server.url + 'file.bin', str(tmp_path / 'file'), SHA256)) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (tmp_path / 'file').read_bytes() == CONTENT
+    assert os.listdir(tmp_path) == ['file']
+
+
+def test_an_unwritable_folder(server, tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(UserError, match='can\'t write'):
+        files.download(server.url + 'file.bin', str(tmp_path / 'file' / 'below'))
+
+
+# Wheels
+
+
+@pytest.fixture
+def index(tmp_path, monkeypatch):
+    """pip sees one wheel, on this machine; returns (its sha256, its path)."""
+    folder = tmp_path / 'index'
+    folder.mkdir()
+    wheel = folder / 'tinydata-1.0-py3-none-any.whl'
+    with zipfile.ZipFile(wheel, 'w') as archive:
+        archive.writestr('tinydata/data/a.csv', 'a')
+        archive.writestr('tinydata/data/b.csv', 'b')
+        archive.writestr('tinydata-1.0.dist-info/METADATA',
+                         'Metadata-Version: 2.1\nName: tinydata\nVersion: 1.0\n'
+                         'Requires-Dist: no-such-package\n')
+        archive.writestr('tinydata-1.0.dist-info/WHEEL', 'Wheel-Version: 1.0\nTag: py3-none-any\n')
+    monkeypatch.setenv('PIP_CONFIG_FILE', os.devnull)
+    monkeypatch.setenv('PIP_NO_INDEX', '1')
+    monkeypatch.setenv('PIP_FIND_LINKS', str(folder))
+    return hashlib.sha256(wheel.read_bytes()).hexdigest(), wheel
+
+
+def test_pypi_files(index, tmp_path):
+    folder = str(tmp_path / 'out')
+    assert files.pypi_files('tinydata', '1.0', index[0], ['tinydata/data/a.csv'], folder) == [
+        os.path.join(folder, 'tinydata/data/a.csv')]
+    files.pypi_files('tinydata', '1.0', index[0], {'tinydata/data/b.csv': 'b'}, folder)
+    found = sorted(os.path.relpath(os.path.join(parent, name), folder)
+                   for parent, _, names in os.walk(folder) for name in names)
+    assert found == ['b', 'tinydata/data/a.csv']
+    assert sorted(os.listdir(folder)) == ['b', 'tinydata']
+
+
+@pytest.mark.parametrize('version, sha256, member, message', [
+    ('1.0', 'ab', 'tinydata/data/a.csv', 'sha256 is .*, expected ab'),
+    ('1.0', None, 'tinydata/data/c.csv', 'no tinydata/data/c.csv inside'),
+    ('2.0', None, 'tinydata/data/a.csv', 'pip download tinydata==2.0: ERROR: No matching'),
+])
+def test_pypi_files_that_cannot_be_had(index, tmp_path, version, sha256, member, message):
+    folder = tmp_path / 'out'
+    with pytest.raises(UserError, match=message):
+        files.pypi_files('tinydata', version, sha256 or index[0], [member], str(folder))
+    assert not any(names for _, _, names in os.walk(folder))
+
+
+# Archives
+
+
+def zip_of(path, members):
+    with zipfile.ZipFile(path, 'w') as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return str(path)
+
+
+def tar_of(path, members):
+    with tarfile.open(path, 'w:gz') as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content.encode()))
+    return str(path)
+
+
+@pytest.mark.parametrize('make', [zip_of, tar_of])
+def test_extract_archive(tmp_path, make):
+    archive = make(tmp_path / 'archive', {'a/b.txt': 'b', './c.txt': 'c'})
+    files.extract_archive(archive, str(tmp_path / 'out'))
+    assert (tmp_path / 'out' / 'a' / 'b.txt').read_text() == 'b'
+    assert (tmp_path / 'out' / 'c.txt').read_text() == 'c'
+
+
+@pytest.mark.parametrize('make', [zip_of, tar_of])
+@pytest.mark.parametrize('name', ['../evil', 'a/../../evil', '/tmp/evil', '..\\evil', 'C:/evil'])
+def test_a_name_that_leads_outside_is_refused(tmp_path, make, name):
+    archive = make(tmp_path / 'archive', {'good': 'g', name: 'evil'})
+    with pytest.raises(UserError, match='leads out of the folder'):
+        files.extract_archive(archive, str(tmp_path / 'out'))
+    assert os.listdir(tmp_path) == ['archive']      # not even the good one
+
+
+def test_links_are_refused(tmp_path):
+    with tarfile.open(tmp_path / 'archive', 'w') as archive:
+        info = tarfile.TarInfo('link')
+        info.type, info.linkname = tarfile.SYMTYPE, '/etc'
+        archive.addfile(info)
+    with pytest.raises(UserError, match='link is a link'):
+        files.extract_archive(str(tmp_path / 'archive'), str(tmp_path / 'out'))
+    info = zipfile.ZipInfo('link')
+    info.external_attr = 0o120777 << 16
+    path = zip_of(tmp_path / 'zip', {info: '/etc'})
+    with pytest.raises(UserError, match='link is a link'):
+        files.extract_archive(path, str(tmp_path / 'out'))
+    assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize('make', [zip_of, tar_of])
+def test_damaged_archives(tmp_path, make):
+    archive = make(tmp_path / 'archive', {'a': CONTENT[:20000].hex()})
+    with open(archive, 'rb') as file:
+        content = file.read()
+    half = len(content) // 2
+    damaged = [content[:cut] for cut in (0, 1, 10, half, len(content) - 20)]
+    damaged.append(content[:half] + bytes([content[half] ^ 255]) + content[half + 1:])
+    for bad in damaged:
+        with open(archive, 'wb') as file:
+            file.write(bad)
+        with pytest.raises(UserError, match='damaged archive'):
+            files.extract_archive(archive, str(tmp_path / 'out'))
+        assert not (tmp_path / 'out' / 'a').exists()
+
+
+def test_extract_zip_member(tmp_path):
+    archive = zip_of(tmp_path / 'archive', {'a': 'x'})
+    target = tmp_path / 'target'
+    target.write_text('old')
+    with pytest.raises(UserError, match='a in .*archive: sha1 is .*, expected 00'):
+        files.extract_zip_member(archive, 'a', str(target), sha1='00')
+    with pytest.raises(UserError, match='no b inside'):
+        files.extract_zip_member(archive, 'b', str(target))
+    assert target.read_text() == 'old'
+    files.extract_zip_member(archive, 'a', str(target), sha1=hashlib.sha1(b'x').hexdigest())
+    assert target.read_text() == 'x'

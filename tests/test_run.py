@@ -1,0 +1,433 @@
+"""`./run` on machines that lack this or that. Its Python and pip are stand-ins that say what they
+were asked for, so that no test installs anything."""
+import os
+import pathlib
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
+
+# What `run` takes from the system. Its PATH holds these and the stand-ins only.
+TOOLS = ('cat chmod dirname env flock grep head ls mkdir ln readlink rm sed sh sha256sum sleep '
+         'sort tail uname').split()
+
+# A Python that obeys `-m venv` and `-m pip` by itself and leaves `-c` to the real one, after
+# PRELUDE. What pip was called with goes into a file.
+PYTHON = r'''#!/bin/sh
+case "$1 $2" in
+    '-m venv')
+        mkdir -p "$3/bin"
+        ln -s HERE "$3/bin/python" ;;
+    '-m pip')
+        echo "pip $*" >> CALLS
+        [ ! -e SLOW ] || sleep "$(cat SLOW)"
+        [ ! -e BROKEN ] || { cat BROKEN; exit 1; }
+        for program in ruff pytest; do
+            { echo '#!/bin/sh'; echo "echo $program \"\$@\""; echo "exit \$(cat STATUS.$program)"
+            } > "${0%/*}/$program"
+            chmod +x "${0%/*}/$program"
+        done ;;
+    -c\ *)
+        code=$2
+        shift 2
+        exec REAL -I -S -c 'import sys
+sys.modules.update(mxnet=sys, gluonnlp=sys)
+PRELUDE
+'"$code" "$@" ;;
+    *)
+        exec REAL "$@" ;;
+esac
+'''
+
+VERSION = 'sys.version_info = (3, %d, 0, "final", 0)'
+COMPLETE = VERSION % 11 + '''
+import sysconfig
+sysconfig.get_config_var = lambda name: "INCLUDE"
+sys.modules.update(ensurepip=sys, venv=sys)'''
+NO_VENV = 'sys.modules["ensurepip"] = None'
+NO_HEADERS = 'sysconfig.get_config_var = lambda name: "/nowhere"'
+
+
+class Machine:
+    """A machine with this repository's `run` and a small package in `repo`, and programs in
+    `bin`."""
+
+    def __init__(self, folder):
+        self.folder, self.repo, self.bin = folder, folder / 'repo', folder / 'bin'
+        (self.repo / 'bert' / 'export').mkdir(parents=True)
+        self.bin.mkdir()
+        for name in TOOLS:
+            (self.bin / name).symlink_to(shutil.which(name))
+        for name in ('run', 'setup.py', 'pyproject.toml', 'bert/bert_mxnet_compat.pth'):
+            shutil.copy2(REPOSITORY / name, self.repo / name)
+        script = ('"""%s"""\nimport os, sys\n\nif __name__ == \'__main__\':\n'
+                  '    print(os.path.basename(__file__), sys.argv[1:], os.getcwd())\n')
+        (self.repo / 'bert' / 'models.py').write_text(script % 'Lists what can be had.')
+        (self.repo / 'bert' / 'export' / 'export.py').write_text(script % 'Writes a model.')
+        (self.repo / 'bert' / 'library.py').write_text('"""No script."""\n')
+        (self.repo / 'tests').mkdir()
+        (folder / 'Python.h').touch()
+        self.status('ruff', 0)
+        self.status('pytest', 0)
+        self.program('g++', '#!/bin/sh\n')
+        self.python()
+
+    def program(self, name, text):
+        (self.bin / name).write_text(text)
+        (self.bin / name).chmod(0o755)
+
+    def python(self, prelude='', name='python3'):
+        """Put a Python there that runs `prelude` first."""
+        here = str(self.bin / name)
+        prelude = '\n'.join([COMPLETE, prelude, 'sys.executable = "%s"' % here])
+        text = PYTHON.replace('PRELUDE', prelude).replace('REAL', sys.executable)
+        text = text.replace('HERE', shlex.quote(here))
+        for file in ('CALLS', 'SLOW', 'BROKEN', 'STATUS'):
+            text = text.replace(file, shlex.quote(str(self.folder / file)))
+        self.program(name, text.replace('INCLUDE', str(self.folder)))
+
+    def status(self, program, status):
+        (self.folder / ('STATUS.' + program)).write_text(str(status))
+
+    def start(self, *arguments, folder=None, **environment):
+        return subprocess.Popen(
+            [str(self.repo / 'run'), *arguments], cwd=folder or self.folder,
+            env={'PATH': str(self.bin), **environment}, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def run(self, *arguments, **options):
+        """(exit status, stdout, stderr) of `./run arguments`."""
+        process = self.start(*arguments, **options)
+        output, errors = process.communicate(timeout=60)
+        return process.returncode, output, errors
+
+    def pip_calls(self):
+        calls = self.folder / 'CALLS'
+        return calls.read_text().splitlines() if calls.exists() else []
+
+
+@pytest.fixture
+def machine(tmp_path):
+    return Machine(tmp_path)
+
+
+SETTING_UP = 'setting up .venv (once, about 90 s) …\n'
+
+
+def refusal(machine, **environment):
+    """The one line that `run` ends with when something is missing; nothing was made."""
+    status, output, errors = machine.run('models', **environment)
+    assert (status, output) == (1, '')
+    lines = errors.replace(SETTING_UP, '').splitlines()
+    assert len(lines) == 1
+    assert machine.pip_calls() == []
+    return lines[0]
+
+
+# ---- what is missing
+
+@pytest.mark.parametrize('prelude, without, message', [
+    (NO_VENV, None,
+     "error: no venv module in python3 (gluonnlp is built here): "
+     "install with 'apt-get install python3.11-venv'"),
+    (NO_HEADERS, None,
+     "error: no Python.h (gluonnlp is built here): "
+     "install with 'apt-get install python3.11-dev'"),
+    ('', 'g++',
+     "error: no C++ compiler (gluonnlp is built here): install with 'apt-get install g++'"),
+    (NO_VENV + '\n' + NO_HEADERS, 'g++',
+     "error: no venv module in python3, no Python.h, no C++ compiler (gluonnlp is built here): "
+     "install with 'apt-get install python3.11-venv python3.11-dev g++'"),
+    ('', 'flock', "error: no flock: install it with 'apt-get install util-linux'"),
+])
+def test_a_missing_package(machine, prelude, without, message):
+    machine.python(prelude)
+    if without:
+        (machine.bin / without).unlink()
+    assert refusal(machine) == message
+
+
+def test_another_compiler_will_do(machine):
+    (machine.bin / 'g++').unlink()
+    machine.program('clang++', '#!/bin/sh\n')
+    assert machine.run('models', CXX='clang++')[0] == 0
+
+
+@pytest.mark.parametrize('name', ['Linux aarch64', 'Darwin arm64', 'Darwin x86_64'])
+def test_another_machine(machine, name):
+    system, architecture = name.split()
+    (machine.bin / 'uname').unlink()
+    machine.program('uname', '#!/bin/sh\n[ $1 = -m ] && echo %s || echo %s\n'
+                    % (architecture, system))
+    assert refusal(machine) == (
+        'error: MXNet 1.9.1 needs Linux x86_64, and this is %s: enter a container with '
+        '\'docker run -it --platform linux/amd64 -v "%s":/bert -w /bert python:3.11 bash\''
+        % (name, machine.repo))
+
+
+@pytest.mark.parametrize('minor', [7, 13])
+def test_another_python(machine, minor):
+    machine.python(VERSION % minor)
+    assert refusal(machine) == (
+        "error: needs Python 3.8 to 3.12, and python3 is 3.%d: install one with 'apt-get install "
+        "pipx && pipx run uv python install 3.11', then 'PYTHON=~/.local/bin/python3.11 ./run …'"
+        % minor)
+
+
+def test_no_python(machine):
+    (machine.bin / 'python3').unlink()
+    assert 'needs Python 3.8 to 3.12, and python3 is missing: ' in refusal(machine)
+
+
+@pytest.mark.parametrize('minor', [8, 9, 10, 12])
+def test_a_python_of_another_name_is_found(machine, minor):
+    machine.python(VERSION % 13)
+    machine.python(VERSION % 13, name='python3.11')     # a name that lies, as pyenv's shims do
+    machine.python(VERSION % minor, name='python3.%d' % minor)
+    code = 'import sys; print(sys.version_info[1])'
+    assert machine.run('python', '-c', code) == (0, '%d\n' % minor, SETTING_UP)
+
+
+def test_the_environment_variable_chooses_python(machine):
+    machine.python(VERSION % 9, name='my python')
+    code = 'import sys; print(sys.version_info[1])'
+    chosen = str(machine.bin / 'my python')
+    assert machine.run('python', '-c', code, PYTHON=chosen)[1] == '9\n'
+    machine.python(VERSION % 13, name='new')
+    assert refusal_of(machine, PYTHON='new') == (
+        "error: PYTHON=new is not a Python 3.8 to 3.12: name one that is with "
+        "'PYTHON=/path/to/python3.11 ./run …'")
+
+
+def refusal_of(machine, **environment):
+    return machine.run('models', **environment)[2].splitlines()[-1]
+
+
+def test_pip_fails(machine):
+    (machine.folder / 'BROKEN').write_text(
+        ''.join('line %d\n' % n for n in range(40)) + 'ERROR: no matching distribution\n')
+    status, output, errors = machine.run('models')
+    log = machine.repo / '.venv' / 'pip.log'
+    assert (status, output) == (1, '')
+    assert errors.splitlines()[1:] == ['line %d' % n for n in range(26, 40)] + [
+        'ERROR: no matching distribution',
+        'error: pip could not install bert: all that it said is in %s' % log]
+    assert log.read_text().startswith('line 0\n')
+    (machine.folder / 'BROKEN').unlink()
+    assert machine.run('models')[0] == 0
+
+
+@pytest.mark.parametrize('problem, message', [
+    ('libgomp.so.1: cannot open shared object file: No such file or directory',
+     "error: MXNet needs two system libraries: "
+     "install with 'apt-get install libgomp1 libquadmath0'"),
+    ('no symbol', 'error: MXNet was installed and cannot be imported: OSError: no symbol'),
+])
+def test_mxnet_cannot_be_imported(machine, problem, message):
+    machine.python('class Loader:\n'
+                   '    def find_spec(name, path=None, target=None):\n'
+                   '        if name == "mxnet": raise OSError("%s")\n'
+                   'del sys.modules["mxnet"]; sys.meta_path.insert(0, Loader)' % problem)
+    status, output, errors = machine.run('models')
+    assert (status, output, errors) == (1, '', SETTING_UP + message + '\n')
+
+
+# ---- making the environment
+
+def test_first_and_second_call(machine):
+    models = 'models.py [] %s\n' % machine.folder
+    assert machine.run('models') == (0, models, SETTING_UP)
+    assert machine.run('models') == (0, models, '')
+    assert machine.pip_calls() == [
+        'pip -m pip install --disable-pip-version-check --use-pep517 --prefer-binary --editable %s'
+        % machine.repo]
+
+
+def test_tests_install_their_extra_once(machine):
+    for _ in range(2):
+        assert machine.run('tests')[0] == 0
+    assert machine.run('models')[0] == 0
+    assert [call.split()[-1] for call in machine.pip_calls()] == ['%s[tests]' % machine.repo]
+
+
+def test_the_tests_extra_comes_later(machine):
+    machine.run('models')
+    assert machine.run('tests') == (
+        0, 'ruff check --quiet {0}\npytest -c {0}/pyproject.toml --rootdir {0} {0}/tests\n'
+        .format(machine.repo), 'updating .venv (about 15 s) …\n')
+    assert len(machine.pip_calls()) == 2
+
+
+@pytest.mark.parametrize('name', ['setup.py', 'pyproject.toml', 'bert/bert_mxnet_compat.pth'])
+def test_other_requirements_are_installed(machine, name):
+    machine.run('models')
+    (machine.repo / '.venv' / 'mine').touch()
+    with open(machine.repo / name, 'a') as file:
+        file.write('\n')
+    assert machine.run('models')[2] == 'updating .venv (about 15 s) …\n'
+    assert machine.run('models')[2] == ''
+    assert len(machine.pip_calls()) == 2
+    assert (machine.repo / '.venv' / 'mine').exists()
+
+
+def test_another_python_makes_a_new_environment(machine):
+    machine.run('models')
+    machine.python(VERSION % 9, name='python3.9')
+    for messages in (SETTING_UP, ''):
+        status, output, errors = machine.run('python', '-c', 'print(sys.version_info[1])',
+                                             PYTHON=str(machine.bin / 'python3.9'))
+        assert (status, output, errors) == (0, '9\n', messages)
+
+
+def no_stamp(venv):
+    (venv / 'ready').unlink()
+
+
+def empty_folder(venv):
+    shutil.rmtree(str(venv))
+    venv.mkdir()
+
+
+def no_python(venv):
+    (venv / 'bin' / 'python').unlink()
+
+
+def python_leads_nowhere(venv):
+    (venv / 'bin' / 'python').unlink()
+    (venv / 'bin' / 'python').symlink_to('/nowhere/python3')
+
+
+def half_a_stamp(venv):
+    (venv / 'ready').write_text((venv / 'ready').read_text()[:10])
+
+
+@pytest.mark.parametrize('damage', [
+    no_stamp, empty_folder, no_python, python_leads_nowhere, half_a_stamp])
+def test_a_half_made_environment_is_made_anew(machine, damage):
+    machine.run('models')
+    venv = machine.repo / '.venv'
+    (venv / 'left behind').touch()
+    damage(venv)
+    assert machine.run('models') == (0, 'models.py [] %s\n' % machine.folder, SETTING_UP)
+    assert not (venv / 'left behind').exists()
+
+
+def test_a_copied_repository_makes_its_own_environment(machine):
+    machine.run('models')
+    shutil.copytree(str(machine.repo), str(machine.folder / 'copy'))
+    machine.repo = machine.folder / 'copy'
+    assert machine.run('models')[2] == SETTING_UP
+    assert machine.pip_calls()[-1].endswith('--editable %s' % machine.repo)
+
+
+def test_killed_while_pip_works(machine):
+    (machine.folder / 'SLOW').write_text('60')
+    process = machine.start('models')
+    while not machine.pip_calls() and process.poll() is None:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    (machine.folder / 'SLOW').unlink()
+    assert machine.run('models') == (0, 'models.py [] %s\n' % machine.folder, SETTING_UP)
+
+
+def test_two_first_calls_at_once(machine):
+    (machine.folder / 'SLOW').write_text('0.5')
+    processes = [machine.start('models') for _ in range(2)]
+    errors = sorted(process.communicate(timeout=60)[1] for process in processes)
+    assert [process.returncode for process in processes] == [0, 0]
+    assert errors == [SETTING_UP, 'waiting for another ./run to set up .venv …\n']
+    assert len(machine.pip_calls()) == 1
+
+
+# ---- running
+
+@pytest.fixture
+def ready(machine):
+    machine.run('tests')
+    return machine
+
+
+@pytest.mark.parametrize('name, file', [
+    ('models', 'models.py'), ('models.py', 'models.py'), ('bert/models.py', 'models.py'),
+    ('export/export', 'export.py'), ('export/export.py', 'export.py')])
+def test_a_script_by_its_name(ready, name, file):
+    assert ready.run(name, '--task_name', 'a b', '*') == (
+        0, "%s ['--task_name', 'a b', '*'] %s\n" % (file, ready.folder), '')
+
+
+def test_relative_paths_mean_the_callers_folder(ready):
+    (ready.folder / 'here').mkdir()
+    (ready.folder / 'here' / 'file').write_text('found\n')
+    assert ready.run('python', '-c', 'print(open("file").read())',
+                     folder=ready.folder / 'here') == (0, 'found\n\n', '')
+    assert ready.run('cat', 'file', folder=ready.folder / 'here') == (0, 'found\n', '')
+
+
+def test_called_through_a_link(ready):
+    (ready.folder / 'link').symlink_to(ready.repo / 'run')
+    done = subprocess.run([str(ready.folder / 'link'), 'models'], env={'PATH': str(ready.bin)},
+                          stdout=subprocess.PIPE, text=True, cwd=ready.folder)
+    assert done.stdout == 'models.py [] %s\n' % ready.folder
+
+
+def test_exit_status_and_signals(ready):
+    assert ready.run('python', '-c', 'sys.exit(7)')[0] == 7
+    assert ready.run('python', '-c', 'import os; os.kill(os.getpid(), 15)')[0] == -signal.SIGTERM
+
+
+def test_programs_of_the_environment_come_first(ready):
+    ready.program('ruff', '#!/bin/sh\necho another ruff\n')
+    assert ready.run('ruff', 'check') == (0, 'ruff check\n', '')
+    code = 'import os; print(os.environ["VIRTUAL_ENV"])'
+    assert ready.run('python', '-c', code)[1] == '%s/.venv\n' % ready.repo
+
+
+@pytest.mark.parametrize('name, near', [
+    ('model', ' Did you mean models.py?'),
+    ('export', ' Did you mean export/export.py?'),      # a word of the shell, too
+    ('library.py', ''),
+    ('pythn', ' Did you mean python or pytest?'),
+    ('test', ' Did you mean tests or pytest?'),
+    ('xyzzy', ''),
+])
+def test_an_unknown_name(ready, name, near):
+    assert ready.run(name) == (
+        2, '', "error: there is no script or program %s.%s './run' lists the scripts.\n"
+        % (name, near))
+
+
+def test_usage(machine):
+    status, output, errors = machine.run()
+    assert (status, output) == (2, '')
+    assert errors.endswith('scripts:\n'
+                           '  export/export.py               Writes a model.\n'
+                           '  models.py                      Lists what can be had.\n')
+    assert machine.run('--help') == (0, errors, '')
+    assert machine.pip_calls() == []
+
+
+@pytest.mark.parametrize('arguments, shown', [
+    (['-x', '-k', 'squad'], '{0}/tests -x -k squad'),
+    (['repo/tests/test_run.py::test_usage'], 'repo/tests/test_run.py::test_usage'),
+    (['repo/tests', '-x'], 'repo/tests -x'),
+])
+def test_arguments_of_tests(ready, arguments, shown):
+    (ready.repo / 'tests' / 'test_run.py').touch()
+    pytest_line = ready.run('tests', *arguments)[1].splitlines()[1]
+    assert pytest_line == ('pytest -c {0}/pyproject.toml --rootdir {0} ' + shown).format(ready.repo)
+
+
+@pytest.mark.parametrize('ruff, pytest_, status', [(0, 0, 0), (1, 0, 1), (0, 3, 3), (1, 3, 3)])
+def test_status_of_tests(ready, ruff, pytest_, status):
+    ready.status('ruff', ruff)
+    ready.status('pytest', pytest_)
+    code, output, errors = ready.run('tests')
+    assert (code, errors) == (status, '')
+    assert [line.split()[0] for line in output.splitlines()] == ['ruff', 'pytest']

@@ -1,0 +1,84 @@
+"""A BERT of 2 layers and width 8, and tasks small enough for it."""
+import json
+import random
+
+import numpy as np
+from reference import numpy_bert
+from safetensors.numpy import save_file
+
+from bert.model.bert import BertConfig
+
+GOOD, BAD = ('good', 'fine', 'great'), ('bad', 'poor', 'awful')
+WORDS = GOOD + BAD + ('the', 'film', 'was', 'plot', 'and', 'so', 'very', 'it', 'actor', 'scene')
+TOKENS = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]') + WORDS + ('##s', '.', '电', '影')
+CONFIG = BertConfig(num_layers=2, units=8, hidden_size=16, num_heads=2, max_length=40,
+                    vocab_size=len(TOKENS))
+
+
+def write_checkpoint(folder, config=CONFIG, tokens=TOKENS, seed=0):
+    """A checkpoint in Hugging Face layout with random weights; returns its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor for name, tensor in numpy_bert.random_tensors(config, seed).items()
+               if not name.startswith('cls.')}
+    save_file(tensors, str(folder / 'model.safetensors'))
+    (folder / 'config.json').write_text(json.dumps({
+        'model_type': 'bert', 'num_hidden_layers': config.num_layers,
+        'hidden_size': config.units, 'intermediate_size': config.hidden_size,
+        'num_attention_heads': config.num_heads, 'vocab_size': config.vocab_size,
+        'max_position_embeddings': config.max_length, 'hidden_act': config.activation,
+        'type_vocab_size': config.token_type_vocab_size,
+        'layer_norm_eps': config.layer_norm_eps}))
+    (folder / 'vocab.txt').write_text(''.join(token + '\n' for token in tokens),
+                                      encoding='utf-8')
+    (folder / 'tokenizer_config.json').write_text('{"do_lower_case": true}')
+    return str(folder)
+
+
+def sentences(number, seed):
+    """[(text, label)]: label 1 where a good word stands, 0 where a bad one does."""
+    rng = random.Random(seed)
+    rows = []
+    for _ in range(number):
+        label = rng.randrange(2)
+        words = rng.choices(WORDS[6:], k=rng.randrange(2, 9))
+        words.insert(rng.randrange(len(words) + 1), rng.choice(GOOD if label else BAD))
+        rows.append((' '.join(words), label))
+    return rows
+
+
+def write_tsv(path, header, rows):
+    """Rows of strings or numbers as tab-separated values."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = (['\t'.join(header)] if header else []) + \
+            ['\t'.join(str(value) for value in row) for row in rows]
+    path.write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    return str(path)
+
+
+def write_sst(folder, train=60, dev=20, test=10):
+    """SST-2 in GLUE's layout; returns the folder."""
+    for kind, number, seed in (('train', train, 1), ('dev', dev, 2)):
+        write_tsv(folder / ('%s.tsv' % kind), ('sentence', 'label'), sentences(number, seed))
+    write_tsv(folder / 'test.tsv', ('index', 'sentence'),
+              [(i, text) for i, (text, _) in enumerate(sentences(test, 3))])
+    return str(folder)
+
+
+def write_pairs(folder, header, labels, train=40, dev=16, test=8, files=None):
+    """A pair task: `header` names the columns, text columns first, then the label.
+
+    labels: function(similarity 0…1) → label. Two texts share words as much as they are alike.
+    files: {kind: file names}, default train.tsv, dev.tsv, test.tsv.
+    """
+    rng = np.random.RandomState(5)
+    for kind, number in (('train', train), ('dev', dev), ('test', test)):
+        rows = []
+        for _ in range(number):
+            first = list(rng.choice(WORDS, size=6))
+            similarity = rng.randint(0, 7) / 6
+            second = [word if i < similarity * 6 else rng.choice(WORDS)
+                      for i, word in enumerate(first)]
+            rows.append((' '.join(first), ' '.join(second), labels(similarity)))
+        for name in (files or {}).get(kind, ['%s.tsv' % kind]):
+            write_tsv(folder / name, header, rows)
+    return str(folder)
