@@ -100,7 +100,6 @@ def _fetch(task, fetch):
     """{segment: path} of what `fetch` brings into the cache: all files of the task or none."""
     folder = os.path.join(files.cache_dir(), 'datasets', task.folder)
     part = folder + '.part'
-    os.makedirs(part, exist_ok=True)
     fetched = fetch(task, part)
     with contextlib.suppress(OSError):      # another process was faster
         os.rename(fetched, folder)
@@ -176,7 +175,6 @@ def held_out(text):
 
 
 def _write_segments(folder, split):
-    os.makedirs(folder, exist_ok=True)
     for kind, lines in split.items():
         with files.atomic_write(os.path.join(folder, kind + '.tsv')) as out:
             out.write('\n'.join(lines) + '\n')

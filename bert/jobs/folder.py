@@ -34,11 +34,13 @@ class Model:
         return self.tokenizer.vocab[self.tokenizer.vocab.padding_token]
 
     def outputs(self, batch, device):
-        """Logits or scores (size, number of outputs) of a `Batch`, an NDArray."""
+        """Logits or scores (size, number of outputs) of a `Batch`, a float32 NDArray."""
         token_ids, segment_ids, valid_length = (
             mx.nd.array(array, ctx=device, dtype=array.dtype)
             for array in (batch.token_ids, batch.segment_ids, batch.valid_length))
-        return self.network(token_ids, segment_ids, valid_length)
+        compute_dtype = self.network.bert.word_embed[0].weight.dtype
+        outputs = self.network(token_ids, segment_ids, valid_length.astype(compute_dtype))
+        return outputs.astype('float32')
 
     def predictions(self, outputs):
         """Labels as text, scores with three digits, as GLUE submissions have them."""

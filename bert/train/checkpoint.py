@@ -70,8 +70,9 @@ def _write(final, state, network, optimizer_arrays, write_description):
 
 
 def parameters_of(network):
-    """{gluonnlp's name: NDArray on the CPU} of all parameters."""
+    """{gluonnlp's name: float32 NDArray on the CPU} of all parameters."""
     return {name: parameter.data(parameter.list_ctx()[0]).as_in_context(mx.cpu())
+            .astype('float32', copy=False)
             for name, parameter in network._collect_params_with_prefix().items()}
 
 
@@ -126,7 +127,7 @@ def best(run_folder):
     try:
         with open(os.path.join(run_folder, INDEX), encoding='utf-8') as index:
             path = os.path.join(run_folder, json.load(index)['best'])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return newest(run_folder)
     return path if os.path.isdir(path) else newest(run_folder)
 

@@ -102,6 +102,10 @@ class Window:
                     self._metric.update(labels.asnumpy(), outputs.asnumpy())
         self._steps = []
 
+    def leave_out(self, seconds):
+        """Time that was spent on other things than training."""
+        self._started += seconds
+
     def close(self):
         """(mean loss, examples per second) since the last call; starts anew."""
         loss = self._loss / max(self._examples, 1)

@@ -63,8 +63,9 @@ def clipped_update(trainer, gradients, max_norm, loss_scale=None):
 
 def global_norm(arrays):
     """The L2 norm over all elements of all arrays, a (1,) float32 NDArray."""
-    squares = mx.nd.multi_sum_sq(*arrays, num_arrays=len(arrays))
-    return mx.nd.sqrt(mx.nd.sum(squares, keepdims=True))
+    # multi_sum_sq adds one number after the other: on large embeddings 1e-4 too small, and slow
+    flat = [array.astype('float32', copy=False).reshape(-1) for array in arrays]
+    return mx.nd.sqrt(mx.nd.add_n(*[mx.nd.dot(array, array) for array in flat]).reshape(1))
 
 
 def save_state(trainer):

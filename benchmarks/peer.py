@@ -1,0 +1,155 @@
+"""What all comparisons share: the peer's own environment, workers in subprocesses, JSON.
+
+The peer (PyTorch and transformers) never meets our packages: it lives in a virtual environment
+of its own and exchanges .npz and .json files with us. This module imports neither side.
+"""
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import venv
+
+HERE = pathlib.Path(__file__).resolve().parent
+REPOSITORY = HERE.parent
+WEIGHTS = ('bert_6_384_12', 'all_minilm_l6_v2')     # the weights that every comparison starts from
+
+# {environment: what pip installs into it}; each lives in <repository>/.venv-<environment>
+PINS = {
+    'peer': ('torch==2.13.0', 'transformers==5.23.0', 'numpy==2.4.6', 'safetensors==0.8.0',
+             'scikit-learn==1.9.1', 'scipy==1.17.1'),
+    # the last series with WordPiece written in Python, which owes nothing to `tokenizers`
+    'peer-tokenizer': ('transformers==4.57.6', 'numpy==2.4.6'),
+}
+INSTALLED = 'installed.json'    # in an environment that is complete: its pins
+
+
+def python_of(environment):
+    """Path of the Python of a peer's environment, which is made when it isn't there."""
+    folder = REPOSITORY / ('.venv-' + environment)
+    python = folder / 'bin' / 'python'
+    pins = list(PINS[environment])
+    if read_json(folder / INSTALLED) != pins:
+        print('making %s: %s' % (folder.name, ' '.join(pins)), file=sys.stderr)
+        shutil.rmtree(str(folder), ignore_errors=True)
+        venv.create(str(folder), with_pip=True)
+        subprocess.run([str(python), '-m', 'pip', 'install', '--quiet'] + pins, check=True)
+        write_json(folder / INSTALLED, pins)
+    return str(python)
+
+
+def command_of(environment, script, *arguments):
+    """The command line of a worker script of this folder in `environment` ('ours' is this one)."""
+    python = sys.executable if environment == 'ours' else python_of(environment)
+    return [python, str(HERE / script)] + [str(argument) for argument in arguments]
+
+
+def environ_of(threads):
+    """Environment variables of a worker: so many threads, and nothing from the network."""
+    return dict(os.environ, OMP_NUM_THREADS=str(threads), HF_HUB_OFFLINE='1',
+                HF_HUB_DISABLE_PROGRESS_BARS='1', TRANSFORMERS_VERBOSITY='error')
+
+
+def run(environment, script, *arguments, threads):
+    """Run a worker to its end; SystemExit when it fails."""
+    command = command_of(environment, script, *arguments)
+    if subprocess.run(command, env=environ_of(threads)).returncode:
+        sys.exit('%s failed' % script)
+
+
+class Worker:
+    """A worker that stays: it answers one JSON line on its output to one on its input."""
+
+    def __init__(self, environment, script, *arguments, threads):
+        self._name = ' '.join([script] + [str(argument) for argument in arguments])
+        self._process = subprocess.Popen(
+            command_of(environment, script, *arguments), env=environ_of(threads),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, universal_newlines=True, bufsize=1)
+
+    def ask(self, **question):
+        """Hand over `question`, wait for the answer."""
+        try:
+            self._process.stdin.write(json.dumps(question) + '\n')
+            answer = self._process.stdout.readline()
+        except BrokenPipeError:
+            answer = ''
+        if not answer:
+            sys.exit('%s ended with exit status %d' % (self._name, self._process.wait()))
+        return json.loads(answer)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def answer_questions(answer):
+    """The worker's end of `Worker`: answer(question) → JSON, until the input ends."""
+    for line in sys.stdin:
+        print(json.dumps(answer(json.loads(line))), flush=True)
+
+
+def read_json(path):
+    """The content of a JSON file, None when it isn't there."""
+    try:
+        return json.loads(pathlib.Path(path).read_text(encoding='utf-8'))
+    except FileNotFoundError:
+        return None
+
+
+def write_json(path, value):
+    """Write whole or not at all."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + '.tmp')
+    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+    os.replace(str(temporary), str(path))
+
+
+def make_parser(description, output=None):
+    """A parser with the flags of every comparison; `output` is the default of --output."""
+    parser = argparse.ArgumentParser(description=description,
+                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument('--data_dir', metavar='FOLDER',
+                        help='folder of the tasks; default: as finetune_classifier.py looks')
+    parser.add_argument('--threads', type=int, default=len(os.sched_getaffinity(0)),
+                        help='CPU threads of either side')
+    if output:
+        parser.add_argument('--output', metavar='FILE', default=output, help='result file, JSON')
+    return parser
+
+
+def use_threads(threads):
+    """Have MXNet compute with `threads` threads: call it before mxnet is imported."""
+    os.environ['OMP_NUM_THREADS'] = str(threads)
+
+
+def comma_list(text):
+    return [part.strip() for part in text.split(',')]
+
+
+def seed_list(text):
+    return [int(part) for part in text.split(',')]
+
+
+def report(args, **values):
+    """The result so far: command, options, both sides' versions, hardware, `values`."""
+    from bert.jobs.results import environment
+    result = {'command': ' '.join([os.path.basename(sys.argv[0])] + sys.argv[1:]),
+              'options': vars(args), 'peer': list(PINS['peer']),
+              'load_average': os.getloadavg()[0]}
+    result.update(environment(args.threads), **values)
+    return result
+
+
+def describe(result):
+    """Print hardware and versions of a result."""
+    hardware = result['hardware']
+    print('%s, %d cores, %d threads; %s' % (hardware['cpu'], hardware['cores'],
+                                           hardware['threads'], ' '.join(hardware['cpu_flags'])))
+    print('ours: ' + ' '.join('%s %s' % item for item in sorted(result['versions'].items())))
+    print('peer: ' + ' '.join(result['peer']))

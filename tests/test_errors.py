@@ -1,0 +1,67 @@
+"""How a script ends."""
+import subprocess
+import sys
+
+import pytest
+
+from bert.errors import UserError, nearest, run_script
+
+
+def ending(main, capsys):
+    """(exit code, standard error) of a script."""
+    with pytest.raises(SystemExit) as ended:
+        run_script(main)
+    return ended.value.code, capsys.readouterr().err
+
+
+def test_a_user_error_is_one_line_and_code_2(capsys):
+    def main():
+        raise UserError('train.tsv:7: label "x": expected one of 0, 1')
+    assert ending(main, capsys) == (2, 'error: train.tsv:7: label "x": expected one of 0, 1\n')
+
+
+def test_ctrl_c_is_code_130(capsys):
+    def main():
+        raise KeyboardInterrupt
+    assert ending(main, capsys) == (130, 'interrupted\n')
+
+
+def test_a_reader_that_has_read_enough_is_no_error():
+    code = ('from bert.errors import run_script\n'
+            'def main():\n'
+            '    for i in range(100000):\n'
+            '        print("a line that fills the pipe", i)\n'
+            'run_script(main)')
+    process = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
+    assert process.stdout.readline() == b'a line that fills the pipe 0\n'
+    process.stdout.close()
+    assert process.stderr.read() == b''
+    process.stderr.close()
+    assert process.wait() == 141        # what the shell gives a program that SIGPIPE ended
+
+
+@pytest.mark.parametrize('code', [None, 0, 3])
+def test_the_code_of_main_is_that_of_the_process(code, capsys):
+    assert ending(lambda: code, capsys) == (code, '')
+
+
+def test_other_errors_are_ours_and_keep_their_trace():
+    code = ('from bert.errors import run_script\n'
+            'def main(): raise ValueError("a defect")\n'
+            'run_script(main)')
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert 'Traceback' in done.stderr and 'ValueError: a defect' in done.stderr
+
+
+@pytest.mark.parametrize('word,near', [('MRCP', 'MRPC'), ('mrpc', 'MRPC'), ('cola', 'CoLA'),
+                                       ('CoLAA', 'CoLA')])
+def test_nearest(word, near):
+    assert nearest(word, ['CoLA', 'MRPC', 'QNLI']) == ' Did you mean "%s"?' % near
+
+
+def test_nearest_says_nothing_of_what_is_far():
+    assert nearest('weather', ['CoLA', 'MRPC']) == ''
+    assert nearest('x', []) == ''
+    assert nearest('x', {'xy': 1}) == ' Did you mean "xy"?'      # any collection of names

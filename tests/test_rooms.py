@@ -1,0 +1,132 @@
+"""Imports go down only: scripts, jobs, the rooms (which don't know one another), the base."""
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+PACKAGE = pathlib.Path(__file__).resolve().parents[1] / 'bert'
+ROOMS = ('data', 'model', 'train', 'quantization', 'export')
+# floors: a module may import from lower ones, and from its own room
+BASE, ROOM, JOBS, SCRIPT = range(4)
+
+
+def module_of(path):
+    parts = ('bert',) + path.relative_to(PACKAGE).with_suffix('').parts
+    return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
+
+
+MODULES = {module_of(path): path for path in sorted(PACKAGE.rglob('*.py'))}
+
+
+def is_script(name):
+    return "\nif __name__ == '__main__':" in MODULES[name].read_text(encoding='utf-8')
+
+
+def place(name):
+    """(floor, room) of a module."""
+    room = (name + '.').split('.')[1]
+    if is_script(name):
+        return SCRIPT, name     # also bert/export/export.py: nobody imports a script
+    if room in ROOMS:
+        return ROOM, room
+    return (JOBS, room) if room == 'jobs' else (BASE, 'base')
+
+
+def imports(name):
+    """{module of ours that it imports}, also inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[name].read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, '%s: a relative import' % name
+            for alias in node.names:
+                inner = '%s.%s' % (node.module, alias.name)
+                found.add(inner if inner in MODULES else node.module)
+    return {module for module in found if module in MODULES} - {name, 'bert'}
+
+
+GRAPH = {name: imports(name) for name in MODULES}
+
+
+def test_the_graph_is_read():
+    assert 'bert.errors' in GRAPH['bert.data.readers']
+    assert 'bert.data.transform' in GRAPH['bert.jobs.classification']
+    assert is_script('bert.finetune_classifier') and not is_script('bert.data.readers')
+
+
+@pytest.mark.parametrize('name', [name for name in GRAPH if GRAPH[name]])
+def test_imports_go_down(name):
+    floor, room = place(name)
+    for imported in GRAPH[name]:
+        below, other = place(imported)
+        assert below < floor or (below, other) == (floor, room), \
+            '%s may not import %s' % (name, imported)
+
+
+def test_scripts_are_doors():
+    """A script that calls a job leaves the rooms to it."""
+    for name in filter(is_script, GRAPH):
+        rooms = {imported for imported in GRAPH[name] if place(imported)[0] == ROOM}
+        assert len(GRAPH[name]) <= 6, '%s does too much: %s' % (name, GRAPH[name])
+        assert not rooms or not any(place(imported)[0] == JOBS for imported in GRAPH[name]), \
+            '%s imports a job and goes past it to %s' % (name, rooms)
+
+
+def test_no_cycles():
+    done, path = set(), []
+
+    def visit(name):
+        assert name not in path, ' → '.join(path[path.index(name):] + [name])
+        if name not in done:
+            path.append(name)
+            for imported in sorted(GRAPH[name]):
+                visit(imported)
+            done.add(path.pop())
+    for name in GRAPH:
+        visit(name)
+
+
+# ---- what may not be imported, or be called so
+
+def run_python(code, *flags):
+    done = subprocess.run([sys.executable] + list(flags) + ['-c', code], capture_output=True,
+                          text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize('module', ['bert.options', 'bert.errors', 'bert.files'])
+def test_these_need_no_mxnet(module):
+    code = 'import sys, %s; print(sorted(sys.modules))' % module
+    assert not {'mxnet', 'gluonnlp', 'numpy'} & set(ast.literal_eval(run_python(code)))
+
+
+@pytest.mark.parametrize('script', [name for name in MODULES if is_script(name)])
+def test_help_needs_no_mxnet(script):
+    code = ('import sys\n'
+            'sys.modules.update(mxnet=None, gluonnlp=None)\n'       # importing them now fails
+            'sys.argv = ["script", "--help"]\n'
+            'import runpy\nrunpy.run_path(%r, run_name="__main__")' % str(MODULES[script]))
+    assert run_python(code).startswith('usage: ')
+
+
+def test_training_needs_no_model_and_no_data():
+    code = ('import sys, bert.train.loop, bert.train.step, bert.train.checkpoint\n'
+            'print(sorted(name for name in sys.modules if name.startswith("bert.")))')
+    assert not [name for name in ast.literal_eval(run_python(code))
+                if name.startswith(('bert.model', 'bert.data', 'bert.jobs'))]
+
+
+def test_no_module_has_the_name_of_a_library():
+    """`python bert/script.py` puts bert/ first on the path: a bert/tokenizers.py would then be
+    what `import tokenizers` finds."""
+    names = {path.stem for folder in (PACKAGE, PACKAGE / 'export') for path in folder.glob('*.py')}
+    names |= {path.parent.name for path in PACKAGE.glob('*/__init__.py')}
+    names -= {'__init__'}
+    assert 'finetune_classifier' in names
+    code = ('import importlib.util\n'
+            'print([name for name in %r if importlib.util.find_spec(name)])' % sorted(names))
+    assert ast.literal_eval(run_python(code, '-I')) == []

@@ -1,0 +1,105 @@
+"""vocab.txt in, gluonnlp's BERTVocab out, and back."""
+import pytest
+
+from bert.errors import UserError
+from bert.vocabulary import looks_cased, make_vocabulary, read_vocabulary, write_vocabulary
+
+SPECIAL = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']
+
+
+def write(path, tokens, end='\n'):
+    path.write_bytes(''.join(token + end for token in tokens).encode())
+    return str(path)
+
+
+def error_of(path):
+    with pytest.raises(UserError) as error:
+        read_vocabulary(str(path))
+    return str(error.value)
+
+
+def test_the_number_of_the_line_is_the_id(tmp_path):
+    tokens = ['the'] + SPECIAL + ['##s', 'é', '电']
+    vocabulary = read_vocabulary(write(tmp_path / 'vocab.txt', tokens))
+    assert vocabulary.idx_to_token == tokens
+    assert [vocabulary[token] for token in tokens] == list(range(9))
+    assert len(vocabulary) == 9
+    assert (vocabulary.padding_token, vocabulary.unknown_token, vocabulary.cls_token,
+            vocabulary.sep_token, vocabulary.mask_token) == tuple(SPECIAL)
+    assert vocabulary['absent'] == 2        # [UNK]
+
+
+def test_line_ends(tmp_path):
+    for end in ('\n', '\r\n'):
+        vocabulary = read_vocabulary(write(tmp_path / 'vocab.txt', SPECIAL + ['a'], end))
+        assert vocabulary.idx_to_token == SPECIAL + ['a']
+    (tmp_path / 'vocab.txt').write_text('\n'.join(SPECIAL))     # none at the end
+    assert read_vocabulary(str(tmp_path / 'vocab.txt')).idx_to_token == SPECIAL
+
+
+def test_odd_tokens_stay_whole(tmp_path):
+    # what str.splitlines would break: the multilingual vocabularies hold some
+    tokens = SPECIAL + ['\u2028', 'a\x85b', '\x0b', ' ', '\u3000', '"']
+    assert read_vocabulary(write(tmp_path / 'vocab.txt', tokens)).idx_to_token == tokens
+
+
+def test_written_and_read_again(tmp_path):
+    path = write(tmp_path / 'vocab.txt', SPECIAL + ['\u2028', 'é'])
+    write_vocabulary(read_vocabulary(path), str(tmp_path / 'again.txt'))
+    assert (tmp_path / 'again.txt').read_bytes() == (tmp_path / 'vocab.txt').read_bytes()
+
+
+def test_repeated_token(tmp_path):
+    path = write(tmp_path / 'vocab.txt', SPECIAL + ['a', 'b', 'a'])
+    assert error_of(path) == \
+        "%s: token 'a' stands on lines 6, 8: each token may stand once" % path
+
+
+def test_special_tokens_that_are_missing(tmp_path):
+    path = write(tmp_path / 'vocab.txt', ['[PAD]', '[UNK]', '[CLS]', 'a'])
+    assert error_of(path) == '%s: no [SEP], [MASK] among its 4 tokens: not a BERT vocabulary' % path
+    assert 'no [UNK], [PAD], [CLS], [SEP], [MASK] among its 0 tokens' in error_of(
+        write(tmp_path / 'empty.txt', []))
+
+
+def test_not_utf8(tmp_path):
+    path = tmp_path / 'vocab.txt'
+    path.write_bytes(b'[PAD]\ncaf\xe9\n')
+    assert error_of(path) == ('%s: not UTF-8 at byte 9: a vocabulary is a UTF-8 text file with '
+                              'one token a line' % path)
+
+
+def test_missing_and_unreadable_file(tmp_path):
+    path = tmp_path / 'vocab.txt'
+    assert error_of(path) == '%s: can\'t read the vocabulary: No such file or directory' % path
+    path.mkdir()
+    assert error_of(path) == '%s: can\'t read the vocabulary: Is a directory' % path
+
+
+def test_tokens_in_memory_are_named_in_errors():
+    with pytest.raises(UserError, match='^wiki_cn_cased: no '):
+        make_vocabulary(['a'], 'wiki_cn_cased')
+
+
+# ---- Google's five
+
+# name, cased: the Chinese one holds no upper case, its makers lower-cased too
+PUBLISHED = [('bert-base-uncased', False), ('bert-base-cased', True),
+             ('bert-base-multilingual-uncased', False), ('bert-base-multilingual-cased', True),
+             ('bert-base-chinese', False)]
+
+
+@pytest.mark.parametrize('name,cased', PUBLISHED, ids=[name for name, _ in PUBLISHED])
+def test_published_vocabulary(name, cased, data_dir, tmp_path):
+    path = data_dir / 'vocab' / ('%s.txt' % name)
+    vocabulary = read_vocabulary(str(path))
+    assert looks_cased(vocabulary) == cased
+    write_vocabulary(vocabulary, str(tmp_path / 'vocab.txt'))
+    assert (tmp_path / 'vocab.txt').read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize('tokens,cased', [
+    (['the', '##s'], False), (['The'], True), (['##S'], True), (['[Unused1]', '<S>'], False),
+    (['É'], True), (['é', '电', '1'], False)])
+def test_looks_cased(tokens, cased):
+    assert looks_cased(make_vocabulary(SPECIAL + tokens)) == cased

@@ -1,0 +1,300 @@
+"""Checkpoint folders: what is in them, which are kept, what a kill or a full disk leaves."""
+import contextlib
+import errno
+import json
+import os
+import resource
+import subprocess
+
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet.gluon import nn
+
+from bert.errors import UserError
+from bert.train import checkpoint
+
+FILES = {'model.params', 'optimizer.params', 'trainer.json', 'config.json'}
+
+
+def make_network():
+    """About 40 kB of parameters: ten pages."""
+    network = nn.Dense(100, in_units=100)
+    network.initialize()
+    return network
+
+
+def describe(folder):
+    with open(os.path.join(folder, 'config.json'), 'w') as out:
+        out.write('{"units": 100}')
+
+
+def save(run, step, best=None, network=None, write_description=describe, **state):
+    arrays = {'0.0': mx.nd.full((100, 100), step), '1.0': mx.nd.full((100,), step)}
+    return checkpoint.save(str(run), dict(state, step=step), network or make_network(), arrays,
+                           write_description, best)
+
+
+def content(folder):
+    """{file: bytes}"""
+    return {name: open(os.path.join(str(folder), name), 'rb').read()
+            for name in os.listdir(str(folder))}
+
+
+def index(run):
+    return json.loads((run / 'checkpoints.json').read_text())
+
+
+# ---- what is in them and which are kept
+
+def test_files_of_a_checkpoint(tmp_path):
+    assert save(tmp_path, 230) == 'step-0000230'
+    assert set(os.listdir(str(tmp_path))) == {'step-0000230', 'checkpoints.json'}
+    assert set(os.listdir(str(tmp_path / 'step-0000230'))) == FILES
+    assert index(tmp_path) == {'newest': 'step-0000230', 'best': 'step-0000230'}
+
+
+def test_parameters_have_gluonnlps_names_and_come_back(tmp_path):
+    network = make_network()
+    save(tmp_path, 1, network=network)
+    arrays = mx.nd.load(str(tmp_path / 'step-0000001' / 'model.params'))
+    assert set(arrays) == {'weight', 'bias'}
+    assert (arrays['weight'].asnumpy() == network.weight.data().asnumpy()).all()
+
+
+def test_state_and_optimizer_come_back(tmp_path):
+    save(tmp_path, 7, epoch=2, history=[{'metrics': {'dev': {'f1': 0.5}}}])
+    state, arrays = checkpoint.load_state(str(tmp_path / 'step-0000007'))
+    assert state == {'step': 7, 'epoch': 2, 'history': [{'metrics': {'dev': {'f1': 0.5}}}]}
+    assert {name: array.asnumpy().flat[0] for name, array in arrays.items()} == {'0.0': 7, '1.0': 7}
+
+
+def test_an_optimizer_without_memory(tmp_path):
+    checkpoint.save(str(tmp_path), {'step': 1}, make_network(), {}, describe)
+    assert checkpoint.load_state(str(tmp_path / 'step-0000001')) == ({'step': 1}, {})
+
+
+def test_newest_and_best_are_kept(tmp_path):
+    for step, best, kept in ((1, None, {1}), (2, 'step-0000001', {1, 2}), (3, None, {3}),
+                             (4, 'step-0000003', {3, 4}), (5, 'step-0000003', {3, 5})):
+        save(tmp_path, step, best)
+        assert {name for name in os.listdir(str(tmp_path)) if name != 'checkpoints.json'} == \
+            {checkpoint.name_of(number) for number in kept}
+    assert checkpoint.newest(str(tmp_path)) == str(tmp_path / 'step-0000005')
+    assert checkpoint.best(str(tmp_path)) == str(tmp_path / 'step-0000003')
+
+
+def test_other_files_of_the_run_stay(tmp_path):
+    for name in ('results.json', 'step-1', 'step-00000010', 'my-step-0000001', 'x.tmp'):
+        (tmp_path / name).mkdir()
+    save(tmp_path, 1)
+    save(tmp_path, 2)
+    assert set(os.listdir(str(tmp_path))) == {'results.json', 'step-1', 'step-00000010', 'x.tmp',
+                                              'my-step-0000001', 'step-0000002',
+                                              'checkpoints.json'}
+
+
+def test_the_same_step_again_after_its_evaluation(tmp_path):
+    save(tmp_path, 1, position=5)
+    before = content(tmp_path / 'step-0000001')
+    save(tmp_path, 1, position=0)
+    after = content(tmp_path / 'step-0000001')
+    assert set(after) == FILES
+    assert json.loads(after.pop('trainer.json').decode()) == {'step': 1, 'position': 0}
+    before.pop('trainer.json')
+    assert after == before
+
+
+def test_nothing_saved_yet(tmp_path):
+    assert checkpoint.newest(str(tmp_path)) is None
+    assert checkpoint.newest(str(tmp_path / 'absent')) is None
+    assert checkpoint.best(str(tmp_path)) is None
+
+
+@pytest.mark.parametrize('broken', ['', '{', '[]', '{"newest": "x"}', '{"best": "step-0000009"}'])
+def test_best_is_the_newest_where_the_index_is_of_no_use(broken, tmp_path):
+    save(tmp_path, 1)
+    save(tmp_path, 2, best='step-0000001')
+    (tmp_path / 'checkpoints.json').write_text(broken)
+    assert checkpoint.best(str(tmp_path)) == str(tmp_path / 'step-0000002')
+
+
+# ---- killed while saving
+
+def test_what_a_killed_process_left_is_no_checkpoint_and_is_removed(tmp_path):
+    save(tmp_path, 1)
+    left = tmp_path / 'step-0000002.0123abcd.tmp'
+    left.mkdir()
+    (left / 'model.params').write_bytes(b'half')
+    assert checkpoint.newest(str(tmp_path)) == str(tmp_path / 'step-0000001')
+    assert checkpoint.best(str(tmp_path)) == str(tmp_path / 'step-0000001')
+    (tmp_path / 'step-0000003.0123abcd.tmp').write_text('a file')
+    save(tmp_path, 2)
+    assert set(os.listdir(str(tmp_path))) == {'step-0000002', 'checkpoints.json'}
+
+
+def test_killed_between_checkpoint_and_index(tmp_path, monkeypatch):
+    save(tmp_path, 1)
+    monkeypatch.setattr(checkpoint.json, 'dump', killed_after(checkpoint.json.dump, 1))
+    with pytest.raises(Killed):
+        save(tmp_path, 2, best='step-0000001')
+    assert checkpoint.newest(str(tmp_path)) == str(tmp_path / 'step-0000002')
+    assert checkpoint.best(str(tmp_path)) == str(tmp_path / 'step-0000001')
+    assert set(content(tmp_path / 'step-0000002')) == FILES
+
+
+class Killed(BaseException):
+    pass
+
+
+def killed_after(function, calls):
+    """`function`, which ends the process after so many calls."""
+    done = []
+
+    def killed(*args, **options):
+        if len(done) == calls:
+            raise Killed
+        done.append(1)
+        return function(*args, **options)
+    return killed
+
+
+def test_a_folder_gets_its_name_when_all_is_in_it(tmp_path, monkeypatch):
+    seen, synced = [], set()
+    real = os.fsync
+
+    def rename(source, target):
+        seen.append((set(os.listdir(source)), os.path.basename(target)))
+        assert synced >= FILES      # on the disk, not only on the way to it
+        os.replace(source, target)
+
+    def fsync(descriptor):
+        synced.add(os.path.basename(os.readlink('/proc/self/fd/%d' % descriptor)))
+        real(descriptor)
+    monkeypatch.setattr(checkpoint.os, 'rename', rename)
+    monkeypatch.setattr(checkpoint.os, 'fsync', fsync)
+    save(tmp_path, 1)
+    assert seen == [(FILES, 'step-0000001')]
+
+
+# ---- a full disk
+
+class Disk:
+    """A folder on a disk that `fill` makes full and `free` empties."""
+
+    def __init__(self, path, mounted):
+        self.path, self._mounted = path, mounted
+        self._limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(self, left):
+        """Leave room for `left` bytes more."""
+        if not self._mounted:       # no file may be longer: nearly the same for a program
+            resource.setrlimit(resource.RLIMIT_FSIZE, (left, self._limits[1]))
+            return
+        state = os.statvfs(str(self.path))
+        (self.path / 'filling').write_bytes(bytes(state.f_bavail * state.f_frsize - left))
+
+    def free(self):
+        resource.setrlimit(resource.RLIMIT_FSIZE, self._limits)
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(str(self.path / 'filling'))
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A small tmpfs; who may not mount one gets a limit on the length of files instead."""
+    path = tmp_path / 'disk'
+    path.mkdir()
+    mount = 'mount -t tmpfs -o size=1m tmpfs "%s"' % path
+    mounted = subprocess.call(mount, shell=True, stderr=subprocess.DEVNULL) == 0
+    disk = Disk(path, mounted)
+    yield disk
+    disk.free()
+    if mounted:
+        subprocess.check_call(['umount', '-l', str(path)])
+
+
+# room for nothing, for half a model, for the model, for all but the description
+@pytest.mark.parametrize('left', [0, 20000, 60000, 90000])
+def test_full_disk(left, disk):
+    run = disk.path / 'run'
+    run.mkdir()
+
+    def describe_at_length(folder):
+        with open(os.path.join(folder, 'config.json'), 'w') as out:
+            out.write('x' * 100000)
+    save(run, 1, write_description=describe_at_length)
+    before = content(run / 'step-0000001')
+    disk.fill(left)
+    with pytest.raises(UserError) as error:
+        save(run, 2, write_description=describe_at_length)
+    disk.free()
+    reason = str(error.value).replace('File too large', 'No space left on device')
+    assert reason == (
+        '%s: the checkpoint could not be written: No space left on device; mend that, then go on '
+        'with --resume from the checkpoint before' % (run / 'step-0000002'))
+    assert set(os.listdir(str(run))) == {'step-0000001', 'checkpoints.json'}
+    assert content(run / 'step-0000001') == before
+    assert checkpoint.newest(str(run)) == str(run / 'step-0000001')
+    assert save(run, 2) == 'step-0000002'      # with room it goes on
+
+
+def test_full_disk_when_the_same_step_is_saved_again(disk):
+    run = disk.path / 'run'
+    run.mkdir()
+    save(run, 1)
+    before = content(run / 'step-0000001')
+    disk.fill(0)
+    with pytest.raises(UserError, match='could not be written'):
+        save(run, 1, position=0)
+    disk.free()
+    assert content(run / 'step-0000001') == before
+
+
+def test_bytes_that_get_lost_when_the_file_is_closed(tmp_path, monkeypatch):
+    def lossy_save(path, arrays):
+        real(path, arrays)
+        os.truncate(path, os.path.getsize(path) - 1)
+    real = mx.nd.save
+    monkeypatch.setattr(mx.nd, 'save', lossy_save)
+    with pytest.raises(OSError) as error:
+        checkpoint.save_arrays(str(tmp_path / 'x.params'), {'a': mx.nd.ones(3)})
+    assert error.value.errno == errno.ENOSPC
+
+
+def test_a_folder_that_takes_no_files(tmp_path):
+    (tmp_path / 'run').write_text('a file')
+    with pytest.raises(UserError, match='could not be written: Not a directory; mend that'):
+        save(tmp_path / 'run', 1)
+
+
+# ---- damaged
+
+@pytest.mark.parametrize('name', ['trainer.json', 'optimizer.params'])
+@pytest.mark.parametrize('how', ['cut', 'absent'])
+def test_damaged_checkpoint(name, how, tmp_path):
+    save(tmp_path, 3)
+    path = tmp_path / 'step-0000003' / name
+    if how == 'cut':
+        path.write_bytes(path.read_bytes()[:-5])
+    else:
+        path.unlink()
+    with pytest.raises(UserError) as error:
+        checkpoint.load_state(str(path.parent))
+    message = str(error.value)
+    assert message.startswith('%s: the checkpoint is damaged: ' % path.parent)
+    assert message.endswith('; remove it to go on from an earlier one, if there is one')
+    assert '\n' not in message
+
+
+def test_arrays_of_any_context_are_saved_from_the_cpu():
+    network = make_network()
+    arrays = checkpoint.parameters_of(network)
+    assert {array.context for array in arrays.values()} == {mx.cpu()}
+    np.testing.assert_array_equal(arrays['bias'].asnumpy(), network.bias.data().asnumpy())
+
+
+def test_float16_weights_are_saved_as_float32():
+    network = make_network()
+    network.cast('float16')
+    assert {array.dtype for array in checkpoint.parameters_of(network).values()} == {np.float32}

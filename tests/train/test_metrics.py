@@ -1,0 +1,124 @@
+"""Metrics against hand-made formulas, scikit-learn and scipy."""
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from bert.errors import UserError
+from bert.train.metrics import METRICS, Metric, format_metrics
+
+RNG = np.random.RandomState(4)
+# (labels, predictions) with 40 true positives, 10 false ones, 20 false negatives, 30 true ones
+LABELS = np.array([1] * 40 + [0] * 10 + [1] * 20 + [0] * 30, dtype='int32')
+PREDICTIONS = np.array([1] * 50 + [0] * 50)
+
+
+def value(name, labels, predictions):
+    return METRICS[name](np.asarray(labels), np.asarray(predictions))
+
+
+def test_by_hand():
+    assert value('accuracy', LABELS, PREDICTIONS) == pytest.approx(0.70)
+    assert value('f1', LABELS, PREDICTIONS) == pytest.approx(80 / 110)
+    assert value('mcc', LABELS, PREDICTIONS) == pytest.approx(
+        (40 * 30 - 10 * 20) / math.sqrt(50 * 60 * 40 * 50))
+    # deviations -1, 0, 1 and -2, 1, 1
+    assert value('pearsonr', [1., 2., 3.], [1., 4., 4.]) == pytest.approx(3 / math.sqrt(2 * 6))
+    # ranks 1, 2, 3 and 1, 2.5, 2.5
+    assert value('spearmanr', [10., 20., 90.], [1., 4., 4.]) == pytest.approx(
+        1.5 / math.sqrt(2 * 1.5))
+
+
+def test_f1_is_of_the_positive_class():
+    # the original took the micro average, which is the accuracy
+    assert value('f1', [1, 0, 0, 0], [0, 0, 0, 0]) == 0
+    assert value('f1', [0, 1, 1, 1], [1, 1, 1, 1]) == pytest.approx(6 / 7)
+
+
+def test_against_scikit_learn_and_scipy():
+    from scipy import stats
+    from sklearn import metrics
+    for size in [2, 3, 5, 17, 200] * 10:
+        labels = RNG.randint(0, 2, size).astype('int32')
+        predictions = RNG.randint(0, 2, size)
+        assert value('accuracy', labels, predictions) == pytest.approx(
+            metrics.accuracy_score(labels, predictions))
+        assert value('f1', labels, predictions) == pytest.approx(
+            metrics.f1_score(labels, predictions, zero_division=0))
+        assert value('mcc', labels, predictions) == pytest.approx(
+            metrics.matthews_corrcoef(labels, predictions))
+        scores = np.append(RNG.randint(0, 6, size), [1, 2]).astype('float32')   # with ties
+        guesses = np.append((RNG.randn(size) + scores[:-2]).round(1), [2, 1]).astype('float32')
+        assert value('pearsonr', scores, guesses) == pytest.approx(
+            stats.pearsonr(scores.astype('float64'), guesses.astype('float64'))[0])
+        assert value('spearmanr', scores, guesses) == pytest.approx(
+            stats.spearmanr(scores, guesses)[0])
+
+
+def test_one_prediction_for_all():
+    for labels in ([0, 1, 1, 0], [1, 1], [0, 0]):
+        for constant in (0, 1):
+            assert value('mcc', labels, [constant] * len(labels)) == 0
+    assert value('f1', [0, 1], [0, 0]) == value('f1', [0, 0], [0, 0]) == 0
+    assert value('f1', [1, 1], [1, 1]) == 1
+
+
+@pytest.mark.parametrize('name', ['pearsonr', 'spearmanr'])
+def test_correlation_that_is_not_there(name):
+    constant = np.full(7, 0.1)      # whose mean is another number
+    assert constant.mean() != 0.1
+    scores = np.arange(7, dtype='float32')
+    for labels, predictions in ((constant, scores), (scores, constant), (constant, constant),
+                                (scores[:1], scores[:1]), (scores, scores * np.nan),
+                                (scores, np.append(scores[1:], np.inf))):
+        assert math.isnan(value(name, labels, predictions))
+
+
+def test_correlations_are_exact_for_large_numbers_close_together():
+    scores = (1e6 + np.arange(5)).astype('float32')
+    assert value('pearsonr', scores, scores) == pytest.approx(1)
+    assert value('pearsonr', scores, -scores) == pytest.approx(-1)
+    assert value('spearmanr', scores, np.exp(np.arange(5.))) == pytest.approx(1)
+
+
+def test_updates_add_up():
+    metric = Metric(('f1', 'accuracy'))
+    assert metric.get() == []
+    outputs = np.stack([1 - PREDICTIONS, PREDICTIONS], axis=1).astype('float32')
+    for start in range(0, 100, 30):
+        metric.update(LABELS[start:start + 30], outputs[start:start + 30])
+    assert dict(metric.get()) == pytest.approx({'f1': 80 / 110, 'accuracy': 0.7})
+    assert [name for name, _ in metric.get()] == ['f1', 'accuracy']
+    metric.reset()
+    assert metric.get() == []
+
+
+def test_a_single_output_is_the_prediction():
+    metric = Metric(('pearsonr',))
+    metric.update(np.array([1., 2., 3.]), np.array([[1.], [4.], [4.]]))
+    assert metric.get()[0][1] == pytest.approx(3 / math.sqrt(12))
+
+
+def test_unknown_metric():
+    with pytest.raises(UserError) as error:
+        Metric(('accuracy', 'bleu'))
+    assert str(error.value) == \
+        'no metric "bleu"; known are accuracy, f1, mcc, pearsonr, spearmanr'
+
+
+def test_format_of_the_log():
+    assert format_metrics([('accuracy', 0.88727), ('f1', 0.91963)]) == 'accuracy:0.8873,f1:0.9196'
+    assert format_metrics([('pearsonr', float('nan'))]) == 'pearsonr:nan'
+
+
+def test_training_needs_neither_scikit_learn_nor_scipy():
+    code = ('import sys\n'
+            'sys.modules.update({"scipy": None, "sklearn": None})\n'
+            'import numpy as np\n'
+            'from bert.train.metrics import METRICS\n'
+            'labels = np.array([0, 1, 1])\n'
+            'print([metric(labels, labels) for metric in METRICS.values()])')
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.stdout.count('1.0') + done.stdout.count('0.99999') == len(METRICS), done.stderr
