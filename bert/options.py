@@ -4,6 +4,7 @@ Nothing here imports mxnet: `--help` answers at once, and `--threads` is set bef
 reads it.
 """
 import argparse
+import math
 import os
 import re
 import sys
@@ -18,6 +19,12 @@ LEFT_OUT = {
     '--custom_passes': 'compiled graph passes are not part of this zoo',
     '--comm_backend': 'it has no meaning here; this script trains on one device',
 }
+
+# What other programs call flags of ours.
+RENAMED = {'--learning_rate': '--lr', '--max_seq_length': '--max_len', '--max_length': '--max_len',
+           '--num_train_epochs': '--epochs', '--model_name_or_path': '--bert_checkpoint',
+           '--per_device_train_batch_size': '--batch_size',
+           '--gradient_accumulation_steps': '--accumulate'}
 
 
 class Parser(argparse.ArgumentParser):
@@ -49,6 +56,8 @@ class Parser(argparse.ArgumentParser):
             return
         if flag in self._left_out:
             self.error('%s: %s' % (flag, self._left_out[flag]))
+        if RENAMED.get(flag) in self._option_string_actions:
+            self.error('%s is called %s here' % (flag, RENAMED[flag]))
         self.error('unknown argument %s.%s' % (flag, nearest(flag, self._option_string_actions)))
 
     def _given(self, arguments):
@@ -67,18 +76,24 @@ class Parser(argparse.ArgumentParser):
                   % (message, self.prog))
 
 
-def positive_int(text):
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError('%s found, a whole number from 1 on expected' % text)
-    return number
+def number(kind, expected, low=-math.inf, high=math.inf, above=-math.inf):
+    """A flag's type: an int or float (`kind`) from `low` to `high` and greater than `above`;
+    `expected` says so in the error."""
+    def parse(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not (math.isfinite(value) and low <= value <= high and value > above):
+            raise argparse.ArgumentTypeError('%s found, %s expected' % (text, expected))
+        return value
+    return parse
 
 
-def ratio(text):
-    number = float(text)
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError('%s found, a number from 0 to 1 expected' % text)
-    return number
+positive_int = number(int, 'a whole number from 1 on', low=1)
+positive = number(float, 'a number above 0', above=0)
+not_negative = number(float, 'a number from 0 on', low=0)
+ratio = number(float, 'a number from 0 to 1', low=0, high=1)
 
 
 def comma_list(text):
@@ -86,7 +101,11 @@ def comma_list(text):
 
 
 def seed_list(text):
-    return tuple(int(part) for part in text.split(','))
+    try:
+        return tuple(int(part) for part in text.split(','))
+    except ValueError:
+        raise argparse.ArgumentTypeError('%s found, whole numbers with commas between them '
+                                         'expected' % text) from None
 
 
 def add_device_flags(parser):
@@ -125,14 +144,14 @@ def add_optimizer_flags(parser, learning_rate, epochs, batch_size):
                        help='training examples a micro-batch')
     group.add_argument('--accumulate', type=positive_int, default=1,
                        help='micro-batches an optimizer step')
-    group.add_argument('--lr', type=float, default=learning_rate, help='peak learning rate')
-    group.add_argument('--epsilon', type=float, default=1e-6, help='epsilon of Adam and the like')
+    group.add_argument('--lr', type=positive, default=learning_rate, help='peak learning rate')
+    group.add_argument('--epsilon', type=positive, default=1e-6, help='of Adam and the like')
     group.add_argument('--warmup_ratio', type=ratio, default=0.1,
                        help='share of the steps in which the learning rate rises; it falls '
                             'linearly afterwards')
-    group.add_argument('--weight_decay', type=float, default=0.01,
+    group.add_argument('--weight_decay', type=not_negative, default=0.01,
                        help='not applied to biases and layer normalisation')
-    group.add_argument('--max_grad_norm', type=float, default=1.0,
+    group.add_argument('--max_grad_norm', type=positive, default=1.0,
                        help='bound of the global norm of the gradient')
     group.add_argument('--dropout', type=ratio, default=0.1, help='in the encoder and the head')
     group.add_argument('--dtype', choices=('float32', 'float16'), default='float32',
@@ -145,7 +164,7 @@ def add_optimizer_flags(parser, learning_rate, epochs, batch_size):
     group.add_argument('--max_train_samples', type=positive_int, metavar='N',
                        help='train on N examples, drawn at random')
     group.add_argument('--max_eval_samples', type=positive_int, metavar='N',
-                       help='evaluate on N examples, drawn at random')
+                       help='evaluate on N dev examples, drawn at random')
 
 
 def add_output_flags(parser):

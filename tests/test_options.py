@@ -162,3 +162,15 @@ def test_threads_reach_mxnet():
             'import sys\nassert "mxnet" not in sys.modules')
     environment = dict(os.environ, OMP_NUM_THREADS='7')
     subprocess.run([sys.executable, '-c', code], env=environment, check=True)
+
+
+@pytest.mark.parametrize('flag,value', [('--lr', 'nan'), ('--lr', '-1'), ('--lr', '0'),
+                                        ('--max_grad_norm', '0'), ('--weight_decay', '-0.1')])
+def test_number_out_of_bounds(flag, value, refusal):
+    bound = 'from 0 on' if flag == '--weight_decay' else 'above 0'
+    assert refusal(flag, value).startswith(
+        'argument %s: %s found, a number %s expected' % (flag, value, bound))
+
+
+def test_flag_that_is_called_otherwise_elsewhere(refusal):
+    assert refusal('--learning_rate', '1').startswith('--learning_rate is called --lr here (')

@@ -43,6 +43,7 @@ def run(args):
     Returns the report that was written to results.json. Raises `UserError`.
     """
     device = pick_device(args.gpu, args.dtype)
+    optimizer.check_name(args.optimizer)
     folder = run_folder.reopen_folder(args, run_name(args)) if args.resume else None
     task = make_task(args)
     check_max_length(args.max_len, task.pair)
@@ -68,6 +69,8 @@ def make_task(args):
     if args.regression:
         return task
     classes = args.classes or _find_classes(task)
+    if args.classes and not len(classes) == len(set(classes)) > 1:
+        raise UserError('--classes %s: give two or more, each once' % ','.join(classes))
     if len(classes) < 2:
         raise UserError('column "%s" holds one class only (%s); --regression is for numbers'
                         % (args.label_column, ', '.join(classes)))
@@ -181,9 +184,10 @@ class Run:
         examples, rejected = {}, []
         for name in [name for kind in kinds for name in task.names(kind) if name in paths]:
             segment = task.segments[name]
+            # a submission numbers the rows of its file: none may be missing
+            skip = (task.skip_bad_rows or args.skip_bad_rows) and not segment.submission
             found, bad = read_examples(paths[name], segment.table,
-                                       check if segment.labelled else None,
-                                       task.skip_bad_rows or args.skip_bad_rows)
+                                       check if segment.labelled else None, skip)
             examples[name] = (paths[name], self._sample(name, found))
             rejected += bad
         for kind in ('train', 'dev')[args.only_inference:]:
@@ -193,7 +197,8 @@ class Run:
         return examples, rejected
 
     def _sample(self, name, examples):
-        limit = (self.args.max_train_samples if name == 'train' else self.args.max_eval_samples)
+        limits = {'train': self.args.max_train_samples, 'dev': self.args.max_eval_samples}
+        limit = limits.get(name.split('_')[0])
         if limit is None or limit >= len(examples):
             return examples
         # from all over the file, which may be sorted by label; the same for every seed
@@ -297,9 +302,8 @@ class Run:
         scale = self.stepper.loss_scale
         content = dict(dataclasses.asdict(state), seed=self.args.seed, optimizer=counters,
                        loss_scale=[scale.value, scale.good_steps])
-        best = checkpoint.name_of(state.best_step) if state.best_step else None
         name = checkpoint.save(self.folder, content, self.model.network, arrays,
-                               lambda folder: self._describe(folder, state), best)
+                               lambda folder: self._describe(folder, state), _best_name(state))
         logging.info('params saved in: %s', os.path.join(self.folder, name, checkpoint.MODEL))
 
     def _describe(self, folder, state):
@@ -320,7 +324,9 @@ class Run:
         scale.value, scale.good_steps = content.pop('loss_scale')
         content.pop('seed')
         logging.info('resumed from %s', folder)
-        return State(**content)
+        state = State(**content)
+        checkpoint.write_index(self.folder, os.path.basename(folder), _best_name(state))
+        return state
 
     def _load_best(self, state):
         """Go on with the checkpoint of the best evaluation."""
@@ -440,6 +446,11 @@ class Run:
                                              ' | '.join(example.texts)))
 
 
+def _best_name(state):
+    """Name of the best checkpoint, None before the first evaluation."""
+    return checkpoint.name_of(state.best_step) if state.best_step else None
+
+
 def _short(answer):
     if 'score' in answer:
         return '%.2f' % answer['score']
@@ -447,4 +458,6 @@ def _short(answer):
 
 
 def _mean_speed(curve):
-    return statistics.mean(point['examples_per_second'] for point in curve) if curve else None
+    """Examples per second of training; the log lines cover unequal times."""
+    seconds = sum(point['examples'] / point['examples_per_second'] for point in curve)
+    return sum(point['examples'] for point in curve) / seconds if seconds else None

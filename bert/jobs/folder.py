@@ -80,7 +80,7 @@ def open_model(folder, device):
     if path is None:
         raise UserError('--model_dir %s: no checkpoint in it: name the folder of a run of '
                         'finetune_classifier.py' % folder)
-    task = read_json(os.path.join(path, TASK))
+    task = _read_task(os.path.join(path, TASK))
     max_len = task.pop('max_len')
     source = os.path.join(path, CONFIG)
     config = BertConfig.from_dict(read_json(source), source)
@@ -93,3 +93,13 @@ def open_model(folder, device):
     network.hybridize()
     return Model(network, BertTokenizer(vocabulary, lower=not config.cased), config, task,
                  max_len)
+
+
+def _read_task(path):
+    task = read_json(path)
+    missing = [key for key in ('name', 'labels', 'pair', 'max_len')
+               if not isinstance(task, dict) or key not in task]
+    if missing:
+        raise UserError('%s: no "%s" in it: not the task of a classifier of ours'
+                        % (path, missing[0]))
+    return task

@@ -10,6 +10,7 @@ from bert.train import checkpoint
 
 DEFAULT_PARENT = 'output_dir'
 OPTIONS = 'options.json'
+SEED = re.compile(r'seed-\d+$')     # a sub-folder of --seeds
 # Options that say where and how, not what: the command line may change them on a resume.
 FREE = {'log_interval', 'ckpt_interval', 'data_dir'}
 # And those that it always decides.
@@ -33,7 +34,7 @@ def open_folder(args, name):
     Raises UserError when --output_dir holds a run and --overwrite_output_dir is not given.
     """
     folder = args.output_dir or _next_numbered(name)
-    if os.path.exists(os.path.join(folder, OPTIONS)):
+    if _holds_run(folder):
         if not args.overwrite_output_dir:
             raise UserError('%s holds a run: choose another --output_dir, go on with it by '
                             '--resume, or replace it by --overwrite_output_dir' % folder)
@@ -44,6 +45,15 @@ def open_folder(args, name):
         raise UserError('--output_dir %s: can\'t be made: %s' % (folder, error.strerror)) from None
     write_json(os.path.join(folder, OPTIONS), _options(args))
     return folder
+
+
+def _holds_run(folder):
+    """Whether anything was computed there; a run that a mistake ended at once leaves nothing."""
+    if not os.path.isdir(folder):
+        return False
+    seeds = [os.path.join(folder, name) for name in os.listdir(folder) if SEED.match(name)]
+    return any(os.path.exists(os.path.join(place, 'results.json')) or checkpoint.newest(place)
+               for place in [folder] + seeds)
 
 
 def _options(args):
@@ -103,7 +113,7 @@ def _clear(folder):
     """Remove what a run writes, and nothing else. Submissions are written anew by name."""
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
-        if checkpoint.NAME.match(name) or re.match(r'seed-\d+$', name):
+        if checkpoint.NAME.match(name) or SEED.match(name):
             shutil.rmtree(path)
         elif name in (OPTIONS, checkpoint.INDEX, 'results.json', 'audit.json', 'curves.png') \
                 or re.match(r'log_.*\.txt$', name):

@@ -38,10 +38,17 @@ def save(run_folder, state, network, optimizer_arrays, write_description, best=N
         raise UserError('%s: the checkpoint could not be written: %s; mend that, then go on with '
                         '--resume from the checkpoint before'
                         % (os.path.join(run_folder, name), _reason(error))) from None
-    with files.atomic_write(os.path.join(run_folder, INDEX)) as out:
-        json.dump({'newest': name, 'best': best or name}, out)
-    prune(run_folder, keep={name, best or name})
+    write_index(run_folder, name, best)
     return name
+
+
+def write_index(run_folder, newest_name, best_name=None):
+    """Say which checkpoint is the newest and which the best (None: the newest), and drop all
+    others. A resume says it again: a kill may have come between a checkpoint and its index."""
+    best_name = best_name or newest_name
+    with files.atomic_write(os.path.join(run_folder, INDEX)) as out:
+        json.dump({'newest': newest_name, 'best': best_name}, out)
+    prune(run_folder, keep={newest_name, best_name})
 
 
 def name_of(step):

@@ -102,17 +102,13 @@ class Window:
                     self._metric.update(labels.asnumpy(), outputs.asnumpy())
         self._steps = []
 
-    def leave_out(self, seconds):
-        """Time that was spent on other things than training."""
-        self._started += seconds
-
     def close(self):
-        """(mean loss, examples per second) since the last call; starts anew."""
-        loss = self._loss / max(self._examples, 1)
-        now = time.time()
-        speed = self._examples / max(now - self._started, 1e-9)
+        """(mean loss, examples, examples per second) since the last call; starts anew."""
+        examples, now = self._examples, time.time()
+        loss = self._loss / max(examples, 1)
+        speed = examples / max(now - self._started, 1e-9)
         self._loss, self._examples, self.micro_batches, self._started = 0.0, 0, 0, now
-        return loss, speed
+        return loss, examples, speed
 
     @contextlib.contextmanager
     def paused(self):
@@ -177,7 +173,6 @@ class Loop:
                 raise Interrupted
             if plan.checkpoint_interval and state.step % plan.checkpoint_interval == 0:
                 self._checkpoint()
-        self._read_window()
         self._end_epoch()
 
     def _step(self, batches):
@@ -197,7 +192,7 @@ class Loop:
 
     def _log(self, rate, num_batches):
         self._read_window()
-        loss, speed = self._window.close()
+        loss, examples, speed = self._window.close()
         state = self.state
         values = self._metric.get() if self._metric is not None else []
         line = '[Epoch %d Batch %d/%d] loss=%.4f, lr=%.7f' % (
@@ -206,7 +201,7 @@ class Loop:
             line += ', metrics:' + format_metrics(values)
         logging.info(line)
         state.curve.append({'step': state.step, 'loss': loss, 'lr': rate,
-                            'examples_per_second': speed})
+                            'examples': examples, 'examples_per_second': speed})
 
     def _log_estimate(self):
         self._read_window()
@@ -220,11 +215,14 @@ class Loop:
             self._window.read(self._stepper.loss_scale.enabled)
         except NotFinite as error:
             number, what, value = error.args
-            kept = ('the checkpoint of step %d is kept' % self._saved_step if self._saved_step
-                    else 'there was no checkpoint yet')
-            raise UserError('the %s of step %d is %s: training stopped; %s. A lower --lr or a '
-                            'longer --warmup_ratio usually mends it'
-                            % (what, number, value, kept)) from None
+            self._stop('the %s of step %d is %s' % (what, number, value))
+
+    def _stop(self, problem):
+        """End a training that went astray, saying what is left of it."""
+        kept = ('the checkpoint of step %d is kept' % self._saved_step if self._saved_step
+                else 'there was no checkpoint yet')
+        raise UserError('%s: training stopped; %s. A lower --lr or a longer --warmup_ratio '
+                        'usually mends it' % (problem, kept)) from None
 
     def _end_epoch(self):
         """Evaluate, judge, save; the state then points at the next epoch."""
@@ -261,6 +259,8 @@ class Loop:
 
     def _checkpoint(self):
         self._read_window()     # a model that is no longer finite is not worth keeping
+        if not self._stepper.is_finite():
+            self._stop('a parameter is no longer finite after step %d' % self.state.step)
         self.state.seconds = self._seconds_before + time.time() - self._session_start
         with self._window.paused():
             self._save(self.state)

@@ -1,5 +1,9 @@
-"""Metrics of classification and regression, over NumPy arrays of labels and predictions."""
+"""Metrics of classification and regression, from scikit-learn and scipy."""
+import warnings
+
 import numpy as np
+from scipy import stats
+from sklearn.metrics import f1_score, matthews_corrcoef
 
 from bert.errors import UserError
 
@@ -10,43 +14,29 @@ def accuracy(labels, predictions):
 
 def f1(labels, predictions):
     """F1 of class 1, as GLUE scores MRPC and QQP; 0 when the class never occurs."""
-    found = np.sum((labels == 1) & (predictions == 1))
-    total = np.sum(labels == 1) + np.sum(predictions == 1)
-    return float(2 * found / total) if total else 0.0
+    return float(f1_score(labels, predictions, labels=[1], average='macro', zero_division=0))
 
 
 def mcc(labels, predictions):
-    """Matthews correlation, as GLUE scores CoLA; 0 when all predictions agree. Of two classes
-    it is the correlation of their zeros and ones."""
-    correlation = pearsonr(labels, predictions)
-    return 0.0 if np.isnan(correlation) else correlation
+    """Matthews correlation, as GLUE scores CoLA; 0 when all predictions agree."""
+    return float(matthews_corrcoef(labels, predictions))
 
 
 def pearsonr(labels, predictions):
-    """Not a number when one side is constant: then there is no correlation to tell."""
-    with np.errstate(invalid='ignore'):     # infinite values: the result says it
-        labels, predictions = _centred(labels), _centred(predictions)
-        scale = np.linalg.norm(labels) * np.linalg.norm(predictions)
-        return float(labels @ predictions / scale) if scale else float('nan')
+    return _correlation(stats.pearsonr, labels, predictions)
 
 
 def spearmanr(labels, predictions):
-    """Pearson's correlation of the ranks."""
-    return pearsonr(_ranks(labels), _ranks(predictions))
+    return _correlation(stats.spearmanr, labels, predictions)
 
 
-def _centred(values):
-    values = values.astype('float64')
-    if (values == values[0]).all():     # their mean need not be equal to them to the last bit
-        return np.zeros_like(values)
-    return values - values.mean()
-
-
-def _ranks(values):
-    """Ranks from 1 on; equal values share the mean of theirs."""
-    _, positions, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks = np.cumsum(counts) - (counts - 1) / 2
-    return np.where(np.isfinite(values), ranks[positions], np.nan)
+def _correlation(function, labels, predictions):
+    """Not a number when one side is constant or not finite: then there is none to tell."""
+    if len(labels) < 2 or not np.isfinite(predictions).all():
+        return float('nan')
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')     # scipy warns of constant input; the result says it
+        return float(function(labels, predictions)[0])
 
 
 METRICS = {'accuracy': accuracy, 'f1': f1, 'mcc': mcc, 'pearsonr': pearsonr,

@@ -15,6 +15,16 @@ UNFIT = {'groupadagrad': 'it updates matrices only, and BERT has vectors too',
 OPTIMIZERS = sorted(set(REGISTRY) - set(UNFIT))
 
 
+def check_name(name):
+    """Raises `UserError` for an unknown optimizer, or one that is unfit for networks here."""
+    if name in UNFIT:
+        raise UserError('--optimizer %s: %s; choose one of %s'
+                        % (name, UNFIT[name], ', '.join(OPTIMIZERS)))
+    if name not in OPTIMIZERS:
+        raise UserError('--optimizer %s: no such optimizer.%s Known are %s'
+                        % (name, nearest(name, OPTIMIZERS), ', '.join(OPTIMIZERS)))
+
+
 def make_trainer(parameters, name, learning_rate, epsilon=None, weight_decay=0.01,
                  multi_precision=False):
     """A `gluon.Trainer` for `parameters` (a ParameterDict).
@@ -22,12 +32,7 @@ def make_trainer(parameters, name, learning_rate, epsilon=None, weight_decay=0.0
     name: any optimizer registered with MXNet, bertadam and lamb among them.
     epsilon: given to optimizers that have one. UserError for an unknown or unfit name.
     """
-    if name in UNFIT:
-        raise UserError('--optimizer %s: %s; choose one of %s'
-                        % (name, UNFIT[name], ', '.join(OPTIMIZERS)))
-    if name not in OPTIMIZERS:
-        raise UserError('--optimizer %s: no such optimizer.%s Known are %s'
-                        % (name, nearest(name, OPTIMIZERS), ', '.join(OPTIMIZERS)))
+    check_name(name)
     for key, parameter in parameters.items():
         if key.endswith(NO_DECAY):
             parameter.wd_mult = 0.0

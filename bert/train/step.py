@@ -78,6 +78,11 @@ class Stepper:
         norm = self._update(learning_rate)
         return StepResult(total, norm, outputs, num_examples)
 
+    def is_finite(self):
+        """Whether every parameter is; waits for the device."""
+        arrays = [parameter.list_data()[0] for parameter in self._parameters]
+        return bool(mx.nd.multi_all_finite(*arrays, num_arrays=len(arrays)).asscalar())
+
     def _accumulate_gradients(self, accumulate):
         """Make backward write over the last gradients, or add to zeros."""
         request = 'add' if accumulate else 'write'

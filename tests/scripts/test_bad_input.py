@@ -56,6 +56,20 @@ def test_own_label_that_is_no_class(fail, in_tmp):
     assert fail(*OWN, '--classes', 'x,z') == 'error: a.tsv:3: label "y": expected one of x, z'
 
 
+def test_own_classes(fail, in_tmp):
+    write(in_tmp / 'a.tsv', 't\tc\ngood\tx\nbad\ty\n')
+    for classes in ('x', 'x,x'):
+        assert fail(*OWN, '--classes', classes) == \
+            'error: --classes %s: give two or more, each once' % classes
+
+
+def test_corrected_command_takes_the_folder_of_the_mistake(call, sst, tiny_bert, in_tmp):
+    flags = ('--task_name', 'SST', '--data_dir', sst, '--bert_checkpoint', tiny_bert, '--epochs',
+             1, '--output_dir', 'run', '--max_len')
+    assert call(finetune_classifier, *flags, 500).code == 2
+    assert call(finetune_classifier, *flags, 20).code == 0
+
+
 def test_own_label_that_is_no_number(fail, in_tmp):
     write(in_tmp / 'a.tsv', 't\tc\ngood\t1\nbad\tnan\n')
     assert fail(*OWN, '--regression') == 'error: a.tsv:3: label "nan": expected a number'

@@ -386,6 +386,20 @@ def test_max_samples_come_from_the_whole_file(train, in_tmp):
     assert min(segments['train']['labels'].values()) >= 4
 
 
+def test_submission_is_whole_whatever_is_sampled(train, sst, in_tmp):
+    train('--task_name', 'SST', '--data_dir', sst, '--max_eval_samples', 3, '--output_dir', 'run')
+    assert len((in_tmp / 'run' / 'SST-2.tsv').read_text().splitlines()) == 11
+    assert read_json(in_tmp / 'run' / 'audit.json')['segments']['dev']['rows'] == 3
+
+
+def test_bad_test_row_is_never_skipped(train, in_tmp):
+    tiny.write_sst(in_tmp / 'SST-2')
+    with open(in_tmp / 'SST-2' / 'test.tsv', 'a') as out:
+        out.write('no column\n')
+    outcome = train('--task_name', 'SST', '--skip_bad_rows')
+    assert outcome.error == 'error: ./SST-2/test.tsv:12: 1 columns found, 2 expected'
+
+
 def test_metrics_known_to_tasks_exist():
     from bert.data.task import TASKS
     assert {name for task in TASKS.values() for name in task.metrics} <= set(METRICS)

@@ -124,3 +124,11 @@ def test_standard_input_in_a_process_of_its_own(model, tmp_path):
     assert outcome.code == 0, outcome.err
     assert [json.loads(line)['text'] for line in outcome.out.splitlines()] == \
         ['good film', 'bad film']
+
+
+def test_task_that_is_none_of_ours(model, call, tmp_path):
+    import shutil
+    folder = shutil.copytree(str(next(model.glob('step-*'))), str(tmp_path / 'copy'))
+    (tmp_path / 'copy' / 'task.json').write_text('{"name": "x", "labels": ["a", "b"]}')
+    assert call(predict, '--model_dir', folder, 'good').error == (
+        'error: %s/task.json: no "pair" in it: not the task of a classifier of ours' % folder)

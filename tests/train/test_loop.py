@@ -41,6 +41,7 @@ class Notes:
     def __init__(self, scores=(), losses=None, norms=None):
         self.scores, self.losses, self.norms = list(scores), losses or {}, norms or {}
         self.loss_scale = types.SimpleNamespace(enabled=False)
+        self.finite_parameters = True
         self.steps = []         # (number, [batch], rate)
         self.saved = []         # State as JSON would keep it
         self.evaluations = 0
@@ -55,6 +56,9 @@ class Notes:
                           mx.nd.array([self.norms.get(number, 1)]),
                           [(labels, outputs)] * len(batches),
                           sum(batch.size for batch in batches))
+
+    def is_finite(self):
+        return self.finite_parameters
 
     def batches_of(self, epoch):
         return ['%d.%d' % (epoch, i) for i in range(NUM_BATCHES)]
@@ -430,3 +434,14 @@ def test_metric_of_an_epoch_begins_anew(monkeypatch):
     run(plan_of(3), metric=metric)
     assert len(resets) == 3
     assert np.concatenate(metric._labels).shape == (2 * 5 * 3,)
+
+
+def test_parameters_that_are_not_finite_are_not_saved():
+    notes = Notes()
+    notes.on_step = lambda: setattr(notes, 'finite_parameters', len(notes.steps) < 7)
+    with pytest.raises(UserError) as error:
+        make(notes, plan_of(checkpoint_interval=1)).run()
+    assert str(error.value).startswith(
+        'a parameter is no longer finite after step 7: training stopped; the checkpoint of step 6 '
+        'is kept.')
+    assert [state['step'] for state in notes.saved][-1] == 6
