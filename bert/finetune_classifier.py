@@ -24,9 +24,10 @@ def make_parser():
 
 def add_task_flags(parser):
     group = parser.add_argument_group('task')
-    group.add_argument('--task_name', default='MRPC',
-                       help='MRPC, QQP, QNLI, RTE, STS-B, CoLA, MNLI, WNLI, SST, XNLI, LCQMC, '
-                            'ChnSentiCorp, RottenTomatoes; or a name for your own files')
+    group.add_argument('--task_name',
+                       help='MRPC (the default), QQP, QNLI, RTE, STS-B, CoLA, MNLI, WNLI, SST, '
+                            'XNLI, LCQMC, ChnSentiCorp, RottenTomatoes; or a name for your own '
+                            'files')
     group.add_argument('--data_dir', metavar='FOLDER',
                        help='folder of the task, or its parent; default: GLUE_DIR (Chinese '
                             'tasks: BAIDU_ERNIE_DATA_DIR), ./glue_data, ., the cache, a download')

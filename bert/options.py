@@ -101,11 +101,11 @@ def comma_list(text):
 
 
 def seed_list(text):
-    try:
-        return tuple(int(part) for part in text.split(','))
-    except ValueError:
-        raise argparse.ArgumentTypeError('%s found, whole numbers with commas between them '
-                                         'expected' % text) from None
+    parts = [part.strip() for part in text.split(',')]
+    if not all(part.isdigit() for part in parts) or len(set(parts)) != len(parts):
+        raise argparse.ArgumentTypeError('%s found, different whole numbers from 0 on with commas '
+                                         'between them expected' % text)
+    return tuple(int(part) for part in parts)
 
 
 def add_device_flags(parser):

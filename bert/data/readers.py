@@ -168,6 +168,8 @@ def _example(path, number, row, fields, table, check_label):
         label = _field(path, number, row, fields.label)
         if check_label is not None:
             _check(path, number, label, check_label)
+        elif not label.strip():     # it would become a class of its own
+            raise UserError('%s:%d: the label is empty' % (path, number))
     return Example(texts, label, path, number)
 
 

@@ -116,10 +116,20 @@ TASKS = {task.name: task for task in (
 SPELLINGS = {'SST-2': 'SST', 'STSB': 'STS-B', 'STS': 'STS-B'}
 
 
-def find_task(name):
-    """The `Task` called `name`, in any case and spelling. UserError for an unknown one."""
+def is_task(name):
+    """Whether the table has a task called `name`, in any case and spelling."""
+    return name.lower() in _by_spelling()
+
+
+def _by_spelling():
     known = {spelling.lower(): TASKS[spelling] for spelling in TASKS}
     known.update({spelling.lower(): TASKS[task] for spelling, task in SPELLINGS.items()})
+    return known
+
+
+def find_task(name):
+    """The `Task` called `name`, in any case and spelling. UserError for an unknown one."""
+    known = _by_spelling()
     if name.lower() not in known:
         raise UserError('no task "%s".%s The tasks are %s; your own files go with --train_file '
                         'and --dev_file' % (name, nearest(name, list(TASKS) + list(SPELLINGS)),

@@ -1,10 +1,10 @@
 """Fine-tuning a classifier or regressor on one text or a pair: the whole recipe."""
 import copy
 import dataclasses
+import hashlib
 import logging
 import math
 import os
-import statistics
 import time
 
 import mxnet as mx
@@ -17,7 +17,7 @@ from bert.data.labels import LabelEncoder
 from bert.data.locate import locate
 from bert.data.readers import read_examples
 from bert.data.sampler import collate, evaluation_batches, training_batches
-from bert.data.task import find_task, own_task
+from bert.data.task import find_task, is_task, own_task
 from bert.data.tokenizer import BertTokenizer
 from bert.data.transform import check_max_length, featurize
 from bert.errors import UserError
@@ -34,6 +34,8 @@ from bert.train.schedule import linear_warmup_decay
 from bert.train.step import Stepper
 
 SAMPLES_SHOWN = 5       # dev predictions printed at the end
+MANY_CLASSES = 20       # as many different numbers are rather scores than classes
+DEFAULT_TASK = 'MRPC'   # of the original's first version
 DEFAULT_MODEL, CHINESE_DATASET = 'bert_12_768_12', 'wiki_cn_cased'
 
 
@@ -42,9 +44,9 @@ def run(args):
 
     Returns the report that was written to results.json. Raises `UserError`.
     """
-    device = pick_device(args.gpu, args.dtype)
-    optimizer.check_name(args.optimizer)
     folder = run_folder.reopen_folder(args, run_name(args)) if args.resume else None
+    device = pick_device(args.gpu, args.dtype)
+    _check_flags(args)
     task = make_task(args)
     check_max_length(args.max_len, task.pair)
     folder = folder or run_folder.open_folder(args, task.name)
@@ -53,10 +55,27 @@ def run(args):
     return _run_seed(args, task, device, folder)
 
 
+def _check_flags(args):
+    """Raises `UserError` for flags that contradict each other or would be ignored."""
+    optimizer.check_name(args.optimizer)
+    if args.resume and args.overwrite_output_dir:
+        raise UserError('--resume and --overwrite_output_dir: give one of the two')
+    if args.pretrained_bert_parameters and args.model_parameters:
+        raise UserError('--pretrained_bert_parameters and --model_parameters: the second holds '
+                        'the encoder too; give one of the two')
+    if args.regression and args.classes:
+        raise UserError('--regression and --classes: give one of the two')
+    if not (args.train_file or args.dev_file or args.test_file):
+        for name in ('text_columns', 'label_column', 'classes', 'regression'):
+            if getattr(args, name):
+                raise UserError('--%s is for files of your own: give --train_file and --dev_file'
+                                % name)
+
+
 def make_task(args):
     """The `Task` of the flags: one of the table, or the user's own files."""
     if not (args.train_file or args.dev_file or args.test_file):
-        return find_task(args.task_name)
+        return find_task(args.task_name or DEFAULT_TASK)
     own = {'train': args.train_file, 'dev': args.dev_file, 'test': args.test_file}
     for flag in ('text_columns', 'label_column'):
         if not getattr(args, flag):
@@ -68,32 +87,44 @@ def make_task(args):
     task = own_task(name, own, args.text_columns, args.label_column, None)
     if args.regression:
         return task
-    classes = args.classes or _find_classes(task)
+    classes = args.classes or _find_classes(task, args.skip_bad_rows)
     if args.classes and not len(classes) == len(set(classes)) > 1:
         raise UserError('--classes %s: give two or more, each once' % ','.join(classes))
     if len(classes) < 2:
         raise UserError('column "%s" holds one class only (%s); --regression is for numbers'
                         % (args.label_column, ', '.join(classes)))
+    if not args.classes and len(classes) > MANY_CLASSES and all(map(_is_number, classes)):
+        raise UserError('column "%s" holds %d different numbers: --regression learns them as '
+                        'numbers, --classes as classes' % (args.label_column, len(classes)))
     return own_task(name, own, args.text_columns, args.label_column, tuple(classes))
+
+
+def _is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def run_name(args):
     """The task's name; for files of the user's own --task_name, else the first file's."""
     own = args.train_file or args.dev_file or args.test_file
+    if args.task_name:      # a task of the table by its usual spelling
+        return args.task_name if own or args.resume and not is_task(args.task_name) \
+            else find_task(args.task_name).name
     if not own:
-        return find_task(args.task_name).name
-    if 'task_name' in args.given:
-        return args.task_name
+        return DEFAULT_TASK
     return os.path.splitext(os.path.basename(own))[0]
 
 
-def _find_classes(task):
+def _find_classes(task, skip_bad_rows):
     """The labels that train and dev hold, in alphabetical order."""
     found = set()
     for segment in task.segments.values():
         if segment.labelled:
-            found.update(example.label for example in read_examples(segment.file,
-                                                                    segment.table)[0])
+            examples, _ = read_examples(segment.file, segment.table, None, skip_bad_rows)
+            found.update(example.label for example in examples)
     return tuple(sorted(found))
 
 
@@ -108,7 +139,8 @@ def _run_seeds(args, task, device, folder):
         if args.resume and os.path.exists(finished):
             reports.append(run_folder.read_json(finished))
             continue
-        os.makedirs(sub, exist_ok=True)
+        with files.writing(sub):
+            os.makedirs(sub, exist_ok=True)
         reports.append(_run_seed(one, task, device, sub))
     spread = {segment: {name: _spread([report['metrics'][segment][name] for report in reports])
                         for name in values}
@@ -123,8 +155,9 @@ def _run_seeds(args, task, device, folder):
 
 
 def _spread(values):
-    return {'mean': statistics.mean(values), 'values': values,
-            'sd': statistics.stdev(values) if len(values) > 1 else 0.0}
+    values = [math.nan if value is None else value for value in values]     # null in JSON
+    return {'mean': float(np.mean(values)), 'values': values,
+            'sd': float(np.std(values, ddof=1)) if len(values) > 1 else 0.0}
 
 
 def _run_seed(args, task, device, folder):
@@ -190,7 +223,9 @@ class Run:
                                        check if segment.labelled else None, skip)
             examples[name] = (paths[name], self._sample(name, found))
             rejected += bad
-        for kind in ('train', 'dev')[args.only_inference:]:
+        for name in set(task.segments) - set(paths):
+            logging.info('no file for the segment %s', name)
+        for kind in () if args.only_inference and examples else ('train', 'dev'):
             if not any(name.startswith(kind) for name in examples):
                 raise UserError('%s: no %s file among %s'
                                 % (task.name, kind, ', '.join(paths.values())))
@@ -242,7 +277,8 @@ class Run:
         if args.model_parameters:
             zoo.load_model(network, args.model_parameters, vocabulary, self.device)
         elif args.only_inference:
-            logging.warning('no --model_parameters: the head is untrained, its answers are chance')
+            logging.warning('no --model_parameters: the head is untrained, its answers are '
+                            'chance; the model.params of a checkpoint holds a trained one')
         network.hybridize()
         tokenizer = BertTokenizer(vocabulary, lower=not bert.config.cased)
         return Model(network, tokenizer, bert.config, task.describe(), args.max_len)
@@ -301,7 +337,7 @@ class Run:
         arrays, counters = optimizer.save_state(self.trainer)
         scale = self.stepper.loss_scale
         content = dict(dataclasses.asdict(state), seed=self.args.seed, optimizer=counters,
-                       loss_scale=[scale.value, scale.good_steps])
+                       loss_scale=[scale.value, scale.good_steps], data=self._data_digest())
         name = checkpoint.save(self.folder, content, self.model.network, arrays,
                                lambda folder: self._describe(folder, state), _best_name(state))
         logging.info('params saved in: %s', os.path.join(self.folder, name, checkpoint.MODEL))
@@ -319,14 +355,30 @@ class Run:
             return None
         content, arrays = checkpoint.load_state(folder)
         self._load_checkpoint(folder)
-        optimizer.load_state(self.trainer, arrays, content.pop('optimizer'))
-        scale = self.stepper.loss_scale
-        scale.value, scale.good_steps = content.pop('loss_scale')
-        content.pop('seed')
+        try:
+            same_data = content.pop('data') == self._data_digest()
+            optimizer.load_state(self.trainer, arrays, content.pop('optimizer'))
+            scale = self.stepper.loss_scale
+            scale.value, scale.good_steps = content.pop('loss_scale')
+            content.pop('seed')
+            state = State(**content)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError('%s: not a checkpoint of this version and run: %s'
+                            % (folder, error)) from None
+        if not same_data:
+            raise UserError('--resume: the training examples are not those that the run in %s '
+                            'was started with: put them back, or start another run'
+                            % self.folder)
         logging.info('resumed from %s', folder)
-        state = State(**content)
         checkpoint.write_index(self.folder, os.path.basename(folder), _best_name(state))
         return state
+
+    def _data_digest(self):
+        """sha256 over tokens and labels of the training examples."""
+        total = hashlib.sha256()
+        for feature in self.data['train'].features:
+            total.update(feature.token_ids.tobytes() + b'|' + feature.label.tobytes())
+        return total.hexdigest()
 
     def _load_best(self, state):
         """Go on with the checkpoint of the best evaluation."""
@@ -431,17 +483,20 @@ class Run:
 
     def _show_predictions(self):
         """A few dev examples a person can judge, the same for every run."""
-        name = next(name for name in self.data if name.startswith('dev'))
+        name = next((name for name in self.data if name.startswith('dev')), None)
+        if name is None:
+            return
         data = self.data[name]
         chosen = np.random.RandomState(0).permutation(len(data.examples))[:SAMPLES_SHOWN]
         picked = Data(data.path, [data.examples[i] for i in chosen],
                       [data.features[i] for i in chosen])
         batch = self._collate(picked, range(len(chosen)))
-        answers = self.model.describe(self._outputs(batch).asnumpy())
+        outputs = self._outputs(batch).asnumpy()
         print('\nSome predictions on %s:' % name)
-        for example, answer in zip(picked.examples, answers):
+        for example, feature, answer, output in zip(
+                picked.examples, picked.features, self.model.describe(outputs), outputs):
             mark = '' if self.task.is_regression else \
-                ('  right' if answer['label'] == example.label else '  wrong')
+                ('  right' if output.argmax() == feature.label else '  wrong')
             print('  %s (label %s)%s: %s' % (_short(answer), example.label, mark,
                                              ' | '.join(example.texts)))
 

@@ -5,17 +5,27 @@ import platform
 import shlex
 import sys
 
+import mxnet as mx
+
+from bert import files
 from bert.jobs.run_folder import write_json
 
-PACKAGES = ('bert', 'mxnet', 'gluonnlp', 'numpy', 'tokenizers')
+PACKAGES = ('bert', 'gluonnlp', 'numpy', 'tokenizers')
 
 
 def environment(threads):
     """Versions and hardware."""
-    return {'versions': dict({name: importlib.metadata.version(name) for name in PACKAGES},
+    return {'versions': dict({name: _version(name) for name in PACKAGES}, mxnet=mx.__version__,
                              python=platform.python_version()),
             'hardware': {'cpu': cpu_name(), 'cores': os.cpu_count(), 'threads': threads,
                          'cpu_flags': cpu_flags(), 'system': platform.platform()}}
+
+
+def _version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:     # used from its folder, uninstalled
+        return None
 
 
 def cpu_name():
@@ -72,7 +82,6 @@ def draw_curves(path, state):
         if axes.get_legend_handles_labels()[0]:
             axes.legend()
     figure.tight_layout()
-    temporary = path + '.tmp.png'
-    figure.savefig(temporary, dpi=100)
+    with files.atomic_write(path, 'wb') as out:
+        figure.savefig(out, format='png', dpi=100)
     pyplot.close(figure)
-    os.replace(temporary, path)

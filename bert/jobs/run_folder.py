@@ -1,20 +1,26 @@
 """The folder of one run: a new numbered one, or the one given; never another run's."""
 import json
+import logging
+import math
 import os
 import re
 import shutil
 
 from bert import files
+from bert.data.task import TASKS
 from bert.errors import UserError
 from bert.train import checkpoint
 
 DEFAULT_PARENT = 'output_dir'
 OPTIONS = 'options.json'
+FILES = {OPTIONS, checkpoint.INDEX, 'results.json', 'audit.json', 'curves.png'} | {
+    segment.submission for task in TASKS.values() for segment in task.segments.values()
+    if segment.submission}
 SEED = re.compile(r'seed-\d+$')     # a sub-folder of --seeds
 # Options that say where and how, not what: the command line may change them on a resume.
-FREE = {'log_interval', 'ckpt_interval', 'data_dir'}
+FREE = {'log_interval', 'ckpt_interval', 'data_dir', 'gpu'}
 # And those that it always decides.
-FRESH = {'output_dir', 'resume', 'overwrite_output_dir', 'gpu', 'threads'}
+FRESH = {'output_dir', 'resume', 'overwrite_output_dir', 'threads'}
 
 
 def reopen_folder(args, name):
@@ -84,7 +90,7 @@ def _next_numbered(name):
 
 
 def _newest_numbered(name):
-    runs = _numbered(name)
+    runs = [run for run in _numbered(name) if _holds_run(run[1])]
     if not runs:
         raise UserError('--resume: no run of %s in ./%s; name its folder with --output_dir'
                         % (name, DEFAULT_PARENT))
@@ -98,6 +104,9 @@ def _restore_options(args, folder):
             saved = json.load(saved)
     except (OSError, ValueError):
         raise UserError('--resume: %s holds no run (no readable %s)' % (folder, OPTIONS)) from None
+    if saved.get('threads') != args.threads:
+        logging.warning('the run was started with --threads %s: with %s its numbers may differ in '
+                        'the last bits', saved.get('threads'), args.threads)
     for key, value in saved.items():
         if key in FRESH:
             continue
@@ -110,20 +119,28 @@ def _restore_options(args, folder):
 
 
 def _clear(folder):
-    """Remove what a run writes, and nothing else. Submissions are written anew by name."""
+    """Remove what a run writes, and nothing else."""
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
         if checkpoint.NAME.match(name) or SEED.match(name):
             shutil.rmtree(path)
-        elif name in (OPTIONS, checkpoint.INDEX, 'results.json', 'audit.json', 'curves.png') \
-                or re.match(r'log_.*\.txt$', name):
+        elif name in FILES or re.match(r'log_.*\.txt$', name):
             os.remove(path)
 
 
 def write_json(path, value):
     with files.atomic_write(path) as out:
-        json.dump(value, out, indent=1, ensure_ascii=False)
+        json.dump(_finite(value), out, indent=1, ensure_ascii=False, allow_nan=False)
         out.write('\n')
+
+
+def _finite(value):
+    """`value` with null for every number that JSON can't hold."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path):

@@ -203,7 +203,9 @@ def reorder_ids(arrays, old_tokens, new_tokens):
     rows = np.array([old_id[token] for token in new_tokens])
     result = dict(arrays)
     for name, array in arrays.items():
-        if re.match(r'(bert\.)?(word_embed\.0\.weight|decoder\.3\.(weight|bias))$', name):
+        # one of another size is left as it is, for the check of shapes to name
+        if len(array) >= len(rows) and re.match(
+                r'(bert\.)?(word_embed\.0\.weight|decoder\.3\.(weight|bias))$', name):
             result[name] = np.concatenate([array[rows], array[len(rows):]])
     return result
 

@@ -183,8 +183,8 @@ def read_parameters(path, vocabulary):
                             'has (%d tokens)' % (path, beside, len(own), len(tokens)))
         return arrays if own == tokens else convert.reorder_ids(arrays, own, tokens)
     if path.endswith('.params') and convert.is_published(tokens):
-        LOG.info('%s: no %s beside it: taken to have the ids of gluonnlp\'s vocabulary',
-                 path, TOKENS)
+        LOG.warning('%s: no %s beside it: taken to have the ids of gluonnlp\'s vocabulary; if it '
+                    'was saved with the ids of vocab.txt, put that file beside it', path, TOKENS)
         return convert.reorder_ids(arrays, convert.gluonnlp_order(tokens), tokens)
     return arrays
 

@@ -9,7 +9,12 @@ FORMAT = '%(levelname)s:%(name)s:%(asctime)s %(message)s'
 
 
 class _FileHandler(logging.FileHandler):
-    """Told apart from handlers that others put on the root logger."""
+    """A log that can no longer be written, on a full disk say, is given up with one line."""
+
+    def handleError(self, record):
+        logging.getLogger().removeHandler(self)
+        print('warning: %s: the log can\'t be written any more: %s'
+              % (self.baseFilename, sys.exc_info()[1]), file=sys.stderr)
 
 
 class _TerminalHandler(logging.Handler):

@@ -154,6 +154,8 @@ class Loop:
                 progress(self.plan.num_steps, self.state.step) as self._bar:
             while not self._done():
                 self._epoch()
+            if self._interrupt.requested:   # during the last evaluation or checkpoint
+                raise Interrupted
         return self.state
 
     def _done(self):

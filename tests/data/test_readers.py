@@ -85,8 +85,15 @@ def test_without_label_column(write):
 
 
 def test_blank_lines_are_no_rows_but_empty_fields_are(write):
-    path = write('a.tsv', '\ntext\tlabel\n\na\t1\n  \n\t\n')
-    assert read(path) == [(('a',), '1', 4), (('',), '', 6)]
+    path = write('a.tsv', '\ntext\tlabel\n\na\t1\n  \n\t0\n')
+    assert read(path) == [(('a',), '1', 4), (('',), '0', 6)]
+
+
+def test_empty_label(write):
+    path = write('a.tsv', 'text\tlabel\na\t1\nb\t\n')
+    with pytest.raises(UserError) as error:
+        read(path)
+    assert str(error.value) == '%s:3: the label is empty' % path
 
 
 def test_lines_break_at_line_feeds_only(write):

@@ -2,16 +2,16 @@
 import dataclasses
 import os
 import resource
-import signal
+import time
 
 import mxnet as mx
 import numpy as np
 import pytest
 import tiny
-from commands import spawn
+from commands import spawn, start
 
 from bert import finetune_classifier, predict
-from bert.train import devices, loop
+from bert.train import devices
 
 
 @pytest.fixture
@@ -61,6 +61,24 @@ def test_own_classes(fail, in_tmp):
     for classes in ('x', 'x,x'):
         assert fail(*OWN, '--classes', classes) == \
             'error: --classes %s: give two or more, each once' % classes
+
+
+@pytest.mark.parametrize('flags,message', [
+    (('--classes', 'a,b'), '--classes is for files of your own: give --train_file and --dev_file'),
+    (('--regression',), '--regression is for files of your own: give --train_file and --dev_file'),
+    (OWN + ('--regression', '--classes', 'a,b'), '--regression and --classes: give one of the two'),
+    (('--pretrained_bert_parameters', 'a', '--model_parameters', 'b'),
+     '--pretrained_bert_parameters and --model_parameters: the second holds the encoder too; give '
+     'one of the two'),
+])
+def test_flags_that_contradict_each_other(flags, message, fail):
+    assert fail(*flags) == 'error: ' + message
+
+
+def test_numbers_are_not_taken_for_classes(fail, in_tmp):
+    write(in_tmp / 'a.tsv', 't\tc\n' + ''.join('good\t%d.5\n' % i for i in range(21)))
+    assert fail(*OWN) == ('error: column "c" holds 21 different numbers: --regression learns them '
+                          'as numbers, --classes as classes')
 
 
 def test_corrected_command_takes_the_folder_of_the_mistake(call, sst, tiny_bert, in_tmp):
@@ -239,21 +257,25 @@ def test_loss_that_is_not_finite_keeps_the_last_checkpoint(fail, sst, in_tmp, mo
 
 
 def test_disk_full_while_saving_keeps_the_old_checkpoint(sst, tiny_bert, tmp_path):
-    """A file-size limit below the optimizer's arrays of a wider model, set after the first
-    checkpoint, is how the kernel says it here."""
+    """Once a checkpoint is there, no file may grow beyond 6,000 bytes: the next checkpoint
+    can't be written, and the run can be resumed when the limit is gone."""
     folder = tmp_path / 'run'
-    flags = ('--task_name', 'SST', '--data_dir', sst, '--bert_checkpoint', tiny_bert, '--max_len',
-             24, '--epochs', 1, '--output_dir', folder, '--threads', 1)
-    assert spawn('finetune_classifier.py', *flags).code == 0
-
-    def limit():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
-    outcome = spawn('finetune_classifier.py', *flags[:-4], '--output_dir', tmp_path / 'second',
-                    '--threads', 1, preexec_fn=limit)
-    assert outcome.code == 2, outcome.err
-    assert 'could not be written' in outcome.error
-    assert not list((tmp_path / 'second').glob('step-*'))
+    process = start('finetune_classifier.py', '--task_name', 'SST', '--data_dir', sst,
+                    '--bert_checkpoint', tiny_bert, '--max_len', 24, '--epochs', 30,
+                    '--ckpt_interval', 1, '--threads', 1, '--output_dir', folder)
+    while not list(folder.glob('step-???????')):
+        assert process.poll() is None
+        time.sleep(0.01)
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (6000, 6000))
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 2, err
+    assert 'Traceback' not in err
+    assert 'the checkpoint could not be written: ' in err.strip().splitlines()[-1]
+    kept = max(path.name for path in folder.glob('step-???????'))
+    assert np.isfinite(mx.nd.load(str(folder / kept / 'model.params'))['classifier.1.bias']
+                       .asnumpy()).all()
+    outcome = spawn('finetune_classifier.py', '--resume', '--output_dir', folder)
+    assert outcome.code == 0 and 'resumed from %s' % (folder / kept) in outcome.err
 
 
 def test_output_dir_that_cannot_be_made(fail, in_tmp):
@@ -269,7 +291,3 @@ def test_predict_without_a_model(call, in_tmp):
     assert call(predict, '--model_dir', 'nowhere', 'text').error == (
         'error: --model_dir nowhere: no checkpoint in it: name the folder of a run of '
         'finetune_classifier.py')
-
-
-def test_interrupted_is_no_error():
-    assert issubclass(loop.Interrupted, KeyboardInterrupt)

@@ -264,6 +264,17 @@ def test_label_that_train_lacks_is_told(train, in_tmp):
 
 # Before training
 
+def test_bad_rows_of_own_files_may_be_skipped_too(train, in_tmp):
+    flags = write_own(in_tmp, 'tsv')
+    with open(flags[1], 'a') as out:
+        out.write('a row without a mood\n')
+    outcome = train('--output_dir', 'run', '--text_columns', 'review', '--label_column', 'mood',
+                    '--skip_bad_rows', *flags)
+    assert outcome.code == 0, outcome.err
+    rejected = read_json(in_tmp / 'run' / 'audit.json')['segments']['train']['rejected']
+    assert [row['line'] for row in rejected] == [42]
+
+
 def test_audit_counts_truncated_examples(train, sst, in_tmp):
     outcome = train('--task_name', 'SST', '--data_dir', sst, '--max_len', 8, '--epochs', 1,
                     '--output_dir', 'run')

@@ -124,6 +124,30 @@ def test_another_run_is_not_overwritten(task, tiny_bert, call, in_tmp):
     assert (in_tmp / 'run' / 'mine.txt').read_text() == 'kept'
 
 
+def test_other_training_data_is_refused(tiny_bert, call, in_tmp):
+    data = tiny.write_sst(in_tmp / 'SST-2')
+    assert call(finetune_classifier, *flags(data, tiny_bert, 'run')).code == 0
+    tiny.write_sst(in_tmp / 'SST-2', train=61)
+    assert call(finetune_classifier, '--resume', '--output_dir', 'run').error == (
+        'error: --resume: the training examples are not those that the run in run was started '
+        'with: put them back, or start another run')
+
+
+def test_own_task_keeps_its_name(tiny_bert, call, in_tmp):
+    tiny.write_tsv(in_tmp / 'a.tsv', ('t', 'c'), tiny.sentences(20, 1))
+    assert call(finetune_classifier, '--train_file', 'a.tsv', '--dev_file', 'a.tsv',
+                '--text_columns', 't', '--label_column', 'c', '--task_name', 'mine',
+                '--bert_checkpoint', tiny_bert, '--max_len', 20, '--epochs', 1).code == 0
+    assert call(finetune_classifier, '--resume', '--task_name', 'mine').code == 0
+    assert {path.name for path in (in_tmp / 'output_dir').glob('*/log_*')} == {'log_mine.txt'}
+
+
+def test_another_number_of_threads_is_told(task, tiny_bert, call, in_tmp):
+    assert call(finetune_classifier, *flags(task, tiny_bert, 'run')).code == 0
+    outcome = call(finetune_classifier, '--resume', '--output_dir', 'run', '--threads', 3)
+    assert 'the run was started with --threads 1: with 3 its numbers may differ' in outcome.err
+
+
 def test_killed_series_of_seeds_goes_on(task, tiny_bert, call, in_tmp):
     assert call(finetune_classifier, *flags(task, tiny_bert, 'whole'), '--seeds', '1,2').code == 0
     assert call(finetune_classifier, *flags(task, tiny_bert, 'run'), '--seeds', '1,2').code == 0
