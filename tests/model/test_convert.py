@@ -311,3 +311,9 @@ def test_sparse_params_are_refused(tmp_path):
 def test_no_such_file(tmp_path, read):
     with pytest.raises(UserError, match='absent: can\'t read: No such file'):
         read(tmp_path / 'absent')
+
+
+def test_embedding_of_another_size_is_left_for_the_check_of_shapes():
+    small = {'word_embed.0.weight': np.zeros((2, 3), 'float32')}
+    reordered = convert.reorder_ids(small, ['a', 'b', 'c'], ['c', 'b', 'a'])
+    assert reordered['word_embed.0.weight'].shape == (2, 3)
