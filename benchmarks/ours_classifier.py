@@ -13,8 +13,7 @@ from bert.data.sampler import collate, training_batches
 from bert.data.task import find_task
 from bert.data.tokenizer import BertTokenizer
 from bert.data.transform import Features, featurize
-from bert.model import zoo
-from bert.model.classification import BERTClassifier, BERTRegression
+from bert.model import classification, zoo
 from bert.model.sources import Released, fetch_tokens
 from bert.train import optimizer
 from bert.train.step import Stepper
@@ -61,8 +60,7 @@ def make_network(task, dropout):
     """The pre-trained encoder with a new head."""
     bert, _ = zoo.get_model(*peer.WEIGHTS, use_decoder=False, use_classifier=False,
                             dropout=dropout)
-    network = (BERTRegression(bert, dropout=dropout) if task.is_regression else
-               BERTClassifier(bert, num_classes=task.num_outputs, dropout=dropout))
+    network = classification.make_network(bert, task.labels, dropout)
     network.classifier.initialize(mx.init.Normal(0.02))
     network.hybridize()
     return network
@@ -70,8 +68,7 @@ def make_network(task, dropout):
 
 def make_stepper(task, network, learning_rate, seed):
     """The `Stepper` of jobs/classification.py with the script's defaults."""
-    loss = gluon_loss(task)
-    loss.hybridize()
+    loss = classification.make_loss(task.is_regression)
 
     def forward(batch):
         outputs = network(*(mx.nd.array(array, dtype=array.dtype) for array in
@@ -82,12 +79,6 @@ def make_stepper(task, network, learning_rate, seed):
     trainer = optimizer.make_trainer(network.collect_params(), 'bertadam', learning_rate,
                                      epsilon=1e-6, weight_decay=0.01)
     return Stepper(forward, trainer, seed, max_norm=1.0)
-
-
-def gluon_loss(task):
-    if task.is_regression:
-        return mx.gluon.loss.L2Loss(weight=2)   # L2Loss halves
-    return mx.gluon.loss.SoftmaxCELoss()
 
 
 class Speed:

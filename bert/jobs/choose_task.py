@@ -63,14 +63,15 @@ def _is_number(text):
 
 
 def run_name(args):
-    """The task's name; for files of the user's own --task_name, else the first file's."""
+    """The task's name in its usual spelling; for files of the user's own --task_name, else
+    the first file's."""
     own = args.train_file or args.dev_file or args.test_file
-    if args.task_name:      # a task of the table by its usual spelling
-        return args.task_name if own or args.resume and not is_task(args.task_name) \
-            else find_task(args.task_name).name
-    if not own:
-        return DEFAULT_TASK
-    return os.path.splitext(os.path.basename(own))[0]
+    if own:
+        return args.task_name or os.path.splitext(os.path.basename(own))[0]
+    name = args.task_name or DEFAULT_TASK
+    if args.resume and not is_task(name):
+        return name     # of a run on files of the user's own, which its options know
+    return find_task(name).name
 
 
 def _find_classes(task, skip_bad_rows):

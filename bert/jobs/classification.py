@@ -9,7 +9,6 @@ import time
 
 import mxnet as mx
 import numpy as np
-from mxnet import gluon
 
 from bert import files
 from bert.data.audit import audit, describe
@@ -24,7 +23,7 @@ from bert.jobs import results, run_folder
 from bert.jobs.choose_task import check_flags, make_task, run_name
 from bert.jobs.folder import Model, write_description
 from bert.model import zoo
-from bert.model.classification import BERTClassifier, BERTRegression
+from bert.model.classification import make_loss, make_network
 from bert.train import checkpoint, optimizer
 from bert.train.devices import pick_device, seed_everything
 from bert.train.log import duration, open_log, progress
@@ -42,11 +41,15 @@ def run(args):
 
     Returns the report that was written to results.json. Raises `UserError`.
     """
-    folder = run_folder.reopen_folder(args, run_name(args)) if args.resume else None
+    name = run_name(args)
+    if args.task_name:
+        args.task_name = name       # options.json and a resume use one spelling
+    folder = run_folder.reopen_folder(args, name) if args.resume else None
     device = pick_device(args.gpu, args.dtype)
     check_flags(args)
     task = make_task(args)
     check_max_length(args.max_len, task.pair)
+    args.task_name = task.name
     folder = folder or run_folder.open_folder(args, task.name)
     if args.seeds:
         return _run_seeds(args, task, device, folder)
@@ -115,9 +118,7 @@ class Run:
 
     def __init__(self, args, task, device, folder):
         self.args, self.task, self.device, self.folder = args, task, device, folder
-        self.loss = (gluon.loss.L2Loss(weight=2) if task.is_regression   # L2Loss halves
-                     else gluon.loss.SoftmaxCELoss())
-        self.loss.hybridize()
+        self.loss = make_loss(task.is_regression)
 
     def run(self):
         args = self.args
@@ -148,13 +149,21 @@ class Run:
                                        check if segment.labelled else None, skip)
             examples[name] = (paths[name], self._sample(name, found))
             rejected += bad
-        for name in set(task.segments) - set(paths):
-            logging.info('no file for the segment %s', name)
-        for kind in () if args.only_inference and examples else ('train', 'dev'):
-            if not any(name.startswith(kind) for name in examples):
-                raise UserError('%s: no %s file among %s'
-                                % (task.name, kind, ', '.join(paths.values())))
+        for name in task.segments:
+            if name not in paths:
+                logging.info('no file for the segment %s', name)
+        self._check_kinds(examples, paths)
         return examples, rejected
+
+    def _check_kinds(self, examples, paths):
+        """Training needs train and dev; inference anything to look at."""
+        missing = [kind for kind in ('train', 'dev')
+                   if not any(name.startswith(kind) for name in examples)]
+        if self.args.only_inference:
+            missing = [] if examples else ['dev or test']
+        if missing:
+            raise UserError('%s: no %s file among %s'
+                            % (self.task.name, missing[0], ', '.join(paths.values())))
 
     def _sample(self, name, examples):
         limits = {'train': self.args.max_train_samples, 'dev': self.args.max_eval_samples}
@@ -196,8 +205,7 @@ class Run:
                                              pretrained=not whole_given, **parts)
         if args.pretrained_bert_parameters:
             zoo.load_encoder(bert, args.pretrained_bert_parameters, vocabulary, self.device)
-        network = (BERTRegression(bert, dropout=args.dropout) if task.is_regression else
-                   BERTClassifier(bert, num_classes=task.num_outputs, dropout=args.dropout))
+        network = make_network(bert, task.labels, args.dropout)
         network.classifier.initialize(mx.init.Normal(0.02), ctx=self.device)
         if args.model_parameters:
             zoo.load_model(network, args.model_parameters, vocabulary, self.device)
@@ -224,6 +232,7 @@ class Run:
         if args.training_steps:
             num_epochs = math.ceil(num_steps / steps_an_epoch)
         logging.info('training steps=%d', num_steps)
+        self.data_digest = _digest(data.features)
         plan = Plan(num_epochs, num_steps, args.accumulate, args.log_interval, args.ckpt_interval,
                     args.early_stop)
         self.trainer = optimizer.make_trainer(
@@ -262,7 +271,7 @@ class Run:
         arrays, counters = optimizer.save_state(self.trainer)
         scale = self.stepper.loss_scale
         content = dict(dataclasses.asdict(state), seed=self.args.seed, optimizer=counters,
-                       loss_scale=[scale.value, scale.good_steps], data=self._data_digest())
+                       loss_scale=[scale.value, scale.good_steps], data=self.data_digest)
         name = checkpoint.save(self.folder, content, self.model.network, arrays,
                                lambda folder: self._describe(folder, state), _best_name(state))
         logging.info('params saved in: %s', os.path.join(self.folder, name, checkpoint.MODEL))
@@ -281,7 +290,7 @@ class Run:
         content, arrays = checkpoint.load_state(folder)
         self._load_checkpoint(folder)
         try:
-            same_data = content.pop('data') == self._data_digest()
+            same_data = content.pop('data') == self.data_digest
             optimizer.load_state(self.trainer, arrays, content.pop('optimizer'))
             scale = self.stepper.loss_scale
             scale.value, scale.good_steps = content.pop('loss_scale')
@@ -297,13 +306,6 @@ class Run:
         logging.info('resumed from %s', folder)
         checkpoint.write_index(self.folder, os.path.basename(folder), _best_name(state))
         return state
-
-    def _data_digest(self):
-        """sha256 over tokens and labels of the training examples."""
-        total = hashlib.sha256()
-        for feature in self.data['train'].features:
-            total.update(feature.token_ids.tobytes() + b'|' + feature.label.tobytes())
-        return total.hexdigest()
 
     def _load_best(self, state):
         """Go on with the checkpoint of the best evaluation."""
@@ -424,6 +426,14 @@ class Run:
                 ('  right' if output.argmax() == feature.label else '  wrong')
             print('  %s (label %s)%s: %s' % (_short(answer), example.label, mark,
                                              ' | '.join(example.texts)))
+
+
+def _digest(features):
+    """sha256 over the tokens and labels of training examples."""
+    total = hashlib.sha256()
+    for feature in features:
+        total.update(feature.token_ids.tobytes() + b'|' + feature.label.tobytes())
+    return total.hexdigest()
 
 
 def _best_name(state):

@@ -10,7 +10,7 @@ from bert.errors import UserError
 from bert.jobs.run_folder import read_json, write_json
 from bert.model import zoo
 from bert.model.bert import BertConfig, BERTModel
-from bert.model.classification import BERTClassifier, BERTRegression
+from bert.model.classification import make_network
 from bert.train import checkpoint
 from bert.vocabulary import read_vocabulary, write_vocabulary
 
@@ -86,8 +86,7 @@ def open_model(folder, device):
     config = BertConfig.from_dict(read_json(source), source)
     vocabulary = read_vocabulary(os.path.join(path, VOCABULARY))
     bert = BERTModel(config, dropout=0.0)
-    network = (BERTRegression(bert, dropout=0.1) if task['labels'] is None else
-               BERTClassifier(bert, num_classes=len(task['labels']), dropout=0.1))
+    network = make_network(bert, task['labels'], dropout=0.1)
     network.initialize(ctx=device)
     zoo.load_model(network, os.path.join(path, checkpoint.MODEL), vocabulary, device)
     network.hybridize()

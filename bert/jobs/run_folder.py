@@ -11,6 +11,8 @@ from bert.data.task import TASKS
 from bert.errors import UserError
 from bert.train import checkpoint
 
+# a logger of its own: logging.warning would set up a second handler before the log is open
+LOG = logging.getLogger(__name__)
 DEFAULT_PARENT = 'output_dir'
 OPTIONS = 'options.json'
 FILES = {OPTIONS, checkpoint.INDEX, 'results.json', 'audit.json', 'curves.png'} | {
@@ -105,8 +107,8 @@ def _restore_options(args, folder):
     except (OSError, ValueError):
         raise UserError('--resume: %s holds no run (no readable %s)' % (folder, OPTIONS)) from None
     if saved.get('threads') != args.threads:
-        logging.warning('the run was started with --threads %s: with %s its numbers may differ in '
-                        'the last bits', saved.get('threads'), args.threads)
+        LOG.warning('the run was started with --threads %s: with %s its numbers may differ in the '
+                    'last bits', saved.get('threads'), args.threads)
     for key, value in saved.items():
         if key in FRESH:
             continue

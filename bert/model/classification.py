@@ -31,3 +31,18 @@ class BERTRegression(BERTClassifier):
 
     def __init__(self, bert, dropout=0.0, prefix=None, params=None):
         super().__init__(bert, num_classes=1, dropout=dropout, prefix=prefix, params=params)
+
+
+def make_network(bert, labels, dropout):
+    """A `BERTClassifier` for the classes `labels`, a `BERTRegression` for None."""
+    if labels is None:
+        return BERTRegression(bert, dropout=dropout)
+    return BERTClassifier(bert, num_classes=len(labels), dropout=dropout)
+
+
+def make_loss(is_regression):
+    """The loss of each example (batch,): squared error, or softmax cross-entropy."""
+    # MXNet's L2Loss halves; the plain squared error is what transformers reports
+    loss = (mx.gluon.loss.L2Loss(weight=2) if is_regression else mx.gluon.loss.SoftmaxCELoss())
+    loss.hybridize()
+    return loss

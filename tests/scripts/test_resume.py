@@ -142,6 +142,34 @@ def test_own_task_keeps_its_name(tiny_bert, call, in_tmp):
     assert {path.name for path in (in_tmp / 'output_dir').glob('*/log_*')} == {'log_mine.txt'}
 
 
+def test_resume_knows_the_task_in_every_spelling(task, tiny_bert, call, in_tmp):
+    assert call(finetune_classifier, *flags(task, tiny_bert, 'run')).code == 0
+    outcome = call(finetune_classifier, '--resume', '--output_dir', 'run', '--task_name', 'sst-2')
+    assert outcome.code == 0, outcome.err
+
+
+def test_default_task_may_be_named_on_a_resume(tiny_bert, call, in_tmp):
+    tiny.write_pairs(in_tmp / 'MRPC', ('#1 String', '#2 String', 'Quality'),
+                     lambda similarity: int(similarity > 0.5))
+    assert call(finetune_classifier, '--bert_checkpoint', tiny_bert, '--max_len', 24, '--epochs',
+                1).code == 0
+    outcome = call(finetune_classifier, '--resume', '--task_name', 'MRPC')
+    assert outcome.code == 0, outcome.err
+    outcome = call(finetune_classifier, '--resume', '--output_dir', 'output_dir/MRPC-001',
+                   '--task_name', 'RTE')
+    assert outcome.error == ('error: --task_name RTE: the run in output_dir/MRPC-001 was started '
+                             'with MRPC; leave the flag out, or start another run')
+
+
+def test_lines_of_a_resumed_run_come_once(task, tiny_bert, tmp_path):
+    """Also where a warning comes before the log is open."""
+    folder = tmp_path / 'run'
+    assert spawn('finetune_classifier.py', *flags(task, tiny_bert, folder)).code == 0
+    outcome = spawn('finetune_classifier.py', '--resume', '--output_dir', folder, '--threads', 2)
+    assert 'was started with --threads 1' in outcome.err
+    assert outcome.err.count('Finish training step: 12') == 1
+
+
 def test_another_number_of_threads_is_told(task, tiny_bert, call, in_tmp):
     assert call(finetune_classifier, *flags(task, tiny_bert, 'run')).code == 0
     outcome = call(finetune_classifier, '--resume', '--output_dir', 'run', '--threads', 3)
