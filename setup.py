@@ -21,6 +21,7 @@ INSTALL_REQUIRES = [
     'tokenizers==0.20.3',
     'safetensors==0.5.3',
     'huggingface_hub==0.36.0',
+    'joblib==1.4.2',
     'matplotlib==3.7.5',
     'requests==2.32.4',
     'scikit-learn==1.3.2',

@@ -4,7 +4,9 @@ import errno
 import fcntl
 import gzip
 import hashlib
+import json
 import logging
+import math
 import os
 import shutil
 import stat
@@ -86,6 +88,39 @@ def remove(path):
     """Remove a file that may be absent."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         os.remove(path)
+
+
+# JSON
+
+
+def read_json(path):
+    """The dictionary in a JSON file. Raises `UserError` when there is none."""
+    try:
+        with open(path, encoding='utf-8') as file:
+            values = json.load(file)
+    except OSError as error:
+        raise UserError('%s: can\'t read: %s' % (path, error.strerror)) from None
+    except ValueError as error:
+        raise UserError('%s: not JSON: %s' % (path, error)) from None
+    if not isinstance(values, dict):
+        raise UserError('%s: holds a %s, expected a dictionary' % (path, type(values).__name__))
+    return values
+
+
+def write_json(path, value):
+    """Write `value` as JSON, with null for the numbers that JSON can't hold (nan, inf)."""
+    with atomic_write(path) as out:
+        json.dump(finite(value), out, indent=1, ensure_ascii=False, allow_nan=False)
+        out.write('\n')
+
+
+def finite(value):
+    """`value` with None for every number that is not finite."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 # Digests

@@ -370,3 +370,23 @@ def test_extract_zip_member(tmp_path):
     assert target.read_text() == 'old'
     files.extract_zip_member(archive, 'a', str(target), sha1=hashlib.sha1(b'x').hexdigest())
     assert target.read_text() == 'x'
+
+
+# JSON
+
+
+@pytest.mark.parametrize('text, message', [
+    ('{', 'not JSON'), ('[]', 'holds a list'), ('\xff', 'not JSON')])
+def test_read_json(tmp_path, text, message):
+    path = tmp_path / 'config.json'
+    path.write_bytes(text.encode('latin-1'))
+    with pytest.raises(UserError, match='config.json: ' + message):
+        files.read_json(path)
+    with pytest.raises(UserError, match='absent: can\'t read'):
+        files.read_json(tmp_path / 'absent')
+
+
+def test_write_json_has_null_for_what_json_cannot_hold(tmp_path):
+    path = str(tmp_path / 'x.json')
+    files.write_json(path, {'a': [1.5, float('nan')], 'b': {'c': float('inf')}, 'd': 'é'})
+    assert files.read_json(path) == {'a': [1.5, None], 'b': {'c': None}, 'd': 'é'}

@@ -127,7 +127,19 @@ def test_defaults_follow_the_seeds(parser):
     assert (args.epsilon, args.warmup_ratio, args.log_interval, args.seed) == (1e-6, 0.1, 10, 2)
     assert (args.accumulate, args.weight_decay, args.max_grad_norm) == (1, 0.01, 1.0)
     assert args.dtype == 'float32'
-    assert args.threads == len(os.sched_getaffinity(0))
+    assert 1 <= args.threads <= len(os.sched_getaffinity(0))
+
+
+def test_cores_are_counted_by_affinity_and_by_limits(monkeypatch):
+    monkeypatch.setenv('LOKY_MAX_CPU_COUNT', '1')       # joblib reads a container's quota alike
+    assert options.usable_cores() == 1
+    monkeypatch.delenv('LOKY_MAX_CPU_COUNT')
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, list(allowed)[:1])
+    try:
+        assert options.usable_cores() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def test_lists(parser):

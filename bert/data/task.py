@@ -113,6 +113,8 @@ TASKS = {task.name: task for task in (
          segments={kind: Segment(kind + '.tsv', Table(('sentence',), 'label'))
                    for kind in ('train', 'dev')}),
 )}
+# Of files of the user's own; named like no file that people keep data in
+OWN_SUBMISSION = 'test_predictions.tsv'
 SPELLINGS = {'SST-2': 'SST', 'STSB': 'STS-B', 'STS': 'STS-B'}
 
 
@@ -154,7 +156,7 @@ def own_task(name, files, text_columns, label_column, labels):
                 for kind, path in files.items() if path and kind != 'test'}
     if files.get('test'):
         segments['test'] = Segment(files['test'], Table(text, None, header),
-                                   '%s.tsv' % name, labelled=False)
+                                   OWN_SUBMISSION, labelled=False)
     metrics = ('pearsonr', 'spearmanr') if labels is None else ('accuracy',)
     if labels is not None and len(labels) == 2:
         metrics += ('f1',)

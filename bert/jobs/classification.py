@@ -10,7 +10,7 @@ import time
 import mxnet as mx
 import numpy as np
 
-from bert import files
+from bert import files, layout
 from bert.data.audit import audit, describe
 from bert.data.labels import LabelEncoder
 from bert.data.locate import locate
@@ -63,9 +63,9 @@ def _run_seeds(args, task, device, folder):
         one = copy.copy(args)
         one.seeds, one.seed = None, seed
         sub = os.path.join(folder, 'seed-%d' % seed)
-        finished = os.path.join(sub, 'results.json')
+        finished = os.path.join(sub, layout.RESULTS)
         if args.resume and os.path.exists(finished):
-            reports.append(run_folder.read_json(finished))
+            reports.append(files.read_json(finished))
             continue
         with files.writing(sub):
             os.makedirs(sub, exist_ok=True)
@@ -73,7 +73,7 @@ def _run_seeds(args, task, device, folder):
     spread = {segment: {name: _spread([report['metrics'][segment][name] for report in reports])
                         for name in values}
               for segment, values in reports[0]['metrics'].items()}
-    open_log(os.path.join(folder, 'log_%s.txt' % task.name))
+    open_log(os.path.join(folder, layout.LOG % task.name))
     for segment, values in spread.items():
         for name, value in values.items():
             logging.info('%s %s over %d seeds: %.4f ± %.4f', segment, name, len(reports),
@@ -90,7 +90,7 @@ def _spread(values):
 
 def _run_seed(args, task, device, folder):
     seed_everything(args.seed)
-    open_log(os.path.join(folder, 'log_%s.txt' % task.name))
+    open_log(os.path.join(folder, layout.LOG % task.name))
     logging.info('Now we are doing BERT classification %s on %s!',
                  'inference' if args.only_inference else 'training', device)
     logging.info('the run is in %s', folder)
@@ -187,7 +187,7 @@ class Run:
                        rejected, self.args.max_len)
         for line in describe(report):
             logging.info(line)
-        run_folder.write_json(os.path.join(self.folder, 'audit.json'), report)
+        files.write_json(os.path.join(self.folder, layout.AUDIT), report)
 
     # Model
 
@@ -218,7 +218,7 @@ class Run:
 
     def _load_checkpoint(self, folder):
         """Put the parameters of one of this run's checkpoints into the network."""
-        zoo.load_model(self.model.network, os.path.join(folder, checkpoint.MODEL),
+        zoo.load_model(self.model.network, os.path.join(folder, layout.MODEL),
                        self.model.tokenizer.vocab, self.device)
 
     # Training
@@ -274,7 +274,7 @@ class Run:
                        loss_scale=[scale.value, scale.good_steps], data=self.data_digest)
         name = checkpoint.save(self.folder, content, self.model.network, arrays,
                                lambda folder: self._describe(folder, state), _best_name(state))
-        logging.info('params saved in: %s', os.path.join(self.folder, name, checkpoint.MODEL))
+        logging.info('params saved in: %s', os.path.join(self.folder, name, layout.MODEL))
 
     def _describe(self, folder, state):
         write_description(folder, self.model)
@@ -379,11 +379,11 @@ class Run:
             examples_per_second=_mean_speed(state.curve), seconds=state.seconds,
             stopped_early=state.stopped_early)
         if state.curve:
-            results.draw_curves(os.path.join(self.folder, 'curves.png'), state)
+            results.draw_curves(os.path.join(self.folder, layout.CURVES), state)
             logging.info('trained %s, %.1f examples/s', duration(state.seconds),
                          report['examples_per_second'])
         self._show_predictions()
-        logging.info('results: %s', os.path.join(self.folder, 'results.json'))
+        logging.info('results: %s', os.path.join(self.folder, layout.RESULTS))
         return report
 
     def _final_metrics(self, state):

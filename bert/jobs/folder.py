@@ -5,16 +5,14 @@ import os
 import mxnet as mx
 import numpy as np
 
+from bert import files, layout
 from bert.data.tokenizer import BertTokenizer
 from bert.errors import UserError
-from bert.jobs.run_folder import read_json, write_json
 from bert.model import zoo
 from bert.model.bert import BertConfig, BERTModel
 from bert.model.classification import make_network
 from bert.train import checkpoint
 from bert.vocabulary import read_vocabulary, write_vocabulary
-
-CONFIG, VOCABULARY, TASK = 'config.json', 'vocab.txt', 'task.json'
 
 
 @dataclasses.dataclass
@@ -64,10 +62,10 @@ class Model:
 
 def write_description(folder, model):
     """Beside the parameters: configuration, vocabulary, task and labels."""
-    with open(os.path.join(folder, CONFIG), 'w', encoding='utf-8') as out:
+    with open(os.path.join(folder, layout.CONFIG), 'w', encoding='utf-8') as out:
         out.write(model.config.to_json())
-    write_vocabulary(model.tokenizer.vocab, os.path.join(folder, VOCABULARY))
-    write_json(os.path.join(folder, TASK), dict(model.task, max_len=model.max_len))
+    write_vocabulary(model.tokenizer.vocab, os.path.join(folder, layout.VOCABULARY))
+    files.write_json(os.path.join(folder, layout.TASK), dict(model.task, max_len=model.max_len))
 
 
 def open_model(folder, device):
@@ -75,29 +73,28 @@ def open_model(folder, device):
 
     Raises UserError naming what is missing.
     """
-    path = folder if os.path.exists(os.path.join(folder, checkpoint.MODEL)) \
+    path = folder if os.path.exists(os.path.join(folder, layout.MODEL)) \
         else checkpoint.best(folder)
     if path is None:
         raise UserError('--model_dir %s: no checkpoint in it: name the folder of a run of '
                         'finetune_classifier.py' % folder)
-    task = _read_task(os.path.join(path, TASK))
+    task = _read_task(os.path.join(path, layout.TASK))
     max_len = task.pop('max_len')
-    source = os.path.join(path, CONFIG)
-    config = BertConfig.from_dict(read_json(source), source)
-    vocabulary = read_vocabulary(os.path.join(path, VOCABULARY))
+    source = os.path.join(path, layout.CONFIG)
+    config = BertConfig.from_dict(files.read_json(source), source)
+    vocabulary = read_vocabulary(os.path.join(path, layout.VOCABULARY))
     bert = BERTModel(config, dropout=0.0)
     network = make_network(bert, task['labels'], dropout=0.1)
     network.initialize(ctx=device)
-    zoo.load_model(network, os.path.join(path, checkpoint.MODEL), vocabulary, device)
+    zoo.load_model(network, os.path.join(path, layout.MODEL), vocabulary, device)
     network.hybridize()
     return Model(network, BertTokenizer(vocabulary, lower=not config.cased), config, task,
                  max_len)
 
 
 def _read_task(path):
-    task = read_json(path)
-    missing = [key for key in ('name', 'labels', 'pair', 'max_len')
-               if not isinstance(task, dict) or key not in task]
+    task = files.read_json(path)
+    missing = [key for key in ('name', 'labels', 'pair', 'max_len') if key not in task]
     if missing:
         raise UserError('%s: no "%s" in it: not the task of a classifier of ours'
                         % (path, missing[0]))

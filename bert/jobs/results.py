@@ -7,8 +7,7 @@ import sys
 
 import mxnet as mx
 
-from bert import files
-from bert.jobs.run_folder import write_json
+from bert import files, layout
 
 PACKAGES = ('bert', 'gluonnlp', 'numpy', 'tokenizers')
 
@@ -55,7 +54,7 @@ def write_results(folder, args, **values):
               'options': {key: value for key, value in vars(args).items() if key != 'given'}}
     report.update(environment(args.threads))
     report.update(values)
-    write_json(os.path.join(folder, 'results.json'), report)
+    files.write_json(os.path.join(folder, layout.RESULTS), report)
     return report
 
 

@@ -1,23 +1,17 @@
 """The folder of one run: a new numbered one, or the one given; never another run's."""
-import json
 import logging
-import math
 import os
 import re
 import shutil
 
-from bert import files
-from bert.data.task import TASKS
+from bert import files, layout
+from bert.data.task import OWN_SUBMISSION, TASKS
 from bert.errors import UserError
 from bert.train import checkpoint
 
 # a logger of its own: logging.warning would set up a second handler before the log is open
 LOG = logging.getLogger(__name__)
 DEFAULT_PARENT = 'output_dir'
-OPTIONS = 'options.json'
-FILES = {OPTIONS, checkpoint.INDEX, 'results.json', 'audit.json', 'curves.png'} | {
-    segment.submission for task in TASKS.values() for segment in task.segments.values()
-    if segment.submission}
 SEED = re.compile(r'seed-\d+$')     # a sub-folder of --seeds
 # Options that say where and how, not what: the command line may change them on a resume.
 FREE = {'log_interval', 'ckpt_interval', 'data_dir', 'gpu'}
@@ -51,7 +45,7 @@ def open_folder(args, name):
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
         raise UserError('--output_dir %s: can\'t be made: %s' % (folder, error.strerror)) from None
-    write_json(os.path.join(folder, OPTIONS), _options(args))
+    files.write_json(os.path.join(folder, layout.OPTIONS), _options(args))
     return folder
 
 
@@ -60,7 +54,7 @@ def _holds_run(folder):
     if not os.path.isdir(folder):
         return False
     seeds = [os.path.join(folder, name) for name in os.listdir(folder) if SEED.match(name)]
-    return any(os.path.exists(os.path.join(place, 'results.json')) or checkpoint.newest(place)
+    return any(os.path.exists(os.path.join(place, layout.RESULTS)) or checkpoint.newest(place)
                for place in [folder] + seeds)
 
 
@@ -99,13 +93,18 @@ def _newest_numbered(name):
     return runs[-1][1]
 
 
-def _restore_options(args, folder):
-    path = os.path.join(folder, OPTIONS)
+def _saved_options(folder):
+    """The options that the run in `folder` was started with; {} when they can't be read."""
     try:
-        with open(path, encoding='utf-8') as saved:
-            saved = json.load(saved)
-    except (OSError, ValueError):
-        raise UserError('--resume: %s holds no run (no readable %s)' % (folder, OPTIONS)) from None
+        return files.read_json(os.path.join(folder, layout.OPTIONS))
+    except UserError:
+        return {}
+
+
+def _restore_options(args, folder):
+    saved = _saved_options(folder)
+    if not saved:
+        raise UserError('--resume: %s holds no run (no readable %s)' % (folder, layout.OPTIONS))
     if saved.get('threads') != args.threads:
         LOG.warning('the run was started with --threads %s: with %s its numbers may differ in the '
                     'last bits', saved.get('threads'), args.threads)
@@ -122,35 +121,18 @@ def _restore_options(args, folder):
 
 def _clear(folder):
     """Remove what a run writes, and nothing else."""
+    written = _files_of_run(folder)
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
         if checkpoint.NAME.match(name) or SEED.match(name):
             shutil.rmtree(path)
-        elif name in FILES or re.match(r'log_.*\.txt$', name):
+        elif name in written:
             os.remove(path)
 
 
-def write_json(path, value):
-    with files.atomic_write(path) as out:
-        json.dump(_finite(value), out, indent=1, ensure_ascii=False, allow_nan=False)
-        out.write('\n')
-
-
-def _finite(value):
-    """`value` with null for every number that JSON can't hold."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def read_json(path):
-    """The content of a JSON file; UserError when it can't be read or is no JSON."""
-    try:
-        with open(path, encoding='utf-8') as content:
-            return json.load(content)
-    except OSError as error:
-        raise UserError('%s: can\'t be read: %s' % (path, error.strerror)) from None
-    except ValueError as error:
-        raise UserError('%s: not JSON: %s' % (path, error)) from None
+def _files_of_run(folder):
+    """Names of the files, beside its folders, that the run in `folder` writes."""
+    task_name = _saved_options(folder).get('task_name')
+    segments = TASKS[task_name].segments.values() if task_name in TASKS else ()
+    return {layout.OPTIONS, layout.INDEX, layout.RESULTS, layout.AUDIT, layout.CURVES,
+            layout.LOG % task_name, OWN_SUBMISSION} | {part.submission for part in segments}

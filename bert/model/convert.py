@@ -3,11 +3,11 @@
 Everything here is NumPy; nothing is unpickled.
 """
 import collections
-import json
 import os
 import re
 
 import numpy as np
+import safetensors
 
 from bert.errors import UserError, nearest
 from bert.model.bert import BertConfig
@@ -117,20 +117,6 @@ def from_transformers(state, source):
 # The configuration
 
 
-def read_json(path):
-    """The dictionary in a JSON file; `UserError` when there is none."""
-    try:
-        with open(path, encoding='utf-8') as file:
-            values = json.load(file)
-    except OSError as error:
-        raise UserError('%s: can\'t read: %s' % (path, error.strerror)) from None
-    except ValueError as error:
-        raise UserError('%s: not JSON: %s' % (path, error)) from None
-    if not isinstance(values, dict):
-        raise UserError('%s: holds a %s, expected a dictionary' % (path, type(values).__name__))
-    return values
-
-
 def config_from_transformers(values, source, cased):
     """`BertConfig` from the dictionary of a transformers config.json.
 
@@ -224,6 +210,7 @@ def bfloat16_to_float32(bits):
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
+# Types of safetensors as NumPy's; the bits of BF16, which NumPy has not
 SAFETENSORS_TYPES = {'F64': '<f8', 'F32': '<f4', 'F16': '<f2', 'BF16': '<u2', 'I64': '<i8',
                      'I32': '<i4', 'I16': '<i2', 'I8': 'i1', 'U8': 'u1', 'BOOL': '?'}
 
@@ -231,48 +218,26 @@ SAFETENSORS_TYPES = {'F64': '<f8', 'F32': '<f4', 'F16': '<f2', 'BF16': '<u2', 'I
 def read_safetensors(path):
     """{name: array} of a .safetensors file, floating values as float32.
 
-    Read by hand because numpy has no bfloat16. The format: the header's length (uint64),
-    the header (JSON: name → dtype, shape, data_offsets), the bytes. Raises `UserError`
-    when the file is damaged.
+    Raises `UserError` when the file is damaged, or holds a type that is not in the table.
     """
     try:
         with open(path, 'rb') as file:
-            size = os.fstat(file.fileno()).st_size
-            header, start = safetensors_header(file, size, path)
-            return {name: read_tensor(file, entry, start, size, '%s: %s' % (path, name))
-                    for name, entry in header.items() if name != '__metadata__'}
+            entries = safetensors.deserialize(file.read())
     except OSError as error:
         raise UserError('%s: can\'t read: %s' % (path, error.strerror)) from None
+    except safetensors.SafetensorError as error:
+        raise UserError('%s: not a safetensors file, or damaged: %s; fetch it again'
+                        % (path, ' '.join(str(error).split()))) from None
+    return {name: safetensors_array(entry, '%s: %s' % (path, name)) for name, entry in entries}
 
 
-def safetensors_header(file, size, path):
-    """(header, offset of the first byte of data)"""
-    length = int.from_bytes(file.read(8), 'little')
-    if size < 8 or length > size - 8:
-        raise UserError('%s: not a safetensors file, or cut off in its header (%d bytes)'
-                        % (path, size))
-    try:
-        header = json.loads(file.read(length).decode('utf-8'))
-    except ValueError:
-        raise UserError('%s: not a safetensors file: its header is not JSON' % path) from None
-    if not isinstance(header, dict):
-        raise UserError('%s: not a safetensors file: its header is no dictionary' % path)
-    return header, 8 + length
-
-
-def read_tensor(file, entry, start, size, source):
-    """One tensor of a safetensors file; `entry` is its part of the header."""
-    try:
-        kind, shape, (begin, end) = entry['dtype'], entry['shape'], entry['data_offsets']
-        dtype, count = np.dtype(SAFETENSORS_TYPES[kind]), int(np.prod(shape, dtype=np.int64))
-        sound = 0 <= begin and end - begin == count * dtype.itemsize
-    except (KeyError, TypeError, ValueError):
-        raise UserError('%s: can\'t read the header entry %s' % (source, entry)) from None
-    if not sound or start + end > size:
-        raise UserError('%s: damaged file: its data should end at byte %d of %d; '
-                        'fetch it again' % (source, start + end, size))
-    file.seek(start + begin)
-    array = np.fromfile(file, dtype, count).reshape(shape)
+def safetensors_array(entry, source):
+    """The array of one tensor as the library hands it over: its dtype, shape and bytes."""
+    kind = entry['dtype']
+    if kind not in SAFETENSORS_TYPES:
+        raise UserError('%s has the type %s; supported: %s'
+                        % (source, kind, ', '.join(SAFETENSORS_TYPES)))
+    array = np.frombuffer(entry['data'], SAFETENSORS_TYPES[kind]).reshape(entry['shape'])
     return bfloat16_to_float32(array) if kind == 'BF16' else to_float32(array)
 
 

@@ -5,15 +5,15 @@ import os
 
 import mxnet as mx
 
+from bert import files
 from bert.errors import UserError
+from bert.layout import CONFIG, INDEX, MODEL, TOKENIZER, TOKENIZER_CONFIG, VOCABULARY, WEIGHTS
 from bert.model import catalogue, convert, loading, sources
 from bert.model.bert import BertConfig
 from bert.vocabulary import looks_cased, make_vocabulary, read_vocabulary
 
 LOG = logging.getLogger(__name__)
 
-# Names in a checkpoint folder of ours; a run folder has RUN, which points to such folders.
-PARAMETERS, CONFIG, TOKENS, RUN = 'model.params', 'config.json', 'vocab.txt', 'checkpoints.json'
 PADDED_TO = 128     # some train with a vocabulary padded to a multiple of up to this
 
 # What was found at a path. config: BertConfig; vocabulary: BERTVocab; arrays: {Gluon
@@ -75,19 +75,19 @@ def find_weights(path):
         return path
     if not os.path.isdir(path):
         raise UserError('%s: no such file or folder' % path)
-    if os.path.isfile(os.path.join(path, RUN)):
+    if os.path.isfile(os.path.join(path, INDEX)):
         return find_weights(checkpoint_of_run(path))
-    for name in (PARAMETERS, sources.WEIGHTS):
+    for name in (MODEL, WEIGHTS):
         if os.path.isfile(os.path.join(path, name)):
             return os.path.join(path, name)
     raise UserError('%s: no %s (ours) and no %s (Hugging Face layout) in it; it holds: %s' % (
-        path, PARAMETERS, sources.WEIGHTS, loading.name_some(os.listdir(path)) or 'nothing'))
+        path, MODEL, WEIGHTS, loading.name_some(os.listdir(path)) or 'nothing'))
 
 
 def checkpoint_of_run(folder):
     """The sub-folder of a run's best checkpoint, or of its newest."""
-    path = os.path.join(folder, RUN)
-    pointers = convert.read_json(path)
+    path = os.path.join(folder, INDEX)
+    pointers = files.read_json(path)
     name = pointers.get('best') or pointers.get('newest')
     if not name or not os.path.isdir(os.path.join(folder, name)):
         raise UserError('%s: points to no checkpoint (best: %s, newest: %s)'
@@ -97,13 +97,13 @@ def checkpoint_of_run(folder):
 
 def vocabulary_beside(folder):
     """The vocabulary in vocab.txt or tokenizer.json, or None when there is neither."""
-    path = os.path.join(folder, TOKENS)
+    path = os.path.join(folder, VOCABULARY)
     if os.path.isfile(path):
         return read_vocabulary(path)
-    path = os.path.join(folder, 'tokenizer.json')
+    path = os.path.join(folder, TOKENIZER)
     if not os.path.isfile(path):
         return None
-    model = convert.read_json(path).get('model') or {}
+    model = files.read_json(path).get('model') or {}
     if model.get('type') != 'WordPiece' or not isinstance(model.get('vocab'), dict):
         raise UserError('%s: its model is "%s": BERT needs WordPiece' % (path, model.get('type')))
     ids = model['vocab']
@@ -118,7 +118,7 @@ def config_beside(folder, vocabulary):
     path = os.path.join(folder, CONFIG)
     if not os.path.isfile(path):
         return None
-    values = convert.read_json(path)
+    values = files.read_json(path)
     if 'units' in values:
         return BertConfig.from_dict(values, path)
     return convert.config_from_transformers(values, path, is_cased(folder, vocabulary))
@@ -127,14 +127,14 @@ def config_beside(folder, vocabulary):
 def is_cased(folder, vocabulary):
     """Whether a transformers folder keeps case: its tokenizer files say, or it is found
     from the vocabulary and said aloud."""
-    path = os.path.join(folder, 'tokenizer_config.json')
+    path = os.path.join(folder, TOKENIZER_CONFIG)
     if os.path.isfile(path):
-        lower = convert.read_json(path).get('do_lower_case')
+        lower = files.read_json(path).get('do_lower_case')
         if isinstance(lower, bool):
             return not lower
-    path = os.path.join(folder, 'tokenizer.json')
+    path = os.path.join(folder, TOKENIZER)
     if os.path.isfile(path):
-        normalizer = convert.read_json(path).get('normalizer') or {}
+        normalizer = files.read_json(path).get('normalizer') or {}
         if isinstance(normalizer.get('lowercase'), bool):
             return not normalizer['lowercase']
     cased = vocabulary is not None and looks_cased(vocabulary)
@@ -145,7 +145,7 @@ def is_cased(folder, vocabulary):
 
 def released_like(weights, config, like_model, like_dataset, root):
     """The `Released` to take what doesn't lie beside `weights` from."""
-    lacks = TOKENS if config is not None else CONFIG
+    lacks = VOCABULARY if config is not None else CONFIG
     if config is not None and like_dataset:
         like_model = like_model or catalogue.models_of(like_dataset)[0]
     if not like_model:
@@ -174,7 +174,7 @@ def read_parameters(path, vocabulary):
     always have theirs beside them.
     """
     arrays = read_arrays(path)
-    beside = os.path.join(os.path.dirname(os.path.abspath(path)), TOKENS)
+    beside = os.path.join(os.path.dirname(os.path.abspath(path)), VOCABULARY)
     tokens = vocabulary.idx_to_token
     if os.path.isfile(beside):
         own = read_vocabulary(beside).idx_to_token
@@ -184,7 +184,8 @@ def read_parameters(path, vocabulary):
         return arrays if own == tokens else convert.reorder_ids(arrays, own, tokens)
     if path.endswith('.params') and convert.is_published(tokens):
         LOG.warning('%s: no %s beside it: taken to have the ids of gluonnlp\'s vocabulary; if it '
-                    'was saved with the ids of vocab.txt, put that file beside it', path, TOKENS)
+                    'was saved with the ids of vocab.txt, put that file beside it',
+                    path, VOCABULARY)
         return convert.reorder_ids(arrays, convert.gluonnlp_order(tokens), tokens)
     return arrays
 

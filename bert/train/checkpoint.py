@@ -2,7 +2,7 @@
 
 A run folder holds
     checkpoints.json        {"newest": "step-0000230", "best": "step-0000115"}
-    step-0000230/           model.params, config.json, vocab.txt, … : self-describing
+    step-0000230/           the files of bert/layout.py: self-describing
 """
 import errno
 import json
@@ -15,9 +15,8 @@ import mxnet as mx
 
 from bert import files
 from bert.errors import UserError
+from bert.layout import INDEX, MODEL, OPTIMIZER, STATE
 
-INDEX = 'checkpoints.json'
-MODEL, OPTIMIZER, STATE = 'model.params', 'optimizer.params', 'trainer.json'
 NAME = re.compile(r'step-(\d{7})$')
 # unfinished checkpoints, and files of `files.atomic_write`
 UNFINISHED = re.compile(r'(step-.*|.*\.[0-9a-f]{8})\.tmp$')

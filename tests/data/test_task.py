@@ -102,7 +102,7 @@ def test_own_task():
     assert {name: segment.file for name, segment in task.segments.items()} == FILES
     assert task.segments['dev'].table == Table(('title', 'body'), 'mood', None)
     assert task.segments['test'].table == Table(('title', 'body'), None, None)
-    assert task.segments['test'].submission == 'mood.tsv'
+    assert task.segments['test'].submission == 'test_predictions.tsv'
     assert not task.segments['test'].labelled
 
 

@@ -119,17 +119,6 @@ def test_what_the_encoder_cannot_express(key, value, message):
         convert.config_from_transformers(dict(HF_CONFIG, **{key: value}), 'config.json', False)
 
 
-@pytest.mark.parametrize('text, message', [
-    ('{', 'not JSON'), ('[]', 'holds a list'), ('\xff', 'not JSON')])
-def test_read_json(tmp_path, text, message):
-    path = tmp_path / 'config.json'
-    path.write_bytes(text.encode('latin-1'))
-    with pytest.raises(UserError, match='config.json: ' + message):
-        convert.read_json(path)
-    with pytest.raises(UserError, match='absent: can\'t read'):
-        convert.read_json(tmp_path / 'absent')
-
-
 # Ids
 
 

@@ -198,7 +198,7 @@ def change_config(**values):
 
 BROKEN_FOLDERS = [
     (remove_weights, 'hf: no model.params .* and no model.safetensors .* it holds: config.json, '),
-    (truncate_weights, 'model.safetensors: .*: damaged file'),
+    (truncate_weights, 'model.safetensors: not a safetensors file, or damaged: .*; fetch it again'),
     (lambda folder: os.remove(folder / 'config.json'),
      'model.safetensors: no config.json beside it: .*--bert_model'),
     (lambda folder: os.remove(folder / 'vocab.txt'),

@@ -230,8 +230,18 @@ def test_own_files_find_their_classes(ending, train, in_tmp):
     task = read_json(in_tmp / 'run' / checkpoint / 'task.json')
     assert task == {'name': 'train', 'labels': ['glad', 'sad'], 'pair': False,
                     'metrics': ['accuracy', 'f1'], 'max_len': 24}
-    lines = (in_tmp / 'run' / 'train.tsv').read_text().splitlines()
+    lines = (in_tmp / 'run' / 'test_predictions.tsv').read_text().splitlines()
     assert len(lines) == 7 and {line.split('\t')[1] for line in lines[1:]} <= {'glad', 'sad'}
+
+
+def test_own_files_that_lie_in_the_run_folder_are_kept(train, in_tmp):
+    files = write_own(in_tmp, 'tsv')
+    before = {path: path.read_bytes() for path in files[1::2]}
+    flags = ['--output_dir', '.', '--text_columns', 'review', '--label_column', 'mood', *files]
+    assert train(*flags).code == 0
+    assert train(*flags, '--overwrite_output_dir', '--epochs', 1).code == 0
+    assert {path: path.read_bytes() for path in before} == before
+    assert (in_tmp / 'test_predictions.tsv').exists()
 
 
 def test_own_classes_keep_the_order_given(train, in_tmp):

@@ -1,0 +1,17 @@
+"""Names of the files in the folders that runs write, and in transformers' folders.
+
+A run folder holds INDEX, OPTIONS, RESULTS, AUDIT, CURVES, LOG and its checkpoint folders; one of
+those MODEL, CONFIG, VOCABULARY and TASK, which describe the model to every command, and
+OPTIMIZER and STATE, which a resume needs.
+"""
+INDEX, OPTIONS = 'checkpoints.json', 'options.json'
+RESULTS, AUDIT, CURVES = 'results.json', 'audit.json', 'curves.png'
+LOG = 'log_%s.txt'      # with the task's name
+
+MODEL, TASK = 'model.params', 'task.json'
+OPTIMIZER, STATE = 'optimizer.params', 'trainer.json'
+
+# as transformers calls them; ours have the same
+CONFIG, VOCABULARY = 'config.json', 'vocab.txt'
+TOKENIZER, TOKENIZER_CONFIG = 'tokenizer.json', 'tokenizer_config.json'
+WEIGHTS = 'model.safetensors'
