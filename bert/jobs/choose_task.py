@@ -67,7 +67,11 @@ def run_name(args):
     the first file's."""
     own = args.train_file or args.dev_file or args.test_file
     if own:
-        return args.task_name or os.path.splitext(os.path.basename(own))[0]
+        name = args.task_name or os.path.splitext(os.path.basename(own))[0]
+        if os.sep in name:
+            raise UserError('--task_name %s: files get this name: give one without "%s"'
+                            % (name, os.sep))
+        return name
     name = args.task_name or DEFAULT_TASK
     if args.resume and not is_task(name):
         return name     # of a run on files of the user's own, which its options know

@@ -70,6 +70,8 @@ def test_own_classes(fail, in_tmp):
     (('--pretrained_bert_parameters', 'a', '--model_parameters', 'b'),
      '--pretrained_bert_parameters and --model_parameters: the second holds the encoder too; give '
      'one of the two'),
+    (OWN + ('--task_name', 'a/b'),
+     '--task_name a/b: files get this name: give one without "/"'),
 ])
 def test_flags_that_contradict_each_other(flags, message, fail):
     assert fail(*flags) == 'error: ' + message
