@@ -25,6 +25,8 @@ def make_parser():
     parser.add_argument('--seeds', type=peer.seed_list, default=[1, 2, 3, 4, 5])
     parser.add_argument('--lr', type=float, default=5e-5, help='peak learning rate')
     parser.add_argument('--epochs', type=int, default=3)
+    parser.add_argument('--optimizer', default='adamw',
+                        help='of ours, where it is trained here; transformers has AdamW')
     parser.add_argument('--batch_size', type=int, default=32)
     parser.add_argument('--max_len', type=int, default=128)
     parser.add_argument('--peer_dtype', choices=('float32', 'bfloat16'), default='bfloat16',
@@ -98,7 +100,7 @@ def train_ours(args, folder):
     command = [sys.executable, '-m', 'bert.finetune_classifier', '--task_name', args.task,
                '--bert_model', peer.WEIGHTS[0], '--bert_dataset', peer.WEIGHTS[1],
                '--seeds', ','.join(map(str, args.seeds)), '--output_dir', str(folder)]
-    for name in ('lr', 'epochs', 'batch_size', 'max_len', 'threads'):
+    for name in ('lr', 'epochs', 'batch_size', 'max_len', 'threads', 'optimizer'):
         command += ['--' + name, str(getattr(args, name))]
     if args.data_dir:
         command += ['--data_dir', os.path.abspath(args.data_dir)]

@@ -14,4 +14,6 @@ OPTIMIZER, STATE = 'optimizer.params', 'trainer.json'
 # as transformers calls them; ours have the same
 CONFIG, VOCABULARY = 'config.json', 'vocab.txt'
 TOKENIZER, TOKENIZER_CONFIG = 'tokenizer.json', 'tokenizer_config.json'
-WEIGHTS = 'model.safetensors'
+WEIGHTS, TORCH_WEIGHTS = 'model.safetensors', 'pytorch_model.bin'
+# all names that transformers gives to weights; an index lists several files
+ALL_WEIGHTS = (WEIGHTS, WEIGHTS + '.index.json', TORCH_WEIGHTS, TORCH_WEIGHTS + '.index.json')

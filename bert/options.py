@@ -135,7 +135,8 @@ def add_model_flags(parser):
 def add_optimizer_flags(parser, learning_rate, epochs, batch_size):
     group = parser.add_argument_group('training')
     group.add_argument('--optimizer', default='bertadam',
-                       help='any optimizer of MXNet: bertadam, adam, lamb, sgd …')
+                       help='bertadam, adamw (it, with bias correction), or any of MXNet: lamb, '
+                            'sgd …')
     group.add_argument('--epochs', type=positive_int, default=epochs,
                        help='passes over the training set')
     group.add_argument('--training_steps', type=positive_int,

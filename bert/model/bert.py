@@ -30,6 +30,7 @@ class BertConfig:
     layer_norm_eps: float = 1e-12
     activation: str = 'gelu'        # gelu | gelu_new | relu
     cased: bool = False             # whether the vocabulary keeps case and accents
+    tied_decoder: bool = True       # whether the decoder uses the word embeddings
 
     def to_json(self):
         return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True) + '\n'
@@ -161,7 +162,7 @@ class Encoder(HybridBlock):
 
 class BERTModel(HybridBlock):
     """BERT with the parts asked for: pooler, masked-language-model decoder (tied to the
-    word embeddings) and next-sentence classifier.
+    word embeddings unless the configuration says otherwise) and next-sentence classifier.
 
     Calling it with
         token_ids (batch, length), segment_ids (batch, length), both int32 or float32,
@@ -207,8 +208,8 @@ class BERTModel(HybridBlock):
             block.add(Activation(self.config.activation))
             block.add(nn.LayerNorm(epsilon=self.config.layer_norm_eps,
                                    in_channels=self.config.units))
-            block.add(nn.Dense(self.config.vocab_size, params=self.word_embed[0].params,
-                               **dense))
+            tied = self.word_embed[0].params if self.config.tied_decoder else None
+            block.add(nn.Dense(self.config.vocab_size, params=tied, **dense))
         return block
 
     def hybrid_forward(self, F, token_ids, segment_ids, valid_length=None,

@@ -1,16 +1,13 @@
-"""Names and tensors: transformers' BERT ↔ Gluon's, and the files they are kept in.
-
-Everything here is NumPy; nothing is unpickled.
-"""
-import collections
-import os
+"""transformers' BERT ↔ Gluon's: names of tensors, configurations, the order of ids."""
+import logging
 import re
 
 import numpy as np
-import safetensors
 
 from bert.errors import UserError, nearest
 from bert.model.bert import BertConfig
+
+LOG = logging.getLogger(__name__)
 
 # One table for both directions: (Gluon name, transformers name). '#' is a layer's number.
 # Gluon names are those inside a `BERTModel`; a classifier holds it as `bert.`.
@@ -56,6 +53,8 @@ NAMES = (
     # task heads; the classifier's Dense comes after a Dropout, hence .1.
     ('classifier.1.weight', 'classifier.weight'),
     ('classifier.1.bias', 'classifier.bias'),
+    ('span_classifier.weight', 'qa_outputs.weight'),
+    ('span_classifier.bias', 'qa_outputs.bias'),
 )
 TO_GLUON = {transformers: gluon for gluon, transformers in NAMES}
 TO_TRANSFORMERS = {gluon: transformers for gluon, transformers in NAMES}
@@ -66,6 +65,13 @@ BUFFERS = ('position_ids', 'token_type_ids')
 # transformers' hidden_act → BertConfig.activation. The tanh forms are one function.
 ACTIVATIONS = {'gelu': 'gelu', 'gelu_python': 'gelu', 'relu': 'relu', 'gelu_new': 'gelu_new',
                'gelu_fast': 'gelu_new', 'gelu_pytorch_tanh': 'gelu_new'}
+
+# {transformers' key in config.json: field of BertConfig}, where the values are the same
+SIZES = {'num_hidden_layers': 'num_layers', 'hidden_size': 'units',
+         'intermediate_size': 'hidden_size', 'num_attention_heads': 'num_heads',
+         'vocab_size': 'vocab_size'}
+MORE_FIELDS = {'max_position_embeddings': 'max_length', 'type_vocab_size': 'token_type_vocab_size',
+               'layer_norm_eps': 'layer_norm_eps', 'tie_word_embeddings': 'tied_decoder'}
 
 # Where gluonnlp's conversion tool moved the special tokens; it swapped them with the
 # tokens that had stood there, in this order, and permuted the embeddings alike.
@@ -114,6 +120,25 @@ def from_transformers(state, source):
     return arrays
 
 
+def plain_names(arrays):
+    """Gluon arrays under the names that NAMES has: without the `bert.` that a task's network
+    puts in front, and with the classifier's Dense at 1, which dropout decides."""
+    return {re.sub(r'^classifier\.\d+\.', 'classifier.1.', re.sub(r'^bert\.', '', name)): array
+            for name, array in arrays.items()}
+
+
+def to_transformers(arrays, source):
+    """Gluon arrays under the names of today's transformers, the reverse of
+    `from_transformers`. Raises `UserError` naming `source` for a name it doesn't know."""
+    state = {}
+    for name, array in plain_names(arrays).items():
+        new = translate(name, TO_TRANSFORMERS)
+        if new is None:
+            raise UserError('%s: transformers\' BERT has no place for %s' % (source, name))
+        state[new] = array
+    return state
+
+
 # The configuration
 
 
@@ -135,20 +160,61 @@ def config_from_transformers(values, source, cased):
     activation = values.get('hidden_act', 'gelu')
     if activation not in ACTIVATIONS:
         refuse('hidden_act', sorted(ACTIVATIONS))
-    needed = ('num_hidden_layers', 'hidden_size', 'intermediate_size', 'num_attention_heads',
-              'vocab_size')
-    for key in needed:
+    check_sizes(values, source)
+    fields = {field: values[key] for key, field in dict(SIZES, **MORE_FIELDS).items()
+              if key in values}
+    return BertConfig(activation=ACTIVATIONS[activation], cased=cased, **fields)
+
+
+def check_sizes(values, source):
+    """Raises `UserError` naming `source` unless the sizes in a config.json can be."""
+    for key in SIZES:
         if not isinstance(values.get(key), int) or values[key] <= 0:
             raise UserError('%s: "%s" is %r: expected a positive number, as in every '
                             'transformers BERT' % (source, key, values.get(key)))
+    for key, kinds in (('max_position_embeddings', int), ('type_vocab_size', int),
+                       ('layer_norm_eps', (int, float))):
+        if not isinstance(values.get(key, 1), kinds) or values.get(key, 1) <= 0:
+            raise UserError('%s: "%s" is %r: expected a positive number'
+                            % (source, key, values[key]))
     if values['hidden_size'] % values['num_attention_heads']:
         raise UserError('%s: hidden_size %d is no multiple of num_attention_heads %d'
                         % (source, values['hidden_size'], values['num_attention_heads']))
-    sizes = [values[key] for key in needed]
-    return BertConfig(*sizes, max_length=values.get('max_position_embeddings', 512),
-                      token_type_vocab_size=values.get('type_vocab_size', 2),
-                      layer_norm_eps=values.get('layer_norm_eps', 1e-12),
-                      activation=ACTIVATIONS[activation], cased=cased)
+
+
+def config_to_transformers(config, architecture, padding_id, labels=None, is_regression=False):
+    """The dictionary of a transformers config.json, the reverse of `config_from_transformers`.
+
+    architecture: transformers' name of the network, `BertForSequenceClassification`, say.
+    labels: classes in order, for that one; is_regression: it has one output, a score.
+    """
+    values = {key: getattr(config, field) for key, field in dict(SIZES, **MORE_FIELDS).items()}
+    values.update(architectures=[architecture], model_type='bert', hidden_act=config.activation,
+                  pad_token_id=padding_id)
+    if is_regression:
+        values.update(problem_type='regression', id2label={0: 'LABEL_0'}, label2id={'LABEL_0': 0})
+    elif labels:
+        values.update(problem_type='single_label_classification',
+                      id2label=dict(enumerate(labels)),
+                      label2id={label: i for i, label in enumerate(labels)})
+    return values
+
+
+def labels_from_transformers(values, number, source):
+    """The classes in order of a transformers classifier with `number` outputs; None for a
+    regression. Raises `UserError` for an answer that is neither."""
+    kind = values.get('problem_type')
+    if kind == 'multi_label_classification' or kind == 'regression' and number > 1:
+        raise UserError('%s: problem_type is "%s" with %d outputs: supported are one class of '
+                        'several, and one score' % (source, kind, number))
+    if kind == 'regression' or number == 1:
+        return None
+    names = values.get('id2label') or {}
+    if len(names) != number:
+        LOG.warning('%s: id2label names %d classes, the weights have %d: they are called LABEL_0 '
+                    'to LABEL_%d', source, len(names), number, number - 1)
+        names = {}
+    return tuple(str(names.get(str(i), 'LABEL_%d' % i)) for i in range(number))
 
 
 # The order of ids
@@ -194,133 +260,3 @@ def reorder_ids(arrays, old_tokens, new_tokens):
                 r'(bert\.)?(word_embed\.0\.weight|decoder\.3\.(weight|bias))$', name):
             result[name] = np.concatenate([array[rows], array[len(rows):]])
     return result
-
-
-# Files
-
-
-def to_float32(array):
-    """Floating arrays as float32, others untouched."""
-    floating = np.issubdtype(array.dtype, np.floating)
-    return array.astype(np.float32, copy=False) if floating else array
-
-
-def bfloat16_to_float32(bits):
-    """uint16 bit patterns of bfloat16 → float32: bfloat16 is the upper half of it."""
-    return (bits.astype(np.uint32) << 16).view(np.float32)
-
-
-# Types of safetensors as NumPy's; the bits of BF16, which NumPy has not
-SAFETENSORS_TYPES = {'F64': '<f8', 'F32': '<f4', 'F16': '<f2', 'BF16': '<u2', 'I64': '<i8',
-                     'I32': '<i4', 'I16': '<i2', 'I8': 'i1', 'U8': 'u1', 'BOOL': '?'}
-
-
-def read_safetensors(path):
-    """{name: array} of a .safetensors file, floating values as float32.
-
-    Raises `UserError` when the file is damaged, or holds a type that is not in the table.
-    """
-    try:
-        with open(path, 'rb') as file:
-            entries = safetensors.deserialize(file.read())
-    except OSError as error:
-        raise UserError('%s: can\'t read: %s' % (path, error.strerror)) from None
-    except safetensors.SafetensorError as error:
-        raise UserError('%s: not a safetensors file, or damaged: %s; fetch it again'
-                        % (path, ' '.join(str(error).split()))) from None
-    return {name: safetensors_array(entry, '%s: %s' % (path, name)) for name, entry in entries}
-
-
-def safetensors_array(entry, source):
-    """The array of one tensor as the library hands it over: its dtype, shape and bytes."""
-    kind = entry['dtype']
-    if kind not in SAFETENSORS_TYPES:
-        raise UserError('%s has the type %s; supported: %s'
-                        % (source, kind, ', '.join(SAFETENSORS_TYPES)))
-    array = np.frombuffer(entry['data'], SAFETENSORS_TYPES[kind]).reshape(entry['shape'])
-    return bfloat16_to_float32(array) if kind == 'BF16' else to_float32(array)
-
-
-# MXNet's own file of arrays (src/ndarray/ndarray.cc): read by hand too, because
-# mx.nd.load may take the whole process down when the file is damaged.
-PARAMS_MAGIC = 0x112
-ARRAY_MAGICS = (0xF993FAC9, 0xF993FACA)     # MXNet 1.0 and later; the same with np_shape
-PARAMS_TYPES = {0: '<f4', 1: '<f8', 2: '<f2', 3: 'u1', 4: '<i4', 5: 'i1', 6: '<i8', 7: '?',
-                8: '<i2', 12: '<u2'}
-BFLOAT16 = 12
-
-
-class ParamsReader:
-    """Walks through a .params file; every step checks that the bytes are there."""
-
-    def __init__(self, file, path):
-        self._file = file
-        self._path = path
-        self._left = os.fstat(file.fileno()).st_size
-
-    def damaged(self, reason):
-        raise UserError('%s: not a Gluon parameter file, or damaged: %s; fetch or save it '
-                        'again' % (self._path, reason))
-
-    def values(self, dtype, count):
-        """`count` values of `dtype` as an array."""
-        dtype = np.dtype(dtype)
-        self._left -= count * dtype.itemsize
-        if count < 0 or self._left < 0:
-            self.damaged('it ends too early')
-        return np.fromfile(self._file, dtype, count)
-
-    def number(self, dtype):
-        return int(self.values(dtype, 1)[0])
-
-    def array(self):
-        """One dense array, floating values as float32."""
-        if self.number('<u4') not in ARRAY_MAGICS:
-            self.damaged('an array without its mark (saved before MXNet 1.0?)')
-        if self.number('<i4') != 0:
-            self.damaged('a sparse array; save it as dense')
-        shape = self.values('<i8', self.number('<i4'))
-        self.values('<i4', 2)       # device type and number: no matter where it was
-        kind = self.number('<i4')
-        if kind not in PARAMS_TYPES:
-            self.damaged('unknown type number %d' % kind)
-        if (shape < 0).any() or np.prod(shape, dtype=np.float64) > self._left:
-            self.damaged('an array of shape %s' % (tuple(shape),))
-        array = self.values(PARAMS_TYPES[kind], int(np.prod(shape))).reshape(shape)
-        return bfloat16_to_float32(array) if kind == BFLOAT16 else to_float32(array)
-
-    def arrays(self):
-        """{name: array} of the whole file."""
-        if self.number('<u8') != PARAMS_MAGIC:
-            self.damaged('its first bytes are not those of MXNet\'s format')
-        self.number('<u8')          # reserved
-        count = self.number('<u8')
-        arrays = []
-        while len(arrays) < count:  # no list of `count` made ahead: it may be nonsense
-            arrays.append(self.array())
-        names = [self.name() for _ in range(self.number('<u8'))]
-        if len(names) != len(arrays):
-            self.damaged('%d arrays and %d names' % (len(arrays), len(names)))
-        return dict(zip(names, arrays))
-
-    def name(self):
-        raw = self.values('u1', self.number('<u8')).tobytes()
-        try:
-            return raw.decode('utf-8')
-        except UnicodeDecodeError:
-            self.damaged('a name that is not text')
-
-
-def read_params(path):
-    """{name: array} of a Gluon .params file, floating values as float32, the prefixes
-    `arg:` and `aux:` of exported models taken off. Raises `UserError` when damaged."""
-    try:
-        with open(path, 'rb') as file:
-            arrays = ParamsReader(file, path).arrays()
-    except OSError as error:
-        raise UserError('%s: can\'t read: %s' % (path, error.strerror)) from None
-    names = [re.sub(r'^(arg|aux):', '', name) for name in arrays]
-    for name, times in collections.Counter(names).items():
-        if times > 1:
-            raise UserError('%s: %s is in it twice' % (path, name))
-    return dict(zip(names, arrays.values()))

@@ -15,7 +15,8 @@ NAMED = 5           # so many names in an error; then their number
 # Parts of a BERTModel that a file may lack as a whole, and what people call them
 PARTS = {'pooler.': 'the pooler', 'decoder.': 'the masked-language-model decoder',
          'classifier.': 'the next-sentence classifier'}
-TIED = 'decoder.3.weight'               # the word embedding once more
+# The decoder's weight, in nearly all models the word embedding once more
+TIED, EMBEDDING = 'decoder.3.weight', 'word_embed.0.weight'
 
 # Parameters of task heads stand beside `bert.`, not inside it
 HEAD = re.compile(r'(classifier\.\d+|span_classifier)\.')
@@ -69,9 +70,24 @@ def load_parameters(network, arrays, source, ctx=None, parts_optional=False,
     extra_allowed: names unknown to the network are returned instead of being an error.
     Raises one `UserError` that names what is missing, unknown or wrongly shaped.
     """
+    arrays, fresh, extra = match(network, arrays, source, parts_optional, extra_allowed)
+    parameters = network._collect_params_with_prefix()
+    initialise(parameters, fresh, source, ctx)
+    for name, array in arrays.items():
+        set_array(parameters[name], array, ctx)
+    return extra
+
+
+def match(network, arrays, source, parts_optional=False, extra_allowed=False):
+    """Check that `arrays` fit `network`, which needs no values yet; arguments and errors of
+    `load_parameters`.
+
+    Returns ({the network's name: array}, parts that the arrays lack as a whole, names that
+    the network doesn't have).
+    """
     parameters = network._collect_params_with_prefix()
     arrays = align_names(arrays, parameters)
-    untie(arrays, source)
+    untie(parameters, arrays, source)
     missing = missing_names(parameters, arrays)
     extra = sorted(set(arrays) - set(parameters))
     fresh = []
@@ -80,11 +96,7 @@ def load_parameters(network, arrays, source, ctx=None, parts_optional=False,
         missing = [name for name in missing if not name.startswith(tuple(fresh))]
         extra = [name for name in extra if not name.startswith(tuple(PARTS))]
     refuse(source, parameters, arrays, missing, [] if extra_allowed else extra)
-    initialise(parameters, fresh, source, ctx)
-    for name, array in arrays.items():
-        if name in parameters:
-            set_array(parameters[name], array, ctx)
-    return extra
+    return {name: arrays[name] for name in arrays if name in parameters}, fresh, extra
 
 
 def align_names(arrays, parameters):
@@ -106,15 +118,24 @@ def align_names(arrays, parameters):
     return aligned
 
 
-def untie(arrays, source):
-    """Take out the decoder's copy of the word embedding; `UserError` when it is none."""
+def untie(parameters, arrays, source):
+    """Take out the decoder's copy of the word embedding, where the network has it once;
+    `UserError` when it is no copy."""
     for prefix in ('', 'bert.'):
-        copy = arrays.pop(prefix + TIED, None)
-        embedding = arrays.get(prefix + 'word_embed.0.weight')
-        if copy is not None and embedding is not None and not np.array_equal(copy, embedding):
-            raise UserError('%s: %s differs from word_embed.0.weight: the decoder here always '
-                            'uses the word embedding; load it without the decoder'
-                            % (source, TIED))
+        copy, embedding = prefix + TIED, prefix + EMBEDDING
+        if not (copy in arrays and embedding in arrays and is_tied(parameters, copy)):
+            continue
+        if not np.array_equal(arrays.pop(copy), arrays[embedding]):
+            raise UserError('%s: %s differs from %s: "tied_decoder": false (transformers: '
+                            '"tie_word_embeddings") in config.json says that it should; else '
+                            'load it without the decoder' % (source, copy, embedding))
+
+
+def is_tied(parameters, name):
+    """Whether `name` is the decoder's weight, and the network's word embedding as well."""
+    if not name.endswith(TIED) or name not in parameters:
+        return False
+    return parameters[name] is parameters[name[:-len(TIED)] + EMBEDDING]
 
 
 def missing_names(parameters, arrays):
@@ -159,7 +180,8 @@ def name_some(names):
 def initialise(parameters, parts, source, ctx):
     """Give the parameters of `parts` their initial values, and say so once."""
     for name, parameter in parameters.items():
-        if name.startswith(tuple(parts)) and name != TIED and not initialised(parameter):
+        if name.startswith(tuple(parts)) and not (is_tied(parameters, name)
+                                                  or initialised(parameter)):
             parameter.initialize(ctx=ctx)
     if parts:
         LOG.warning('%s has no weights for %s: initialised at random', source,

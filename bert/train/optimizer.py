@@ -5,6 +5,7 @@ import gluonnlp  # registers bertadam
 import mxnet as mx
 
 from bert.errors import UserError, nearest
+from bert.train import adamw  # noqa: F401  (registers adamw)
 
 # Parameters that weight decay leaves alone (google-research/bert, optimization.py).
 NO_DECAY = ('beta', 'gamma', 'bias')

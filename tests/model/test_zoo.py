@@ -28,7 +28,8 @@ from bert import files
 from bert.errors import UserError
 from bert.model import catalogue, sources, zoo
 from bert.model.bert import BERTModel
-from bert.model.convert import modern_name, read_safetensors
+from bert.model.convert import modern_name
+from bert.model.weight_files import read_safetensors
 from bert.vocabulary import read_vocabulary
 
 TOKEN_IDS = np.array([[101, 104, 105, 102, 0], [101, 108, 103, 109, 102]])  # ids of vocab.txt

@@ -41,9 +41,9 @@ def train(network, trainer, first, last, max_norm=1.0):
 
 # what is known to be here: a new MXNet would show
 def test_these_can_be_chosen():
-    assert set(OPTIMIZERS) >= {'adadelta', 'adagrad', 'adam', 'adamax', 'bertadam', 'dcasgd',
-                               'ftml', 'ftrl', 'lamb', 'lars', 'nadam', 'nag', 'rmsprop', 'sgd',
-                               'sgld', 'signum'}
+    assert set(OPTIMIZERS) >= {'adadelta', 'adagrad', 'adam', 'adamax', 'adamw', 'bertadam',
+                               'dcasgd', 'ftml', 'ftrl', 'lamb', 'lars', 'nadam', 'nag',
+                               'rmsprop', 'sgd', 'sgld', 'signum'}
 
 
 @pytest.mark.parametrize('name', OPTIMIZERS)
@@ -77,7 +77,7 @@ def test_reloaded_it_goes_on_with_equal_bits(name, tmp_path):
     assert toy.same_bits(toy.values(again), toy.values(network))
 
 
-@pytest.mark.parametrize('name', ['bertadam', 'adam', 'nadam', 'lamb'])
+@pytest.mark.parametrize('name', ['bertadam', 'adamw', 'adam', 'nadam', 'lamb'])
 def test_without_its_state_it_goes_on_differently(name):
     network, trainer = make(name)
     train(network, trainer, 0, STEPS)
@@ -99,6 +99,28 @@ def test_state_of_another_optimizer_or_network_is_refused():
     del arrays['3.1']
     with pytest.raises(KeyError):
         load_state(make('adam')[1], arrays, counters)
+
+
+# ---- AdamW
+
+def test_adamw_follows_its_paper():
+    network, trainer = make('adamw', 0.03, weight_decay=0.1, epsilon=1e-3)
+    weights = {name: weight.astype('float64') for name, weight in toy.values(network).items()}
+    mean = {name: np.zeros_like(weight) for name, weight in weights.items()}
+    square = {name: np.zeros_like(weight) for name, weight in weights.items()}
+    for step in range(1, 9):
+        trainer.set_learning_rate(0.03 / step)
+        gradients = toy.numpy_gradients(weights, BATCH)
+        train(network, trainer, step, step + 1, max_norm=1e6)
+        for name, gradient in gradients.items():
+            mean[name] = 0.9 * mean[name] + 0.1 * gradient
+            square[name] = 0.999 * square[name] + 0.001 * gradient ** 2
+            unbiased = mean[name] / (1 - 0.9 ** step), square[name] / (1 - 0.999 ** step)
+            decay = 0 if name.endswith('bias') else 0.1
+            weights[name] -= 0.03 / step * (unbiased[0] / (np.sqrt(unbiased[1]) + 1e-3)
+                                            + decay * weights[name])
+        for name, weight in toy.values(network).items():
+            np.testing.assert_allclose(weight, weights[name], rtol=2e-4, atol=1e-6)
 
 
 # ---- refused
@@ -192,7 +214,7 @@ def test_a_zero_gradient_stays_zero():
     assert toy.same_bits(before, toy.values(network))
 
 
-@pytest.mark.parametrize('name', ['bertadam', 'adam', 'lamb', 'sgd'])
+@pytest.mark.parametrize('name', ['bertadam', 'adamw', 'adam', 'lamb', 'sgd'])
 def test_float16_weights_have_float32_copies(name):
     weight = mx.gluon.Parameter('weight', shape=(3,), dtype='float16', init='ones')
     weight.initialize()

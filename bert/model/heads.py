@@ -1,0 +1,62 @@
+"""What a set of weights makes up: an encoder alone, or one with the head of a task."""
+import collections
+
+from bert.errors import UserError
+from bert.model import convert, loading
+from bert.model.bert import BERTModel
+from bert.model.classification import BERTClassifier
+from bert.model.qa import BertForQA
+
+# name: for people; architecture: transformers' name of it; marks: tensors that tell it;
+# parts: those that it has beside the encoder.
+Head = collections.namedtuple('Head', 'name architecture marks parts')
+
+# The first one whose marks are all there.
+HEADS = (
+    Head('classification', 'BertForSequenceClassification',
+         ('classifier.1.weight',), ('pooler.', 'classifier.1.')),
+    Head('question answering', 'BertForQuestionAnswering',
+         ('span_classifier.weight',), ('span_classifier.',)),
+    Head('pre-training', 'BertForPreTraining',
+         ('decoder.0.weight', 'classifier.weight'), ('pooler.', 'decoder.', 'classifier.')),
+    Head('masked language model', 'BertForMaskedLM', ('decoder.0.weight',), ('decoder.',)),
+    Head('next sentence', 'BertForNextSentencePrediction',
+         ('classifier.weight',), ('pooler.', 'classifier.')),
+    Head('encoder', 'BertModel', (), ('pooler.',)),
+)
+ENCODER = ('word_embed.', 'token_type_embed.', 'encoder.')
+
+
+def find_head(arrays, source):
+    """(`Head`, its arrays, names of those that don't belong to it).
+
+    arrays: {Gluon name: array}, `bert.` in front or not. Raises `UserError` naming `source`
+    for a name that no head has.
+    """
+    arrays = convert.plain_names(arrays)
+    parts = ENCODER + tuple(part for head in HEADS for part in head.parts)
+    unknown = [name for name in arrays if not name.startswith(parts)]
+    if unknown:
+        raise UserError('%s: unknown: %s' % (source, loading.name_some(unknown)))
+    head = next(head for head in HEADS if set(head.marks) <= set(arrays))
+    mine = {name: array for name, array in arrays.items()
+            if name.startswith(ENCODER + head.parts)}
+    return head, mine, sorted(set(arrays) - set(mine))
+
+
+def check(config, head, arrays, source):
+    """Raises `UserError` unless `arrays` are all that a network of `config` with this head
+    needs, each of the right shape."""
+    # transformers can leave it out of an encoder alone
+    has_pooler = 'pooler.' in head.parts and (head.name != 'encoder' or 'pooler.weight' in arrays)
+    bert = BERTModel(config, use_pooler=has_pooler,
+                     use_decoder='decoder.' in head.parts,
+                     use_classifier='classifier.' in head.parts)
+    if head.name == 'classification':
+        rows = len(arrays['classifier.1.weight'])
+        network = BERTClassifier(bert, num_classes=rows, dropout=0.1)
+    elif head.name == 'question answering':
+        network = BertForQA(bert)
+    else:
+        network = bert
+    loading.match(network, arrays, source)
