@@ -84,6 +84,38 @@ def atomic_write(path, mode='w'):
         remove(temporary)
 
 
+@contextlib.contextmanager
+def new_folder(path):
+    """A folder, under another name at first, that is called `path` when the block ends well.
+
+    What was there before is replaced then, and stays when the block raises. Raises
+    `UserError` when the disk refuses.
+    """
+    path = os.path.abspath(path)
+    temporary, old = ('%s.%s.tmp' % (path, uuid.uuid4().hex[:8]) for _ in range(2))
+    try:
+        with writing(path):
+            os.makedirs(temporary)
+            yield temporary
+            sync_folder(temporary)
+            if os.path.isdir(path):
+                os.rename(path, old)
+            os.rename(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def sync_folder(folder):
+    """Have every file of `folder` on the disk."""
+    for name in os.listdir(folder) + ['.']:
+        descriptor = os.open(os.path.join(folder, name), os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def remove(path):
     """Remove a file that may be absent."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):

@@ -8,7 +8,10 @@ def make_parser():
     parser.add_argument('texts', nargs='*', metavar='TEXT',
                         help='a text; for a pair model two, the pair')
     parser.add_argument('--model_dir', required=True, metavar='FOLDER',
-                        help='folder of a run of finetune_classifier.py, or one of its checkpoints')
+                        help='folder of a run of finetune_classifier.py, one of its checkpoints, '
+                             'or a classifier saved by transformers')
+    parser.add_argument('--pair', action='store_true',
+                        help='texts come in pairs; for a model of transformers, which doesn\'t say')
     parser.add_argument('--file', metavar='FILE',
                         help='.csv, .tsv or .jsonl with --text_columns, or a .txt with one text a '
                              'line (pairs: a tab between the two); "-": standard input, the same')

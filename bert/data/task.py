@@ -49,8 +49,21 @@ class Task:
 
     def describe(self):
         """What a checkpoint needs to know of the task, for JSON."""
-        return {'name': self.name, 'labels': list(self.labels) if self.labels else None,
-                'pair': self.pair, 'metrics': list(self.metrics)}
+        return describe_task(self.name, self.labels, self.pair, self.metrics)
+
+
+def describe_task(name, labels, pair, metrics=None):
+    """The description of a task as checkpoints hold it. labels: classes in order, None for
+    a regression; pair: None where it isn't known; metrics: those of its kind when left out."""
+    return {'name': name, 'labels': list(labels) if labels else None, 'pair': pair,
+            'metrics': list(metrics or metrics_of(labels))}
+
+
+def metrics_of(labels):
+    """Names of the metrics for classes, or for scores (None)."""
+    if labels is None:
+        return ('pearsonr', 'spearmanr')
+    return ('accuracy', 'f1') if len(labels) == 2 else ('accuracy',)
 
 
 def _segments(text, label, test_label=None, test='test.tsv', name='', kinds=('train', 'dev')):
@@ -157,7 +170,4 @@ def own_task(name, files, text_columns, label_column, labels):
     if files.get('test'):
         segments['test'] = Segment(files['test'], Table(text, None, header),
                                    OWN_SUBMISSION, labelled=False)
-    metrics = ('pearsonr', 'spearmanr') if labels is None else ('accuracy',)
-    if labels is not None and len(labels) == 2:
-        metrics += ('f1',)
-    return Task(name, labels, len(text_columns) == 2, metrics, segments)
+    return Task(name, labels, len(text_columns) == 2, metrics_of(labels), segments)

@@ -277,7 +277,9 @@ class Run:
         logging.info('params saved in: %s', os.path.join(self.folder, name, layout.MODEL))
 
     def _describe(self, folder, state):
-        write_description(folder, self.model)
+        model = self.model
+        write_description(folder, model.config, model.tokenizer.vocab,
+                          dict(model.task, max_len=model.max_len))
         results.write_results(folder, self.args, task=self.task.name, seed=self.args.seed,
                               step=state.step,
                               metrics=state.history[-1]['metrics'] if state.history else {})

@@ -6,13 +6,14 @@ import mxnet as mx
 import numpy as np
 
 from bert import files, layout
+from bert.data.task import describe_task
 from bert.data.tokenizer import BertTokenizer
 from bert.errors import UserError
-from bert.model import zoo
+from bert.model import convert, heads, loading, local
 from bert.model.bert import BertConfig, BERTModel
 from bert.model.classification import make_network
 from bert.train import checkpoint
-from bert.vocabulary import read_vocabulary, write_vocabulary
+from bert.vocabulary import write_vocabulary
 
 
 @dataclasses.dataclass
@@ -60,42 +61,76 @@ class Model:
                 for row in probabilities]
 
 
-def write_description(folder, model):
-    """Beside the parameters: configuration, vocabulary, task and labels."""
+def write_description(folder, config, vocabulary, task=None):
+    """Beside the parameters: configuration, vocabulary, and the task with its labels
+    (`read_task`) where there is one."""
     with open(os.path.join(folder, layout.CONFIG), 'w', encoding='utf-8') as out:
-        out.write(model.config.to_json())
-    write_vocabulary(model.tokenizer.vocab, os.path.join(folder, layout.VOCABULARY))
-    files.write_json(os.path.join(folder, layout.TASK), dict(model.task, max_len=model.max_len))
+        out.write(config.to_json())
+    write_vocabulary(vocabulary, os.path.join(folder, layout.VOCABULARY))
+    if task is not None:
+        files.write_json(os.path.join(folder, layout.TASK), task)
 
 
 def open_model(folder, device):
-    """The `Model` in a checkpoint folder or the best one of a run folder.
+    """The `Model` in a checkpoint folder, the best one of a run folder, or a classifier that
+    transformers saved.
 
-    Raises UserError naming what is missing.
+    Of the last its task's 'pair' is None: nothing says whether it reads pairs. Raises
+    UserError naming what is missing.
     """
-    path = folder if os.path.exists(os.path.join(folder, layout.MODEL)) \
-        else checkpoint.best(folder)
+    path = folder if _holds_weights(folder) else checkpoint.best(folder)
     if path is None:
         raise UserError('--model_dir %s: no checkpoint in it: name the folder of a run of '
-                        'finetune_classifier.py' % folder)
-    task = _read_task(os.path.join(path, layout.TASK))
+                        'finetune_classifier.py, or of a classifier of transformers' % folder)
+    found = local.read_checkpoint(path)
+    head, arrays, _ = heads.find_head(found.arrays, found.source)
+    if head.name != 'classification':
+        raise UserError('--model_dir %s: %s holds no classifier but: %s; finetune_classifier.py '
+                        '--bert_checkpoint trains one on it' % (folder, found.source, head.name))
+    task = read_task(path, found.config, len(arrays['classifier.1.weight']))
     max_len = task.pop('max_len')
-    source = os.path.join(path, layout.CONFIG)
-    config = BertConfig.from_dict(files.read_json(source), source)
-    vocabulary = read_vocabulary(os.path.join(path, layout.VOCABULARY))
-    bert = BERTModel(config, dropout=0.0)
-    network = make_network(bert, task['labels'], dropout=0.1)
-    network.initialize(ctx=device)
-    zoo.load_model(network, os.path.join(path, layout.MODEL), vocabulary, device)
+    network = make_network(BERTModel(found.config, dropout=0.0), task['labels'], dropout=0.1)
+    loading.load_parameters(network, arrays, found.source, device)
     network.hybridize()
-    return Model(network, BertTokenizer(vocabulary, lower=not config.cased), config, task,
-                 max_len)
+    tokenizer = BertTokenizer(found.vocabulary, lower=not found.config.cased)
+    return Model(network, tokenizer, found.config, task, max_len)
 
 
-def _read_task(path):
+def _holds_weights(folder):
+    return any(os.path.isfile(os.path.join(folder, name))
+               for name in (layout.MODEL,) + layout.ALL_WEIGHTS)
+
+
+def read_task(folder, config, number):
+    """The task of a classifier with `number` outputs: {'name', 'labels', 'pair', 'metrics',
+    'max_len'}, from our task.json or, without one, from transformers' config.json."""
+    path = os.path.join(folder, layout.TASK)
+    if not os.path.isfile(path):
+        return _task_of_transformers(folder, config, number)
     task = files.read_json(path)
     missing = [key for key in ('name', 'labels', 'pair', 'max_len') if key not in task]
     if missing:
         raise UserError('%s: no "%s" in it: not the task of a classifier of ours'
                         % (path, missing[0]))
+    if len(task['labels'] or ['score']) != number:
+        raise UserError('%s: %d labels, and the weights beside it have %d outputs'
+                        % (path, len(task['labels'] or ['score']), number))
     return task
+
+
+def _task_of_transformers(folder, config, number):
+    path = os.path.join(folder, layout.CONFIG)
+    values = files.read_json(path) if os.path.isfile(path) else {}
+    if 'units' in values:
+        raise UserError('%s: no %s in it, and the configuration is ours: the labels are missing'
+                        % (folder, layout.TASK))
+    labels = convert.labels_from_transformers(values, number, path)
+    name = values.get('finetuning_task') or os.path.basename(os.path.abspath(folder))
+    return dict(describe_task(name, labels, None), max_len=_longest(folder, config))
+
+
+def _longest(folder, config):
+    """Tokens a text at most: what the tokenizer was told, within the model's positions."""
+    path = os.path.join(folder, layout.TOKENIZER_CONFIG)
+    told = files.read_json(path).get('model_max_length') if os.path.isfile(path) else None
+    return int(min(told or config.max_length, config.max_length))

@@ -23,11 +23,12 @@ def run(args):
         raise UserError('--output %s: it exists: choose another name, or give --overwrite'
                         % args.output)
     model = open_model(args.model_dir, device)
-    examples = read_texts(args, model.task['pair'])
+    pair = _reads_pairs(model.task, args)
+    examples = read_texts(args, pair)
     truncated = 0
     with _open_output(args.output) as out, progress(len(examples), unit='text') as bar:
         if args.format == 'tsv':
-            out.write(_header(model.task) + '\n')
+            out.write(_header(model.task, pair) + '\n')
         for start in range(0, len(examples), CHUNK):
             chunk = examples[start:start + CHUNK]
             features = featurize(chunk, model.tokenizer, model.max_len)
@@ -40,6 +41,13 @@ def run(args):
         print('warning: %d of %d texts were cut at %d tokens, the length the model was trained '
               'with' % (truncated, len(examples), model.max_len), file=sys.stderr)
     return len(examples)
+
+
+def _reads_pairs(task, args):
+    """Whether texts come in pairs: the task knows, or --pair says for a model of transformers."""
+    if args.pair and task['pair'] is False:
+        raise UserError('--pair: the model in %s was trained on single texts' % args.model_dir)
+    return bool(args.pair or task['pair'])
 
 
 def answer_features(model, features, batch_size, device):
@@ -105,9 +113,9 @@ def _open_output(path):
     return files.atomic_write(path) if path else contextlib.nullcontext(sys.stdout)
 
 
-def _header(task):
+def _header(task, pair):
     names = ['score'] if task['labels'] is None else ['label', 'probability']
-    return '\t'.join(names + (['text_a', 'text_b'] if task['pair'] else ['text']))
+    return '\t'.join(names + (['text_a', 'text_b'] if pair else ['text']))
 
 
 def format_answer(example, answer, form):

@@ -50,11 +50,16 @@ def _cpuinfo(key):
 
 def write_results(folder, args, **values):
     """Write results.json into `folder`: the command, its options, the environment, `values`."""
+    return write_report(os.path.join(folder, layout.RESULTS), args, **values)
+
+
+def write_report(path, args, **values):
+    """Write the same under another name; returns the report."""
     report = {'command': ' '.join(shlex.quote(part) for part in sys.argv),
               'options': {key: value for key, value in vars(args).items() if key != 'given'}}
-    report.update(environment(args.threads))
+    report.update(environment(getattr(args, 'threads', None)))
     report.update(values)
-    files.write_json(os.path.join(folder, layout.RESULTS), report)
+    files.write_json(path, report)
     return report
 
 

@@ -59,6 +59,9 @@ NAMES = (
 TO_GLUON = {transformers: gluon for gluon, transformers in NAMES}
 TO_TRANSFORMERS = {gluon: transformers for gluon, transformers in NAMES}
 
+# The same parameter twice where the decoder is tied, one of them unused where it isn't
+DECODER_BIAS, OLD_DECODER_BIAS = 'cls.predictions.decoder.bias', 'cls.predictions.bias'
+
 # Buffers that transformers saved in some years: they hold 0, 1, 2, … and no weights.
 BUFFERS = ('position_ids', 'token_type_ids')
 
@@ -94,20 +97,23 @@ def translate(name, table):
 def modern_name(name):
     """A tensor name of any transformers release → as of today, prefix `bert.` included."""
     name = re.sub(r'\.gamma$', '.weight', re.sub(r'\.beta$', '.bias', name))
-    if name == 'cls.predictions.decoder.bias':
-        return 'cls.predictions.bias'
+    if name == DECODER_BIAS:
+        return OLD_DECODER_BIAS
     if name.startswith(('embeddings.', 'encoder.', 'pooler.')):
         return 'bert.' + name       # saved from the bare BertModel
     return name
 
 
-def from_transformers(state, source):
+def from_transformers(state, source, tied_decoder=True):
     """Tensors of a transformers BERT under their Gluon names.
 
-    state: {transformers name: array}. Returns {Gluon name: array}; a name that isn't in
-    the table stays as it is, for the caller to judge; position_ids are left out. Raises
-    `UserError` naming `source` when two tensors that differ claim one name.
+    state: {transformers name: array}. tied_decoder: as its configuration says.
+    Returns {Gluon name: array}; a name that isn't in the table stays as it is, for the
+    caller to judge; position_ids are left out. Raises `UserError` naming `source` when two
+    tensors that differ claim one name.
     """
+    if not tied_decoder and DECODER_BIAS in state:      # transformers computes with this one
+        state = {name: array for name, array in state.items() if name != OLD_DECODER_BIAS}
     arrays, origin = {}, {}
     for name, array in state.items():
         if name.rsplit('.', 1)[-1] in BUFFERS:
@@ -127,7 +133,7 @@ def plain_names(arrays):
             for name, array in arrays.items()}
 
 
-def to_transformers(arrays, source):
+def to_transformers(arrays, source, tied_decoder=True):
     """Gluon arrays under the names of today's transformers, the reverse of
     `from_transformers`. Raises `UserError` naming `source` for a name it doesn't know."""
     state = {}
@@ -136,6 +142,11 @@ def to_transformers(arrays, source):
         if new is None:
             raise UserError('%s: transformers\' BERT has no place for %s' % (source, name))
         state[new] = array
+    weight = TO_TRANSFORMERS['decoder.3.weight']
+    if tied_decoder:
+        state.pop(weight, None)
+    elif weight in state:
+        state[DECODER_BIAS] = state[OLD_DECODER_BIAS]
     return state
 
 

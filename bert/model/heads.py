@@ -44,19 +44,30 @@ def find_head(arrays, source):
     return head, mine, sorted(set(arrays) - set(mine))
 
 
+def make_network(config, head, arrays):
+    """A network of `config` with this head, without values, for the arrays of `find_head`."""
+    # transformers can leave the pooler out of an encoder alone
+    has_pooler = 'pooler.' in head.parts and (head.name != 'encoder' or 'pooler.weight' in arrays)
+    bert = BERTModel(config, use_pooler=has_pooler, use_decoder='decoder.' in head.parts,
+                     use_classifier='classifier.' in head.parts)
+    if head.name == 'classification':
+        return BERTClassifier(bert, num_classes=len(arrays['classifier.1.weight']), dropout=0.1)
+    return BertForQA(bert) if head.name == 'question answering' else bert
+
+
 def check(config, head, arrays, source):
     """Raises `UserError` unless `arrays` are all that a network of `config` with this head
     needs, each of the right shape."""
-    # transformers can leave it out of an encoder alone
-    has_pooler = 'pooler.' in head.parts and (head.name != 'encoder' or 'pooler.weight' in arrays)
-    bert = BERTModel(config, use_pooler=has_pooler,
-                     use_decoder='decoder.' in head.parts,
-                     use_classifier='classifier.' in head.parts)
-    if head.name == 'classification':
-        rows = len(arrays['classifier.1.weight'])
-        network = BERTClassifier(bert, num_classes=rows, dropout=0.1)
-    elif head.name == 'question answering':
-        network = BertForQA(bert)
-    else:
-        network = bert
-    loading.match(network, arrays, source)
+    loading.match(make_network(config, head, arrays), arrays, source)
+
+
+def gluon_names(head, arrays, config):
+    """The arrays of `find_head` as the network of this head names and saves them: inside a
+    task's network the encoder is `bert.`, and a tied decoder's weight stands there twice."""
+    arrays = dict(arrays)
+    if 'decoder.' in head.parts and config.tied_decoder:
+        arrays[loading.TIED] = arrays[loading.EMBEDDING]
+    if head.name not in ('classification', 'question answering'):
+        return arrays
+    return {name if loading.HEAD.match(name) else 'bert.' + name: array
+            for name, array in arrays.items()}

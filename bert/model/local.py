@@ -62,7 +62,8 @@ def read_checkpoint(path, like_model=None, like_dataset=None, root=None):
         config = config or catalogue.config_of(like.model, like.corpus)
         vocabulary = vocabulary or make_vocabulary(sources.fetch_tokens(like), like.corpus)
     check_sizes(config, vocabulary, weights)
-    return Checkpoint(config, vocabulary, read_parameters(weights, vocabulary), weights)
+    arrays = read_parameters(weights, vocabulary, config.tied_decoder)
+    return Checkpoint(config, vocabulary, arrays, weights)
 
 
 def load_encoder(network, path, vocabulary, ctx=None):
@@ -178,14 +179,14 @@ def check_sizes(config, vocabulary, source):
 # Reading
 
 
-def read_parameters(path, vocabulary):
+def read_parameters(path, vocabulary, tied_decoder=True):
     """{Gluon name: array} of a weight file, its rows in the order of `vocabulary`.
 
     A .params file without a vocab.txt beside it is taken to come from gluonnlp, whose
     vocabularies hold the five special tokens at other ids, and is put in order; ours
     always have theirs beside them.
     """
-    arrays = read_arrays(path)
+    arrays = read_arrays(path, tied_decoder)
     beside = os.path.join(os.path.dirname(os.path.abspath(path)), VOCABULARY)
     tokens = vocabulary.idx_to_token
     if os.path.isfile(beside):
@@ -202,10 +203,10 @@ def read_parameters(path, vocabulary):
     return arrays
 
 
-def read_arrays(path):
+def read_arrays(path, tied_decoder=True):
     """{Gluon name: array} of a file of weights, ids as they are there."""
     if not os.path.isfile(path):
         raise UserError('%s: no such file' % path)
     if path.endswith('.params'):
         return weight_files.read_params(path)
-    return convert.from_transformers(weight_files.read_transformers(path), path)
+    return convert.from_transformers(weight_files.read_transformers(path), path, tied_decoder)

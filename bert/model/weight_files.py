@@ -59,9 +59,11 @@ def safetensors_array(entry, source):
 
 def write_safetensors(path, arrays):
     """Write {name: array} as transformers reads it. Raises `UserError` when the disk refuses."""
-    content = safetensors.numpy.save(arrays, {'format': 'pt'})     # asked for by transformers
-    with files.atomic_write(path, 'wb') as out:
-        out.write(content)
+    try:
+        # transformers insists on the format's name
+        safetensors.numpy.save_file(arrays, path, {'format': 'pt'})
+    except safetensors.SafetensorError as error:
+        raise UserError('%s: can\'t write: %s' % (path, error)) from None
 
 
 # PyTorch's files: pickles, which the library reads without running what they ask for. Before
@@ -123,7 +125,7 @@ def state_dict(torch, state, path):
 def torch_array(torch, tensor):
     if tensor.is_floating_point():
         tensor = tensor.to(torch.float32)
-    return tensor.detach().numpy()
+    return np.ascontiguousarray(tensor.detach().numpy())
 
 
 # Weights in several files, with an index: {"weight_map": {name: file}}

@@ -36,7 +36,7 @@ def save(run_folder, state, network, optimizer_arrays, write_description, best=N
     except (OSError, mx.MXNetError) as error:
         raise UserError('%s: the checkpoint could not be written: %s; mend that, then go on with '
                         '--resume from the checkpoint before'
-                        % (os.path.join(run_folder, name), _reason(error))) from None
+                        % (os.path.join(run_folder, name), reason_of(error))) from None
     write_index(run_folder, name, best)
     return name
 
@@ -65,7 +65,7 @@ def _write(final, state, network, optimizer_arrays, write_description):
         write_description(temporary)
         with open(os.path.join(temporary, STATE), 'w', encoding='utf-8') as out:
             json.dump(state, out, indent=1)
-        _sync(temporary)
+        files.sync_folder(temporary)
         if is_new:
             os.rename(temporary, final)
         else:       # the same step, so the same parameters: evaluated meanwhile
@@ -94,22 +94,13 @@ def save_arrays(path, arrays):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _reason(error):
+def reason_of(error):
+    """Why a file could not be read or written, in a few words."""
     if isinstance(error, OSError):
         return error.strerror
     # MXNet's stream says no more than that a write was incomplete
     return (os.strerror(errno.ENOSPC) if 'Write incomplete' in str(error)
             else str(error).strip().splitlines()[-1])
-
-
-def _sync(folder):
-    """Have every file of `folder` on the disk before it gets its final name."""
-    for name in os.listdir(folder) + ['.']:
-        descriptor = os.open(os.path.join(folder, name), os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def prune(run_folder, keep):
@@ -146,4 +137,4 @@ def load_state(folder):
             return json.load(state), mx.nd.load(os.path.join(folder, OPTIMIZER)) or {}
     except (OSError, ValueError, mx.MXNetError) as error:
         raise UserError('%s: the checkpoint is damaged: %s; remove it to go on from an earlier '
-                        'one, if there is one' % (folder, _reason(error))) from None
+                        'one, if there is one' % (folder, reason_of(error))) from None

@@ -1,0 +1,120 @@
+"""Weights of transformers ↔ Gluon, as complete folders that either side opens."""
+import os
+
+import mxnet as mx
+
+from bert import files, layout
+from bert.errors import UserError
+from bert.jobs.folder import read_task, write_description
+from bert.jobs.results import write_report
+from bert.model import convert, heads, local, weight_files
+from bert.train import checkpoint
+from bert.vocabulary import write_vocabulary
+
+REPORT = 'conversion.json'      # in a folder that was made here
+SHOWN = 10                      # so many names of classes or tensors are printed
+
+
+def run(args):
+    """Convert as the parsed flags of convert_checkpoint.py say; returns the report.
+
+    Raises `UserError` when the input isn't a whole BERT that the other side can hold; the
+    output is whole or absent.
+    """
+    check_output(args)
+    found = local.read_checkpoint(args.input, args.bert_model, args.bert_dataset)
+    target = args.to or ('transformers' if found.source.endswith('.params') else 'gluon')
+    head, arrays, left_out = heads.find_head(found.arrays, found.source)
+    heads.check(found.config, head, arrays, found.source)
+    task = find_task(args, found, arrays) if head.name == 'classification' else None
+    with files.new_folder(args.output) as folder:
+        write = write_gluon if target == 'gluon' else write_transformers
+        write(folder, found, head, arrays, task)
+        report = write_report(
+            os.path.join(folder, REPORT), args, source=found.source, format=target,
+            head=head.name, architecture=head.architecture, tensors=len(arrays),
+            values=sum(array.size for array in arrays.values()), left_out=left_out,
+            classes=task and task['labels'])
+    print_summary(args, report)
+    return report
+
+
+def check_output(args):
+    """Raises `UserError` when OUTPUT exists, unless it was made here and is to be replaced."""
+    if not os.path.lexists(args.output):
+        return
+    if not os.path.isfile(os.path.join(args.output, REPORT)):
+        raise UserError('%s: it exists, and no conversion made it: choose another OUTPUT'
+                        % args.output)
+    if not args.overwrite:
+        raise UserError('%s: it exists: choose another OUTPUT, or give --overwrite' % args.output)
+
+
+def find_task(args, found, arrays):
+    """The task of a classifier, from beside the weights and from the flags."""
+    number = len(arrays['classifier.1.weight'])
+    task = read_task(os.path.dirname(os.path.abspath(found.source)), found.config, number)
+    if args.classes and len(args.classes) != number:
+        raise UserError('--classes %s: %d given, the classifier has %d outputs'
+                        % (','.join(args.classes), len(args.classes), number))
+    if args.classes:
+        task['labels'] = list(args.classes)
+    if args.pair:
+        task['pair'] = True
+    return task
+
+
+# Gluon
+
+
+def write_gluon(folder, found, head, arrays, task):
+    """A checkpoint folder of ours, without the state of a trainer."""
+    in_gluon = heads.gluon_names(head, arrays, found.config)
+    # copies nothing
+    parameters = {name: mx.nd.from_numpy(array) for name, array in sorted(in_gluon.items())}
+    path = os.path.join(folder, layout.MODEL)
+    try:
+        checkpoint.save_arrays(path, parameters)
+    except (OSError, mx.MXNetError) as error:
+        raise UserError('%s: can\'t write: %s' % (path, checkpoint.reason_of(error))) from None
+    write_description(folder, found.config, found.vocabulary, task)
+
+
+# transformers
+
+
+def write_transformers(folder, found, head, arrays, task):
+    """What `save_pretrained` of transformers writes for the model and its tokenizer; the task
+    beside it holds what its config.json has no place for."""
+    config, vocabulary = found.config, found.vocabulary
+    state = convert.to_transformers(arrays, found.source, config.tied_decoder)
+    if head.name == 'encoder':      # a bare BertModel has its names without the prefix
+        state = {name.replace('bert.', '', 1): array for name, array in state.items()}
+    weight_files.write_safetensors(os.path.join(folder, layout.WEIGHTS), state)
+    labels = task and task['labels']
+    files.write_json(os.path.join(folder, layout.CONFIG), convert.config_to_transformers(
+        config, head.architecture, vocabulary[vocabulary.padding_token], labels,
+        is_regression=task is not None and labels is None))
+    write_vocabulary(vocabulary, os.path.join(folder, layout.VOCABULARY))
+    files.write_json(os.path.join(folder, layout.TOKENIZER_CONFIG), {
+        'tokenizer_class': 'BertTokenizer', 'do_lower_case': not config.cased,
+        'model_max_length': task['max_len'] if task else config.max_length})
+    if task is not None:
+        files.write_json(os.path.join(folder, layout.TASK), task)
+
+
+def print_summary(args, report):
+    print('%s → %s (%s): %s, %d tensors, %.1f M values' % (
+        report['source'], args.output, report['format'], report['architecture'],
+        report['tensors'], report['values'] / 1e6))
+    if report['classes']:
+        print('%d classes: %s' % (len(report['classes']), shorten(report['classes'])))
+    if report['left_out']:
+        print('left out, as %s has no place for them: %s'
+              % (report['architecture'], shorten(report['left_out'])))
+
+
+def shorten(names):
+    """The first of many names; the report has all."""
+    more = len(names) - SHOWN
+    return ', '.join(names[:SHOWN]) + (' and %d more' % more if more > 0 else '')
