@@ -61,6 +61,9 @@ def make_parser():
     parser = peer.make_parser(__doc__.split('\n')[0], output='conversion.json')
     parser.add_argument('--work_dir', metavar='FOLDER',
                         help='keep the models and outputs there; default: a temporary folder')
+    parser.add_argument('--goldens', metavar='FILE',
+                        help='write some of transformers\' outputs on the real models, which '
+                             'the suite compares with')
     parser.add_argument('--tolerance', type=float, default=1e-4, help='of every output')
     return parser
 
@@ -227,7 +230,9 @@ def check_model(model, worker, work):
     theirs_again, info_again = peer_outputs(worker, again, model.auto, inputs,
                                             model.auto_options)
     mask = arrays['attention_mask']
-    return {'tokens': int(mask.sum()), 'complaints': info_again['complaints'],
+    return {'inputs': {name: array.tolist() for name, array in arrays.items()},
+            'goldens': {name: sample(value, mask) for name, value in theirs.items()},
+            'tokens': int(mask.sum()), 'complaints': info_again['complaints'],
             'class': info_again['class'],
             'labels': [info['id2label'], info_again['id2label']],
             'to gluon': compare(theirs, ours_gluon, mask),
@@ -257,6 +262,24 @@ def convert_large(worker, work):
     return found
 
 
+def sample(value, mask):
+    """Eight numbers of an output: of the first row's first token, and of the second row's last;
+    of both rows where there is no token."""
+    if value.ndim == 2:
+        rows = value[0], value[1]
+    else:
+        rows = value[0, 0], value[1, int(mask[1].sum()) - 1]
+    return [float(number) for number in [*rows[0][:4], *rows[1][-4:]]]
+
+
+def write_goldens(path, models, real):
+    """What tests/model/test_real_models.py compares with."""
+    peer.write_json(path, {
+        'made by': 'benchmarks/conversion.py --goldens, with ' + ' '.join(peer.PINS['peer'][:2]),
+        'models': {model.name: {key: models[model.name][key] for key in ('inputs', 'goldens')}
+                   for model in real}})
+
+
 def print_table(models):
     print('%-32s %-16s %12s %16s  %s  %s' % ('model', 'output', 'to Gluon', 'to transformers',
                                              'same bits', 'same ids'))
@@ -282,11 +305,14 @@ def main():
     with tempfile.TemporaryDirectory() as temporary, \
             peer.Worker('peer', 'peer_conversion.py', threads=args.threads) as worker:
         work = pathlib.Path(args.work_dir or temporary)
-        models = real_models(work) + made_models(worker, work)
-        found = {model.name: check_model(model, worker, work) for model in models}
+        real = real_models(work)
+        found = {model.name: check_model(model, worker, work)
+                 for model in real + made_models(worker, work)}
         large = convert_large(worker, work)
     result = peer.report(args, models=found, large=large)
     peer.write_json(args.output, result)
+    if args.goldens:
+        write_goldens(args.goldens, found, real)
     peer.describe(result)
     print_table(found)
     for direction, cost in large.items():

@@ -125,7 +125,8 @@ def add_model_flags(parser):
                             'wiki_cn_cased for a Chinese task, or the only one of the model')
     group.add_argument('--bert_checkpoint', metavar='PATH',
                        help='weights instead of the two above: a folder in Hugging Face layout, '
-                            'a .safetensors or .params file, or a checkpoint folder of ours')
+                            'one of its files (.safetensors, .index.json, .bin), a Gluon .params, '
+                            'or a checkpoint folder of ours')
     group.add_argument('--pretrained_bert_parameters', metavar='FILE',
                        help='.params of the encoder only')
     group.add_argument('--model_parameters', metavar='FILE',

@@ -17,17 +17,22 @@ CONFIG = BertConfig(num_layers=2, units=8, hidden_size=16, num_heads=2, max_leng
 
 def write_checkpoint(folder, config=CONFIG, tokens=TOKENS, seed=0):
     """A checkpoint in Hugging Face layout with random weights; returns its path."""
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor for name, tensor in numpy_bert.random_tensors(config, seed).items()
                if not name.startswith('cls.')}
-    save_file(tensors, str(folder / 'model.safetensors'))
-    (folder / 'config.json').write_text(json.dumps({
+    return write_transformers(folder, tensors, config, tokens)
+
+
+def write_transformers(folder, tensors, config=CONFIG, tokens=TOKENS, **more):
+    """A folder in Hugging Face layout with these tensors; `more` goes into its config.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, str(folder / 'model.safetensors'), {'format': 'pt'})
+    (folder / 'config.json').write_text(json.dumps(dict({
         'model_type': 'bert', 'num_hidden_layers': config.num_layers,
         'hidden_size': config.units, 'intermediate_size': config.hidden_size,
         'num_attention_heads': config.num_heads, 'vocab_size': config.vocab_size,
         'max_position_embeddings': config.max_length, 'hidden_act': config.activation,
         'type_vocab_size': config.token_type_vocab_size,
-        'layer_norm_eps': config.layer_norm_eps}))
+        'layer_norm_eps': config.layer_norm_eps}, **more)))
     (folder / 'vocab.txt').write_text(''.join(token + '\n' for token in tokens),
                                       encoding='utf-8')
     (folder / 'tokenizer_config.json').write_text('{"do_lower_case": true}')

@@ -5,7 +5,7 @@ import mxnet as mx
 
 from bert import files, layout
 from bert.errors import UserError
-from bert.jobs.folder import read_task, write_description
+from bert.jobs.folder import find_head, read_task, write_description
 from bert.jobs.results import write_report
 from bert.model import convert, heads, local, weight_files
 from bert.train import checkpoint
@@ -24,7 +24,7 @@ def run(args):
     check_output(args)
     found = local.read_checkpoint(args.input, args.bert_model, args.bert_dataset)
     target = args.to or ('transformers' if found.source.endswith('.params') else 'gluon')
-    head, arrays, left_out = heads.find_head(found.arrays, found.source)
+    head, arrays, left_out = find_head(found)
     heads.check(found.config, head, arrays, found.source)
     task = find_task(args, found, arrays) if head.name == 'classification' else None
     with files.new_folder(args.output) as folder:

@@ -83,7 +83,7 @@ def open_model(folder, device):
         raise UserError('--model_dir %s: no checkpoint in it: name the folder of a run of '
                         'finetune_classifier.py, or of a classifier of transformers' % folder)
     found = local.read_checkpoint(path)
-    head, arrays, _ = heads.find_head(found.arrays, found.source)
+    head, arrays, _ = find_head(found)
     if head.name != 'classification':
         raise UserError('--model_dir %s: %s holds no classifier but: %s; finetune_classifier.py '
                         '--bert_checkpoint trains one on it' % (folder, found.source, head.name))
@@ -94,6 +94,14 @@ def open_model(folder, device):
     network.hybridize()
     tokenizer = BertTokenizer(found.vocabulary, lower=not found.config.cased)
     return Model(network, tokenizer, found.config, task, max_len)
+
+
+def find_head(found):
+    """`heads.find_head` of a `local.Checkpoint`, whose configuration may name another head."""
+    path = os.path.join(os.path.dirname(os.path.abspath(found.source)), layout.CONFIG)
+    if os.path.isfile(path):
+        heads.check_architecture(files.read_json(path), path)
+    return heads.find_head(found.arrays, found.source)
 
 
 def _holds_weights(folder):

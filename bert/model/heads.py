@@ -44,6 +44,16 @@ def find_head(arrays, source):
     return head, mine, sorted(set(arrays) - set(mine))
 
 
+def check_architecture(values, source):
+    """Raises `UserError` when the dictionary of a transformers config.json names a network
+    whose head is none of these: others may have tensors of the same names."""
+    known = [head.architecture for head in HEADS]
+    for name in values.get('architectures') or ():
+        if name not in known:
+            raise UserError('%s: architecture %s; supported: %s'
+                            % (source, name, ', '.join(known)))
+
+
 def make_network(config, head, arrays):
     """A network of `config` with this head, without values, for the arrays of `find_head`."""
     # transformers can leave the pooler out of an encoder alone

@@ -174,6 +174,9 @@ def check_sizes(config, vocabulary, source):
     if not 0 <= spare < PADDED_TO:
         raise UserError('%s: the vocabulary has %d tokens and the model %d: they don\'t belong '
                         'together' % (source, len(vocabulary), config.vocab_size))
+    if spare:
+        LOG.warning('%s: the last %d rows of the word embedding have no token: taken for padding',
+                    source, spare)
 
 
 # Reading

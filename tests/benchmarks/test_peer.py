@@ -12,7 +12,7 @@ import pytest
 
 BENCHMARKS = pathlib.Path(__file__).resolve().parents[2] / 'benchmarks'
 SCRIPTS = ('parity_classifier.py', 'finetune_classifier.py', 'scores_classifier.py',
-           'tokenizer.py', 'kill_and_resume.py', 'chinese_path.py')
+           'tokenizer.py', 'kill_and_resume.py', 'chinese_path.py', 'conversion.py')
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """bert/model/convert.py: names both ways, ids, configurations."""
 
+import json
+
 import numpy as np
 import pytest
 from reference import numpy_bert
@@ -80,6 +82,36 @@ def test_two_candidates_for_one_name(tensors):
         convert.from_transformers(tensors, 'file')
 
 
+def test_a_tied_decoder_is_written_once_and_another_twice(tensors):
+    arrays = convert.from_transformers(tensors, 'x')
+    arrays['decoder.3.weight'] = arrays['word_embed.0.weight']
+    state = convert.to_transformers(arrays, 'x')
+    assert set(state) == set(tensors)
+    assert all(state[name] is tensors[name] for name in tensors)
+    untied = convert.to_transformers(arrays, 'x', tied_decoder=False)
+    assert set(untied) == set(tensors) | {'cls.predictions.decoder.weight',
+                                          'cls.predictions.decoder.bias'}
+    assert untied['cls.predictions.decoder.bias'] is tensors['cls.predictions.bias']
+
+
+def test_the_bias_that_an_untied_decoder_uses(tensors):
+    used = tensors['cls.predictions.bias'] + 1
+    state = dict(tensors, **{'cls.predictions.decoder.bias': used})
+    assert convert.from_transformers(state, 'x', tied_decoder=False)['decoder.3.bias'] is used
+    with pytest.raises(UserError, match='cls.predictions.bias and cls.predictions.decoder.bias'):
+        convert.from_transformers(state, 'x')
+
+
+def test_names_of_task_heads_there_and_back():
+    arrays = {'bert.pooler.weight': 1, 'classifier.0.weight': 2, 'span_classifier.bias': 3,
+              'bert.encoder.transformer_cells.3.ffn.layer_norm.beta': 4}
+    assert convert.to_transformers(arrays, 'x') == {
+        'bert.pooler.dense.weight': 1, 'classifier.weight': 2, 'qa_outputs.bias': 3,
+        'bert.encoder.layer.3.output.LayerNorm.bias': 4}
+    with pytest.raises(UserError, match='^x: transformers. BERT has no place for crf$'):
+        convert.to_transformers({'crf': 1}, 'x')
+
+
 # Configurations
 
 HF_CONFIG = dict(model_type='bert', num_hidden_layers=2, hidden_size=8, intermediate_size=16,
@@ -109,11 +141,54 @@ def test_a_config_of_an_early_release():
     ('is_decoder', True, 'is_decoder is "True"; supported: False'),
     ('hidden_size', None, '"hidden_size" is None'),
     ('num_hidden_layers', '2', '"num_hidden_layers" is \'2\''),
+    ('layer_norm_eps', 'small', '"layer_norm_eps" is \'small\''),
+    ('max_position_embeddings', 0, '"max_position_embeddings" is 0'),
     ('num_attention_heads', 3, 'hidden_size 8 is no multiple of num_attention_heads 3'),
 ])
 def test_what_the_encoder_cannot_express(key, value, message):
     with pytest.raises(UserError, match='config.json: .*' + message):
         convert.config_from_transformers(dict(HF_CONFIG, **{key: value}), 'config.json', False)
+
+
+@pytest.mark.parametrize('change', [{}, {'tied_decoder': False}, {'activation': 'relu'},
+                                    {'activation': 'gelu'}])
+def test_config_there_and_back(change):
+    config = BertConfig(2, 8, 16, 2, 30, **dict({
+        'max_length': 12, 'token_type_vocab_size': 3, 'layer_norm_eps': 1e-5,
+        'activation': 'gelu_new', 'cased': True}, **change))
+    values = convert.config_to_transformers(config, 'BertForMaskedLM', 7)
+    assert values['architectures'] == ['BertForMaskedLM'] and values['pad_token_id'] == 7
+    assert convert.config_from_transformers(values, 'x', cased=True) == config
+
+
+def test_labels_there_and_back():
+    values = convert.config_to_transformers(CONFIG, 'x', 0, labels=['sad', 'glad', 'so so'])
+    assert values['label2id'] == {'sad': 0, 'glad': 1, 'so so': 2}
+    values = json.loads(json.dumps(values))
+    assert convert.labels_from_transformers(values, 3, 'x') == ('sad', 'glad', 'so so')
+    values = convert.config_to_transformers(CONFIG, 'x', 0, is_regression=True)
+    assert convert.labels_from_transformers(json.loads(json.dumps(values)), 1, 'x') is None
+
+
+def test_labels_in_any_order_of_the_file_and_of_any_type():
+    values = {'id2label': {'2': 'c', '0': 'a', '10': 'k', '1': 7},}
+    values['id2label'].update({str(i): 'x%d' % i for i in range(3, 10)})
+    assert convert.labels_from_transformers(values, 11, 'x')[:3] == ('a', '7', 'c')
+    assert convert.labels_from_transformers(values, 11, 'x')[10] == 'k'
+
+
+def test_labels_that_are_not_as_many_as_the_outputs(caplog):
+    values = {'id2label': {'0': 'a', '1': 'b'}}
+    assert convert.labels_from_transformers(values, 3, 'config.json') == \
+        ('LABEL_0', 'LABEL_1', 'LABEL_2')
+    assert 'config.json: id2label names 2 classes, the weights have 3' in caplog.text
+    assert convert.labels_from_transformers({}, 1, 'x') is None     # one output is a score
+
+
+@pytest.mark.parametrize('kind,number', [('multi_label_classification', 3), ('regression', 2)])
+def test_answers_that_are_neither_a_class_nor_a_score(kind, number):
+    with pytest.raises(UserError, match='x: problem_type is "%s" with %d outputs' % (kind, number)):
+        convert.labels_from_transformers({'problem_type': kind}, number, 'x')
 
 
 # Ids

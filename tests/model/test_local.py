@@ -233,7 +233,7 @@ def test_what_is_no_checkpoint(tmp_path):
         zoo.load_checkpoint(str(tmp_path))
 
 
-def test_a_padded_vocabulary_is_fine(tmp_path, tensors):
+def test_a_padded_vocabulary_is_fine_and_said(tmp_path, tensors, caplog):
     name = 'bert.embeddings.word_embeddings.weight'
     tensors[name] = np.concatenate([tensors[name], np.zeros((18, 8), np.float32)])
     tensors['cls.predictions.bias'] = np.zeros(128, np.float32)
@@ -241,6 +241,7 @@ def test_a_padded_vocabulary_is_fine(tmp_path, tensors):
                         **{'config.json': json.dumps(dict(HF_CONFIG, vocab_size=128))})
     network, _ = zoo.load_checkpoint(str(path))
     check_values(network, tensors)
+    assert 'the last 18 rows of the word embedding have no token' in caplog.text
 
 
 # --pretrained_bert_parameters and --model_parameters

@@ -292,4 +292,4 @@ def test_output_dir_that_cannot_be_made(fail, in_tmp):
 def test_predict_without_a_model(call, in_tmp):
     assert call(predict, '--model_dir', 'nowhere', 'text').error == (
         'error: --model_dir nowhere: no checkpoint in it: name the folder of a run of '
-        'finetune_classifier.py')
+        'finetune_classifier.py, or of a classifier of transformers')

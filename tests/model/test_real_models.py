@@ -1,0 +1,79 @@
+"""Real models against numbers that transformers computed: real_models.json says how."""
+import json
+import pathlib
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from bert import files
+from bert.jobs.folder import open_model
+from bert.model import heads, loading, local
+
+GOLDENS = json.loads((pathlib.Path(__file__).parent / 'real_models.json').read_text())['models']
+# Chemical reactions (MIT licence), saved by an early release of transformers
+RXNFP = ('rxnfp', '0.1.0', 'c5c1e818add6f34539a6b29bc680c47c9e7311e9383d1b34ce901481e34b58cf')
+FOLDER = 'rxnfp/models/transformers/'
+
+
+@pytest.fixture(scope='module')
+def rxnfp(tmp_path_factory):
+    """The folder of the two models, from PyPI."""
+    folder = tmp_path_factory.mktemp('rxnfp')
+    files.pypi_files(*RXNFP, [FOLDER + '%s/%s' % (model, name)
+                              for model in ('bert_pretrained', 'bert_ft_10k_25s')
+                              for name in ('config.json', 'pytorch_model.bin', 'vocab.txt')],
+                     str(folder))
+    return folder / FOLDER
+
+
+def read_network(folder):
+    """The network of a folder of any kind, with all its parts, and its head."""
+    found = local.read_checkpoint(str(folder))
+    head, arrays, _ = heads.find_head(found.arrays, found.source)
+    network = heads.make_network(found.config, head, arrays)
+    loading.load_parameters(network, arrays, found.source, mx.cpu())
+    return network
+
+
+def inputs_of(model):
+    arrays = {name: np.array(rows) for name, rows in GOLDENS[model]['inputs'].items()}
+    lengths = arrays['attention_mask'].sum(axis=1)
+    assert len(set(lengths)) > 1        # there is padding
+    return [mx.nd.array(arrays['input_ids'], dtype='int32'),
+            mx.nd.array(arrays['token_type_ids'], dtype='int32'), mx.nd.array(lengths)]
+
+
+def check(model, name, value):
+    """A token's vectors (batch, length, …) or the texts' (batch, …) against the goldens."""
+    value = value.asnumpy()
+    last = int(inputs_of(model)[2][1].asscalar()) - 1
+    first, second = (value[0], value[1]) if value.ndim == 2 else (value[0, 0], value[1, last])
+    np.testing.assert_allclose([*first[:4], *second[-4:]], GOLDENS[model]['goldens'][name],
+                               atol=1e-4)
+
+
+def test_minilm(minilm):
+    hidden, pooled = read_network(minilm.folder)(*inputs_of('MiniLM'))
+    check('MiniLM', 'hidden', hidden)
+    check('MiniLM', 'pooled', pooled)
+
+
+@pytest.mark.torch
+def test_a_complete_pretrained_model_of_an_early_release(torch, rxnfp):
+    model = 'rxnfp bert_pretrained'
+    inputs = inputs_of(model)
+    places = mx.nd.array(np.tile(np.arange(inputs[0].shape[1]), (len(inputs[2]), 1)))
+    outputs = read_network(rxnfp / 'bert_pretrained')(*inputs, places)
+    for name, value in zip(('hidden', 'pooled', 'next sentence', 'token logits'), outputs):
+        check(model, name, value)
+
+
+@pytest.mark.torch
+def test_a_classifier_whose_configuration_names_too_few_labels(torch, rxnfp, caplog):
+    model = 'rxnfp bert_ft_10k_25s'
+    check(model, 'logits', read_network(rxnfp / 'bert_ft_10k_25s')(*inputs_of(model)))
+    opened = open_model(str(rxnfp / 'bert_ft_10k_25s'), mx.cpu())
+    assert opened.task['labels'] == ['LABEL_%d' % i for i in range(50)]
+    assert 'id2label names 2 classes, the weights have 50' in caplog.text
+    assert opened.config.cased      # found from the vocabulary: C and c are other atoms
