@@ -41,6 +41,7 @@ WRITE_FIXES = {
     errno.EEXIST: 'a part of the path is a file: choose another path',
     errno.EISDIR: 'the path is a folder: choose another name',
     errno.ENAMETOOLONG: 'choose a shorter name',
+    errno.ENOTEMPTY: 'something was put there meanwhile: choose another path',
 }
 
 
@@ -85,25 +86,41 @@ def atomic_write(path, mode='w'):
 
 
 @contextlib.contextmanager
-def new_folder(path):
+def new_folder(path, replace=False):
     """A folder, under another name at first, that is called `path` when the block ends well.
 
-    What was there before is replaced then, and stays when the block raises. Raises
-    `UserError` when the disk refuses.
+    replace: take the place of what is there by then, which stays when anything fails.
+    Raises `UserError` when the disk refuses, or something is there and isn't to be replaced.
     """
-    path = os.path.abspath(path)
-    temporary, old = ('%s.%s.tmp' % (path, uuid.uuid4().hex[:8]) for _ in range(2))
+    path = os.path.realpath(path)
+    temporary = '%s.%s.tmp' % (path, uuid.uuid4().hex[:8])
     try:
         with writing(path):
             os.makedirs(temporary)
             yield temporary
             sync_folder(temporary)
-            if os.path.isdir(path):
-                os.rename(path, old)
-            os.rename(temporary, path)
+            if replace and os.path.isdir(path):
+                exchange_folder(temporary, path)
+            elif os.path.lexists(path):
+                raise FileExistsError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
+            else:
+                os.rename(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+
+
+def exchange_folder(new, path):
+    """Put the folder `new` where the folder `path` is, and remove that one: one of the two is
+    there whatever happens."""
+    old = '%s.%s.tmp' % (path, uuid.uuid4().hex[:8])
+    try:
+        os.rename(path, old)
+        os.rename(new, path)
+    except BaseException:
+        if os.path.isdir(old) and not os.path.lexists(path):
+            os.rename(old, path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def sync_folder(folder):

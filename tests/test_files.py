@@ -3,6 +3,7 @@ import errno
 import hashlib
 import io
 import os
+import pathlib
 import socket
 import subprocess
 import sys
@@ -370,6 +371,72 @@ def test_extract_zip_member(tmp_path):
     assert target.read_text() == 'old'
     files.extract_zip_member(archive, 'a', str(target), sha1=hashlib.sha1(b'x').hexdigest())
     assert target.read_text() == 'x'
+
+
+# Folders
+
+
+def test_new_folder_appears_when_it_is_whole(tmp_path):
+    path = tmp_path / 'deep' / 'a'
+    with files.new_folder(str(path)) as folder:
+        assert not path.exists()
+        pathlib.Path(folder, 'x').write_text('1')
+    assert (path / 'x').read_text() == '1' and os.listdir(tmp_path / 'deep') == ['a']
+    with pytest.raises(KeyboardInterrupt), files.new_folder(str(tmp_path / 'b')):
+        raise KeyboardInterrupt
+    assert os.listdir(tmp_path) == ['deep']
+
+
+def old_folder(tmp_path):
+    (tmp_path / 'a').mkdir()
+    (tmp_path / 'a' / 'old').write_text('1')
+    return str(tmp_path / 'a')
+
+
+def test_new_folder_replaces_only_when_asked(tmp_path):
+    path = old_folder(tmp_path)
+    with pytest.raises(UserError, match='a: can.t write: Directory not empty; something was put '
+                                        'there meanwhile'):
+        with files.new_folder(path):
+            pass
+    assert os.listdir(path) == ['old']
+    with files.new_folder(path, replace=True) as folder:
+        pathlib.Path(folder, 'x').write_text('1')
+    assert os.listdir(path) == ['x'] and os.listdir(tmp_path) == ['a']
+
+
+def test_new_folder_keeps_the_old_one_when_the_exchange_fails(tmp_path, monkeypatch):
+    path, rename = old_folder(tmp_path), os.rename
+
+    def interrupted(source, target):
+        if target == path:
+            raise KeyboardInterrupt
+        rename(source, target)
+    monkeypatch.setattr(files.os, 'rename', interrupted)
+    with pytest.raises(KeyboardInterrupt), files.new_folder(path, replace=True):
+        monkeypatch.setattr(files.os, 'rename', once(interrupted, rename))
+    assert os.listdir(path) == ['old'] and os.listdir(tmp_path) == ['a']
+
+
+def once(first, then):
+    """A function that is `first` in the call that it raises in, and `then` afterwards."""
+    state = {'call': first}
+
+    def call(*arguments):
+        try:
+            return state['call'](*arguments)
+        except KeyboardInterrupt:
+            state['call'] = then
+            raise
+    return call
+
+
+def test_new_folder_behind_a_link(tmp_path):
+    old_folder(tmp_path)
+    os.symlink('a', tmp_path / 'link')
+    with files.new_folder(str(tmp_path / 'link'), replace=True) as folder:
+        pathlib.Path(folder, 'x').write_text('1')
+    assert os.listdir(tmp_path / 'a') == ['x'] and sorted(os.listdir(tmp_path)) == ['a', 'link']
 
 
 # JSON

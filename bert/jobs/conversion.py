@@ -12,6 +12,8 @@ from bert.train import checkpoint
 from bert.vocabulary import write_vocabulary
 
 REPORT = 'conversion.json'      # in a folder that was made here
+WRITTEN = {REPORT, layout.MODEL, layout.CONFIG, layout.VOCABULARY, layout.TASK, layout.WEIGHTS,
+           layout.TOKENIZER_CONFIG}
 SHOWN = 10                      # so many names of classes or tensors are printed
 
 
@@ -26,42 +28,52 @@ def run(args):
     target = args.to or ('transformers' if found.source.endswith('.params') else 'gluon')
     head, arrays, left_out = find_head(found)
     heads.check(found.config, head, arrays, found.source)
-    task = find_task(args, found, arrays) if head.name == 'classification' else None
-    with files.new_folder(args.output) as folder:
+    task = find_task(args, found, head, arrays)
+    with files.new_folder(args.output, replace=args.overwrite) as folder:
         write = write_gluon if target == 'gluon' else write_transformers
         write(folder, found, head, arrays, task)
         report = write_report(
             os.path.join(folder, REPORT), args, source=found.source, format=target,
             head=head.name, architecture=head.architecture, tensors=len(arrays),
             values=sum(array.size for array in arrays.values()), left_out=left_out,
-            classes=task and task['labels'])
+            classes=task and task['labels'], cased=found.config.cased)
     print_summary(args, report)
     return report
 
 
 def check_output(args):
-    """Raises `UserError` when OUTPUT exists, unless it was made here and is to be replaced."""
-    if not os.path.lexists(args.output):
+    """Raises `UserError` unless OUTPUT is new, or holds a conversion that is to be replaced and
+    nothing else."""
+    if not args.output:
+        raise UserError('OUTPUT is empty: name the folder to make')
+    output, source = os.path.realpath(args.output), os.path.realpath(args.input)
+    if not os.path.lexists(output):
         return
-    if not os.path.isfile(os.path.join(args.output, REPORT)):
+    if not os.path.isfile(os.path.join(output, REPORT)):
         raise UserError('%s: it exists, and no conversion made it: choose another OUTPUT'
                         % args.output)
     if not args.overwrite:
         raise UserError('%s: it exists: choose another OUTPUT, or give --overwrite' % args.output)
+    if (source + os.sep).startswith(output + os.sep):
+        raise UserError('%s: INPUT lies in it: choose another OUTPUT' % args.output)
+    others = sorted(set(os.listdir(output)) - WRITTEN)
+    if others:
+        raise UserError('%s: it also holds what no conversion wrote: %s; choose another OUTPUT'
+                        % (args.output, shorten(others)))
 
 
-def find_task(args, found, arrays):
-    """The task of a classifier, from beside the weights and from the flags."""
-    number = len(arrays['classifier.1.weight'])
-    task = read_task(os.path.dirname(os.path.abspath(found.source)), found.config, number)
-    if args.classes and len(args.classes) != number:
-        raise UserError('--classes %s: %d given, the classifier has %d outputs'
-                        % (','.join(args.classes), len(args.classes), number))
-    if args.classes:
-        task['labels'] = list(args.classes)
-    if args.pair:
-        task['pair'] = True
-    return task
+def find_task(args, found, head, arrays):
+    """The task of a classifier, from beside the weights and from the flags; None for others."""
+    if head.name != 'classification':
+        for flag in ('classes', 'pair'):
+            if getattr(args, flag):
+                raise UserError('--%s: %s holds no classifier but: %s'
+                                % (flag, found.source, head.name))
+        return None
+    task = read_task(found, len(arrays['classifier.1.weight']), args.classes)
+    if args.pair and task['pair'] is False:
+        raise UserError('--pair: %s was trained on single texts' % found.source)
+    return dict(task, pair=True if args.pair else task['pair'])
 
 
 # Gluon

@@ -78,7 +78,7 @@ def open_model(folder, device):
     Of the last its task's 'pair' is None: nothing says whether it reads pairs. Raises
     UserError naming what is missing.
     """
-    path = folder if _holds_weights(folder) else checkpoint.best(folder)
+    path = folder if _is_model(folder) else checkpoint.best(folder)
     if path is None:
         raise UserError('--model_dir %s: no checkpoint in it: name the folder of a run of '
                         'finetune_classifier.py, or of a classifier of transformers' % folder)
@@ -87,7 +87,7 @@ def open_model(folder, device):
     if head.name != 'classification':
         raise UserError('--model_dir %s: %s holds no classifier but: %s; finetune_classifier.py '
                         '--bert_checkpoint trains one on it' % (folder, found.source, head.name))
-    task = read_task(path, found.config, len(arrays['classifier.1.weight']))
+    task = read_task(found, len(arrays['classifier.1.weight']))
     max_len = task.pop('max_len')
     network = make_network(BERTModel(found.config, dropout=0.0), task['labels'], dropout=0.1)
     loading.load_parameters(network, arrays, found.source, device)
@@ -98,23 +98,45 @@ def open_model(folder, device):
 
 def find_head(found):
     """`heads.find_head` of a `local.Checkpoint`, whose configuration may name another head."""
-    path = os.path.join(os.path.dirname(os.path.abspath(found.source)), layout.CONFIG)
+    path = os.path.join(_folder_of(found), layout.CONFIG)
     if os.path.isfile(path):
         heads.check_architecture(files.read_json(path), path)
     return heads.find_head(found.arrays, found.source)
 
 
-def _holds_weights(folder):
+def _folder_of(found):
+    return os.path.dirname(os.path.abspath(found.source))
+
+
+def _is_model(folder):
+    """Whether `local.read_checkpoint` finds weights by itself: there, or by a run's index."""
     return any(os.path.isfile(os.path.join(folder, name))
-               for name in (layout.MODEL,) + layout.ALL_WEIGHTS)
+               for name in (layout.INDEX, layout.MODEL) + layout.ALL_WEIGHTS)
 
 
-def read_task(folder, config, number):
+def read_task(found, number, classes=None):
     """The task of a classifier with `number` outputs: {'name', 'labels', 'pair', 'metrics',
-    'max_len'}, from our task.json or, without one, from transformers' config.json."""
+    'max_len'}, from our task.json or, without one, from transformers' config.json.
+
+    found: `local.Checkpoint`; classes: the labels in order, instead of those found. Raises
+    `UserError`.
+    """
+    if classes and len(classes) != number:
+        raise UserError('--classes %s: %d given, the classifier has %d outputs'
+                        % (','.join(classes), len(classes), number))
+    folder = _folder_of(found)
     path = os.path.join(folder, layout.TASK)
-    if not os.path.isfile(path):
-        return _task_of_transformers(folder, config, number)
+    task = _task_of_ours(path, number) if os.path.isfile(path) else \
+        _task_of_transformers(folder, found.config, number, classes)
+    if not classes:
+        return task
+    if task['labels'] is None or not len(set(classes)) == len(classes) > 1 or not all(classes):
+        raise UserError('--classes %s: give two or more, each once, to a classifier'
+                        % ','.join(classes))
+    return dict(task, labels=list(classes))
+
+
+def _task_of_ours(path, number):
     task = files.read_json(path)
     missing = [key for key in ('name', 'labels', 'pair', 'max_len') if key not in task]
     if missing:
@@ -126,13 +148,13 @@ def read_task(folder, config, number):
     return task
 
 
-def _task_of_transformers(folder, config, number):
+def _task_of_transformers(folder, config, number, classes):
     path = os.path.join(folder, layout.CONFIG)
     values = files.read_json(path) if os.path.isfile(path) else {}
-    if 'units' in values:
-        raise UserError('%s: no %s in it, and the configuration is ours: the labels are missing'
-                        % (folder, layout.TASK))
-    labels = convert.labels_from_transformers(values, number, path)
+    if not classes and number > 1 and (not values or 'units' in values):
+        raise UserError('%s: no %s in it, and no config.json of transformers: the names of the %d '
+                        'classes are missing' % (folder, layout.TASK, number))
+    labels = (number > 1 and classes) or convert.labels_from_transformers(values, number, path)
     name = values.get('finetuning_task') or os.path.basename(os.path.abspath(folder))
     return dict(describe_task(name, labels, None), max_len=_longest(folder, config))
 
@@ -141,4 +163,8 @@ def _longest(folder, config):
     """Tokens a text at most: what the tokenizer was told, within the model's positions."""
     path = os.path.join(folder, layout.TOKENIZER_CONFIG)
     told = files.read_json(path).get('model_max_length') if os.path.isfile(path) else None
-    return int(min(told or config.max_length, config.max_length))
+    if told is None:
+        return config.max_length
+    if not isinstance(told, (int, float)) or told <= 2:
+        raise UserError('%s: model_max_length is %r, expected a number of tokens' % (path, told))
+    return int(min(told, config.max_length))

@@ -1,4 +1,5 @@
 """transformers' BERT ↔ Gluon's: names of tensors, configurations, the order of ids."""
+import collections
 import logging
 import re
 
@@ -169,7 +170,7 @@ def config_from_transformers(values, source, cased):
         if values.get(key, allowed) != allowed:
             refuse(key, [str(allowed)])
     activation = values.get('hidden_act', 'gelu')
-    if activation not in ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
         refuse('hidden_act', sorted(ACTIVATIONS))
     check_sizes(values, source)
     fields = {field: values[key] for key, field in dict(SIZES, **MORE_FIELDS).items()
@@ -188,6 +189,9 @@ def check_sizes(values, source):
         if not isinstance(values.get(key, 1), kinds) or values.get(key, 1) <= 0:
             raise UserError('%s: "%s" is %r: expected a positive number'
                             % (source, key, values[key]))
+    if not isinstance(values.get('tie_word_embeddings', True), bool):
+        raise UserError('%s: "tie_word_embeddings" is %r: expected true or false'
+                        % (source, values['tie_word_embeddings']))
     if values['hidden_size'] % values['num_attention_heads']:
         raise UserError('%s: hidden_size %d is no multiple of num_attention_heads %d'
                         % (source, values['hidden_size'], values['num_attention_heads']))
@@ -221,6 +225,14 @@ def labels_from_transformers(values, number, source):
     if kind == 'regression' or number == 1:
         return None
     names = values.get('id2label') or {}
+    if not isinstance(names, dict) or not all(str(key).isdigit() for key in names):
+        raise UserError('%s: id2label is %r: expected {"0": a label, "1": another, …}'
+                        % (source, names))
+    repeated = [label for label, times in collections.Counter(map(str, names.values())).items()
+                if times > 1]
+    if repeated:
+        raise UserError('%s: id2label has "%s" more than once: name the classes differently'
+                        % (source, repeated[0]))
     if len(names) != number:
         LOG.warning('%s: id2label names %d classes, the weights have %d: they are called LABEL_0 '
                     'to LABEL_%d', source, len(names), number, number - 1)

@@ -48,7 +48,8 @@ def check_architecture(values, source):
     """Raises `UserError` when the dictionary of a transformers config.json names a network
     whose head is none of these: others may have tensors of the same names."""
     known = [head.architecture for head in HEADS]
-    for name in values.get('architectures') or ():
+    names = values.get('architectures') or ()
+    for name in [names] if isinstance(names, str) else names:
         if name not in known:
             raise UserError('%s: architecture %s; supported: %s'
                             % (source, name, ', '.join(known)))

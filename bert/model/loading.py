@@ -126,9 +126,9 @@ def untie(parameters, arrays, source):
         if not (copy in arrays and embedding in arrays and is_tied(parameters, copy)):
             continue
         if not np.array_equal(arrays.pop(copy), arrays[embedding]):
-            raise UserError('%s: %s differs from %s: "tied_decoder": false (transformers: '
-                            '"tie_word_embeddings") in config.json says that it should; else '
-                            'load it without the decoder' % (source, copy, embedding))
+            raise UserError('%s: %s differs from %s: if it should, say so in config.json: '
+                            '"tie_word_embeddings" (ours: "tied_decoder") false'
+                            % (source, copy, embedding))
 
 
 def is_tied(parameters, name):
@@ -157,7 +157,8 @@ def refuse(source, parameters, arrays, missing, extra):
               for name, array in sorted(arrays.items())
               if name in parameters and not fits(parameters[name].shape, array.shape)]
     if shapes:
-        problems.append('wrong shape: %s: is --bert_model right?' % name_some(shapes))
+        problems.append('wrong shape: %s: is --bert_model, or the config.json beside it, right?'
+                        % name_some(shapes))
     if missing:
         problems.append('missing: %s' % name_some(missing))
     if extra:

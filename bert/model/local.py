@@ -12,15 +12,13 @@ from bert.layout import (
     CONFIG,
     INDEX,
     MODEL,
-    TOKENIZER,
-    TOKENIZER_CONFIG,
     TORCH_WEIGHTS,
     VOCABULARY,
     WEIGHTS,
 )
-from bert.model import catalogue, convert, loading, sources, weight_files
+from bert.model import catalogue, convert, loading, sources, tokenizer_files, weight_files
 from bert.model.bert import BertConfig
-from bert.vocabulary import looks_cased, make_vocabulary, read_vocabulary
+from bert.vocabulary import make_vocabulary, read_vocabulary
 
 LOG = logging.getLogger(__name__)
 
@@ -55,12 +53,17 @@ def read_checkpoint(path, like_model=None, like_dataset=None, root=None):
     """The `Checkpoint` at `path`; arguments as for `load_checkpoint`."""
     weights = find_weights(path)
     folder = os.path.dirname(os.path.abspath(weights))
-    vocabulary = vocabulary_beside(folder)
-    config = config_beside(folder, vocabulary)
-    if config is None or vocabulary is None:
-        like = released_like(weights, config, like_model, like_dataset, root)
-        config = config or catalogue.config_of(like.model, like.corpus)
-        vocabulary = vocabulary or make_vocabulary(sources.fetch_tokens(like), like.corpus)
+    vocabulary = tokenizer_files.vocabulary_beside(folder)
+    has_config = os.path.isfile(os.path.join(folder, CONFIG))
+    cased = None
+    if vocabulary is None or not has_config:
+        like = released_like(weights, has_config, like_model, like_dataset, root)
+        config = catalogue.config_of(like.model, like.corpus)
+        if vocabulary is None:
+            vocabulary = make_vocabulary(sources.fetch_tokens(like), like.corpus)
+            cased = config.cased
+    if has_config:
+        config = config_beside(folder, vocabulary, cased)
     check_sizes(config, vocabulary, weights)
     arrays = read_parameters(weights, vocabulary, config.tied_decoder)
     return Checkpoint(config, vocabulary, arrays, weights)
@@ -108,63 +111,28 @@ def checkpoint_of_run(folder):
     return os.path.join(folder, name)
 
 
-def vocabulary_beside(folder):
-    """The vocabulary in vocab.txt or tokenizer.json, or None when there is neither."""
-    path = os.path.join(folder, VOCABULARY)
-    if os.path.isfile(path):
-        return read_vocabulary(path)
-    path = os.path.join(folder, TOKENIZER)
-    if not os.path.isfile(path):
-        return None
-    model = files.read_json(path).get('model') or {}
-    if model.get('type') != 'WordPiece' or not isinstance(model.get('vocab'), dict):
-        raise UserError('%s: its model is "%s": BERT needs WordPiece' % (path, model.get('type')))
-    ids = model['vocab']
-    tokens = sorted(ids, key=ids.get)
-    if [ids[token] for token in tokens] != list(range(len(tokens))):
-        raise UserError('%s: the ids of its vocabulary have gaps' % path)
-    return make_vocabulary(tokens, path)
-
-
-def config_beside(folder, vocabulary):
-    """The `BertConfig` in config.json, ours or transformers', or None when there is none."""
+def config_beside(folder, vocabulary, cased=None):
+    """The `BertConfig` in config.json, ours or transformers'. cased: whether the vocabulary
+    keeps case, where it is known."""
     path = os.path.join(folder, CONFIG)
-    if not os.path.isfile(path):
-        return None
     values = files.read_json(path)
     if 'units' in values:
         return BertConfig.from_dict(values, path)
-    return convert.config_from_transformers(values, path, is_cased(folder, vocabulary))
+    tokenizer_files.check(folder, len(vocabulary))
+    if cased is None:
+        cased = tokenizer_files.is_cased(folder, vocabulary)
+    return convert.config_from_transformers(values, path, cased)
 
 
-def is_cased(folder, vocabulary):
-    """Whether a transformers folder keeps case: its tokenizer files say, or it is found
-    from the vocabulary and said aloud."""
-    path = os.path.join(folder, TOKENIZER_CONFIG)
-    if os.path.isfile(path):
-        lower = files.read_json(path).get('do_lower_case')
-        if isinstance(lower, bool):
-            return not lower
-    path = os.path.join(folder, TOKENIZER)
-    if os.path.isfile(path):
-        normalizer = files.read_json(path).get('normalizer') or {}
-        if isinstance(normalizer.get('lowercase'), bool):
-            return not normalizer['lowercase']
-    cased = vocabulary is not None and looks_cased(vocabulary)
-    LOG.info('%s: no tokenizer file says whether case is kept; the vocabulary looks %s',
-             folder, 'cased' if cased else 'uncased')
-    return cased
-
-
-def released_like(weights, config, like_model, like_dataset, root):
+def released_like(weights, has_config, like_model, like_dataset, root):
     """The `Released` to take what doesn't lie beside `weights` from."""
-    lacks = VOCABULARY if config is not None else CONFIG
-    if config is not None and like_dataset:
+    if has_config and like_dataset:
         like_model = like_model or catalogue.models_of(like_dataset)[0]
     if not like_model:
-        raise UserError('%s: no %s beside it: put it there, or name the released model of the '
-                        'same sizes and vocabulary with --bert_model and --bert_dataset'
-                        % (weights, lacks))
+        raise UserError('%s: no %s beside it: put it there; finetune_classifier.py and '
+                        'convert_checkpoint.py also take it from the released model that '
+                        '--bert_model and --bert_dataset name'
+                        % (weights, VOCABULARY if has_config else CONFIG))
     return sources.Released(like_model, like_dataset, root)
 
 

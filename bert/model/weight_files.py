@@ -5,6 +5,7 @@ Everything is NumPy in between, floating values as float32.
 import collections
 import os
 import re
+import sys
 import warnings
 
 import numpy as np
@@ -69,8 +70,8 @@ def write_safetensors(path, arrays):
 # PyTorch's files: pickles, which the library reads without running what they ask for. Before
 # 2.6 it could be tricked into that (CVE-2025-32434).
 TORCH_SAFE_SINCE = (2, 6)
-TORCH_INSTEAD = ('or let transformers write the model as safetensors, with '
-                 'save_pretrained(FOLDER)')
+TORCH_SAFE_PYTHON = (3, 9)
+TORCH_INSTEAD = 'let transformers write the model as safetensors, with save_pretrained(FOLDER)'
 
 
 def read_torch(path):
@@ -101,11 +102,16 @@ def import_torch(path):
     try:
         import torch
     except ImportError:
-        raise UserError('%s: reading it takes PyTorch: pip install torch, %s'
-                        % (path, TORCH_INSTEAD)) from None
+        torch = None
+    if sys.version_info < TORCH_SAFE_PYTHON:
+        raise UserError('%s: reading it takes PyTorch %d.%d, which needs Python %d.%d or later; %s'
+                        % ((path,) + TORCH_SAFE_SINCE + TORCH_SAFE_PYTHON + (TORCH_INSTEAD,)))
+    if torch is None:
+        raise UserError('%s: reading it takes PyTorch: pip install torch; or %s'
+                        % (path, TORCH_INSTEAD))
     if tuple(int(part) for part in torch.__version__.split('.')[:2]) < TORCH_SAFE_SINCE:
         raise UserError('%s: PyTorch %s could be tricked into running code that is in the file; '
-                        'install %d.%d or later, %s'
+                        'install %d.%d or later; or %s'
                         % ((path, torch.__version__) + TORCH_SAFE_SINCE + (TORCH_INSTEAD,)))
     return torch
 
@@ -116,9 +122,16 @@ def state_dict(torch, state, path):
         raise UserError('%s: holds a %s, expected a state dict: tensors by name'
                         % (path, type(state).__name__))
     for name, tensor in state.items():
-        if not isinstance(tensor, torch.Tensor):
-            raise UserError('%s: "%s" is a %s, expected a tensor: not a state dict; save '
+        if not (isinstance(name, str) and isinstance(tensor, torch.Tensor)):
+            raise UserError('%s: %r is a %s, expected tensors by name: not a state dict; save '
                             'model.state_dict() by itself' % (path, name, type(tensor).__name__))
+        if tensor.layout != torch.strided or tensor.device.type != 'cpu':
+            raise UserError('%s: "%s" has the layout %s on %s; supported: dense tensors with values'
+                            % (path, name, tensor.layout, tensor.device))
+        # a few bytes of file may claim to be terabytes: one value many times
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise UserError('%s: "%s" has %d values and the file fewer for it: save '
+                            'tensor.contiguous()' % (path, name, tensor.numel()))
     return state.items()
 
 
@@ -137,9 +150,10 @@ def read_shards(index):
     Raises `UserError` for a file or a tensor that is missing, and for a file elsewhere.
     """
     places = files.read_json(index).get('weight_map')
-    if not isinstance(places, dict) or not places:
-        raise UserError('%s: no "weight_map" in it: not the index of a model in several files'
-                        % index)
+    if not isinstance(places, dict) or not places \
+            or not all(isinstance(name, str) for name in places.values()):
+        raise UserError('%s: no "weight_map" of names and files in it: not the index of a model '
+                        'in several files' % index)
     arrays = {}
     for name in sorted(set(places.values())):
         if os.path.basename(name) != name:

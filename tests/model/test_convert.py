@@ -137,6 +137,9 @@ def test_a_config_of_an_early_release():
     ('position_embedding_type', 'relative_key', 'position_embedding_type is "relative_key"; '
                                                 'supported: absolute'),
     ('hidden_act', 'silu', 'hidden_act is "silu"; supported: gelu, '),
+    ('hidden_act', ['gelu'], "hidden_act is .*gelu"),
+    ('tie_word_embeddings', None, '"tie_word_embeddings" is None: expected true or false'),
+    ('tie_word_embeddings', 'false', '"tie_word_embeddings" is \'false\''),
     ('hidden_act', 'gelu_nw', 'Did you mean "gelu_new"'),
     ('is_decoder', True, 'is_decoder is "True"; supported: False'),
     ('hidden_size', None, '"hidden_size" is None'),
@@ -183,6 +186,16 @@ def test_labels_that_are_not_as_many_as_the_outputs(caplog):
         ('LABEL_0', 'LABEL_1', 'LABEL_2')
     assert 'config.json: id2label names 2 classes, the weights have 3' in caplog.text
     assert convert.labels_from_transformers({}, 1, 'x') is None     # one output is a score
+
+
+@pytest.mark.parametrize('names,message', [
+    (['a', 'b'], 'x: id2label is .*: expected {"0": a label'),
+    ({'a': 0, 'b': 1}, 'x: id2label is .*: expected {"0": a label'),
+    ({'0': 'a', '1': 'a'}, 'x: id2label has "a" more than once'),
+])
+def test_labels_that_are_none(names, message):
+    with pytest.raises(UserError, match=message):
+        convert.labels_from_transformers({'id2label': names}, 2, 'x')
 
 
 @pytest.mark.parametrize('kind,number', [('multi_label_classification', 3), ('regression', 2)])

@@ -91,7 +91,8 @@ def test_gluon_names_are_those_of_the_network(keep, more, architecture, left):
 
 
 def test_an_architecture_with_another_head_is_refused():
-    for known in ({}, {'architectures': None}, {'architectures': ['BertForMaskedLM']}):
+    for known in ({}, {'architectures': None}, {'architectures': ['BertForMaskedLM']},
+                  {'architectures': 'BertModel'}):
         heads.check_architecture(known, 'x')
     with pytest.raises(UserError, match='^config.json: architecture BertForMultipleChoice; '
                                         'supported: BertForSequenceClassification, '):

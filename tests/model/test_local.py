@@ -337,7 +337,7 @@ BAD_ARRAYS = [
     (lambda a: without(a, 'word_embed.0.weight'), 'missing: word_embed.0.weight'),
     (lambda a: dict(a, **{'word_embed.0.weight': np.zeros((110, 6))}),
      r'wrong shape: word_embed.0.weight: \(110, 6\) in the file, \(110, 8\) in the model: is '
-     '--bert_model right'),
+     '--bert_model, or the config.json beside it, right'),
     (lambda a: dict(a, **{'pooler.bias': np.zeros((8, 1))}), r'pooler.bias: \(8, 1\) in the file'),
     (lambda a: dict(a, extra=np.zeros(2)), 'net.params: unknown: extra$'),
     (lambda a: dict(without(a, 'pooler.bias'), extra=np.zeros(2)),

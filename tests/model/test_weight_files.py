@@ -222,11 +222,13 @@ def test_shards_elsewhere_are_refused(tmp_path, tensors, place):
         weight_files.read_transformers(index)
 
 
-@pytest.mark.parametrize('content', ['{}', '{"weight_map": []}', '{"weight_map": {}}'])
+@pytest.mark.parametrize('content', [
+    '{}', '{"weight_map": []}', '{"weight_map": {}}', '{"weight_map": {"a": null}}',
+    '{"weight_map": {"a": "x.bin", "b": 3}}'])
 def test_an_index_that_is_none(tmp_path, content):
     path = tmp_path / 'model.safetensors.index.json'
     path.write_text(content)
-    with pytest.raises(UserError, match='index.json: no "weight_map" in it'):
+    with pytest.raises(UserError, match='index.json: no "weight_map" of names and files'):
         weight_files.read_transformers(str(path))
 
 
@@ -242,12 +244,21 @@ def test_an_index_of_an_index_is_refused(tmp_path, tensors):
 
 def test_without_pytorch_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'torch', None)     # import raises ImportError
-    with pytest.raises(UserError, match='x.bin: reading it takes PyTorch: pip install torch, or '
+    monkeypatch.setattr(weight_files, 'TORCH_SAFE_PYTHON', (3, 8))
+    with pytest.raises(UserError, match='x.bin: reading it takes PyTorch: pip install torch; or '
                                         'let transformers write the model as safetensors'):
         weight_files.read_torch(str(tmp_path / 'x.bin'))
 
 
+def test_a_python_without_a_safe_pytorch(tmp_path, monkeypatch):
+    monkeypatch.setattr(weight_files, 'TORCH_SAFE_PYTHON', (4, 0))
+    with pytest.raises(UserError, match='x.bin: reading it takes PyTorch 2.6, which needs Python '
+                                        '4.0 or later; let transformers write'):
+        weight_files.read_torch(str(tmp_path / 'x.bin'))
+
+
 def test_a_pytorch_that_can_be_tricked_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(weight_files, 'TORCH_SAFE_PYTHON', (3, 8))
     monkeypatch.setitem(sys.modules, 'torch', types.SimpleNamespace(__version__='2.5.1+cpu'))
     with pytest.raises(UserError, match='x.bin: PyTorch 2.5.1.cpu could be tricked into running '
                                         'code that is in the file; install 2.6 or later'):
@@ -323,7 +334,13 @@ def test_a_bare_pickle_runs_nothing(torch, tmp_path):
     (lambda torch: [torch.ones(2)], 'holds a list, expected a state dict'),
     (lambda torch: torch.ones(2), 'holds a Tensor, expected a state dict'),
     (lambda torch: {'model': {'a': torch.ones(2)}, 'epoch': 3},
-     '"model" is a dict, expected a tensor: not a state dict; save model.state_dict'),
+     "'model' is a dict, expected tensors by name: not a state dict; save model.state_dict"),
+    (lambda torch: {0: torch.ones(2)}, '0 is a Tensor, expected tensors by name'),
+    (lambda torch: {'a': torch.ones(2, 2).to_sparse()},
+     '"a" has the layout torch.sparse_coo on cpu'),
+    (lambda torch: {'a': torch.ones(2, device='meta')}, '"a" has the layout torch.strided on meta'),
+    (lambda torch: {'a': torch.zeros(1).expand(10 ** 13)},
+     '"a" has 10000000000000 values and the file fewer for it'),
 ])
 def test_a_pickle_that_is_no_state_dict(torch, tmp_path, make, message):
     torch.save(make(torch), str(tmp_path / 'x.bin'))

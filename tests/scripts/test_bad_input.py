@@ -189,7 +189,7 @@ def test_weights_of_another_size(fail, sst, in_tmp):
     error = fail('--task_name', 'SST', '--data_dir', sst, '--bert_checkpoint', folder,
                  '--model_parameters', _classifier_params(in_tmp))
     assert 'bert.encoder.layer_norm.beta: (8,) in the file, (12,) in the model' in error
-    assert error.endswith('is --bert_model right?')
+    assert error.endswith('is --bert_model, or the config.json beside it, right?')
 
 
 def _classifier_params(folder):

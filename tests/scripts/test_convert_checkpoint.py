@@ -189,16 +189,27 @@ def test_a_run_of_ours_goes_to_transformers_and_back(call, in_tmp, tiny_bert, ss
         'error: --pair: the model in hf was trained on single texts'
 
 
+def test_a_run_beside_the_model_that_it_started_from(call, in_tmp, sst):
+    """The run's checkpoint comes with its own task, whatever lies around it."""
+    path, _ = write(in_tmp / 'both', 'BertForSequenceClassification')
+    assert call(finetune_classifier, '--bert_checkpoint', path, '--task_name', 'SST', '--data_dir',
+                sst, '--output_dir', 'both', '--epochs', 1, '--max_len', 24).code == 0
+    step = next((in_tmp / 'both').glob('step-*'))
+    expected = call(predict, '--model_dir', step, *TEXTS).out
+    assert '\n0\t' in expected or '\n1\t' in expected
+    assert call(predict, '--model_dir', 'both', *TEXTS).out == expected
+
+
 def test_finetuning_starts_from_any_converted_folder(call, in_tmp, sst):
     path, _ = write(in_tmp / 'hf', 'BertForPreTraining')
     call(convert_checkpoint, path, 'gluon')
-    losses = []
+    trained = []
     for folder in (path, 'gluon'):
         assert call(finetune_classifier, '--bert_checkpoint', folder, '--task_name', 'SST',
                     '--data_dir', sst, '--output_dir', 'run', '--overwrite_output_dir',
                     '--epochs', 1, '--max_len', 24).code == 0
-        losses.append(read('run/results.json')['metrics'])
-    assert losses[0] == losses[1]
+        trained.append(next((in_tmp / 'run').glob('step-*/model.params')).read_bytes())
+    assert trained[0] == trained[1]
 
 
 @pytest.mark.torch
@@ -233,6 +244,20 @@ def test_an_output_that_exists(call, in_tmp):
     assert call(convert_checkpoint, path, 'gluon', '--overwrite', '--to', 'transformers').code == 0
     assert set(os.listdir('gluon')) == TRANSFORMERS_FILES
     assert set(os.listdir()) == {'hf', 'mine', 'gluon'}
+
+
+def test_an_output_in_the_way_of_something_else(call, in_tmp):
+    path, _ = write(in_tmp / 'hf', 'BertForSequenceClassification')
+    assert call(convert_checkpoint, path, '').error == \
+        'error: OUTPUT is empty: name the folder to make'
+    assert call(convert_checkpoint, path, 'gluon').code == 0
+    for source in ('gluon', 'gluon/model.params', 'gluon/../gluon'):
+        assert call(convert_checkpoint, source, 'gluon', '--overwrite').error == \
+            'error: gluon: INPUT lies in it: choose another OUTPUT'
+    (in_tmp / 'gluon' / 'README.md').write_text('mine')
+    assert call(convert_checkpoint, path, 'gluon', '--overwrite').error == (
+        'error: gluon: it also holds what no conversion wrote: README.md; choose another OUTPUT')
+    assert set(os.listdir('gluon')) == GLUON_FILES | {'task.json', 'README.md'}
 
 
 def damage_weights(folder):
@@ -282,9 +307,21 @@ def test_what_cannot_be_converted(damage, message, call, in_tmp):
     (('nowhere', 'out'), 'nowhere: no such file or folder'),
     (('hf', 'out', '--classes', 'a,b'),
      '--classes a,b: 2 given, the classifier has 3 outputs'),
+    (('hf', 'out', '--classes', 'a,a,b'),
+     '--classes a,a,b: give two or more, each once, to a classifier'),
+    (('score', 'out', '--classes', 'good'),
+     '--classes good: give two or more, each once, to a classifier'),
+    (('encoder', 'out', '--classes', 'a,b'),
+     '--classes: encoder/model.safetensors holds no classifier but: encoder'),
+    (('encoder', 'out', '--pair'),
+     '--pair: encoder/model.safetensors holds no classifier but: encoder'),
 ])
 def test_arguments_that_do_not_fit(arguments, message, call, in_tmp):
     write(in_tmp / 'hf', 'BertForSequenceClassification')
+    write(in_tmp / 'encoder', 'BertModel')
+    keep = KINDS['BertForSequenceClassification'][0]
+    tiny.write_transformers(in_tmp / 'score', {
+        name: array for name, array in all_tensors(outputs=1).items() if name.startswith(keep)})
     assert call(convert_checkpoint, *arguments).error == 'error: ' + message
 
 
@@ -292,6 +329,22 @@ def test_classes_may_be_given(call, in_tmp):
     path, _ = write(in_tmp / 'hf', 'BertForSequenceClassification')
     assert call(convert_checkpoint, path, 'gluon', '--classes', 'x,y,z').code == 0
     assert read('gluon/task.json')['labels'] == ['x', 'y', 'z']
+    os.remove('gluon/task.json')        # parameters with a configuration, no more
+    for answer in (call(convert_checkpoint, 'gluon', 'back'),
+                   call(predict, '--model_dir', 'gluon', 'good')):
+        assert answer.error.endswith('gluon: no task.json in it, and no config.json of '
+                                     'transformers: the names of the 3 classes are missing')
+    assert call(convert_checkpoint, 'gluon', 'back', '--classes', 'k,l,m').code == 0
+    assert read('back/config.json')['id2label'] == {'0': 'k', '1': 'l', '2': 'm'}
+
+
+def test_a_task_of_other_labels_than_the_weights_have(call, in_tmp):
+    path, _ = write(in_tmp / 'hf', 'BertForSequenceClassification')
+    call(convert_checkpoint, path, 'gluon')
+    task = read('gluon/task.json')
+    (in_tmp / 'gluon' / 'task.json').write_text(json.dumps(dict(task, labels=['a', 'b'])))
+    assert call(predict, '--model_dir', 'gluon', 'good').error.endswith(
+        'gluon/task.json: 2 labels, and the weights beside it have 3 outputs')
 
 
 @pytest.mark.parametrize('target', ['gluon', 'transformers'])
