@@ -27,6 +27,15 @@ RENAMED = {'--learning_rate': '--lr', '--max_seq_length': '--max_len', '--max_le
            '--gradient_accumulation_steps': '--accumulate'}
 
 
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Adds the default to a flag's help, unless there is none or the help names it."""
+
+    def _get_help_string(self, action):
+        if action.default is None or action.default is False or 'default:' in action.help:
+            return action.help
+        return super()._get_help_string(action)
+
+
 class Parser(argparse.ArgumentParser):
     """argparse with defaults in `--help`, no abbreviations, near spellings for an unknown
     flag, and the reason for a flag that was left out.
@@ -37,7 +46,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, description, left_out=None):
         super().__init__(description=description, allow_abbrev=False,
-                         formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+                         formatter_class=HelpFormatter)
         self._left_out = dict(LEFT_OUT, **(left_out or {}))
 
     def parse_args(self, args=None, namespace=None):

@@ -142,6 +142,13 @@ def test_cores_are_counted_by_affinity_and_by_limits(monkeypatch):
         os.sched_setaffinity(0, allowed)
 
 
+def test_help_names_each_default_once(parser):
+    text = ' '.join(parser.format_help().split())
+    assert 'passes over the training set (default: 3)' in text
+    assert 'None' not in text and 'False' not in text
+    assert 'default: a new ./output_dir/<task>-<number>' in text
+
+
 def test_lists(parser):
     assert parser.parse_args(['--seeds', '1,2,33']).seeds == (1, 2, 33)
     assert options.comma_list('a, b b ,c') == ('a', 'b b', 'c')
