@@ -1,4 +1,5 @@
 """The one kind of error a user sees, and how a script ends."""
+import logging
 import os
 import signal
 import sys
@@ -24,6 +25,8 @@ def nearest(word, choices):
 def run_script(main):
     """Run `main()` as the program; turn a `UserError` into one line and exit code 2,
     Ctrl-C into exit code 130."""
+    # warnings of a program that opens no log
+    logging.lastResort.setFormatter(logging.Formatter('%(levelname)s: %(message)s'))
     try:
         code = main()
     except UserError as error:

@@ -20,6 +20,13 @@ def test_a_user_error_is_one_line_and_code_2(capsys):
     assert ending(main, capsys) == (2, 'error: train.tsv:7: label "x": expected one of 0, 1\n')
 
 
+def test_warnings_of_a_program_without_a_log_are_marked():
+    code = ('import logging\nfrom bert.errors import run_script\n'
+            'run_script(lambda: logging.getLogger("bert.x").warning("mind the gap"))')
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, 'WARNING: mind the gap\n')
+
+
 def test_ctrl_c_is_code_130(capsys):
     def main():
         raise KeyboardInterrupt
