@@ -1,7 +1,7 @@
 """SQuAD's metrics, with the rules and the JSON keys of the two official evaluators.
 
 Sources: Rajpurkar et al. 2016 (arXiv:1606.05250) and 2018 (arXiv:1806.03822). The two evaluators
-treat answers differently that are nothing but articles and punctuation: `Rules` says how.
+treat answers differently that are nothing but articles and punctuation: see `f1` and `score`.
 """
 import collections
 import re
