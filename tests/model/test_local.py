@@ -11,7 +11,7 @@ from reference.tiny_release import CORPUS, MODEL, SIZES, TOKENS, tokens_text
 from safetensors.numpy import save_file
 
 from bert.errors import UserError
-from bert.model import convert, loading, local, zoo
+from bert.model import catalogue, convert, loading, local, zoo
 from bert.model.bert import BertConfig, BERTModel
 from bert.model.classification import BERTClassifier
 from bert.vocabulary import make_vocabulary
@@ -169,6 +169,19 @@ def test_a_bare_params_file_has_the_ids_of_gluonnlp(tmp_path, release):
     network, vocabulary = zoo.load_checkpoint(str(path), MODEL, CORPUS, root=str(root))
     check_values(network, release.tensors)
     assert vocabulary.idx_to_token == TOKENS
+
+
+@pytest.mark.parametrize('cased', [False, True])
+def test_a_fetched_vocabulary_says_whether_case_is_kept(tmp_path, release, monkeypatch, cased):
+    corpus = catalogue.CORPORA[CORPUS]._replace(cased=cased)
+    monkeypatch.setitem(catalogue.CORPORA, CORPUS, corpus)
+    root = tmp_path / 'models'
+    root.mkdir()
+    (root / (release.vocab_name + '.vocab')).write_bytes(release.vocab)
+    path = write_folder(tmp_path / 'hf', release.tensors,
+                        **{'vocab.txt': None, 'tokenizer_config.json': None})
+    network, _ = zoo.load_checkpoint(str(path), MODEL, CORPUS, root=str(root))
+    assert network.config.cased == cased
 
 
 def test_a_bare_safetensors_file(tmp_path, release):
