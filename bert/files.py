@@ -86,6 +86,21 @@ def atomic_write(path, mode='w'):
 
 
 @contextlib.contextmanager
+def new_file(path):
+    """Yield another name for the file `path`, which takes its place when the block ends well;
+    for what is written by a library that wants a name. Missing folders are made."""
+    path = os.path.abspath(path)
+    temporary = '%s.%s.tmp' % (path, uuid.uuid4().hex[:8])
+    try:
+        with writing(path):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            yield temporary
+            os.replace(temporary, path)
+    finally:
+        remove(temporary)
+
+
+@contextlib.contextmanager
 def new_folder(path, replace=False):
     """A folder, under another name at first, that is called `path` when the block ends well.
 

@@ -11,6 +11,17 @@ LOG = 'log_%s.txt'      # with the task's name
 MODEL, TASK = 'model.params', 'task.json'
 OPTIMIZER, STATE = 'optimizer.params', 'trainer.json'
 
+# of question answering, as the original scripts call them
+PREDICTIONS, N_BEST, NULL_ODDS = 'predictions.json', 'nbest_predictions.json', 'null_odds.json'
+NET = 'net.params'              # the parameters alone
+STATIC_NET = 'static_net'       # prefix of an exported symbol's two files
+
+
+def symbol_names(prefix, epoch):
+    """File names of an exported symbol and its parameters, as MXNet forms them."""
+    return ['%s-symbol.json' % prefix, '%s-%04d.params' % (prefix, epoch)]
+
+
 # as transformers calls them; ours have the same
 CONFIG, VOCABULARY = 'config.json', 'vocab.txt'
 TOKENIZER, TOKENIZER_CONFIG = 'tokenizer.json', 'tokenizer_config.json'

@@ -178,7 +178,66 @@ def add_optimizer_flags(parser, learning_rate, epochs, batch_size):
                        help='evaluate on N dev examples, drawn at random')
 
 
-def add_output_flags(parser):
+def add_squad_flags(parser, max_seq_length=384):
+    """What a SQuAD file is cut into, and what is predicted."""
+    group = parser.add_argument_group('question answering')
+    group.add_argument('--version_2', action='store_true',
+                       help='SQuAD 2.0: questions may have no answer')
+    group.add_argument('--data_dir', metavar='FOLDER',
+                       help='folder of train-v1.1.json, dev-v1.1.json (2.0: train-v2.0.json, '
+                            'dev-v2.0.json); default: SQUAD_DIR, ./squad, ., the cache, a download')
+    group.add_argument('--dev_file', metavar='FILE', help='the questions to predict')
+    group.add_argument('--max_seq_length', type=positive_int, default=max_seq_length,
+                       help='tokens of a window: question, part of the context and 3 special ones'
+                            + ('' if max_seq_length else '; default: --seq_length'))
+    group.add_argument('--doc_stride', type=positive_int, default=128,
+                       help='tokens from the start of one window to the start of the next')
+    group.add_argument('--max_query_length', type=positive_int, default=64,
+                       help='tokens of a question; the rest is cut off, and counted')
+    group.add_argument('--n_best_size', type=positive_int, default=20,
+                       help='answers a question in nbest_predictions.json')
+    group.add_argument('--max_answer_length', type=positive_int, default=30,
+                       help='tokens of an answer')
+    group.add_argument('--null_score_diff_threshold', type=number(float, 'a number'), default=0.0,
+                       help='with --version_2: predict no answer where it scores better than the '
+                            'best span by more than this (logits; typical: -1 to -5)')
+    group.add_argument('--threshold_file', metavar='FILE',
+                       help='with --version_2: choose that threshold on this SQuAD file, which '
+                            'shares no question with dev')
+    group.add_argument('--uncased', action='store_true',
+                       help='lower-case the text; default: as the vocabulary of the model wants')
+    group.add_argument('--test_batch_size', type=positive_int, default=24,
+                       help='windows a batch in prediction')
+    group.add_argument('--debug', action='store_true',
+                       help='at most 10000 questions to train on and 100 to predict')
+    return group
+
+
+def add_squad_training_flags(group):
+    """Beside `add_squad_flags`, for scripts that train."""
+    group.add_argument('--train_file', metavar='FILE', help='the questions to train on')
+    group.add_argument('--only_predict', action='store_true',
+                       help='no training: predict dev with --model_parameters, or with a '
+                            '--bert_checkpoint that is a whole question-answering model')
+    group.add_argument('--evaluate_epochs', action='store_true',
+                       help='score dev after every epoch, and keep the best by F1; without it the '
+                            'last one counts, as in the original')
+    group.add_argument('--round_to', type=positive_int, metavar='N',
+                       help='pad each training batch to a multiple of N tokens')
+
+
+def add_static_flags(group):
+    group.add_argument('--seq_length', type=positive_int, metavar='TOKENS',
+                       help='length of every window, padding included; default: the environment\'s '
+                            'SEQLENGTH, --max_seq_length, else 384')
+    group.add_argument('--input_size', type=positive_int, metavar='WIDTH',
+                       help='width of a token\'s vector, which must be the model\'s; default: the '
+                            'environment\'s INPUTSIZE, else the model\'s')
+    group.add_argument('--export', action='store_true',
+                       help='write the network as static_net-symbol.json and static_net-….params')
+
+
+def add_output_flags(parser, log_interval=10):
     group = parser.add_argument_group('output')
     group.add_argument('--output_dir', metavar='FOLDER',
                        help='folder of this run; default: a new ./output_dir/<task>-<number>')
@@ -189,7 +248,7 @@ def add_output_flags(parser):
                             'its options; without --output_dir: the newest run of the task')
     group.add_argument('--ckpt_interval', type=positive_int, default=500, metavar='STEPS',
                        help='optimizer steps between checkpoints; every epoch ends with one too')
-    group.add_argument('--log_interval', type=positive_int, default=10,
+    group.add_argument('--log_interval', type=positive_int, default=log_interval,
                        help='micro-batches a log line')
 
 

@@ -4,7 +4,7 @@ import os
 from bert.data.readers import read_examples
 from bert.data.task import find_task, is_task, own_task
 from bert.errors import UserError
-from bert.train import optimizer
+from bert.jobs import training
 
 MANY_CLASSES = 20       # as many different numbers are rather scores than classes
 DEFAULT_TASK = 'MRPC'   # of the original's first version
@@ -12,12 +12,7 @@ DEFAULT_TASK = 'MRPC'   # of the original's first version
 
 def check_flags(args):
     """Raises `UserError` for flags that contradict each other or would be ignored."""
-    optimizer.check_name(args.optimizer)
-    if args.resume and args.overwrite_output_dir:
-        raise UserError('--resume and --overwrite_output_dir: give one of the two')
-    if args.pretrained_bert_parameters and args.model_parameters:
-        raise UserError('--pretrained_bert_parameters and --model_parameters: the second holds '
-                        'the encoder too; give one of the two')
+    training.check_flags(args)
     if args.regression and args.classes:
         raise UserError('--regression and --classes: give one of the two')
     if not (args.train_file or args.dev_file or args.test_file):

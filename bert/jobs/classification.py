@@ -1,9 +1,7 @@
 """Fine-tuning a classifier or regressor on one text or a pair: the whole recipe."""
-import copy
 import dataclasses
 import hashlib
 import logging
-import math
 import os
 import time
 
@@ -15,23 +13,22 @@ from bert.data.audit import audit, describe
 from bert.data.labels import LabelEncoder
 from bert.data.locate import locate
 from bert.data.readers import read_examples
-from bert.data.sampler import collate, evaluation_batches, training_batches
+from bert.data.sampler import collate, evaluation_batches
+from bert.data.task import OWN_SUBMISSION
 from bert.data.tokenizer import BertTokenizer
 from bert.data.transform import check_max_length, featurize
 from bert.errors import UserError
-from bert.jobs import results, run_folder
+from bert.jobs import run_folder, training
 from bert.jobs.choose_task import check_flags, make_task, run_name
-from bert.jobs.folder import Model, write_description
+from bert.jobs.folder import Classifier
 from bert.model import zoo
 from bert.model.classification import make_loss, make_network
-from bert.train import checkpoint, optimizer
-from bert.train.devices import pick_device, seed_everything
-from bert.train.log import duration, open_log, progress
-from bert.train.loop import Loop, Plan, State, count_steps
+from bert.train.devices import pick_device
+from bert.train.log import duration, progress
+from bert.train.loop import State
 from bert.train.metrics import Metric, format_metrics
-from bert.train.schedule import linear_warmup_decay
-from bert.train.step import Stepper
 
+SCRIPT = 'finetune_classifier.py'
 SAMPLES_SHOWN = 5       # dev predictions printed at the end
 DEFAULT_MODEL, CHINESE_DATASET = 'bert_12_768_12', 'wiki_cn_cased'
 
@@ -44,53 +41,21 @@ def run(args):
     name = run_name(args)
     if args.task_name:
         args.task_name = name       # options.json and a resume use one spelling
-    folder = run_folder.reopen_folder(args, name) if args.resume else None
+    folder = run_folder.reopen_folder(args, name, SCRIPT) if args.resume else None
     device = pick_device(args.gpu, args.dtype)
     check_flags(args)
     task = make_task(args)
     check_max_length(args.max_len, task.pair)
     args.task_name = task.name
-    folder = folder or run_folder.open_folder(args, task.name)
-    if args.seeds:
-        return _run_seeds(args, task, device, folder)
-    return _run_seed(args, task, device, folder)
-
-
-def _run_seeds(args, task, device, folder):
-    """One run a seed, in sub-folders; mean and standard deviation of their best scores."""
-    reports = []
-    for seed in args.seeds:
-        one = copy.copy(args)
-        one.seeds, one.seed = None, seed
-        sub = os.path.join(folder, 'seed-%d' % seed)
-        finished = os.path.join(sub, layout.RESULTS)
-        if args.resume and os.path.exists(finished):
-            reports.append(files.read_json(finished))
-            continue
-        with files.writing(sub):
-            os.makedirs(sub, exist_ok=True)
-        reports.append(_run_seed(one, task, device, sub))
-    spread = {segment: {name: _spread([report['metrics'][segment][name] for report in reports])
-                        for name in values}
-              for segment, values in reports[0]['metrics'].items()}
-    open_log(os.path.join(folder, layout.LOG % task.name))
-    for segment, values in spread.items():
-        for name, value in values.items():
-            logging.info('%s %s over %d seeds: %.4f ± %.4f', segment, name, len(reports),
-                         value['mean'], value['sd'])
-    return results.write_results(folder, args, task=task.name, seeds=list(args.seeds),
-                                 metrics=spread)
-
-
-def _spread(values):
-    values = [math.nan if value is None else value for value in values]     # null in JSON
-    return {'mean': float(np.mean(values)), 'values': values,
-            'sd': float(np.std(values, ddof=1)) if len(values) > 1 else 0.0}
+    log_name = layout.LOG % task.name
+    written = [log_name, layout.AUDIT] + [segment.submission or OWN_SUBMISSION
+                                          for segment in task.segments.values()]
+    folder = folder or run_folder.open_folder(args, task.name, SCRIPT, written)
+    return training.run(args, task.name, folder, log_name,
+                        lambda one, sub: _run_seed(one, task, device, sub))
 
 
 def _run_seed(args, task, device, folder):
-    seed_everything(args.seed)
-    open_log(os.path.join(folder, layout.LOG % task.name))
     logging.info('Now we are doing BERT classification %s on %s!',
                  'inference' if args.only_inference else 'training', device)
     logging.info('the run is in %s', folder)
@@ -113,11 +78,12 @@ class Data:
     features: list
 
 
-class Run:
+class Run(training.Training):
     """One training run with one seed."""
 
     def __init__(self, args, task, device, folder):
-        self.args, self.task, self.device, self.folder = args, task, device, folder
+        super().__init__(args, task.name, device, folder)
+        self.task = task
         self.loss = make_loss(task.is_regression)
 
     def run(self):
@@ -167,12 +133,7 @@ class Run:
 
     def _sample(self, name, examples):
         limits = {'train': self.args.max_train_samples, 'dev': self.args.max_eval_samples}
-        limit = limits.get(name.split('_')[0])
-        if limit is None or limit >= len(examples):
-            return examples
-        # from all over the file, which may be sorted by label; the same for every seed
-        chosen = np.random.RandomState(0).permutation(len(examples))[:limit]
-        return [examples[i] for i in sorted(chosen)]
+        return training.sample(examples, limits.get(name.split('_')[0]))
 
     def _featurize(self, examples):
         check = LabelEncoder(self.task.labels, self.task.aliases)
@@ -193,20 +154,9 @@ class Run:
 
     def _build_model(self):
         args, task = self.args, self.task
-        dataset = pick_dataset(args, task)
-        parts = dict(ctx=self.device, use_decoder=False, use_classifier=False,
-                     dropout=args.dropout)
-        whole_given = args.pretrained_bert_parameters or args.model_parameters
-        if args.bert_checkpoint:
-            bert, vocabulary = zoo.load_checkpoint(args.bert_checkpoint, args.bert_model, dataset,
-                                                   **parts)
-        else:
-            bert, vocabulary = zoo.get_model(args.bert_model, dataset,
-                                             pretrained=not whole_given, **parts)
-        if args.pretrained_bert_parameters:
-            zoo.load_encoder(bert, args.pretrained_bert_parameters, vocabulary, self.device)
+        bert, vocabulary = training.build_encoder(args, pick_dataset(args, task), self.device)
         network = make_network(bert, task.labels, args.dropout)
-        network.classifier.initialize(mx.init.Normal(0.02), ctx=self.device)
+        training.initialise_head(network.classifier, self.device)
         if args.model_parameters:
             zoo.load_model(network, args.model_parameters, vocabulary, self.device)
         elif args.only_inference:
@@ -214,46 +164,16 @@ class Run:
                             'chance; the model.params of a checkpoint holds a trained one')
         network.hybridize()
         tokenizer = BertTokenizer(vocabulary, lower=not bert.config.cased)
-        return Model(network, tokenizer, bert.config, task.describe(), args.max_len)
-
-    def _load_checkpoint(self, folder):
-        """Put the parameters of one of this run's checkpoints into the network."""
-        zoo.load_model(self.model.network, os.path.join(folder, layout.MODEL),
-                       self.model.tokenizer.vocab, self.device)
+        return Classifier(network, tokenizer, bert.config, task.describe(), args.max_len)
 
     # Training
 
     def _train(self):
-        args, data = self.args, self.data['train']
-        lengths = [feature.valid_length for feature in data.features]
-        num_epochs = args.epochs
-        steps_an_epoch = count_steps(len(lengths), args.batch_size, args.accumulate, 1)
-        num_steps = args.training_steps or steps_an_epoch * num_epochs
-        if args.training_steps:
-            num_epochs = math.ceil(num_steps / steps_an_epoch)
-        logging.info('training steps=%d', num_steps)
-        self.data_digest = _digest(data.features)
-        plan = Plan(num_epochs, num_steps, args.accumulate, args.log_interval, args.ckpt_interval,
-                    args.early_stop)
-        self.trainer = optimizer.make_trainer(
-            self.model.network.collect_params(), args.optimizer, args.lr, args.epsilon,
-            args.weight_decay, multi_precision=args.dtype == 'float16')
-        if args.dtype == 'float16':
-            self.model.network.cast('float16')
-        stepper = Stepper(self._forward, self.trainer, args.seed, args.max_grad_norm,
-                          args.dtype == 'float16')
-        self.stepper = stepper
-        loop = Loop(plan, stepper,
-                    lambda epoch: training_batches(lengths, args.batch_size, args.seed, epoch),
-                    lambda indices: self._collate(data, indices),
-                    lambda step: linear_warmup_decay(step, num_steps, args.warmup_ratio, args.lr),
-                    self._evaluate_dev, self._save, Metric(self.task.metrics), self._resume())
-        state = loop.run()
-        logging.info('Finish training step: %d', state.step)
-        self._load_best(state)
-        return state
+        features = self.data['train'].features
+        return self.train([feature.valid_length for feature in features], _digest(features),
+                          Metric(self.task.metrics))
 
-    def _forward(self, batch):
+    def forward(self, batch):
         """(loss of each example, labels, outputs) of a batch, as `Stepper` wants them."""
         outputs = self._outputs(batch)
         labels = mx.nd.array(batch.labels, ctx=self.device)
@@ -262,68 +182,17 @@ class Run:
     def _outputs(self, batch):
         return self.model.outputs(batch, self.device)
 
+    def collate(self, indices):
+        return self._collate(self.data['train'], indices)
+
     def _collate(self, data, indices):
         args = self.args
         return collate([data.features[i] for i in indices], self.model.padding_id,
                        args.round_to or 1, args.max_len if args.pad else None)
 
-    def _save(self, state):
-        arrays, counters = optimizer.save_state(self.trainer)
-        scale = self.stepper.loss_scale
-        content = dict(dataclasses.asdict(state), seed=self.args.seed, optimizer=counters,
-                       loss_scale=[scale.value, scale.good_steps], data=self.data_digest)
-        name = checkpoint.save(self.folder, content, self.model.network, arrays,
-                               lambda folder: self._describe(folder, state), _best_name(state))
-        logging.info('params saved in: %s', os.path.join(self.folder, name, layout.MODEL))
-
-    def _describe(self, folder, state):
-        model = self.model
-        write_description(folder, model.config, model.tokenizer.vocab,
-                          dict(model.task, max_len=model.max_len))
-        results.write_results(folder, self.args, task=self.task.name, seed=self.args.seed,
-                              step=state.step,
-                              metrics=state.history[-1]['metrics'] if state.history else {})
-
-    def _resume(self):
-        """The `State` of the newest checkpoint, its arrays put back; None for a new run."""
-        folder = checkpoint.newest(self.folder) if self.args.resume else None
-        if folder is None:
-            return None
-        content, arrays = checkpoint.load_state(folder)
-        self._load_checkpoint(folder)
-        try:
-            same_data = content.pop('data') == self.data_digest
-            optimizer.load_state(self.trainer, arrays, content.pop('optimizer'))
-            scale = self.stepper.loss_scale
-            scale.value, scale.good_steps = content.pop('loss_scale')
-            content.pop('seed')
-            state = State(**content)
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError('%s: not a checkpoint of this version and run: %s'
-                            % (folder, error)) from None
-        if not same_data:
-            raise UserError('--resume: the training examples are not those that the run in %s '
-                            'was started with: put them back, or start another run'
-                            % self.folder)
-        logging.info('resumed from %s', folder)
-        checkpoint.write_index(self.folder, os.path.basename(folder), _best_name(state))
-        return state
-
-    def _load_best(self, state):
-        """Go on with the checkpoint of the best evaluation."""
-        folder = checkpoint.best(self.folder)
-        if folder is None or not state.history:
-            return
-        best = next(entry for entry in state.history if entry['step'] == state.best_step)
-        segment, values = next(iter(best['metrics'].items()))
-        logging.info('Best model at epoch %d. Validation metrics:%s', best['epoch'],
-                     format_metrics(values.items()))
-        if state.best_step != state.step:
-            self._load_checkpoint(folder)
-
     # Evaluation
 
-    def _evaluate_dev(self, interrupt=None):
+    def evaluate(self, interrupt=None):
         """{segment: [(metric, value)]} of the dev segments; None when interrupted."""
         scores = {}
         for name in [name for name in self.data if name.startswith('dev')]:
@@ -375,13 +244,8 @@ class Run:
         metrics = self._final_metrics(state)
         for name in [name for name in self.data if name.startswith('test')]:
             metrics.update(self._test(name))
-        report = results.write_results(
-            self.folder, self.args, task=self.task.name, seed=self.args.seed, metrics=metrics,
-            best_step=state.best_step, steps=state.step, history=state.history,
-            examples_per_second=_mean_speed(state.curve), seconds=state.seconds,
-            stopped_early=state.stopped_early)
+        report = self.report(state, metrics)
         if state.curve:
-            results.draw_curves(os.path.join(self.folder, layout.CURVES), state)
             logging.info('trained %s, %.1f examples/s', duration(state.seconds),
                          report['examples_per_second'])
         self._show_predictions()
@@ -392,7 +256,7 @@ class Run:
         for entry in state.history:
             if entry['step'] == state.best_step:
                 return dict(entry['metrics'])
-        return {name: dict(values) for name, values in (self._evaluate_dev() or {}).items()}
+        return {name: dict(values) for name, values in (self.evaluate() or {}).items()}
 
     def _test(self, name):
         """Write the submission of a test segment; its scores where its labels are known."""
@@ -438,18 +302,7 @@ def _digest(features):
     return total.hexdigest()
 
 
-def _best_name(state):
-    """Name of the best checkpoint, None before the first evaluation."""
-    return checkpoint.name_of(state.best_step) if state.best_step else None
-
-
 def _short(answer):
     if 'score' in answer:
         return '%.2f' % answer['score']
     return '%s %.0f %%' % (answer['label'], 100 * answer['probability'])
-
-
-def _mean_speed(curve):
-    """Examples per second of training; the log lines cover unequal times."""
-    seconds = sum(point['examples'] / point['examples_per_second'] for point in curve)
-    return sum(point['examples'] for point in curve) / seconds if seconds else None

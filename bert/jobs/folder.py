@@ -20,7 +20,7 @@ from bert.vocabulary import write_vocabulary
 class Model:
     """A network with all that is needed to use it on text.
 
-    task: {'name', 'labels' (None for regression), 'pair', 'metrics'}.
+    task: what task.json says beside max_len, which is the longest input in tokens.
     """
     network: mx.gluon.HybridBlock
     tokenizer: BertTokenizer
@@ -33,13 +33,25 @@ class Model:
         return self.tokenizer.vocab[self.tokenizer.vocab.padding_token]
 
     def outputs(self, batch, device):
-        """Logits or scores (size, number of outputs) of a `Batch`, a float32 NDArray."""
+        """What the network gives for a `Batch`, a float32 NDArray."""
         token_ids, segment_ids, valid_length = (
             mx.nd.array(array, ctx=device, dtype=array.dtype)
             for array in (batch.token_ids, batch.segment_ids, batch.valid_length))
         compute_dtype = self.network.bert.word_embed[0].weight.dtype
         outputs = self.network(token_ids, segment_ids, valid_length.astype(compute_dtype))
         return outputs.astype('float32')
+
+    def write_description(self, folder):
+        """What makes a checkpoint folder describe itself, beside the parameters."""
+        write_description(folder, self.config, self.tokenizer.vocab,
+                          dict(self.task, max_len=self.max_len))
+
+
+class Classifier(Model):
+    """Its outputs are logits (size, classes), or scores (size, 1).
+
+    task: {'name', 'labels' (None for regression), 'pair', 'metrics'}.
+    """
 
     def predictions(self, outputs):
         """Labels as text, scores with three digits, as GLUE submissions have them."""
@@ -72,17 +84,13 @@ def write_description(folder, config, vocabulary, task=None):
 
 
 def open_model(folder, device):
-    """The `Model` in a checkpoint folder, the best one of a run folder, or a classifier that
+    """The `Classifier` in a checkpoint folder, the best one of a run folder, or a classifier that
     transformers saved.
 
     Of the last its task's 'pair' is None: nothing says whether it reads pairs. Raises
     UserError naming what is missing.
     """
-    path = folder if _is_model(folder) else checkpoint.best(folder)
-    if path is None:
-        raise UserError('--model_dir %s: no checkpoint in it: name the folder of a run of '
-                        'finetune_classifier.py, or of a classifier of transformers' % folder)
-    found = local.read_checkpoint(path)
+    found = local.read_checkpoint(find_model(folder, 'finetune_classifier.py'))
     head, arrays, _ = find_head(found)
     if head.name != 'classification':
         raise UserError('--model_dir %s: %s holds no classifier but: %s; finetune_classifier.py '
@@ -93,7 +101,17 @@ def open_model(folder, device):
     loading.load_parameters(network, arrays, found.source, device)
     network.hybridize()
     tokenizer = BertTokenizer(found.vocabulary, lower=not found.config.cased)
-    return Model(network, tokenizer, found.config, task, max_len)
+    return Classifier(network, tokenizer, found.config, task, max_len)
+
+
+def find_model(folder, script):
+    """What `local.read_checkpoint` reads for --model_dir: the folder itself, or the best
+    checkpoint in it. script: whose runs are wanted, for the error."""
+    path = folder if _is_model(folder) else checkpoint.best(folder)
+    if path is None:
+        raise UserError('--model_dir %s: no checkpoint in it: name the folder of a run of %s, or '
+                        'of such a model of transformers' % (folder, script))
+    return path
 
 
 def find_head(found):

@@ -5,7 +5,6 @@ import re
 import shutil
 
 from bert import files, layout
-from bert.data.task import OWN_SUBMISSION, TASKS
 from bert.errors import UserError
 from bert.train import checkpoint
 
@@ -17,21 +16,28 @@ SEED = re.compile(r'seed-\d+$')     # a sub-folder of --seeds
 FREE = {'log_interval', 'ckpt_interval', 'data_dir', 'gpu'}
 # And those that it always decides.
 FRESH = {'output_dir', 'resume', 'overwrite_output_dir', 'threads'}
+# Beside the options, in the same file: which script the run is of, and which files it writes
+# apart from those of every run.
+ABOUT = {'script', 'files'}
+OF_EVERY_RUN = {layout.OPTIONS, layout.INDEX, layout.RESULTS, layout.CURVES}
 
 
-def reopen_folder(args, name):
+def reopen_folder(args, name, script):
     """Path of the run that --resume goes on with; `args` get the options it was started with.
 
-    name: of the run, where --output_dir is not given. Raises UserError when there is none, or
-    when the command line asks for another value than the run was started with.
+    name: of the run, where --output_dir is not given. Raises UserError when there is none, when
+    another script made it, or when the command line asks for another value than it was started
+    with.
     """
     folder = args.output_dir or _newest_numbered(name)
-    _restore_options(args, folder)
+    _restore_options(args, folder, script)
     return folder
 
 
-def open_folder(args, name):
-    """Path of a folder for a new run, made when it isn't there.
+def open_folder(args, name, script, written):
+    """Path of a folder for a new run of `script`, made when it isn't there.
+
+    written: names of the files that it writes, apart from those of every run.
 
     Raises UserError when --output_dir holds a run and --overwrite_output_dir is not given.
     """
@@ -45,7 +51,8 @@ def open_folder(args, name):
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
         raise UserError('--output_dir %s: can\'t be made: %s' % (folder, error.strerror)) from None
-    files.write_json(os.path.join(folder, layout.OPTIONS), _options(args))
+    files.write_json(os.path.join(folder, layout.OPTIONS),
+                     dict(_options(args), script=script, files=sorted(written)))
     return folder
 
 
@@ -101,15 +108,18 @@ def _saved_options(folder):
         return {}
 
 
-def _restore_options(args, folder):
+def _restore_options(args, folder, script):
     saved = _saved_options(folder)
     if not saved:
         raise UserError('--resume: %s holds no run (no readable %s)' % (folder, layout.OPTIONS))
+    if saved.get('script') != script:
+        raise UserError('--resume: the run in %s is one of %s: go on with that script'
+                        % (folder, saved.get('script')))
     if saved.get('threads') != args.threads:
         LOG.warning('the run was started with --threads %s: with %s its numbers may differ in the '
                     'last bits', saved.get('threads'), args.threads)
     for key, value in saved.items():
-        if key in FRESH:
+        if key in FRESH | ABOUT:
             continue
         value = tuple(value) if isinstance(value, list) else value
         if key not in args.given:
@@ -121,18 +131,10 @@ def _restore_options(args, folder):
 
 def _clear(folder):
     """Remove what a run writes, and nothing else."""
-    written = _files_of_run(folder)
+    written = OF_EVERY_RUN.union(_saved_options(folder).get('files', ()))
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
         if checkpoint.NAME.match(name) or SEED.match(name):
             shutil.rmtree(path)
         elif name in written:
             os.remove(path)
-
-
-def _files_of_run(folder):
-    """Names of the files, beside its folders, that the run in `folder` writes."""
-    task_name = _saved_options(folder).get('task_name')
-    segments = TASKS[task_name].segments.values() if task_name in TASKS else ()
-    return {layout.OPTIONS, layout.INDEX, layout.RESULTS, layout.AUDIT, layout.CURVES,
-            layout.LOG % task_name, OWN_SUBMISSION} | {part.submission for part in segments}

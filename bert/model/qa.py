@@ -1,5 +1,7 @@
 """Question answering: where in the text the answer starts and ends."""
+import mxnet as mx
 from mxnet.gluon import HybridBlock, nn
+from mxnet.gluon.loss import Loss, SoftmaxCELoss
 
 
 class BertForQA(HybridBlock):
@@ -14,9 +16,27 @@ class BertForQA(HybridBlock):
         super().__init__(prefix=prefix, params=params)
         self.bert = bert
         with self.name_scope():
-            self.span_classifier = nn.Dense(2, in_units=bert.config.units, flatten=False)
+            self.span_classifier = nn.Dense(2, in_units=bert.config.units, flatten=False,
+                                            weight_initializer=mx.init.Normal(0.02))
 
     def hybrid_forward(self, F, token_ids, segment_ids, valid_length=None):
         outputs = self.bert(token_ids, segment_ids, valid_length)
         sequence = outputs[0] if isinstance(outputs, (list, tuple)) else outputs
         return self.span_classifier(sequence)
+
+
+class BertForQALoss(Loss):
+    """Mean of the softmax cross-entropies of start and end (Devlin et al. 2018, 4.2).
+
+    Calling it with scores (batch, length, 2) of `BertForQA` and a list of two, the positions of
+    start and end, each (batch,), returns the loss of each example (batch,). As in BERT's own
+    code, padded positions take part in the softmax.
+    """
+
+    def __init__(self, weight=None, batch_axis=0, **kwargs):
+        super().__init__(weight, batch_axis, **kwargs)
+        self.loss = SoftmaxCELoss(weight=weight, batch_axis=batch_axis)
+
+    def hybrid_forward(self, F, scores, positions):
+        start, end = F.split(scores, axis=2, num_outputs=2, squeeze_axis=True)
+        return (self.loss(start, positions[0]) + self.loss(end, positions[1])) / 2

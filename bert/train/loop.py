@@ -5,7 +5,7 @@ import logging
 import math
 import signal
 import time
-from typing import Callable, List, Optional
+from typing import Callable, List, NamedTuple, Optional
 
 from bert.errors import UserError
 from bert.train.log import duration, progress
@@ -38,6 +38,25 @@ class State:
     seconds: float = 0.0        # spent training, evaluation and earlier sessions included
     history: List[dict] = dataclasses.field(default_factory=list)   # one entry an evaluation
     curve: List[dict] = dataclasses.field(default_factory=list)     # one entry a log line
+
+
+class LogEntry(NamedTuple):
+    """What a log line of training tells of the micro-batches since the last one."""
+    epoch: int              # from 0
+    batch: int              # micro-batches of this epoch that are done
+    num_batches: int        # in the epoch
+    loss: float
+    rate: float             # learning rate of the last step
+    metrics: list           # of (name, value), over the epoch so far
+    seconds: float
+    examples_per_second: float
+
+
+def classifier_line(entry):
+    """The line of the original finetune_classifier.py."""
+    line = '[Epoch %d Batch %d/%d] loss=%.4f, lr=%.7f' % (
+        entry.epoch + 1, entry.batch, entry.num_batches, entry.loss, entry.rate)
+    return line + (', metrics:' + format_metrics(entry.metrics) if entry.metrics else '')
 
 
 def count_steps(num_examples, batch_size, accumulate, num_epochs):
@@ -103,12 +122,12 @@ class Window:
         self._steps = []
 
     def close(self):
-        """(mean loss, examples, examples per second) since the last call; starts anew."""
+        """(mean loss, examples, seconds) since the last call; starts anew."""
         examples, now = self._examples, time.time()
         loss = self._loss / max(examples, 1)
-        speed = examples / max(now - self._started, 1e-9)
+        seconds = max(now - self._started, 1e-9)
         self._loss, self._examples, self.micro_batches, self._started = 0.0, 0, 0, now
-        return loss, examples, speed
+        return loss, examples, seconds
 
     @contextlib.contextmanager
     def paused(self):
@@ -134,14 +153,16 @@ class Loop:
         better) chooses the best checkpoint.
     save: function(state), writes a checkpoint.
     metric: a `Metric` for the log lines of training, or None.
+    log_line: function(`LogEntry`) → text.
     """
 
     def __init__(self, plan, stepper, batches_of: Callable, load_batch: Callable,
                  rate_of: Callable, evaluate: Callable, save: Callable, metric=None,
-                 state=None):
+                 state=None, log_line: Callable = classifier_line):
         self.plan, self.state = plan, state or State()
         self._stepper, self._batches_of, self._load_batch = stepper, batches_of, load_batch
         self._rate_of, self._evaluate, self._save, self._metric = rate_of, evaluate, save, metric
+        self._log_line = log_line
         self._window = Window(metric)
         self._saved_step = self.state.step if state else None
         self._session_start, self._seconds_before = time.time(), self.state.seconds
@@ -157,6 +178,12 @@ class Loop:
             if self._interrupt.requested:   # during the last evaluation or checkpoint
                 raise Interrupted
         return self.state
+
+    @property
+    def is_last_epoch(self):
+        """Whether the epoch under way ends the training, unless it stops early."""
+        return (self.state.epoch + 1 >= self.plan.num_epochs
+                or self.state.step >= self.plan.num_steps)
 
     def _done(self):
         state = self.state
@@ -194,14 +221,12 @@ class Loop:
 
     def _log(self, rate, num_batches):
         self._read_window()
-        loss, examples, speed = self._window.close()
+        loss, examples, seconds = self._window.close()
+        speed = examples / seconds
         state = self.state
         values = self._metric.get() if self._metric is not None else []
-        line = '[Epoch %d Batch %d/%d] loss=%.4f, lr=%.7f' % (
-            state.epoch + 1, state.position, num_batches, loss, rate)
-        if values:
-            line += ', metrics:' + format_metrics(values)
-        logging.info(line)
+        logging.info(self._log_line(LogEntry(state.epoch, state.position, num_batches, loss, rate,
+                                             values, seconds, speed)))
         state.curve.append({'step': state.step, 'loss': loss, 'lr': rate,
                             'examples': examples, 'examples_per_second': speed})
 

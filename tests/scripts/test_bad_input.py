@@ -247,7 +247,7 @@ def test_float16_on_the_cpu(fail):
 
 def test_loss_that_is_not_finite_keeps_the_last_checkpoint(fail, sst, in_tmp, monkeypatch):
     # the rate grows without bound from step 3 on
-    monkeypatch.setattr('bert.jobs.classification.linear_warmup_decay',
+    monkeypatch.setattr('bert.jobs.training.linear_warmup_decay',
                         lambda step, *rest: 1e-4 if step < 3 else 1e30)
     error = fail('--task_name', 'SST', '--data_dir', sst, '--batch_size', 8, '--ckpt_interval',
                  2, '--log_interval', 1)
@@ -292,4 +292,4 @@ def test_output_dir_that_cannot_be_made(fail, in_tmp):
 def test_predict_without_a_model(call, in_tmp):
     assert call(predict, '--model_dir', 'nowhere', 'text').error == (
         'error: --model_dir nowhere: no checkpoint in it: name the folder of a run of '
-        'finetune_classifier.py, or of a classifier of transformers')
+        'finetune_classifier.py, or of such a model of transformers')

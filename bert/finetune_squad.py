@@ -1,0 +1,33 @@
+"""Fine-tune BERT on SQuAD 1.1 or 2.0 and predict its questions, or only predict them."""
+from bert import options
+from bert.errors import run_script
+
+LEFT_OUT = {
+    '--deploy': 'running an exported model is not part of this script',
+    '--model_prefix': 'running an exported model is not part of this script',
+    '--only_calibration': 'INT8 calibration is not part of this script',
+    '--num_calib_batches': 'INT8 calibration is not part of this script',
+    '--quantized_dtype': 'INT8 calibration is not part of this script',
+    '--calib_mode': 'INT8 calibration is not part of this script',
+}
+
+
+def make_parser():
+    parser = options.Parser(__doc__, LEFT_OUT)
+    options.add_squad_training_flags(options.add_squad_flags(parser))
+    options.add_model_flags(parser)
+    options.add_optimizer_flags(parser, learning_rate=5e-5, epochs=3, batch_size=32)
+    options.add_device_flags(parser)
+    options.add_output_flags(parser, log_interval=50)
+    return parser
+
+
+def main(arguments=None):
+    args = make_parser().parse_args(arguments)
+    options.use_threads(args.threads)
+    from bert.jobs import question_answering  # imports mxnet, which reads the threads
+    question_answering.run(args)
+
+
+if __name__ == '__main__':
+    run_script(main)

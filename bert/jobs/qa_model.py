@@ -1,0 +1,179 @@
+"""A question-answering model: built from flags, opened from a folder, asked for answers."""
+import dataclasses
+import logging
+import os
+
+import mxnet as mx
+import numpy as np
+
+from bert import files, layout
+from bert.data.sampler import collate, evaluation_batches
+from bert.data.spans import AnswerFinder
+from bert.data.tokenizer import BertTokenizer
+from bert.data.windows import Options
+from bert.errors import UserError
+from bert.jobs import training
+from bert.jobs.folder import Model, find_head, find_model
+from bert.model import loading, local, zoo
+from bert.model.bert import BERTModel
+from bert.model.qa import BertForQA
+from bert.model.static_qa import StaticBertForQA, resolve_width
+from bert.train.log import progress
+
+# What task.json holds of a run, and what it is for a model of transformers, which doesn't tell
+TASK = {'name': 'SQuAD', 'version_2': False, 'doc_stride': 128, 'max_query_length': 64,
+        'n_best_size': 20, 'max_answer_length': 30, 'null_score_diff_threshold': 0.0}
+
+
+class QAModel(Model):
+    """Its outputs are scores (size, length, 2). task: the keys of `TASK`."""
+
+    @property
+    def options(self):
+        """How contexts are cut into windows."""
+        return Options(self.max_len, self.task['doc_stride'], self.task['max_query_length'])
+
+    def find_answers(self, squad, windows, batch_size, device, interrupt=None):
+        """[`bert.data.spans.Answer`], one a question of `squad`; None when interrupted.
+
+        Windows are batched by length, so that little is padded.
+        """
+        finder = AnswerFinder(squad, windows, self.task['n_best_size'],
+                              self.task['max_answer_length'])
+        batches = evaluation_batches(windows.lengths, batch_size)
+        with progress(len(windows), unit='window', description='predicting') as bar:
+            for indices in batches:
+                if interrupt is not None and interrupt.requested:
+                    return None
+                batch = collate([windows[i] for i in indices], self.padding_id)
+                for i, logits in zip(indices, self.outputs(batch, device).asnumpy()):
+                    finder.add(i, logits)
+                bar.update(len(indices))
+        return finder.answers()
+
+
+@dataclasses.dataclass
+class StaticQAModel(QAModel):
+    """The same with a `StaticBertForQA`: every batch is filled up to one shape.
+
+    batch_sizes: of training and of prediction.
+    """
+    batch_sizes: tuple = (1, 1)
+
+    def outputs(self, batch, device):
+        size, length = batch.token_ids.shape
+        full = fill(batch, self.batch_sizes[0 if mx.autograd.is_training() else 1],
+                    self.network.seq_length, self.padding_id)
+        outputs = super().outputs(full, device)
+        return mx.nd.slice(outputs, begin=(0, 0, 0), end=(size, length, 2))
+
+
+def fill(batch, size, length, padding_id):
+    """`batch` with padded rows and columns up to (size, length); a row of padding counts as one
+    token long."""
+    missing = ((0, size - len(batch.token_ids)), (0, length - batch.token_ids.shape[1]))
+    return batch._replace(
+        token_ids=np.pad(batch.token_ids, missing, constant_values=padding_id),
+        segment_ids=np.pad(batch.segment_ids, missing),
+        valid_length=np.pad(batch.valid_length, missing[0], constant_values=1))
+
+
+# From flags
+
+
+def build_model(args, task, device, seq_length=None):
+    """The model of the flags: an encoder with a fresh head, or with --model_parameters or, for
+    --only_predict, the --bert_checkpoint of a whole model.
+
+    task: values of `TASK` and max_len. seq_length: of a static model, None for a dynamic one.
+    """
+    task = dict(TASK, **task)
+    max_len = task.pop('max_len')
+    make = BertForQA if seq_length is None else static_maker(seq_length, args.input_size)
+    only_predict = getattr(args, 'only_predict', True)
+    if only_predict and args.bert_checkpoint and not args.model_parameters:
+        network, found = load_network(args.bert_checkpoint, device, make)
+        config, vocabulary = found.config, found.vocabulary
+    else:
+        network, vocabulary = _fresh_network(args, device, make, only_predict)
+        config = network.bert.config
+    config = _with_case(config, args.uncased)
+    hybridize(network)
+    tokenizer = BertTokenizer(vocabulary, lower=not config.cased)
+    if seq_length is None:
+        return QAModel(network, tokenizer, config, task, max_len)
+    sizes = (getattr(args, 'batch_size', args.test_batch_size), args.test_batch_size)
+    return StaticQAModel(network, tokenizer, config, task, max_len, sizes)
+
+
+def static_maker(seq_length, input_size):
+    """Function that makes a `StaticBertForQA` of an encoder."""
+    return lambda bert: StaticBertForQA(bert, seq_length, resolve_width(input_size,
+                                                                        bert.config.units))
+
+
+def hybridize(network):
+    static = isinstance(network, StaticBertForQA)
+    network.hybridize(static_alloc=static, static_shape=static)
+
+
+def _fresh_network(args, device, make, only_predict):
+    bert, vocabulary = training.build_encoder(args, args.bert_dataset, device, use_pooler=False)
+    network = make(bert)
+    training.initialise_head(network.span_classifier, device)
+    if args.model_parameters:
+        zoo.load_model(network, args.model_parameters, vocabulary, device)
+    elif only_predict:
+        logging.warning('no --model_parameters: the head is untrained, its answers are chance; '
+                        'the net.params of a run holds a trained one')
+    return network, vocabulary
+
+
+def _with_case(config, uncased):
+    """The configuration with the case that --uncased asks for."""
+    if not uncased or not config.cased:
+        return config
+    logging.warning('--uncased: the vocabulary of this model keeps case; text is lower-cased '
+                    'because you ask for it')
+    return dataclasses.replace(config, cased=False)
+
+
+# From a folder
+
+
+def load_network(path, device, make=BertForQA):
+    """(network, `local.Checkpoint`) of a whole model at `path`, ours or transformers'."""
+    found = local.read_checkpoint(path)
+    head, arrays, _ = find_head(found)
+    if head.name != 'question answering':
+        raise UserError('%s holds no question-answering model but: %s; finetune_squad.py '
+                        '--bert_checkpoint trains one on it' % (found.source, head.name))
+    network = make(BERTModel(found.config, dropout=0.1, use_pooler=False))
+    loading.load_parameters(network, arrays, found.source, device)
+    return network, found
+
+
+def open_qa_model(folder, device, script='finetune_squad.py'):
+    """The `QAModel` in a checkpoint folder, the best one of a run folder, or one that
+    transformers saved. Raises `UserError` naming what is missing."""
+    network, found = load_network(find_model(folder, script), device)
+    hybridize(network)
+    tokenizer = BertTokenizer(found.vocabulary, lower=not found.config.cased)
+    task, max_len = read_qa_task(found)
+    return QAModel(network, tokenizer, found.config, task, max_len)
+
+
+def read_qa_task(found):
+    """(task, max_len) from the task.json beside the weights; the usual values without one.
+
+    found: `local.Checkpoint`.
+    """
+    path = os.path.join(os.path.dirname(os.path.abspath(found.source)), layout.TASK)
+    if not os.path.isfile(path):
+        return dict(TASK), min(Options().max_seq_length, found.config.max_length)
+    values = files.read_json(path)
+    missing = [key for key in list(TASK) + ['max_len'] if key not in values]
+    if missing:
+        raise UserError('%s: no "%s" in it: not the task of a question-answering model of ours'
+                        % (path, missing[0]))
+    return {key: values[key] for key in TASK}, values['max_len']

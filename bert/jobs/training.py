@@ -1,0 +1,245 @@
+"""What fine-tuning is, whatever the task: one seed or several, the loop, checkpoints, resume."""
+import copy
+import dataclasses
+import logging
+import math
+import os
+
+import mxnet as mx
+import numpy as np
+
+from bert import files, layout
+from bert.data.sampler import training_batches
+from bert.errors import UserError
+from bert.jobs import results
+from bert.model import zoo
+from bert.train import checkpoint, optimizer
+from bert.train.devices import seed_everything
+from bert.train.log import open_log
+from bert.train.loop import Loop, Plan, State, classifier_line, count_steps
+from bert.train.metrics import format_metrics
+from bert.train.schedule import linear_warmup_decay
+from bert.train.step import Stepper
+
+
+def check_flags(args):
+    """Raises `UserError` for shared flags that contradict each other."""
+    optimizer.check_name(args.optimizer)
+    if args.resume and args.overwrite_output_dir:
+        raise UserError('--resume and --overwrite_output_dir: give one of the two')
+    if args.pretrained_bert_parameters and args.model_parameters:
+        raise UserError('--pretrained_bert_parameters and --model_parameters: the second holds '
+                        'the encoder too; give one of the two')
+
+
+def run(args, name, folder, log_name, run_seed):
+    """One run, or one a seed of `--seeds`. Returns the report in results.json.
+
+    run_seed: function(args, folder) → report; the log is open when it is called.
+    """
+    if args.seeds:
+        return _run_seeds(args, name, folder, log_name, run_seed)
+    return _run_one(args, folder, log_name, run_seed)
+
+
+def _run_seeds(args, name, folder, log_name, run_seed):
+    """One run a seed, in sub-folders; mean and standard deviation of their best scores."""
+    reports = []
+    for seed in args.seeds:
+        one = copy.copy(args)
+        one.seeds, one.seed = None, seed
+        sub = os.path.join(folder, 'seed-%d' % seed)
+        finished = os.path.join(sub, layout.RESULTS)
+        if args.resume and os.path.exists(finished):
+            reports.append(files.read_json(finished))
+            continue
+        with files.writing(sub):
+            os.makedirs(sub, exist_ok=True)
+        reports.append(_run_one(one, sub, log_name, run_seed))
+    spread = {segment: {key: _spread([report['metrics'][segment][key] for report in reports])
+                        for key in values}
+              for segment, values in reports[0]['metrics'].items()}
+    open_log(os.path.join(folder, log_name))
+    for segment, values in spread.items():
+        for key, value in values.items():
+            logging.info('%s %s over %d seeds: %.4f ± %.4f', segment, key, len(reports),
+                         value['mean'], value['sd'])
+    return results.write_results(folder, args, task=name, seeds=list(args.seeds), metrics=spread)
+
+
+def _spread(values):
+    values = [math.nan if value is None else value for value in values]     # null in JSON
+    return {'mean': float(np.mean(values)), 'values': values,
+            'sd': float(np.std(values, ddof=1)) if len(values) > 1 else 0.0}
+
+
+def _run_one(args, folder, log_name, run_seed):
+    seed_everything(args.seed)
+    open_log(os.path.join(folder, log_name))
+    return run_seed(args, folder)
+
+
+def build_encoder(args, dataset, device, **parts):
+    """(`BERTModel`, vocabulary) of the model flags; without values where --model_parameters
+    brings them."""
+    parts = dict(dict(use_decoder=False, use_classifier=False), ctx=device, dropout=args.dropout,
+                 **parts)
+    if args.bert_checkpoint:
+        bert, vocabulary = zoo.load_checkpoint(args.bert_checkpoint, args.bert_model, dataset,
+                                               **parts)
+    else:
+        whole_given = args.pretrained_bert_parameters or args.model_parameters
+        bert, vocabulary = zoo.get_model(args.bert_model, dataset, pretrained=not whole_given,
+                                         **parts)
+    if args.pretrained_bert_parameters:
+        zoo.load_encoder(bert, args.pretrained_bert_parameters, vocabulary, device)
+    return bert, vocabulary
+
+
+def sample(items, limit):
+    """At most `limit` items, from all over the list, which may be sorted; the same for every
+    seed."""
+    if limit is None or limit >= len(items):
+        return items
+    chosen = np.random.RandomState(0).permutation(len(items))[:limit]
+    return [items[i] for i in sorted(chosen)]
+
+
+class Training:
+    """One run with one seed. A task is a subclass, with the attribute `model` (a
+    `jobs.folder.Model`) and
+
+        forward(batch) → (losses (size,), labels, outputs), called while recording,
+        collate(indices) → the batch of these training examples,
+        evaluate(interrupt) → {segment: [(metric, value)]}, None when interrupted.
+    """
+    log_line = staticmethod(classifier_line)
+
+    def __init__(self, args, name, device, folder):
+        self.args, self.name, self.device, self.folder = args, name, device, folder
+
+    def train(self, lengths, digest, metric=None):
+        """Train to the end of the plan, or from the newest checkpoint; returns the `State`.
+
+        lengths: tokens of each training example. digest: of the training data; a run is not
+        resumed on another's. metric: a `Metric` for the log lines.
+        """
+        args = self.args
+        num_epochs = args.epochs
+        steps_an_epoch = count_steps(len(lengths), args.batch_size, args.accumulate, 1)
+        num_steps = args.training_steps or steps_an_epoch * num_epochs
+        if args.training_steps:
+            num_epochs = math.ceil(num_steps / steps_an_epoch)
+        logging.info('training steps=%d', num_steps)
+        self._digest = digest
+        plan = Plan(num_epochs, num_steps, args.accumulate, args.log_interval, args.ckpt_interval,
+                    args.early_stop)
+        self._make_stepper()
+        self.loop = Loop(
+            plan, self._stepper,
+            lambda epoch: training_batches(lengths, args.batch_size, args.seed, epoch),
+            self.collate,
+            lambda step: linear_warmup_decay(step, num_steps, args.warmup_ratio, args.lr),
+            self.evaluate, self._save, metric, self._resume(), self.log_line)
+        state = self.loop.run()
+        logging.info('Finish training step: %d', state.step)
+        self._load_best(state)
+        return state
+
+    def _make_stepper(self):
+        args, network = self.args, self.model.network
+        self._trainer = optimizer.make_trainer(
+            network.collect_params(), args.optimizer, args.lr, args.epsilon, args.weight_decay,
+            multi_precision=args.dtype == 'float16')
+        if args.dtype == 'float16':
+            network.cast('float16')
+        self._stepper = Stepper(self.forward, self._trainer, args.seed, args.max_grad_norm,
+                                args.dtype == 'float16')
+
+    # Checkpoints
+
+    def _save(self, state):
+        arrays, counters = optimizer.save_state(self._trainer)
+        scale = self._stepper.loss_scale
+        content = dict(dataclasses.asdict(state), seed=self.args.seed, optimizer=counters,
+                       loss_scale=[scale.value, scale.good_steps], data=self._digest)
+        name = checkpoint.save(self.folder, content, self.model.network, arrays,
+                               lambda folder: self._describe(folder, state), _best_name(state))
+        logging.info('params saved in: %s', os.path.join(self.folder, name, layout.MODEL))
+
+    def _describe(self, folder, state):
+        self.model.write_description(folder)
+        results.write_results(folder, self.args, task=self.name, seed=self.args.seed,
+                              step=state.step,
+                              metrics=state.history[-1]['metrics'] if state.history else {})
+
+    def _resume(self):
+        """The `State` of the newest checkpoint, its arrays put back; None for a new run."""
+        folder = checkpoint.newest(self.folder) if self.args.resume else None
+        if folder is None:
+            return None
+        content, arrays = checkpoint.load_state(folder)
+        self._load_checkpoint(folder)
+        try:
+            same_data = content.pop('data') == self._digest
+            optimizer.load_state(self._trainer, arrays, content.pop('optimizer'))
+            scale = self._stepper.loss_scale
+            scale.value, scale.good_steps = content.pop('loss_scale')
+            content.pop('seed')
+            state = State(**content)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError('%s: not a checkpoint of this version and run: %s'
+                            % (folder, error)) from None
+        if not same_data:
+            raise UserError('--resume: the training examples are not those that the run in %s '
+                            'was started with: put them back, or start another run'
+                            % self.folder)
+        logging.info('resumed from %s', folder)
+        checkpoint.write_index(self.folder, os.path.basename(folder), _best_name(state))
+        return state
+
+    def _load_checkpoint(self, folder):
+        """Put the parameters of one of this run's checkpoints into the network."""
+        zoo.load_model(self.model.network, os.path.join(folder, layout.MODEL),
+                       self.model.tokenizer.vocab, self.device)
+
+    def _load_best(self, state):
+        """Go on with the checkpoint of the best evaluation."""
+        folder = checkpoint.best(self.folder)
+        best = next((entry for entry in state.history if entry['step'] == state.best_step), None)
+        if folder is None or best is None or not best['metrics']:
+            return
+        segment, values = next(iter(best['metrics'].items()))
+        logging.info('Best model at epoch %d. Validation metrics:%s', best['epoch'],
+                     format_metrics(values.items()))
+        if state.best_step != state.step:
+            self._load_checkpoint(folder)
+
+    # The end
+
+    def report(self, state, metrics, **values):
+        """Write results.json and curves.png; returns the report."""
+        report = results.write_results(
+            self.folder, self.args, task=self.name, seed=self.args.seed, metrics=metrics,
+            best_step=state.best_step, steps=state.step, history=state.history,
+            examples_per_second=mean_speed(state.curve), seconds=state.seconds,
+            stopped_early=state.stopped_early, **values)
+        if state.curve:
+            results.draw_curves(os.path.join(self.folder, layout.CURVES), state)
+        return report
+
+
+def initialise_head(block, device):
+    """The initialiser of the BERT paper for a layer that starts from nothing."""
+    block.initialize(mx.init.Normal(0.02), ctx=device)
+
+
+def _best_name(state):
+    """Name of the best checkpoint, None before the first evaluation."""
+    return checkpoint.name_of(state.best_step) if state.best_step else None
+
+
+def mean_speed(curve):
+    """Examples per second of training; the log lines cover unequal times."""
+    seconds = sum(point['examples'] / point['examples_per_second'] for point in curve)
+    return sum(point['examples'] for point in curve) / seconds if seconds else None

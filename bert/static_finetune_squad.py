@@ -1,0 +1,26 @@
+"""Fine-tune BERT on SQuAD with fixed shapes, and export the network as a symbol."""
+from bert import options
+from bert.errors import run_script
+
+
+def make_parser():
+    parser = options.Parser(__doc__)
+    group = options.add_squad_flags(parser, max_seq_length=None)
+    options.add_squad_training_flags(group)
+    options.add_static_flags(group)
+    options.add_model_flags(parser)
+    options.add_optimizer_flags(parser, learning_rate=5e-5, epochs=3, batch_size=32)
+    options.add_device_flags(parser)
+    options.add_output_flags(parser, log_interval=50)
+    return parser
+
+
+def main(arguments=None):
+    args = make_parser().parse_args(arguments)
+    options.use_threads(args.threads)
+    from bert.jobs import question_answering  # imports mxnet, which reads the threads
+    question_answering.run(args, question_answering.STATIC)
+
+
+if __name__ == '__main__':
+    run_script(main)
