@@ -14,7 +14,10 @@ LEFT_OUT = {
 
 def make_parser():
     parser = options.Parser(__doc__, LEFT_OUT)
-    options.add_squad_training_flags(options.add_squad_flags(parser))
+    group = options.add_squad_flags(parser)
+    options.add_squad_training_flags(group)
+    group.add_argument('--round_to', type=options.positive_int, metavar='N',
+                       help='pad each training batch to a multiple of N tokens')
     options.add_model_flags(parser)
     options.add_optimizer_flags(parser, learning_rate=5e-5, epochs=3, batch_size=32)
     options.add_device_flags(parser)

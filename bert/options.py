@@ -187,13 +187,7 @@ def add_squad_flags(parser, max_seq_length=384):
                        help='folder of train-v1.1.json, dev-v1.1.json (2.0: train-v2.0.json, '
                             'dev-v2.0.json); default: SQUAD_DIR, ./squad, ., the cache, a download')
     group.add_argument('--dev_file', metavar='FILE', help='the questions to predict')
-    group.add_argument('--max_seq_length', type=positive_int, default=max_seq_length,
-                       help='tokens of a window: question, part of the context and 3 special ones'
-                            + ('' if max_seq_length else '; default: --seq_length'))
-    group.add_argument('--doc_stride', type=positive_int, default=128,
-                       help='tokens from the start of one window to the start of the next')
-    group.add_argument('--max_query_length', type=positive_int, default=64,
-                       help='tokens of a question; the rest is cut off, and counted')
+    add_window_flags(group, max_seq_length)
     group.add_argument('--n_best_size', type=positive_int, default=20,
                        help='answers a question in nbest_predictions.json')
     group.add_argument('--max_answer_length', type=positive_int, default=30,
@@ -204,13 +198,24 @@ def add_squad_flags(parser, max_seq_length=384):
     group.add_argument('--threshold_file', metavar='FILE',
                        help='with --version_2: choose that threshold on this SQuAD file, which '
                             'shares no question with dev')
+    group.add_argument('--debug', action='store_true',
+                       help='at most 10000 questions to train on and 100 to predict')
+    return group
+
+
+def add_window_flags(group, max_seq_length):
+    """How contexts are cut and batched."""
+    group.add_argument('--max_seq_length', type=positive_int, default=max_seq_length,
+                       help='tokens of a window: question, part of the context and 3 special ones'
+                            + ('' if max_seq_length else '; default: --seq_length'))
+    group.add_argument('--doc_stride', type=positive_int, default=128,
+                       help='tokens from the start of one window to the start of the next')
+    group.add_argument('--max_query_length', type=positive_int, default=64,
+                       help='tokens of a question; the rest is cut off, and counted')
     group.add_argument('--uncased', action='store_true',
                        help='lower-case the text; default: as the vocabulary of the model wants')
     group.add_argument('--test_batch_size', type=positive_int, default=24,
                        help='windows a batch in prediction')
-    group.add_argument('--debug', action='store_true',
-                       help='at most 10000 questions to train on and 100 to predict')
-    return group
 
 
 def add_squad_training_flags(group):
@@ -222,8 +227,6 @@ def add_squad_training_flags(group):
     group.add_argument('--evaluate_epochs', action='store_true',
                        help='score dev after every epoch, and keep the best by F1; without it the '
                             'last one counts, as in the original')
-    group.add_argument('--round_to', type=positive_int, metavar='N',
-                       help='pad each training batch to a multiple of N tokens')
 
 
 def add_static_flags(group):

@@ -1,6 +1,7 @@
 """A network as MXNet's symbol and parameters, and back."""
 import os
 import tempfile
+import warnings
 
 import mxnet as mx
 
@@ -35,7 +36,9 @@ def import_network(folder, prefix, epoch, device):
         if not os.path.isfile(path):
             raise UserError('%s: no such file: expected what --export writes' % path)
     try:
-        return mx.gluon.SymbolBlock.imports(paths[0], list(INPUTS), paths[1], ctx=device)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')     # the inputs' types are open until they come
+            return mx.gluon.SymbolBlock.imports(paths[0], list(INPUTS), paths[1], ctx=device)
     except (mx.MXNetError, ValueError, AssertionError) as error:
         raise UserError('%s: not an exported network: %s'
                         % (paths[0], str(error).strip().splitlines()[-1])) from None

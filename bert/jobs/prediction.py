@@ -19,14 +19,12 @@ CHUNK = 4096    # texts tokenized and sorted by length together; bounds the memo
 def run(args):
     """Write one line a text: as the parsed flags of predict.py say. Returns their number."""
     device = pick_device(args.gpu)
-    if args.output and os.path.exists(args.output) and not args.overwrite:
-        raise UserError('--output %s: it exists: choose another name, or give --overwrite'
-                        % args.output)
+    check_output(args)
     model = open_model(args.model_dir, device)
     pair = _reads_pairs(model.task, args)
     examples = read_texts(args, pair)
     truncated = 0
-    with _open_output(args.output) as out, progress(len(examples), unit='text') as bar:
+    with open_output(args.output) as out, progress(len(examples), unit='text') as bar:
         if args.format == 'tsv':
             out.write(_header(model.task, pair) + '\n')
         for start in range(0, len(examples), CHUNK):
@@ -41,6 +39,13 @@ def run(args):
         print('warning: %d of %d texts were cut at %d tokens, the length the model was trained '
               'with' % (truncated, len(examples), model.max_len), file=sys.stderr)
     return len(examples)
+
+
+def check_output(args):
+    """Raises `UserError` when --output would replace a file without --overwrite."""
+    if args.output and os.path.exists(args.output) and not args.overwrite:
+        raise UserError('--output %s: it exists: choose another name, or give --overwrite'
+                        % args.output)
 
 
 def _reads_pairs(task, args):
@@ -71,7 +76,7 @@ def read_texts(args, pair):
     if args.file in (None, '-'):
         if args.file is None and sys.stdin.isatty():
             raise UserError('no text: give it as an argument, by --file, or to standard input')
-        return _from_lines('standard input', _standard_input(), number)
+        return _from_lines('standard input', standard_input(), number)
     if args.text_columns is None and args.file.endswith('.txt'):
         return _from_lines(args.file, read_lines(args.file), number)
     if args.text_columns is None or len(args.text_columns) != number:
@@ -88,7 +93,7 @@ def _from_arguments(texts, number):
             for i in range(0, len(texts), number)]
 
 
-def _standard_input():
+def standard_input():
     for number, line in enumerate(sys.stdin.buffer, 1):
         try:
             yield number, line.decode('utf-8').rstrip('\r\n')
@@ -109,7 +114,7 @@ def _from_lines(source, lines, number):
     return examples
 
 
-def _open_output(path):
+def open_output(path):
     return files.atomic_write(path) if path else contextlib.nullcontext(sys.stdout)
 
 

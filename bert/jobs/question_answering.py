@@ -47,9 +47,9 @@ def dynamic_line(entry):
 
 def static_line(entry):
     """The line of the original static_finetune_squad.py."""
-    return 'Epoch: %d, Batch: %d/%d, Loss=%.4f, lr=%.7f Time cost=%.1f Throughput=%.2f samples/s' % (
-        entry.epoch, entry.batch - 1, entry.num_batches, entry.loss, entry.rate, entry.seconds,
-        entry.examples_per_second)
+    return ('Epoch: %d, Batch: %d/%d, Loss=%.4f, lr=%.7f Time cost=%.1f Throughput=%.2f samples/s'
+            % (entry.epoch, entry.batch - 1, entry.num_batches, entry.loss, entry.rate,
+               entry.seconds, entry.examples_per_second))
 
 
 DYNAMIC = Door('finetune_squad.py', 'finetune_squad.log', dynamic_line, False)

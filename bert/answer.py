@@ -1,0 +1,49 @@
+"""Answer questions from documents of your own: arguments, files, or standard input."""
+from bert import options
+from bert.errors import run_script
+
+
+def make_parser():
+    parser = options.Parser(__doc__)
+    parser.add_argument('question', nargs='?', metavar='QUESTION', help='in quotes')
+    parser.add_argument('documents', nargs='*', metavar='DOCUMENT',
+                        help='a text to look in; default: --file, else standard input')
+    parser.add_argument('--model_dir', required=True, metavar='FOLDER',
+                        help='folder of a run of finetune_squad.py, one of its checkpoints, or a '
+                             'question-answering model saved by transformers')
+    parser.add_argument('--file', nargs='+', metavar='FILE',
+                        help='text files, a document each; "-": standard input')
+    parser.add_argument('--jsonl', metavar='FILE',
+                        help='many questions: lines {"question": …, "document": …} or '
+                             '{"question": …, "documents": […]}, "id" if you like; "-": standard '
+                             'input')
+    parser.add_argument('--top_k', type=options.positive_int, default=3,
+                        help='answers a question at most')
+    parser.add_argument('--version_2', action='store_true',
+                        help='the model may find no answer; for a model of transformers, which '
+                             'doesn\'t say')
+    parser.add_argument('--null_score_diff_threshold', metavar='X',
+                        type=options.number(float, 'a number'),
+                        help='no answer where that scores better by more than X; default: as '
+                             'trained')
+    parser.add_argument('--max_answer_length', type=options.positive_int, metavar='N',
+                        help='tokens of an answer; default: as trained')
+    parser.add_argument('--output', metavar='FILE', help='default: standard output')
+    parser.add_argument('--format', choices=('tsv', 'jsonl'), default='tsv',
+                        help='a line an answer, or a line of JSON a question')
+    parser.add_argument('--batch_size', type=options.positive_int, default=24,
+                        help='windows a batch')
+    parser.add_argument('--overwrite', action='store_true', help='replace an --output that exists')
+    options.add_device_flags(parser)
+    return parser
+
+
+def main(arguments=None):
+    args = make_parser().parse_args(arguments)
+    options.use_threads(args.threads)
+    from bert.jobs import answering  # imports mxnet, which reads the threads
+    answering.run(args)
+
+
+if __name__ == '__main__':
+    run_script(main)
