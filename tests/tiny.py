@@ -87,3 +87,33 @@ def write_pairs(folder, header, labels, train=40, dev=16, test=8, files=None):
         for name in (files or {}).get(kind, ['%s.tsv' % kind]):
             write_tsv(folder / name, header, rows)
     return str(folder)
+
+
+def squad_content(number, seed, version_2=False):
+    """A SQuAD file of `number` questions, two on each context: how the film was, which the one
+    good or bad word tells. With version_2 every third context lacks it."""
+    rng = random.Random(seed)
+    paragraphs = []
+    for i in range((number + 1) // 2):
+        words = rng.choices(WORDS[6:], k=rng.randrange(4, 24))
+        impossible = version_2 and i % 3 == 2
+        if not impossible:
+            words.insert(rng.randrange(len(words) + 1), rng.choice(GOOD + BAD))
+        answer = next((word for word in words if word in GOOD + BAD), None)
+        context = ' '.join(words) + ' .'
+        answers = [{'text': answer, 'answer_start': context.index(answer)}] if answer else []
+        more = {'is_impossible': impossible} if version_2 else {}
+        paragraphs.append({'context': context, 'qas': [
+            dict(more, id='%d-%d-%d' % (seed, i, k), question=question,
+                 answers=[dict(one) for one in answers])
+            for k, question in enumerate(('the film was', 'so was it'))]})
+    paragraphs[-1]['qas'] = paragraphs[-1]['qas'][:2 - number % 2]
+    return {'version': 'v2.0' if version_2 else '1.1',
+            'data': [{'title': 'Films', 'paragraphs': paragraphs}]}
+
+
+def write_squad(path, number, seed, version_2=False):
+    """`squad_content` as a file; returns its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(squad_content(number, seed, version_2)), encoding='utf-8')
+    return str(path)

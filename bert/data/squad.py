@@ -223,7 +223,7 @@ def describe_problems(squad, shown=5):
     if not squad.problems:
         return []
     left_out = len({problem.id for problem in squad.problems if not problem.trainable})
-    lines = ['warning: %s: %d problems, %d questions can\'t be trained on'
+    lines = ['%s: %d problems, %d questions can\'t be trained on'
              % (squad.path, len(squad.problems), left_out)]
     lines += ['  %s (%s): %s' % (problem.id, problem.where, problem.reason)
               for problem in squad.problems[:shown]]

@@ -175,7 +175,9 @@ def _read(path):
 
 
 def make_windows(squad, tokenizer, options):
-    """Tokenize a `Squad` and cut it into `Windows`."""
+    """Tokenize a `Squad` and cut it into `Windows`. Raises `UserError` for options that hold
+    no context."""
+    options.check()
     context_ids, context_spans = _encode_contexts(squad.contexts, tokenizer)
     question_ids = tokenizer.encode([question.text for question in squad.questions])
     cut = [max(len(ids) - options.max_query_length, 0) for ids in question_ids]

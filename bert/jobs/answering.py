@@ -15,7 +15,8 @@ from bert.train.devices import pick_device
 from bert.train.log import progress
 
 CHUNK = 256         # questions whose windows are sorted by length together; bounds the memory
-AROUND = 80         # characters of the passage on either side of an answer
+AROUND = 80         # characters of the passage on either side of an answer …
+SHORTER = 20        # … or so many fewer, to end at a space
 COLUMNS = ('question', 'probability', 'answer', 'document', 'start', 'end', 'passage')
 NO_ANSWER = '[no answer]'
 
@@ -213,9 +214,9 @@ def passage(text, start, end):
     line_end = len(text) if line_end < 0 else line_end
     first, last = max(line_start, start - AROUND), min(line_end, end + AROUND)
     if first > line_start:
-        first = text.find(' ', first, start) + 1 or first
+        first = text.find(' ', first, min(first + SHORTER, start)) + 1 or first
     if last < line_end:
-        space = text.rfind(' ', end, last)
+        space = text.rfind(' ', max(last - SHORTER, end), last)
         last = space if space >= 0 else last
     return ('…' if first > line_start else '') + text[first:last].strip() + \
         ('…' if last < line_end else '')

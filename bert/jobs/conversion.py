@@ -6,6 +6,7 @@ import mxnet as mx
 from bert import files, layout
 from bert.errors import UserError
 from bert.jobs.folder import find_head, read_task, write_description
+from bert.jobs.qa_model import read_qa_task
 from bert.jobs.results import write_report
 from bert.model import convert, heads, local, weight_files
 from bert.train import checkpoint
@@ -36,7 +37,7 @@ def run(args):
             os.path.join(folder, REPORT), args, source=found.source, format=target,
             head=head.name, architecture=head.architecture, tensors=len(arrays),
             values=sum(array.size for array in arrays.values()), left_out=left_out,
-            classes=task and task['labels'], cased=found.config.cased)
+            classes=task and task.get('labels'), cased=found.config.cased)
     print_summary(args, report)
     return report
 
@@ -63,13 +64,17 @@ def check_output(args):
 
 
 def find_task(args, found, head, arrays):
-    """The task of a classifier, from beside the weights and from the flags; None for others."""
+    """The task of a classifier, from beside the weights and from the flags; of a
+    question-answering model from beside the weights; None for others."""
     if head.name != 'classification':
         for flag in ('classes', 'pair'):
             if getattr(args, flag):
                 raise UserError('--%s: %s holds no classifier but: %s'
                                 % (flag, found.source, head.name))
-        return None
+        if head.name != 'question answering':
+            return None
+        task, max_len = read_qa_task(found)
+        return dict(task, max_len=max_len)
     task = read_task(found, len(arrays['classifier.1.weight']), args.classes)
     if args.pair and task['pair'] is False:
         raise UserError('--pair: %s was trained on single texts' % found.source)
@@ -103,10 +108,11 @@ def write_transformers(folder, found, head, arrays, task):
     if head.name == 'encoder':      # a bare BertModel has its names without the prefix
         state = {name.replace('bert.', '', 1): array for name, array in state.items()}
     weight_files.write_safetensors(os.path.join(folder, layout.WEIGHTS), state)
-    labels = task and task['labels']
+    is_classifier = head.name == 'classification'
+    labels = task['labels'] if is_classifier else None
     files.write_json(os.path.join(folder, layout.CONFIG), convert.config_to_transformers(
         config, head.architecture, vocabulary[vocabulary.padding_token], labels,
-        is_regression=task is not None and labels is None))
+        is_regression=is_classifier and labels is None))
     write_vocabulary(vocabulary, os.path.join(folder, layout.VOCABULARY))
     files.write_json(os.path.join(folder, layout.TOKENIZER_CONFIG), {
         'tokenizer_class': 'BertTokenizer', 'do_lower_case': not config.cased,

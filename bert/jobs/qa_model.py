@@ -170,7 +170,8 @@ def read_qa_task(found):
     """
     path = os.path.join(os.path.dirname(os.path.abspath(found.source)), layout.TASK)
     if not os.path.isfile(path):
-        return dict(TASK), min(Options().max_seq_length, found.config.max_length)
+        max_len = min(Options().max_seq_length, found.config.max_length)
+        return dict(TASK, max_query_length=min(TASK['max_query_length'], max_len // 2)), max_len
     values = files.read_json(path)
     missing = [key for key in list(TASK) + ['max_len'] if key not in values]
     if missing:

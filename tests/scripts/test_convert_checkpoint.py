@@ -15,6 +15,7 @@ from bert import convert_checkpoint, finetune_classifier, predict
 LABELS = {'0': 'sad', '1': 'glad', '2': 'so so'}
 # {architecture: (beginnings of the names that it has, entries of its config.json)}
 ENCODER = ('bert.embeddings', 'bert.encoder')
+WITH_A_TASK = ('BertForSequenceClassification', 'BertForQuestionAnswering')
 KINDS = {
     'BertModel': (ENCODER + ('bert.pooler',), {}),
     'BertForMaskedLM': (ENCODER + ('cls.predictions',), {}),
@@ -70,7 +71,7 @@ def test_there_and_back(architecture, call, in_tmp):
     outcome = call(convert_checkpoint, path, 'gluon')
     assert outcome.code == 0, outcome.err
     assert '(gluon): %s, %d tensors' % (architecture, len(tensors)) in outcome.out
-    task = {'task.json'} if architecture == 'BertForSequenceClassification' else set()
+    task = {'task.json'} if architecture in WITH_A_TASK else set()
     assert set(os.listdir('gluon')) == GLUON_FILES | task
     outcome = call(convert_checkpoint, 'gluon', 'back')
     assert outcome.code == 0, outcome.err

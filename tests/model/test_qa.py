@@ -1,0 +1,245 @@
+"""Question answering networks against NumPy, and the static one against the dynamic one."""
+import json
+import subprocess
+import sys
+
+import mxnet as mx
+import numpy as np
+import pytest
+import tiny
+from reference import numpy_bert
+
+from bert.data.sampler import Batch
+from bert.errors import UserError
+from bert.export.symbol import export_network, import_network
+from bert.jobs.qa_model import StaticQAModel, fill
+from bert.model import catalogue, convert, loading
+from bert.model.bert import BERTModel
+from bert.model.qa import BertForQA, BertForQALoss
+from bert.model.static_qa import (
+    StaticBertForQA,
+    length_from_environment,
+    resolve_length,
+    resolve_width,
+)
+
+LENGTH = 12
+
+
+@pytest.fixture(autouse=True)
+def no_variables(monkeypatch):
+    for name in ('SEQLENGTH', 'INPUTSIZE'):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope='module')
+def tensors():
+    random = np.random.RandomState(1)
+    tensors = {name: tensor for name, tensor in numpy_bert.random_tensors(tiny.CONFIG).items()
+               if not name.startswith(('cls.', 'bert.pooler'))}
+    return dict(tensors, **{
+        'qa_outputs.weight': random.normal(0, 0.3, (2, tiny.CONFIG.units)).astype('float32'),
+        'qa_outputs.bias': random.normal(0, 0.3, 2).astype('float32')})
+
+
+def network_of(tensors, make=BertForQA, **options):
+    network = make(BERTModel(tiny.CONFIG, dropout=0.0, use_pooler=False), **options)
+    arrays = convert.from_transformers(tensors, 'here')
+    loading.load_parameters(network, arrays, 'here', mx.cpu())
+    return network
+
+
+def inputs(size=3, length=LENGTH, seed=0):
+    random = np.random.RandomState(seed)
+    return (random.randint(len(tiny.TOKENS), size=(size, length)).astype('int32'),
+            random.randint(2, size=(size, length)).astype('int32'),
+            random.randint(1, length + 1, size=size).astype('float32'))
+
+
+def on_mxnet(arrays):
+    return [mx.nd.array(array, dtype=array.dtype) for array in arrays]
+
+
+@pytest.mark.parametrize('make,options', [
+    (BertForQA, {}), (StaticBertForQA, {'seq_length': LENGTH})])
+def test_scores_equal_numpy(tensors, make, options):
+    arrays = inputs()
+    states = numpy_bert.sequence(tensors, tiny.CONFIG, *arrays)
+    wanted = numpy_bert.dense(states, tensors, 'qa_outputs')
+    network = network_of(tensors, make, **options)
+    network.hybridize(static_alloc=bool(options), static_shape=bool(options))
+    found = network(*on_mxnet(arrays)).asnumpy()
+    assert found.shape == (3, LENGTH, 2)
+    for row, number in enumerate(arrays[2].astype(int)):
+        np.testing.assert_allclose(found[row, :number], wanted[row, :number], atol=1e-5)
+
+
+def test_loss_equals_numpy():
+    random = np.random.RandomState(3)
+    scores = random.normal(size=(4, 7, 2)).astype('float32')
+    start, end = np.array([0, 2, 6, 3]), np.array([0, 4, 6, 3])
+    rows = np.arange(4)
+    wanted = -(np.log(numpy_bert.softmax(scores[:, :, 0].astype('float64')))[rows, start]
+               + np.log(numpy_bert.softmax(scores[:, :, 1].astype('float64')))[rows, end]) / 2
+    for hybrid in (False, True):
+        loss = BertForQALoss()
+        loss.hybridize(hybrid)
+        found = loss(mx.nd.array(scores), [mx.nd.array(start), mx.nd.array(end)])
+        np.testing.assert_allclose(found.asnumpy(), wanted, rtol=1e-5)
+
+
+def test_static_equals_dynamic_on_the_same_window(tensors):
+    """The window padded to the static length gives what it gives alone."""
+    dynamic, static = network_of(tensors), network_of(tensors, StaticBertForQA, seq_length=30)
+    static.hybridize(static_alloc=True, static_shape=True)
+    token_ids, segment_ids, valid_length = inputs()
+    alone = dynamic(*on_mxnet((token_ids, segment_ids, valid_length))).asnumpy()
+    wide = np.pad(token_ids, ((0, 0), (0, 18))), np.pad(segment_ids, ((0, 0), (0, 18)))
+    padded = static(*on_mxnet(wide + (valid_length,))).asnumpy()
+    for row, number in enumerate(valid_length.astype(int)):
+        np.testing.assert_allclose(padded[row, :number], alone[row, :number], atol=1e-5)
+
+
+def test_static_and_dynamic_have_the_same_parameters(tensors):
+    names = [set(network_of(tensors, make)._collect_params_with_prefix())
+             for make in (BertForQA, StaticBertForQA)]
+    assert names[0] == names[1]
+    assert {'span_classifier.weight', 'bert.word_embed.0.weight'} < names[0]
+
+
+def test_the_snippet_of_the_seed(tensors, monkeypatch):
+    """Sizes come from the environment that the tutorial sets."""
+    monkeypatch.setenv('SEQLENGTH', '16')
+    monkeypatch.setenv('INPUTSIZE', '8')
+    bert = BERTModel(tiny.CONFIG, use_pooler=False)
+    net = StaticBertForQA(bert=bert)
+    net.hybridize(static_alloc=True, static_shape=True)
+    assert (net.seq_length, net.input_size) == (16, 8)
+
+
+def test_sizes_of_the_model_without_arguments_and_variables():
+    net = StaticBertForQA(bert=BERTModel(tiny.CONFIG, use_pooler=False))
+    assert (net.seq_length, net.input_size) == (tiny.CONFIG.max_length, tiny.CONFIG.units)
+
+
+def test_arguments_go_before_the_environment(monkeypatch):
+    monkeypatch.setenv('SEQLENGTH', '16')
+    monkeypatch.setenv('INPUTSIZE', '768')
+    assert resolve_length(20, 512) == 20
+    assert resolve_width(1024, 1024) == 1024
+    assert length_from_environment() == 16
+
+
+@pytest.mark.parametrize('name,text,message', [
+    ('SEQLENGTH', '600', 'the environment\'s SEQLENGTH 600: this model reads 1 to 512 tokens'),
+    ('SEQLENGTH', '0', 'the environment\'s SEQLENGTH 0: this model reads 1 to 512 tokens'),
+    ('SEQLENGTH', 'long', 'SEQLENGTH=long in the environment: expected a whole number'),
+    ('INPUTSIZE', '768', 'the environment\'s INPUTSIZE 768: this model is 1024 wide: leave it '
+                         'out')])
+def test_variables_that_contradict_the_model(monkeypatch, name, text, message):
+    monkeypatch.setenv(name, text)
+    with pytest.raises(UserError) as error:
+        resolve_length(None, 512)
+        resolve_width(None, 1024)
+    assert str(error.value) == message
+
+
+def test_arguments_that_contradict_the_model():
+    with pytest.raises(UserError, match='^--seq_length 41: this model reads 1 to 40 tokens$'):
+        StaticBertForQA(BERTModel(tiny.CONFIG), seq_length=41)
+    with pytest.raises(UserError, match='^--input_size 768: this model is 8 wide: leave it out$'):
+        StaticBertForQA(BERTModel(tiny.CONFIG), input_size=768)
+
+
+def test_another_length_is_refused(tensors):
+    net = network_of(tensors, StaticBertForQA, seq_length=LENGTH)
+    with pytest.raises(UserError, match=r'token_ids of shape \(3, 6\): this network is built for '
+                                        'windows of 12 tokens'):
+        net(*on_mxnet(inputs(length=6)))
+
+
+def test_fill():
+    batch = Batch(*inputs(2, 5), labels=None)
+    full = fill(batch, 3, 7, padding_id=9)
+    assert full.token_ids.shape == full.segment_ids.shape == (3, 7)
+    assert (full.token_ids[:2, :5] == batch.token_ids).all()
+    assert (full.token_ids[2:] == 9).all() and (full.token_ids[:, 5:] == 9).all()
+    assert full.valid_length.tolist() == batch.valid_length.tolist() + [1.0]
+    assert full.token_ids.dtype == np.int32 and full.valid_length.dtype == np.float32
+
+
+def test_a_static_model_has_one_shape_and_the_dynamic_gradient(tensors):
+    """What fills a batch up adds nothing to outputs and gradients."""
+    class Tokenizer:
+        vocab = type('Vocab', (dict,), {'padding_token': '[PAD]'})({'[PAD]': 0})
+    dynamic, static = network_of(tensors), network_of(tensors, StaticBertForQA, seq_length=20)
+    model = StaticQAModel(static, Tokenizer, tiny.CONFIG, {}, 20, (4, 6))
+    shapes = []
+    static.register_forward_pre_hook(lambda block, given: shapes.append(given[0].shape))
+    batch = Batch(*inputs(), labels=None)
+    with mx.autograd.record():
+        one = model.outputs(batch, mx.cpu())
+        other = dynamic(*on_mxnet(batch[:3]))
+        total = (one ** 2).sum() + (other ** 2).sum()
+    total.backward()
+    np.testing.assert_allclose(one.asnumpy(), other.asnumpy(), atol=1e-5)
+    model.outputs(batch, mx.cpu())
+    assert shapes == [(4, 20), (6, 20)]
+    for name, parameter in static._collect_params_with_prefix().items():
+        np.testing.assert_allclose(
+            parameter.grad().asnumpy(),
+            dynamic._collect_params_with_prefix()[name].grad().asnumpy(), atol=1e-4, rtol=1e-4)
+
+
+IN_A_NEW_PROCESS = '''
+import sys
+import numpy as np
+import mxnet as mx
+folder, = sys.argv[1:]
+symbol = mx.gluon.SymbolBlock.imports(folder + '/static_net-symbol.json',
+                                      ['data0', 'data1', 'data2'],
+                                      folder + '/static_net-0003.params')
+with np.load(folder + '/inputs.npz') as given:
+    arrays = [mx.nd.array(given[name], dtype=given[name].dtype) for name in sorted(given.files)]
+np.save(folder + '/found.npy', symbol(*arrays).asnumpy())
+'''
+
+
+def test_the_exported_symbol_in_a_new_process(tensors, tmp_path):
+    net = network_of(tensors, StaticBertForQA, seq_length=LENGTH)
+    net.hybridize(static_alloc=True, static_shape=True)
+    paths = export_network(net, str(tmp_path), 'static_net', 3, mx.cpu(), (2, LENGTH))
+    assert paths == [str(tmp_path / 'static_net-symbol.json'),
+                     str(tmp_path / 'static_net-0003.params')]
+    arrays = inputs(5)      # the batch's size is free
+    np.savez(str(tmp_path / 'inputs.npz'), **dict(zip('abc', arrays)))
+    subprocess.run([sys.executable, '-c', IN_A_NEW_PROCESS, str(tmp_path)], check=True)
+    np.testing.assert_allclose(np.load(str(tmp_path / 'found.npy')),
+                               net(*on_mxnet(arrays)).asnumpy(), atol=1e-5)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        'found.npy', 'inputs.npz', 'static_net-0003.params', 'static_net-symbol.json']
+
+
+def test_a_symbol_refuses_another_length(tensors, tmp_path):
+    net = network_of(tensors, StaticBertForQA, seq_length=LENGTH)
+    net.hybridize(static_alloc=True, static_shape=True)
+    export_network(net, str(tmp_path), 'net', 0, mx.cpu(), (2, LENGTH))
+    symbol = import_network(str(tmp_path), 'net', 0, mx.cpu())
+    with pytest.raises(mx.MXNetError):
+        symbol(*on_mxnet(inputs(length=LENGTH + 1))).asnumpy()
+
+
+def test_symbols_that_cant_be_read(tmp_path):
+    with pytest.raises(UserError, match='net-symbol.json: no such file: expected what --export'):
+        import_network(str(tmp_path), 'net', 0, mx.cpu())
+    (tmp_path / 'net-symbol.json').write_text(json.dumps({'nodes': 3}))
+    (tmp_path / 'net-0000.params').write_text('')
+    with pytest.raises(UserError, match='net-symbol.json: not an exported network: '):
+        import_network(str(tmp_path), 'net', 0, mx.cpu())
+
+
+def test_the_large_model_is_1024_wide_without_input_size():
+    """The original's --input_size stayed at 768 in the printed commands for the large model."""
+    config = catalogue.config_of(*catalogue.resolve('bert_24_1024_16'))
+    assert resolve_width(None, config.units) == 1024
+    assert resolve_length(None, config.max_length) == 512

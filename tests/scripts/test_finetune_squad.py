@@ -1,0 +1,424 @@
+"""finetune_squad.py and static_finetune_squad.py on tiny models: files, log, numbers, resume."""
+import json
+import os
+import re
+import shutil
+
+import mxnet as mx
+import numpy as np
+import pytest
+import tiny
+from commands import spawn, start
+from squad import QUICK, SIZES, read_json, write_files
+
+from bert import finetune_classifier, finetune_squad, static_finetune_squad
+from bert.data import squad_metric
+from bert.data.squad import read_squad
+from bert.export.symbol import import_network
+from bert.jobs.qa_model import open_qa_model
+
+OF_A_RUN = {'options.json', 'audit.json', 'results.json', 'curves.png', 'checkpoints.json',
+            'predictions.json', 'nbest_predictions.json', 'net.params'}
+CHECKPOINT = {'model.params', 'optimizer.params', 'trainer.json', 'config.json', 'vocab.txt',
+              'task.json', 'results.json'}
+
+
+@pytest.fixture
+def train(call, tiny_bert, in_tmp):
+    """train(*flags) → Outcome of finetune_squad.py with the tiny model and tiny files."""
+    def train(*flags, script=finetune_squad, version_2=False):
+        return call(script, *write_files(in_tmp, version_2), '--bert_checkpoint', tiny_bert,
+                    *QUICK, *flags)
+    return train
+
+
+def checkpoints(run):
+    return {name for name in os.listdir(run) if name.startswith('step-')}
+
+
+def test_files_of_a_run(train, in_tmp):
+    outcome = train()
+    assert outcome.code == 0, outcome.err
+    run = in_tmp / 'output_dir' / 'SQuAD1.1-001'
+    index = read_json(run / 'checkpoints.json')
+    assert checkpoints(run) == {index['newest'], index['best']}
+    assert index['newest'] == index['best']     # the last epoch counts
+    assert set(os.listdir(run)) - checkpoints(run) == OF_A_RUN | {'finetune_squad.log'}
+    assert set(os.listdir(run / index['newest'])) == CHECKPOINT
+
+
+def test_log_keeps_the_original_lines(train, in_tmp):
+    train('--output_dir', 'run')
+    log = (in_tmp / 'run' / 'finetune_squad.log').read_text()
+    for pattern in (
+            r' Loading train data\.\.\.\n', r'Number of records in Train data:24\n',
+            r'The number of examples after preprocessing:\d\d\n',
+            r'Done! Transform dataset costs \d+\.\d\d seconds\.\n',
+            r'Batch: 1/\d, Loss=\d\.\d{4}, lr=0\.000\d{4} Throughput=\d+\.\d\d samples/s\n',
+            r'Finish training step: \d+\n',
+            r'Time cost=\d+\.\d\d s, Throughput=\d+\.\d\d samples/s\n',
+            r"\{'exact_match': \d+\.\d+, 'f1': \d+\.\d+\}\n"):
+        assert re.search(pattern, log), pattern
+
+
+def test_predictions_are_what_the_official_scripts_read(train, in_tmp):
+    train('--output_dir', 'run')
+    predictions = read_json(in_tmp / 'run' / 'predictions.json')
+    squad = read_squad('dev.json')
+    assert list(predictions) == [question.id for question in squad.questions]
+    for question in squad.questions:
+        assert predictions[question.id] in squad.contexts[question.context]
+    metrics = read_json(in_tmp / 'run' / 'results.json')['metrics']
+    assert metrics == {'dev': squad_metric.evaluate(squad.answers(), predictions)}
+    n_best = read_json(in_tmp / 'run' / 'nbest_predictions.json')
+    assert list(n_best) == list(predictions)
+    for name, entries in n_best.items():
+        assert entries[0]['text'] == predictions[name]
+        assert 1 <= len(entries) <= 20
+        assert set(entries[0]) == {'text', 'probability', 'start_logit', 'end_logit',
+                                   'answer_start'}
+        assert sum(entry['probability'] for entry in entries) == pytest.approx(1)
+
+
+def test_it_learns(train, in_tmp):
+    """The tiny task is learnt: far better than picking any word."""
+    outcome = train('--output_dir', 'run', '--epochs', 30, '--lr', 2e-2, '--dropout', 0,
+                    '--max_answer_length', 1)
+    assert outcome.code == 0, outcome.err
+    results = read_json(in_tmp / 'run' / 'results.json')
+    newest = checkpoints(in_tmp / 'run').pop()
+    losses = [entry['loss'] for entry in
+              read_json(in_tmp / 'run' / newest / 'trainer.json')['curve']]
+    assert losses[-1] < 0.5 * losses[0]
+    assert results['metrics']['dev']['exact_match'] > 50
+
+
+def test_version_2(train, in_tmp):
+    outcome = train('--output_dir', 'run', version_2=True)
+    assert outcome.code == 0, outcome.err
+    run = in_tmp / 'run'
+    assert set(os.listdir(run)) - checkpoints(run) == \
+        OF_A_RUN | {'finetune_squad.log', 'null_odds.json'}
+    squad = read_squad('dev.json', version_2=True)
+    predictions, odds = (read_json(run / name) for name in ('predictions.json', 'null_odds.json'))
+    assert list(odds) == list(predictions)
+    metrics = read_json(run / 'results.json')['metrics']['dev']
+    assert set(metrics) == {
+        'exact', 'f1', 'total', 'HasAns_exact', 'HasAns_f1', 'HasAns_total', 'NoAns_exact',
+        'NoAns_f1', 'NoAns_total', 'best_exact', 'best_exact_thresh', 'best_f1', 'best_f1_thresh'}
+    plain = squad_metric.evaluate_v2(squad.answers(), predictions)
+    assert {key: metrics[key] for key in plain} == plain
+    for name, entries in read_json(run / 'nbest_predictions.json').items():
+        texts = [entry['text'] for entry in entries]
+        assert texts.count('') == 1     # "no answer" is among them
+        best = next(text for text in texts if text)
+        assert predictions[name] == ('' if odds[name] > 0 else best)
+    assert 'they are an oracle, not a score' in outcome.err
+
+
+@pytest.mark.parametrize('threshold,expected', [(-1e6, 0), (1e6, 11)])
+def test_null_score_diff_threshold(train, in_tmp, threshold, expected):
+    train('--output_dir', 'run', '--null_score_diff_threshold', threshold, version_2=True)
+    predictions = read_json(in_tmp / 'run' / 'predictions.json')
+    assert sum(bool(text) for text in predictions.values()) == expected
+
+
+def test_threshold_from_another_file(train, in_tmp, call):
+    """It is what the official search finds on that file, and nothing of dev is used."""
+    third = tiny.write_squad(in_tmp / 'third.json', 15, 3, version_2=True)
+    outcome = train('--output_dir', 'run', '--threshold_file', third, version_2=True)
+    assert outcome.code == 0, outcome.err
+    run = in_tmp / 'run'
+    threshold = read_json(run / 'results.json')['null_score_diff_threshold']
+    best = run / read_json(run / 'checkpoints.json')['best']
+    assert read_json(best / 'task.json')['null_score_diff_threshold'] == threshold
+    call(finetune_squad, *SIZES, '--only_predict', '--bert_checkpoint', run, '--dev_file', third,
+         '--version_2', '--output_dir', 'on-third', '--null_score_diff_threshold', threshold)
+    metrics = read_json(in_tmp / 'on-third' / 'results.json')['metrics']['dev']
+    assert metrics['best_f1_thresh'] == pytest.approx(threshold)
+    assert metrics['f1'] == pytest.approx(metrics['best_f1'])
+    odds = read_json(run / 'null_odds.json')
+    predictions = read_json(run / 'predictions.json')
+    assert {name for name, text in predictions.items() if not text} == {
+        name for name, value in odds.items() if value > threshold}
+
+
+def test_only_predict_gives_the_same(train, call, in_tmp, tiny_bert):
+    train('--output_dir', 'run')
+    flags = ('--only_predict', '--dev_file', 'dev.json') + SIZES
+    by_file = call(finetune_squad, *flags, '--model_parameters', 'run/net.params',
+                   '--bert_checkpoint', tiny_bert, '--output_dir', 'a')
+    assert by_file.code == 0, by_file.err
+    by_folder = call(finetune_squad, *flags, '--bert_checkpoint', 'run', '--output_dir', 'b')
+    assert by_folder.code == 0, by_folder.err
+    for name in ('predictions.json', 'nbest_predictions.json'):
+        expected = (in_tmp / 'run' / name).read_bytes()
+        assert (in_tmp / 'a' / name).read_bytes() == expected
+        assert (in_tmp / 'b' / name).read_bytes() == expected
+    assert set(os.listdir(in_tmp / 'a')) == {
+        'options.json', 'audit.json', 'results.json', 'predictions.json',
+        'nbest_predictions.json', 'finetune_squad.log'}
+
+
+def test_only_predict_without_parameters_says_so(call, in_tmp, tiny_bert):
+    write_files(in_tmp)
+    outcome = call(finetune_squad, *SIZES, '--only_predict', '--dev_file', 'dev.json',
+                   '--bert_checkpoint', tiny_bert)
+    assert outcome.code == 2
+    assert outcome.error.startswith('error: %s/model.safetensors holds no question-answering model '
+                                    'but: encoder; ' % tiny_bert)
+
+
+def test_questions_without_answers_are_predicted(train, call, in_tmp):
+    train('--output_dir', 'run')
+    content = read_json(in_tmp / 'dev.json')
+    for paragraph in content['data'][0]['paragraphs']:
+        for question in paragraph['qas']:
+            del question['answers']
+    (in_tmp / 'blind.json').write_text(json.dumps(content))
+    outcome = call(finetune_squad, *SIZES, '--only_predict', '--bert_checkpoint', 'run',
+                   '--dev_file', 'blind.json', '--output_dir', 'blind')
+    assert outcome.code == 0, outcome.err
+    assert read_json(in_tmp / 'blind' / 'results.json')['metrics'] == {}
+    assert read_json(in_tmp / 'blind' / 'predictions.json') == \
+        read_json(in_tmp / 'run' / 'predictions.json')
+
+
+def test_evaluate_epochs_keeps_the_best(train, in_tmp):
+    outcome = train('--output_dir', 'run', '--evaluate_epochs', '--epochs', 3, '--lr', 5e-2)
+    assert outcome.code == 0, outcome.err
+    results = read_json(in_tmp / 'run' / 'results.json')
+    scores = [entry['metrics']['dev']['f1'] for entry in results['history']]
+    assert len(scores) == 3
+    assert results['best_step'] == results['history'][int(np.argmax(scores))]['step']
+    assert results['metrics']['dev']['f1'] == pytest.approx(max(scores))
+
+
+def test_without_it_only_the_last_epoch_is_scored(train, in_tmp):
+    train('--output_dir', 'run', '--epochs', 3)
+    history = read_json(in_tmp / 'run' / 'results.json')['history']
+    assert [bool(entry['metrics']) for entry in history] == [False, False, True]
+
+
+def test_seeds(train, in_tmp):
+    outcome = train('--output_dir', 'run', '--seeds', '1,2', '--epochs', 1)
+    assert outcome.code == 0, outcome.err
+    run = in_tmp / 'run'
+    spread, *values = [read_json(folder / 'results.json')['metrics']['dev']['f1']
+                       for folder in (run, run / 'seed-1', run / 'seed-2')]
+    assert spread['values'] == values and spread['mean'] == pytest.approx(np.mean(values))
+
+
+def test_the_same_seed_gives_the_same_run(train, in_tmp):
+    for name in ('a', 'b'):
+        assert train('--output_dir', name).code == 0
+    assert (in_tmp / 'a' / 'net.params').read_bytes() == (in_tmp / 'b' / 'net.params').read_bytes()
+    train('--output_dir', 'c', '--seed', 7)
+    assert (in_tmp / 'a' / 'net.params').read_bytes() != (in_tmp / 'c' / 'net.params').read_bytes()
+
+
+def test_net_params_are_the_best_checkpoint(train, in_tmp):
+    train('--output_dir', 'run')
+    run = in_tmp / 'run'
+    whole = mx.nd.load(str(run / 'net.params'))
+    best = mx.nd.load(str(run / read_json(run / 'checkpoints.json')['best'] / 'model.params'))
+    assert set(whole) == set(best) and 'span_classifier.weight' in whole
+    assert all((whole[name].asnumpy() == best[name].asnumpy()).all() for name in whole)
+
+
+# --uncased
+
+@pytest.fixture
+def cased_bert(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('cased') / 'bert'
+    tiny.write_checkpoint(folder)
+    (folder / 'tokenizer_config.json').write_text('{"do_lower_case": false}')
+    return str(folder)
+
+
+@pytest.mark.parametrize('flags,lower', [((), False), (('--uncased',), True)])
+def test_uncased_means_what_it_says(call, in_tmp, cased_bert, flags, lower):
+    """In the original the flag switched lower-casing off."""
+    outcome = call(finetune_squad, *write_files(in_tmp), '--bert_checkpoint', cased_bert, *QUICK,
+                   '--output_dir', 'run', *flags)
+    assert outcome.code == 0, outcome.err
+    assert ('--uncased: the vocabulary of this model keeps case' in outcome.err) == lower
+    assert open_qa_model('run', mx.cpu()).tokenizer.lower == lower
+    assert open_qa_model('run', mx.cpu()).config.cased != lower
+
+
+def test_an_uncased_model_needs_no_flag(train):
+    train('--output_dir', 'run')
+    assert open_qa_model('run', mx.cpu()).tokenizer.lower
+
+
+# What is limited, is told
+
+def test_debug(train, in_tmp, monkeypatch):
+    monkeypatch.setattr('bert.jobs.question_answering.DEBUG_TRAIN', 8)
+    monkeypatch.setattr('bert.jobs.question_answering.DEBUG_DEV', 3)
+    outcome = train('--output_dir', 'run', '--debug')
+    assert 'Number of records in Train data:8\n' in outcome.err
+    assert len(read_json(in_tmp / 'run' / 'predictions.json')) == 3
+
+
+def test_bad_questions_are_left_out_of_training_and_reported(call, in_tmp, tiny_bert):
+    content = tiny.squad_content(24, 1)
+    content['data'][0]['paragraphs'][0]['qas'][0]['answers'][0]['answer_start'] = 1000
+    (in_tmp / 'odd.json').write_text(json.dumps(content))
+    dev = tiny.write_squad(in_tmp / 'dev.json', 5, 2)
+    outcome = call(finetune_squad, '--train_file', 'odd.json', '--dev_file', dev,
+                   '--bert_checkpoint', tiny_bert, *QUICK, '--output_dir', 'run')
+    assert outcome.code == 0, outcome.err
+    assert ' odd.json: 1 problems, 1 questions can\'t be trained on\n' in outcome.err
+    assert 'is not at its answer_start 1000' in outcome.err
+    assert 'Number of records in Train data:23\n' in outcome.err
+    problems = read_json(in_tmp / 'run' / 'audit.json')['segments']['train']['problems']
+    assert [problem['id'] for problem in problems] == ['1-0-0']
+
+
+def test_audit(train, in_tmp):
+    train('--output_dir', 'run')
+    segments = read_json(in_tmp / 'run' / 'audit.json')['segments']
+    assert segments['train']['questions'] == 24 and segments['train']['contexts'] == 12
+    assert segments['train']['windows'] > 24        # some contexts need several
+    assert segments['train']['questions_in_several_windows'] > 0
+    assert segments['train']['token_length']['max'] == 20
+    assert segments['dev']['without_answer'] == 0 and segments['dev']['problems'] == []
+
+
+def test_features_are_computed_once(train, in_tmp):
+    first, second = train('--output_dir', 'a'), train('--output_dir', 'b')
+    assert first.err.count(': kept in ') == 2 and first.err.count(': read from ') == 0
+    assert second.err.count(': kept in ') == 0 and second.err.count(': read from ') == 2
+    assert (in_tmp / 'a' / 'net.params').read_bytes() == (in_tmp / 'b' / 'net.params').read_bytes()
+
+
+# Resume and overwrite
+
+def flags_of_a_process(folder, tiny_bert, run):
+    return write_files(folder, train=40) + ('--bert_checkpoint', tiny_bert) + QUICK + (
+        '--epochs', 3, '--ckpt_interval', 1, '--output_dir', run)
+
+
+@pytest.mark.parametrize('script', ['finetune_squad.py', 'static_finetune_squad.py'])
+def test_a_killed_run_goes_on_bit_for_bit(tiny_bert, tmp_path, script):
+    whole = spawn(script, *flags_of_a_process(tmp_path, tiny_bert, tmp_path / 'whole'))
+    assert whole.code == 0, whole.err
+    run = tmp_path / 'killed'
+    process = start(script, *flags_of_a_process(tmp_path, tiny_bert, run))
+    for line in process.stderr:
+        if 'step-0000007' in line:
+            process.kill()
+            break
+    process.communicate()
+    assert not (run / 'results.json').exists(), 'killed too late to test anything'
+    resumed = spawn(script, '--resume', '--threads', 1, '--output_dir', run)
+    assert resumed.code == 0, resumed.err
+    assert 'resumed from' in resumed.err
+    for name in ('net.params', 'predictions.json', 'nbest_predictions.json'):
+        assert (run / name).read_bytes() == (tmp_path / 'whole' / name).read_bytes()
+
+
+def test_a_finished_run_is_resumed_to_the_same_files(train, call, in_tmp):
+    train('--output_dir', 'run')
+    before = {name: (in_tmp / 'run' / name).read_bytes()
+              for name in ('predictions.json', 'net.params')}
+    (in_tmp / 'run' / 'predictions.json').unlink()
+    outcome = call(finetune_squad, '--resume', '--output_dir', 'run')
+    assert outcome.code == 0, outcome.err
+    assert {name: (in_tmp / 'run' / name).read_bytes() for name in before} == before
+
+
+def test_another_run_is_not_overwritten(train, in_tmp):
+    train('--output_dir', 'run')
+    before = (in_tmp / 'run' / 'net.params').read_bytes()
+    outcome = train('--output_dir', 'run', '--seed', 9)
+    assert outcome.error == (
+        'error: run holds a run: choose another --output_dir, go on with it by --resume, or '
+        'replace it by --overwrite_output_dir')
+    assert (in_tmp / 'run' / 'net.params').read_bytes() == before
+    (in_tmp / 'run' / 'mine.txt').write_text('kept')
+    assert train('--output_dir', 'run', '--seed', 9, '--overwrite_output_dir').code == 0
+    assert (in_tmp / 'run' / 'net.params').read_bytes() != before
+    assert (in_tmp / 'run' / 'mine.txt').read_text() == 'kept'
+
+
+def test_overwriting_removes_what_the_other_script_wrote(train, call, in_tmp, sst, tiny_bert):
+    train('--output_dir', 'run', version_2=True)
+    outcome = call(finetune_classifier, '--task_name', 'SST', '--data_dir', sst,
+                   '--bert_checkpoint', tiny_bert, '--max_len', 24, '--epochs', 1,
+                   '--output_dir', 'run', '--overwrite_output_dir')
+    assert outcome.code == 0, outcome.err
+    left = set(os.listdir(in_tmp / 'run'))
+    assert not left & {'predictions.json', 'null_odds.json', 'net.params', 'finetune_squad.log'}
+    assert 'log_SST.txt' in left
+
+
+def test_resume_is_for_the_same_script(train, call, in_tmp):
+    train('--output_dir', 'run')
+    outcome = call(static_finetune_squad, '--resume', '--output_dir', 'run')
+    assert outcome.error == ('error: --resume: the run in run is one of finetune_squad.py: go on '
+                             'with that script')
+
+
+# Static shapes
+
+def test_files_of_a_static_run(train, in_tmp):
+    outcome = train('--export', '--seq_length', 24, script=static_finetune_squad)
+    assert outcome.code == 0, outcome.err
+    run = in_tmp / 'output_dir' / 'static-SQuAD1.1-001'
+    assert set(os.listdir(run)) - checkpoints(run) == OF_A_RUN | {
+        'static_finetune_squad.log', 'static_net-symbol.json', 'static_net-0002.params'}
+    log = (run / 'static_finetune_squad.log').read_text()
+    assert re.search(r'Epoch: 1, Batch: 1/\d, Loss=\d\.\d{4}, lr=0\.000\d{4} Time cost=\d+\.\d '
+                     r'Throughput=\d+\.\d\d samples/s\n', log)
+
+
+def test_static_and_dynamic_predict_the_same(train, call, in_tmp):
+    train('--output_dir', 'static', '--seq_length', 24, script=static_finetune_squad)
+    outcome = call(finetune_squad, '--only_predict', '--bert_checkpoint', 'static', *SIZES,
+                   '--dev_file', 'dev.json', '--output_dir', 'dynamic')
+    assert outcome.code == 0, outcome.err
+    assert (in_tmp / 'static' / 'predictions.json').read_bytes() == \
+        (in_tmp / 'dynamic' / 'predictions.json').read_bytes()
+    one, other = (read_json(in_tmp / name / 'nbest_predictions.json')
+                  for name in ('static', 'dynamic'))
+    for name in one:
+        np.testing.assert_allclose(
+            [(entry['start_logit'], entry['end_logit']) for entry in one[name]],
+            [(entry['start_logit'], entry['end_logit']) for entry in other[name]], atol=1e-5)
+
+
+def test_static_and_dynamic_train_the_same(train, in_tmp):
+    train('--output_dir', 'dynamic', '--dropout', 0)
+    train('--output_dir', 'static', '--dropout', 0, script=static_finetune_squad)
+    one, other = (mx.nd.load(str(in_tmp / name / 'net.params')) for name in ('dynamic', 'static'))
+    for name in one:
+        np.testing.assert_allclose(one[name].asnumpy(), other[name].asnumpy(), atol=1e-4)
+
+
+def test_static_length_from_the_environment(train, in_tmp, monkeypatch):
+    monkeypatch.setenv('SEQLENGTH', '28')
+    assert train('--export', '--output_dir', 'run', script=static_finetune_squad).code == 0
+    symbol = import_network('run', 'static_net', 2, mx.cpu())
+    ids = mx.nd.zeros((2, 28), dtype='int32')
+    assert symbol(ids, ids, mx.nd.ones(2)).shape == (2, 28, 2)
+
+
+def test_max_seq_length_follows_seq_length(call, in_tmp, tiny_bert):
+    outcome = call(static_finetune_squad, *write_files(in_tmp), '--bert_checkpoint', tiny_bert,
+                   '--max_query_length', 6, '--seq_length', 30, '--epochs', 1, '--output_dir',
+                   'run')
+    assert outcome.code == 0, outcome.err
+    assert read_json(in_tmp / 'run' / 'audit.json')['max_seq_length'] == 30
+
+
+# A run is what the others take
+
+def test_a_run_is_a_checkpoint(train, call, in_tmp, sst):
+    train('--output_dir', 'run')
+    outcome = call(finetune_classifier, '--task_name', 'SST', '--data_dir', sst,
+                   '--bert_checkpoint', 'run', '--max_len', 24, '--epochs', 1)
+    assert outcome.code == 0, outcome.err
+    shutil.rmtree(str(in_tmp / 'output_dir'))

@@ -1,0 +1,103 @@
+"""static_export_squad.py on a tiny model: files, the symbol's scores, honest timing."""
+import os
+import re
+
+import mxnet as mx
+import numpy as np
+import pytest
+from squad import QUICK, read_json, write_files
+
+from bert import finetune_squad, static_export_squad
+from bert.export.symbol import import_network
+from bert.jobs import static_export
+from bert.jobs.qa_model import open_qa_model
+
+SYMBOL = {'static_net-symbol.json', 'static_net-0000.params'}
+OF_EVERY_EXPORT = {'options.json', 'results.json', 'static_export_squad.log'}
+DESCRIPTION = {'config.json', 'vocab.txt', 'task.json'}
+SIZES = ('--seq_length', 24, '--max_query_length', 6, '--doc_stride', 5)
+
+
+@pytest.fixture
+def run(call, tiny_bert, in_tmp):
+    """Path of a small run of finetune_squad.py."""
+    outcome = call(finetune_squad, *write_files(in_tmp), '--bert_checkpoint', tiny_bert, *QUICK,
+                   '--output_dir', 'run')
+    assert outcome.code == 0, outcome.err
+    return 'run'
+
+
+def test_export_of_a_run(call, run, in_tmp):
+    outcome = call(static_export_squad, '--bert_checkpoint', run, *SIZES, '--export')
+    assert outcome.code == 0, outcome.err
+    folder = in_tmp / 'output_dir' / 'static-export-001'
+    assert set(os.listdir(folder)) == SYMBOL | OF_EVERY_EXPORT | DESCRIPTION
+    report = read_json(folder / 'results.json')
+    assert report['largest_difference'] <= 1e-5
+    assert (report['seq_length'], report['input_size']) == (24, 8)
+    symbol = import_network(str(folder), 'static_net', 0, mx.cpu())
+    ids = mx.nd.array(np.random.RandomState(0).randint(5, 20, size=(3, 24)), dtype='int32')
+    valid_length = mx.nd.array([24, 10, 3])
+    network = open_qa_model(run, mx.cpu()).network
+    np.testing.assert_allclose(symbol(ids, ids * 0, valid_length).asnumpy(),
+                               network(ids, ids * 0, valid_length).asnumpy(), atol=1e-5)
+
+
+def test_export_by_parameters(call, run, tiny_bert, in_tmp):
+    """With the model's name (here its checkpoint) and net.params, as in the original."""
+    outcome = call(static_export_squad, '--bert_checkpoint', tiny_bert, '--model_parameters',
+                   'run/net.params', *SIZES, '--export', '--output_dir', 'a')
+    assert outcome.code == 0, outcome.err
+    call(static_export_squad, '--bert_checkpoint', run, *SIZES, '--export', '--output_dir', 'b')
+    one, other = (mx.nd.load('%s/static_net-0000.params' % name) for name in 'ab')
+    assert [array.asnumpy().tolist() for array in one.values()] == \
+        [array.asnumpy().tolist() for array in other.values()]
+
+
+def test_evaluate_counts_windows_and_waits_for_them(call, run, in_tmp, monkeypatch):
+    """Throughput is windows a second, not batches (the original printed batches)."""
+    clock = iter(range(100))
+    monkeypatch.setattr(static_export.time, 'perf_counter', lambda: next(clock))
+    outcome = call(static_export_squad, '--bert_checkpoint', run, *SIZES, '--evaluate',
+                   '--test_batch_size', 7, '--num_batches', 3, '--output_dir', 'timed')
+    assert outcome.code == 0, outcome.err
+    report = read_json(in_tmp / 'timed' / 'results.json')
+    assert report['seconds_a_batch'] == [1, 1, 1]
+    assert report['samples_per_second'] == 7
+    assert set(os.listdir(in_tmp / 'timed')) == OF_EVERY_EXPORT
+    assert re.search(r'Time cost=1\.000 s a batch \(median of 3, 1\.000 to 1\.000\), '
+                     r'Throughput=7\.00 samples/s \(batch 7, 24 tokens\)\n', outcome.err)
+
+
+def test_a_network_that_differs_is_no_success(call, run, monkeypatch):
+    monkeypatch.setattr(static_export, 'SAME', -1.0)
+    outcome = call(static_export_squad, '--bert_checkpoint', run, *SIZES, '--export',
+                   '--output_dir', 'a')
+    assert outcome.code == 2
+    assert 'the symbol read back differs by ' in outcome.error
+
+
+def test_nothing_to_do(call, in_tmp):
+    assert call(static_export_squad).error == (
+        'error: nothing to do: give --export, --evaluate or both')
+
+
+def test_sizes_that_dont_fit(call, run, monkeypatch):
+    outcome = call(static_export_squad, '--bert_checkpoint', run, '--export', '--seq_length', 24,
+                   '--max_seq_length', 30, '--max_query_length', 6)
+    assert outcome.error == ('error: --max_seq_length 30: windows of that size don\'t fit into '
+                             '--seq_length 24')
+    outcome = call(static_export_squad, '--bert_checkpoint', run, '--export', *SIZES,
+                   '--input_size', 768)
+    assert outcome.error == 'error: --input_size 768: this model is 8 wide: leave it out'
+    monkeypatch.setenv('INPUTSIZE', '1024')
+    outcome = call(static_export_squad, '--bert_checkpoint', run, '--export', *SIZES)
+    assert outcome.error == ('error: the environment\'s INPUTSIZE 1024: this model is 8 wide: '
+                             'leave it out')
+
+
+def test_an_export_is_not_overwritten(call, run, in_tmp):
+    flags = ('--bert_checkpoint', run, *SIZES, '--export', '--output_dir', 'a')
+    assert call(static_export_squad, *flags).code == 0
+    assert call(static_export_squad, *flags).error.startswith('error: a holds a run: ')
+    assert call(static_export_squad, *flags, '--overwrite_output_dir').code == 0
