@@ -58,7 +58,8 @@ class Squad(NamedTuple):
 def read_squad(path, version_2=False):
     """Read and validate a SQuAD file.
 
-    version_2: whether it is one of SQuAD 2.0, in which questions may have no answer.
+    version_2: whether it is one of SQuAD 2.0, in which questions may have no answer; None for
+        either.
     Returns `Squad`. Raises `UserError` naming file and place for what can't be read, and for a
     file of the other version.
     """
@@ -210,6 +211,8 @@ def _check_answers_told(squad):
 def _check_version(squad, version_2, keys):
     """Raises `UserError` when the file is of the other version."""
     impossible = sum(question.is_impossible for question in squad.questions)
+    if version_2 is None:
+        return
     if impossible and not version_2:
         raise UserError('%s: %d of its %d questions have no answer, as in SQuAD 2.0: add '
                         '--version_2' % (squad.path, impossible, len(squad.questions)))

@@ -34,6 +34,6 @@ def in_tmp(tmp_path, monkeypatch):
     """Work in an empty folder with an empty cache and no data folders of the user's."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('MXNET_HOME', str(tmp_path / 'mxnet'))
-    for name in ('GLUE_DIR', 'BAIDU_ERNIE_DATA_DIR'):
+    for name in ('GLUE_DIR', 'BAIDU_ERNIE_DATA_DIR', 'SQUAD_DIR', 'SEQLENGTH', 'INPUTSIZE'):
         monkeypatch.delenv(name, raising=False)
     return tmp_path

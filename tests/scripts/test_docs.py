@@ -11,14 +11,29 @@ import textwrap
 import numpy as np
 import pytest
 import tiny
+from commands import spawn
 from reference import numpy_bert
 
-from bert import convert_checkpoint, finetune_classifier, models, predict
+from bert import (
+    answer,
+    convert_checkpoint,
+    finetune_classifier,
+    finetune_squad,
+    models,
+    predict,
+    static_export_squad,
+    static_finetune_squad,
+)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PAGES = ['README.rst', 'docs/classification.rst', 'docs/models.rst']
+PAGES = ['README.rst', 'docs/classification.rst', 'docs/models.rst',
+         'docs/question_answering.rst']
 SCRIPTS = {'finetune_classifier.py': finetune_classifier, 'predict.py': predict,
-           'models.py': models, 'convert_checkpoint.py': convert_checkpoint}
+           'models.py': models, 'convert_checkpoint.py': convert_checkpoint,
+           'finetune_squad.py': finetune_squad, 'answer.py': answer,
+           'static_finetune_squad.py': static_finetune_squad,
+           'static_export_squad.py': static_export_squad}
+TRAINING = ('finetune_classifier.py', 'finetune_squad.py', 'static_finetune_squad.py')
 NOT_RUN_HERE = ['./run tests']      # this very suite
 
 
@@ -56,6 +71,11 @@ def workplace(in_tmp, monkeypatch):
             'review,mood\n' + ''.join('"%s",%s\n' % row for row in rows))
     tiny.write_tsv(in_tmp / 'pairs.tsv', None,
                    [(text, text, label) for text, label in tiny.sentences(20, 3)])
+    for seed, name in enumerate(('train-v1.1', 'dev-v1.1', 'train-v2.0', 'threshold', 'dev-v2.0')):
+        tiny.write_squad(in_tmp / 'squad' / (name + '.json'), 8, seed, version_2='1.1' not in name)
+    for name in ('a.txt', 'b.txt'):
+        (in_tmp / name).write_text('it was so very good .\n')
+    (in_tmp / 'questions.jsonl').write_text('{"question": "was it good", "document": "so good"}\n')
     tensors = {name: array for name, array in numpy_bert.random_tensors(tiny.CONFIG).items()
                if not name.startswith('cls.')}
     tiny.write_transformers(in_tmp / 'hf-model', dict(tensors, **{
@@ -72,8 +92,10 @@ def run(line, call, checkpoint, monkeypatch):
         monkeypatch.setenv(name, value)
     script, arguments = words[1], words[2:]
     script += '' if script.endswith('.py') else '.py'
-    if script == 'finetune_classifier.py' and '--resume' not in arguments:
+    if script in TRAINING and not {'--resume', '--bert_checkpoint'} & set(arguments):
         arguments += ['--bert_checkpoint', checkpoint]
+    if script not in SCRIPTS:       # its name is none for an import
+        return spawn(script, *arguments)
     return call(SCRIPTS[script], *arguments)
 
 
@@ -101,8 +123,8 @@ def test_snippets(page, tmp_path, capsys):
         path = tmp_path / ('snippet%d.py' % i)
         path.write_text(code, encoding='utf-8')
         runpy.run_path(str(path))
-    if page == 'docs/models.rst':
-        assert capsys.readouterr().out == '384 30522\n'
+    printed = {'docs/models.rst': '384 30522\n', 'docs/question_answering.rst': '(2, 64, 2)\n'}
+    assert capsys.readouterr().out == printed.get(page, '')
 
 
 def test_links_of_the_readme_lead_somewhere():

@@ -1,15 +1,25 @@
 """The seeds' commands, read from docs/seeds.rst, parsed as printed and run on a tiny model."""
+import argparse
+import dataclasses
+import json
+import os
 import pathlib
 import re
 import shlex
 
+import mxnet as mx
 import pytest
 import tiny
+from commands import spawn
 
-from bert import finetune_classifier
+from bert import finetune_classifier, finetune_squad, static_finetune_squad
+from bert.model.bert import BERTModel
+from bert.model.static_qa import StaticBertForQA
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / 'docs' / 'seeds.rst'
-SCRIPTS = {'finetune_classifier.py': finetune_classifier}
+SCRIPTS = {'finetune_classifier.py': finetune_classifier, 'finetune_squad.py': finetune_squad,
+           'static_finetune_squad.py': static_finetune_squad}
+EVALUATOR = 'evaluate-v2.0.py'      # without --gpu
 
 
 def commands():
@@ -29,7 +39,8 @@ def commands():
     return found
 
 
-COMMANDS = commands()
+ALL_COMMANDS = commands()
+COMMANDS = [command for command in ALL_COMMANDS if command[1] != EVALUATOR]
 every_command = pytest.mark.parametrize('environment,script,arguments,text', COMMANDS,
                                         ids=[command[3] for command in COMMANDS])
 
@@ -49,7 +60,7 @@ def test_parsed_word_for_word(environment, script, arguments, text):
             continue
         stored = parsed[flag[2:]]
         if value.startswith('--'):
-            assert stored == 0      # a bare --gpu
+            assert stored == 0 if flag == '--gpu' else stored is True
         else:
             assert stored == type(stored)(value)
 
@@ -86,16 +97,23 @@ def write_data(folder):
     tiny.write_pairs(folder / 'glue_data' / 'MNLI', pair + ('gold_label',), inference,
                      files={'dev': ['dev_matched.tsv', 'dev_mismatched.tsv'],
                             'test': ['test_matched.tsv', 'test_mismatched.tsv']})
+    for version_2 in (False, True):
+        for seed, kind in enumerate(('train', 'dev'), 1):
+            name = '%s-v%s.json' % (kind, '2.0' if version_2 else '1.1')
+            tiny.write_squad(folder / 'squad' / name, 10, seed, version_2)
     tiny.write_pairs(folder / 'baidu_ernie_data' / 'xnli', ('text_a', 'text_b', 'label'),
                      inference)
 
 
 @pytest.fixture(scope='session')
 def roomy_bert(tmp_path_factory):
-    """A tiny model with the 512 positions that the commands count on."""
-    import dataclasses
-    return tiny.write_checkpoint(tmp_path_factory.mktemp('roomy') / 'bert',
-                                 dataclasses.replace(tiny.CONFIG, max_length=512))
+    """checkpoint_for(arguments) → a tiny model with the 512 positions that the commands count on,
+    as wide as the large model where that is named."""
+    configs = {8: dataclasses.replace(tiny.CONFIG, max_length=512),
+               1024: dataclasses.replace(tiny.CONFIG, max_length=512, units=1024, num_heads=16)}
+    folders = {width: tiny.write_checkpoint(tmp_path_factory.mktemp('roomy') / 'bert', config)
+               for width, config in configs.items()}
+    return lambda arguments: folders[1024 if 'bert_24_1024_16' in arguments else 8]
 
 
 @every_command
@@ -104,18 +122,78 @@ def test_runs_on_the_cpu(environment, script, arguments, text, call, roomy_bert,
     write_data(in_tmp)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    outcome = call(SCRIPTS[script], *without_gpu(arguments), '--bert_checkpoint', roomy_bert)
+    outcome = call(SCRIPTS[script], *without_gpu(arguments), '--bert_checkpoint',
+                   roomy_bert(arguments))
     assert outcome.code == 0, outcome.err
-    assert 'validation metrics:' in outcome.err
+    if script == 'finetune_classifier.py':
+        assert 'validation metrics:' in outcome.err
+    else:
+        check_squad(arguments, outcome)
     if 'BAIDU_ERNIE_DATA_DIR' in environment:
         assert 'rows of baidu_ernie_data/xnli/train.tsv' in outcome.err
 
 
-def test_the_page_has_every_classifier_command_of_the_seeds(data_dir):
+def check_squad(arguments, outcome):
+    """The files that the seeds promise, the scores, and the width of an exported network."""
+    run, = pathlib.Path('output_dir').iterdir()
+    names = {path.name for path in run.iterdir()}
+    assert {'predictions.json', 'nbest_predictions.json'} < names
+    assert ('null_odds.json' in names) == ('--version_2' in arguments)
+    assert ("{'exact': " if '--version_2' in arguments else "{'exact_match': ") in outcome.err
+    if '--export' in arguments:
+        parameters = mx.nd.load(str(run / 'static_net-0002.params'))
+        width, = {array.shape[1] for name, array in parameters.items()
+                  if name.endswith('word_embed_embedding0_weight')}
+        assert width == (1024 if 'bert_24_1024_16' in arguments else 8)
+
+
+def test_the_evaluator_of_the_seeds(tmp_path):
+    """As printed, where the two files are."""
+    (_, script, arguments, _), = [found for found in ALL_COMMANDS if found[1] == EVALUATOR]
+    assert arguments == ['dev-v2.0.json', 'predictions.json']
+    tiny.write_squad(tmp_path / 'dev-v2.0.json', 6, 1, version_2=True)
+    questions = [question for paragraph in tiny.squad_content(6, 1, True)['data'][0]['paragraphs']
+                 for question in paragraph['qas']]
+    (tmp_path / 'predictions.json').write_text(json.dumps(
+        {question['id']: '' for question in questions}))
+    outcome = spawn(script, *arguments, cwd=str(tmp_path))
+    assert outcome.code == 0, outcome.err
+    assert list(json.loads(outcome.out)) == [
+        'exact', 'f1', 'total', 'HasAns_exact', 'HasAns_f1', 'HasAns_total', 'NoAns_exact',
+        'NoAns_f1', 'NoAns_total']
+
+
+def test_the_static_snippet_of_seed_000(data_dir, tmp_path, monkeypatch):
+    """Line by line from the page, which has them from the seed."""
+    lines = [line.strip() for line in re.findall(
+        r'\.\. code-block:: python\n\n((?:    .+\n)+)', PAGE.read_text(encoding='utf-8'))[0]
+        .splitlines()]
+    seed, = (data_dir.parent / 'seeds').glob('000*.txt')
+    printed = {line.strip() for line in seed.read_text(encoding='utf-8').splitlines()}
+    assert {'$ ' + line for line in lines} < printed
+    for name in ('SEQLENGTH', 'INPUTSIZE'):
+        monkeypatch.setenv(name, '')
+    names = {'os': os, 'StaticBertForQA': StaticBertForQA,
+             'bert': BERTModel(tiny.CONFIG, use_pooler=False),
+             'args': argparse.Namespace(seq_length=16, input_size=8, output_dir=str(tmp_path),
+                                        epochs=2)}
+    for line in lines:
+        if line.startswith('net.export'):
+            names['net'].initialize()
+            ids = mx.nd.zeros((2, 16))
+            assert names['net'](ids, ids, mx.nd.ones(2)).shape == (2, 16, 2)
+        exec(line, names)
+    assert {path.name for path in tmp_path.iterdir()} == {'static_net-symbol.json',
+                                                          'static_net-0002.params'}
+
+
+OURS = re.compile(r'\$ .*python (finetune_classifier|finetune_squad|static_finetune_squad|'
+                  r'evaluate-v2\.0)\.py')
+
+
+def test_the_page_has_every_command_of_the_seeds(data_dir):
     seeds = data_dir.parent / 'seeds'
     printed = {line.strip().lstrip('$ ') for path in seeds.glob('*.txt')
-               for line in path.read_text(encoding='utf-8').splitlines()
-               if re.search(r'python \S*finetune_classifier\.py', line)}
-    assert printed == {text for _, script, _, text in COMMANDS
-                       if script == 'finetune_classifier.py'}
-    assert len(printed) == 6
+               for line in path.read_text(encoding='utf-8').splitlines() if OURS.search(line)}
+    assert printed == {text for _, _, _, text in ALL_COMMANDS}
+    assert len(printed) == 6 + 6 + 3 + 1
