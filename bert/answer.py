@@ -28,12 +28,9 @@ def make_parser():
                              'trained')
     parser.add_argument('--max_answer_length', type=options.positive_int, metavar='N',
                         help='tokens of an answer; default: as trained')
-    parser.add_argument('--output', metavar='FILE', help='default: standard output')
-    parser.add_argument('--format', choices=('tsv', 'jsonl'), default='tsv',
-                        help='a line an answer, or a line of JSON a question')
-    parser.add_argument('--batch_size', type=options.positive_int, default=24,
-                        help='windows a batch')
-    parser.add_argument('--overwrite', action='store_true', help='replace an --output that exists')
+    options.add_text_output_flags(
+        parser, 'a line an answer, or a line of JSON a question', batch_size=24,
+        unit='windows')
     options.add_device_flags(parser)
     return parser
 

@@ -2,18 +2,9 @@
 from bert import options
 from bert.errors import run_script
 
-LEFT_OUT = {
-    '--deploy': 'running an exported model is not part of this script',
-    '--model_prefix': 'running an exported model is not part of this script',
-    '--only_calibration': 'INT8 calibration is not part of this script',
-    '--num_calib_batches': 'INT8 calibration is not part of this script',
-    '--quantized_dtype': 'INT8 calibration is not part of this script',
-    '--calib_mode': 'INT8 calibration is not part of this script',
-}
-
 
 def make_parser():
-    parser = options.Parser(__doc__, LEFT_OUT)
+    parser = options.Parser(__doc__, options.LEFT_OUT_OF_TRAINING)
     add_task_flags(parser)
     options.add_model_flags(parser)
     options.add_optimizer_flags(parser, learning_rate=2e-5, epochs=3, batch_size=32)

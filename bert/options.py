@@ -20,6 +20,14 @@ LEFT_OUT = {
     '--comm_backend': 'it has no meaning here; this script trains on one device',
 }
 
+# The same for the fine-tuning scripts.
+LEFT_OUT_OF_TRAINING = dict(
+    {flag: 'running an exported model is not part of this script'
+     for flag in ('--deploy', '--model_prefix')},
+    **{flag: 'INT8 calibration is not part of this script'
+       for flag in ('--only_calibration', '--num_calib_batches', '--quantized_dtype',
+                    '--calib_mode')})
+
 # What other programs call flags of ours.
 RENAMED = {'--learning_rate': '--lr', '--max_seq_length': '--max_len', '--max_length': '--max_len',
            '--num_train_epochs': '--epochs', '--model_name_or_path': '--bert_checkpoint',
@@ -238,6 +246,15 @@ def add_static_flags(group):
                             'environment\'s INPUTSIZE, else the model\'s')
     group.add_argument('--export', action='store_true',
                        help='write the network as static_net-symbol.json and static_net-….params')
+
+
+def add_text_output_flags(parser, format_help, batch_size, unit):
+    """Where a script writes lines about its texts, and how many it computes at once."""
+    parser.add_argument('--output', metavar='FILE', help='default: standard output')
+    parser.add_argument('--format', choices=('tsv', 'jsonl'), default='tsv', help=format_help)
+    parser.add_argument('--batch_size', type=positive_int, default=batch_size,
+                        help=unit + ' a batch')
+    parser.add_argument('--overwrite', action='store_true', help='replace an --output that exists')
 
 
 def add_output_flags(parser, log_interval=10):

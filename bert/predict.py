@@ -17,12 +17,9 @@ def make_parser():
                              'line (pairs: a tab between the two); "-": standard input, the same')
     parser.add_argument('--text_columns', type=options.comma_list, metavar='A[,B]',
                         help='columns of the text or pair in --file')
-    parser.add_argument('--output', metavar='FILE', help='default: standard output')
-    parser.add_argument('--format', choices=('tsv', 'jsonl'), default='tsv',
-                        help='tsv: label, probability, text; jsonl: all probabilities too')
-    parser.add_argument('--batch_size', type=options.positive_int, default=32,
-                        help='texts a batch')
-    parser.add_argument('--overwrite', action='store_true', help='replace an --output that exists')
+    options.add_text_output_flags(
+        parser, 'tsv: label, probability, text; jsonl: all probabilities too', batch_size=32,
+        unit='texts')
     options.add_device_flags(parser)
     return parser
 

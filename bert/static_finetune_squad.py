@@ -4,7 +4,7 @@ from bert.errors import run_script
 
 
 def make_parser():
-    parser = options.Parser(__doc__)
+    parser = options.Parser(__doc__, options.LEFT_OUT_OF_TRAINING)
     group = options.add_squad_flags(parser, max_seq_length=None)
     options.add_squad_training_flags(group)
     options.add_static_flags(group)

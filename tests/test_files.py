@@ -376,6 +376,23 @@ def test_extract_zip_member(tmp_path):
 # Folders
 
 
+def test_new_file_appears_when_it_is_whole(tmp_path):
+    path = tmp_path / 'sub' / 'a.bin'
+    with files.new_file(str(path)) as name:
+        with open(name, 'wb') as out:
+            out.write(b'new')
+        assert not path.exists()
+    assert path.read_bytes() == b'new'
+    with pytest.raises(KeyboardInterrupt), files.new_file(str(path)) as name:
+        with open(name, 'wb') as out:
+            out.write(b'half')
+        raise KeyboardInterrupt
+    assert path.read_bytes() == b'new' and os.listdir(path.parent) == ['a.bin']
+    with pytest.raises(UserError, match='can\'t write: .*; a part of the path|can\'t write: '):
+        with files.new_file(str(path / 'below')):
+            pass
+
+
 def test_new_folder_appears_when_it_is_whole(tmp_path):
     path = tmp_path / 'deep' / 'a'
     with files.new_folder(str(path)) as folder:

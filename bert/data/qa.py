@@ -54,7 +54,7 @@ class SQuADTransform:
         self._options = Options(max_seq_length, doc_stride, max_query_length)
         self._options.check()
         if not hasattr(tokenizer, 'encode_with_spans'):
-            tokenizer = BertTokenizer(tokenizer.vocab, lower=tokenizer('A') == tokenizer('a'))
+            tokenizer = BertTokenizer(tokenizer.vocab, tokenizer.basic_tokenizer.lower)
         self._tokenizer = tokenizer
         self._is_pad, self._is_training, self._do_lookup = is_pad, is_training, do_lookup
 

@@ -55,6 +55,24 @@ def read_lines(path):
         raise UserError('%s: can\'t be read: %s' % (path, error.strerror)) from None
 
 
+def read_text(path):
+    """All of a UTF-8 file but a byte-order mark, line ends as they are."""
+    try:
+        with open(path, 'rb') as file:
+            return decode(file.read(), path)
+    except OSError as error:
+        raise UserError('%s: can\'t be read: %s' % (path, error.strerror)) from None
+
+
+def decode(content, source):
+    """UTF-8 bytes as text, without a byte-order mark; `source` names them in the error."""
+    try:
+        return content.decode('utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise UserError('%s: not UTF-8 at byte %d: save it as UTF-8'
+                        % (source, error.start + 1)) from None
+
+
 def read_rows(path, file_format=None):
     """Yield (line number, row): a list of fields (tsv, csv) or a dict (jsonl).
 

@@ -4,7 +4,7 @@ import os
 import sys
 from typing import NamedTuple
 
-from bert.data.readers import read_lines, read_rows
+from bert.data.readers import decode, read_rows, read_text
 from bert.data.spans import Answer, Span, n_best_entries
 from bert.data.squad import Question, Squad
 from bert.data.windows import make_windows
@@ -116,12 +116,13 @@ def _rows(path):
 
 
 def _read_document(name, asked):
-    """The text of one file; '-' is standard input."""
+    """The text of one file as it is, so that an answer's characters count in it; '-' is standard
+    input."""
     if name != '-':
-        return '\n'.join(line for _, line in read_lines(name))
+        return read_text(name)
     if not asked and sys.stdin.isatty():
         raise UserError('no document: give it as an argument, by --file, or to standard input')
-    return '\n'.join(line for _, line in standard_input())
+    return decode(sys.stdin.buffer.read(), 'standard input')
 
 
 def _query_of_line(path, number, row):

@@ -92,6 +92,17 @@ def test_documents_from_files_and_standard_input(call, run, in_tmp, monkeypatch)
     assert by_file['answers'][0]['start'] == by_argument['answers'][0]['start']
 
 
+def test_offsets_count_in_the_document_as_it_is(call, run, in_tmp):
+    """Line ends of Windows and everything else stay; a byte-order mark is no part of the text."""
+    text = 'it was\r\n\r\nso very cafe\u0301 and\r\nthe plot 👍🏽 great .\r\n'
+    (in_tmp / 'a.txt').write_bytes(b'\xef\xbb\xbf' + text.encode())
+    found, = lines(call(answer, '--model_dir', run, QUESTION, '--file', 'a.txt', '--format',
+                        'jsonl', '--top_k', 100))
+    assert len(found['answers']) > 20
+    for one in found['answers']:
+        assert text[one['start']:one['end']] == one['text']
+
+
 def test_several_documents_are_ranked_together(call, run):
     """The scores of a document don't depend on the others; the best of all come first."""
     documents = [DOCUMENT, 'it was great', 'bad scene and very poor plot']
@@ -197,11 +208,13 @@ def test_output_is_not_overwritten(call, run, in_tmp):
     ((QUESTION, DOCUMENT, ''), 'arguments: document 2 is empty'),
     ((QUESTION, '--file', 'empty.txt'), 'arguments: empty.txt is empty'),
     ((QUESTION, '--file', 'none.txt'), 'none.txt: can\'t be read: No such file or directory'),
+    ((QUESTION, '--file', 'latin.txt'), 'latin.txt: not UTF-8 at byte 4: save it as UTF-8'),
     (('--jsonl', 'empty.txt'), 'empty.txt: no question in it')])
 def test_mistakes(call, run, in_tmp, arguments, message):
     (in_tmp / 'empty.txt').write_text('\n')
     (in_tmp / 'a.txt').write_text('x')
     (in_tmp / 'a.jsonl').write_text('')
+    (in_tmp / 'latin.txt').write_bytes(b'caf\xe9')
     outcome = call(answer, '--model_dir', run, *arguments)
     assert (outcome.code, outcome.err) == (2, 'error: %s\n' % message)
 
