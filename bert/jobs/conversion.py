@@ -73,7 +73,7 @@ def find_task(args, found, head, arrays):
                                 % (flag, found.source, head.name))
         if head.name != 'question answering':
             return None
-        task, max_len = read_qa_task(found)
+        task, max_len = read_qa_task(found.source, found.config.max_length)
         return dict(task, max_len=max_len)
     task = read_task(found, len(arrays['classifier.1.weight']), args.classes)
     if args.pair and task['pair'] is False:

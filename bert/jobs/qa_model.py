@@ -90,12 +90,11 @@ def build_model(args, task, device, seq_length=None):
     task = dict(TASK, **task)
     max_len = task.pop('max_len')
     make = BertForQA if seq_length is None else static_maker(seq_length, args.input_size)
-    only_predict = getattr(args, 'only_predict', True)
-    if only_predict and args.bert_checkpoint and not args.model_parameters:
+    if is_whole(args):
         network, found = load_network(args.bert_checkpoint, device, make)
         config, vocabulary = found.config, found.vocabulary
     else:
-        network, vocabulary = _fresh_network(args, device, make, only_predict)
+        network, vocabulary = _fresh_network(args, device, make)
         config = network.bert.config
     config = _with_case(config, args.uncased)
     hybridize(network)
@@ -117,13 +116,13 @@ def hybridize(network):
     network.hybridize(static_alloc=static, static_shape=static)
 
 
-def _fresh_network(args, device, make, only_predict):
+def _fresh_network(args, device, make):
     bert, vocabulary = training.build_encoder(args, args.bert_dataset, device, use_pooler=False)
     network = make(bert)
     training.initialise_head(network.span_classifier, device)
     if args.model_parameters:
         zoo.load_model(network, args.model_parameters, vocabulary, device)
-    elif only_predict:
+    elif getattr(args, 'only_predict', True):
         logging.warning('no --model_parameters: the head is untrained, its answers are chance; '
                         'the net.params of a run holds a trained one')
     return network, vocabulary
@@ -159,18 +158,16 @@ def open_qa_model(folder, device, script='finetune_squad.py'):
     network, found = load_network(find_model(folder, script), device)
     hybridize(network)
     tokenizer = BertTokenizer(found.vocabulary, lower=not found.config.cased)
-    task, max_len = read_qa_task(found)
+    task, max_len = read_qa_task(found.source, found.config.max_length)
     return QAModel(network, tokenizer, found.config, task, max_len)
 
 
-def read_qa_task(found):
-    """(task, max_len) from the task.json beside the weights; the usual values without one.
-
-    found: `local.Checkpoint`.
-    """
-    path = os.path.join(os.path.dirname(os.path.abspath(found.source)), layout.TASK)
+def read_qa_task(source, num_positions):
+    """(task, max_len) from the task.json beside the weights in the file `source`; the usual
+    values without one, within the model's positions."""
+    path = os.path.join(os.path.dirname(os.path.abspath(source)), layout.TASK)
     if not os.path.isfile(path):
-        max_len = min(Options().max_seq_length, found.config.max_length)
+        max_len = min(Options().max_seq_length, num_positions)
         return dict(TASK, max_query_length=min(TASK['max_query_length'], max_len // 2)), max_len
     values = files.read_json(path)
     missing = [key for key in list(TASK) + ['max_len'] if key not in values]
@@ -178,3 +175,25 @@ def read_qa_task(found):
         raise UserError('%s: no "%s" in it: not the task of a question-answering model of ours'
                         % (path, missing[0]))
     return {key: values[key] for key in TASK}, values['max_len']
+
+
+def take_saved(args):
+    """Where a whole model is opened by --bert_checkpoint: give the flags that the command line
+    leaves out the values that its task.json has. Returns that task, {} without one."""
+    if not is_whole(args):
+        return {}
+    source = local.find_weights(args.bert_checkpoint)
+    if not os.path.isfile(os.path.join(os.path.dirname(os.path.abspath(source)), layout.TASK)):
+        return {}
+    task, max_len = read_qa_task(source, None)
+    for name, value in dict(task, max_seq_length=max_len).items():
+        if name != 'version_2' and hasattr(args, name) and name not in args.given:
+            setattr(args, name, value)
+    return task
+
+
+def is_whole(args):
+    """Whether --bert_checkpoint is opened with its head: where nothing is trained, and
+    --model_parameters doesn't bring one."""
+    return bool(getattr(args, 'only_predict', True) and args.bert_checkpoint
+                and not args.model_parameters)

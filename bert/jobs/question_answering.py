@@ -18,7 +18,7 @@ from bert.data.windows import Options, Windows, load_windows
 from bert.errors import UserError
 from bert.export.symbol import export_network
 from bert.jobs import run_folder, training
-from bert.jobs.qa_model import build_model
+from bert.jobs.qa_model import build_model, take_saved
 from bert.model.qa import BertForQALoss
 from bert.model.static_qa import length_from_environment
 from bert.train import checkpoint
@@ -79,6 +79,7 @@ def check_flags(args, door):
     """Raises `UserError` for flags that contradict each other; returns the length of static
     windows, None for dynamic ones."""
     training.check_flags(args)
+    take_saved(args)
     seq_length = resolve_lengths(args) if door.is_static else None
     Options(args.max_seq_length, args.doc_stride, args.max_query_length).check()
     if args.threshold_file and not args.version_2:
@@ -98,7 +99,8 @@ def resolve_lengths(args):
     --max_seq_length follows where it isn't given. Raises `UserError` when windows don't fit."""
     length = args.seq_length or length_from_environment() or args.max_seq_length or \
         Options().max_seq_length
-    args.max_seq_length = args.max_seq_length or length
+    if 'max_seq_length' not in args.given:
+        args.max_seq_length = min(args.max_seq_length or length, length)
     if args.max_seq_length > length:
         raise UserError('--max_seq_length %d: windows of that size don\'t fit into --seq_length %d'
                         % (args.max_seq_length, length))

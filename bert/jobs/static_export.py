@@ -12,7 +12,7 @@ from bert.data.windows import Options
 from bert.errors import UserError
 from bert.export.symbol import export_network, import_network
 from bert.jobs import results, run_folder
-from bert.jobs.qa_model import build_model
+from bert.jobs.qa_model import build_model, take_saved
 from bert.jobs.question_answering import resolve_lengths
 from bert.train.devices import pick_device, seed_everything
 from bert.train.log import open_log, progress
@@ -27,6 +27,7 @@ def run(args):
     """Export and time as the parsed flags of static_export_squad.py say; returns the report in
     results.json. Raises `UserError`."""
     check_flags(args)
+    saved = take_saved(args)
     seq_length = resolve_lengths(args)
     Options(args.max_seq_length, args.doc_stride, args.max_query_length).check()
     device = pick_device(args.gpu)
@@ -35,8 +36,9 @@ def run(args):
                                     + layout.symbol_names(layout.STATIC_NET, EPOCH))
     seed_everything(args.seed)
     open_log(os.path.join(folder, LOG))
-    model = build_model(args, {'max_len': args.max_seq_length, 'doc_stride': args.doc_stride,
-                               'max_query_length': args.max_query_length}, device, seq_length)
+    task = dict(saved, max_len=args.max_seq_length, doc_stride=args.doc_stride,
+                max_query_length=args.max_query_length)
+    model = build_model(args, task, device, seq_length)
     batch = random_batch(model, args.test_batch_size, seq_length, args.seed)
     values = {}
     if args.export:

@@ -160,6 +160,21 @@ def test_only_predict_gives_the_same(train, call, in_tmp, tiny_bert):
         'nbest_predictions.json', 'finetune_squad.log'}
 
 
+def test_only_predict_takes_the_sizes_of_the_run(train, call, in_tmp):
+    """What the command line leaves out is as it was in training."""
+    train('--output_dir', 'run', '--n_best_size', 4, '--max_answer_length', 2)
+    flags = ('--only_predict', '--bert_checkpoint', 'run', '--dev_file', 'dev.json')
+    outcome = call(finetune_squad, *flags, '--output_dir', 'a')
+    assert outcome.code == 0, outcome.err
+    for name in ('predictions.json', 'nbest_predictions.json'):
+        assert (in_tmp / 'a' / name).read_bytes() == (in_tmp / 'run' / name).read_bytes()
+    call(finetune_squad, *flags, '--output_dir', 'b', '--n_best_size', 2)
+    assert max(map(len, read_json(in_tmp / 'b' / 'nbest_predictions.json').values())) == 2
+    options = read_json(in_tmp / 'b' / 'options.json')
+    assert [options[name] for name in ('n_best_size', 'max_answer_length', 'doc_stride')] == [
+        2, 2, 5]
+
+
 def test_only_predict_without_parameters_says_so(call, in_tmp, tiny_bert):
     write_files(in_tmp)
     outcome = call(finetune_squad, *SIZES, '--only_predict', '--dev_file', 'dev.json',

@@ -43,6 +43,18 @@ def test_export_of_a_run(call, run, in_tmp):
                                network(ids, ids * 0, valid_length).asnumpy(), atol=1e-5)
 
 
+def test_sizes_of_the_run(call, run, in_tmp, monkeypatch):
+    """Without flags: the windows it was trained with, and its task beside the symbol."""
+    assert call(static_export_squad, '--bert_checkpoint', run, '--export', '--output_dir',
+                'a').code == 0
+    assert read_json(in_tmp / 'a' / 'results.json')['seq_length'] == 20
+    best = in_tmp / 'run' / read_json(in_tmp / 'run' / 'checkpoints.json')['best']
+    assert read_json(in_tmp / 'a' / 'task.json') == read_json(best / 'task.json')
+    assert call(static_export_squad, '--bert_checkpoint', run, '--export', '--seq_length', 16,
+                '--output_dir', 'b').code == 0
+    assert read_json(in_tmp / 'b' / 'task.json')['max_len'] == 16
+
+
 def test_export_by_parameters(call, run, tiny_bert, in_tmp):
     """With the model's name (here its checkpoint) and net.params, as in the original."""
     outcome = call(static_export_squad, '--bert_checkpoint', tiny_bert, '--model_parameters',
