@@ -131,14 +131,34 @@ def make_parser(description, output=None):
 
 
 def add_squad_flags(parser):
-    parser.add_argument('--train_file', metavar='FILE', help='SQuAD 1.1, to train on')
-    parser.add_argument('--dev_file', metavar='FILE', help='SQuAD 1.1, to predict')
+    """The files of SQuAD 1.1, for `squad_file`."""
+    parser.add_argument('--train_file', metavar='FILE', help='the questions to train on')
+    parser.add_argument('--dev_file', metavar='FILE', help='the questions to predict')
 
 
 def squad_file(args, segment):
     """Path of 'train' or 'dev': the flag's, or where finetune_squad.py looks."""
     from bert.data.locate_squad import locate_squad  # imports mxnet, which reads the threads
     return getattr(args, segment + '_file') or locate_squad(segment, data_dir=args.data_dir)
+
+
+def select_questions(content, ids):
+    """The content of a SQuAD file with these questions only, in its order."""
+    articles = []
+    for article in content['data']:
+        paragraphs = [dict(paragraph, qas=[qa for qa in paragraph['qas'] if qa['id'] in ids])
+                      for paragraph in article['paragraphs']]
+        paragraphs = [paragraph for paragraph in paragraphs if paragraph['qas']]
+        if paragraphs:
+            articles.append(dict(article, paragraphs=paragraphs))
+    return dict(content, data=articles)
+
+
+def peak_memory():
+    """Bytes that this process had in memory at most. Linux only."""
+    # ru_maxrss would count what the parent had when it started this one
+    with open('/proc/self/status', encoding='ascii') as lines:
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith('VmHWM'))
 
 
 def use_threads(threads):

@@ -5,6 +5,7 @@ itself, cuts windows with the tokenizer of transformers, and finds answers by th
 run_qa example of transformers (20 best starts with 20 best ends, no rule about context).
 """
 import argparse
+import hashlib
 import itertools
 import json
 import os
@@ -14,7 +15,7 @@ from typing import List, NamedTuple, Optional, Tuple
 import numpy as np
 import peer
 import torch
-from peer_classifier import adamw, train_step
+from peer_classifier import BertAdam, adamw, inputs, parameter_groups, train_step
 from transformers import (
     AutoModelForQuestionAnswering,
     AutoTokenizer,
@@ -222,7 +223,110 @@ def best_text(context, candidates):
     return texts[0] if texts else ''
 
 
+# Batches of our pipeline
+
+
+class Batches:
+    """What ours_squad.save_batches wrote: padded arrays, and more under their own names."""
+
+    def __init__(self, path):
+        with np.load(path) as saved:
+            self.arrays = dict(saved)
+
+    def __len__(self):
+        return sum(name.startswith('token_ids_') for name in self.arrays)
+
+    def arguments(self, i):
+        """The model's arguments of batch i, labels left out."""
+        tokens, segments, lengths, labels = (
+            self.arrays['%s_%d' % (name, i)]
+            for name in ('token_ids', 'segment_ids', 'valid_length', 'labels'))
+        mask = np.arange(tokens.shape[1]) < lengths[:, None]
+        arguments = inputs(tokens, segments, mask, labels)
+        return arguments, arguments.pop('labels')
+
+
 # The jobs
+
+
+def losses(args):
+    """Train on the batches in --batches as they are; write the loss of each step."""
+    batches = Batches(args.batches)
+    model = make_model(args.weights, dropout=0.0)
+    model.train()
+    optimizer = BertAdam(parameter_groups(model, 0.01))
+    found = []
+    for i, rate in enumerate(batches.arrays['rates']):
+        for group in optimizer.param_groups:
+            group['lr'] = float(rate)
+        batch, labels = batches.arguments(i)
+        batch.update(start_positions=labels[:, 0], end_positions=labels[:, 1])
+        found.append(train_step(model, batch, optimizer, 'float32').item())
+    np.savez(args.output, losses=np.array(found))
+
+
+@torch.no_grad()
+def logits(args):
+    """Write the scores (size, length, 2) of each batch in --batches."""
+    batches = Batches(args.batches)
+    model = make_model(args.weights, dropout=0.0).eval()
+    found = {}
+    for i in range(len(batches)):
+        outputs = model(**batches.arguments(i)[0])
+        found['logits_%d' % i] = torch.stack([outputs.start_logits, outputs.end_logits], dim=2)
+    np.savez(args.output, **{name: value.numpy() for name, value in found.items()})
+
+
+def predict(args):
+    """Write the answers to --dev, found in windows like ours, and the digest of each window."""
+    tokenizer = AutoTokenizer.from_pretrained(args.weights)
+    model = make_model(args.weights, dropout=0.0)
+    questions = read_questions(args.dev)
+    windows = cut(tokenizer, questions, same_step=True)
+    found = logits_of(model, windows, args.batch_size)
+    peer.write_json(args.output, {'predictions': find_answers(questions, windows, found),
+                                  'windows': [digest(window) for window in windows]})
+
+
+def digest(window):
+    """sha256 over the question's index and the token ids, int32, little endian."""
+    values = np.array([window.question] + window.token_ids, dtype='<i4')
+    return hashlib.sha256(values.tobytes()).hexdigest()
+
+
+def features(args):
+    """Write what it takes to read --dev and cut its windows: seconds, bytes, their number.
+
+    The windows stay in memory as the lists that the tokenizer returns. In run_qa, datasets writes
+    them to a file of Arrow's: that takes more time, and less memory.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(args.weights)
+    before, started = peer.peak_memory(), time.time()
+    windows = cut(tokenizer, read_questions(args.dev), args.padded)
+    peer.write_json(args.output, {'seconds': time.time() - started, 'windows': len(windows),
+                                  'bytes': peer.peak_memory(), 'bytes_before': before})
+
+
+def speed(args):
+    """Answer {'squad': file, 'padded': to the longest window} with the answers to its questions
+    and the seconds that they took."""
+    tokenizer = AutoTokenizer.from_pretrained(args.weights)
+    model = make_model(args.weights, dropout=0.0)
+
+    def answer(question):
+        started = time.time()
+        questions = read_questions(question['squad'])
+        windows = cut(tokenizer, questions, question['padded'], same_step=True)
+        cutting = time.time() - started
+        found = logits_of(model, windows, args.batch_size)
+        scoring = time.time() - started - cutting
+        answers = find_answers(questions, windows, found)
+        seconds = time.time() - started
+        return {'seconds': seconds, 'windows': len(windows), 'answers': answers,
+                'parts': {'windows': cutting, 'network': scoring,
+                          'answers': seconds - cutting - scoring}}
+
+    peer.answer_questions(answer)
 
 
 def scores(args):
@@ -249,7 +353,7 @@ def scores(args):
                                   'training_seconds': seconds})
 
 
-JOBS = {job.__name__: job for job in (scores,)}
+JOBS = {job.__name__: job for job in (losses, logits, predict, features, speed, scores)}
 
 
 def main():
@@ -258,8 +362,10 @@ def main():
     parser.add_argument('--weights', required=True, help='folder in Hugging Face layout')
     parser.add_argument('--dtype', choices=('float32', 'bfloat16'), default='float32',
                         help='of training (scores)')
+    parser.add_argument('--batches', help='.npz of batches, and rates (losses, logits)')
     parser.add_argument('--train', help='SQuAD file to train on (scores)')
-    parser.add_argument('--dev', help='SQuAD file to predict (scores)')
+    parser.add_argument('--dev', help='SQuAD file to predict (predict, features, scores)')
+    parser.add_argument('--padded', action='store_true', help='all windows, fully (features)')
     for flag, kind in (('seed', int), ('epochs', int), ('batch_size', int), ('lr', float)):
         parser.add_argument('--' + flag, type=kind)
     parser.add_argument('--group_by_length', action='store_true')
