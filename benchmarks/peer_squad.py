@@ -253,6 +253,9 @@ def losses(args):
     """Train on the batches in --batches as they are; write the loss of each step."""
     batches = Batches(args.batches)
     model = make_model(args.weights, dropout=0.0)
+    # Padded positions take part in the softmax, so the vector of [PAD] has a gradient: BERT's own
+    # code and ours apply it, transformers by default does not.
+    model.bert.embeddings.word_embeddings.padding_idx = None
     model.train()
     optimizer = BertAdam(parameter_groups(model, 0.01))
     found = []
