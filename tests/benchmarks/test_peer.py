@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import unittest.mock
 
 import numpy as np
 import pytest
@@ -363,6 +364,72 @@ def test_both_sides_are_scored_by_the_same_code(tmp_path, module):
     squad = read_squad(str(tmp_path / 'dev.json'))
     found = scores.score(squad, {1: {'a-0-0': 'ana', 'a-0-1': 'Cleo'}})
     assert found == {1: [{'exact_match': 50.0, 'f1': 50.0}]}
+
+
+@pytest.fixture
+def peer_squad(module, monkeypatch):
+    """The peer's worker, for what it does with NumPy alone: PyTorch and transformers live in its
+    own environment only."""
+    for name in ('torch', 'transformers', 'peer_classifier'):
+        monkeypatch.setitem(sys.modules, name, unittest.mock.MagicMock())
+    sys.modules['torch'].no_grad.return_value = lambda function: function
+    return module('peer_squad')
+
+
+def window_of(peer_squad, spans, question=0):
+    size = len(spans)
+    return peer_squad.Window(question, list(range(size)), [0] * size, [1] * size, spans)
+
+
+def test_the_peer_reads_first_answers(tmp_path, module, peer_squad):
+    content = squad_content(('a', [2]))
+    content['data'][0]['paragraphs'][0]['qas'][1]['answers'] = []
+    module('peer').write_json(tmp_path / 'dev.json', content)
+    first, second = peer_squad.read_questions(tmp_path / 'dev.json')
+    assert first == ('a-0-0', 'who?', CONTEXT, ('Ana', 0))
+    assert second.answer is None
+
+
+def test_the_peer_labels_the_tokens_of_an_answer(peer_squad):
+    # [CLS] who [SEP] ba ##nana split [SEP]
+    window = window_of(peer_squad, [None] * 3 + [(4, 6), (6, 10), (11, 16), None])
+    assert peer_squad.label(window, ('banana', 4)) == (3, 4)
+    assert peer_squad.label(window, ('split', 11)) == (5, 5)
+    assert peer_squad.label(window, ('nan', 6)) == (4, 4)       # part of a token
+    assert peer_squad.label(window, ('a banana', 2)) == (0, 0)
+    assert peer_squad.label(window, ('split now', 11)) == (0, 0)
+
+
+def test_the_peer_answers_from_the_best_starts_and_ends(module, monkeypatch, peer_squad):
+    monkeypatch.setattr(module('peer'), 'N_BEST', 2)
+    monkeypatch.setattr(module('peer'), 'MAX_ANSWER_LENGTH', 2)
+    spans = [None, (0, 3), (4, 9), (10, 13), None]
+    questions = [peer_squad.Question(name, 'who?', CONTEXT, None) for name in 'xyz']
+    windows = [window_of(peer_squad, spans, i) for i in (0, 0, 1, 2)]
+    scores = [[[0, 2, 1, 0, 0], [0, 0, 2, 3, 0]],       # Ana to met is too long
+              [[0, 0, 4, 0, 0], [0, 0, 0, 4, 0]],
+              [[9, 0, 0, 8, 0], [9, 8, 0, 0, 0]],       # backwards, or [CLS]
+              [[0, 5, 0, 4, 0], [0, 5, 0, 4, 0]]]
+    found = peer_squad.find_answers(questions, windows, [np.array(both) for both in scores])
+    assert found == {'x': CONTEXT[4:13], 'y': '', 'z': 'Ana'}
+
+
+def test_the_peer_orders_windows_by_length_when_told(peer_squad):
+    lengths = np.arange(300) % 7
+    plain, grouped = (peer_squad.order_of(lengths, 2, np.random.RandomState(0), grouped)
+                      for grouped in (False, True))
+    assert sorted(plain) == sorted(grouped) == list(range(300))
+    assert sorted(plain[:100]) == sorted(grouped[:100])
+    assert (np.diff(lengths[grouped[:100]]) <= 0).all()
+    assert (np.diff(lengths[plain[:100]]) > 0).any()
+
+
+def test_windows_have_one_digest_on_both_sides(module, peer_squad):
+    ours = module('ours_squad')
+    windows = unittest.mock.MagicMock(windows=np.array([[5, 0, 3]], dtype='int32'))
+    windows.__getitem__.return_value.token_ids = np.arange(4, dtype='int32')
+    theirs = window_of(peer_squad, [None] * 4, question=5)
+    assert ours.digest(windows, 0) == peer_squad.digest(theirs)
 
 
 def test_every_command_of_the_page_is_understood(module):
