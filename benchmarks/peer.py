@@ -16,6 +16,13 @@ HERE = pathlib.Path(__file__).resolve().parent
 REPOSITORY = HERE.parent
 WEIGHTS = ('bert_6_384_12', 'all_minilm_l6_v2')     # the weights that every comparison starts from
 
+# Question answering, the same on both sides, in tokens: the defaults of finetune_squad.py and of
+# transformers' run_qa example
+MAX_SEQ_LENGTH = 384        # of a window
+DOC_STRIDE = 128            # ours: between the starts of two windows; theirs: what two share
+N_BEST = 20                 # spans kept a question; theirs: starts and ends tried a window
+MAX_ANSWER_LENGTH = 30
+
 # {environment: what pip installs into it}; each lives in <repository>/.venv-<environment>
 PINS = {
     'peer': ('torch==2.13.0', 'transformers==5.23.0', 'numpy==2.4.6', 'safetensors==0.8.0',
@@ -115,12 +122,43 @@ def make_parser(description, output=None):
     parser = argparse.ArgumentParser(description=description,
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('--data_dir', metavar='FOLDER',
-                        help='folder of the tasks; default: as finetune_classifier.py looks')
+                        help='folder of the data; default: as the script that trains looks')
     parser.add_argument('--threads', type=int, default=len(os.sched_getaffinity(0)),
                         help='CPU threads of either side')
     if output:
         parser.add_argument('--output', metavar='FILE', default=output, help='result file, JSON')
     return parser
+
+
+def add_squad_flags(parser):
+    """The files of SQuAD 1.1, for `squad_file`."""
+    parser.add_argument('--train_file', metavar='FILE', help='the questions to train on')
+    parser.add_argument('--dev_file', metavar='FILE', help='the questions to predict')
+
+
+def squad_file(args, segment):
+    """Path of 'train' or 'dev': the flag's, or where finetune_squad.py looks."""
+    from bert.data.locate_squad import locate_squad  # imports mxnet, which reads the threads
+    return getattr(args, segment + '_file') or locate_squad(segment, data_dir=args.data_dir)
+
+
+def select_questions(content, ids):
+    """The content of a SQuAD file with these questions only, in its order."""
+    articles = []
+    for article in content['data']:
+        paragraphs = [dict(paragraph, qas=[qa for qa in paragraph['qas'] if qa['id'] in ids])
+                      for paragraph in article['paragraphs']]
+        paragraphs = [paragraph for paragraph in paragraphs if paragraph['qas']]
+        if paragraphs:
+            articles.append(dict(article, paragraphs=paragraphs))
+    return dict(content, data=articles)
+
+
+def peak_memory():
+    """Bytes that this process had in memory at most. Linux only."""
+    # ru_maxrss would count what the parent had when it started this one
+    with open('/proc/self/status', encoding='ascii') as lines:
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith('VmHWM'))
 
 
 def use_threads(threads):

@@ -1,4 +1,5 @@
 """What the comparisons share, and what can be tested of them without the peer."""
+import argparse
 import importlib
 import os
 import pathlib
@@ -6,13 +7,15 @@ import re
 import shlex
 import subprocess
 import sys
+import unittest.mock
 
 import numpy as np
 import pytest
 
 BENCHMARKS = pathlib.Path(__file__).resolve().parents[2] / 'benchmarks'
 SCRIPTS = ('parity_classifier.py', 'finetune_classifier.py', 'scores_classifier.py',
-           'tokenizer.py', 'kill_and_resume.py', 'chinese_path.py', 'conversion.py')
+           'tokenizer.py', 'kill_and_resume.py', 'chinese_path.py', 'conversion.py',
+           'parity_squad.py', 'squad.py', 'scores_squad.py', 'split_squad.py')
 
 
 @pytest.fixture
@@ -141,6 +144,292 @@ def test_the_cause_of_a_difference_is_found_by_undoing_it(tmp_path, module):
     found = tokenizer.differences(path, texts, ids, [np.array([i]) for i in (7, 5, 6, 7)])
     assert {cause: group['number'] for cause, group in found.items()} == {
         'accents stripped': 1, 'composed characters (NFC)': 1, 'other': 1}
+
+
+# Question answering
+
+
+CONTEXT = 'Ana Ba\u0301ez met Cleo'      # an a with its accent as a character of its own
+
+
+def squad_content(*articles):
+    """The content of a SQuAD file: of (title, numbers of questions on its paragraphs)."""
+    return {'version': '1.1', 'data': [
+        {'title': title, 'paragraphs': [
+            {'context': CONTEXT, 'qas': [{'id': '%s-%d-%d' % (title, i, j), 'question': 'who?',
+                                          'answers': [{'text': 'Ana', 'answer_start': 0}]}
+                                         for j in range(number)]}
+            for i, number in enumerate(numbers)]}
+        for title, numbers in articles]}
+
+
+def ids_of(content):
+    return [qa['id'] for article in content['data'] for paragraph in article['paragraphs']
+            for qa in paragraph['qas']]
+
+
+def test_questions_are_selected_in_the_order_of_the_file(module):
+    content = squad_content(('a', [2, 1]), ('b', [1]), ('c', [3]))
+    found = module('peer').select_questions(content, {'c-0-2', 'a-1-0', 'c-0-0'})
+    assert ids_of(found) == ['a-1-0', 'c-0-0', 'c-0-2']
+    assert [article['title'] for article in found['data']] == ['a', 'c']
+    assert len(ids_of(content)) == 7
+
+
+def test_memory_is_that_of_this_process(module):
+    assert 1e7 < module('peer').peak_memory() < 1e12
+
+
+def test_articles_are_dealt_by_their_titles_alone(module):
+    split = module('split_squad')
+    titles = ['t%d' % i for i in range(8)]
+    parts = split.weights('train:4,threshold:2,dev:2')
+    dealt = split.deal(titles, parts)
+    assert {name: len(found) for name, found in dealt.items()} == parts
+    assert sorted(set.union(*dealt.values())) == titles
+    assert split.deal(titles[::-1] + titles[:3], parts) == dealt
+    assert {len(found) for found in split.deal(titles, {'a': 1, 'b': 1, 'c': 1}).values()} == {2, 3}
+
+
+@pytest.mark.parametrize('text', ['train', 'train:0', 'a:1,a:2', ':1', 'a:1.5', ''])
+def test_parts_that_are_none(text, module):
+    with pytest.raises(argparse.ArgumentTypeError, match='train:4,dev:2'):
+        module('split_squad').weights(text)
+
+
+def test_a_file_is_split_whole_articles_at_a_time(tmp_path, module, monkeypatch, capsys):
+    split, peer = module('split_squad'), module('peer')
+    content = squad_content(*((name, [2, 1]) for name in 'abcd'))
+    peer.write_json(tmp_path / 'dev.json', content)
+    run = [str(tmp_path / 'dev.json'), '--parts', 'x:3,y:1', '--output_dir', str(tmp_path / 'to')]
+    monkeypatch.setattr(sys, 'argv', ['split_squad.py'] + run)
+    split.main()
+    parts = [peer.read_json(tmp_path / 'to' / name) for name in ('x.json', 'y.json')]
+    assert [len(ids_of(part)) for part in parts] == [9, 3]
+    assert sorted(ids_of(parts[0]) + ids_of(parts[1])) == sorted(ids_of(content))
+    assert '3 articles, 9 questions' in capsys.readouterr().out
+    monkeypatch.setattr(sys, 'argv', ['split_squad.py'] + run[:1] + ['--parts', 'x:9,y:1'])
+    with pytest.raises(SystemExit, match='too few articles for a part y'):
+        split.main()
+    monkeypatch.setattr(sys, 'argv', ['split_squad.py', run[0], '--parts', 'dev:1',
+                                      '--output_dir', str(tmp_path)])
+    with pytest.raises(SystemExit, match='dev.json is the file itself'):
+        split.main()
+    assert peer.read_json(tmp_path / 'dev.json') == content
+
+
+def part_of(parity, starts, ends, **more):
+    """A window of the tokens [CLS] who [SEP] and those of `CONTEXT`: ana, baez, met, cleo."""
+    spans = np.array([[0, 3], [4, 9], [10, 13], [14, 18]])
+    values = dict(scores=np.array([[0, 0, 0] + starts, [0, 0, 0] + ends]).T, offset=3,
+                  may_start=np.ones(4, dtype=bool), spans=spans, plain_spans=spans)
+    return parity.Part(**dict(values, **more))
+
+
+def test_a_difference_is_explained_by_the_rule_that_makes_it(module, monkeypatch):
+    parity = module('parity_squad')
+    monkeypatch.setattr(parity.peer, 'N_BEST', 2)
+
+    def explain(theirs, *parts):
+        return parity.explain(CONTEXT, parts, theirs)
+
+    tie = part_of(parity, [0, 0, 4.9995, 5], [0, 0, 0, 5])
+    assert explain('met Cleo', tie) == parity.TIE
+    assert explain('Ana', tie) == parity.UNEXPLAINED
+    elsewhere = part_of(parity, [9, 0, 0, 0], [9, 0, 0, 0],
+                        may_start=np.array([False, True, True, True]))
+    assert explain('Ana', tie, elsewhere) == parity.CONTEXT
+    # the best starts are the question's: ours tries the others too
+    crowded = part_of(parity, [0, 0, 0, 0], [0, 0, 0, 0])
+    crowded.scores[:3] = 8, 8
+    crowded.scores[3:, 0], crowded.scores[3:, 1] = [3, 0, 0, 0], [3, 0, 0, 0]
+    assert explain('', crowded) == parity.ALL_PAIRS
+    marks = part_of(parity, [0, 6, 0, 0], [0, 6, 0, 0],
+                    spans=np.array([[0, 3], [4, 7], [10, 13], [14, 18]]),
+                    plain_spans=np.array([[0, 3], [4, 6], [10, 13], [14, 18]]))
+    assert explain('Ba', marks) == parity.MARKS
+
+
+def test_the_best_of_each_column(module, monkeypatch):
+    parity = module('parity_squad')
+    monkeypatch.setattr(parity.peer, 'N_BEST', 2)
+    scores = np.array([[1.0, 9.0], [3.0, 8.0], [2.0, 7.0]])
+    assert parity.among_best(scores).T.tolist() == [[False, True, True], [True, True, False]]
+
+
+def test_scores_of_padding_are_left_out(module):
+    parity, ours = module('parity_squad'), module('ours_classifier')
+    batch = ours.collate([ours.Features(np.ones(n, dtype='int32'), np.zeros(n, dtype='int32'), n,
+                                        None, n) for n in (1, 3)], 0)
+    scores = np.arange(12.0).reshape(2, 3, 2)
+    assert parity.at_tokens(batch, scores).tolist() == [[0, 1], [6, 7], [8, 9], [10, 11]]
+
+
+def test_what_misses_a_bound_is_named(module):
+    parity = module('parity_squad')
+    good = {'losses': [(1.0, 1.0)], 'scores_untrained': {'largest_difference': 1e-5},
+            'answers': {'same_windows': True, 'equal_share': 0.996,
+                        'differences': [{'explanation': parity.TIE}]}}
+    bad = {'losses': [(1.0, 1.001)], 'scores_untrained': {'largest_difference': 1e-3},
+           'answers': {'same_windows': False, 'equal_share': 0.9,
+                       'differences': [{'explanation': parity.UNEXPLAINED}]}}
+    assert list(parity.failures(good)) == []
+    assert list(parity.failures(bad)) == ['losses', 'scores_untrained', 'windows',
+                                          'share of equal answers', 'unexplained answers']
+    assert list(parity.failures({'losses': [(1.0, float('nan'))],
+                                 'scores_untrained': {'largest_difference': float('nan')}})) \
+        == ['losses', 'scores_untrained']
+
+
+def test_questions_of_a_round_stand_on_few_paragraphs(module):
+    squad = module('squad')
+    content = squad_content(('a', [3] * 10), ('b', [3] * 10))
+    first = squad.draw(content, 10, seed=1, round_number=1)
+    assert first == squad.draw(content, 10, seed=1, round_number=1)
+    assert first != squad.draw(content, 10, seed=1, round_number=2)
+    assert len(set(first)) == 10
+    assert len({name.rpartition('-')[0] for name in first}) == 4
+
+
+def test_answering_is_summarized_round_by_round(module):
+    squad = module('squad')
+    ours, theirs, padded = squad.ANSWERING
+
+    def rounds(*seconds, text='x'):
+        return [{'seconds': value, 'windows': 2, 'parts': {}, 'answers': {'1': 'x', '2': text}}
+                for value in seconds]
+
+    found = squad.summarize_answers({ours: rounds(1.0, 2.0, 4.0), theirs: rounds(2.0, 2.0, 2.0),
+                                     padded: rounds(4.0, 4.0, 4.0, text='y')})
+    assert found[theirs]['ours_over_it'] == {'median': 1.0, 'min': 0.5, 'max': 2.0}
+    assert found[ours]['questions_per_second']['median'] == 1.0
+    assert found[theirs]['same_answers'] == [2] * 3
+    assert found[padded]['same_answers'] == [1] * 3
+
+
+def test_the_bounds_of_cutting_windows(module):
+    squad = module('squad')
+
+    def summary(seconds, size):
+        return squad.summarize_windows({
+            contender: [{'seconds': value, 'bytes': size}]
+            for contender, value in zip(squad.CUTTING, (seconds, 10.0, 15.0))})
+
+    assert list(squad.failures(summary(4.9, 5e8))) == []
+    assert list(squad.failures(summary(5.0, 1e9))) == ['memory', 'time']
+
+
+def test_predictions_of_our_runs_by_seed(tmp_path, module):
+    scores, peer = module('scores_squad'), module('peer')
+    peer.write_json(tmp_path / 'many' / 'results.json', {'seeds': [1, 2]})
+    peer.write_json(tmp_path / 'one' / 'results.json', {'seed': 3})
+    for place, text in (('many/seed-1', 'a'), ('many/seed-2', 'b'), ('one', 'c')):
+        peer.write_json(tmp_path / place / 'predictions.json', {'q': text})
+    results = [tmp_path / 'many' / 'results.json', tmp_path / 'one' / 'results.json']
+    assert scores.our_predictions(results, [3, 1]) == {3: {'q': 'c'}, 1: {'q': 'a'}}
+    with pytest.raises(SystemExit, match='no run with seed 4'):
+        scores.our_predictions(results, [1, 4])
+    (tmp_path / 'one' / 'predictions.json').unlink()
+    with pytest.raises(SystemExit, match='no predictions.json in .*one'):
+        scores.our_predictions(results, [3])
+    with pytest.raises(SystemExit, match='no .*none'):
+        scores.our_predictions([tmp_path / 'none'], [1])
+
+
+def test_a_finished_seed_of_transformers_is_not_trained_again(tmp_path, module, monkeypatch):
+    scores, peer = module('scores_squad'), module('peer')
+    args = scores.make_parser().parse_args(['--seeds', '1', '--group_by_length'])
+    trained = []
+
+    def run(environment, script, *arguments, threads):
+        assert '--group_by_length' in arguments
+        trained.append(arguments[arguments.index('--epochs') + 1])
+        peer.write_json(arguments[arguments.index('--output') + 1],
+                        {'predictions': {'q': 'text'}, 'curve': [], 'training_seconds': 1.0})
+
+    monkeypatch.setattr(peer, 'run', run)
+    kept = tmp_path / 'SQuAD-peer-seed-1.json'
+    for epochs in (2, 2, 3):
+        found = scores.peer_seed(args, kept, {'epochs': epochs}, 'weights', 'train', 'dev', 1)
+        assert found == {'q': 'text'}
+    assert len(trained) == 2
+    assert peer.read_json(tmp_path / 'SQuAD-peer-seed-1' / 'predictions.json') == {'q': 'text'}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['SQuAD-peer-seed-1', kept.name]
+
+
+def test_both_sides_are_scored_by_the_same_code(tmp_path, module):
+    from bert.data.squad import read_squad
+    scores, peer = module('scores_squad'), module('peer')
+    peer.write_json(tmp_path / 'dev.json', squad_content(('a', [2])))
+    squad = read_squad(str(tmp_path / 'dev.json'))
+    found = scores.score(squad, {1: {'a-0-0': 'ana', 'a-0-1': 'Cleo'}})
+    assert found == {1: [{'exact_match': 50.0, 'f1': 50.0}]}
+
+
+@pytest.fixture
+def peer_squad(module, monkeypatch):
+    """The peer's worker, for what it does with NumPy alone: PyTorch and transformers live in its
+    own environment only."""
+    for name in ('torch', 'transformers', 'peer_classifier'):
+        monkeypatch.setitem(sys.modules, name, unittest.mock.MagicMock())
+    sys.modules['torch'].no_grad.return_value = lambda function: function
+    return module('peer_squad')
+
+
+def window_of(peer_squad, spans, question=0):
+    size = len(spans)
+    return peer_squad.Window(question, list(range(size)), [0] * size, [1] * size, spans)
+
+
+def test_the_peer_reads_first_answers(tmp_path, module, peer_squad):
+    content = squad_content(('a', [2]))
+    content['data'][0]['paragraphs'][0]['qas'][1]['answers'] = []
+    module('peer').write_json(tmp_path / 'dev.json', content)
+    first, second = peer_squad.read_questions(tmp_path / 'dev.json')
+    assert first == ('a-0-0', 'who?', CONTEXT, ('Ana', 0))
+    assert second.answer is None
+
+
+def test_the_peer_labels_the_tokens_of_an_answer(peer_squad):
+    # [CLS] who [SEP] ba ##nana split [SEP]
+    window = window_of(peer_squad, [None] * 3 + [(4, 6), (6, 10), (11, 16), None])
+    assert peer_squad.label(window, ('banana', 4)) == (3, 4)
+    assert peer_squad.label(window, ('split', 11)) == (5, 5)
+    assert peer_squad.label(window, ('nan', 6)) == (4, 4)       # part of a token
+    assert peer_squad.label(window, ('a banana', 2)) == (0, 0)
+    assert peer_squad.label(window, ('split now', 11)) == (0, 0)
+
+
+def test_the_peer_answers_from_the_best_starts_and_ends(module, monkeypatch, peer_squad):
+    monkeypatch.setattr(module('peer'), 'N_BEST', 2)
+    monkeypatch.setattr(module('peer'), 'MAX_ANSWER_LENGTH', 2)
+    spans = [None, (0, 3), (4, 9), (10, 13), None]
+    questions = [peer_squad.Question(name, 'who?', CONTEXT, None) for name in 'xyz']
+    windows = [window_of(peer_squad, spans, i) for i in (0, 0, 1, 2)]
+    scores = [[[0, 2, 1, 0, 0], [0, 0, 2, 3, 0]],       # Ana to met is too long
+              [[0, 0, 4, 0, 0], [0, 0, 0, 4, 0]],
+              [[9, 0, 0, 8, 0], [9, 8, 0, 0, 0]],       # backwards, or [CLS]
+              [[0, 5, 0, 4, 0], [0, 5, 0, 4, 0]]]
+    found = peer_squad.find_answers(questions, windows, [np.array(both) for both in scores])
+    assert found == {'x': CONTEXT[4:13], 'y': '', 'z': 'Ana'}
+
+
+def test_the_peer_orders_windows_by_length_when_told(peer_squad):
+    lengths = np.arange(300) % 7
+    plain, grouped = (peer_squad.order_of(lengths, 2, np.random.RandomState(0), grouped)
+                      for grouped in (False, True))
+    assert sorted(plain) == sorted(grouped) == list(range(300))
+    assert sorted(plain[:100]) == sorted(grouped[:100])
+    assert (np.diff(lengths[grouped[:100]]) <= 0).all()
+    assert (np.diff(lengths[plain[:100]]) > 0).any()
+
+
+def test_windows_have_one_digest_on_both_sides(module, peer_squad):
+    ours = module('ours_squad')
+    windows = unittest.mock.MagicMock(windows=np.array([[5, 0, 3]], dtype='int32'))
+    windows.__getitem__.return_value.token_ids = np.arange(4, dtype='int32')
+    theirs = window_of(peer_squad, [None] * 4, question=5)
+    assert ours.digest(windows, 0) == peer_squad.digest(theirs)
 
 
 def test_every_command_of_the_page_is_understood(module):
