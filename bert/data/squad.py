@@ -22,6 +22,7 @@ class Question(NamedTuple):
 
 class Problem(NamedTuple):
     """Something wrong with a question that does not keep the file from being read."""
+    question: int       # its index in the file, -1 for what concerns several
     id: str
     where: str          # which article, paragraph and question, counted from 1
     reason: str
@@ -51,8 +52,8 @@ class Squad(NamedTuple):
 
     def trainable(self):
         """The same without the questions that can't be trained on; `problems` names them."""
-        bad = {problem.id for problem in self.problems if not problem.trainable}
-        return self._replace(questions=[q for q in self.questions if q.id not in bad])
+        bad = {problem.question for problem in self.problems if not problem.trainable}
+        return self.select([i for i in range(len(self.questions)) if i not in bad])
 
 
 def read_squad(path, version_2=False):
@@ -71,7 +72,7 @@ def read_squad(path, version_2=False):
             question = _question(path, place, entry, len(contexts) - 1)
             keys.update(entry)
             questions.append(question)
-            problems += [Problem(question.id, place, reason, trainable)
+            problems += [Problem(len(questions) - 1, question.id, place, reason, trainable)
                          for reason, trainable in _check(question, context)]
     if not questions:
         raise UserError('%s: no question in it' % path)
@@ -96,6 +97,8 @@ def _load(path):
                         % (path, error.start)) from None
     except RecursionError:
         raise UserError('%s: nested too deeply for a SQuAD file' % path) from None
+    except ValueError as error:     # a number of thousands of digits
+        raise UserError('%s: not a SQuAD file: %s' % (path, error)) from None
 
 
 def _paragraphs(path, content):
@@ -135,13 +138,14 @@ def _get(path, where, values, key, kind):
     if key not in values:
         raise UserError('%s: %s has no "%s": expected %s' % (path, where, key, KINDS[kind]))
     _expect(path, '"%s" of %s' % (key, where), values[key], kind)
-    if kind is str and not _is_text(values[key]):
+    if kind is str and not is_text(values[key]):
         raise UserError('%s: "%s" of %s holds half a surrogate pair (\\ud800 to \\udfff alone), '
                         'which is no character' % (path, key, where))
     return values[key]
 
 
-def _is_text(value):
+def is_text(value):
+    """Whether a str can be written as UTF-8: half a surrogate pair can't."""
     try:
         value.encode('utf-8')
         return True
@@ -188,13 +192,13 @@ def _check_ids(questions):
     counts = {}
     for question in questions:
         counts[question.id] = counts.get(question.id, 0) + 1
-    return [Problem(name, 'the file', 'its id stands %d times' % count, True)
+    return [Problem(-1, name, 'the file', 'its id stands %d times' % count, True)
             for name, count in counts.items() if count > 1]
 
 
 def check_unique(squad):
     """Raises `UserError` when ids repeat: predictions are stored by id."""
-    repeated = [problem for problem in squad.problems if problem.where == 'the file']
+    repeated = [problem for problem in squad.problems if problem.question < 0]
     if repeated:
         raise UserError('%s: %d question ids stand twice or more, the first is "%s": predictions '
                         'are stored by id: give each question its own'
@@ -213,9 +217,11 @@ def _check_version(squad, version_2, keys):
     impossible = sum(question.is_impossible for question in squad.questions)
     if version_2 is None:
         return
-    if impossible and not version_2:
+    unanswered = sum(question.is_impossible or question.answers == ()
+                     for question in squad.questions)
+    if unanswered and not version_2:
         raise UserError('%s: %d of its %d questions have no answer, as in SQuAD 2.0: add '
-                        '--version_2' % (squad.path, impossible, len(squad.questions)))
+                        '--version_2' % (squad.path, unanswered, len(squad.questions)))
     if version_2 and not impossible and 'is_impossible' not in keys and squad.labelled:
         raise UserError('%s: no question has "is_impossible" and all have answers, as in SQuAD '
                         '1.1: leave --version_2 out' % squad.path)
@@ -225,7 +231,7 @@ def describe_problems(squad, shown=5):
     """Lines for people; none where nothing is wrong."""
     if not squad.problems:
         return []
-    left_out = len({problem.id for problem in squad.problems if not problem.trainable})
+    left_out = len({problem.question for problem in squad.problems if not problem.trainable})
     lines = ['%s: %d problems, %d questions can\'t be trained on'
              % (squad.path, len(squad.problems), left_out)]
     lines += ['  %s (%s): %s' % (problem.id, problem.where, problem.reason)

@@ -10,6 +10,7 @@ import logging
 import os
 import unicodedata
 import zipfile
+import zlib
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ LOG = logging.getLogger(__name__)
 
 SPECIALS = 3            # [CLS], [SEP] and [SEP]
 TEXTS_PER_CALL = 500    # contexts tokenized at once: enough for two threads, little memory
-CACHE_VERSION = 1       # of what `make_windows` computes; raise it when that changes
+CACHE_VERSION = 2       # of what `make_windows` computes; raise it when that changes
 
 
 class Options(NamedTuple):
@@ -108,6 +109,13 @@ class Windows:
         start = self.context_bounds[self.question_context[question]] + first
         return self.context_spans[start:start + number]
 
+    def answers_in_no_window(self):
+        """How many answers no window holds whole: for training they are as if not there."""
+        question, first, number = self.windows.T
+        start, end = self.answers[question].T
+        whole = np.unique(question[(start >= first) & (end < first + number) & (start >= 0)])
+        return int((self.answers[:, 0] >= 0).sum() - len(whole))
+
     def of_question(self):
         """List of (first window, number) for each question."""
         bounds = np.searchsorted(self.windows[:, 0], np.arange(len(self.question_context) + 1))
@@ -123,15 +131,23 @@ class Windows:
             if count == 1:
                 result.append(np.ones(parts[0, 1], dtype=bool))
                 continue
-            positions = np.arange(parts[-1].sum())
-            left = positions - parts[:, :1]
-            right = parts[:, :1] + parts[:, 1:] - 1 - positions
-            # on equal terms the longer window; on equal length the first
-            score = np.minimum(left, right) + 0.01 * parts[:, 1:]
-            score[(left < 0) | (right < 0)] = -1
-            owner = score.argmax(axis=0)
-            result += [owner[start:start + number] == i for i, (start, number) in enumerate(parts)]
+            result += _owned(parts)
         return result
+
+
+def _owned(parts):
+    """`Windows.max_context` of the windows of one question, parts (windows, 2): first token and
+    number. Tokens are looked at once for each window that they stand in."""
+    best = np.full(parts[-1].sum(), -1.0)
+    owner = np.zeros(len(best), dtype='int32')
+    for i, (first, number) in enumerate(parts):
+        left = np.arange(number)
+        # on equal terms the longer window; on equal length the first
+        score = np.minimum(left, left[::-1]) + 0.01 * number
+        better = score > best[first:first + number]
+        best[first:first + number][better] = score[better]
+        owner[first:first + number][better] = i
+    return [owner[first:first + number] == i for i, (first, number) in enumerate(parts)]
 
 
 def load_windows(squad, tokenizer, options):
@@ -170,7 +186,8 @@ def _read(path):
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in Windows.ARRAYS}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error,
+            NotImplementedError, RuntimeError):     # the last two: flags that zipfile can't read
         return None
 
 
@@ -229,7 +246,7 @@ def _with_marks(text, spans):
     if text.isascii():
         return spans
     for i, end in enumerate(spans[:, 1]):
-        while end < len(text) and unicodedata.combining(text[end]):
+        while end < len(text) and unicodedata.category(text[end]) == 'Mn':
             end += 1
         spans[i, 1] = end
     return spans

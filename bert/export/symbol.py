@@ -20,13 +20,22 @@ def export_network(network, folder, prefix, epoch, device, shape):
     """
     token_ids = mx.nd.zeros(shape, ctx=device, dtype='int32')
     # a hybrid block can be exported once it has seen an input
-    network(token_ids, token_ids, mx.nd.ones(shape[:1], ctx=device)).wait_to_read()
-    names = symbol_names(prefix, epoch)
+    dtype = network.bert.word_embed[0].weight.dtype
+    network(token_ids, token_ids, mx.nd.ones(shape[:1], ctx=device, dtype=dtype)).wait_to_read()
+    paths = [os.path.join(folder, name) for name in symbol_names(prefix, epoch)]
     with files.writing(folder), tempfile.TemporaryDirectory(dir=folder) as temporary:
-        network.export(os.path.join(temporary, prefix), epoch=epoch)
-        for name in names:
-            os.replace(os.path.join(temporary, name), os.path.join(folder, name))
-    return [os.path.join(folder, name) for name in names]
+        parts = [os.path.join(temporary, name) for name in symbol_names(prefix, epoch)]
+        try:
+            network.export(os.path.join(temporary, prefix), epoch=epoch)
+            # MXNet doesn't report a short write of either file: read them back
+            mx.sym.load(parts[0])
+            mx.nd.load(parts[1])
+        except mx.MXNetError as error:
+            raise UserError('%s: the symbol can\'t be written, the disk may be full: %s' % (
+                paths[0], str(error).strip().splitlines()[-1])) from None
+        for part, path in zip(parts, paths):
+            os.replace(part, path)
+    return paths
 
 
 def import_network(folder, prefix, epoch, device):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from bert.data.readers import decode, read_rows, read_text
 from bert.data.spans import Answer, Span, n_best_entries
-from bert.data.squad import Question, Squad
+from bert.data.squad import Question, Squad, is_text
 from bert.data.windows import make_windows
 from bert.errors import UserError
 from bert.jobs.prediction import check_output, open_output, standard_input
@@ -146,6 +146,10 @@ def _check(query):
         raise UserError('%s: the question is empty' % query.where)
     if not query.documents:
         raise UserError('%s: no document' % query.where)
+    for text in (query.question,) + query.documents:
+        if not is_text(text):
+            raise UserError('%s: half a surrogate pair, or bytes that are no UTF-8, in a text'
+                            % query.where)
     for name, text in zip(query.names, query.documents):
         if not text.strip():
             raise UserError('%s: %s is empty' % (query.where,

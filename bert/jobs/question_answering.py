@@ -99,6 +99,7 @@ def resolve_lengths(args):
     --max_seq_length follows where it isn't given. Raises `UserError` when windows don't fit."""
     length = args.seq_length or length_from_environment() or args.max_seq_length or \
         Options().max_seq_length
+    args.seq_length = length        # a resume goes on with it, whatever the environment then says
     if 'max_seq_length' not in args.given:
         args.max_seq_length = min(args.max_seq_length or length, length)
     if args.max_seq_length > length:
@@ -139,7 +140,7 @@ class Run(training.Training):
         self.model = self._build_model()
         self.model.options.check(self.model.config.max_length)
         self.data = {kind: self._featurize(kind, squad) for kind, squad in squads.items()}
-        self._audit(squads)
+        self._audit()
         state = State() if self.args.only_predict else self._train()
         return self._conclude(state)
 
@@ -174,6 +175,9 @@ class Run(training.Training):
                 raise UserError('%s: no question in it that can be trained on' % squad.path)
         else:
             check_unique(squad)
+        if kind == 'dev' and self.args.evaluate_epochs and not squad.labelled:
+            raise UserError('%s: its questions have no "answers": leave --evaluate_epochs and '
+                            '--early_stop out' % squad.path)
         limit = self.args.max_train_samples if kind == 'train' else self.args.max_eval_samples
         return squad.select(training.sample(range(len(squad.questions)), limit))
 
@@ -197,16 +201,18 @@ class Run(training.Training):
         logging.info('features of %s: %s %s', kind, 'read from' if cached else 'kept in', path)
         return Data(squad, windows)
 
-    def _audit(self, squads):
+    def _audit(self):
         report = {'max_seq_length': self.args.max_seq_length, 'segments': {
             kind: describe_data(data) for kind, data in self.data.items()}}
         for kind, values in report['segments'].items():
             logging.info('%s: %d questions on %d contexts of %s; %d windows (tokens: %s); %d '
-                         'questions need several, %d are cut at --max_query_length', kind,
+                         'questions need several, %d are cut at --max_query_length; %d answers '
+                         'are whole in no window', kind,
                          values['questions'], values['contexts'], values['file'],
                          values['windows'],
                          ', '.join('%s %d' % item for item in values['token_length'].items()),
-                         values['questions_in_several_windows'], values['questions_cut'])
+                         values['questions_in_several_windows'], values['questions_cut'],
+                         values['answers_in_no_window'])
         files.write_json(os.path.join(self.folder, layout.AUDIT), report)
 
     # Model and training
@@ -288,7 +294,14 @@ class Run(training.Training):
                 logging.info('best_exact and best_f1 have thresholds chosen on these very answers: '
                              'they are an oracle, not a score')
         if not self.args.only_predict:
-            self._write_network()
+            path = os.path.join(self.folder, layout.NET)
+            write_parameters(path, self.model.network)
+            logging.info('parameters: %s', path)
+        if getattr(self.args, 'export', False):
+            paths = export_network(self.model.network, self.folder, layout.STATIC_NET,
+                                   self.args.epochs, self.device,
+                                   (self.args.test_batch_size, self._seq_length))
+            logging.info('symbol: %s', ', '.join(paths))
         report = self.report(state, metrics,
                              null_score_diff_threshold=task['null_score_diff_threshold'])
         if state.curve:
@@ -313,16 +326,6 @@ class Run(training.Training):
             files.write_json(os.path.join(folder, layout.TASK),
                              dict(self.model.task, max_len=self.model.max_len))
 
-    def _write_network(self):
-        path = os.path.join(self.folder, layout.NET)
-        write_parameters(path, self.model.network)
-        logging.info('parameters: %s', path)
-        if getattr(self.args, 'export', False):
-            paths = export_network(self.model.network, self.folder, layout.STATIC_NET,
-                                   self.args.epochs, self.device,
-                                   (self.args.test_batch_size, self._seq_length))
-            logging.info('symbol: %s', ', '.join(paths))
-
 
 def describe_data(data):
     """What the audit tells of one file."""
@@ -334,6 +337,7 @@ def describe_data(data):
               'without_answer': sum(question.is_impossible for question in squad.questions),
               'windows': len(windows), 'questions_in_several_windows': int((counts > 1).sum()),
               'questions_cut': int((windows.question_cut > 0).sum()),
+              'answers_in_no_window': windows.answers_in_no_window(),
               'token_length': {'p%d' % p: int(np.percentile(lengths, p)) for p in PERCENTILES},
               'problems': [problem._asdict() for problem in squad.problems]}
     report['token_length']['max'] = int(lengths.max())

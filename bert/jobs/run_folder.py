@@ -16,6 +16,8 @@ SEED = re.compile(r'seed-\d+$')     # a sub-folder of --seeds
 FREE = {'log_interval', 'ckpt_interval', 'data_dir', 'gpu'}
 # And those that it always decides.
 FRESH = {'output_dir', 'resume', 'overwrite_output_dir', 'threads'}
+# Options that name what a run reads and an earlier run may have written.
+READ = ('bert_checkpoint', 'model_parameters', 'pretrained_bert_parameters')
 # Beside the options, in the same file: which script the run is of, and which files it writes
 # apart from those of every run.
 ABOUT = {'script', 'files'}
@@ -46,6 +48,7 @@ def open_folder(args, name, script, written):
         if not args.overwrite_output_dir:
             raise UserError('%s holds a run: choose another --output_dir, go on with it by '
                             '--resume, or replace it by --overwrite_output_dir' % folder)
+        _check_inputs(args, folder)
         _clear(folder)
     try:
         os.makedirs(folder, exist_ok=True)
@@ -54,6 +57,16 @@ def open_folder(args, name, script, written):
     files.write_json(os.path.join(folder, layout.OPTIONS),
                      dict(_options(args), script=script, files=sorted(written)))
     return folder
+
+
+def _check_inputs(args, folder):
+    """Raises `UserError` when something that the run reads would be removed first."""
+    place = os.path.realpath(folder) + os.sep
+    for name in READ:
+        path = getattr(args, name, None)
+        if path and (os.path.realpath(path) + os.sep).startswith(place):
+            raise UserError('--overwrite_output_dir: --%s %s lies in the run that it would '
+                            'replace: choose another --output_dir' % (name, path))
 
 
 def _holds_run(folder):
@@ -112,7 +125,7 @@ def _restore_options(args, folder, script):
     saved = _saved_options(folder)
     if not saved:
         raise UserError('--resume: %s holds no run (no readable %s)' % (folder, layout.OPTIONS))
-    if saved.get('script') != script:
+    if saved.get('script', script) != script:
         raise UserError('--resume: the run in %s is one of %s: go on with that script'
                         % (folder, saved.get('script')))
     if saved.get('threads') != args.threads:

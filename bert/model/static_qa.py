@@ -68,6 +68,6 @@ def _pick(given, flag, variable, default):
     text = os.environ.get(variable)
     if not text:
         return default, flag
-    if not text.isdigit():
+    if not text.isdecimal():
         raise UserError('%s=%s in the environment: expected a whole number' % (variable, text))
     return int(text), 'the environment\'s ' + variable

@@ -86,7 +86,7 @@ def test_problems_are_reported_with_id(path, question, reason, trainable):
     squad = read_squad(write(path, entry('fine'), dict(question, id='odd')))
     assert len(squad.questions) == 2
     problem, = squad.problems
-    assert problem == ('odd', 'article 1 "Films", paragraph 1, question 2', reason, trainable)
+    assert problem == (1, 'odd', 'article 1 "Films", paragraph 1, question 2', reason, trainable)
     kept = [q.id for q in squad.trainable().questions]
     assert kept == (['fine', 'odd'] if trainable else ['fine'])
     assert describe_problems(squad) == [
@@ -111,6 +111,11 @@ def test_many_problems_are_counted(path):
     bad = [entry('q%d' % i, question='') for i in range(8)]
     lines = describe_problems(read_squad(write(path, *bad)))
     assert len(lines) == 7 and lines[-1] == '  … and 3 more in audit.json'
+
+
+def test_a_bad_question_takes_no_other_of_its_id_along(path):
+    bad = entry(answers=[{'text': 'good', 'answer_start': 0}])
+    assert len(read_squad(write(path, entry(), bad, entry())).trainable().questions) == 2
 
 
 def test_repeated_ids(path):
@@ -180,6 +185,8 @@ def test_malformed_questions(path, changes, message):
 @pytest.mark.parametrize('questions,version_2,message', [
     ([entry(), entry('q2', answers=[], is_impossible=True)], False,
      '1 of its 2 questions have no answer, as in SQuAD 2.0: add --version_2'),
+    ([entry(answers=[], is_impossible=False)], False,
+     '1 of its 1 questions have no answer, as in SQuAD 2.0: add --version_2'),
     ([entry(answers=[])], False,
      '1 of its 1 questions have no answer, as in SQuAD 2.0: add --version_2'),
     ([entry()], True, 'no question has "is_impossible" and all have answers, as in SQuAD 1.1: '

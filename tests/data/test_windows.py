@@ -102,6 +102,14 @@ def test_labels(tokenizer, answer, labels):
     assert [found[i].label.tolist() for i in range(3)] == labels
 
 
+def test_answers_that_no_window_holds_are_counted(tokenizer):
+    context = 'it was so very good film so fine and the great plot'
+    for answer, number in (('it was', 0), ('very good film so fine and', 0),
+                           ('so very good film so fine', 1)):
+        found = make_windows(ask(context, 'the', answer), tokenizer, Options(10, 3, 3))
+        assert found.answers_in_no_window() == number
+
+
 def test_an_impossible_question_is_labelled_cls(tokenizer):
     squad = ask('it was good', answer='good')
     impossible = [squad.questions[0]._replace(is_impossible=True)]
@@ -134,6 +142,7 @@ def test_contexts_are_tokenized_once(tokenizer, monkeypatch):
     ('👩\u200d💻 works 👍🏽!', ['👩\u200d💻', 'works', '👍🏽', '!']),
     ('a\u200bb', ['a\u200bb']),                             # a character the tokenizer drops
     ('\u0301 film', ['film']),
+    ('गुरु x', ['गु', 'रु', 'x']), ('ที่ x', ['ที่', 'x']), ('❤️ x', ['❤️', 'x']),
     ('İstanbul', ['İstanbul'])])
 def test_characters_of_each_piece(english, text, pieces):
     found = make_windows(ask(text), english, Options())

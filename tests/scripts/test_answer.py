@@ -226,6 +226,8 @@ def test_mistakes(call, run, in_tmp, arguments, message):
     ('{"question": "x", "documents": "y"}',
      '"document" must be a text, or "documents" a list of texts'),
     ('{"question": "x", "documents": []}', 'no document'),
+    ('{"question": "x", "document": "\\ud800"}',
+     'half a surrogate pair, or bytes that are no UTF-8, in a text'),
     ('{"question": "", "document": "x"}', 'the question is empty'),
     ('{"question": "x", "document": " "}', 'document 1 is empty'),
     ('[1]', 'list found, expected one JSON object a line'),

@@ -359,6 +359,17 @@ def test_another_run_is_not_overwritten(train, in_tmp):
     assert (in_tmp / 'run' / 'mine.txt').read_text() == 'kept'
 
 
+def test_overwriting_does_not_remove_what_is_read(train, call, in_tmp):
+    train('--output_dir', 'run')
+    for flags in (('--bert_checkpoint', 'run'), ('--model_parameters', 'run/net.params')):
+        outcome = call(finetune_squad, '--only_predict', *flags, '--dev_file', 'dev.json',
+                       '--output_dir', 'run', '--overwrite_output_dir')
+        assert outcome.error == (
+            'error: --overwrite_output_dir: %s %s lies in the run that it would replace: choose '
+            'another --output_dir' % flags)
+    assert (in_tmp / 'run' / 'net.params').exists()
+
+
 def test_overwriting_removes_what_the_other_script_wrote(train, call, in_tmp, sst, tiny_bert):
     train('--output_dir', 'run', version_2=True)
     outcome = call(finetune_classifier, '--task_name', 'SST', '--data_dir', sst,
@@ -411,6 +422,24 @@ def test_static_and_dynamic_train_the_same(train, in_tmp):
     one, other = (mx.nd.load(str(in_tmp / name / 'net.params')) for name in ('dynamic', 'static'))
     for name in one:
         np.testing.assert_allclose(one[name].asnumpy(), other[name].asnumpy(), atol=1e-4)
+
+
+def test_the_static_length_is_part_of_the_run(train, call, in_tmp, monkeypatch):
+    """A resume goes on with it when the environment no longer says it."""
+    monkeypatch.setenv('SEQLENGTH', '28')
+    train('--output_dir', 'run', script=static_finetune_squad)
+    monkeypatch.delenv('SEQLENGTH')
+    assert read_json(in_tmp / 'run' / 'options.json')['seq_length'] == 28
+
+
+def test_export_without_training(train, call, in_tmp):
+    train('--output_dir', 'run')
+    outcome = call(static_finetune_squad, '--only_predict', '--export', '--bert_checkpoint', 'run',
+                   '--dev_file', 'dev.json', '--output_dir', 'out')
+    assert outcome.code == 0, outcome.err
+    assert (in_tmp / 'out' / 'static_net-symbol.json').exists()
+    assert (in_tmp / 'out' / 'predictions.json').read_bytes() == \
+        (in_tmp / 'run' / 'predictions.json').read_bytes()
 
 
 def test_static_length_from_the_environment(train, in_tmp, monkeypatch):
