@@ -4,7 +4,7 @@ import os
 
 import pytest
 import tiny
-from squad import QUICK, SIZES, read_json, write_files
+from small_squad import QUICK, SIZES, read_json, write_files
 
 from bert import finetune_squad, static_finetune_squad
 

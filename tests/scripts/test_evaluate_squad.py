@@ -4,7 +4,7 @@ import json
 import pytest
 import tiny
 from commands import spawn
-from squad import read_json
+from small_squad import read_json
 
 SCRIPT = 'evaluate-v2.0.py'
 

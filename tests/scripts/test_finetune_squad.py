@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tiny
 from commands import spawn, start
-from squad import QUICK, SIZES, read_json, write_files
+from small_squad import QUICK, SIZES, read_json, write_files
 
 from bert import finetune_classifier, finetune_squad, static_finetune_squad
 from bert.data import squad_metric
