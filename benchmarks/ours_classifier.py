@@ -6,6 +6,7 @@ import mxnet as mx
 import numpy as np
 import peer
 
+from bert import memory
 from bert.data.labels import LabelEncoder
 from bert.data.locate import locate
 from bert.data.readers import read_examples
@@ -113,8 +114,10 @@ def main():
     parser.add_argument('--task', required=True)
     parser.add_argument('--examples', required=True, help='.npz of save_features')
     parser.add_argument('--batch_size', type=int, required=True)
+    args = parser.parse_args()
+    memory.keep_freed(training=True)    # as finetune_classifier.py does
     mx.random.seed(1)
-    peer.answer_questions(Speed(parser.parse_args()).train)
+    peer.answer_questions(Speed(args).train)
 
 
 if __name__ == '__main__':

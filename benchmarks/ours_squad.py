@@ -9,7 +9,7 @@ import mxnet as mx
 import numpy as np
 import peer
 
-from bert import layout
+from bert import layout, memory
 from bert.data.sampler import collate
 from bert.data.squad import read_squad
 from bert.data.tokenizer import BertTokenizer
@@ -139,6 +139,7 @@ def main():
     parser.add_argument('--dev', help='SQuAD file (features)')
     parser.add_argument('--output', help='file to write (features)')
     args = parser.parse_args()
+    memory.keep_freed(training=False)   # as answer.py does
     JOBS[args.job](args)
 
 

@@ -37,7 +37,7 @@ def make_parser():
 
 def main(arguments=None):
     args = make_parser().parse_args(arguments)
-    options.use_threads(args.threads)
+    options.prepare_mxnet(args.threads)
     from bert.jobs import answering  # imports mxnet, which reads the threads
     answering.run(args)
 

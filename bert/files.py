@@ -34,6 +34,7 @@ WRITE_FIXES = {
     errno.EDQUOT: 'free some of your quota, or choose another folder',
     errno.EFBIG: 'choose a folder on a file system that takes larger files',
     errno.EACCES: 'choose a folder that you may write to',
+    errno.ENOENT: 'no folder can be made there: choose another path',
     errno.EPERM: 'choose a folder that you may write to',
     errno.EROFS: 'choose a folder that is not read-only',
     errno.EIO: 'the disk reports a fault: choose another one',

@@ -48,7 +48,7 @@ def add_task_flags(parser):
 
 def main(arguments=None):
     args = make_parser().parse_args(arguments)
-    options.use_threads(args.threads)
+    options.prepare_mxnet(args.threads, training=True)
     from bert.jobs import classification  # imports mxnet, which reads the threads
     classification.run(args)
 

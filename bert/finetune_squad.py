@@ -18,7 +18,7 @@ def make_parser():
 
 def main(arguments=None):
     args = make_parser().parse_args(arguments)
-    options.use_threads(args.threads)
+    options.prepare_mxnet(args.threads, training=True)
     from bert.jobs import question_answering  # imports mxnet, which reads the threads
     question_answering.run(args)
 

@@ -9,6 +9,7 @@ import os
 import re
 import sys
 
+from bert import memory
 from bert.errors import EXIT_USER_ERROR, nearest
 
 # Flags of the original scripts that this zoo leaves out, and what to use instead.
@@ -61,7 +62,8 @@ class Parser(argparse.ArgumentParser):
         arguments = list(sys.argv[1:] if args is None else args)
         for argument in arguments:
             self._check_flag(argument.split('=')[0])
-        parsed, unknown = self.parse_known_args(arguments)
+        # flags may stand between texts
+        parsed, unknown = self.parse_known_intermixed_args(arguments)
         if unknown:
             self.error('unknown argument %s' % unknown[0])
         parsed.given = self._given(arguments)
@@ -205,9 +207,10 @@ def add_squad_flags(parser, max_seq_length=384):
                             'best span by more than this (logits; typical: -1 to -5)')
     group.add_argument('--threshold_file', metavar='FILE',
                        help='with --version_2: choose that threshold on this SQuAD file, which '
-                            'shares no question with dev')
+                            'shares no question with dev; --max_eval_samples holds for it too')
     group.add_argument('--debug', action='store_true',
-                       help='at most 10000 questions to train on and 100 to predict')
+                       help='10000 questions to train on and 100 to predict, unless '
+                            '--max_train_samples and --max_eval_samples say otherwise')
     return group
 
 
@@ -278,7 +281,9 @@ def usable_cores():
     return cpu_count()
 
 
-def use_threads(threads):
-    """Have MXNet compute with `threads` threads: call it before mxnet is imported. Left
-    alone, MXNet takes half the cores of the machine, thinking the others hyper-threads."""
+def prepare_mxnet(threads, training=False):
+    """Have MXNet compute with `threads` threads and keep its memory: call it before mxnet is
+    imported. Left alone, MXNet takes half the cores of the machine, thinking the others
+    hyper-threads."""
     os.environ['OMP_NUM_THREADS'] = str(threads)
+    memory.keep_freed(training)

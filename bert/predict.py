@@ -26,7 +26,7 @@ def make_parser():
 
 def main(arguments=None):
     args = make_parser().parse_args(arguments)
-    options.use_threads(args.threads)
+    options.prepare_mxnet(args.threads)
     from bert.jobs import prediction  # imports mxnet, which reads the threads
     prediction.run(args)
 

@@ -176,7 +176,7 @@ def test_help_tells_defaults(parser, capsys):
 
 def test_threads_reach_mxnet():
     code = ('from bert import options\n'
-            'options.use_threads(1)\n'
+            'options.prepare_mxnet(1)\n'
             'import os\nassert os.environ["OMP_NUM_THREADS"] == "1"\n'
             'import sys\nassert "mxnet" not in sys.modules')
     environment = dict(os.environ, OMP_NUM_THREADS='7')

@@ -85,7 +85,7 @@ def read_rows(path, file_format=None):
     for number, line in read_lines(path):
         if line.strip(' '):     # a blank line is no row; one of tabs has empty fields
             yield number, (line.split('\t') if file_format == 'tsv'
-                           else _json_row(path, number, line))
+                           else json_row(path, number, line))
 
 
 def format_of(path):
@@ -110,11 +110,14 @@ def _csv_rows(path):
         raise UserError('%s:%d: not CSV: %s' % (path, start, error)) from None
 
 
-def _json_row(path, number, line):
+def json_row(path, number, line):
+    """The dictionary in a line of JSON; `UserError` naming path and line for anything else."""
     try:
         row = json.loads(line)
     except ValueError as error:
         raise UserError('%s:%d: not JSON: %s' % (path, number, error)) from None
+    except RecursionError:
+        raise UserError('%s:%d: JSON that is nested too deeply' % (path, number)) from None
     if not isinstance(row, dict):
         raise UserError('%s:%d: %s found, expected one JSON object a line'
                         % (path, number, type(row).__name__))

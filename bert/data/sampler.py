@@ -7,6 +7,10 @@ import numpy as np
 # holds about equal lengths, narrow enough that every epoch mixes examples anew.
 WINDOW = 50
 
+# Tokens a batch of prediction from which on a larger one is no more efficient.
+# Source: benchmarks/inference.py.
+ENOUGH_TOKENS = 512
+
 
 class Batch(NamedTuple):
     """Padded arrays; `size` examples."""
@@ -38,9 +42,23 @@ def training_batches(lengths, batch_size, seed, epoch):
 
 
 def evaluation_batches(lengths, batch_size):
-    """Every index once, longest first, so that the first batch shows the memory needed."""
-    order = np.argsort(-np.asarray(lengths), kind='stable')
-    return [order[i:i + batch_size] for i in range(0, len(order), batch_size)]
+    """Every index once, longest first, so that the first batch shows the memory needed.
+
+    Batches are at most `batch_size`; those of at least `ENOUGH_TOKENS` end where the length
+    changes, as a batch without padding needs no mask.
+    """
+    lengths = np.asarray(lengths)
+    order = np.argsort(-lengths, kind='stable')
+    batches, start = [], 0
+    for end in range(1, len(order) + 1):
+        length = lengths[order[start]]
+        is_full = end - start == batch_size
+        is_even = (end - start) * length >= ENOUGH_TOKENS and end < len(order) and \
+            lengths[order[end]] != length == lengths[order[end - 1]]
+        if is_full or is_even or end == len(order):
+            batches.append(order[start:end])
+            start = end
+    return batches
 
 
 def collate(features, padding_id, round_to=1, pad_to=None):

@@ -90,11 +90,18 @@ class AnswerFinder:
             self._null[question] = null
         scores = logits[offset:offset + len(spans)].astype('float64')
         context = self._squad.contexts[self._squad.questions[question].context]
-        for first, last in zip(*best_pairs(scores[:, 0], scores[:, 1], self._may_start[i],
-                                           self._n_best, self._max_answer_length)):
-            start, end = int(spans[first, 0]), int(spans[last, 1])
-            self._found[question].append(Span(scores[first, 0], scores[last, 1], start, end,
-                                              context[start:end]))
+        wanted, distinct = self._n_best, {}
+        while True:
+            pairs = list(zip(*best_pairs(scores[:, 0], scores[:, 1], self._may_start[i], wanted,
+                                         self._max_answer_length)))
+            for first, last in pairs:
+                start, end = int(spans[first, 0]), int(spans[last, 1])
+                text = context[start:end]
+                distinct.setdefault(text, Span(scores[first, 0], scores[last, 1], start, end, text))
+            if len(distinct) >= self._n_best or len(pairs) < wanted:
+                break
+            wanted *= 2         # some stand there twice: words repeat
+        self._found[question] += list(distinct.values())[:self._n_best]
 
     def answers(self):
         """[`Answer`] in the order of the questions."""

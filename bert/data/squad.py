@@ -107,7 +107,7 @@ def _paragraphs(path, content):
     for i, article in enumerate(_get(path, 'the file', content, 'data', list), 1):
         where = 'article %d' % i
         _expect(path, where, article, dict)
-        if isinstance(article.get('title'), str):
+        if isinstance(article.get('title'), str) and is_text(article['title']):
             where += ' "%s"' % article['title']
         for j, paragraph in enumerate(_get(path, where, article, 'paragraphs', list), 1):
             place = '%s, paragraph %d' % (where, j)
@@ -171,7 +171,8 @@ def _check(question, context):
     if not question.text.strip():
         yield 'the question is empty', True
     if question.is_impossible and question.answers:
-        yield 'is_impossible, and it has an answer: taken as impossible', True
+        yield ('is_impossible, and it has an answer: training takes it as impossible, scoring goes '
+               'by the answer, as the official evaluator does', True)
     if question.answers == () and not question.is_impossible:
         yield 'it has no answer, and is_impossible is false', False
     for i, (text, start) in enumerate(question.answers or ()):

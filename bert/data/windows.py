@@ -151,7 +151,8 @@ def _owned(parts):
 
 
 def load_windows(squad, tokenizer, options):
-    """(`Windows` of the questions, path of the cached file, whether they were read from it).
+    """(`Windows` of the questions, path of the cached file, None where it could not be written,
+    whether they were read from it).
 
     The cache is a .npz under `files.cache_dir()`, named by content and options; nothing in it is
     unpickled, and what can't be read is computed again.
@@ -167,6 +168,7 @@ def load_windows(squad, tokenizer, options):
             np.savez(out, **windows.arrays())
     except UserError as error:
         LOG.warning('the features are not kept for the next time: %s', error)
+        path = None
     return windows, path, False
 
 

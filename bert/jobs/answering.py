@@ -1,10 +1,9 @@
 """Answers to questions on documents of one's own: from arguments, files or standard input."""
 import json
-import os
 import sys
 from typing import NamedTuple
 
-from bert.data.readers import decode, read_rows, read_text
+from bert.data.readers import decode, json_row, read_rows, read_text
 from bert.data.spans import Answer, Span, n_best_entries
 from bert.data.squad import Question, Squad, is_text
 from bert.data.windows import make_windows
@@ -17,13 +16,13 @@ from bert.train.log import progress
 CHUNK = 256         # questions whose windows are sorted by length together; bounds the memory
 AROUND = 80         # characters of the passage on either side of an answer …
 SHORTER = 20        # … or so many fewer, to end at a space
-COLUMNS = ('question', 'probability', 'answer', 'document', 'start', 'end', 'passage')
+COLUMNS = ('id', 'question', 'probability', 'answer', 'document', 'start', 'end', 'passage')
 NO_ANSWER = '[no answer]'
 
 
 class Query(NamedTuple):
     """One question on one or more documents, and where it stood."""
-    id: str
+    id: str             # '' for that of the command line
     question: str
     names: tuple        # of the documents, as the answers refer to them
     documents: tuple    # their texts
@@ -47,7 +46,7 @@ def run(args):
     cut = 0
     with open_output(args.output) as out, progress(len(queries), unit='question') as bar:
         if args.format == 'tsv':
-            out.write('\t'.join(COLUMNS) + '\n')
+            out.write('\t'.join(_columns(queries[0])) + '\n')
         for start in range(0, len(queries), CHUNK):
             chunk = queries[start:start + CHUNK]
             answers, questions_cut = answer_queries(model, chunk, args.batch_size, device)
@@ -67,8 +66,9 @@ def check_flags(args):
     given = [flag for flag, value in (('--jsonl', args.jsonl), ('a question', args.question))
              if value is not None]
     if len(given) != 1:
-        raise UserError('give a question, or --jsonl with questions%s'
-                        % (', not both' if given else ''))
+        raise UserError('give a question, or --jsonl with questions%s' % (
+            ', not both' if given else
+            '; --file takes all that follows it: the question comes before' if args.file else ''))
     if args.jsonl is not None and args.file:
         raise UserError('--jsonl has its own documents: leave --file out')
     if args.file and args.documents:
@@ -107,10 +107,7 @@ def _rows(path):
     if path == '-':
         for number, line in standard_input():
             if line.strip():
-                try:
-                    yield number, json.loads(line)
-                except ValueError as error:
-                    raise UserError('standard input:%d: not JSON: %s' % (number, error)) from None
+                yield number, json_row('standard input', number, line)
     else:
         yield from read_rows(path, 'jsonl')
 
@@ -127,17 +124,17 @@ def _read_document(name, asked):
 
 def _query_of_line(path, number, row):
     where = '%s:%d' % ('standard input' if path == '-' else path, number)
-    if not isinstance(row, dict):
-        raise UserError('%s: a %s found, expected {"question": …, "document": …}'
-                        % (where, type(row).__name__))
+    if 'document' in row and 'documents' in row:
+        raise UserError('%s: "document" and "documents": give one of the two' % where)
     documents = row['documents'] if 'documents' in row else [row.get('document')]
     if not isinstance(documents, list) or not all(isinstance(text, str) for text in documents):
         raise UserError('%s: "document" must be a text, or "documents" a list of texts' % where)
     if not isinstance(row.get('question'), str):
         raise UserError('%s: "question" must be a text' % where)
     names = tuple('document %d' % i for i in range(1, len(documents) + 1))
-    return _check(Query(str(row.get('id', number)), row['question'], names, tuple(documents),
-                        where))
+    name = row.get('id')
+    return _check(Query(str(number if name is None else name), row['question'], names,
+                        tuple(documents), where))
 
 
 def _check(query):
@@ -227,6 +224,11 @@ def passage(text, start, end):
         ('…' if last < line_end else '')
 
 
+def _columns(query):
+    """Those of the table: the question of the command line has no id."""
+    return COLUMNS if query.id else COLUMNS[1:]
+
+
 def format_answer(query, result, form):
     """Lines: JSON, or tab-separated with tabs and line ends made spaces."""
     if form == 'jsonl':
@@ -234,11 +236,12 @@ def format_answer(query, result, form):
     rows = []
     if result['no_answer']:
         share = result.get('no_answer_probability')
-        rows.append((query.question, '' if share is None else '%.4f' % share, NO_ANSWER, '', '',
-                     '', ''))
+        rows.append((query.id, query.question, '' if share is None else '%.4f' % share,
+                     NO_ANSWER, '', '', '', ''))
     else:
-        rows = [(query.question, '%.4f' % one['probability'], one['text'],
-                 os.path.basename(one['document']), one['start'], one['end'], one['passage'])
+        rows = [(query.id, query.question, '%.4f' % one['probability'], one['text'],
+                 one['document'], one['start'], one['end'], one['passage'])
                 for one in result['answers']]
-    return ''.join('\t'.join(' '.join(str(value).split()) for value in row) + '\n'
+    shown = len(_columns(query))
+    return ''.join('\t'.join(' '.join(str(value).split()) for value in row[-shown:]) + '\n'
                    for row in rows)

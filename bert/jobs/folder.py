@@ -12,6 +12,7 @@ from bert.errors import UserError
 from bert.model import convert, heads, loading, local
 from bert.model.bert import BertConfig, BERTModel
 from bert.model.classification import make_network
+from bert.model.inference import Predictor
 from bert.train import checkpoint
 from bert.vocabulary import write_vocabulary
 
@@ -28,6 +29,9 @@ class Model:
     task: dict
     max_len: int
 
+    def __post_init__(self):
+        self._predict = Predictor(self.network)
+
     @property
     def padding_id(self):
         return self.tokenizer.vocab[self.tokenizer.vocab.padding_token]
@@ -38,8 +42,11 @@ class Model:
             mx.nd.array(array, ctx=device, dtype=array.dtype)
             for array in (batch.token_ids, batch.segment_ids, batch.valid_length))
         compute_dtype = self.network.bert.word_embed[0].weight.dtype
-        outputs = self.network(token_ids, segment_ids, valid_length.astype(compute_dtype))
-        return outputs.astype('float32')
+        arrays = token_ids, segment_ids, valid_length.astype(compute_dtype)
+        if mx.autograd.is_training():
+            return self.network(*arrays).astype('float32')
+        is_padded = bool((batch.valid_length < batch.token_ids.shape[1]).any())
+        return self._predict(*arrays, is_padded).astype('float32')
 
     def write_description(self, folder):
         """What makes a checkpoint folder describe itself, beside the parameters."""

@@ -165,16 +165,29 @@ def open_qa_model(folder, device, script='finetune_squad.py'):
 def read_qa_task(source, num_positions):
     """(task, max_len) from the task.json beside the weights in the file `source`; the usual
     values without one, within the model's positions."""
+    values = _task_beside(source)
+    if values:
+        return {key: values[key] for key in TASK}, values['max_len']
+    max_len = min(Options().max_seq_length, num_positions)
+    # of few positions at most half for the question, a third from one window to the next
+    return dict(TASK, max_query_length=min(TASK['max_query_length'], max_len // 2),
+                doc_stride=min(TASK['doc_stride'], max(max_len // 3, 1))), max_len
+
+
+def _task_beside(source):
+    """What the task.json beside a file of weights says; {} without one of ours."""
     path = os.path.join(os.path.dirname(os.path.abspath(source)), layout.TASK)
-    if not os.path.isfile(path):
-        max_len = min(Options().max_seq_length, num_positions)
-        return dict(TASK, max_query_length=min(TASK['max_query_length'], max_len // 2)), max_len
-    values = files.read_json(path)
+    values = files.read_json(path) if os.path.isfile(path) else {}
     missing = [key for key in list(TASK) + ['max_len'] if key not in values]
+    if 'doc_stride' in missing and 'max_query_length' in missing:
+        if values:
+            logging.warning('%s is none of a question-answering model of ours: the usual sizes of '
+                            'windows are taken', path)
+        return {}
     if missing:
         raise UserError('%s: no "%s" in it: not the task of a question-answering model of ours'
                         % (path, missing[0]))
-    return {key: values[key] for key in TASK}, values['max_len']
+    return values
 
 
 def take_saved(args):
@@ -182,11 +195,14 @@ def take_saved(args):
     leaves out the values that its task.json has. Returns that task, {} without one."""
     if not is_whole(args):
         return {}
-    source = local.find_weights(args.bert_checkpoint)
-    if not os.path.isfile(os.path.join(os.path.dirname(os.path.abspath(source)), layout.TASK)):
+    if args.pretrained_bert_parameters:
+        raise UserError('--pretrained_bert_parameters: --bert_checkpoint is opened whole here, its '
+                        'encoder included; give one of the two')
+    saved = _task_beside(local.find_weights(args.bert_checkpoint))
+    if not saved:
         return {}
-    task, max_len = read_qa_task(source, None)
-    for name, value in dict(task, max_seq_length=max_len).items():
+    task = {key: saved[key] for key in TASK}
+    for name, value in dict(task, max_seq_length=saved['max_len']).items():
         if name != 'version_2' and hasattr(args, name) and name not in args.given:
             setattr(args, name, value)
     return task

@@ -40,13 +40,13 @@ class Door:
 
 
 def dynamic_line(entry):
-    """The line of the original finetune_squad.py."""
+    """The line of the original finetune_squad.py, its "Thoughput" spelt right."""
     return 'Batch: %d/%d, Loss=%.4f, lr=%.7f Throughput=%.2f samples/s' % (
         entry.batch - 1, entry.num_batches, entry.loss, entry.rate, entry.examples_per_second)
 
 
 def static_line(entry):
-    """The line of the original static_finetune_squad.py."""
+    """The line of the original static_finetune_squad.py, its "Thoughput" spelt right."""
     return ('Epoch: %d, Batch: %d/%d, Loss=%.4f, lr=%.7f Time cost=%.1f Throughput=%.2f samples/s'
             % (entry.epoch, entry.batch - 1, entry.num_batches, entry.loss, entry.rate,
                entry.seconds, entry.examples_per_second))
@@ -198,7 +198,8 @@ class Run(training.Training):
         windows, path, cached = load_windows(squad, self.model.tokenizer, self.model.options)
         logging.info('The number of examples after preprocessing:%d', len(windows))
         logging.info('Done! Transform dataset costs %.2f seconds.', time.time() - started)
-        logging.info('features of %s: %s %s', kind, 'read from' if cached else 'kept in', path)
+        if path:
+            logging.info('features of %s: %s %s', kind, 'read from' if cached else 'kept in', path)
         return Data(squad, windows)
 
     def _audit(self):

@@ -29,8 +29,10 @@ def reopen_folder(args, name, script):
 
     name: of the run, where --output_dir is not given. Raises UserError when there is none, when
     another script made it, or when the command line asks for another value than it was started
-    with.
+    with, or for the run to be replaced.
     """
+    if args.overwrite_output_dir:
+        raise UserError('--resume and --overwrite_output_dir: give one of the two')
     folder = args.output_dir or _newest_numbered(name)
     _restore_options(args, folder, script)
     return folder

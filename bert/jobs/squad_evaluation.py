@@ -35,6 +35,8 @@ def _read(path, names, kind, expected):
         raise UserError('%s: nothing for %d of %d questions, the first is "%s": predict them too'
                         % (path, len(missing), len(names), missing[0]))
     for name in names:
-        if not isinstance(values[name], kind) or isinstance(values[name], bool):
-            raise UserError('%s: "%s" is %r, expected %s' % (path, name, values[name], expected))
+        value = values[name]
+        if not isinstance(value, kind) or isinstance(value, bool) or value != value:
+            raise UserError('%s: "%s" is %s, expected %s'
+                            % (path, name, json.dumps(value, ensure_ascii=False), expected))
     return {name: values[name] for name in names}

@@ -11,7 +11,7 @@ from bert.data.sampler import Batch
 from bert.data.windows import Options
 from bert.errors import UserError
 from bert.export.symbol import export_network, import_network
-from bert.jobs import results, run_folder
+from bert.jobs import results, run_folder, training
 from bert.jobs.qa_model import build_model, take_saved
 from bert.jobs.question_answering import resolve_lengths
 from bert.train.devices import pick_device, seed_everything
@@ -26,7 +26,9 @@ SAME = 1e-5         # largest difference of the symbol's scores from the network
 def run(args):
     """Export and time as the parsed flags of static_export_squad.py say; returns the report in
     results.json. Raises `UserError`."""
-    check_flags(args)
+    if not (args.export or args.evaluate):
+        raise UserError('nothing to do: give --export, --evaluate or both')
+    training.check_model_flags(args)
     saved = take_saved(args)
     seq_length = resolve_lengths(args)
     Options(args.max_seq_length, args.doc_stride, args.max_query_length).check()
@@ -50,15 +52,6 @@ def run(args):
                                    batch_size=args.test_batch_size, **values)
     logging.info('results: %s', os.path.join(folder, layout.RESULTS))
     return report
-
-
-def check_flags(args):
-    """Raises `UserError` when there is nothing to do, or flags contradict each other."""
-    if not (args.export or args.evaluate):
-        raise UserError('nothing to do: give --export, --evaluate or both')
-    if args.pretrained_bert_parameters and args.model_parameters:
-        raise UserError('--pretrained_bert_parameters and --model_parameters: the second holds '
-                        'the encoder too; give one of the two')
 
 
 def random_batch(model, size, length, seed):

@@ -25,8 +25,11 @@ from bert.train.step import Stepper
 def check_flags(args):
     """Raises `UserError` for shared flags that contradict each other."""
     optimizer.check_name(args.optimizer)
-    if args.resume and args.overwrite_output_dir:
-        raise UserError('--resume and --overwrite_output_dir: give one of the two')
+    check_model_flags(args)
+
+
+def check_model_flags(args):
+    """Raises `UserError` for sources of weights that contradict each other."""
     if args.pretrained_bert_parameters and args.model_parameters:
         raise UserError('--pretrained_bert_parameters and --model_parameters: the second holds '
                         'the encoder too; give one of the two')

@@ -50,7 +50,13 @@ class BertConfig:
 
 
 class SelfAttention(HybridBlock):
-    """Multi-head self-attention without its output projection."""
+    """Multi-head self-attention without its output projection.
+
+    It has two forms of the same. `interleaved` chooses MXNet's operators of that name, which are
+    the faster ones in a graph for prediction (`bert.model.inference`), and the slower ones where
+    gradients are taken.
+    """
+    interleaved = False
 
     def __init__(self, config, dropout, **kwargs):
         super().__init__(**kwargs)
@@ -63,21 +69,38 @@ class SelfAttention(HybridBlock):
             self.proj_value = nn.Dense(config.units, prefix='value_', **dense)
             self.dropout_layer = nn.Dropout(dropout)
 
-    def _split_heads(self, F, x):
-        """(batch, length, units) → (batch × heads, length, units / heads)"""
-        x = F.reshape(x, shape=(0, 0, -4, self._num_heads, -1))
-        return F.reshape(F.transpose(x, axes=(0, 2, 1, 3)), shape=(-3, 0, 0))
-
     def hybrid_forward(self, F, x, mask):
-        """x (batch, length, units), mask (batch × heads, length, length) added to the scores
-        → (batch, length, units)"""
-        query = self._split_heads(F, self.proj_query(x) * self._scale)
-        key = self._split_heads(F, self.proj_key(x))
-        value = self._split_heads(F, self.proj_value(x))
-        scores = F.batch_dot(query, key, transpose_b=True) + mask
-        context = F.batch_dot(self.dropout_layer(F.softmax(scores, axis=-1)), value)
+        """x (length, batch, units), mask (batch × heads, length, length) added to the scores, or
+        None → (length, batch, units)"""
+        attend = self._attend_interleaved if self.interleaved else self._attend
+        return attend(F, mask, self.proj_query(x), self.proj_key(x), self.proj_value(x))
+
+    def _attend(self, F, mask, query, key, value):
+        query, key, value = (self._heads_first(F, x) for x in (query * self._scale, key, value))
+        context = F.batch_dot(self._weights(F, F.batch_dot(query, key, transpose_b=True), mask),
+                              value)
         context = F.reshape(context, shape=(-4, -1, self._num_heads, 0, 0))
-        return F.reshape(F.transpose(context, axes=(0, 2, 1, 3)), shape=(0, 0, -3))
+        return F.reshape(F.transpose(context, axes=(2, 0, 1, 3)), shape=(0, 0, -3))
+
+    def _attend_interleaved(self, F, mask, *projected):
+        """The operators take query, key and value of a head side by side, and scale."""
+        # dim=3: oneDNN has a kernel for it, and none for -1, which is the same
+        together = F.concat(*[self._by_head(F, x) for x in projected], dim=3)
+        together = F.reshape(together, shape=(0, 0, -3))
+        scores = F.contrib.interleaved_matmul_selfatt_qk(together, heads=self._num_heads)
+        return F.contrib.interleaved_matmul_selfatt_valatt(
+            together, self._weights(F, scores, mask), heads=self._num_heads)
+
+    def _weights(self, F, scores, mask):
+        return self.dropout_layer(F.softmax(scores if mask is None else scores + mask, axis=-1))
+
+    def _by_head(self, F, x):
+        """(length, batch, units) → (length, batch, heads, units / heads)"""
+        return F.reshape(x, shape=(0, 0, -4, self._num_heads, -1))
+
+    def _heads_first(self, F, x):
+        """(length, batch, units) → (batch × heads, length, units / heads)"""
+        return F.reshape(F.transpose(self._by_head(F, x), axes=(1, 2, 0, 3)), shape=(-3, 0, 0))
 
 
 class FeedForward(HybridBlock):
@@ -113,7 +136,7 @@ def activate(F, x, name):
 
 
 class EncoderCell(HybridBlock):
-    """One transformer layer."""
+    """One transformer layer, (length, batch, units) → the same."""
 
     def __init__(self, config, dropout, **kwargs):
         super().__init__(**kwargs)
@@ -132,7 +155,8 @@ class EncoderCell(HybridBlock):
 
 
 class Encoder(HybridBlock):
-    """Position embeddings, layer normalisation and the stack of layers."""
+    """Position embeddings, layer normalisation and the stack of layers, (batch, length, units)
+    → the same; inside, the length comes first, as attention's operators want it."""
 
     def __init__(self, config, dropout, **kwargs):
         super().__init__(**kwargs)
@@ -154,10 +178,10 @@ class Encoder(HybridBlock):
                                 input_dim=self._config.max_length,
                                 output_dim=self._config.units)
         x = F.broadcast_add(x, F.expand_dims(positions, axis=0))
-        x = self.dropout_layer(self.layer_norm(x))
+        x = F.swapaxes(self.dropout_layer(self.layer_norm(x)), 0, 1)
         for cell in self.transformer_cells:
             x = cell(x, mask)
-        return x
+        return F.swapaxes(x, 0, 1)
 
 
 class BERTModel(HybridBlock):
@@ -240,17 +264,16 @@ class Activation(HybridBlock):
 
 def attention_mask(F, x, valid_length, num_heads):
     """x (batch, length, units), valid_length (batch,) or None
-    → (batch × heads, length, length): 0 at real tokens, MASKED_SCORE at padding.
+    → (batch × heads, length, length): 0 at real tokens, MASKED_SCORE at padding; None for None.
 
     It has the full shape of the scores: MXNet's broadcasting addition takes 5 times as long
     in backward as the plain one, and the mask is made once for all layers.
     """
-    steps = F.contrib.arange_like(x, axis=1)
     if valid_length is None:
-        padded = F.expand_dims(F.zeros_like(steps), axis=0)
-    else:
-        padded = F.broadcast_greater_equal(F.expand_dims(steps, axis=0),
-                                           F.expand_dims(valid_length, axis=1))
+        return None
+    steps = F.contrib.arange_like(x, axis=1)
+    padded = F.broadcast_greater_equal(F.expand_dims(steps, axis=0),
+                                       F.expand_dims(valid_length, axis=1))
     padded = F.expand_dims(padded * MASKED_SCORE, axis=1)               # (batch, 1, length)
     rows = F.ones_like(F.slice_axis(x, axis=2, begin=0, end=1))         # (batch, length, 1)
     mask = F.expand_dims(F.broadcast_mul(rows, padded), axis=1)

@@ -44,7 +44,9 @@ def resolve_length(given, num_positions):
     """The window's length: as given, or of the environment, or all positions."""
     value, source = _pick(given, '--seq_length', SEQUENCE_VARIABLE, num_positions)
     if not 0 < value <= num_positions:
-        raise UserError('%s %d: this model reads 1 to %d tokens' % (source, value, num_positions))
+        raise UserError('%s %d: this model reads 1 to %d tokens: choose another '
+                        '--seq_length'
+                        % (source, value, num_positions))
     return value
 
 
@@ -68,6 +70,7 @@ def _pick(given, flag, variable, default):
     text = os.environ.get(variable)
     if not text:
         return default, flag
-    if not text.isdecimal():
-        raise UserError('%s=%s in the environment: expected a whole number' % (variable, text))
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError('%s=%s in the environment: expected a whole number from 1 on'
+                        % (variable, text))
     return int(text), 'the environment\'s ' + variable

@@ -71,6 +71,29 @@ def find(squad, tokenizer, logits, **options):
     return finder.answers()
 
 
+def test_n_best_are_that_many_texts_where_words_repeat(tokenizer):
+    """Each with its best score: what the search over all spans finds."""
+    squad = squad_of('good bad ' * 4)
+    logits = np.random.RandomState(2).normal(size=(13, 2)).astype('float32')
+    options = Options(max_seq_length=20, doc_stride=3, max_query_length=3)
+    windows = make_windows(squad, tokenizer, options)
+    best = {}
+    words = squad.contexts[0].split()
+    for i, j in itertools.product(range(8), repeat=2):
+        if i <= j < i + 3:
+            text, score = ' '.join(words[i:j + 1]), logits[i + 4, 0] + logits[j + 4, 1]
+            best[text] = max(best.get(text, -np.inf), score)
+    expected = sorted(best, key=lambda text: -best[text])
+    assert len(expected) == 6       # of 21 spans
+    for n_best in range(1, 8):
+        finder = AnswerFinder(squad, windows, n_best, max_answer_length=3)
+        finder.add(0, logits)
+        answer, = finder.answers()
+        assert [span.text for span in answer.spans] == expected[:n_best]
+        np.testing.assert_allclose([span.score for span in answer.spans],
+                                   [best[text] for text in expected[:n_best]], rtol=1e-5)
+
+
 def test_the_answer_is_cut_from_the_context(tokenizer):
     # [CLS] the film [SEP] it was Very ##? good . [SEP]
     squad = squad_of('It  was\tVERY good.')

@@ -98,8 +98,16 @@ def test_problems_of_version_2(path):
     squad = read_squad(write(path, entry('a', is_impossible=True),
                              entry('b', answers=[], is_impossible=False)), version_2=True)
     assert [(p.id, p.reason, p.trainable) for p in squad.problems] == [
-        ('a', 'is_impossible, and it has an answer: taken as impossible', True),
+        ('a', 'is_impossible, and it has an answer: training takes it as impossible, scoring goes '
+              'by the answer, as the official evaluator does', True),
         ('b', 'it has no answer, and is_impossible is false', False)]
+
+
+def test_a_title_that_cant_be_printed(path):
+    path.write_text('{"data": [{"title": "\\ud800", "paragraphs": [{"qas": []}]}]}')
+    with pytest.raises(UserError) as error:
+        read_squad(str(path))
+    assert str(error.value) == '%s: article 1, paragraph 1 has no "context": expected a text' % path
 
 
 def test_an_empty_context(path):

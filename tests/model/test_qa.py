@@ -131,9 +131,11 @@ def test_arguments_go_before_the_environment(monkeypatch):
 
 
 @pytest.mark.parametrize('name,text,message', [
-    ('SEQLENGTH', '600', 'the environment\'s SEQLENGTH 600: this model reads 1 to 512 tokens'),
-    ('SEQLENGTH', '0', 'the environment\'s SEQLENGTH 0: this model reads 1 to 512 tokens'),
-    ('SEQLENGTH', 'long', 'SEQLENGTH=long in the environment: expected a whole number'),
+    ('SEQLENGTH', '600', 'the environment\'s SEQLENGTH 600: this model reads 1 to 512 tokens: '
+                         'choose another --seq_length'),
+    ('SEQLENGTH', '0', 'SEQLENGTH=0 in the environment: expected a whole number from 1 on'),
+    ('SEQLENGTH', 'long',
+     'SEQLENGTH=long in the environment: expected a whole number from 1 on'),
     ('INPUTSIZE', '768', 'the environment\'s INPUTSIZE 768: this model is 1024 wide: leave it '
                          'out')])
 def test_variables_that_contradict_the_model(monkeypatch, name, text, message):
@@ -145,7 +147,7 @@ def test_variables_that_contradict_the_model(monkeypatch, name, text, message):
 
 
 def test_arguments_that_contradict_the_model():
-    with pytest.raises(UserError, match='^--seq_length 41: this model reads 1 to 40 tokens$'):
+    with pytest.raises(UserError, match='^--seq_length 41: this model reads 1 to 40 tokens: '):
         StaticBertForQA(BERTModel(tiny.CONFIG), seq_length=41)
     with pytest.raises(UserError, match='^--input_size 768: this model is 8 wide: leave it out$'):
         StaticBertForQA(BERTModel(tiny.CONFIG), input_size=768)

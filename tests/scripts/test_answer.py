@@ -77,6 +77,29 @@ def test_tab_separated(call, run):
     assert rows[1][0] == QUESTION and rows[1][3] == 'document 1'
 
 
+def test_tab_separated_with_ids_and_whole_paths(call, run, in_tmp):
+    """Of many questions the id comes first; documents of the same name can be told apart."""
+    (in_tmp / 'a.jsonl').write_text('\n'.join(json.dumps(dict(line, question=QUESTION,
+                                                              document=DOCUMENT))
+                                              for line in ({'id': 'x'}, {}, {'id': None})))
+    outcome = call(answer, '--model_dir', run, '--jsonl', 'a.jsonl', '--top_k', 1)
+    rows = [line.split('\t') for line in outcome.out.splitlines()]
+    assert rows[0][:2] == ['id', 'question'] and [row[0] for row in rows[1:]] == ['x', '2', '3']
+    assert all(len(row) == 8 for row in rows)
+    for folder in ('one', 'two'):
+        (in_tmp / folder).mkdir()
+        (in_tmp / folder / 'a.txt').write_text(DOCUMENT)
+    outcome = call(answer, '--model_dir', run, QUESTION, '--file', 'one/a.txt', 'two/a.txt')
+    assert {line.split('\t')[3] for line in outcome.out.splitlines()[1:]} == {'one/a.txt',
+                                                                             'two/a.txt'}
+
+
+def test_flags_may_stand_between_the_texts(call, run):
+    plain = call(answer, '--model_dir', run, '--top_k', 2, QUESTION, DOCUMENT, 'it was great')
+    mixed = call(answer, QUESTION, '--top_k', 2, DOCUMENT, '--model_dir', run, 'it was great')
+    assert mixed.code == 0 and mixed.out == plain.out != ''
+
+
 def test_documents_from_files_and_standard_input(call, run, in_tmp, monkeypatch):
     (in_tmp / 'a.txt').write_text(DOCUMENT)
     by_argument, = lines(call(answer, '--model_dir', run, QUESTION, DOCUMENT, '--format', 'jsonl'))
@@ -181,7 +204,14 @@ def test_a_model_of_transformers(call, in_tmp, run):
     assert [one['text'] for one in ours['answers']] == [one['text'] for one in theirs['answers']]
     (in_tmp / 'hf' / 'task.json').unlink()     # as transformers saves one: the usual sizes
     model = open_qa_model('hf', mx.cpu())
-    assert model.max_len == 40 and model.task == dict(TASK, max_query_length=20)
+    assert model.max_len == 40
+    assert model.task == dict(TASK, max_query_length=20, doc_stride=13)
+    # somebody else's file of that name is left alone
+    (in_tmp / 'hf' / 'task.json').write_text('{"name": "qa"}')
+    assert call(convert_checkpoint, 'hf', 'back').code == 0
+    assert read_json(in_tmp / 'back' / 'task.json')['doc_stride'] == 13
+    assert 'task.json is none of a question-answering model of ours' in \
+        call(answer, '--model_dir', 'hf', QUESTION, DOCUMENT).err
     assert len(lines(call(answer, '--model_dir', 'hf', QUESTION, DOCUMENT, '--format',
                           'jsonl'))[0]['answers']) == 3
 
@@ -200,6 +230,8 @@ def test_output_is_not_overwritten(call, run, in_tmp):
 
 @pytest.mark.parametrize('arguments,message', [
     ((), 'give a question, or --jsonl with questions'),
+    (('--file', 'a.txt', QUESTION), 'give a question, or --jsonl with questions; --file takes all '
+                                    'that follows it: the question comes before'),
     ((QUESTION, '--jsonl', 'a.jsonl'), 'give a question, or --jsonl with questions, not both'),
     (('--jsonl', 'a.jsonl', '--file', 'a.txt'), '--jsonl has its own documents: leave --file out'),
     ((QUESTION, DOCUMENT, '--file', 'a.txt'),
@@ -230,6 +262,9 @@ def test_mistakes(call, run, in_tmp, arguments, message):
      'half a surrogate pair, or bytes that are no UTF-8, in a text'),
     ('{"question": "", "document": "x"}', 'the question is empty'),
     ('{"question": "x", "document": " "}', 'document 1 is empty'),
+    ('{"question": "x", "document": "y", "documents": ["z"]}',
+     '"document" and "documents": give one of the two'),
+    pytest.param('[' * 200000, 'JSON that is nested too deeply', id='deep'),
     ('[1]', 'list found, expected one JSON object a line'),
     ('{"question": ', 'not JSON: Expecting value: line 1 column 14 (char 13)')])
 def test_bad_lines(call, run, in_tmp, line, message):

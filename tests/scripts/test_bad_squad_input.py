@@ -55,7 +55,8 @@ def test_a_missing_field_names_its_place(run, in_tmp):
     (('--threshold_file', 'x.json', '--version_2', '--null_score_diff_threshold', -1),
      '--threshold_file and --null_score_diff_threshold: give one of the two'),
     (('--resume', '--overwrite_output_dir', '--output_dir', 'x'),
-     '--resume: x holds no run (no readable options.json)'),
+     '--resume and --overwrite_output_dir: give one of the two'),
+    (('--resume', '--output_dir', 'x'), '--resume: x holds no run (no readable options.json)'),
     (('--train_file', 'none.json'), 'none.json: can\'t be read: No such file or directory'),
     (('--optimizer', 'adan'), '--optimizer adan: no such optimizer. Did you mean "adam"?'),
     (('--dtype', 'float16'), '--dtype float16 needs a GPU: MXNet\'s CPU operators lack it; leave '
@@ -71,7 +72,8 @@ def test_flags(run, in_tmp, flags, message):
 @pytest.mark.parametrize('flags,message', [
     (('--seq_length', 19), '--max_seq_length 20: windows of that size don\'t fit into --seq_length '
                            '19'),
-    (('--seq_length', 41), '--seq_length 41: this model reads 1 to 40 tokens'),
+    (('--seq_length', 41), '--seq_length 41: this model reads 1 to 40 tokens: choose '
+                            'another --seq_length'),
     (('--input_size', 768), '--input_size 768: this model is 8 wide: leave it out')])
 def test_static_flags(run, flags, message):
     assert run(*flags, script=static_finetune_squad).error == 'error: ' + message

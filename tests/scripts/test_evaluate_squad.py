@@ -53,7 +53,7 @@ def test_a_1_1_file(tmp_path):
 @pytest.mark.parametrize('change,message', [
     (lambda values: values.pop('1-0-0'),
      ': nothing for 1 of 12 questions, the first is "1-0-0": predict them too'),
-    (lambda values: values.update({'1-0-0': None}), ': "1-0-0" is None, expected a text')])
+    (lambda values: values.update({'1-0-0': None}), ': "1-0-0" is null, expected a text')])
 def test_mistakes(files, tmp_path, change, message):
     change(files[2])
     path = tmp_path / 'predictions.json'
@@ -65,7 +65,14 @@ def test_mistakes(files, tmp_path, change, message):
 def test_odds_must_be_numbers(files, tmp_path):
     (tmp_path / 'odds.json').write_text(json.dumps(dict.fromkeys(files[2], True)))
     outcome = spawn(SCRIPT, *files[:2], '-n', tmp_path / 'odds.json')
-    assert outcome.err == 'error: %s: "1-0-0" is True, expected a number\n' % (
+    assert outcome.err == 'error: %s: "1-0-0" is true, expected a number\n' % (
+        tmp_path / 'odds.json')
+
+
+def test_odds_that_are_no_number(files, tmp_path):
+    (tmp_path / 'odds.json').write_text(json.dumps(dict.fromkeys(files[2], float('nan'))))
+    outcome = spawn(SCRIPT, *files[:2], '-n', tmp_path / 'odds.json')
+    assert outcome.err == 'error: %s: "1-0-0" is NaN, expected a number\n' % (
         tmp_path / 'odds.json')
 
 

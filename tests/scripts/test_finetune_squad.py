@@ -126,10 +126,12 @@ def test_null_score_diff_threshold(train, in_tmp, threshold, expected):
 def test_threshold_from_another_file(train, in_tmp, call):
     """It is what the official search finds on that file, and nothing of dev is used."""
     third = tiny.write_squad(in_tmp / 'third.json', 15, 3, version_2=True)
-    outcome = train('--output_dir', 'run', '--threshold_file', third, version_2=True)
+    outcome = train('--output_dir', 'run', '--threshold_file', third, '--lr', 1e-2,
+                    version_2=True)
     assert outcome.code == 0, outcome.err
     run = in_tmp / 'run'
     threshold = read_json(run / 'results.json')['null_score_diff_threshold']
+    assert abs(threshold) > 1e-3    # 0 is what it would be anyhow
     best = run / read_json(run / 'checkpoints.json')['best']
     assert read_json(best / 'task.json')['null_score_diff_threshold'] == threshold
     call(finetune_squad, *SIZES, '--only_predict', '--bert_checkpoint', run, '--dev_file', third,
@@ -158,6 +160,15 @@ def test_only_predict_gives_the_same(train, call, in_tmp, tiny_bert):
     assert set(os.listdir(in_tmp / 'a')) == {
         'options.json', 'audit.json', 'results.json', 'predictions.json',
         'nbest_predictions.json', 'finetune_squad.log'}
+
+
+def test_only_predict_opens_one_set_of_weights(train, call, in_tmp):
+    train('--output_dir', 'run')
+    outcome = call(finetune_squad, '--only_predict', '--bert_checkpoint', 'run', '--dev_file',
+                   'dev.json', '--pretrained_bert_parameters', 'other.params')
+    assert (outcome.code, outcome.error) == (2, (
+        'error: --pretrained_bert_parameters: --bert_checkpoint is opened whole here, its encoder '
+        'included; give one of the two'))
 
 
 def test_only_predict_takes_the_sizes_of_the_run(train, call, in_tmp):
@@ -200,11 +211,11 @@ def test_questions_without_answers_are_predicted(train, call, in_tmp):
 
 
 def test_evaluate_epochs_keeps_the_best(train, in_tmp):
-    outcome = train('--output_dir', 'run', '--evaluate_epochs', '--epochs', 3, '--lr', 5e-2)
+    outcome = train('--output_dir', 'run', '--evaluate_epochs', '--epochs', 4, '--lr', 2e-2)
     assert outcome.code == 0, outcome.err
     results = read_json(in_tmp / 'run' / 'results.json')
     scores = [entry['metrics']['dev']['f1'] for entry in results['history']]
-    assert len(scores) == 3
+    assert len(scores) == 4 and max(scores) > scores[-1]    # it is not the last one
     assert results['best_step'] == results['history'][int(np.argmax(scores))]['step']
     assert results['metrics']['dev']['f1'] == pytest.approx(max(scores))
 

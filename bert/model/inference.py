@@ -1,0 +1,77 @@
+"""Prediction on a CPU, faster than by the network itself."""
+import contextlib
+
+import mxnet as mx
+from mxnet.gluon.parameter import DeferredInitializationError
+
+from bert.model.bert import SelfAttention
+
+# Tokens of a batch, padding included, from which on the graph is faster than the network: for
+# few, oneDNN's dense layers lose more by bringing their weights into its own order at every
+# call than attention gains. Source: benchmarks/inference.py, 1 and 2 threads, MiniLM and base.
+MANY_TOKENS = 384
+
+
+class Predictor:
+    """Gives what a network gives outside of training, to rounding, by the fastest way.
+
+    network: an initialised HybridBlock with one output, of token_ids (batch, length), segment_ids
+    (batch, length) and valid_length (batch,). Large batches on a CPU go through its
+    `prediction_graph`, made when it is first needed. The parameters are read at every call:
+    training may go on meanwhile.
+    """
+
+    def __init__(self, network):
+        self._network = network
+        self._graphs = {}       # by whether there is padding
+
+    def __call__(self, token_ids, segment_ids, valid_length, is_padded=True):
+        """is_padded: False when every text is as long as the batch, which saves the mask."""
+        arrays = token_ids, segment_ids, valid_length
+        device = token_ids.context
+        if device.device_type != 'cpu' or token_ids.size < MANY_TOKENS or not has_onednn():
+            return self._network(*arrays)
+        if is_padded not in self._graphs:
+            self._graphs[is_padded] = prediction_graph(self._network, is_padded)
+        graph, sources = self._graphs[is_padded]
+        try:
+            values = [arrays[source] if isinstance(source, int) else source.data(device)
+                      for source in sources]
+        except DeferredInitializationError:     # that network's first call makes the values
+            return self._network(*arrays)
+        return graph(*values)
+
+
+def has_onednn():
+    """Whether this MXNet was built with oneDNN (MKLDNN, as it was called)."""
+    return mx.runtime.Features().is_enabled('MKLDNN')
+
+
+def prediction_graph(network, is_padded=True):
+    """The network's graph with the operators of oneDNN that MXNet has for prediction on a CPU
+    only: attention, and dense layers that compute their activation too.
+
+    Returns (`CachedOp`, for each of its inputs the number of the network's, or the `Parameter`).
+    """
+    inputs = [mx.sym.var('input_%d' % i) for i in range(3 if is_padded else 2)]
+    with _interleaved(network):
+        graph = network(*inputs + [None] * (3 - len(inputs))).optimize_for('MKLDNN')
+    sources = {one.name: one for one in network.collect_params().values()}
+    sources.update({symbol.name: i for i, symbol in enumerate(inputs)})
+    # Without static_alloc, with which oneDNN's operators miss changes of the weights.
+    return mx.nd.CachedOp(graph), [sources[name] for name in graph.list_inputs()]
+
+
+@contextlib.contextmanager
+def _interleaved(network):
+    """Context in which the network is traced with interleaved attention."""
+    def choose(value):
+        def visit(block):
+            if isinstance(block, SelfAttention):
+                block.interleaved = value
+        return visit
+    network.apply(choose(True))
+    try:
+        yield
+    finally:
+        network.apply(choose(False))

@@ -1,0 +1,159 @@
+"""Prediction by the graph of oneDNN's operators is prediction by the network."""
+import dataclasses
+
+import mxnet as mx
+import numpy as np
+import pytest
+import tiny
+
+from bert.data.sampler import Batch
+from bert.jobs.folder import Model
+from bert.model import inference
+from bert.model.bert import BERTModel, SelfAttention
+from bert.model.classification import BERTClassifier
+from bert.model.inference import Predictor, has_onednn, prediction_graph
+from bert.model.qa import BertForQA
+
+SIZE, LENGTH = 16, 37       # 592 tokens: above MANY_TOKENS
+
+
+def make_network(make=BertForQA, pooler=False, **config):
+    mx.random.seed(3)
+    bert = BERTModel(dataclasses.replace(tiny.CONFIG, **config), dropout=0.5, use_pooler=pooler)
+    network = make(bert)
+    network.initialize(mx.init.Normal(0.5), force_reinit=True)
+    network.hybridize()
+    return network
+
+
+@pytest.fixture
+def network():
+    return make_network()
+
+
+def inputs(size=SIZE, length=LENGTH, seed=0):
+    random = np.random.RandomState(seed)
+    return [mx.nd.array(random.randint(len(tiny.TOKENS), size=(size, length)), dtype='int32'),
+            mx.nd.array(random.randint(2, size=(size, length)), dtype='int32'),
+            mx.nd.array(random.randint(1, length + 1, size=size))]
+
+
+def used_graph(predictor, is_padded=True):
+    return is_padded in predictor._graphs
+
+
+def compare(predictor, network, arrays, *is_padded):
+    np.testing.assert_allclose(predictor(*arrays, *is_padded).asnumpy(),
+                               network(*arrays).asnumpy(), atol=2e-5, rtol=2e-5)
+
+
+@pytest.mark.parametrize('config', [{}, {'activation': 'relu'}, {'activation': 'gelu_new'},
+                                    {'num_heads': 1}, {'num_heads': 8}])
+def test_same_scores(config):
+    network = make_network(**config)
+    predictor = Predictor(network)
+    for seed, (size, length) in enumerate(((SIZE, LENGTH), (40, 14), (SIZE, LENGTH), (600, 1))):
+        compare(predictor, network, inputs(size, length, seed))
+    assert used_graph(predictor)
+
+
+def test_same_logits_of_a_classifier():
+    network = make_network(lambda bert: BERTClassifier(bert, num_classes=3, dropout=0.5), True)
+    predictor = Predictor(network)
+    first = predictor(*inputs())    # of a layer that doesn't know its width yet
+    compare(predictor, network, inputs())
+    np.testing.assert_allclose(predictor(*inputs()).asnumpy(), first.asnumpy(), atol=2e-5)
+    assert used_graph(predictor)
+
+
+def test_without_padding_there_is_no_mask(network):
+    token_ids, segment_ids, valid_length = inputs()
+    full = mx.nd.full(SIZE, LENGTH)
+    predictor = Predictor(network)
+    compare(predictor, network, [token_ids, segment_ids, full], False)
+    assert used_graph(predictor, False) and not used_graph(predictor)
+    # the lengths are not looked at: what the mask would do is left out
+    np.testing.assert_array_equal(predictor(token_ids, segment_ids, valid_length, False).asnumpy(),
+                                  predictor(token_ids, segment_ids, full, False).asnumpy())
+    compare(predictor, network, [token_ids, segment_ids, valid_length], True)
+    assert used_graph(predictor)
+
+
+@pytest.mark.parametrize('lengths,is_padded', [([LENGTH] * SIZE, False),
+                                               ([LENGTH] * (SIZE - 1) + [1], True)])
+def test_a_model_tells_whether_there_is_padding(network, monkeypatch, lengths, is_padded):
+    model = Model(network, None, tiny.CONFIG, {}, LENGTH)
+    told = []
+    monkeypatch.setattr(model, '_predict',
+                        lambda *arrays: told.append(arrays[3]) or network(*arrays[:3]))
+    token_ids, segment_ids, _ = (array.asnumpy() for array in inputs())
+    batch = Batch(token_ids, segment_ids, np.array(lengths, dtype='float32'), None)
+    assert model.outputs(batch, mx.cpu()).shape == (SIZE, LENGTH, 2) and told == [is_padded]
+    with mx.autograd.record():      # training goes through the network itself
+        model.outputs(batch, mx.cpu())
+    assert len(told) == 1
+
+
+def test_the_graph_has_the_operators_it_is_for(network, monkeypatch):
+    made = []
+    monkeypatch.setattr(mx.nd, 'CachedOp', made.append)
+    _, sources = prediction_graph(network)
+    names = ' '.join(made[0].get_internals().list_outputs())
+    for operator, count in (('selfatt_qk', 2), ('selfatt_valatt', 2),
+                            ('fully_connected', 6 * 2 + 1)):
+        assert names.count('sg_mkldnn_' + operator) == count, names
+    assert sorted(source for source in sources if isinstance(source, int)) == [0, 1, 2]
+    assert {source for source in sources if not isinstance(source, int)} == \
+        set(network.collect_params().values())
+
+
+def test_it_follows_the_parameters(network):
+    """oneDNN keeps weights in its own order; a change of them must reach it."""
+    predictor, arrays = Predictor(network), inputs()
+    compare(predictor, network, arrays)
+    before = network(*arrays).asnumpy()
+    weight = network.bert.encoder.transformer_cells[0].ffn.ffn_1.weight
+    for change in (lambda: weight.set_data(weight.data() * 2),
+                   lambda: weight.data().__setitem__(slice(None), weight.data() * -1),
+                   lambda: train(network, arrays)):
+        change()
+        after = network(*arrays).asnumpy()
+        assert abs(after - before).max() > 1e-3
+        compare(predictor, network, arrays)
+        before = after
+
+
+def train(network, arrays):
+    trainer = mx.gluon.Trainer(network.collect_params(), 'sgd', {'learning_rate': 0.1})
+    with mx.autograd.record():
+        loss = (network(*arrays) ** 2).mean()
+    loss.backward()
+    trainer.step(1)
+
+
+def test_few_tokens_and_other_builds_take_the_network(network, monkeypatch):
+    predictor = Predictor(network)
+    compare(predictor, network, inputs(1, 31))
+    monkeypatch.setattr(inference, 'has_onednn', lambda: False)
+    compare(predictor, network, inputs())
+    assert not used_graph(predictor)
+    monkeypatch.undo()
+    assert has_onednn()     # of the wheel that is installed
+    predictor(*inputs())
+    assert used_graph(predictor)
+
+
+def test_the_network_stays_as_it_was(network, monkeypatch):
+    attention = []
+    network.apply(lambda block: attention.append(block) if isinstance(block, SelfAttention)
+                  else None)
+    prediction_graph(network)
+    assert [block.interleaved for block in attention] == [False, False]
+
+    def fail(*arguments, **options):
+        assert attention[0].interleaved
+        raise ValueError
+    monkeypatch.setattr(network, 'hybrid_forward', fail)
+    with pytest.raises(ValueError):
+        prediction_graph(network)
+    assert [block.interleaved for block in attention] == [False, False]
