@@ -1,10 +1,11 @@
 """What the predictor gains over the network, and kept memory over memory given back.
 
 For each shape of a batch, in each round one after the other: prediction by the network, as trained,
-and by the predictor that all our commands use (bert/model/inference.py); then the gradients of a
-training step. Each with freed memory kept, as our commands do (bert/memory.py), and without, all in
-processes of their own. Random weights and tokens, float32, no peer. Exit status 1 when the scores
-of network and predictor differ by 1e-4. Compare within one run only.
+and by the predictor that all our commands use (bert/model/inference.py), with and without the mask
+that padding needs; then the gradients of a training step. Each with freed memory kept, as our
+commands do (bert/memory.py), and without, all in processes of their own. Random weights and tokens,
+float32, no peer. Exit status 1 when the scores of network and predictor differ by 1e-4. Compare
+within one run only.
 """
 import contextlib
 import sys
@@ -15,7 +16,7 @@ from finetune_classifier import median_and_range, warn_if_busy
 
 SHAPES = ('1x16', '1x64', '1x128', '1x384', '8x32', '8x64', '4x128', '8x128', '24x64', '24x180',
           '8x384')
-WAYS = ('network', 'predictor', 'gradients')
+WAYS = ('network', 'predictor', 'unmasked', 'gradients')
 SAME = 1e-4     # largest difference of scores, which are around 1
 
 
@@ -56,10 +57,11 @@ def summarize(found):
         'seconds': {way: median_and_range([one['seconds'] for one in found[way, True]])
                     for way in WAYS},
         'network_over_predictor': ratio(network, predictor),
+        'masked_over_unmasked': ratio(predictor, found['unmasked', True]),
         'given_back_over_kept': {way: ratio(found[way, False], found[way, True])
                                  for way in WAYS},
-        'difference': max(float(np.abs(np.subtract(a['scores'], b['scores'])).max())
-                          for a, b in zip(network, predictor))}
+        'difference': float(np.max([np.abs(np.subtract(a['scores'], b['scores'])).max()
+                                    for a, b in zip(network, predictor)]))}
 
 
 def cell(values):
@@ -67,14 +69,15 @@ def cell(values):
 
 
 def show(shapes):
-    print('\n%-8s %12s %18s | time with memory given back / kept' % (
-        '', 'predictor ms', 'network/predictor'))
-    print('%-8s %12s %18s | %18s %18s %18s' % (('shape', '', '') + WAYS))
+    shown = ('network', 'predictor', 'gradients')
+    print('\n%-8s %12s %18s %18s | time with memory given back / kept' % (
+        '', 'predictor ms', 'network/predictor', 'masked/unmasked'))
+    print('%-8s %12s %18s %18s | %18s %18s %18s' % (('shape', '', '', '') + shown))
     for text, found in shapes.items():
-        print('%-8s %12.1f %18s | %18s %18s %18s' % (
+        print('%-8s %12.1f %18s %18s | %18s %18s %18s' % (
             (text, 1000 * found['seconds']['predictor']['median'],
-             cell(found['network_over_predictor'])) +
-            tuple(cell(found['given_back_over_kept'][way]) for way in WAYS)))
+             cell(found['network_over_predictor']), cell(found['masked_over_unmasked'])) +
+            tuple(cell(found['given_back_over_kept'][way]) for way in shown)))
     print('median (lowest–highest) over the rounds; ratios are taken round by round')
 
 
@@ -91,7 +94,7 @@ def main():
     peer.describe(result)
     show(shapes)
     warn_if_busy(result)
-    difference = max(found['difference'] for found in shapes.values())
+    difference = np.max([found['difference'] for found in shapes.values()])
     print('largest difference of scores: %.1e' % difference)
     return int(not difference < SAME)
 

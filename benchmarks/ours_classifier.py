@@ -115,7 +115,7 @@ def main():
     parser.add_argument('--examples', required=True, help='.npz of save_features')
     parser.add_argument('--batch_size', type=int, required=True)
     args = parser.parse_args()
-    memory.keep_freed(training=True)    # as finetune_classifier.py does
+    memory.keep_freed(training=True)    # as the script does, if later
     mx.random.seed(1)
     peer.answer_questions(Speed(args).train)
 

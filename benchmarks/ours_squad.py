@@ -139,7 +139,7 @@ def main():
     parser.add_argument('--dev', help='SQuAD file (features)')
     parser.add_argument('--output', help='file to write (features)')
     args = parser.parse_args()
-    memory.keep_freed(training=False)   # as answer.py does
+    memory.keep_freed(training=False)   # as answer.py does, if later
     JOBS[args.job](args)
 
 

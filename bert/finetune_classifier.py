@@ -48,7 +48,7 @@ def add_task_flags(parser):
 
 def main(arguments=None):
     args = make_parser().parse_args(arguments)
-    options.prepare_mxnet(args.threads, training=True)
+    options.prepare_mxnet(args.threads, training=args.gpu is None and not args.only_inference)
     from bert.jobs import classification  # imports mxnet, which reads the threads
     classification.run(args)
 

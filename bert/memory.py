@@ -3,8 +3,7 @@ import ctypes
 import os
 
 # Parameters of mallopt(3), from glibc's malloc.h
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
-LARGE = 2 ** 31 - 1     # bytes, the largest C int
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
 
 
 def keep_freed(training):
@@ -21,8 +20,9 @@ def keep_freed(training):
     mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
     if mallopt is None:
         return
-    mallopt(M_MMAP_THRESHOLD, LARGE)    # from an area, however large …
-    mallopt(M_TRIM_THRESHOLD, LARGE)    # … which doesn't shrink
+    # M_MMAP_THRESHOLD would say it plainer; before glibc 2.35 or so it takes 32 MiB at most
+    mallopt(M_MMAP_MAX, 0)              # from an area, however large …
+    mallopt(M_TRIM_THRESHOLD, -1)       # … which never shrinks
     mallopt(M_ARENA_MAX, 1 if training else 2)
     if training:
         os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')

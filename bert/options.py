@@ -62,8 +62,9 @@ class Parser(argparse.ArgumentParser):
         arguments = list(sys.argv[1:] if args is None else args)
         for argument in arguments:
             self._check_flag(argument.split('=')[0])
-        # flags may stand between texts
-        parsed, unknown = self.parse_known_intermixed_args(arguments)
+        parsed, unknown = self.parse_known_args(arguments)
+        if unknown:     # flags between texts; not at once, for it knows no "--"
+            parsed, unknown = self.parse_known_intermixed_args(arguments)
         if unknown:
             self.error('unknown argument %s' % unknown[0])
         parsed.given = self._given(arguments)

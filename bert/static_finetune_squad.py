@@ -18,7 +18,7 @@ def make_parser():
 
 def main(arguments=None):
     args = make_parser().parse_args(arguments)
-    options.prepare_mxnet(args.threads, training=True)
+    options.prepare_mxnet(args.threads, training=args.gpu is None and not args.only_predict)
     from bert.jobs import question_answering  # imports mxnet, which reads the threads
     question_answering.run(args, question_answering.STATIC)
 

@@ -1,4 +1,5 @@
 """Which examples go together, and how they become padded arrays."""
+import math
 from typing import NamedTuple, Optional
 
 import numpy as np
@@ -6,10 +7,6 @@ import numpy as np
 # Examples are sorted by length inside windows of so many batches: wide enough that a batch
 # holds about equal lengths, narrow enough that every epoch mixes examples anew.
 WINDOW = 50
-
-# Tokens a batch of prediction from which on a larger one is no more efficient.
-# Source: benchmarks/inference.py.
-ENOUGH_TOKENS = 512
 
 
 class Batch(NamedTuple):
@@ -41,11 +38,11 @@ def training_batches(lengths, batch_size, seed, epoch):
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def evaluation_batches(lengths, batch_size):
+def evaluation_batches(lengths, batch_size, enough_tokens=math.inf):
     """Every index once, longest first, so that the first batch shows the memory needed.
 
-    Batches are at most `batch_size`; those of at least `ENOUGH_TOKENS` end where the length
-    changes, as a batch without padding needs no mask.
+    Batches are of `batch_size`, and smaller at the end. One that has `enough_tokens` and no
+    padding ends where the length changes: it stays without.
     """
     lengths = np.asarray(lengths)
     order = np.argsort(-lengths, kind='stable')
@@ -53,7 +50,7 @@ def evaluation_batches(lengths, batch_size):
     for end in range(1, len(order) + 1):
         length = lengths[order[start]]
         is_full = end - start == batch_size
-        is_even = (end - start) * length >= ENOUGH_TOKENS and end < len(order) and \
+        is_even = (end - start) * length >= enough_tokens and end < len(order) and \
             lengths[order[end]] != length == lengths[order[end - 1]]
         if is_full or is_even or end == len(order):
             batches.append(order[start:end])

@@ -1,7 +1,7 @@
 """Answers to questions on documents of one's own: from arguments, files or standard input."""
 import json
 import sys
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from bert.data.readers import decode, json_row, read_rows, read_text
 from bert.data.spans import Answer, Span, n_best_entries
@@ -22,7 +22,7 @@ NO_ANSWER = '[no answer]'
 
 class Query(NamedTuple):
     """One question on one or more documents, and where it stood."""
-    id: str             # '' for that of the command line
+    id: Optional[str]   # None for that of the command line
     question: str
     names: tuple        # of the documents, as the answers refer to them
     documents: tuple    # their texts
@@ -100,7 +100,7 @@ def read_queries(args):
     else:
         names = tuple(args.file or ['-'])
         texts = tuple(_read_document(name, args.file) for name in names)
-    return [_check(Query('', args.question, names, texts, 'arguments'))]
+    return [_check(Query(None, args.question, names, texts, 'arguments'))]
 
 
 def _rows(path):
@@ -196,7 +196,7 @@ def describe(query, answer, task, top_k):
     result = {'question': query.question, 'no_answer': no_answer, 'answers': [
         dict(_place(query, one), probability=share)
         for one, share in zip(answer.spans[:top_k], shares)]}
-    if query.id:
+    if query.id is not None:
         result = dict({'id': query.id}, **result)
     if task['version_2']:
         result['no_answer_probability'] = null
@@ -226,7 +226,7 @@ def passage(text, start, end):
 
 def _columns(query):
     """Those of the table: the question of the command line has no id."""
-    return COLUMNS if query.id else COLUMNS[1:]
+    return COLUMNS[1:] if query.id is None else COLUMNS
 
 
 def format_answer(query, result, form):

@@ -212,7 +212,11 @@ class Run(training.Training):
     def _predict(self, data, interrupt=None, log=False):
         """Outputs (examples, number of outputs) float32 in the order of the file."""
         lengths = [feature.valid_length for feature in data.features]
-        batches = evaluation_batches(lengths, self.args.dev_batch_size)
+        args = self.args
+        if args.pad or args.round_to:   # there is padding anyhow
+            batches = evaluation_batches(lengths, args.dev_batch_size)
+        else:
+            batches = self.model.batches(lengths, args.dev_batch_size, self.device)
         outputs = np.zeros((len(lengths), self.task.num_outputs), dtype='float32')
         started = time.time()
         with progress(len(batches), unit='batch', description='evaluating') as bar:
@@ -223,7 +227,7 @@ class Run(training.Training):
                 result = self._outputs(batch)
                 outputs[indices] = result.asnumpy()
                 bar.update(1)
-                if log and i % self.args.log_interval == 0:
+                if log and i % args.log_interval == 0:
                     self._log_batch(i, len(batches), result, batch)
         seconds = time.time() - started
         logging.info('Time cost=%.2fs, throughput=%.2f samples/s', seconds,

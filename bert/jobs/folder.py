@@ -6,13 +6,14 @@ import mxnet as mx
 import numpy as np
 
 from bert import files, layout
+from bert.data.sampler import evaluation_batches
 from bert.data.task import describe_task
 from bert.data.tokenizer import BertTokenizer
 from bert.errors import UserError
 from bert.model import convert, heads, loading, local
 from bert.model.bert import BertConfig, BERTModel
 from bert.model.classification import make_network
-from bert.model.inference import Predictor
+from bert.model.inference import Predictor, enough_tokens
 from bert.train import checkpoint
 from bert.vocabulary import write_vocabulary
 
@@ -47,6 +48,10 @@ class Model:
             return self.network(*arrays).astype('float32')
         is_padded = bool((batch.valid_length < batch.token_ids.shape[1]).any())
         return self._predict(*arrays, is_padded).astype('float32')
+
+    def batches(self, lengths, batch_size, device):
+        """`evaluation_batches` of texts of so many tokens, as `outputs` is fastest."""
+        return evaluation_batches(lengths, batch_size, enough_tokens(device))
 
     def write_description(self, folder):
         """What makes a checkpoint folder describe itself, beside the parameters."""

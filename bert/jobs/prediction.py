@@ -6,7 +6,7 @@ import sys
 
 from bert import files
 from bert.data.readers import Example, Table, read_examples, read_lines
-from bert.data.sampler import collate, evaluation_batches
+from bert.data.sampler import collate
 from bert.data.transform import featurize
 from bert.errors import UserError
 from bert.jobs.folder import open_model
@@ -58,7 +58,7 @@ def _reads_pairs(task, args):
 def answer_features(model, features, batch_size, device):
     """Answers (`Model.describe`) for `Features`, in their order."""
     answers = [None] * len(features)
-    for indices in evaluation_batches([f.valid_length for f in features], batch_size):
+    for indices in model.batches([f.valid_length for f in features], batch_size, device):
         batch = collate([features[i] for i in indices], model.padding_id)
         for i, answer in zip(indices, model.describe(model.outputs(batch, device).asnumpy())):
             answers[i] = answer

@@ -20,6 +20,8 @@ from bert.model.qa import BertForQA
 from bert.model.static_qa import StaticBertForQA, resolve_width
 from bert.train.log import progress
 
+LOG = logging.getLogger(__name__)     # also before a run's log is open
+
 # What task.json holds of a run, and what it is for a model of transformers, which doesn't tell
 TASK = {'name': 'SQuAD', 'version_2': False, 'doc_stride': 128, 'max_query_length': 64,
         'n_best_size': 20, 'max_answer_length': 30, 'null_score_diff_threshold': 0.0}
@@ -40,7 +42,7 @@ class QAModel(Model):
         """
         finder = AnswerFinder(squad, windows, self.task['n_best_size'],
                               self.task['max_answer_length'])
-        batches = evaluation_batches(windows.lengths, batch_size)
+        batches = self.batches(windows.lengths, batch_size, device)
         with progress(len(windows), unit='window', description='predicting') as bar:
             for indices in batches:
                 if interrupt is not None and interrupt.requested:
@@ -54,11 +56,18 @@ class QAModel(Model):
 
 @dataclasses.dataclass
 class StaticQAModel(QAModel):
-    """The same with a `StaticBertForQA`: every batch is filled up to one shape.
+    """The same with a `StaticBertForQA`: every batch is filled up to one shape, and computed by
+    the network as it is hybridized, in prediction too.
 
     batch_sizes: of training and of prediction.
     """
     batch_sizes: tuple = (1, 1)
+
+    def __post_init__(self):
+        self._predict = lambda *arrays: self.network(*arrays[:3])
+
+    def batches(self, lengths, batch_size, device):
+        return evaluation_batches(lengths, batch_size)
 
     def outputs(self, batch, device):
         size, length = batch.token_ids.shape
@@ -181,7 +190,7 @@ def _task_beside(source):
     missing = [key for key in list(TASK) + ['max_len'] if key not in values]
     if 'doc_stride' in missing and 'max_query_length' in missing:
         if values:
-            logging.warning('%s is none of a question-answering model of ours: the usual sizes of '
+            LOG.warning('%s is none of a question-answering model of ours: the usual sizes of '
                             'windows are taken', path)
         return {}
     if missing:

@@ -54,7 +54,7 @@ class SelfAttention(HybridBlock):
 
     It has two forms of the same. `interleaved` chooses MXNet's operators of that name, which are
     the faster ones in a graph for prediction (`bert.model.inference`), and the slower ones where
-    gradients are taken.
+    gradients are taken. They want the length first: `Encoder` has the same attribute.
     """
     interleaved = False
 
@@ -70,17 +70,17 @@ class SelfAttention(HybridBlock):
             self.dropout_layer = nn.Dropout(dropout)
 
     def hybrid_forward(self, F, x, mask):
-        """x (length, batch, units), mask (batch × heads, length, length) added to the scores, or
-        None → (length, batch, units)"""
+        """x (batch, length, units), mask (batch × heads, length, length) added to the scores, or
+        None → (batch, length, units); interleaved: (length, batch, units) → the same."""
         attend = self._attend_interleaved if self.interleaved else self._attend
         return attend(F, mask, self.proj_query(x), self.proj_key(x), self.proj_value(x))
 
     def _attend(self, F, mask, query, key, value):
         query, key, value = (self._heads_first(F, x) for x in (query * self._scale, key, value))
-        context = F.batch_dot(self._weights(F, F.batch_dot(query, key, transpose_b=True), mask),
-                              value)
+        scores = F.batch_dot(query, key, transpose_b=True)
+        context = F.batch_dot(self._weights(F, scores, mask), value)
         context = F.reshape(context, shape=(-4, -1, self._num_heads, 0, 0))
-        return F.reshape(F.transpose(context, axes=(2, 0, 1, 3)), shape=(0, 0, -3))
+        return F.reshape(F.transpose(context, axes=(0, 2, 1, 3)), shape=(0, 0, -3))
 
     def _attend_interleaved(self, F, mask, *projected):
         """The operators take query, key and value of a head side by side, and scale."""
@@ -95,12 +95,12 @@ class SelfAttention(HybridBlock):
         return self.dropout_layer(F.softmax(scores if mask is None else scores + mask, axis=-1))
 
     def _by_head(self, F, x):
-        """(length, batch, units) → (length, batch, heads, units / heads)"""
+        """(…, …, units) → (…, …, heads, units / heads)"""
         return F.reshape(x, shape=(0, 0, -4, self._num_heads, -1))
 
     def _heads_first(self, F, x):
-        """(length, batch, units) → (batch × heads, length, units / heads)"""
-        return F.reshape(F.transpose(self._by_head(F, x), axes=(1, 2, 0, 3)), shape=(-3, 0, 0))
+        """(batch, length, units) → (batch × heads, length, units / heads)"""
+        return F.reshape(F.transpose(self._by_head(F, x), axes=(0, 2, 1, 3)), shape=(-3, 0, 0))
 
 
 class FeedForward(HybridBlock):
@@ -136,7 +136,7 @@ def activate(F, x, name):
 
 
 class EncoderCell(HybridBlock):
-    """One transformer layer, (length, batch, units) → the same."""
+    """One transformer layer."""
 
     def __init__(self, config, dropout, **kwargs):
         super().__init__(**kwargs)
@@ -156,7 +156,8 @@ class EncoderCell(HybridBlock):
 
 class Encoder(HybridBlock):
     """Position embeddings, layer normalisation and the stack of layers, (batch, length, units)
-    → the same; inside, the length comes first, as attention's operators want it."""
+    → the same; `interleaved`: with the length first inside, for `SelfAttention`."""
+    interleaved = False
 
     def __init__(self, config, dropout, **kwargs):
         super().__init__(**kwargs)
@@ -178,10 +179,12 @@ class Encoder(HybridBlock):
                                 input_dim=self._config.max_length,
                                 output_dim=self._config.units)
         x = F.broadcast_add(x, F.expand_dims(positions, axis=0))
-        x = F.swapaxes(self.dropout_layer(self.layer_norm(x)), 0, 1)
+        x = self.dropout_layer(self.layer_norm(x))
+        if self.interleaved:
+            x = F.swapaxes(x, 0, 1)
         for cell in self.transformer_cells:
             x = cell(x, mask)
-        return F.swapaxes(x, 0, 1)
+        return F.swapaxes(x, 0, 1) if self.interleaved else x
 
 
 class BERTModel(HybridBlock):

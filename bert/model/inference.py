@@ -1,15 +1,30 @@
 """Prediction on a CPU, faster than by the network itself."""
 import contextlib
+import math
 
 import mxnet as mx
 from mxnet.gluon.parameter import DeferredInitializationError
 
-from bert.model.bert import SelfAttention
+from bert.model.bert import Encoder, SelfAttention
 
 # Tokens of a batch, padding included, from which on the graph is faster than the network: for
 # few, oneDNN's dense layers lose more by bringing their weights into its own order at every
 # call than attention gains. Source: benchmarks/inference.py, 1 and 2 threads, MiniLM and base.
 MANY_TOKENS = 384
+
+
+# The same for prediction_graph without mask: tokens of a batch from which on it pays to end it
+# where the length of the texts changes, so that nothing is padded.
+ENOUGH_TOKENS = 512
+
+
+def enough_tokens(device):
+    """`ENOUGH_TOKENS` where it holds, infinite elsewhere: there all batches may be full."""
+    return ENOUGH_TOKENS if _has_graph(device) else math.inf
+
+
+def _has_graph(device):
+    return device.device_type == 'cpu' and has_onednn()
 
 
 class Predictor:
@@ -26,10 +41,11 @@ class Predictor:
         self._graphs = {}       # by whether there is padding
 
     def __call__(self, token_ids, segment_ids, valid_length, is_padded=True):
-        """is_padded: False when every text is as long as the batch, which saves the mask."""
+        """is_padded: False when every text is as long as the batch, which saves the graph its
+        mask."""
         arrays = token_ids, segment_ids, valid_length
         device = token_ids.context
-        if device.device_type != 'cpu' or token_ids.size < MANY_TOKENS or not has_onednn():
+        if token_ids.size < MANY_TOKENS or not _has_graph(device):
             return self._network(*arrays)
         if is_padded not in self._graphs:
             self._graphs[is_padded] = prediction_graph(self._network, is_padded)
@@ -67,7 +83,7 @@ def _interleaved(network):
     """Context in which the network is traced with interleaved attention."""
     def choose(value):
         def visit(block):
-            if isinstance(block, SelfAttention):
+            if isinstance(block, (Encoder, SelfAttention)):
                 block.interleaved = value
         return visit
     network.apply(choose(True))

@@ -15,7 +15,7 @@ import pytest
 BENCHMARKS = pathlib.Path(__file__).resolve().parents[2] / 'benchmarks'
 SCRIPTS = ('parity_classifier.py', 'finetune_classifier.py', 'scores_classifier.py',
            'tokenizer.py', 'kill_and_resume.py', 'chinese_path.py', 'conversion.py',
-           'parity_squad.py', 'squad.py', 'scores_squad.py', 'split_squad.py')
+           'parity_squad.py', 'squad.py', 'scores_squad.py', 'split_squad.py', 'inference.py')
 
 
 @pytest.fixture

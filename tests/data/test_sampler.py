@@ -24,10 +24,12 @@ def test_every_index_once(number, batch_size):
     for batches in (training_batches(lengths, batch_size, 1, 0),
                     evaluation_batches(lengths, batch_size)):
         assert sorted(indices(batches)) == list(range(number))
-        assert all(len(batch) <= batch_size for batch in batches)
-    sizes = sorted(len(batch) for batch in training_batches(lengths, batch_size, 1, 0))
-    assert len(sizes) == -(-number // batch_size)
-    assert sizes[1:] == [batch_size] * (len(sizes) - 1)     # one may be smaller
+        sizes = sorted(len(batch) for batch in batches)
+        assert len(batches) == -(-number // batch_size)
+        assert sizes[1:] == [batch_size] * (len(batches) - 1)   # one may be smaller
+    cut = evaluation_batches(lengths, batch_size, enough_tokens=200)
+    assert sorted(indices(cut)) == list(range(number))
+    assert max(len(batch) for batch in cut) <= batch_size
 
 
 def test_order_depends_on_seed_and_epoch_alone():
@@ -80,10 +82,9 @@ def test_evaluation_begins_with_the_longest():
 
 
 def test_evaluation_ends_a_batch_of_enough_tokens_where_the_length_changes():
-    assert sampler.ENOUGH_TOKENS == 512
     lengths = [64] * 8 + [63] * 7 + [10] * 70 + [9] * 3
     found = [sorted(np.array(lengths)[batch].tolist(), reverse=True)
-             for batch in evaluation_batches(lengths, 40)]
+             for batch in evaluation_batches(lengths, 40, enough_tokens=512)]
     assert found == [[64] * 8,                  # enough, and of one length
                      [63] * 7 + [10] * 33,      # not enough, and then full
                      [10] * 37 + [9] * 3]       # 370 tokens are too few to be alone
@@ -91,7 +92,7 @@ def test_evaluation_ends_a_batch_of_enough_tokens_where_the_length_changes():
 
 def test_no_batch_is_cut_after_lengths_are_mixed():
     lengths = [64] * 3 + [60] * 20 + [50] * 20
-    sizes = [len(batch) for batch in evaluation_batches(lengths, 30)]
+    sizes = [len(batch) for batch in evaluation_batches(lengths, 30, enough_tokens=512)]
     assert sizes == [30, 13]    # a batch with padding has a mask anyhow
 
 

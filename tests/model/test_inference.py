@@ -8,8 +8,9 @@ import tiny
 
 from bert.data.sampler import Batch
 from bert.jobs.folder import Model
+from bert.jobs.qa_model import StaticQAModel
 from bert.model import inference
-from bert.model.bert import BERTModel, SelfAttention
+from bert.model.bert import BERTModel, Encoder, SelfAttention
 from bert.model.classification import BERTClassifier
 from bert.model.inference import Predictor, has_onednn, prediction_graph
 from bert.model.qa import BertForQA
@@ -94,6 +95,29 @@ def test_a_model_tells_whether_there_is_padding(network, monkeypatch, lengths, i
     assert len(told) == 1
 
 
+def test_batches_end_where_it_pays(network, monkeypatch):
+    lengths = [64] * 9 + [60] * 9
+    model = Model(network, None, tiny.CONFIG, {}, LENGTH)
+    sizes = [len(batch) for batch in model.batches(lengths, 18, mx.cpu())]
+    assert sizes == [9, 9]      # 576 tokens are enough
+    assert [len(batch) for batch in model.batches(lengths, 18, mx.gpu())] == [18]
+    static = StaticQAModel(network, None, tiny.CONFIG, {}, LENGTH)
+    assert [len(batch) for batch in static.batches(lengths, 18, mx.cpu())] == [18]
+    monkeypatch.setattr(inference, 'has_onednn', lambda: False)
+    assert [len(batch) for batch in model.batches(lengths, 18, mx.cpu())] == [18]
+
+
+def test_a_static_model_computes_with_its_own_network(network, monkeypatch):
+    network.seq_length = LENGTH
+    model = StaticQAModel(network, None, tiny.CONFIG, {}, LENGTH, (1, SIZE))
+    monkeypatch.setattr(StaticQAModel, 'padding_id', 0)
+    monkeypatch.setattr(inference, 'prediction_graph', None)    # would fail
+    token_ids, segment_ids, valid_length = (array.asnumpy() for array in inputs())
+    batch = Batch(token_ids, segment_ids, valid_length, None)
+    np.testing.assert_array_equal(model.outputs(batch, mx.cpu()).asnumpy(),
+                                  network(*inputs()).asnumpy())
+
+
 def test_the_graph_has_the_operators_it_is_for(network, monkeypatch):
     made = []
     monkeypatch.setattr(mx.nd, 'CachedOp', made.append)
@@ -145,15 +169,16 @@ def test_few_tokens_and_other_builds_take_the_network(network, monkeypatch):
 
 def test_the_network_stays_as_it_was(network, monkeypatch):
     attention = []
-    network.apply(lambda block: attention.append(block) if isinstance(block, SelfAttention)
-                  else None)
+    network.apply(lambda block: attention.append(block)
+                  if isinstance(block, (Encoder, SelfAttention)) else None)
+    assert len(attention) == 3
     prediction_graph(network)
-    assert [block.interleaved for block in attention] == [False, False]
+    assert not any(block.interleaved for block in attention)
 
     def fail(*arguments, **options):
-        assert attention[0].interleaved
+        assert all(block.interleaved for block in attention)
         raise ValueError
     monkeypatch.setattr(network, 'hybrid_forward', fail)
     with pytest.raises(ValueError):
         prediction_graph(network)
-    assert [block.interleaved for block in attention] == [False, False]
+    assert not any(block.interleaved for block in attention)

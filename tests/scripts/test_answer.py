@@ -79,12 +79,12 @@ def test_tab_separated(call, run):
 
 def test_tab_separated_with_ids_and_whole_paths(call, run, in_tmp):
     """Of many questions the id comes first; documents of the same name can be told apart."""
-    (in_tmp / 'a.jsonl').write_text('\n'.join(json.dumps(dict(line, question=QUESTION,
-                                                              document=DOCUMENT))
-                                              for line in ({'id': 'x'}, {}, {'id': None})))
+    (in_tmp / 'a.jsonl').write_text('\n'.join(
+        json.dumps(dict(line, question=QUESTION, document=DOCUMENT))
+        for line in ({'id': ''}, {}, {'id': None}, {'id': 'x'})))
     outcome = call(answer, '--model_dir', run, '--jsonl', 'a.jsonl', '--top_k', 1)
     rows = [line.split('\t') for line in outcome.out.splitlines()]
-    assert rows[0][:2] == ['id', 'question'] and [row[0] for row in rows[1:]] == ['x', '2', '3']
+    assert rows[0][:2] == ['id', 'question'] and [row[0] for row in rows[1:]] == ['', '2', '3', 'x']
     assert all(len(row) == 8 for row in rows)
     for folder in ('one', 'two'):
         (in_tmp / folder).mkdir()
@@ -98,6 +98,10 @@ def test_flags_may_stand_between_the_texts(call, run):
     plain = call(answer, '--model_dir', run, '--top_k', 2, QUESTION, DOCUMENT, 'it was great')
     mixed = call(answer, QUESTION, '--top_k', 2, DOCUMENT, '--model_dir', run, 'it was great')
     assert mixed.code == 0 and mixed.out == plain.out != ''
+    after = call(answer, '--model_dir', run, '--top_k', 2, '--', QUESTION, DOCUMENT, 'it was great')
+    assert after.code == 0 and after.out == plain.out
+    dashed = call(answer, '--model_dir', run, '--', '-' + QUESTION, DOCUMENT)
+    assert dashed.code == 0 and dashed.out.splitlines()[1].startswith('-' + QUESTION)
 
 
 def test_documents_from_files_and_standard_input(call, run, in_tmp, monkeypatch):
