@@ -9,12 +9,14 @@ from bert.model.bert import Encoder, SelfAttention
 
 # Tokens of a batch, padding included, from which on the graph is faster than the network: for
 # few, oneDNN's dense layers lose more by bringing their weights into its own order at every
-# call than attention gains. Source: benchmarks/inference.py, 1 and 2 threads, MiniLM and base.
+# call than attention gains. With 1 here the graph is used throughout, and benchmarks/inference.py
+# shows it: at 256 tokens about 0.93 of the network's speed, at 512 about 1.1 (MiniLM).
 MANY_TOKENS = 384
 
 
 # The same for prediction_graph without mask: tokens of a batch from which on it pays to end it
-# where the length of the texts changes, so that nothing is padded.
+# where the length of the texts changes, so that nothing is padded. On SQuAD's dev windows with
+# MiniLM 384 to 1024 are alike, and faster than full batches with their mask.
 ENOUGH_TOKENS = 512
 
 
