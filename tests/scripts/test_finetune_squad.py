@@ -11,7 +11,12 @@ import tiny
 from commands import spawn, start
 from small_squad import QUICK, SIZES, read_json, write_files
 
-from bert import finetune_classifier, finetune_squad, static_finetune_squad
+from bert import (
+    convert_checkpoint,
+    finetune_classifier,
+    finetune_squad,
+    static_finetune_squad,
+)
 from bert.data import squad_metric
 from bert.data.squad import read_squad
 from bert.export.symbol import import_network
@@ -169,6 +174,18 @@ def test_only_predict_opens_one_set_of_weights(train, call, in_tmp):
     assert (outcome.code, outcome.error) == (2, (
         'error: --pretrained_bert_parameters: --bert_checkpoint is opened whole here, its encoder '
         'included; give one of the two'))
+
+
+def test_a_warning_before_the_log_is_open_doubles_no_line(train, call, in_tmp):
+    """Python's logging adds a handler of its own to what is logged too early."""
+    train('--output_dir', 'run')
+    assert call(convert_checkpoint, 'run', 'hf').code == 0
+    (in_tmp / 'hf' / 'task.json').write_text('{"name": "of somebody else"}')
+    outcome = spawn('finetune_squad.py', '--only_predict',
+                    '--bert_checkpoint', 'hf', '--dev_file', 'dev.json', *SIZES, '--threads', 1)
+    assert outcome.code == 0, outcome.err
+    assert outcome.err.count('task.json is none of a question-answering model of ours') >= 1
+    assert outcome.err.count('Number of records in Dev data:11') == 1
 
 
 def test_only_predict_takes_the_sizes_of_the_run(train, call, in_tmp):
