@@ -23,6 +23,7 @@ INSTALL_REQUIRES = [
     'huggingface_hub==0.36.0',
     'joblib==1.4.2',
     'matplotlib==3.7.5',
+    'nltk==3.9.1',
     'requests==2.32.4',
     'scikit-learn==1.3.2',
     'scipy==1.10.1; python_version < "3.12"',
@@ -30,10 +31,15 @@ INSTALL_REQUIRES = [
     'tqdm==4.67.1',
 ]
 
+DASK = ['distributed==2023.5.0; python_version < "3.9"',
+        'distributed==2024.8.0; python_version >= "3.9"']
+
 # On a GPU, `mxnet-cu112==1.9.1` or `mxnet-cu117==1.9.1` takes the place of mxnet. It cannot be
 # an extra: both fill the same folder, and pip would install the two of them.
 EXTRAS_REQUIRE = {
-    'tests': [
+    # create_pretraining_data.py --engine dask
+    'dask': DASK,
+    'tests': DASK + [
         'pytest==8.3.5',
         'ruff==0.17.5',
     ],

@@ -14,8 +14,8 @@ import numpy as np
 import peer
 from finetune_classifier import median_and_range, warn_if_busy
 
-SHAPES = ('1x16', '1x64', '1x128', '1x384', '8x32', '8x64', '4x128', '8x128', '24x64', '24x180',
-          '8x384')
+SHAPES = ('1x16', '1x64', '1x128', '1x384', '8x32', '8x64', '4x128', '8x128', '24x64', '3x180',
+          '8x180', '24x180', '8x384')
 WAYS = ('network', 'predictor', 'unmasked', 'gradients')
 SAME = 1e-4     # largest difference of scores, which are around 1
 
@@ -70,12 +70,13 @@ def cell(values):
 
 def show(shapes):
     shown = ('network', 'predictor', 'gradients')
-    print('\n%-8s %12s %18s %18s | time with memory given back / kept' % (
-        '', 'predictor ms', 'network/predictor', 'masked/unmasked'))
-    print('%-8s %12s %18s %18s | %18s %18s %18s' % (('shape', '', '', '') + shown))
+    print('\n%-8s %12s %8s %18s %18s | time with memory given back / kept' % (
+        '', 'predictor ms', 'μs/token', 'network/predictor', 'masked/unmasked'))
+    print('%-8s %12s %8s %18s %18s | %18s %18s %18s' % (('shape', '', '', '', '') + shown))
     for text, found in shapes.items():
-        print('%-8s %12.1f %18s %18s | %18s %18s %18s' % (
-            (text, 1000 * found['seconds']['predictor']['median'],
+        seconds = found['seconds']['predictor']['median']
+        print('%-8s %12.1f %8.0f %18s %18s | %18s %18s %18s' % (
+            (text, 1e3 * seconds, 1e6 * seconds / np.prod(list(shape(text).values())),
              cell(found['network_over_predictor']), cell(found['masked_over_unmasked'])) +
             tuple(cell(found['given_back_over_kept'][way]) for way in shown)))
     print('median (lowest–highest) over the rounds; ratios are taken round by round')

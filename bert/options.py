@@ -252,6 +252,23 @@ def add_static_flags(group):
                        help='write the network as static_net-symbol.json and static_net-….params')
 
 
+def add_sampling_flags(parser):
+    """How pre-training examples are drawn."""
+    group = parser.add_argument_group('examples')
+    group.add_argument('--max_seq_length', type=positive_int, default=128,
+                       help='tokens of an example, special ones included')
+    group.add_argument('--max_predictions_per_seq', type=positive_int, default=20,
+                       help='tokens to predict in an example at most')
+    group.add_argument('--masked_lm_prob', type=ratio, default=0.15,
+                       help='share of the tokens to predict')
+    group.add_argument('--short_seq_prob', type=ratio, default=0.1,
+                       help='share of the documents that are cut into shorter examples')
+    group.add_argument('--whole_word_mask', action='store_true',
+                       help='all pieces of a word are chosen or none')
+    group.add_argument('--random_seed', '--seed', type=int, default=12345,
+                       help='of every random choice')
+
+
 def add_text_output_flags(parser, format_help, batch_size, unit):
     """Where a script writes lines about its texts, and how many it computes at once."""
     parser.add_argument('--output', metavar='FILE', help='default: standard output')

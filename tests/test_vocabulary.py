@@ -93,7 +93,7 @@ PUBLISHED = [('bert-base-uncased', False), ('bert-base-cased', True),
 def test_published_vocabulary(name, cased, data_dir, tmp_path):
     path = data_dir / 'vocab' / ('%s.txt' % name)
     vocabulary = read_vocabulary(str(path))
-    assert looks_cased(vocabulary) == cased
+    assert looks_cased(vocabulary.idx_to_token) == cased
     write_vocabulary(vocabulary, str(tmp_path / 'vocab.txt'))
     assert (tmp_path / 'vocab.txt').read_bytes() == path.read_bytes()
 
@@ -102,4 +102,4 @@ def test_published_vocabulary(name, cased, data_dir, tmp_path):
     (['the', '##s'], False), (['The'], True), (['##S'], True), (['[Unused1]', '<S>'], False),
     (['É'], True), (['é', '电', '1'], False)])
 def test_looks_cased(tokens, cased):
-    assert looks_cased(make_vocabulary(SPECIAL + tokens)) == cased
+    assert looks_cased(SPECIAL + tokens) == cased

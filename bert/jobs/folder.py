@@ -11,8 +11,9 @@ from bert.data.task import describe_task
 from bert.data.tokenizer import BertTokenizer
 from bert.errors import UserError
 from bert.model import convert, heads, loading, local
-from bert.model.bert import BertConfig, BERTModel
+from bert.model.bert import BERTModel
 from bert.model.classification import make_network
+from bert.model.config import BertConfig
 from bert.model.inference import Predictor, enough_tokens
 from bert.train import checkpoint
 from bert.vocabulary import write_vocabulary

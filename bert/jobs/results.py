@@ -5,16 +5,16 @@ import platform
 import shlex
 import sys
 
-import mxnet as mx
-
 from bert import files, layout
 
 PACKAGES = ('bert', 'gluonnlp', 'numpy', 'tokenizers')
+MXNETS = ('mxnet', 'mxnet-cu112', 'mxnet-cu117')     # one of them is installed
 
 
 def environment(threads):
     """Versions and hardware."""
-    return {'versions': dict({name: _version(name) for name in PACKAGES}, mxnet=mx.__version__,
+    mxnet = next(filter(None, map(_version, MXNETS)), None)
+    return {'versions': dict({name: _version(name) for name in PACKAGES}, mxnet=mxnet,
                              python=platform.python_version()),
             'hardware': {'cpu': cpu_name(), 'cores': os.cpu_count(), 'threads': threads,
                          'cpu_flags': cpu_flags(), 'system': platform.platform()}}

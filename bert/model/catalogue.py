@@ -6,7 +6,7 @@ of all-MiniLM-L6-v2. A new model is one row in MODELS, and its places in HUB and
 import collections
 
 from bert.errors import UserError, nearest
-from bert.model.bert import BertConfig
+from bert.model.config import BertConfig
 
 # sizes: BertConfig without vocabulary; corpora: the released weights, the default first
 Model = collections.namedtuple('Model', 'sizes corpora')
@@ -89,14 +89,20 @@ def resolve(model, corpus=None):
     choices = MODELS[model].corpora
     if corpus is None:
         return model, choices[0]
-    corpus = OLD_CORPORA.get(corpus, corpus)
-    if corpus not in CORPORA:
-        raise UserError('unknown corpus "%s".%s %s was trained on: %s'
-                        % (corpus, nearest(str(corpus), CORPORA), model, ', '.join(choices)))
+    corpus = find_corpus(corpus, '%s was trained on' % model, choices)
     if corpus not in choices:
         raise UserError('there is no %s trained on %s; choose %s, or another model: %s'
                         % (model, corpus, ' or '.join(choices), ', '.join(models_of(corpus))))
     return model, corpus
+
+
+def find_corpus(name, known_as='Corpora', choices=tuple(CORPORA)):
+    """The full name of a corpus; `UserError` with the `choices` for an unknown one."""
+    name = OLD_CORPORA.get(name, name)
+    if name not in CORPORA:
+        raise UserError('unknown corpus "%s".%s %s: %s'
+                        % (name, nearest(str(name), CORPORA), known_as, ', '.join(choices)))
+    return name
 
 
 def models_of(corpus):

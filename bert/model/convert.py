@@ -6,7 +6,7 @@ import re
 import numpy as np
 
 from bert.errors import UserError, nearest
-from bert.model.bert import BertConfig
+from bert.model.config import BertConfig
 
 LOG = logging.getLogger(__name__)
 

@@ -14,10 +14,11 @@ from bert.model.bert import Encoder, SelfAttention
 MANY_TOKENS = 384
 
 
-# The same for prediction_graph without mask: tokens of a batch from which on it pays to end it
-# where the length of the texts changes, so that nothing is padded. On SQuAD's dev windows with
-# MiniLM 384 to 1024 are alike, and faster than full batches with their mask.
-ENOUGH_TOKENS = 512
+# Tokens of a batch from which on it pays to end it where the length of the texts changes, so that
+# nothing is padded and no mask is needed. A batch has fixed costs, such as weights that are copied:
+# benchmarks/inference.py shows them: a token of 3x180 takes a fifth longer than one of 24x180,
+# one of 8x180 less than a tenth (MiniLM).
+ENOUGH_TOKENS = 1536
 
 
 def enough_tokens(device):

@@ -17,7 +17,7 @@ from bert.layout import (
     WEIGHTS,
 )
 from bert.model import catalogue, convert, loading, sources, tokenizer_files, weight_files
-from bert.model.bert import BertConfig
+from bert.model.config import BertConfig
 from bert.vocabulary import make_vocabulary, read_vocabulary
 
 LOG = logging.getLogger(__name__)

@@ -4,17 +4,17 @@ Ids follow the published vocab.txt everywhere: what gluonnlp published has the f
 special tokens at other ids, and is put back in order here.
 """
 import collections
+import contextlib
 import hashlib
 import logging
 import os
 import re
 import uuid
 
-from bert import files
+from bert import files, vocabulary
 from bert.errors import UserError
 from bert.layout import CONFIG, TOKENIZER_CONFIG, VOCABULARY, WEIGHTS
 from bert.model import catalogue, convert, weight_files
-from bert.vocabulary import read_vocabulary
 
 LOG = logging.getLogger(__name__)
 
@@ -67,6 +67,8 @@ def fetch_arrays(released):
 def fetch_tokens(released):
     """The tokens of the published vocab.txt, verified, from the first source that has
     them; kept in the cache. Raises `UserError` that lists every source."""
+    with contextlib.suppress(UserError):    # in most cases; and mxnet is not imported for it
+        return kept_tokens(released)
     tokens = first_of(token_sources(released), released, 'vocabulary')
     if not os.path.exists(released.tokens_path):
         try:
@@ -156,7 +158,7 @@ def is_cached(released):
 def cached_tokens(released):
     """A vocabulary that lies here already."""
     reasons = []
-    looks = [lambda: read_tokens(released.tokens_path, released)]
+    looks = [lambda: kept_tokens(released)]
     wheel = wheel_with_tokens(released)
     if wheel:
         looks.append(lambda: read_tokens(os.path.join(wheel.folder, VOCABULARY), wheel))
@@ -172,6 +174,11 @@ def cached_tokens(released):
     raise UserError('; '.join(reasons))
 
 
+def kept_tokens(released):
+    """What `fetch_tokens` kept at an earlier time."""
+    return read_tokens(released.tokens_path, released)
+
+
 def require(path):
     """`UserError` when there is no such file."""
     if not os.path.isfile(path):
@@ -181,7 +188,7 @@ def require(path):
 def read_tokens(path, released):
     """The tokens of a vocab.txt, which must be the published one of the corpus."""
     require(path)
-    return verified(read_vocabulary(path).idx_to_token, released, path)
+    return verified(vocabulary.read_tokens(path), released, path)
 
 
 def verified(tokens, released, source):

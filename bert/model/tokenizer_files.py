@@ -42,7 +42,7 @@ def is_cased(folder, vocabulary):
     lower = lowers(folder)
     if lower is not None:
         return not lower
-    cased = looks_cased(vocabulary)
+    cased = looks_cased(vocabulary.idx_to_token)
     LOG.warning('%s: no tokenizer file says whether case is kept; the vocabulary looks %s',
                 folder, 'cased' if cased else 'uncased')
     return cased

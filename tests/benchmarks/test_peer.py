@@ -15,7 +15,8 @@ import pytest
 BENCHMARKS = pathlib.Path(__file__).resolve().parents[2] / 'benchmarks'
 SCRIPTS = ('parity_classifier.py', 'finetune_classifier.py', 'scores_classifier.py',
            'tokenizer.py', 'kill_and_resume.py', 'chinese_path.py', 'conversion.py',
-           'parity_squad.py', 'squad.py', 'scores_squad.py', 'split_squad.py', 'inference.py')
+           'parity_squad.py', 'squad.py', 'scores_squad.py', 'split_squad.py', 'static_squad.py',
+           'inference.py', 'create_pretraining_data.py')
 
 
 @pytest.fixture
@@ -438,3 +439,18 @@ def test_every_command_of_the_page_is_understood(module):
     assert {name + '.py' for name, _ in commands} == set(SCRIPTS)
     for name, arguments in commands:
         module(name).make_parser().parse_args(shlex.split(arguments))
+
+
+def test_ways_of_answering_are_compared_with_the_dynamic_one(module):
+    def entries(text, start, end):
+        return [{'text': text, 'start_logit': start, 'end_logit': end},
+                {'text': 'next best', 'start_logit': 0.0, 'end_logit': 0.0}]
+    dynamic = {'a': entries('one', 1.0, 2.0), 'b': entries('two', 3.0, 4.0)}
+    other = {'a': entries('one', 1.0, 2.5), 'b': entries('three', 3.25, 4.0)}
+    assert module('static_squad').compare(dynamic, other) == {
+        'questions': 2, 'equal': 1, 'largest_difference': 0.5}
+
+
+def test_the_number_of_a_symbol_is_in_its_name(tmp_path, module):
+    (tmp_path / 'static_net-0003.params').touch()
+    assert module('static_squad').epoch_of(str(tmp_path)) == 3

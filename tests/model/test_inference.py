@@ -96,15 +96,15 @@ def test_a_model_tells_whether_there_is_padding(network, monkeypatch, lengths, i
 
 
 def test_batches_end_where_it_pays(network, monkeypatch):
-    lengths = [64] * 9 + [60] * 9
+    lengths = [64] * 24 + [60] * 9
     model = Model(network, None, tiny.CONFIG, {}, LENGTH)
-    sizes = [len(batch) for batch in model.batches(lengths, 18, mx.cpu())]
-    assert sizes == [9, 9]      # 576 tokens are enough
-    assert [len(batch) for batch in model.batches(lengths, 18, mx.gpu())] == [18]
+    sizes = [len(batch) for batch in model.batches(lengths, 33, mx.cpu())]
+    assert sizes == [24, 9]     # 1536 tokens are enough
+    assert [len(batch) for batch in model.batches(lengths, 33, mx.gpu())] == [33]
     static = StaticQAModel(network, None, tiny.CONFIG, {}, LENGTH)
-    assert [len(batch) for batch in static.batches(lengths, 18, mx.cpu())] == [18]
+    assert [len(batch) for batch in static.batches(lengths, 33, mx.cpu())] == [33]
     monkeypatch.setattr(inference, 'has_onednn', lambda: False)
-    assert [len(batch) for batch in model.batches(lengths, 18, mx.cpu())] == [18]
+    assert [len(batch) for batch in model.batches(lengths, 33, mx.cpu())] == [33]
 
 
 def test_a_static_model_computes_with_its_own_network(network, monkeypatch):
@@ -124,7 +124,7 @@ def test_the_graph_has_the_operators_it_is_for(network, monkeypatch):
     _, sources = prediction_graph(network)
     names = ' '.join(made[0].get_internals().list_outputs())
     for operator, count in (('selfatt_qk', 2), ('selfatt_valatt', 2),
-                            ('fully_connected', 6 * 2 + 1)):
+                            ('fully_connected', 4 * 2 + 1)):
         assert names.count('sg_mkldnn_' + operator) == count, names
     assert sorted(source for source in sources if isinstance(source, int)) == [0, 1, 2]
     assert {source for source in sources if not isinstance(source, int)} == \

@@ -17,6 +17,7 @@ from reference import numpy_bert
 from bert import (
     answer,
     convert_checkpoint,
+    create_pretraining_data,
     finetune_classifier,
     finetune_squad,
     models,
@@ -24,16 +25,19 @@ from bert import (
     static_export_squad,
     static_finetune_squad,
 )
+from bert.data.shards import read_shard
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = ['README.rst', 'docs/classification.rst', 'docs/models.rst',
-         'docs/question_answering.rst']
+         'docs/question_answering.rst', 'docs/pretraining.rst']
 SCRIPTS = {'finetune_classifier.py': finetune_classifier, 'predict.py': predict,
            'models.py': models, 'convert_checkpoint.py': convert_checkpoint,
            'finetune_squad.py': finetune_squad, 'answer.py': answer,
            'static_finetune_squad.py': static_finetune_squad,
-           'static_export_squad.py': static_export_squad}
+           'static_export_squad.py': static_export_squad,
+           'create_pretraining_data.py': create_pretraining_data}
 TRAINING = ('finetune_classifier.py', 'finetune_squad.py', 'static_finetune_squad.py')
+SCHEDULER = 'tcp://localhost:8786'      # Dask's usual port; the tests' is another
 NOT_RUN_HERE = ['./run tests']      # this very suite
 
 
@@ -75,6 +79,7 @@ def workplace(in_tmp, monkeypatch):
         tiny.write_squad(in_tmp / 'squad' / (name + '.json'), 8, seed, version_2='1.1' not in name)
     for name in ('a.txt', 'b.txt'):
         (in_tmp / name).write_text('it was so very good .\n')
+    write_texts(in_tmp)
     (in_tmp / 'questions.jsonl').write_text('{"question": "was it good", "document": "so good"}\n')
     tensors = {name: array for name, array in numpy_bert.random_tensors(tiny.CONFIG).items()
                if not name.startswith('cls.')}
@@ -82,6 +87,24 @@ def workplace(in_tmp, monkeypatch):
         'classifier.weight': np.ones((2, tiny.CONFIG.units), 'float32'),
         'classifier.bias': np.zeros(2, 'float32')}))
     return in_tmp
+
+
+def write_texts(folder):
+    """Texts to pre-train on, and a vocabulary."""
+    (folder / 'vocab.txt').write_text(''.join(token + '\n' for token in tiny.TOKENS))
+    (folder / 'books').mkdir()
+    for name in ('books/one.txt', 'books/two.txt', 'news.txt', 'tokens.txt', 'prose.txt'):
+        (folder / name).write_text('\n\n'.join(
+            '\n'.join(text + ' .' for text, _ in tiny.sentences(5, seed)) for seed in range(3)))
+
+
+@pytest.fixture(scope='session')
+def scheduler():
+    """Address of a Dask cluster of two processes."""
+    distributed = pytest.importorskip('distributed')
+    with distributed.LocalCluster(2, threads_per_worker=1, processes=True,
+                                  dashboard_address=None) as cluster:
+        yield cluster.scheduler_address
 
 
 def run(line, call, checkpoint, monkeypatch):
@@ -100,8 +123,8 @@ def run(line, call, checkpoint, monkeypatch):
 
 
 @pytest.mark.parametrize('page', PAGES)
-def test_commands(page, call, roomy_bert, workplace, monkeypatch, sst):
-    if page == 'docs/models.rst':       # these two are about the real cache
+def test_commands(page, call, roomy_bert, workplace, monkeypatch, sst, request):
+    if page in ('docs/models.rst', 'docs/pretraining.rst'):     # about the real cache
         monkeypatch.delenv('MXNET_HOME')
     finetune_classifier.main(['--bert_checkpoint', roomy_bert, '--task_name', 'SST', '--data_dir',
                               sst, '--output_dir', 'trained', '--epochs', '1'])
@@ -113,17 +136,27 @@ def test_commands(page, call, roomy_bert, workplace, monkeypatch, sst):
     assert lines
     for line in lines:
         if line not in NOT_RUN_HERE:
+            if SCHEDULER in line:
+                line = line.replace(SCHEDULER, request.getfixturevalue('scheduler'))
             outcome = run(line, call, roomy_bert, monkeypatch)
             assert outcome.code == 0, '%s\n%s' % (line, outcome.err)
 
 
 @pytest.mark.parametrize('page', PAGES)
-def test_snippets(page, tmp_path, capsys):
+def test_snippets(page, in_tmp, tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv('MXNET_HOME')
+    write_texts(in_tmp)
+    create_pretraining_data.main(['--input_file', 'news.txt', '--vocab', 'vocab.txt',
+                                  '--output_dir', 'out', '--num_workers', '1'])
     for i, code in enumerate(snippets(page)):
         path = tmp_path / ('snippet%d.py' % i)
         path.write_text(code, encoding='utf-8')
         runpy.run_path(str(path))
-    printed = {'docs/models.rst': '384 30522\n', 'docs/question_answering.rst': '(2, 64, 2)\n'}
+    examples = read_shard('out/part-000.npz')
+    printed = {'docs/models.rst': '384 30522\n', 'docs/question_answering.rst': '(2, 64, 2)\n',
+               'docs/pretraining.rst': '%d %s %d\n' % (
+                   len(examples), examples.input_ids[:examples.token_offsets[1]],
+                   examples.next_sentence_labels[0])}
     assert capsys.readouterr().out == printed.get(page, '')
 
 

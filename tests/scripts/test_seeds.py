@@ -12,14 +12,22 @@ import pytest
 import tiny
 from commands import spawn
 
-from bert import finetune_classifier, finetune_squad, static_finetune_squad
+from bert import (
+    create_pretraining_data,
+    finetune_classifier,
+    finetune_squad,
+    static_finetune_squad,
+)
+from bert.data.shards import read_shard
 from bert.model.bert import BERTModel
 from bert.model.static_qa import StaticBertForQA
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / 'docs' / 'seeds.rst'
 SCRIPTS = {'finetune_classifier.py': finetune_classifier, 'finetune_squad.py': finetune_squad,
            'static_finetune_squad.py': static_finetune_squad}
-EVALUATOR = 'evaluate-v2.0.py'      # without --gpu
+EVALUATOR = 'evaluate-v2.0.py'
+GENERATOR = 'create_pretraining_data.py'
+WITHOUT_GPU = (EVALUATOR, GENERATOR)
 
 
 def commands():
@@ -40,7 +48,7 @@ def commands():
 
 
 ALL_COMMANDS = commands()
-COMMANDS = [command for command in ALL_COMMANDS if command[1] != EVALUATOR]
+COMMANDS = [command for command in ALL_COMMANDS if command[1] not in WITHOUT_GPU]
 every_command = pytest.mark.parametrize('environment,script,arguments,text', COMMANDS,
                                         ids=[command[3] for command in COMMANDS])
 
@@ -163,6 +171,20 @@ def test_the_evaluator_of_the_seeds(tmp_path):
         'NoAns_f1', 'NoAns_total']
 
 
+def test_pretraining_samples(call, in_tmp, monkeypatch):
+    """As printed, with the real vocabulary."""
+    (_, _, arguments, _), = [found for found in ALL_COMMANDS if found[1] == GENERATOR]
+    monkeypatch.delenv('MXNET_HOME')
+    outcome = call(create_pretraining_data, *arguments)
+    assert outcome.code == 0, outcome.err
+    options = json.loads((in_tmp / 'out' / 'manifest.json').read_text())['options']
+    for flag, value in zip(arguments, arguments[1:]):
+        if flag[2:] in options:
+            assert options[flag[2:]] == type(options[flag[2:]])(value)
+    assert 'next_sentence_label: ' in outcome.err       # --verbose
+    assert len(read_shard('out/part-000.npz', vocab_size=30522)) > 100
+
+
 def test_the_static_snippet_of_seed_000(data_dir, tmp_path, monkeypatch):
     """Line by line from the page, which has them from the seed."""
     lines = [line.strip() for line in re.findall(
@@ -188,7 +210,7 @@ def test_the_static_snippet_of_seed_000(data_dir, tmp_path, monkeypatch):
 
 
 OURS = re.compile(r'\$ .*python (finetune_classifier|finetune_squad|static_finetune_squad|'
-                  r'evaluate-v2\.0)\.py')
+                  r'evaluate-v2\.0|create_pretraining_data)\.py')
 
 
 def test_the_page_has_every_command_of_the_seeds(data_dir):
@@ -196,4 +218,4 @@ def test_the_page_has_every_command_of_the_seeds(data_dir):
     printed = {line.strip().lstrip('$ ') for path in seeds.glob('*.txt')
                for line in path.read_text(encoding='utf-8').splitlines() if OURS.search(line)}
     assert printed == {text for _, _, _, text in ALL_COMMANDS}
-    assert len(printed) == 6 + 6 + 3 + 1
+    assert len(printed) == 6 + 6 + 3 + 1 + 1

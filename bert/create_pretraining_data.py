@@ -1,0 +1,64 @@
+"""Make examples for pre-training BERT out of text: masked tokens and next sentences."""
+from bert import options
+from bert.errors import run_script
+
+LEFT_OUT = {flag: options.LEFT_OUT['--sentencepiece']
+            for flag in ('--sentencepiece', '--sp_nbest', '--sp_alpha')}
+
+
+def make_parser():
+    parser = options.Parser(__doc__, LEFT_OUT)
+    add_text_flags(parser)
+    options.add_sampling_flags(parser)
+    add_work_flags(parser)
+    return parser
+
+
+def add_text_flags(parser):
+    group = parser.add_argument_group('text')
+    group.add_argument('--input_file', required=True, metavar='FILES',
+                       help='UTF-8 text, one sentence a line, an empty line between documents; '
+                            'a comma list of names and wildcards; sample_text.txt comes with us')
+    group.add_argument('--vocab', '--dataset_name', required=True, metavar='NAME',
+                       help='vocabulary: a corpus that models.py lists, such as '
+                            'book_corpus_wiki_en_uncased, or a vocab.txt')
+    group.add_argument('--cased', action='store_true',
+                       help='keep case and accents; default: as the vocabulary wants')
+    group.add_argument('--tokenized', action='store_true',
+                       help='the text is tokens of the vocabulary with spaces between them')
+    group.add_argument('--sentence_splitter', choices=('lines', 'nltk'), default='lines',
+                       help='lines: one sentence a line; nltk: prose, split by Punkt (NLTK\'s '
+                            'English model where it is installed, else one trained on the text)')
+
+
+def add_work_flags(parser):
+    group = parser.add_argument_group('work and output')
+    group.add_argument('--output_dir', required=True, metavar='FOLDER',
+                       help='gets part-000.npz …, manifest.json, vocab.txt and results.json')
+    group.add_argument('--dupe_factor', type=options.positive_int, default=5,
+                       help='copies of the text with other random choices')
+    group.add_argument('--num_outputs', type=options.positive_int, metavar='N',
+                       help='files; default: one for each 16 MiB of text, copies counted')
+    group.add_argument('--format', choices=('numpy',), default='numpy', help='of the files')
+    group.add_argument('--num_workers', type=options.positive_int,
+                       default=options.usable_cores(), metavar='N',
+                       help='processes; what is written does not depend on it')
+    group.add_argument('--engine', choices=('processes', 'dask'), default='processes',
+                       help='where the work is done')
+    group.add_argument('--scheduler', metavar='ADDRESS',
+                       help='of the Dask cluster, such as tcp://host:8786')
+    group.add_argument('--resume', action='store_true',
+                       help='go on with an unfinished run; finished files are kept')
+    group.add_argument('--overwrite_output_dir', action='store_true',
+                       help='replace the data that --output_dir holds')
+    group.add_argument('--verbose', action='store_true', help='show the first example')
+
+
+def main(arguments=None):
+    args = make_parser().parse_args(arguments)
+    from bert.jobs import pretraining_data  # imports numpy: --help answers without
+    pretraining_data.run(args)
+
+
+if __name__ == '__main__':
+    run_script(main)
