@@ -38,7 +38,7 @@ def add_work_flags(parser):
     group.add_argument('--dupe_factor', type=options.positive_int, default=5,
                        help='copies of the text with other random choices')
     group.add_argument('--num_outputs', type=options.positive_int, metavar='N',
-                       help='files; default: one for each 16 MiB of text, copies counted')
+                       help='files; default: one for each 8 MiB of text, copies counted')
     group.add_argument('--format', choices=('numpy',), default='numpy', help='of the files')
     group.add_argument('--num_workers', type=options.positive_int,
                        default=options.usable_cores(), metavar='N',

@@ -72,14 +72,13 @@ def tokenize_block(folder, digest, number):
         documents = [sentences.split(plan.splitter, lines) for lines in documents]
     encoded = encode(plan, documents)
     kept = [[ids for ids in document if len(ids)] for document in encoded]
-    counts = {'sentences': sum(map(len, documents)), 'tokens': 0, 'unknown': 0,
+    tokens = np.concatenate([ids for document in kept for ids in document] or [[]])
+    counts = {'sentences': sum(map(len, documents)), 'tokens': len(tokens),
+              'unknown': int((tokens == plan.unknown).sum()),
               'empty_sentences': sum(map(len, encoded)) - sum(map(len, kept)),
+              'documents': sum(map(bool, kept)),
               'empty_documents': sum(not document for document in kept)}
     kept = [document for document in kept if document]
-    for document in kept:
-        counts['tokens'] += sum(map(len, document))
-        counts['unknown'] += sum(int((ids == plan.unknown).sum()) for ids in document)
-    counts['documents'] = len(kept)
     files.write_json(block_path(folder, number) + '.json', counts)
     token_store.write_store(block_path(folder, number), kept, len(plan.ids))
     return counts

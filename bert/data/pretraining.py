@@ -96,9 +96,14 @@ class Examples(NamedTuple):
 def gather(offsets, order):
     """(rows of the parts `order` one after the other, their offsets)."""
     lengths = np.diff(offsets)[order]
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    rows = np.arange(starts[-1]) + np.repeat(offsets[order] - starts[:-1], lengths)
-    return rows, starts
+    return ranges(offsets[order], lengths), np.concatenate([[0], np.cumsum(lengths)])
+
+
+def ranges(starts, lengths):
+    """The numbers from starts[i] to before starts[i] + lengths[i] for each i, one after the
+    other."""
+    ends = np.cumsum(lengths)
+    return np.arange(lengths.sum()) + np.repeat(starts - (ends - lengths), lengths)
 
 
 def join_examples(parts):
@@ -201,8 +206,8 @@ def truncate(pair, room, rng):
         from_a += of_longer
     else:
         from_b += of_longer
-    front_a, front_b = (int(np.count_nonzero(rng.random_sample(number) < 0.5))
-                        for number in (from_a, from_b))
+    is_front = (rng.random_sample(excess) < 0.5).tolist()
+    front_a, front_b = sum(is_front[:from_a]), sum(is_front[from_a:])
     return Pair(pair.a_start + front_a, pair.a_stop - (from_a - front_a),
                 pair.b_start + front_b, pair.b_stop - (from_b - front_b), pair.is_random)
 
@@ -248,8 +253,9 @@ def choose(tokens, segment_ids, offsets, keys, sampling, pieces):
     if sampling.whole_word_mask:
         return choose_words(tokens, candidates, example, keys, numbers, pieces)
     order = candidates[np.argsort(example[candidates] + keys[candidates], kind='stable')]
-    rank = np.arange(len(order)) - np.searchsorted(example[order], example[order])
-    return np.sort(order[rank < numbers[example[order]]])
+    there = np.bincount(example[candidates], minlength=len(lengths))
+    first = np.cumsum(there) - there        # where each example begins in `order`
+    return np.sort(order[ranges(first, np.minimum(numbers, there))])
 
 
 def choose_words(tokens, candidates, example, keys, numbers, pieces):

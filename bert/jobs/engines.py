@@ -9,30 +9,46 @@ import threading
 from bert.errors import UserError
 
 
-def run_here(function, arguments):
-    """Yield function(*a) of each of `arguments`, in order."""
-    for one in arguments:
-        yield function(*one)
+class Here:
+    """Runs tasks one after the other in this process.
+
+    All engines are contexts with `run(function, arguments)`, which yields function(*a) of each of
+    `arguments` as they are ready.
+    """
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+    def run(self, function, arguments):
+        for one in arguments:
+            yield function(*one)
 
 
-def run_processes(number):
-    """A function like `run_here` with so many processes; results come as they are ready."""
-    def run(function, arguments):
+class Processes(Here):
+    """Runs tasks in so many processes."""
+
+    def __init__(self, number):
         # spawned, not forked: the threads of MXNet and of the tokenizer don't survive a fork
-        with concurrent.futures.ProcessPoolExecutor(
-                number, multiprocessing.get_context('spawn'), _start_worker) as pool:
-            futures = [pool.submit(function, *one) for one in arguments]
-            try:
-                for future in concurrent.futures.as_completed(futures):
-                    yield future.result()
-            except concurrent.futures.process.BrokenProcessPool:
-                raise UserError('a worker process died, for want of memory perhaps: what is '
-                                'finished is kept; go on with --resume and fewer '
-                                '--num_workers') from None
-            finally:
-                for future in futures:
-                    future.cancel()
-    return run
+        self._pool = concurrent.futures.ProcessPoolExecutor(
+            number, multiprocessing.get_context('spawn'), _start_worker)
+
+    def __exit__(self, *exception):
+        self._pool.shutdown()
+
+    def run(self, function, arguments):
+        futures = [self._pool.submit(function, *one) for one in arguments]
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                yield future.result()
+        except concurrent.futures.process.BrokenProcessPool:
+            raise UserError('a worker process died, for want of memory perhaps: what is finished '
+                            'is kept; go on with --resume and fewer --num_workers') from None
+        finally:
+            for future in futures:
+                future.cancel()
 
 
 def _start_worker():
@@ -48,29 +64,34 @@ def _leave_with_parent():
     os._exit(1)
 
 
-def run_dask(address):
-    """A function like `run_here` on the Dask cluster whose scheduler is at `address`. Its workers
-    have `bert` installed, and see the same files under the same names."""
-    try:
-        import distributed
-    except ImportError:
-        raise UserError('--engine dask: Dask is not installed here: install it, on the workers '
-                        'too, with \'pip install "bert[dask]"\'') from None
+class Dask(Here):
+    """Runs tasks on the Dask cluster whose scheduler is at `address`. Its workers have `bert`
+    installed, and see the same files under the same names."""
 
-    def run(function, arguments):
+    def __init__(self, address):
         try:
-            client = distributed.Client(address)
+            import distributed
+        except ImportError:
+            raise UserError('--engine dask: Dask is not installed here: install it, on the '
+                            'workers too, with \'pip install "bert[dask]"\'') from None
+        try:
+            self._client = distributed.Client(address)
         except (OSError, ValueError) as error:
             raise UserError('--scheduler %s: no Dask scheduler answers there: %s'
                             % (address, error)) from None
-        with client:
-            futures = client.map(function, *zip(*arguments), pure=False) if arguments else []
-            try:
-                for future in distributed.as_completed(futures):
-                    yield future.result()
-            except distributed.scheduler.KilledWorker as error:
-                raise UserError('a worker of the Dask cluster died: %s; what is finished is kept; '
-                                'go on with --resume' % error) from None
-            finally:
-                client.cancel(futures)
-    return run
+        self._distributed = distributed
+
+    def __exit__(self, *exception):
+        self._client.close()
+
+    def run(self, function, arguments):
+        # not pure: a task is run although one with the same arguments was before
+        futures = self._client.map(function, *zip(*arguments), pure=False) if arguments else []
+        try:
+            for future in self._distributed.as_completed(futures):
+                yield future.result()
+        except self._distributed.scheduler.KilledWorker as error:
+            raise UserError('a worker of the Dask cluster died: %s; what is finished is kept; go '
+                            'on with --resume' % error) from None
+        finally:
+            self._client.cancel(futures)

@@ -21,8 +21,8 @@ from bert.vocabulary import write_tokens
 # Bytes of text. A block is what one task tokenizes; a corpus of some size has MIN_BLOCKS or more,
 # so that there is work for several processes.
 BLOCK_SIZE, SMALLEST_BLOCK, MIN_BLOCKS = 1 << 20, 1 << 16, 32
-# What a shard is made of, copies counted: about 30,000 examples of 128 tokens, 15 MB.
-SHARD_SIZE = 16 << 20
+# What a shard is made of, copies counted: about 16,000 examples of 128 tokens, 8 MB.
+SHARD_SIZE = 8 << 20
 SAMPLE = 'sample_text.txt'      # comes with the package
 SHARD = re.compile(r'part-\d{3,}\.npz$')
 # The options that decide what is written; the others only say how, and where.
@@ -35,7 +35,7 @@ def run(args):
     started = time.time()
     open_log()
     sampling = make_sampling(args)
-    run_tasks = choose_engine(args)
+    check_engine(args)
     paths = corpus.find_files(find_sample(args.input_file))
     tokens, lower = choose_vocabulary(args)
     logging.info('*** Reading from %d input files ***', len(paths))
@@ -45,10 +45,11 @@ def run(args):
     work.open_folder()
     work.prepare()
     seconds = {'scan': time.time() - started}
-    work.tokenize(run_tasks)
-    seconds['tokenize'] = time.time() - started - sum(seconds.values())
-    work.make_shards(run_tasks)
-    seconds['examples'] = time.time() - started - sum(seconds.values())
+    with open_engine(args) as engine:
+        work.tokenize(engine)
+        seconds['tokenize'] = time.time() - started - sum(seconds.values())
+        work.make_shards(engine)
+        seconds['examples'] = time.time() - started - sum(seconds.values())
     return work.conclude(seconds)
 
 
@@ -63,15 +64,19 @@ def make_sampling(args):
     return sampling
 
 
-def choose_engine(args):
-    """The function that runs tasks."""
+def check_engine(args):
+    """Raises `UserError` for flags that contradict each other."""
     if args.scheduler and args.engine != 'dask':
         raise UserError('--scheduler is for --engine dask')
+    if args.engine == 'dask' and not args.scheduler:
+        raise UserError('--engine dask needs --scheduler ADDRESS, such as tcp://host:8786')
+
+
+def open_engine(args):
+    """What runs the tasks."""
     if args.engine == 'dask':
-        if not args.scheduler:
-            raise UserError('--engine dask needs --scheduler ADDRESS, such as tcp://host:8786')
-        return engines.run_dask(args.scheduler)
-    return engines.run_here if args.num_workers == 1 else engines.run_processes(args.num_workers)
+        return engines.Dask(args.scheduler)
+    return engines.Here() if args.num_workers == 1 else engines.Processes(args.num_workers)
 
 
 def find_sample(pattern):
@@ -202,12 +207,12 @@ class Generation:
             for lines in corpus.read_documents(block):
                 yield ' '.join(lines)
 
-    def tokenize(self, run_tasks):
+    def tokenize(self, engine):
         """Text → the token store, unless an earlier run did it."""
         store = generation.work_path(self.folder, generation.STORE)
         counted = generation.work_path(self.folder, 'counts.json')
         if not token_store.is_complete(store):
-            self._tokenize_blocks(run_tasks)
+            self._tokenize_blocks(engine)
             numbers = range(len(self._blocks))
             files.write_json(counted, {'blocks': [generation.read_counts(self.folder, i)
                                                   for i in numbers]})
@@ -218,16 +223,16 @@ class Generation:
         self._block_documents = [block['documents'] for block in blocks]
         self._report_counts()
 
-    def _tokenize_blocks(self, run_tasks):
+    def _tokenize_blocks(self, engine):
         missing = [i for i in range(len(self._blocks))
                    if generation.read_counts(self.folder, i) is None]
-        self._run(run_tasks, generation.tokenize_block, missing, 'block', 'tokenizing')
+        self._run(engine, generation.tokenize_block, missing, 'block', 'tokenizing')
 
-    def _run(self, run_tasks, task, numbers, unit, description):
+    def _run(self, engine, task, numbers, unit, description):
         """What the tasks return, in any order."""
         found, folder = [], os.path.abspath(self.folder)
         with progress(len(numbers), unit=unit, description=description) as bar:
-            for one in run_tasks(task, [(folder, self._digest, i) for i in numbers]):
+            for one in engine.run(task, [(folder, self._digest, i) for i in numbers]):
                 found.append(one)
                 bar.update(1)
         return found
@@ -246,7 +251,7 @@ class Generation:
             raise UserError('%d documents with tokens: two or more expected; the random next '
                             'sentence of a pair comes from another one' % counts['documents'])
 
-    def make_shards(self, run_tasks):
+    def make_shards(self, engine):
         """The token store → the shards that are not there yet."""
         number = self._choose_num_shards()
         generation.write_deal(self.folder, self._block_documents, number)
@@ -256,7 +261,7 @@ class Generation:
         if kept:
             logging.info('%d of %d shards are there already', len(kept), len(paths))
         described = [shards.describe_shard(path) for path in kept]
-        described += self._run(run_tasks, generation.make_shard, missing, 'shard',
+        described += self._run(engine, generation.make_shard, missing, 'shard',
                                'making examples')
         self._shards = sorted(described, key=lambda shard: paths.index(self._path(shard['file'])))
 

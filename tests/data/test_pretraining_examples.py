@@ -234,6 +234,14 @@ def test_a_word_that_is_too_long_is_passed_over(store):
     assert set(masked.values()) <= {6, 7, 8, 9, 10} and len(masked) >= 4
 
 
+def test_all_can_be_masked(store):
+    """Also where the share would take the special tokens."""
+    examples = make_examples(store(random_documents(20, 6)), 0, 20, 0, Sampling(24, 21, 1.0),
+                             Pieces(TOKENS))
+    for ids, _, masked, _ in examples_of(examples):
+        assert sorted(masked) == [i for i, token in enumerate(original(ids, masked)) if token > 4]
+
+
 def test_the_choices_depend_on_seed_document_and_copy_alone(store):
     documents = random_documents(12, 3)
     opened, pieces = store(documents), Pieces(TOKENS)
