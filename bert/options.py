@@ -128,10 +128,22 @@ def seed_list(text):
     return tuple(int(part) for part in parts)
 
 
+def one_gpu(text):
+    """The number of a GPU. The original took several."""
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError('%s found, the number of one GPU expected: several are '
+                                         'not part of this version' % text)
+    return int(text)
+
+
 def add_device_flags(parser):
     group = parser.add_argument_group('device')
     group.add_argument('--gpu', type=int, nargs='?', const=0, metavar='ID',
                        help='GPU to use, alone or with its number; left out: the CPU')
+    add_threads_flag(group)
+
+
+def add_threads_flag(group):
     group.add_argument('--threads', type=positive_int, default=usable_cores(),
                        help='CPU threads')
 
@@ -267,6 +279,82 @@ def add_sampling_flags(parser):
                        help='all pieces of a word are chosen or none')
     group.add_argument('--random_seed', '--seed', type=int, default=12345,
                        help='of every random choice')
+
+
+def add_pretraining_flags(parser):
+    """What run_pretraining.py reads, trains and writes."""
+    _add_pretraining_data_flags(parser.add_argument_group('data'))
+    _add_pretraining_model_flags(parser.add_argument_group('model'))
+    _add_pretraining_work_flags(parser.add_argument_group('training'))
+    group = parser.add_argument_group('output')
+    group.add_argument('--ckpt_dir', default='./ckpt_dir', metavar='FOLDER',
+                       help='folder of this run: checkpoints, log, results')
+    group.add_argument('--overwrite_output_dir', action='store_true',
+                       help='replace the run that --ckpt_dir holds')
+    group.add_argument('--resume', action='store_true',
+                       help='go on from the newest checkpoint in --ckpt_dir, with its options')
+    group.add_argument('--ckpt_interval', type=positive_int, default=25000, metavar='STEPS',
+                       help='optimizer steps between checkpoints')
+    group.add_argument('--eval_interval', type=positive_int, default=50000, metavar='STEPS',
+                       help='optimizer steps between evaluations; the last step ends with one')
+    group.add_argument('--log_interval', type=positive_int, default=250, metavar='STEPS',
+                       help='optimizer steps a log line')
+    group.add_argument('--verbose', action='store_true', help='no meaning: all is logged')
+
+
+def _add_pretraining_data_flags(group):
+    group.add_argument('--data', metavar='FILES',
+                       help='comma list of names and wildcards of part-….npz to train on; left '
+                            'out: evaluation only')
+    group.add_argument('--data_eval', metavar='FILES', help='the same to evaluate on')
+    group.add_argument('--allow_pickle', action='store_true',
+                       help='read files of the original\'s format, which run whatever code they '
+                            'bring')
+    group.add_argument('--num_buckets', type=positive_int, default=1,
+                       help='lengths are parted into so many ranges; a batch is of one')
+    group.add_argument('--use_avg_len', action='store_true',
+                       help='--batch_size counts tokens, padding included')
+
+
+def _add_pretraining_model_flags(group):
+    group.add_argument('--model', default='bert_12_768_12',
+                       help='which BERT; models.py lists them')
+    group.add_argument('--dataset_name', metavar='NAME',
+                       help='corpus of the vocabulary and of released weights; with --bert_config '
+                            'also a vocab.txt; default: the first one of the model')
+    group.add_argument('--pretrained', action='store_true', help='start from released weights')
+    group.add_argument('--bert_checkpoint', metavar='PATH',
+                       help='start from these weights: a folder in Hugging Face layout or one of '
+                            'ours')
+    group.add_argument('--bert_config', metavar='FILE',
+                       help='a model of one\'s own sizes: JSON with num_layers, units, '
+                            'hidden_size, num_heads and, if need be, max_length …')
+    group.add_argument('--dropout', type=ratio, default=0.1, help='in the encoder')
+    group.add_argument('--dtype', choices=('float32', 'float16'), default='float32',
+                       help='float16 on a GPU only')
+
+
+def _add_pretraining_work_flags(group):
+    group.add_argument('--num_steps', type=positive_int, default=20, help='optimizer steps')
+    group.add_argument('--batch_size', type=positive_int, default=8,
+                       help='examples a micro-batch')
+    group.add_argument('--total_batch_size', type=positive_int,
+                       help='instead: examples an optimizer step')
+    group.add_argument('--accumulate', type=positive_int, default=1,
+                       help='micro-batches an optimizer step')
+    group.add_argument('--batch_size_eval', '--total_batch_size_eval', type=positive_int,
+                       default=8, help='examples a batch in evaluation')
+    group.add_argument('--optimizer', default='bertadam', help='bertadam, lamb, adamw …')
+    group.add_argument('--lr', type=positive, default=1e-4, help='peak learning rate')
+    group.add_argument('--epsilon', type=positive, default=1e-6, help='of Adam and the like')
+    group.add_argument('--warmup_ratio', type=ratio, default=0.01,
+                       help='share of the steps in which the learning rate rises; it falls '
+                            'linearly afterwards')
+    group.add_argument('--weight_decay', type=not_negative, default=0.01,
+                       help='not applied to biases and layer normalisation')
+    group.add_argument('--max_grad_norm', type=positive, default=1.0,
+                       help='bound of the global norm of the gradient')
+    group.add_argument('--seed', type=int, default=0, help='of every random choice')
 
 
 def add_text_output_flags(parser, format_help, batch_size, unit):

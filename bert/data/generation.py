@@ -140,5 +140,5 @@ def make_shard(folder, digest, number):
             for block, copy in units[number]])
     rng = np.random.RandomState([plan.sampling.random_seed % 2 ** 32, number, ORDER_STREAM])
     path = os.path.join(folder, shard_name(number))
-    shards.write_shard(path, examples.select(rng.permutation(len(examples))))
+    shards.write_shard(path, examples.select(rng.permutation(examples.size)))
     return shards.describe_shard(path, examples)

@@ -81,7 +81,9 @@ class Examples(NamedTuple):
     masked_offsets: np.ndarray          # (examples + 1,) int64
     next_sentence_labels: np.ndarray    # (examples,) uint8: 1 for a random next sentence
 
-    def __len__(self):
+    @property
+    def size(self):
+        """How many they are."""
         return len(self.next_sentence_labels)
 
     def select(self, order):

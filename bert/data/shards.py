@@ -47,11 +47,32 @@ def read_shard(path, allow_pickle=False, vocab_size=None):
             return check(path, Examples(**{name: archive[name] for name in Examples._fields}),
                          vocab_size)
     except OSError as error:
-        raise UserError('%s: can\'t be read: %s'
-                        % (path, error.strerror or 'not an .npz file')) from None
+        raise _unreadable(path, error) from None
     except UNREADABLE as error:
-        raise UserError('%s: not a shard of create_pretraining_data.py, or a damaged one: %s; '
-                        'make it again' % (path, error)) from None
+        raise _damaged(path, error) from None
+
+
+def read_lengths(path):
+    """(examples,) int32: how many tokens each example of a shard has; of the original's format
+    too, whose lengths are no objects. Raises `UserError` for a file that is none of them."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if 'valid_lengths' in archive.files:
+                return archive['valid_lengths'].astype('int32')
+            return np.diff(archive['token_offsets']).astype('int32')
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    except UNREADABLE as error:
+        raise _damaged(path, error) from None
+
+
+def _unreadable(path, error):
+    return UserError('%s: can\'t be read: %s' % (path, error.strerror or 'not an .npz file'))
+
+
+def _damaged(path, error):
+    return UserError('%s: not a shard of create_pretraining_data.py, or a damaged one: %s; make it '
+                     'again' % (path, error))
 
 
 def check(path, examples, vocab_size=None):
@@ -77,7 +98,7 @@ def _problem_of_sizes(examples):
                           ('segment_ids', examples.token_offsets),
                           ('masked_lm_positions', examples.masked_offsets),
                           ('masked_lm_ids', examples.masked_offsets)):
-        if len(offsets) != len(examples) + 1 or offsets[0] or (np.diff(offsets) < 0).any() or \
+        if len(offsets) != examples.size + 1 or offsets[0] or (np.diff(offsets) < 0).any() or \
                 offsets[-1] != len(getattr(examples, name)):
             return 'damaged: %s and its offsets don\'t fit together' % name
     return None
@@ -135,6 +156,6 @@ def describe_shard(path, examples=None):
     if examples is None:
         examples = read_shard(path)
     return {'file': os.path.basename(path), 'sha256': files.digest(path, 'sha256'),
-            'examples': len(examples), 'tokens': len(examples.input_ids),
+            'examples': examples.size, 'tokens': len(examples.input_ids),
             'masked': len(examples.masked_lm_ids),
             'random_next': int(examples.next_sentence_labels.sum())}

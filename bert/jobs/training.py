@@ -117,6 +117,7 @@ class Training:
         evaluate(interrupt) → {segment: [(metric, value)]}, None when interrupted.
     """
     log_line = staticmethod(classifier_line)
+    stepper = Stepper
 
     def __init__(self, args, name, device, folder):
         self.args, self.name, self.device, self.folder = args, name, device, folder
@@ -133,20 +134,29 @@ class Training:
         num_steps = args.training_steps or steps_an_epoch * num_epochs
         if args.training_steps:
             num_epochs = math.ceil(num_steps / steps_an_epoch)
-        logging.info('training steps=%d', num_steps)
-        self._digest = digest
         plan = Plan(num_epochs, num_steps, args.accumulate, args.log_interval, args.ckpt_interval,
                     args.early_stop)
+        state = self.follow(
+            plan, lambda epoch: training_batches(lengths, args.batch_size, args.seed, epoch),
+            digest, metric)
+        self._load_best(state)
+        return state
+
+    def follow(self, plan, batches_of, digest, metric=None):
+        """Train as the `Plan` says, or on from the newest checkpoint; returns the `State`.
+
+        batches_of: function(epoch) → list, whose items `collate` makes batches.
+        """
+        args = self.args
+        logging.info('training steps=%d', plan.num_steps)
+        self._digest = digest
         self._make_stepper()
         self.loop = Loop(
-            plan, self._stepper,
-            lambda epoch: training_batches(lengths, args.batch_size, args.seed, epoch),
-            self.collate,
-            lambda step: linear_warmup_decay(step, num_steps, args.warmup_ratio, args.lr),
+            plan, self._stepper, batches_of, self.collate,
+            lambda step: linear_warmup_decay(step, plan.num_steps, args.warmup_ratio, args.lr),
             self.evaluate, self._save, metric, self._resume(), self.log_line)
         state = self.loop.run()
         logging.info('Finish training step: %d', state.step)
-        self._load_best(state)
         return state
 
     def _make_stepper(self):
@@ -156,7 +166,7 @@ class Training:
             multi_precision=args.dtype == 'float16')
         if args.dtype == 'float16':
             network.cast('float16')
-        self._stepper = Stepper(self.forward, self._trainer, args.seed, args.max_grad_norm,
+        self._stepper = self.stepper(self.forward, self._trainer, args.seed, args.max_grad_norm,
                                 args.dtype == 'float16')
 
     # Checkpoints

@@ -15,7 +15,7 @@ OLDEST = (5, 0)
 COMPUTE_CAPABILITY_MAJOR, COMPUTE_CAPABILITY_MINOR = 75, 76
 
 
-def pick_device(gpu=None, dtype='float32'):
+def pick_device(gpu=None, dtype='float32', flag='--gpu'):
     """The `mx.Context` for `--gpu` (None: the CPU) after checking that it can be used.
 
     Raises UserError when there is no such GPU, when it is one MXNet's wheels hold no code
@@ -28,16 +28,17 @@ def pick_device(gpu=None, dtype='float32'):
         return mx.cpu()
     count = mx.context.num_gpus()
     if count == 0:
-        raise UserError('--gpu %d: no GPU for this MXNet: %s; leave --gpu out to run on the CPU'
-                        % (gpu, 'no CUDA device is visible' if _built_with_cuda() else
-                           'it is the CPU build, mxnet-cu112 or mxnet-cu117 is the one for GPUs'))
+        raise UserError('%s %d: no GPU for this MXNet: %s; leave %s out to run on the CPU'
+                        % (flag, gpu, 'no CUDA device is visible' if _built_with_cuda() else
+                           'it is the CPU build, mxnet-cu112 or mxnet-cu117 is the one for GPUs',
+                           flag))
     if not 0 <= gpu < count:
-        raise UserError('--gpu %d: there are %d GPUs, 0 to %d' % (gpu, count, count - 1))
+        raise UserError('%s %d: there are %d GPUs, 0 to %d' % (flag, gpu, count, count - 1))
     capability = compute_capability(gpu)
     if capability and (capability[0] > NEWEST_MAJOR or capability < OLDEST):
-        raise UserError('--gpu %d: it has compute capability %d.%d, and MXNet 1.9.1 holds code '
-                        'for 5.0 to 8.9 (Maxwell to Ada); leave --gpu out to run on the CPU'
-                        % ((gpu,) + capability))
+        raise UserError('%s %d: it has compute capability %d.%d, and MXNet 1.9.1 holds code for '
+                        '5.0 to 8.9 (Maxwell to Ada); leave %s out to run on the CPU'
+                        % ((flag, gpu) + capability + (flag,)))
     return mx.gpu(gpu)
 
 

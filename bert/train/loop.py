@@ -23,6 +23,9 @@ class Plan:
     log_interval: int = 10      # micro-batches a log line
     checkpoint_interval: int = 0    # steps between checkpoints inside an epoch; 0: none
     early_stop: Optional[int] = None    # evaluations without a better score before stopping
+    # Steps between evaluations, whose scores then don't choose a best checkpoint: the newest is
+    # it. None: an evaluation at the end of each epoch.
+    evaluation_interval: Optional[int] = None
 
 
 @dataclasses.dataclass
@@ -50,6 +53,8 @@ class LogEntry(NamedTuple):
     metrics: list           # of (name, value), over the epoch so far
     seconds: float
     examples_per_second: float
+    step: int               # optimizer steps that are done
+    steps: int              # of them since the last line
 
 
 def classifier_line(entry):
@@ -96,12 +101,13 @@ class Window:
     def __init__(self, metric):
         self._metric = metric
         self._steps = []        # (step number, StepResult)
-        self._loss, self._examples, self.micro_batches = 0.0, 0, 0
+        self._loss, self._examples, self.micro_batches, self.steps = 0.0, 0, 0, 0
         self._started = time.time()
 
     def add(self, number, result):
         self._steps.append((number, result))
         self.micro_batches += len(result.outputs)
+        self.steps += 1
         if len(self._steps) > 1:    # keep the queue of pending work, and its memory, short
             self._steps[-2][1].loss.wait_to_read()
 
@@ -126,7 +132,8 @@ class Window:
         examples, now = self._examples, time.time()
         loss = self._loss / max(examples, 1)
         seconds = max(now - self._started, 1e-9)
-        self._loss, self._examples, self.micro_batches, self._started = 0.0, 0, 0, now
+        self._loss, self._examples, self.micro_batches, self.steps = 0.0, 0, 0, 0
+        self._started = now
         return loss, examples, seconds
 
     @contextlib.contextmanager
@@ -173,6 +180,7 @@ class Loop:
         the loss is no longer finite."""
         with Interrupt() as self._interrupt, \
                 progress(self.plan.num_steps, self.state.step) as self._bar:
+            self._evaluate_if_due()     # after an interruption in an evaluation
             while not self._done():
                 self._epoch()
             if self._interrupt.requested:   # during the last evaluation or checkpoint
@@ -200,7 +208,9 @@ class Loop:
             if self._interrupt.requested:
                 self._checkpoint()
                 raise Interrupted
-            if plan.checkpoint_interval and state.step % plan.checkpoint_interval == 0:
+            is_evaluated = self._evaluate_if_due()
+            if (not is_evaluated and plan.checkpoint_interval
+                    and state.step % plan.checkpoint_interval == 0):
                 self._checkpoint()
         self._end_epoch()
 
@@ -213,7 +223,8 @@ class Loop:
         state.position += len(group)
         self._window.add(state.step, result)
         self._bar.update(1)
-        if (self._window.micro_batches >= plan.log_interval or state.position >= len(batches)
+        ends_epoch = state.position >= len(batches) and not plan.evaluation_interval
+        if (self._window.micro_batches >= plan.log_interval or ends_epoch
                 or state.step >= plan.num_steps):
             self._log(rate, len(batches))
         if state.step - self._first_step == ESTIMATE_AFTER:
@@ -221,12 +232,13 @@ class Loop:
 
     def _log(self, rate, num_batches):
         self._read_window()
+        steps = self._window.steps
         loss, examples, seconds = self._window.close()
         speed = examples / seconds
         state = self.state
         values = self._metric.get() if self._metric is not None else []
         logging.info(self._log_line(LogEntry(state.epoch, state.position, num_batches, loss, rate,
-                                             values, seconds, speed)))
+                                             values, seconds, speed, state.step, steps)))
         state.curve.append({'step': state.step, 'loss': loss, 'lr': rate,
                             'examples': examples, 'examples_per_second': speed})
 
@@ -254,6 +266,15 @@ class Loop:
     def _end_epoch(self):
         """Evaluate, judge, save; the state then points at the next epoch."""
         state = self.state
+        if not self.plan.evaluation_interval:
+            self._judge(self._evaluate_now())
+        state.epoch, state.position = state.epoch + 1, 0
+        if not self.plan.evaluation_interval:
+            self._checkpoint()
+
+    def _evaluate_now(self):
+        """The scores, also kept in the history."""
+        state = self.state
         with self._window.paused():
             results = self._evaluate(self._interrupt)
         if results is None:         # interrupted: resume evaluates again
@@ -261,9 +282,19 @@ class Loop:
             raise Interrupted
         state.history.append({'epoch': state.epoch + 1, 'step': state.step,
                               'metrics': {name: dict(values) for name, values in results.items()}})
-        self._judge(results)
-        state.epoch, state.position = state.epoch + 1, 0
+        return results
+
+    def _evaluate_if_due(self):
+        """With an evaluation_interval: evaluate and save where it, or the training, ends. Returns
+        whether it did."""
+        state, plan = self.state, self.plan
+        is_done = bool(state.history) and state.history[-1]['step'] == state.step
+        if (not plan.evaluation_interval or not state.step or is_done
+                or (state.step % plan.evaluation_interval and state.step < plan.num_steps)):
+            return False
+        self._evaluate_now()
         self._checkpoint()
+        return True
 
     def _judge(self, results):
         """Keep the best score: the first metric of the first dev segment (MNLI: matched)."""
@@ -289,6 +320,8 @@ class Loop:
         if not self._stepper.is_finite():
             self._stop('a parameter is no longer finite after step %d' % self.state.step)
         self.state.seconds = self._seconds_before + time.time() - self._session_start
+        if self.plan.evaluation_interval:
+            self.state.best_step = self.state.step
         with self._window.paused():
             self._save(self.state)
         self._saved_step = self.state.step

@@ -74,6 +74,35 @@ class Metric:
         return [(name, METRICS[name](labels, predictions)) for name in self.names]
 
 
+class PretrainingMetric:
+    """Losses and accuracies of pre-training over all that was counted since the last `get`."""
+    NAMES = ('mlm_loss', 'mlm_acc', 'nsp_loss', 'nsp_acc')
+
+    def __init__(self):
+        self._clear()
+
+    def _clear(self):
+        self._counted, self._sums = np.zeros(3), np.zeros(4)
+
+    def reset(self):
+        """Nothing: a log line may go over the end of an epoch."""
+
+    def update(self, counted, sums):
+        """counted (3,): masked tokens, pairs and tokens; sums (4,): see
+        `bert.model.pretraining.PretrainingSums`."""
+        self._counted += counted
+        self._sums += sums
+
+    def get(self):
+        """[(name, value)] of NAMES, accuracies in percent, and 'tokens'; starts anew. Not a
+        number where nothing was counted."""
+        masked, pairs, tokens = self._counted
+        with np.errstate(invalid='ignore', divide='ignore'):
+            values = self._sums / [masked, masked, pairs, pairs] * [1, 100, 1, 100]
+        self._clear()
+        return list(zip(self.NAMES, map(float, values))) + [('tokens', int(tokens))]
+
+
 def format_metrics(values):
     """[(name, value)] as the original log prints them: accuracy:0.8873,f1:0.9196"""
     return ','.join('%s:%.4f' % item for item in values)

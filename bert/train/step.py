@@ -64,19 +64,27 @@ class Stepper:
         """Apply the mean gradient over all examples of `batches` (micro-batches); each
         example weighs the same, also when the last batch is smaller."""
         mx.random.seed(step_seed(self._seed, number))
-        num_examples = sum(batch.size for batch in batches)
+        totals = self._count(batches)
         self._accumulate_gradients(len(batches) > 1)
         total, outputs = 0.0, []
         for batch in batches:
             with mx.autograd.record():
-                losses, labels, output = self._forward(batch)
-                loss = losses.astype('float32').sum() / num_examples
+                loss, labels, output = self._part(batch, totals)
                 scaled = loss * self.loss_scale.value
             scaled.backward()
             total = total + loss.detach()
             outputs.append((labels, output.detach()))
         norm = self._update(learning_rate)
-        return StepResult(total, norm, outputs, num_examples)
+        return StepResult(total, norm, outputs, sum(batch.size for batch in batches))
+
+    def _count(self, batches):
+        """What the losses of a step are divided by."""
+        return sum(batch.size for batch in batches)
+
+    def _part(self, batch, totals):
+        """(this batch's part of the step's loss, labels, outputs)"""
+        losses, labels, output = self._forward(batch)
+        return losses.astype('float32').sum() / totals, labels, output
 
     def is_finite(self):
         """Whether every parameter is; waits for the device."""
@@ -104,6 +112,25 @@ class Stepper:
         if self.loss_scale.accept(norm):
             optimizer.clipped_update(self.trainer, gradients, self._max_norm, scale)
         return norm
+
+
+class PretrainingStepper(Stepper):
+    """The same for two losses: the mean over all masked tokens of a step, however many each of its
+    batches holds, and the mean over its pairs of sentences.
+
+    forward: function(batch) → (4,) NDArray, the sums of `bert.model.pretraining.PretrainingSums`.
+    The labels and outputs of its results are what was counted, (3,): masked tokens, pairs and
+    tokens, and those sums.
+    """
+
+    def _count(self, batches):
+        return (max(sum(batch.num_masked for batch in batches), 1),
+                sum(batch.size for batch in batches))
+
+    def _part(self, batch, totals):
+        sums = self._forward(batch)
+        counted = mx.nd.array([batch.num_masked, batch.size, batch.num_tokens])
+        return sums[0:1] / totals[0] + sums[2:3] / totals[1], counted, sums
 
 
 def step_seed(seed, number):

@@ -53,7 +53,7 @@ def store(tmp_path):
 def examples_of(examples):
     """[(ids, segments, {position: id that stood there}, label)] of `Examples`."""
     found = []
-    for i in range(len(examples)):
+    for i in range(examples.size):
         tokens = slice(*examples.token_offsets[i:i + 2])
         masked = slice(*examples.masked_offsets[i:i + 2])
         found.append((examples.input_ids[tokens].tolist(), examples.segment_ids[tokens].tolist(),
@@ -178,7 +178,7 @@ def test_an_example_is_two_segments_of_documents(store):
     texts = [np.concatenate(document).tolist() for document in documents]
     sampling = Sampling(32, 6, short_seq_prob=0.2)
     examples = make_examples(store(documents), 0, 30, 0, sampling, Pieces(TOKENS))
-    assert len(examples) > 100
+    assert examples.size > 100
     for ids, segments, masked, label in examples_of(examples):
         whole = original(ids, masked)
         assert len(whole) <= 32 and whole[0] == 2 and whole[-1] == 3 and whole.count(3) == 2
@@ -261,10 +261,10 @@ def test_examples_are_joined_and_selected(store):
     parts = [make_examples(opened, i, i + 3, 0, Sampling(32, 6), pieces) for i in (0, 3, 6)]
     joined = pretraining.join_examples(parts)
     assert examples_of(joined) == sum(map(examples_of, parts), [])
-    order = np.random.RandomState(0).permutation(len(joined))[:7]
+    order = np.random.RandomState(0).permutation(joined.size)[:7]
     selected = joined.select(order)
     assert examples_of(selected) == [examples_of(joined)[i] for i in order]
-    assert len(joined.select(np.array([], dtype='int64'))) == 0
+    assert joined.select(np.array([], dtype='int64')).size == 0
 
 
 @pytest.mark.parametrize('values, problem', [

@@ -3,6 +3,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from reference.original_shard import write_original
 
 from bert.data import shards
 from bert.data.pretraining import Examples
@@ -82,22 +83,6 @@ def test_files_that_are_no_shards(tmp_path):
         shards.read_shard(str(path))
     with pytest.raises(UserError, match='none.npz: can\'t be read: No such file'):
         shards.read_shard(str(tmp_path / 'none.npz'))
-
-
-def write_original(path, fill=2):
-    """The same examples as the original's script writes them; `fill` more masks of weight 0."""
-    def rows(arrays, dtype):
-        array = np.empty(2, dtype=object)
-        array[:] = [np.array(row, dtype=dtype) for row in arrays]
-        return array
-    np.savez_compressed(
-        path, input_ids=rows([[2, 5, 3, 6, 3], [2, 7, 3, 4, 8, 3]], 'int32'),
-        segment_ids=rows([[0, 0, 0, 1, 1], [0, 0, 0, 1, 1, 1]], 'int32'),
-        masked_lm_positions=rows([[1] + [0] * fill, [3, 4]], 'int32'),
-        masked_lm_ids=rows([[5] + [0] * fill, [9, 8]], 'int32'),
-        masked_lm_weights=rows([[1.0] + [0.0] * fill, [1.0, 1.0]], 'float32'),
-        next_sentence_labels=np.array([1, 0], dtype='int32'),
-        valid_lengths=np.array([5, 6], dtype='int32'))
 
 
 @pytest.mark.parametrize('fill', [0, 2])

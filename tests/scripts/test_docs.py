@@ -22,6 +22,7 @@ from bert import (
     finetune_squad,
     models,
     predict,
+    run_pretraining,
     static_export_squad,
     static_finetune_squad,
 )
@@ -35,7 +36,8 @@ SCRIPTS = {'finetune_classifier.py': finetune_classifier, 'predict.py': predict,
            'finetune_squad.py': finetune_squad, 'answer.py': answer,
            'static_finetune_squad.py': static_finetune_squad,
            'static_export_squad.py': static_export_squad,
-           'create_pretraining_data.py': create_pretraining_data}
+           'create_pretraining_data.py': create_pretraining_data,
+           'run_pretraining.py': run_pretraining}
 TRAINING = ('finetune_classifier.py', 'finetune_squad.py', 'static_finetune_squad.py')
 SCHEDULER = 'tcp://localhost:8786'      # Dask's usual port; the tests' is another
 NOT_RUN_HERE = ['./run tests']      # this very suite
@@ -90,7 +92,10 @@ def workplace(in_tmp, monkeypatch):
 
 
 def write_texts(folder):
-    """Texts to pre-train on, and a vocabulary."""
+    """Texts to pre-train on, a vocabulary, and the sizes that the page shows."""
+    page = (ROOT / 'docs/pretraining.rst').read_text(encoding='utf-8')
+    sizes = re.search(r'^    (\{"num_layers".*\})$', page, re.MULTILINE)
+    (folder / 'sizes.json').write_text(sizes.group(1))
     (folder / 'vocab.txt').write_text(''.join(token + '\n' for token in tiny.TOKENS))
     (folder / 'books').mkdir()
     for name in ('books/one.txt', 'books/two.txt', 'news.txt', 'tokens.txt', 'prose.txt'):
@@ -155,7 +160,7 @@ def test_snippets(page, in_tmp, tmp_path, capsys, monkeypatch):
     examples = read_shard('out/part-000.npz')
     printed = {'docs/models.rst': '384 30522\n', 'docs/question_answering.rst': '(2, 64, 2)\n',
                'docs/pretraining.rst': '%d %s %d\n' % (
-                   len(examples), examples.input_ids[:examples.token_offsets[1]],
+                   examples.size, examples.input_ids[:examples.token_offsets[1]],
                    examples.next_sentence_labels[0])}
     assert capsys.readouterr().out == printed.get(page, '')
 

@@ -1,0 +1,24 @@
+"""Pre-train BERT on what create_pretraining_data.py made: masked tokens and next sentences."""
+from bert import options
+from bert.errors import run_script
+
+
+def make_parser():
+    parser = options.Parser(__doc__)
+    options.add_pretraining_flags(parser)
+    group = parser.add_argument_group('device')
+    group.add_argument('--gpus', type=options.one_gpu, metavar='ID',
+                       help='GPU to use; left out: the CPU')
+    options.add_threads_flag(group)
+    return parser
+
+
+def main(arguments=None):
+    args = make_parser().parse_args(arguments)
+    options.prepare_mxnet(args.threads, training=args.gpus is None and bool(args.data))
+    from bert.jobs import pretraining  # imports mxnet, which reads the threads
+    pretraining.run(args)
+
+
+if __name__ == '__main__':
+    run_script(main)

@@ -1,0 +1,282 @@
+"""run_pretraining.py: losses, log, resume, checkpoints that others read, mistakes."""
+import json
+import os
+import pathlib
+import random
+import re
+
+import mxnet as mx
+import numpy as np
+import pytest
+import tiny
+from commands import spawn, start
+from reference.original_shard import write_original
+from test_create_pretraining_data import write_corpus
+from test_resume import wait_for_step
+
+from bert import create_pretraining_data, finetune_classifier, run_pretraining
+from bert.data.shards import read_shard, write_shard
+from bert.jobs import pretraining
+
+SIZES = dict(num_layers=2, units=8, hidden_size=16, num_heads=2, max_length=40)
+LINE = re.compile(r'\[step (\d+)\]\tmlm_loss=(\d\.\d{5})\tmlm_acc=(\d+\.\d\d)\t'
+                  r'nsp_loss= ?(\d+\.\d\d)\tnsp_acc= ?(\d+\.\d\d)\t'
+                  r'throughput=\d+\.\dK tks/s\tlr=(0\.\d{7}) time=\d+\.\d\d, '
+                  r'latency=\d+\.\d ms/step')
+
+
+@pytest.fixture(scope='session')
+def made(tmp_path_factory):
+    """A folder with shards in out/, a vocabulary and the sizes of a tiny model."""
+    folder = tmp_path_factory.mktemp('pretraining')
+    (folder / 'vocab.txt').write_text(''.join(token + '\n' for token in tiny.TOKENS))
+    (folder / 'sizes.json').write_text(json.dumps(SIZES))
+    write_corpus(folder / 'text.txt', 40)
+    create_pretraining_data.main([
+        '--input_file', str(folder / 'text.txt'), '--vocab', str(folder / 'vocab.txt'),
+        '--output_dir', str(folder / 'out'), '--num_workers', '1', '--num_outputs', '3',
+        '--max_seq_length', '32', '--max_predictions_per_seq', '5'])
+    return folder
+
+
+def flags(made, *more, steps=12):
+    return ['--data', made / 'out' / '*.npz', '--bert_config', made / 'sizes.json',
+            '--dataset_name', made / 'vocab.txt', '--num_steps', steps, '--batch_size', 8,
+            '--lr', 1e-2, '--warmup_ratio', 0.2, '--log_interval', 3, '--threads', 1,
+            '--num_buckets', 3] + list(more)
+
+
+def trained(call, *arguments):
+    outcome = call(run_pretraining, *arguments)
+    assert outcome.code == 0, outcome.err
+    return outcome
+
+
+def parameters(folder):
+    """{name: array} of the newest checkpoint of a run."""
+    path, = pathlib.Path(folder).glob('step-*/model.params')
+    return {name: array.asnumpy() for name, array in mx.nd.load(str(path)).items()}
+
+
+def results(folder):
+    return json.loads((pathlib.Path(folder) / 'results.json').read_text())
+
+
+def evaluation(outcome):
+    """[(mlm_loss, mlm_acc, nsp_loss, nsp_acc)] of the log."""
+    return [tuple(map(float, found)) for found in re.findall(
+        r'Eval mlm_loss=(.+)\tmlm_acc=(.+)\tnsp_loss=(.+)\tnsp_acc=(.+)', outcome.err)]
+
+
+# ---- a run
+
+
+def test_files_log_and_scores(call, made, in_tmp):
+    outcome = trained(call, *flags(made, '--data_eval', made / 'out' / 'part-000.npz',
+                                   '--eval_interval', 5, '--ckpt_dir', 'ckpt'))
+    assert sorted(os.listdir('ckpt')) == [
+        'checkpoints.json', 'curves.png', 'options.json', 'phase1_log.0', 'results.json',
+        'step-0000012']
+    lines = [LINE.search(line) for line in outcome.err.splitlines() if '[step ' in line]
+    assert [int(found.group(1)) for found in lines] == [3, 6, 9, 12]
+    assert '[step 12]' in (in_tmp / 'ckpt' / 'phase1_log.0').read_text()
+    assert len(evaluation(outcome)) == 3        # steps 5, 10 and 12
+    report = results('ckpt')
+    assert [entry['step'] for entry in report['history']] == [5, 10, 12]
+    assert report['metrics']['eval'] == report['history'][-1]['metrics']['eval']
+    assert set(report['metrics']['eval']) == {'mlm_loss', 'mlm_acc', 'nsp_loss', 'nsp_acc'}
+    assert report['history'][-1]['metrics']['eval']['mlm_loss'] < np.log(len(tiny.TOKENS))
+    rates = [float(found.group(6)) for found in lines]
+    assert rates == [0.01, 0.007, 0.004, 0.001]     # two steps of warm-up, then down to 0
+
+
+def test_it_learns(call, made, in_tmp):
+    """The words of the corpus are drawn evenly: the loss falls to their entropy, not below."""
+    outcome = trained(call, *flags(made, '--data_eval', made / 'out' / '*.npz', steps=150),
+                      '--ckpt_dir', 'ckpt')
+    (loss, _, _, _), = evaluation(outcome)
+    shards = [read_shard(str(path)) for path in sorted((made / 'out').glob('*.npz'))]
+    counts = np.bincount(np.concatenate([shard.masked_lm_ids for shard in shards]))
+    shares = counts[counts > 0] / counts.sum()
+    entropy = -(shares * np.log(shares)).sum()
+    assert abs(loss - entropy) < 0.15 < np.log(len(tiny.TOKENS)) - entropy
+
+
+def test_evaluation_alone(call, made, in_tmp):
+    trained(call, *flags(made), '--ckpt_dir', 'ckpt')
+    outcome = trained(call, '--data_eval', made / 'out' / '*.npz', '--bert_checkpoint', 'ckpt',
+                      '--ckpt_dir', 'evaluated', '--batch_size_eval', 7)
+    other = trained(call, '--data_eval', made / 'out' / '*.npz', '--bert_checkpoint', 'ckpt',
+                    '--ckpt_dir', 'again', '--batch_size_eval', 64)
+    assert sorted(os.listdir('evaluated')) == ['options.json', 'phase1_log.0', 'results.json']
+    found, same = (list(results(name)['metrics']['eval'].values())
+                   for name in ('evaluated', 'again'))
+    np.testing.assert_allclose(found, same, rtol=1e-5)      # whatever the batches
+    assert len(evaluation(outcome)) == len(evaluation(other)) == 1
+
+
+@pytest.mark.parametrize('optimizer', ['bertadam', 'lamb'])
+def test_accumulation_is_a_larger_batch(call, made, in_tmp, optimizer):
+    """An epoch is a step of 16 examples with unequal numbers of masks, in one batch or several."""
+    shard = read_shard(str(made / 'out' / 'part-000.npz'))
+    chosen = np.argsort(np.diff(shard.masked_offsets), kind='stable')[::shard.size // 15][:16]
+    write_shard('sixteen.npz', shard.select(chosen))
+    assert len(set(np.diff(shard.masked_offsets)[chosen])) > 3
+    runs = {}
+    for name, more in (('one', ['--batch_size', 16]),
+                       ('two', ['--batch_size', 8, '--accumulate', 2]),
+                       ('total', ['--total_batch_size', 16, '--accumulate', 4])):
+        trained(call, *flags(made, '--data', 'sixteen.npz', '--num_buckets', 1, '--dropout', 0,
+                             '--optimizer', optimizer, *more, steps=5), '--ckpt_dir', name)
+        runs[name] = parameters(name)
+        assert results(name)['steps'] == 5
+    for name in ('two', 'total'):
+        for key, array in runs['one'].items():
+            np.testing.assert_allclose(runs[name][key], array, atol=1e-4, err_msg=key)
+
+
+def test_the_same_command_gives_the_same_numbers(call, made, in_tmp):
+    for name in ('one', 'two'):
+        trained(call, *flags(made), '--ckpt_dir', name)
+    trained(call, *flags(made, '--seed', 1), '--ckpt_dir', 'other')
+    one, two, other = (parameters(name) for name in ('one', 'two', 'other'))
+    assert all(np.array_equal(one[key], two[key]) for key in one)
+    assert not all(np.array_equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize('more, expected', [
+    ([], (3, 32, 8, False)), (['--use_avg_len', '--batch_size', 128], (3, 32, 128, True))])
+def test_how_batches_are_cut(call, made, in_tmp, monkeypatch, more, expected):
+    asked = []
+
+    class Noted(pretraining.Buckets):
+        def __init__(self, *values):
+            asked.append(values)
+            super().__init__(*values)
+    monkeypatch.setattr(pretraining, 'Buckets', Noted)
+    trained(call, *flags(made, *more), '--ckpt_dir', 'ckpt')
+    assert asked == [expected]
+
+
+# ---- resume
+
+
+@pytest.fixture(scope='module')
+def expected(made, tmp_path_factory):
+    """Files of a run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp('whole') / 'ckpt'
+    assert spawn('run_pretraining.py', *resumable(made, folder)).code == 0
+    return final_bytes(folder)
+
+
+def resumable(made, folder):
+    return flags(made, '--ckpt_interval', 1, '--eval_interval', 20, '--data_eval',
+                 made / 'out' / 'part-001.npz', steps=60) + ['--ckpt_dir', folder]
+
+
+def final_bytes(folder):
+    return {name: (pathlib.Path(folder) / 'step-0000060' / name).read_bytes()
+            for name in ('model.params', 'optimizer.params')}
+
+
+@pytest.mark.parametrize('step', random.Random(3).sample(range(1, 50), 3))
+def test_a_killed_run_goes_on_bit_for_bit(step, made, expected, tmp_path):
+    """Over the end of an epoch, too: there are about 55 batches in one."""
+    folder = tmp_path / 'ckpt'
+    process = start('run_pretraining.py', *resumable(made, folder))
+    wait_for_step(folder, step)
+    process.kill()
+    process.communicate()
+    assert not (folder / 'results.json').exists(), 'killed too late to test anything'
+    outcome = spawn('run_pretraining.py', '--resume', '--ckpt_dir', folder)
+    assert outcome.code == 0, outcome.err
+    assert 'resumed from' in outcome.err
+    assert final_bytes(folder) == expected
+
+
+def test_other_data_is_refused(call, made, in_tmp):
+    trained(call, *flags(made), '--ckpt_dir', 'ckpt')
+    assert call(run_pretraining, *flags(made), '--ckpt_dir', 'ckpt').error.startswith(
+        'error: ckpt holds a run')
+    outcome = call(run_pretraining, '--resume', '--ckpt_dir', 'ckpt', '--num_steps', 20)
+    assert 'was started with 12; leave the flag out' in outcome.error
+    (in_tmp / 'data').mkdir()
+    shard = read_shard(str(made / 'out' / 'part-000.npz'))
+    write_shard('data/part-000.npz', shard)
+    trained(call, *flags(made, '--data', 'data/*.npz'), '--ckpt_dir', 'second')
+    write_shard('data/part-000.npz', shard.select(np.arange(5)))
+    outcome = call(run_pretraining, '--resume', '--ckpt_dir', 'second')
+    assert outcome.error.startswith('error: --resume: the training examples are not those')
+
+
+# ---- what comes after
+
+
+def test_a_checkpoint_goes_into_fine_tuning(call, made, sst, in_tmp):
+    trained(call, *flags(made), '--ckpt_dir', 'ckpt')
+    outcome = call(finetune_classifier, '--task_name', 'SST', '--data_dir', sst,
+                   '--bert_checkpoint', 'ckpt', '--epochs', 1, '--max_len', 24, '--threads', 1,
+                   '--output_dir', 'tuned', '--lr', 1e-12)
+    assert outcome.code == 0, outcome.err
+    before, after = parameters('ckpt'), parameters('tuned')
+    for name in ('encoder.position_weight', 'word_embed.0.weight', 'pooler.weight'):
+        np.testing.assert_allclose(after['bert.' + name], before[name], atol=1e-6)
+
+
+def test_the_original_format(call, made, in_tmp):
+    write_original('old.npz')
+    problem = 'error: old.npz: a shard of the original format, whose arrays are pickled'
+    assert call(run_pretraining, *flags(made, '--data', 'old.npz'), '--ckpt_dir',
+                'a').error.startswith(problem)
+    trained(call, *flags(made, '--data', 'old.npz', '--allow_pickle'), '--ckpt_dir', 'b')
+
+
+# ---- mistakes
+
+
+@pytest.mark.parametrize('more, problem', [
+    (['--data', 'none/*.npz'], '--data none/*.npz: no such file: expected what '
+                               'create_pretraining_data.py writes'),
+    (['--data_eval', 'none.npz'], '--data_eval none.npz: no such file'),
+    (['--data', 'broken.npz'], 'broken.npz: not a shard of create_pretraining_data.py, or a '
+                               'damaged one'),
+    (['--data', 'empty.npz'], 'empty.npz: no example in it'),
+    (['--dataset_name', 'other.txt', '--data', 'beside/*.npz'],
+     'beside/manifest.json: made with another vocabulary, of 25 tokens; the model\'s has 24'),
+    (['--dataset_name', 'other.txt', '--data', 'alone.npz'],
+     'alone.npz: an id is 24, and the vocabulary has 24 tokens'),
+    (['--bert_config', 'short.json'], '--data: an example of 32 tokens, and the model has 20 '
+                                      'positions: make the data with --max_seq_length 20'),
+    (['--bert_config', 'large.json'], 'large.json: vocab_size 99, and the vocabulary has 25'),
+    (['--pretrained'], '--pretrained and --bert_config: released weights have their own sizes'),
+    (['--bert_checkpoint', 'x'], '--bert_checkpoint brings its own weights and sizes'),
+    (['--total_batch_size', 10, '--accumulate', 4],
+     '--total_batch_size 10: not a multiple of --accumulate 4'),
+    (['--dtype', 'float16'], '--dtype float16 needs a GPU'),
+    (['--gpus', 0], '--gpus 0: no GPU for this MXNet: it is the CPU build'),
+    (['--gpus', '0,1'], 'argument --gpus: 0,1 found, the number of one GPU expected'),
+    (['--optimizer', 'bertadm'], '--optimizer bertadm: no such optimizer. Did you mean'),
+    (['--lr', 1e9], 'the loss of step 3 is nan: training stopped; there was no checkpoint yet')])
+def test_mistakes_are_told_in_one_line(call, made, in_tmp, more, problem):
+    shard = read_shard(str(made / 'out' / 'part-000.npz'))
+    for folder in ('beside', '.'):
+        os.makedirs(folder, exist_ok=True)
+    write_shard('beside/part-000.npz', shard)
+    (in_tmp / 'beside' / 'manifest.json').write_bytes(
+        (made / 'out' / 'manifest.json').read_bytes())
+    ids = shard.input_ids.copy()
+    ids[5] = len(tiny.TOKENS) - 1
+    write_shard('alone.npz', shard._replace(input_ids=ids))
+    write_shard('empty.npz', shard.select(np.zeros(0, dtype='int64')))
+    (in_tmp / 'broken.npz').write_bytes((made / 'out' / 'part-000.npz').read_bytes()[:500])
+    (in_tmp / 'other.txt').write_text(''.join(token + '\n' for token in tiny.TOKENS[:-1]))
+    (in_tmp / 'short.json').write_text(json.dumps(dict(SIZES, max_length=20)))
+    (in_tmp / 'large.json').write_text(json.dumps(dict(SIZES, vocab_size=99)))
+    outcome = call(run_pretraining, *flags(made), '--ckpt_dir', 'ckpt', *more)
+    assert outcome.code == 2
+    assert outcome.error.startswith('error: ' + problem), outcome.error
+
+
+def test_data_must_be_named(call, in_tmp):
+    assert call(run_pretraining).error.startswith(
+        'error: nothing to do: give --data to train on, --data_eval to evaluate on, or both')
