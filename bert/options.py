@@ -128,14 +128,6 @@ def seed_list(text):
     return tuple(int(part) for part in parts)
 
 
-def one_gpu(text):
-    """The number of a GPU. The original took several."""
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError('%s found, the number of one GPU expected: several are '
-                                         'not part of this version' % text)
-    return int(text)
-
-
 def add_device_flags(parser):
     group = parser.add_argument_group('device')
     group.add_argument('--gpu', type=int, nargs='?', const=0, metavar='ID',

@@ -7,8 +7,10 @@ def make_parser():
     parser = options.Parser(__doc__)
     options.add_pretraining_flags(parser)
     group = parser.add_argument_group('device')
-    group.add_argument('--gpus', type=options.one_gpu, metavar='ID',
-                       help='GPU to use; left out: the CPU')
+    group.add_argument('--gpus', type=options.seed_list, metavar='A,B,…',
+                       help='numbers of the GPUs to use; left out: the CPU')
+    group.add_argument('--kvstore', choices=('device',), default='device',
+                       help='how gradients are summed over GPUs')
     options.add_threads_flag(group)
     return parser
 

@@ -5,11 +5,18 @@ import logging
 import math
 import os
 import time
+from typing import NamedTuple
 
 import mxnet as mx
 
 from bert import files, layout
-from bert.data.pretraining_batches import Buckets, Stream, collate_examples
+from bert.data.pretraining_batches import (
+    Buckets,
+    PretrainingBatch,
+    Stream,
+    collate_examples,
+    share,
+)
 from bert.data.shards import MANIFEST, read_lengths, read_shard
 from bert.data.tokenizer import BertTokenizer
 from bert.errors import UserError
@@ -35,15 +42,15 @@ def run(args):
     say; returns the report in results.json. Raises `UserError`."""
     args.output_dir = args.ckpt_dir     # as the folder of a run is called elsewhere
     folder = run_folder.reopen_folder(args, NAME, SCRIPT) if args.resume else None
-    device = pick_device(args.gpus, args.dtype, '--gpus')
-    check_flags(args)
+    devices = [pick_device(gpu, args.dtype, '--gpus') for gpu in args.gpus or [None]]
+    check_flags(args, len(devices))
     folder = folder or run_folder.open_folder(args, NAME, SCRIPT, [LOG])
     seed_everything(args.seed)
     open_log(os.path.join(folder, LOG))
-    return Pretraining(args, device, folder).run()
+    return Pretraining(args, devices, folder).run()
 
 
-def check_flags(args):
+def check_flags(args, num_devices=1):
     """Raises `UserError` for flags that contradict each other."""
     if not (args.data or args.data_eval):
         raise UserError('nothing to do: give --data to train on, --data_eval to evaluate on, or '
@@ -55,10 +62,12 @@ def check_flags(args):
         raise UserError('--pretrained and --bert_config: released weights have their own sizes; '
                         'give one of the two')
     if args.total_batch_size:
-        if args.total_batch_size % args.accumulate:
-            raise UserError('--total_batch_size %d: not a multiple of --accumulate %d'
-                            % (args.total_batch_size, args.accumulate))
-        args.batch_size = args.total_batch_size // args.accumulate
+        parts = args.accumulate * num_devices
+        if args.total_batch_size % parts:
+            raise UserError('--total_batch_size %d: not a multiple of %d: --accumulate %d on %d '
+                            'devices' % (args.total_batch_size, parts, args.accumulate,
+                                         num_devices))
+        args.batch_size = args.total_batch_size // parts
 
 
 # Data
@@ -121,9 +130,9 @@ class Data:
 # Model
 
 
-def build_model(args, device):
+def build_model(args, devices):
     """(`BERTModel` with both heads, vocabulary) of the flags."""
-    parts = dict(HEADS, ctx=device, dropout=args.dropout)
+    parts = dict(HEADS, ctx=devices, dropout=args.dropout)
     if args.bert_checkpoint:
         return zoo.load_checkpoint(args.bert_checkpoint, args.model, args.dataset_name, **parts)
     if args.bert_config:
@@ -132,7 +141,7 @@ def build_model(args, device):
         network, vocabulary = zoo.get_model(args.model, args.dataset_name,
                                             pretrained=args.pretrained, **parts)
     if not args.pretrained:
-        network.initialize(mx.init.Normal(0.02), ctx=device)   # Devlin et al. 2018, A.2
+        network.initialize(mx.init.Normal(0.02), ctx=devices)  # Devlin et al. 2018, A.2
         logging.info('the model starts from random weights; --pretrained takes released ones')
     return network, vocabulary
 
@@ -177,6 +186,37 @@ class PretrainingModel(Model):
 # Training
 
 
+class Part(NamedTuple):
+    """What one device computes of a batch."""
+    batch: PretrainingBatch
+    device: mx.Context
+
+    @property
+    def num_masked(self):
+        return self.batch.num_masked
+
+    @property
+    def num_tokens(self):
+        return self.batch.num_tokens
+
+    @property
+    def size(self):
+        return self.batch.size
+
+
+class Spread(NamedTuple):
+    """A batch on all devices: no more parts than it has examples."""
+    parts: list
+
+    @property
+    def num_masked(self):
+        return sum(part.num_masked for part in self.parts)
+
+    @property
+    def size(self):
+        return sum(part.size for part in self.parts)
+
+
 def log_line(entry):
     """The line of the original run_pretraining.py."""
     values = dict(entry.metrics)
@@ -192,14 +232,15 @@ class Pretraining(training.Training):
     log_line = staticmethod(log_line)
     stepper = PretrainingStepper
 
-    def __init__(self, args, device, folder):
-        super().__init__(args, NAME, device, folder)
+    def __init__(self, args, devices, folder):
+        super().__init__(args, NAME, devices[0], folder)
+        self._devices = devices
         self._sums = PretrainingSums()
         self._sums.hybridize()
 
     def run(self):
         args = self.args
-        network, vocabulary = build_model(args, self.device)
+        network, vocabulary = build_model(args, self._devices)
         network.hybridize()
         tokenizer = BertTokenizer(vocabulary, lower=not network.config.cased)
         self.model = PretrainingModel(network, tokenizer, network.config, {},
@@ -224,8 +265,8 @@ class Pretraining(training.Training):
 
     def _train(self):
         args = self.args
-        buckets = Buckets(args.num_buckets, self._data.longest, args.batch_size,
-                          args.use_avg_len)
+        buckets = Buckets(args.num_buckets, self._data.longest,
+                          args.batch_size * len(self._devices), args.use_avg_len)
         stream = self._data.stream(buckets, args.seed)
         plan = Plan(math.inf, args.num_steps, args.accumulate,
                     args.log_interval * args.accumulate, args.ckpt_interval,
@@ -238,10 +279,13 @@ class Pretraining(training.Training):
 
     def collate(self, place):
         pool, indices = place
-        return collate_examples(self._epoch.load(pool), indices, self.model.padding_id)
+        examples = self._epoch.load(pool)
+        shares = [share(indices, i, len(self._devices)) for i in range(len(self._devices))]
+        return Spread([Part(collate_examples(examples, part, self.model.padding_id), device)
+                       for part, device in zip(shares, self._devices) if len(part)])
 
-    def forward(self, batch):
-        return self.model.sums(batch, self.device, self._sums)
+    def forward(self, part):
+        return self.model.sums(part.batch, part.device, self._sums)
 
     # Evaluation
 
@@ -260,7 +304,7 @@ class Pretraining(training.Training):
                     return None
                 batch = collate_examples(epoch.load(pool), indices, self.model.padding_id)
                 metric.update([batch.num_masked, batch.size, batch.num_tokens],
-                              self.forward(batch).asnumpy())
+                              self.forward(Part(batch, self.device)).asnumpy())
                 bar.update(1)
         values = metric.get()[:-1]
         logging.info('Eval mlm_loss=%.3f\tmlm_acc=%.1f\tnsp_loss=%.3f\tnsp_acc=%.1f',

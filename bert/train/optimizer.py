@@ -32,6 +32,7 @@ def make_trainer(parameters, name, learning_rate, epsilon=None, weight_decay=0.0
 
     name: any optimizer registered with MXNet, bertadam and lamb among them.
     epsilon: given to optimizers that have one. UserError for an unknown or unfit name.
+    With parameters on several devices each device has its own states, which stay equal.
     """
     check_name(name)
     for key, parameter in parameters.items():
@@ -41,28 +42,47 @@ def make_trainer(parameters, name, learning_rate, epsilon=None, weight_decay=0.0
                'multi_precision': multi_precision}
     if epsilon is not None and 'epsilon' in inspect.signature(REGISTRY[name]).parameters:
         options['epsilon'] = epsilon
-    return mx.gluon.Trainer(parameters, name, options, kvstore=None)
+    devices = next(iter(parameters.values())).list_ctx()
+    if len(devices) == 1:
+        return mx.gluon.Trainer(parameters, name, options, kvstore=None)
+    kvstore = 'device' if devices[0].device_type == 'gpu' else 'local'
+    return mx.gluon.Trainer(parameters, name, options, kvstore=kvstore, update_on_kvstore=False)
+
+
+def sum_over_devices(trainer):
+    """Have each device's gradients be their sum over all devices, through MXNet's kvstore."""
+    if len(trainer._contexts) == 1:
+        return
+    trainer.allreduce_grads()
+    for parameter in trainer._params:   # a device that got nothing has the sum now
+        for array in parameter.list_data() if parameter.grad_req != 'null' else ():
+            array._fresh_grad = True
 
 
 def clipped_update(trainer, gradients, max_norm, loss_scale=None):
     """Update with `gradients` scaled so that their global L2 norm is at most `max_norm`.
 
-    gradients: the NDArrays of the trainer's parameters. loss_scale: what float16 gradients
-    were multiplied by; they are divided in float32, where small ones don't vanish.
+    gradients: the NDArrays of the trainer's parameters, on the first device; those on others are
+    equal. loss_scale: what float16 gradients were multiplied by; they are divided in float32,
+    where small ones don't vanish.
     Returns the norm before scaling, a (1,) NDArray; in float32 nothing waits for it.
     """
     norm = global_norm(gradients) / (loss_scale or 1)
     scale = mx.nd.minimum(max_norm / (norm + 1e-8), 1.0)    # 1e-8: a zero gradient stays zero
     scale = scale / (loss_scale or 1)
     optimizer = trainer._optimizer
-    if isinstance(optimizer, gluonnlp.optimizer.BERTAdam):
+    if isinstance(optimizer, gluonnlp.optimizer.BERTAdam) and len(trainer._contexts) == 1:
         optimizer.rescale_grad = scale      # it multiplies in its own kernel
         trainer._update()
     elif loss_scale:
         trainer.update(1 / scale.asscalar())
     else:
+        if len(trainer._contexts) > 1:
+            gradients = [gradient for parameter in trainer._params
+                         if parameter.grad_req != 'null' for gradient in parameter.list_grad()]
         for gradient in gradients:
-            mx.nd.broadcast_mul(gradient, scale.reshape((1,) * gradient.ndim), out=gradient)
+            factor = scale.as_in_context(gradient.context).reshape((1,) * gradient.ndim)
+            mx.nd.broadcast_mul(gradient, factor, out=gradient)
         trainer.update(1)
     return norm
 
@@ -91,24 +111,26 @@ def save_state(trainer):
 def load_state(trainer, arrays, counters):
     """Put back what `save_state` returned; raises KeyError or ValueError when it belongs to
     another optimizer or network."""
-    updater, optimizer = trainer._updaters[0], trainer._optimizer
-    known = set()
-    for index, parameter in enumerate(trainer._params):
-        if parameter.grad_req == 'null':
-            continue
-        state = optimizer.create_state_multi_precision(index, parameter.list_data()[0])
-        for path, array in _flatten(state):
-            name = '.'.join([str(index)] + path)
-            array[:] = arrays[name]
-            known.add(name)
-        updater.states[index] = state
-        updater.states_synced[index] = True
+    optimizer, known = trainer._optimizer, set()
+    for place, updater in enumerate(trainer._updaters):
+        for index, parameter in enumerate(trainer._params):
+            if parameter.grad_req == 'null':
+                continue
+            state = optimizer.create_state_multi_precision(index, parameter.list_data()[place])
+            for path, array in _flatten(state):
+                name = '.'.join([str(index)] + path)
+                array[:] = arrays[name]
+                known.add(name)
+            updater.states[index] = state
+            updater.states_synced[index] = True
     if set(arrays) - known:
         raise ValueError('unknown optimizer states: %s' % ', '.join(sorted(set(arrays) - known)))
     optimizer.num_update = counters['num_update']
     # JSON made the keys text
-    optimizer._index_update_count.update(
-        {int(index): count for index, count in counters['index_update_count'].items()})
+    counts = {int(index): count for index, count in counters['index_update_count'].items()}
+    for device in trainer._contexts:
+        optimizer._set_current_context(device.device_id)
+        optimizer._index_update_count.update(counts)
     if 'm_schedule' in counters:
         optimizer.m_schedule = counters['m_schedule']
 

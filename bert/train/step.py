@@ -44,9 +44,10 @@ class LossScale:
 
 
 class Stepper:
-    """Trains a network one optimizer step at a time.
+    """Trains a network one optimizer step at a time, on as many devices as its parameters are on.
 
     forward: function(batch) → (losses (size,) NDArray, labels, outputs), run while recording.
+        With several devices a batch has `parts`, one for each at most, which it is called with.
     trainer: from `optimizer.make_trainer`.
     seed: the random numbers of step n depend on (seed, n) alone. MXNet's generator can't be
         read back, so reseeding is what lets a resumed run draw the same dropout.
@@ -59,6 +60,7 @@ class Stepper:
         self._seed = seed
         self._max_norm = max_norm
         self._parameters = [p for p in trainer._params if p.grad_req != 'null']
+        self._devices = self._parameters[0].list_ctx()
 
     def step(self, number, batches, learning_rate):
         """Apply the mean gradient over all examples of `batches` (micro-batches); each
@@ -67,12 +69,12 @@ class Stepper:
         totals = self._count(batches)
         self._accumulate_gradients(len(batches) > 1)
         total, outputs = 0.0, []
-        for batch in batches:
+        for part in [part for batch in batches for part in getattr(batch, 'parts', [batch])]:
             with mx.autograd.record():
-                loss, labels, output = self._part(batch, totals)
+                loss, labels, output = self._part(part, totals)
                 scaled = loss * self.loss_scale.value
             scaled.backward()
-            total = total + loss.detach()
+            total = total + loss.detach().as_in_context(self._devices[0])
             outputs.append((labels, output.detach()))
         norm = self._update(learning_rate)
         return StepResult(total, norm, outputs, sum(batch.size for batch in batches))
@@ -92,7 +94,9 @@ class Stepper:
         return bool(mx.nd.multi_all_finite(*arrays, num_arrays=len(arrays)).asscalar())
 
     def _accumulate_gradients(self, accumulate):
-        """Make backward write over the last gradients, or add to zeros."""
+        """Make backward write over the last gradients, or add to zeros; always the latter with
+        several devices, of which one may get nothing."""
+        accumulate = accumulate or len(self._devices) > 1
         request = 'add' if accumulate else 'write'
         for parameter in self._parameters:
             if parameter.grad_req != request:
@@ -103,6 +107,7 @@ class Stepper:
     def _update(self, learning_rate):
         """Apply the gradients; returns their norm. A float16 step that overflowed is left
         out, and the loss scale halved."""
+        optimizer.sum_over_devices(self.trainer)
         gradients = [parameter.list_grad()[0] for parameter in self._parameters]
         self.trainer.set_learning_rate(learning_rate)
         if not self.loss_scale.enabled:
@@ -118,7 +123,8 @@ class PretrainingStepper(Stepper):
     """The same for two losses: the mean over all masked tokens of a step, however many each of its
     batches holds, and the mean over its pairs of sentences.
 
-    forward: function(batch) → (4,) NDArray, the sums of `bert.model.pretraining.PretrainingSums`.
+    forward: function(part of a batch) → (4,) NDArray, the sums of
+        `bert.model.pretraining.PretrainingSums`, on the part's device.
     The labels and outputs of its results are what was counted, (3,): masked tokens, pairs and
     tokens, and those sums.
     """

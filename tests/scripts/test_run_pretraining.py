@@ -135,6 +135,51 @@ def test_accumulation_is_a_larger_batch(call, made, in_tmp, optimizer):
             np.testing.assert_allclose(runs[name][key], array, atol=1e-4, err_msg=key)
 
 
+@pytest.mark.parametrize('optimizer', ['bertadam', 'lamb', 'adamw'])
+def test_two_devices_are_one_with_a_larger_batch(made, in_tmp, optimizer):
+    """[cpu(0), cpu(1)] with 4 examples each, accumulated twice, and one with 16; the last batch
+    of an epoch has one example, so that one device gets none."""
+    shard = read_shard(str(made / 'out' / 'part-000.npz'))
+    write_shard('few.npz', shard.select(np.arange(17)))
+    runs = {}
+    for name, devices, more in (('one', [mx.cpu()], ['--batch_size', 16]),
+                                ('two', [mx.cpu(0), mx.cpu(1)],
+                                 ['--batch_size', 8])):
+        run = train_on(devices, in_tmp / name, made, '--data', 'few.npz', '--num_buckets', 1,
+                       '--dropout', 0, '--optimizer', optimizer, *more)
+        assert run['steps'] == 8
+        runs[name] = parameters(name), run['seconds']
+    for key, array in runs['one'][0].items():
+        np.testing.assert_allclose(runs['two'][0][key], array, atol=1e-4, err_msg=key)
+
+
+def test_two_devices_go_on_bit_for_bit(made, in_tmp, monkeypatch):
+    devices = [mx.cpu(0), mx.cpu(1)]
+    train_on(devices, in_tmp / 'whole', made)
+    save = pretraining.Pretraining._save
+
+    def fails(self, state):
+        save(self, state)
+        if state.step == 4:
+            raise ZeroDivisionError
+    with monkeypatch.context() as context, pytest.raises(ZeroDivisionError):
+        context.setattr(pretraining.Pretraining, '_save', fails)
+        train_on(devices, in_tmp / 'broken', made)
+    train_on(devices, in_tmp / 'broken', made, '--resume')
+    whole, again = parameters('whole'), parameters('broken')
+    assert all(np.array_equal(whole[key], again[key]) for key in whole)
+
+
+def train_on(devices, folder, made, *more):
+    """The report of 8 steps on these devices."""
+    args = run_pretraining.make_parser().parse_args(list(map(str, flags(
+        made, '--ckpt_dir', folder, '--ckpt_interval', 4, *more, steps=8))))
+    folder.mkdir(exist_ok=True)
+    pretraining.seed_everything(args.seed)
+    pretraining.open_log()
+    return pretraining.Pretraining(args, devices, str(folder)).run()
+
+
 def test_the_same_command_gives_the_same_numbers(call, made, in_tmp):
     for name in ('one', 'two'):
         trained(call, *flags(made), '--ckpt_dir', name)
@@ -251,10 +296,11 @@ def test_the_original_format(call, made, in_tmp):
     (['--pretrained'], '--pretrained and --bert_config: released weights have their own sizes'),
     (['--bert_checkpoint', 'x'], '--bert_checkpoint brings its own weights and sizes'),
     (['--total_batch_size', 10, '--accumulate', 4],
-     '--total_batch_size 10: not a multiple of --accumulate 4'),
+     '--total_batch_size 10: not a multiple of 4: --accumulate 4 on 1 devices'),
     (['--dtype', 'float16'], '--dtype float16 needs a GPU'),
     (['--gpus', 0], '--gpus 0: no GPU for this MXNet: it is the CPU build'),
-    (['--gpus', '0,1'], 'argument --gpus: 0,1 found, the number of one GPU expected'),
+    (['--gpus', '3,0'], '--gpus 3: no GPU for this MXNet: it is the CPU build'),
+    (['--gpus', 'all'], 'argument --gpus: all found, different whole numbers from 0 on with'),
     (['--optimizer', 'bertadm'], '--optimizer bertadm: no such optimizer. Did you mean'),
     (['--lr', 1e9], 'the loss of step 3 is nan: training stopped; there was no checkpoint yet')])
 def test_mistakes_are_told_in_one_line(call, made, in_tmp, more, problem):
