@@ -157,6 +157,24 @@ def add_model_flags(parser):
                        help='.params of the whole model, head included')
 
 
+def _add_step_flags(group, learning_rate, warmup_ratio):
+    """What an optimizer step is."""
+    group.add_argument('--accumulate', type=positive_int, default=1,
+                       help='micro-batches an optimizer step')
+    group.add_argument('--lr', type=positive, default=learning_rate, help='peak learning rate')
+    group.add_argument('--epsilon', type=positive, default=1e-6, help='of Adam and the like')
+    group.add_argument('--warmup_ratio', type=ratio, default=warmup_ratio,
+                       help='share of the steps in which the learning rate rises; it falls '
+                            'linearly afterwards')
+    group.add_argument('--weight_decay', type=not_negative, default=0.01,
+                       help='not applied to biases and layer normalisation')
+    group.add_argument('--max_grad_norm', type=positive, default=1.0,
+                       help='bound of the global norm of the gradient')
+    group.add_argument('--dropout', type=ratio, default=0.1, help='in the encoder and the head')
+    group.add_argument('--dtype', choices=('float32', 'float16'), default='float32',
+                       help='float16 on a GPU only')
+
+
 def add_optimizer_flags(parser, learning_rate, epochs, batch_size):
     group = parser.add_argument_group('training')
     group.add_argument('--optimizer', default='bertadam',
@@ -168,20 +186,7 @@ def add_optimizer_flags(parser, learning_rate, epochs, batch_size):
                        help='optimizer steps in all, instead of --epochs')
     group.add_argument('--batch_size', type=positive_int, default=batch_size,
                        help='training examples a micro-batch')
-    group.add_argument('--accumulate', type=positive_int, default=1,
-                       help='micro-batches an optimizer step')
-    group.add_argument('--lr', type=positive, default=learning_rate, help='peak learning rate')
-    group.add_argument('--epsilon', type=positive, default=1e-6, help='of Adam and the like')
-    group.add_argument('--warmup_ratio', type=ratio, default=0.1,
-                       help='share of the steps in which the learning rate rises; it falls '
-                            'linearly afterwards')
-    group.add_argument('--weight_decay', type=not_negative, default=0.01,
-                       help='not applied to biases and layer normalisation')
-    group.add_argument('--max_grad_norm', type=positive, default=1.0,
-                       help='bound of the global norm of the gradient')
-    group.add_argument('--dropout', type=ratio, default=0.1, help='in the encoder and the head')
-    group.add_argument('--dtype', choices=('float32', 'float16'), default='float32',
-                       help='float16 on a GPU only')
+    _add_step_flags(group, learning_rate, warmup_ratio=0.1)
     group.add_argument('--early_stop', type=positive_int, metavar='N',
                        help='stop after N evaluations without a better score')
     group.add_argument('--seed', type=int, default=2, help='of every random choice')
@@ -321,9 +326,6 @@ def _add_pretraining_model_flags(group):
     group.add_argument('--bert_config', metavar='FILE',
                        help='a model of one\'s own sizes: JSON with num_layers, units, '
                             'hidden_size, num_heads and, if need be, max_length …')
-    group.add_argument('--dropout', type=ratio, default=0.1, help='in the encoder')
-    group.add_argument('--dtype', choices=('float32', 'float16'), default='float32',
-                       help='float16 on a GPU only')
 
 
 def _add_pretraining_work_flags(group):
@@ -332,20 +334,10 @@ def _add_pretraining_work_flags(group):
                        help='examples a micro-batch')
     group.add_argument('--total_batch_size', type=positive_int,
                        help='instead: examples an optimizer step')
-    group.add_argument('--accumulate', type=positive_int, default=1,
-                       help='micro-batches an optimizer step')
     group.add_argument('--batch_size_eval', '--total_batch_size_eval', type=positive_int,
                        default=8, help='examples a batch in evaluation')
     group.add_argument('--optimizer', default='bertadam', help='bertadam, lamb, adamw …')
-    group.add_argument('--lr', type=positive, default=1e-4, help='peak learning rate')
-    group.add_argument('--epsilon', type=positive, default=1e-6, help='of Adam and the like')
-    group.add_argument('--warmup_ratio', type=ratio, default=0.01,
-                       help='share of the steps in which the learning rate rises; it falls '
-                            'linearly afterwards')
-    group.add_argument('--weight_decay', type=not_negative, default=0.01,
-                       help='not applied to biases and layer normalisation')
-    group.add_argument('--max_grad_norm', type=positive, default=1.0,
-                       help='bound of the global norm of the gradient')
+    _add_step_flags(group, learning_rate=1e-4, warmup_ratio=0.01)
     group.add_argument('--seed', type=int, default=0, help='of every random choice')
 
 

@@ -11,11 +11,13 @@ import mxnet as mx
 import pytest
 import tiny
 from commands import spawn
+from test_create_pretraining_data import write_corpus
 
 from bert import (
     create_pretraining_data,
     finetune_classifier,
     finetune_squad,
+    run_pretraining,
     static_finetune_squad,
 )
 from bert.data.shards import read_shard
@@ -27,7 +29,8 @@ SCRIPTS = {'finetune_classifier.py': finetune_classifier, 'finetune_squad.py': f
            'static_finetune_squad.py': static_finetune_squad}
 EVALUATOR = 'evaluate-v2.0.py'
 GENERATOR = 'create_pretraining_data.py'
-WITHOUT_GPU = (EVALUATOR, GENERATOR)
+PRETRAINING = 'run_pretraining.py'
+OTHERS = (EVALUATOR, GENERATOR, PRETRAINING)     # with tests of their own
 
 
 def commands():
@@ -48,7 +51,7 @@ def commands():
 
 
 ALL_COMMANDS = commands()
-COMMANDS = [command for command in ALL_COMMANDS if command[1] not in WITHOUT_GPU]
+COMMANDS = [command for command in ALL_COMMANDS if command[1] not in OTHERS]
 every_command = pytest.mark.parametrize('environment,script,arguments,text', COMMANDS,
                                         ids=[command[3] for command in COMMANDS])
 
@@ -185,6 +188,51 @@ def test_pretraining_samples(call, in_tmp, monkeypatch):
     assert read_shard('out/part-000.npz', vocab_size=30522).size > 100
 
 
+PRETRAINING_COMMANDS = [arguments for _, script, arguments, _ in ALL_COMMANDS
+                        if script == PRETRAINING]
+
+
+@pytest.mark.parametrize('arguments', PRETRAINING_COMMANDS, ids=['one GPU', 'eight GPUs'])
+def test_pretraining(arguments, call, in_tmp):
+    """Parsed as printed; without a GPU one line; then on the CPU with data and model of the
+    test."""
+    parsed = vars(run_pretraining.make_parser().parse_args(arguments))
+    words = [word for argument in arguments for word in argument.split('=')]
+    for flag, value in zip(words, words[1:]):
+        if flag.startswith('--') and not value.startswith('--'):
+            stored = parsed[flag[2:]]
+            assert stored == (tuple(map(int, value.split(','))) if flag == '--gpus'
+                              else type(stored)(value))
+    assert call(run_pretraining, *arguments).err == (
+        'error: --gpus 0: no GPU for this MXNet: it is the CPU build, mxnet-cu112 or mxnet-cu117 '
+        'is the one for GPUs; leave --gpus out to run on the CPU\n')
+    (in_tmp / 'sizes.json').write_text(json.dumps(
+        dict(num_layers=2, units=8, hidden_size=16, num_heads=2, max_length=128)))
+    (in_tmp / 'vocab.txt').write_text(''.join(token + '\n' for token in tiny.TOKENS))
+    for folder in ('out', 'train', 'dev'):
+        write_corpus(in_tmp / 'text.txt')
+        assert call(create_pretraining_data, '--input_file', 'text.txt', '--vocab', 'vocab.txt',
+                    '--output_dir', folder, '--num_workers', 1).code == 0
+    outcome = call(run_pretraining, *on_the_cpu(arguments), '--bert_config', 'sizes.json',
+                   '--dataset_name', 'vocab.txt')
+    assert outcome.code == 0, outcome.err
+    assert (in_tmp / 'ckpt' / 'checkpoints.json').exists()
+    assert len(re.findall(r'\[step \d+\]', outcome.err)) == (10 if '--verbose' in arguments else 1)
+    assert 'Eval mlm_loss=' in outcome.err
+
+
+def on_the_cpu(arguments):
+    """The arguments without GPUs, their dtype and weights that can't be had; few steps; data
+    where the test has it."""
+    left = list(arguments)
+    for flag in ('--gpus', '--dtype'):
+        if flag in left:
+            del left[left.index(flag):left.index(flag) + 2]
+    left = [word.replace('/path/to/generated/samples/', '') for word in left
+            if word != '--pretrained']
+    return ['3' if word == '1000000' else word for word in left]
+
+
 def test_the_static_snippet_of_seed_000(data_dir, tmp_path, monkeypatch):
     """Line by line from the page, which has them from the seed."""
     lines = [line.strip() for line in re.findall(
@@ -210,7 +258,7 @@ def test_the_static_snippet_of_seed_000(data_dir, tmp_path, monkeypatch):
 
 
 OURS = re.compile(r'\$ .*python (finetune_classifier|finetune_squad|static_finetune_squad|'
-                  r'evaluate-v2\.0|create_pretraining_data)\.py')
+                  r'evaluate-v2\.0|create_pretraining_data|run_pretraining)\.py')
 
 
 def test_the_page_has_every_command_of_the_seeds(data_dir):
@@ -218,4 +266,4 @@ def test_the_page_has_every_command_of_the_seeds(data_dir):
     printed = {line.strip().lstrip('$ ') for path in seeds.glob('*.txt')
                for line in path.read_text(encoding='utf-8').splitlines() if OURS.search(line)}
     assert printed == {text for _, _, _, text in ALL_COMMANDS}
-    assert len(printed) == 6 + 6 + 3 + 1 + 1
+    assert len(printed) == 6 + 6 + 3 + 1 + 1 + 2
