@@ -77,8 +77,8 @@ def fetch_model(work):
 def make_data(work, model, name, lines):
     write_documents(work / (name + '.txt'), lines)
     run_script('create_pretraining_data.py', '--input_file', work / (name + '.txt'), '--tokenized',
-               '--vocab', model / 'vocab.txt', '--output_dir', work / name, '--max_seq_length', 256,
-               '--max_predictions_per_seq', 40, '--dupe_factor', 3)
+               '--vocab', model / 'vocab.txt', '--output_dir', work / name, '--max_seq_length', 128,
+               '--max_predictions_per_seq', 20, '--dupe_factor', 2)
     return work / name / '*.npz'
 
 

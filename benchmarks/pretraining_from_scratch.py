@@ -1,0 +1,117 @@
+"""A small BERT from random weights: pre-trained on a corpus, then fine-tuned.
+
+Every tenth document is held out. The loss on masked tokens of those is compared with the entropy
+of words drawn by their share in the training text, which is what a model has that knows no
+context. Then the task RottenTomatoes is learnt from the pre-trained weights and from the random
+ones, with each seed. Exit status 1 when the loss is not below that entropy by 1, or fine-tuning
+is not better from the pre-trained weights.
+"""
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import peer
+
+SIZES = {'num_layers': 4, 'units': 128, 'hidden_size': 512, 'num_heads': 2, 'max_length': 128}
+BELOW = 1.0     # nats
+
+
+def make_parser():
+    parser = peer.make_parser(__doc__, 'from-scratch/pretraining.json')
+    parser.add_argument('--input_file', required=True, metavar='FILE',
+                        help='one sentence a line, an empty line between documents')
+    parser.add_argument('--vocab', default='all_minilm_l6_v2', metavar='NAME')
+    parser.add_argument('--num_steps', type=int, default=4000)
+    parser.add_argument('--batch_size', type=int, default=32)
+    parser.add_argument('--lr', type=float, default=1e-3)
+    parser.add_argument('--eval_interval', type=int, default=500)
+    parser.add_argument('--seed', type=int, default=1, help='of pre-training')
+    parser.add_argument('--tuning_seeds', type=peer.seed_list, default=[1, 2, 3])
+    parser.add_argument('--output_dir', default='from-scratch', help='everything is kept there')
+    return parser
+
+
+def run_script(script, *arguments):
+    subprocess.run([sys.executable, str(peer.REPOSITORY / 'bert' / script)]
+                   + [str(argument) for argument in arguments], check=True)
+
+
+def make_data(args, work):
+    """Patterns of the files of both parts."""
+    documents = pathlib.Path(args.input_file).read_text(encoding='utf-8').strip().split('\n\n')
+    parts = {'train': [text for i, text in enumerate(documents) if i % 10],
+             'held': documents[::10]}
+    for name, texts in parts.items():
+        (work / (name + '.txt')).write_text('\n\n'.join(texts) + '\n', encoding='utf-8')
+        run_script('create_pretraining_data.py', '--input_file', work / (name + '.txt'), '--vocab',
+                   args.vocab, '--output_dir', work / name, '--dupe_factor',
+                   5 if name == 'train' else 1)
+    return {name: work / name / '*.npz' for name in parts}
+
+
+def unigram_loss(work):
+    """Mean of −log share of the held-out masked tokens, by their share in the training text with
+    one added to each count."""
+    from bert.data.shards import read_shard
+    from bert.vocabulary import read_tokens
+    size = len(read_tokens(str(work / 'train' / 'vocab.txt')))
+    masked = {name: np.concatenate([read_shard(str(path)).masked_lm_ids
+                                    for path in sorted((work / name).glob('*.npz'))])
+              for name in ('train', 'held')}
+    counts = np.bincount(masked['train'], minlength=size) + 1
+    return float(-np.log(counts[masked['held']] / counts.sum()).mean())
+
+
+def pretrain(args, work, name, data, steps, lr, *more):
+    run_script('run_pretraining.py', '--ckpt_dir', work / name, '--data', data['train'],
+               '--bert_config', work / 'sizes.json', '--dataset_name',
+               work / 'train' / 'vocab.txt', '--num_steps', steps, '--lr', lr, '--batch_size',
+               args.batch_size, '--warmup_ratio', 0.1, '--num_buckets', 10, '--seed', args.seed,
+               '--threads', args.threads, *more)
+    return peer.read_json(work / name / 'results.json')
+
+
+def tune(args, work, name):
+    """{seed: dev accuracy} of RottenTomatoes from the weights of a run."""
+    folder = work / ('tuned-' + name)
+    run_script('finetune_classifier.py', '--task_name', 'RottenTomatoes', '--bert_checkpoint',
+               work / name, '--max_len', 64, '--epochs', 3, '--lr', 3e-4, '--seeds',
+               ','.join(map(str, args.tuning_seeds)), '--threads', args.threads, '--output_dir',
+               folder)
+    accuracy = peer.read_json(folder / 'results.json')['metrics']['dev']['accuracy']
+    return dict(zip(args.tuning_seeds, accuracy['values']))
+
+
+def main():
+    args = make_parser().parse_args()
+    work = pathlib.Path(args.output_dir)
+    work.mkdir(parents=True)
+    (work / 'sizes.json').write_text(json.dumps(SIZES))
+    data = make_data(args, work)
+    report = pretrain(args, work, 'pretrained', data, args.num_steps, args.lr, '--data_eval',
+                      data['held'], '--batch_size_eval', 32, '--eval_interval',
+                      args.eval_interval, '--log_interval', 100, '--ckpt_interval', 1000)
+    pretrain(args, work, 'random', data, 1, 1e-12)      # whose weights stay as they were drawn
+    result = peer.report(
+        args, unigram_loss=unigram_loss(work), seconds=report['seconds'],
+        curve=[dict(entry['metrics']['eval'], step=entry['step']) for entry in report['history']],
+        tuned={name: tune(args, work, name) for name in ('pretrained', 'random')})
+    peer.write_json(args.output, result)
+    peer.describe(result)
+    print('entropy without context: %.3f' % result['unigram_loss'])
+    for point in result['curve']:
+        print('step %(step)5d: mlm_loss %(mlm_loss).3f, mlm_acc %(mlm_acc).1f, '
+              'nsp_loss %(nsp_loss).3f, nsp_acc %(nsp_acc).1f' % point)
+    means = {name: float(np.mean(list(found.values())))
+             for name, found in result['tuned'].items()}
+    for name, found in result['tuned'].items():
+        print('RottenTomatoes from %s weights: %s' % (name, ', '.join(
+            '%.4f' % value for value in found.values())))
+    return int(report['metrics']['eval']['mlm_loss'] > result['unigram_loss'] - BELOW
+               or means['pretrained'] <= means['random'])
+
+
+if __name__ == '__main__':
+    sys.exit(main())
