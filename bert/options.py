@@ -135,8 +135,8 @@ def add_device_flags(parser):
     add_threads_flag(group)
 
 
-def add_threads_flag(group):
-    group.add_argument('--threads', type=positive_int, default=usable_cores(),
+def add_threads_flag(group, default=None):
+    group.add_argument('--threads', type=positive_int, default=default or usable_cores(),
                        help='CPU threads')
 
 
@@ -369,6 +369,11 @@ def usable_cores():
     """Cores this process may use: those of its affinity and of its container's quota."""
     from joblib import cpu_count  # a sixth of a second: not for those who import this module
     return cpu_count()
+
+
+def cores_a_worker():
+    """The usable cores shared out among the workers of Horovod on this machine."""
+    return max(1, usable_cores() // int(os.environ.get('HOROVOD_LOCAL_SIZE') or 1))
 
 
 def prepare_mxnet(threads, training=False):

@@ -1,6 +1,7 @@
 """Fixtures for all tests."""
 import os
 import pathlib
+import sys
 
 import pytest
 
@@ -26,10 +27,19 @@ def torch():
     return pytest.importorskip('torch', reason=NO_TORCH)
 
 
-# ---- BERT_NO_SKIPS=1: a skipped test fails the run, so that CI cannot pass by testing nothing.
-# BERT_NO_SKIPS=but-torch: those that PyTorch is missing for may be skipped.
+@pytest.fixture
+def horovodrun():
+    """Path of the program, which is optional: the tests that need it are marked `horovod`."""
+    path = pathlib.Path(sys.executable).with_name('horovodrun')
+    if not path.exists():
+        pytest.skip(NO_HOROVOD)
+    return str(path)
 
-NO_TORCH = 'PyTorch is not installed'
+
+# ---- BERT_NO_SKIPS=1: a skipped test fails the run, so that CI cannot pass by testing nothing.
+# BERT_NO_SKIPS=but-optional: those that PyTorch or Horovod is missing for may be skipped.
+
+NO_TORCH, NO_HOROVOD = 'PyTorch is not installed', 'Horovod is not installed'
 
 
 def _skips(config):
@@ -37,7 +47,8 @@ def _skips(config):
     wanted = os.environ.get('BERT_NO_SKIPS')
     skips = reporter.stats.get('skipped', []) if reporter and wanted else []
     return [report for report in skips
-            if wanted != 'but-torch' or not report.longrepr[2].endswith(NO_TORCH)]
+            if wanted != 'but-optional'
+            or not report.longrepr[2].endswith((NO_TORCH, NO_HOROVOD))]
 
 
 def pytest_sessionfinish(session):

@@ -31,6 +31,7 @@ from bert.train.log import open_log, progress
 from bert.train.loop import Plan, State
 from bert.train.metrics import PretrainingMetric
 from bert.train.step import PretrainingStepper
+from bert.train.workers import Alone, Horovod
 from bert.vocabulary import read_vocabulary
 
 SCRIPT, LOG, NAME = 'run_pretraining.py', 'phase1_log.0', 'pretraining'
@@ -40,14 +41,31 @@ HEADS = dict(use_pooler=True, use_decoder=True, use_classifier=True)
 def run(args):
     """Pre-train (or, without --data, only evaluate) as the parsed flags of run_pretraining.py
     say; returns the report in results.json. Raises `UserError`."""
+    return run_on(args, Alone(), lambda: [pick_device(gpu, args.dtype, '--gpus')
+                                          for gpu in args.gpus or [None]])
+
+
+def run_hvd(args):
+    """The same for run_pretraining_hvd.py, in each of Horovod's workers: on its own GPU where MXNet
+    has any, else on the CPU."""
+    workers = Horovod()
+    return run_on(args, workers, lambda: [pick_device(
+        workers.local_rank if mx.context.num_gpus() else None, args.dtype, 'GPU')])
+
+
+def run_on(args, workers, pick_devices):
+    """The same with `bert.train.workers` and a function that gives a worker's devices."""
     args.output_dir = args.ckpt_dir     # as the folder of a run is called elsewhere
     folder = run_folder.reopen_folder(args, NAME, SCRIPT) if args.resume else None
-    devices = [pick_device(gpu, args.dtype, '--gpus') for gpu in args.gpus or [None]]
-    check_flags(args, len(devices))
-    folder = folder or run_folder.open_folder(args, NAME, SCRIPT, [LOG])
+    devices = pick_devices()
+    check_flags(args, len(devices) * workers.size)
+    if not folder and not workers.rank:
+        run_folder.open_folder(args, NAME, SCRIPT, [LOG])
+    workers.sum([0])        # waits for worker 0
     seed_everything(args.seed)
-    open_log(os.path.join(folder, LOG))
-    return Pretraining(args, devices, folder).run()
+    open_log(os.path.join(args.ckpt_dir, LOG) if not workers.rank else None,
+             logging.WARNING if workers.rank else logging.INFO)
+    return Pretraining(args, devices, args.ckpt_dir, workers).run()
 
 
 def check_flags(args, num_devices=1):
@@ -232,8 +250,8 @@ class Pretraining(training.Training):
     log_line = staticmethod(log_line)
     stepper = PretrainingStepper
 
-    def __init__(self, args, devices, folder):
-        super().__init__(args, NAME, devices[0], folder)
+    def __init__(self, args, devices, folder, workers=None):
+        super().__init__(args, NAME, devices[0], folder, workers)
         self._devices = devices
         self._sums = PretrainingSums()
         self._sums.hybridize()
@@ -266,7 +284,7 @@ class Pretraining(training.Training):
     def _train(self):
         args = self.args
         buckets = Buckets(args.num_buckets, self._data.longest,
-                          args.batch_size * len(self._devices), args.use_avg_len)
+                          args.batch_size * self._num_shares, args.use_avg_len)
         stream = self._data.stream(buckets, args.seed)
         plan = Plan(math.inf, args.num_steps, args.accumulate,
                     args.log_interval * args.accumulate, args.ckpt_interval,
@@ -275,12 +293,18 @@ class Pretraining(training.Training):
         def batches_of(epoch):
             self._epoch = stream.epoch(epoch)
             return self._epoch
-        return self.follow(plan, batches_of, self._data.digest(), PretrainingMetric())
+        return self.follow(plan, batches_of, self._data.digest(), PretrainingMetric(self.workers))
+
+    @property
+    def _num_shares(self):
+        """How many parts a batch has: one for each device of each worker."""
+        return len(self._devices) * self.workers.size
 
     def collate(self, place):
         pool, indices = place
         examples = self._epoch.load(pool)
-        shares = [share(indices, i, len(self._devices)) for i in range(len(self._devices))]
+        first = self.workers.rank * len(self._devices)
+        shares = [share(indices, first + i, self._num_shares) for i in range(len(self._devices))]
         return Spread([Part(collate_examples(examples, part, self.model.padding_id), device)
                        for part, device in zip(shares, self._devices) if len(part)])
 
@@ -295,12 +319,13 @@ class Pretraining(training.Training):
             return {}
         logging.info('Running evaluation ... ')
         started, data = time.time(), self._data_eval
-        metric = PretrainingMetric()
+        metric = PretrainingMetric(self.workers)
         epoch = data.stream(Buckets(data.longest, data.longest, self.args.batch_size_eval),
                             seed=0).epoch(0)
         with progress(len(epoch), unit='batch', description='evaluating') as bar:
-            for pool, indices in epoch[:]:
-                if interrupt is not None and interrupt.requested:
+            for pool, indices in epoch[self.workers.rank::self.workers.size]:
+                # one of several workers can't leave alone
+                if interrupt is not None and interrupt.requested and self.workers.size == 1:
                     return None
                 batch = collate_examples(epoch.load(pool), indices, self.model.padding_id)
                 metric.update([batch.num_masked, batch.size, batch.num_tokens],
@@ -317,7 +342,9 @@ class Pretraining(training.Training):
     def _conclude(self, state):
         last = state.history[-1]['metrics'] if state.history else {
             name: dict(values) for name, values in (self.evaluate() or {}).items()}
-        report = self.report(state, last)
+        if self.workers.rank:
+            return None
+        report = self.report(state, last, workers=self.workers.size)
         if state.curve:
             logging.info('Train cost=%.1fs', state.seconds)
         logging.info('results: %s', os.path.join(self.folder, layout.RESULTS))

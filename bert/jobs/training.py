@@ -20,6 +20,7 @@ from bert.train.loop import Loop, Plan, State, classifier_line, count_steps
 from bert.train.metrics import format_metrics
 from bert.train.schedule import linear_warmup_decay
 from bert.train.step import Stepper
+from bert.train.workers import Alone
 
 
 def check_flags(args):
@@ -119,8 +120,9 @@ class Training:
     log_line = staticmethod(classifier_line)
     stepper = Stepper
 
-    def __init__(self, args, name, device, folder):
+    def __init__(self, args, name, device, folder, workers=None):
         self.args, self.name, self.device, self.folder = args, name, device, folder
+        self.workers = workers or Alone()
 
     def train(self, lengths, digest, metric=None):
         """Train to the end of the plan, or from the newest checkpoint; returns the `State`.
@@ -154,10 +156,15 @@ class Training:
         self.loop = Loop(
             plan, self._stepper, batches_of, self.collate,
             lambda step: linear_warmup_decay(step, plan.num_steps, args.warmup_ratio, args.lr),
-            self.evaluate, self._save, metric, self._resume(), self.log_line)
+            self.evaluate, self._save, metric, self._resume(), self.log_line, self._any)
+        self.workers.share_parameters(self.model.network.collect_params())
         state = self.loop.run()
         logging.info('Finish training step: %d', state.step)
         return state
+
+    def _any(self, value):
+        """Whether it is true for any worker."""
+        return bool(value if self.workers.size == 1 else self.workers.sum([value])[0])
 
     def _make_stepper(self):
         args, network = self.args, self.model.network
@@ -167,15 +174,18 @@ class Training:
         if args.dtype == 'float16':
             network.cast('float16')
         self._stepper = self.stepper(self.forward, self._trainer, args.seed, args.max_grad_norm,
-                                args.dtype == 'float16')
+                                args.dtype == 'float16', self.workers)
 
     # Checkpoints
 
     def _save(self, state):
+        if self.workers.rank:
+            return
         arrays, counters = optimizer.save_state(self._trainer)
         scale = self._stepper.loss_scale
         content = dict(dataclasses.asdict(state), seed=self.args.seed, optimizer=counters,
-                       loss_scale=[scale.value, scale.good_steps], data=self._digest)
+                       loss_scale=[scale.value, scale.good_steps], data=self._digest,
+                       workers=self.workers.size)
         name = checkpoint.save(self.folder, content, self.model.network, arrays,
                                lambda folder: self._describe(folder, state), _best_name(state))
         logging.info('params saved in: %s', os.path.join(self.folder, name, layout.MODEL))
@@ -199,6 +209,7 @@ class Training:
             scale = self._stepper.loss_scale
             scale.value, scale.good_steps = content.pop('loss_scale')
             content.pop('seed')
+            num_workers = content.pop('workers', 1)
             state = State(**content)
         except (KeyError, TypeError, ValueError) as error:
             raise UserError('%s: not a checkpoint of this version and run: %s'
@@ -207,8 +218,12 @@ class Training:
             raise UserError('--resume: the training examples are not those that the run in %s '
                             'was started with: put them back, or start another run'
                             % self.folder)
+        if num_workers != self.workers.size:
+            raise UserError('--resume: the run in %s was started with %d workers, and here are %d: '
+                            'start as many' % (self.folder, num_workers, self.workers.size))
         logging.info('resumed from %s', folder)
-        checkpoint.write_index(self.folder, os.path.basename(folder), _best_name(state))
+        if not self.workers.rank:
+            checkpoint.write_index(self.folder, os.path.basename(folder), _best_name(state))
         return state
 
     def _load_checkpoint(self, folder):

@@ -27,8 +27,8 @@ class _TerminalHandler(logging.Handler):
             self.handleError(record)
 
 
-def open_log(path=None):
-    """Send the log to standard error and, appended, to the file `path`.
+def open_log(path=None, level=logging.INFO):
+    """Send the log, from `level` on, to standard error and, appended, to the file `path`.
 
     Replaces what an earlier call in the same process set up."""
     root = logging.getLogger()
@@ -36,7 +36,7 @@ def open_log(path=None):
         if isinstance(handler, (_FileHandler, _TerminalHandler)):
             root.removeHandler(handler)
             handler.close()
-    root.setLevel(logging.INFO)
+    root.setLevel(level)
     handlers = [_TerminalHandler()]
     if path:
         os.makedirs(os.path.dirname(path) or '.', exist_ok=True)

@@ -104,9 +104,9 @@ class Window:
         self._loss, self._examples, self.micro_batches, self.steps = 0.0, 0, 0, 0
         self._started = time.time()
 
-    def add(self, number, result):
+    def add(self, number, result, num_batches):
         self._steps.append((number, result))
-        self.micro_batches += len(result.outputs)
+        self.micro_batches += num_batches
         self.steps += 1
         if len(self._steps) > 1:    # keep the queue of pending work, and its memory, short
             self._steps[-2][1].loss.wait_to_read()
@@ -161,15 +161,16 @@ class Loop:
     save: function(state), writes a checkpoint.
     metric: a `Metric` for the log lines of training, or None.
     log_line: function(`LogEntry`) → text.
+    agree: function(whether this worker is to stop) → whether any is: all stop after one step.
     """
 
     def __init__(self, plan, stepper, batches_of: Callable, load_batch: Callable,
                  rate_of: Callable, evaluate: Callable, save: Callable, metric=None,
-                 state=None, log_line: Callable = classifier_line):
+                 state=None, log_line: Callable = classifier_line, agree: Callable = bool):
         self.plan, self.state = plan, state or State()
         self._stepper, self._batches_of, self._load_batch = stepper, batches_of, load_batch
         self._rate_of, self._evaluate, self._save, self._metric = rate_of, evaluate, save, metric
-        self._log_line = log_line
+        self._log_line, self._agree = log_line, agree
         self._window = Window(metric)
         self._saved_step = self.state.step if state else None
         self._session_start, self._seconds_before = time.time(), self.state.seconds
@@ -205,7 +206,7 @@ class Loop:
             self._metric.reset()
         while state.position < len(batches) and state.step < plan.num_steps:
             self._step(batches)
-            if self._interrupt.requested:
+            if self._agree(self._interrupt.requested):
                 self._checkpoint()
                 raise Interrupted
             is_evaluated = self._evaluate_if_due()
@@ -221,7 +222,7 @@ class Loop:
         result = self._stepper.step(state.step + 1, [self._load_batch(i) for i in group], rate)
         state.step += 1
         state.position += len(group)
-        self._window.add(state.step, result)
+        self._window.add(state.step, result, len(group))
         self._bar.update(1)
         ends_epoch = state.position >= len(batches) and not plan.evaluation_interval
         if (self._window.micro_batches >= plan.log_interval or ends_epoch

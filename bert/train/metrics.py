@@ -78,7 +78,8 @@ class PretrainingMetric:
     """Losses and accuracies of pre-training over all that was counted since the last `get`."""
     NAMES = ('mlm_loss', 'mlm_acc', 'nsp_loss', 'nsp_acc')
 
-    def __init__(self):
+    def __init__(self, workers):
+        self._workers = workers
         self._clear()
 
     def _clear(self):
@@ -94,11 +95,12 @@ class PretrainingMetric:
         self._sums += sums
 
     def get(self):
-        """[(name, value)] of NAMES, accuracies in percent, and 'tokens'; starts anew. Not a
-        number where nothing was counted."""
-        masked, pairs, tokens = self._counted
+        """[(name, value)] of NAMES, accuracies in percent, and 'tokens', over all workers; starts
+        anew. Not a number where nothing was counted."""
+        found = self._workers.sum(np.concatenate([self._counted, self._sums]))
+        (masked, pairs, tokens), sums = found[:3], found[3:]
         with np.errstate(invalid='ignore', divide='ignore'):
-            values = self._sums / [masked, masked, pairs, pairs] * [1, 100, 1, 100]
+            values = sums / [masked, masked, pairs, pairs] * [1, 100, 1, 100]
         self._clear()
         return list(zip(self.NAMES, map(float, values))) + [('tokens', int(tokens))]
 

@@ -49,14 +49,17 @@ def make_trainer(parameters, name, learning_rate, epsilon=None, weight_decay=0.0
     return mx.gluon.Trainer(parameters, name, options, kvstore=kvstore, update_on_kvstore=False)
 
 
-def sum_over_devices(trainer):
-    """Have each device's gradients be their sum over all devices, through MXNet's kvstore."""
-    if len(trainer._contexts) == 1:
-        return
-    trainer.allreduce_grads()
-    for parameter in trainer._params:   # a device that got nothing has the sum now
-        for array in parameter.list_data() if parameter.grad_req != 'null' else ():
-            array._fresh_grad = True
+def sum_gradients(trainer, workers):
+    """Have all gradients be their sum over the devices, through MXNet's kvstore, and over the
+    `bert.train.workers`, of which each has one device then."""
+    parameters = [parameter for parameter in trainer._params if parameter.grad_req != 'null']
+    if len(trainer._contexts) > 1:
+        trainer.allreduce_grads()
+    workers.sum_gradients([parameter.list_grad()[0] for parameter in parameters])
+    if len(trainer._contexts) > 1 or workers.size > 1:
+        for parameter in parameters:    # who got no example has the sum now
+            for array in parameter.list_data():
+                array._fresh_grad = True
 
 
 def clipped_update(trainer, gradients, max_norm, loss_scale=None):

@@ -5,6 +5,7 @@ import mxnet as mx
 import numpy as np
 
 from bert.train import optimizer
+from bert.train.workers import Alone
 
 # Dynamic loss scale of float16: start and growth interval of the original scripts.
 INITIAL_LOSS_SCALE = 2.0 ** 10
@@ -49,11 +50,12 @@ class Stepper:
     forward: function(batch) → (losses (size,) NDArray, labels, outputs), run while recording.
         With several devices a batch has `parts`, one for each at most, which it is called with.
     trainer: from `optimizer.make_trainer`.
-    seed: the random numbers of step n depend on (seed, n) alone. MXNet's generator can't be
-        read back, so reseeding is what lets a resumed run draw the same dropout.
+    seed: the random numbers of step n depend on (seed, n) and the worker alone. MXNet's generator
+        can't be read back, so reseeding is what lets a resumed run draw the same dropout.
+    workers: a step's gradient is the mean over the examples of all.
     """
 
-    def __init__(self, forward, trainer, seed, max_norm=1.0, float16=False):
+    def __init__(self, forward, trainer, seed, max_norm=1.0, float16=False, workers=None):
         self.trainer = trainer
         self.loss_scale = LossScale(float16)
         self._forward = forward
@@ -61,14 +63,15 @@ class Stepper:
         self._max_norm = max_norm
         self._parameters = [p for p in trainer._params if p.grad_req != 'null']
         self._devices = self._parameters[0].list_ctx()
+        self._workers = workers or Alone()
 
     def step(self, number, batches, learning_rate):
         """Apply the mean gradient over all examples of `batches` (micro-batches); each
         example weighs the same, also when the last batch is smaller."""
-        mx.random.seed(step_seed(self._seed, number))
-        totals = self._count(batches)
+        mx.random.seed(step_seed(self._seed, number, self._workers.rank))
+        totals = self._workers.sum(self._count(batches))
         self._accumulate_gradients(len(batches) > 1)
-        total, outputs = 0.0, []
+        total, outputs = mx.nd.zeros(1, ctx=self._devices[0]), []
         for part in [part for batch in batches for part in getattr(batch, 'parts', [batch])]:
             with mx.autograd.record():
                 loss, labels, output = self._part(part, totals)
@@ -81,12 +84,12 @@ class Stepper:
 
     def _count(self, batches):
         """What the losses of a step are divided by."""
-        return sum(batch.size for batch in batches)
+        return [sum(batch.size for batch in batches)]
 
     def _part(self, batch, totals):
         """(this batch's part of the step's loss, labels, outputs)"""
         losses, labels, output = self._forward(batch)
-        return losses.astype('float32').sum() / totals, labels, output
+        return losses.astype('float32').sum() / totals[0], labels, output
 
     def is_finite(self):
         """Whether every parameter is; waits for the device."""
@@ -95,8 +98,8 @@ class Stepper:
 
     def _accumulate_gradients(self, accumulate):
         """Make backward write over the last gradients, or add to zeros; always the latter with
-        several devices, of which one may get nothing."""
-        accumulate = accumulate or len(self._devices) > 1
+        several devices or workers, of which one may get nothing."""
+        accumulate = accumulate or len(self._devices) > 1 or self._workers.size > 1
         request = 'add' if accumulate else 'write'
         for parameter in self._parameters:
             if parameter.grad_req != request:
@@ -107,7 +110,7 @@ class Stepper:
     def _update(self, learning_rate):
         """Apply the gradients; returns their norm. A float16 step that overflowed is left
         out, and the loss scale halved."""
-        optimizer.sum_over_devices(self.trainer)
+        optimizer.sum_gradients(self.trainer, self._workers)
         gradients = [parameter.list_grad()[0] for parameter in self._parameters]
         self.trainer.set_learning_rate(learning_rate)
         if not self.loss_scale.enabled:
@@ -130,15 +133,15 @@ class PretrainingStepper(Stepper):
     """
 
     def _count(self, batches):
-        return (max(sum(batch.num_masked for batch in batches), 1),
-                sum(batch.size for batch in batches))
+        return [sum(batch.num_masked for batch in batches), sum(batch.size for batch in batches)]
 
     def _part(self, batch, totals):
         sums = self._forward(batch)
         counted = mx.nd.array([batch.num_masked, batch.size, batch.num_tokens])
-        return sums[0:1] / totals[0] + sums[2:3] / totals[1], counted, sums
+        return sums[0:1] / max(totals[0], 1) + sums[2:3] / totals[1], counted, sums
 
 
-def step_seed(seed, number):
-    """A seed for step `number`, unlike that of its neighbours and of other seeds."""
-    return int(np.random.RandomState([seed % 2 ** 32, number]).randint(MAX_SEED))
+def step_seed(seed, number, worker=0):
+    """A seed for step `number`, unlike that of its neighbours, of other seeds and workers."""
+    words = [seed % 2 ** 32, number] + [worker] * bool(worker)
+    return int(np.random.RandomState(words).randint(MAX_SEED))

@@ -6,6 +6,8 @@ import os
 import pathlib
 import re
 import shlex
+import subprocess
+import sys
 
 import mxnet as mx
 import pytest
@@ -18,6 +20,7 @@ from bert import (
     finetune_classifier,
     finetune_squad,
     run_pretraining,
+    run_pretraining_hvd,
     static_finetune_squad,
 )
 from bert.data.shards import read_shard
@@ -29,8 +32,8 @@ SCRIPTS = {'finetune_classifier.py': finetune_classifier, 'finetune_squad.py': f
            'static_finetune_squad.py': static_finetune_squad}
 EVALUATOR = 'evaluate-v2.0.py'
 GENERATOR = 'create_pretraining_data.py'
-PRETRAINING = 'run_pretraining.py'
-OTHERS = (EVALUATOR, GENERATOR, PRETRAINING)     # with tests of their own
+PRETRAINING, HOROVOD = 'run_pretraining.py', 'run_pretraining_hvd.py'
+OTHERS = (EVALUATOR, GENERATOR, PRETRAINING, HOROVOD)   # with tests of their own
 
 
 def commands():
@@ -45,8 +48,9 @@ def commands():
         while '=' in words[0]:
             name, value = words.pop(0).split('=', 1)
             environment[name] = value
-        assert words[0] == 'python', line
-        found.append((environment, words[1], words[2:], line[2:]))
+        start = words.index('python')       # after horovodrun and the like
+        assert not start or words[0] in ('horovodrun', 'mpirun'), line
+        found.append((environment, words[start + 1], words[start + 2:], line[2:]))
     return found
 
 
@@ -196,29 +200,69 @@ PRETRAINING_COMMANDS = [arguments for _, script, arguments, _ in ALL_COMMANDS
 def test_pretraining(arguments, call, in_tmp):
     """Parsed as printed; without a GPU one line; then on the CPU with data and model of the
     test."""
-    parsed = vars(run_pretraining.make_parser().parse_args(arguments))
+    check_parsed(run_pretraining, arguments)
+    assert call(run_pretraining, *arguments).err == (
+        'error: --gpus 0: no GPU for this MXNet: it is the CPU build, mxnet-cu112 or mxnet-cu117 '
+        'is the one for GPUs; leave --gpus out to run on the CPU\n')
+    write_pretraining_data(in_tmp, call)
+    outcome = call(run_pretraining, *on_the_cpu(arguments), *OWN_MODEL)
+    assert outcome.code == 0, outcome.err
+    assert (in_tmp / 'ckpt' / 'checkpoints.json').exists()
+    assert len(re.findall(r'\[step \d+\]', outcome.err)) == (10 if '--verbose' in arguments else 1)
+    assert 'Eval mlm_loss=' in outcome.err
+
+
+HOROVOD_COMMANDS = [(text.split()[0], arguments) for _, script, arguments, text in ALL_COMMANDS
+                    if script == HOROVOD]
+
+
+@pytest.mark.parametrize('launcher, arguments', HOROVOD_COMMANDS, ids=['1', '8', 'mpirun'])
+def test_horovod_arguments(launcher, arguments):
+    check_parsed(run_pretraining_hvd, arguments)
+
+
+@pytest.mark.horovod
+@pytest.mark.parametrize('number, arguments', [
+    (number, arguments) for number, (launcher, arguments) in enumerate(HOROVOD_COMMANDS, 1)
+    if launcher == 'horovodrun'], ids=['1', '8'])
+def test_horovod(number, arguments, horovodrun, call, in_tmp):
+    """The first as printed, the second with two workers; on the CPU with data and model of the
+    test."""
+    write_pretraining_data(in_tmp, call)
+    script = pathlib.Path(run_pretraining_hvd.__file__)
+    done = subprocess.run(
+        [horovodrun, '-np', str(number), '-H', 'localhost:%d' % number, sys.executable,
+         str(script)] + on_the_cpu(arguments) + OWN_MODEL, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((in_tmp / 'ckpt' / 'results.json').read_text())['workers'] == number
+    said = done.stdout + done.stderr
+    assert len(re.findall(r'\[step \d+\]', said)) == (10 if number == 1 else 1)
+
+
+OWN_MODEL = ['--bert_config', 'sizes.json', '--dataset_name', 'vocab.txt']
+
+
+def check_parsed(script, arguments):
+    """That the parser takes the values as they are printed."""
+    parsed = vars(script.make_parser().parse_args(arguments))
     words = [word for argument in arguments for word in argument.split('=')]
     for flag, value in zip(words, words[1:]):
         if flag.startswith('--') and not value.startswith('--'):
             stored = parsed[flag[2:]]
             assert stored == (tuple(map(int, value.split(','))) if flag == '--gpus'
                               else type(stored)(value))
-    assert call(run_pretraining, *arguments).err == (
-        'error: --gpus 0: no GPU for this MXNet: it is the CPU build, mxnet-cu112 or mxnet-cu117 '
-        'is the one for GPUs; leave --gpus out to run on the CPU\n')
-    (in_tmp / 'sizes.json').write_text(json.dumps(
+
+
+def write_pretraining_data(folder, call):
+    """Data of the tiny vocabulary in the folders that the commands name, and a tiny model's
+    sizes."""
+    (folder / 'sizes.json').write_text(json.dumps(
         dict(num_layers=2, units=8, hidden_size=16, num_heads=2, max_length=128)))
-    (in_tmp / 'vocab.txt').write_text(''.join(token + '\n' for token in tiny.TOKENS))
-    for folder in ('out', 'train', 'dev'):
-        write_corpus(in_tmp / 'text.txt')
+    (folder / 'vocab.txt').write_text(''.join(token + '\n' for token in tiny.TOKENS))
+    write_corpus(folder / 'text.txt')
+    for name in ('out', 'train', 'dev'):
         assert call(create_pretraining_data, '--input_file', 'text.txt', '--vocab', 'vocab.txt',
-                    '--output_dir', folder, '--num_workers', 1).code == 0
-    outcome = call(run_pretraining, *on_the_cpu(arguments), '--bert_config', 'sizes.json',
-                   '--dataset_name', 'vocab.txt')
-    assert outcome.code == 0, outcome.err
-    assert (in_tmp / 'ckpt' / 'checkpoints.json').exists()
-    assert len(re.findall(r'\[step \d+\]', outcome.err)) == (10 if '--verbose' in arguments else 1)
-    assert 'Eval mlm_loss=' in outcome.err
+                    '--output_dir', name, '--num_workers', 1).code == 0
 
 
 def on_the_cpu(arguments):
@@ -258,7 +302,7 @@ def test_the_static_snippet_of_seed_000(data_dir, tmp_path, monkeypatch):
 
 
 OURS = re.compile(r'\$ .*python (finetune_classifier|finetune_squad|static_finetune_squad|'
-                  r'evaluate-v2\.0|create_pretraining_data|run_pretraining)\.py')
+                  r'evaluate-v2\.0|create_pretraining_data|run_pretraining|run_pretraining_hvd)\.py')
 
 
 def test_the_page_has_every_command_of_the_seeds(data_dir):
@@ -266,4 +310,4 @@ def test_the_page_has_every_command_of_the_seeds(data_dir):
     printed = {line.strip().lstrip('$ ') for path in seeds.glob('*.txt')
                for line in path.read_text(encoding='utf-8').splitlines() if OURS.search(line)}
     assert printed == {text for _, _, _, text in ALL_COMMANDS}
-    assert len(printed) == 6 + 6 + 3 + 1 + 1 + 2
+    assert len(printed) == 6 + 6 + 3 + 1 + 1 + 2 + 3

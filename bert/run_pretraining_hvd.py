@@ -1,0 +1,21 @@
+"""Pre-train BERT in several processes on one machine or many, by Horovod."""
+from bert import options
+from bert.errors import run_script
+
+
+def make_parser():
+    parser = options.Parser(__doc__)
+    options.add_pretraining_flags(parser)
+    options.add_threads_flag(parser.add_argument_group('device'), options.cores_a_worker())
+    return parser
+
+
+def main(arguments=None):
+    args = make_parser().parse_args(arguments)
+    options.prepare_mxnet(args.threads, training=bool(args.data))
+    from bert.jobs import pretraining  # imports mxnet, which reads the threads
+    pretraining.run_hvd(args)
+
+
+if __name__ == '__main__':
+    run_script(main)

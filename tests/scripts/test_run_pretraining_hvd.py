@@ -1,0 +1,114 @@
+"""run_pretraining_hvd.py with the real Horovod, where it is installed."""
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from commands import PACKAGE, Outcome, spawn
+from test_run_pretraining import flags, made, parameters, results  # noqa: F401
+
+from bert.data.shards import read_shard, write_shard
+from bert.train.workers import Alone
+
+
+@pytest.fixture
+def start(horovodrun):
+    """Function: number of workers, arguments → `Popen` of the script under horovodrun."""
+    def start(number, *arguments):
+        return subprocess.Popen(
+            [horovodrun, '-np', str(number), '-H', 'localhost:%d' % number, sys.executable,
+             str(PACKAGE / 'run_pretraining_hvd.py')] + [str(argument) for argument in arguments],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return start
+
+
+@pytest.fixture
+def run(start):
+    """The same to its end → Outcome, whose `err` is all that the workers said."""
+    def run(number, *arguments):
+        process = start(number, *arguments)
+        out, err = process.communicate(timeout=200)
+        return Outcome(process.returncode, out, out + err)
+    return run
+
+
+def test_without_horovod_one_line(in_tmp):
+    (in_tmp / 'horovod.py').write_text('raise ImportError("not here")')
+    outcome = spawn('run_pretraining_hvd.py', '--data', 'x.npz', env={'PYTHONPATH': str(in_tmp)})
+    assert outcome.code == 2
+    assert "start the script by './run horovodrun -np 2 python …'" in outcome.error
+
+
+def test_alone_nothing_is_summed():
+    values = np.array([1.0, 2.0])
+    assert Alone().sum(values).tolist() == [1, 2]
+    assert (Alone.rank, Alone.size) == (0, 1)
+
+
+@pytest.mark.horovod
+@pytest.mark.parametrize('optimizer', ['bertadam', 'lamb'])
+def test_two_workers_are_one_with_a_larger_batch(run, made, in_tmp, optimizer):  # noqa: F811
+    """Unequal numbers of masks; the last batch of an epoch has one example, so that one worker
+    gets none."""
+    shard = read_shard(str(made / 'out' / 'part-000.npz'))
+    write_shard('few.npz', shard.select(np.arange(17)))
+    common = flags(made, '--data', 'few.npz', '--num_buckets', 1, '--dropout', 0, '--optimizer',
+                   optimizer, '--data_eval', made / 'out' / 'part-001.npz', steps=8)
+    assert spawn('run_pretraining.py', *common, '--batch_size', 16, '--ckpt_dir', 'one').code == 0
+    outcome = run(2, *common, '--batch_size', 8, '--ckpt_dir', 'two')
+    assert outcome.code == 0, outcome.err
+    one, two = parameters('one'), parameters('two')
+    for key, array in one.items():
+        np.testing.assert_allclose(two[key], array, atol=1e-4, err_msg=key)
+    found, expected = (results(name)['metrics']['eval'] for name in ('two', 'one'))
+    np.testing.assert_allclose(list(found.values()), list(expected.values()), rtol=1e-3)
+    assert results('two')['workers'] == 2
+    # one of the workers writes, and logs what all have seen
+    assert len(re.findall(r'\[step 3\]', outcome.err)) == 1
+    lines = [re.search(r'step 3\].*mlm_loss=([\d.]+).*nsp_acc=([\d. ]+)\t', text).groups()
+             for text in (outcome.err, (in_tmp / 'one' / 'phase1_log.0').read_text())]
+    assert abs(float(lines[0][0]) - float(lines[1][0])) < 1e-3 and lines[0][1] == lines[1][1]
+
+
+@pytest.mark.horovod
+def test_a_killed_worker_ends_the_job(start, run, made, in_tmp):  # noqa: F811
+    """And resuming gives what would have been."""
+    common = flags(made, '--ckpt_interval', 2, steps=60)
+    outcome = run(2, *common, '--ckpt_dir', 'whole')
+    assert outcome.code == 0, outcome.err
+    process = start(2, *common, '--ckpt_dir', 'broken')
+    while not list(in_tmp.glob('broken/step-*')):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    worker = subprocess.check_output(['pgrep', '-f', 'run_pretraining_hvd.py.*--ckpt_dir broken'],
+                                     text=True).split()[-1]
+    os.kill(int(worker), 9)
+    process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert not (in_tmp / 'broken' / 'results.json').exists(), 'killed too late to test anything'
+    shutil.copytree('broken', 'other')
+    outcome = run(1, '--resume', '--ckpt_dir', 'other')
+    assert 'was started with 2 workers, and here are 1: start as many' in outcome.err
+    outcome = run(2, '--resume', '--ckpt_dir', 'broken')
+    assert outcome.code == 0, outcome.err
+    whole, again = parameters('whole'), parameters('broken')
+    assert all(np.array_equal(whole[key], again[key]) for key in whole)
+
+
+@pytest.mark.horovod
+def test_the_command_of_the_page(horovodrun, call, made, in_tmp):  # noqa: F811
+    page = (PACKAGE.parent / 'docs' / 'pretraining.rst').read_text(encoding='utf-8')
+    words = shlex.split(re.search(r'^    ./run (horovodrun .*)$', page, re.MULTILINE).group(1))
+    shutil.copytree(made / 'out', 'corpus')
+    for name in ('vocab.txt', 'sizes.json'):
+        shutil.copy(made / name, name)
+    words = [{'horovodrun': horovodrun, 'python': sys.executable}.get(word, word).replace(
+        'bert/run_', str(PACKAGE / 'run_')) for word in words]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert results('hvd')['workers'] == 2 and results('hvd')['steps'] == 40
