@@ -13,6 +13,7 @@ import numpy as np
 from bert.errors import UserError
 
 SPECIALS = 3                            # [CLS], [SEP] and [SEP]
+MAX_LENGTH = 1 << 16                     # positions are stored as uint16
 IS_RANDOM_NEXT = 0.5
 MASKED, REPLACED = 0.8, 0.1             # of the chosen tokens; the rest stays as it is
 SPECIAL_TOKENS = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
@@ -34,6 +35,9 @@ class Sampling(NamedTuple):
             raise UserError('--max_seq_length %d: %d or more expected: two segments of a token '
                             'and %d special ones'
                             % (self.max_seq_length, SPECIALS + 2, SPECIALS))
+        if self.max_seq_length > MAX_LENGTH:
+            raise UserError('--max_seq_length %d: %d or fewer expected'
+                            % (self.max_seq_length, MAX_LENGTH))
         if self.max_predictions_per_seq > self.max_seq_length - SPECIALS:
             raise UserError('--max_predictions_per_seq %d: only %d tokens of --max_seq_length %d '
                             'are not special; about %d expected'

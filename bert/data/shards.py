@@ -23,7 +23,7 @@ ORIGINAL = ('input_ids', 'segment_ids', 'masked_lm_positions', 'masked_lm_ids',
             'masked_lm_weights', 'next_sentence_labels', 'valid_lengths')
 # what NumPy raises for a file that is damaged or something else
 UNREADABLE = (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError,
-              RuntimeError)
+              RuntimeError, TypeError, AttributeError)
 
 
 def write_shard(path, examples):
@@ -58,7 +58,7 @@ def read_lengths(path):
     try:
         with np.load(path, allow_pickle=False) as archive:
             if 'valid_lengths' in archive.files:
-                return archive['valid_lengths'].astype('int32')
+                return archive['valid_lengths'].astype('int32').reshape(-1)
             return np.diff(archive['token_offsets']).astype('int32')
     except OSError as error:
         raise _unreadable(path, error) from None

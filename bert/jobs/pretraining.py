@@ -26,6 +26,7 @@ from bert.model import catalogue, zoo
 from bert.model.bert import BERTModel
 from bert.model.config import BertConfig
 from bert.model.pretraining import PretrainingSums
+from bert.train import optimizer
 from bert.train.devices import pick_device, seed_everything
 from bert.train.log import open_log, progress
 from bert.train.loop import Plan, State
@@ -59,6 +60,7 @@ def run_on(args, workers, pick_devices):
     folder = run_folder.reopen_folder(args, NAME, SCRIPT) if args.resume else None
     devices = pick_devices()
     check_flags(args, len(devices) * workers.size)
+    optimizer.check_copies(args.optimizer, len(devices), workers.size)
     if not folder and not workers.rank:
         run_folder.open_folder(args, NAME, SCRIPT, [LOG])
     workers.sum([0])        # waits for worker 0
@@ -79,6 +81,8 @@ def check_flags(args, num_devices=1):
     if args.pretrained and args.bert_config:
         raise UserError('--pretrained and --bert_config: released weights have their own sizes; '
                         'give one of the two')
+    if args.total_batch_size and 'batch_size' in args.given:
+        raise UserError('--total_batch_size and --batch_size: give one of the two')
     if args.total_batch_size:
         parts = args.accumulate * num_devices
         if args.total_batch_size % parts:
@@ -96,7 +100,7 @@ def find_shards(patterns, flag):
     nothing."""
     found = {}
     for pattern in [part.strip() for part in patterns.split(',')]:
-        paths = sorted(glob.glob(pattern))
+        paths = [pattern] if os.path.isfile(pattern) else sorted(glob.glob(pattern))
         if not paths:
             raise UserError('%s %s: no such file: expected what create_pretraining_data.py writes'
                             % (flag, pattern or repr(patterns)))
@@ -285,6 +289,10 @@ class Pretraining(training.Training):
         args = self.args
         buckets = Buckets(args.num_buckets, self._data.longest,
                           args.batch_size * self._num_shares, args.use_avg_len)
+        if args.use_avg_len and args.batch_size < self._data.longest:
+            raise UserError('--batch_size %d: tokens, with --use_avg_len, and the longest example '
+                            'has %d: give as many or more' % (args.batch_size,
+                                                              self._data.longest))
         stream = self._data.stream(buckets, args.seed)
         plan = Plan(math.inf, args.num_steps, args.accumulate,
                     args.log_interval * args.accumulate, args.ckpt_interval,

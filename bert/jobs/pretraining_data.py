@@ -121,6 +121,10 @@ class Generation:
         self._options = dict(sampling._asdict(), lower=lower,
                              **{name: getattr(args, name) for name in DECIDING})
         self._digest = self._compute_digest()
+        most = len(self._blocks) * args.dupe_factor
+        if args.num_outputs and args.num_outputs > most:
+            raise UserError('--num_outputs %d: this text with --dupe_factor %d makes %d files at '
+                            'most' % (args.num_outputs, args.dupe_factor, most))
 
     def _compute_digest(self):
         """sha256 of all that decides the bytes of the shards."""
@@ -153,18 +157,29 @@ class Generation:
                             '--overwrite_output_dir' % self.folder)
         elif state:
             self._clear()
+        if not args.resume:     # of a run that was being removed when it was killed
+            shutil.rmtree(self._path(generation.WORK), ignore_errors=True)
+            if os.path.exists(self._path(generation.WORK)):
+                raise UserError('%s: can\'t be removed: remove it, or choose another --output_dir'
+                                % self._path(generation.WORK))
         with files.writing(self.folder):
             os.makedirs(self._path(generation.WORK), exist_ok=True)
 
     def _find_state(self):
         """{'digest': …} of the run in the folder, 'digest' None for shards of another origin; {}
-        for none."""
+        for none. Raises `UserError` for files of the user's that a run would write."""
         for path in (generation.work_path(self.folder, generation.PLAN),
                      self._path(shards.MANIFEST)):
-            if os.path.exists(path):
-                return {'digest': files.read_json(path).get('digest'),
+            if os.path.exists(path) and files.read_json(path).get('digest'):
+                return {'digest': files.read_json(path)['digest'],
                         'finished': path.endswith(shards.MANIFEST)}
-        return {'digest': None} if self._shards_there() else {}
+        if self._shards_there():
+            return {'digest': None}
+        for name in (shards.MANIFEST, layout.RESULTS, layout.VOCABULARY):
+            if os.path.exists(self._path(name)):
+                raise UserError('%s: a file that is none of create_pretraining_data.py\'s has the '
+                                'name of one: choose another --output_dir' % self._path(name))
+        return {}
 
     def _shards_there(self):
         names = os.listdir(self.folder) if os.path.isdir(self.folder) else []
@@ -181,7 +196,6 @@ class Generation:
             raise UserError('--resume: the run in %s is complete' % self.folder)
 
     def _clear(self):
-        shutil.rmtree(self._path(generation.WORK), ignore_errors=True)
         for name in self._shards_there() + [shards.MANIFEST, layout.RESULTS, layout.VOCABULARY]:
             files.remove(self._path(name))
 

@@ -13,11 +13,12 @@ LOG = logging.getLogger(__name__)
 DEFAULT_PARENT = 'output_dir'
 SEED = re.compile(r'seed-\d+$')     # a sub-folder of --seeds
 # Options that say where and how, not what: the command line may change them on a resume.
-FREE = {'log_interval', 'ckpt_interval', 'data_dir', 'gpu'}
+FREE = {'log_interval', 'ckpt_interval', 'data_dir', 'gpu', 'data', 'data_eval'}
 # And those that it always decides.
 FRESH = {'output_dir', 'ckpt_dir', 'resume', 'overwrite_output_dir', 'threads'}
 # Options that name what a run reads and an earlier run may have written.
-READ = ('bert_checkpoint', 'model_parameters', 'pretrained_bert_parameters')
+READ = ('bert_checkpoint', 'model_parameters', 'pretrained_bert_parameters', 'bert_config',
+        'dataset_name')
 # Beside the options, in the same file: which script the run is of, and which files it writes
 # apart from those of every run.
 ABOUT = {'script', 'files'}

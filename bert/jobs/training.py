@@ -156,15 +156,11 @@ class Training:
         self.loop = Loop(
             plan, self._stepper, batches_of, self.collate,
             lambda step: linear_warmup_decay(step, plan.num_steps, args.warmup_ratio, args.lr),
-            self.evaluate, self._save, metric, self._resume(), self.log_line, self._any)
+            self.evaluate, self._save, metric, self._resume(), self.log_line, self.workers.sum)
         self.workers.share_parameters(self.model.network.collect_params())
         state = self.loop.run()
         logging.info('Finish training step: %d', state.step)
         return state
-
-    def _any(self, value):
-        """Whether it is true for any worker."""
-        return bool(value if self.workers.size == 1 else self.workers.sum([value])[0])
 
     def _make_stepper(self):
         args, network = self.args, self.model.network

@@ -120,17 +120,17 @@ class Window:
             if not math.isfinite(loss) or not (float16 or math.isfinite(norm)):
                 raise NotFinite(number, 'loss' if not math.isfinite(loss) else 'gradient norm',
                                 norm if math.isfinite(loss) else loss)
-            self._loss += loss * result.num_examples
+            self._loss += loss * result.all_examples
             self._examples += result.num_examples
             if self._metric is not None:
                 for labels, outputs in result.outputs:
                     self._metric.update(labels.asnumpy(), outputs.asnumpy())
         self._steps = []
 
-    def close(self):
+    def close(self, sum_over_workers=list):
         """(mean loss, examples, seconds) since the last call; starts anew."""
-        examples, now = self._examples, time.time()
-        loss = self._loss / max(examples, 1)
+        (loss, examples), now = sum_over_workers([self._loss, self._examples]), time.time()
+        loss, examples = float(loss / max(examples, 1)), int(examples)
         seconds = max(now - self._started, 1e-9)
         self._loss, self._examples, self.micro_batches, self.steps = 0.0, 0, 0, 0
         self._started = now
@@ -161,16 +161,17 @@ class Loop:
     save: function(state), writes a checkpoint.
     metric: a `Metric` for the log lines of training, or None.
     log_line: function(`LogEntry`) → text.
-    agree: function(whether this worker is to stop) → whether any is: all stop after one step.
+    sum_over_workers: function(list of numbers) → their sums over all workers that train together.
     """
 
     def __init__(self, plan, stepper, batches_of: Callable, load_batch: Callable,
                  rate_of: Callable, evaluate: Callable, save: Callable, metric=None,
-                 state=None, log_line: Callable = classifier_line, agree: Callable = bool):
+                 state=None, log_line: Callable = classifier_line,
+                 sum_over_workers: Callable = list):
         self.plan, self.state = plan, state or State()
         self._stepper, self._batches_of, self._load_batch = stepper, batches_of, load_batch
         self._rate_of, self._evaluate, self._save, self._metric = rate_of, evaluate, save, metric
-        self._log_line, self._agree = log_line, agree
+        self._log_line, self._sum = log_line, sum_over_workers
         self._window = Window(metric)
         self._saved_step = self.state.step if state else None
         self._session_start, self._seconds_before = time.time(), self.state.seconds
@@ -206,7 +207,7 @@ class Loop:
             self._metric.reset()
         while state.position < len(batches) and state.step < plan.num_steps:
             self._step(batches)
-            if self._agree(self._interrupt.requested):
+            if self._sum([self._interrupt.requested])[0]:   # all stop after one step
                 self._checkpoint()
                 raise Interrupted
             is_evaluated = self._evaluate_if_due()
@@ -234,7 +235,7 @@ class Loop:
     def _log(self, rate, num_batches):
         self._read_window()
         steps = self._window.steps
-        loss, examples, seconds = self._window.close()
+        loss, examples, seconds = self._window.close(self._sum)
         speed = examples / seconds
         state = self.state
         values = self._metric.get() if self._metric is not None else []

@@ -26,6 +26,16 @@ def check_name(name):
                         % (name, nearest(name, OPTIMIZERS), ', '.join(OPTIMIZERS)))
 
 
+def check_copies(name, num_devices, num_workers):
+    """Raises `UserError` for an optimizer whose copies would drift apart."""
+    if name == 'sgld' and num_devices * num_workers > 1:
+        raise UserError('--optimizer sgld: each device and worker would draw its own noise; '
+                        'choose another one, or train on one device')
+    if name == 'nadam' and num_devices > 1:
+        raise UserError('--optimizer nadam: MXNet\'s keeps one schedule for all devices; choose '
+                        'another one, or train on one device')
+
+
 def make_trainer(parameters, name, learning_rate, epsilon=None, weight_decay=0.01,
                  multi_precision=False):
     """A `gluon.Trainer` for `parameters` (a ParameterDict).

@@ -18,7 +18,8 @@ class StepResult(NamedTuple):
     loss: mx.nd.NDArray         # (1,) mean over the examples of the step
     gradient_norm: mx.nd.NDArray    # (1,) before clipping
     outputs: list               # of (labels, network outputs) NDArrays, one a micro-batch
-    num_examples: int
+    num_examples: int           # of this worker
+    all_examples: int           # of all workers: of these the loss is this one's part of the mean
 
 
 class LossScale:
@@ -80,10 +81,11 @@ class Stepper:
             total = total + loss.detach().as_in_context(self._devices[0])
             outputs.append((labels, output.detach()))
         norm = self._update(learning_rate)
-        return StepResult(total, norm, outputs, sum(batch.size for batch in batches))
+        return StepResult(total, norm, outputs, sum(batch.size for batch in batches),
+                          int(totals[-1]))
 
     def _count(self, batches):
-        """What the losses of a step are divided by."""
+        """What the losses of a step are divided by; the last is the number of examples."""
         return [sum(batch.size for batch in batches)]
 
     def _part(self, batch, totals):

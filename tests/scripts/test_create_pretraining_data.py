@@ -276,6 +276,30 @@ def test_nothing_is_overwritten_unless_asked_for(call, corpus, in_tmp):
     assert make(call, '--resume').error == 'error: --resume: out holds no unfinished run'
 
 
+@pytest.mark.parametrize('name', ['vocab.txt', 'results.json', 'manifest.json'])
+@pytest.mark.parametrize('more', [[], ['--overwrite_output_dir']])
+def test_files_of_the_user_s_stay(call, corpus, in_tmp, name, more):
+    """Also where the folder is this one, or one of another script's runs."""
+    os.mkdir('out')
+    (in_tmp / 'out' / name).write_text('{"mine": 1}')
+    assert make(call, *more).error == (
+        'error: out/%s: a file that is none of create_pretraining_data.py\'s has the name of one: '
+        'choose another --output_dir' % name)
+    assert data_of(in_tmp / 'out') == {name: b'{"mine": 1}'} or name == 'results.json'
+    assert (in_tmp / 'out' / name).read_text() == '{"mine": 1}'
+
+
+def test_what_a_killed_removal_left_is_not_used(call, corpus, in_tmp):
+    made(call)
+    before = data_of(in_tmp / 'out')
+    shutil.rmtree('out')
+    os.makedirs('out/.work')
+    for kind in ('tokens', 'sentences', 'documents', 'json'):   # of another text
+        (in_tmp / 'out' / '.work' / ('block-000000.' + kind)).write_bytes(b'{}')
+    made(call)
+    assert data_of(in_tmp / 'out') == before
+
+
 # ---- mistakes
 
 

@@ -16,7 +16,9 @@ from test_resume import wait_for_step
 
 from bert import create_pretraining_data, finetune_classifier, run_pretraining
 from bert.data.shards import read_shard, write_shard
+from bert.errors import UserError
 from bert.jobs import pretraining
+from bert.train.optimizer import check_copies
 
 SIZES = dict(num_layers=2, units=8, hidden_size=16, num_heads=2, max_length=40)
 LINE = re.compile(r'\[step (\d+)\]\tmlm_loss=(\d\.\d{5})\tmlm_acc=(\d+\.\d\d)\t'
@@ -40,10 +42,11 @@ def made(tmp_path_factory):
 
 
 def flags(made, *more, steps=12):
-    return ['--data', made / 'out' / '*.npz', '--bert_config', made / 'sizes.json',
-            '--dataset_name', made / 'vocab.txt', '--num_steps', steps, '--batch_size', 8,
-            '--lr', 1e-2, '--warmup_ratio', 0.2, '--log_interval', 3, '--threads', 1,
-            '--num_buckets', 3] + list(more)
+    size = [] if '--total_batch_size' in more else ['--batch_size', 8]
+    return size + ['--data', made / 'out' / '*.npz', '--bert_config', made / 'sizes.json',
+                   '--dataset_name', made / 'vocab.txt', '--num_steps', steps, '--lr', 1e-2,
+                   '--warmup_ratio', 0.2, '--log_interval', 3, '--threads', 1,
+                   '--num_buckets', 3] + list(more)
 
 
 def trained(call, *arguments):
@@ -180,6 +183,23 @@ def train_on(devices, folder, made, *more):
     return pretraining.Pretraining(args, devices, str(folder)).run()
 
 
+@pytest.mark.parametrize('name, devices, workers, problem', [
+    ('sgld', 1, 2, 'each device and worker would draw its own noise'),
+    ('sgld', 2, 1, 'each device and worker would draw its own noise'),
+    ('nadam', 2, 1, 'keeps one schedule for all devices')])
+def test_optimizers_whose_copies_drift_apart(name, devices, workers, problem):
+    check_copies(name, 1, 1)
+    with pytest.raises(UserError, match=problem):
+        check_copies(name, devices, workers)
+
+
+def test_a_total_resumes_with_its_own_command(call, made, in_tmp):
+    more = ['--total_batch_size', 16, '--accumulate', 2, '--ckpt_dir', 'ckpt']
+    trained(call, *flags(made, *more))
+    assert results('ckpt')['options']['batch_size'] == 8
+    trained(call, *flags(made, *more), '--resume')
+
+
 def test_the_same_command_gives_the_same_numbers(call, made, in_tmp):
     for name in ('one', 'two'):
         trained(call, *flags(made), '--ckpt_dir', name)
@@ -297,6 +317,11 @@ def test_the_original_format(call, made, in_tmp):
     (['--bert_checkpoint', 'x'], '--bert_checkpoint brings its own weights and sizes'),
     (['--total_batch_size', 10, '--accumulate', 4],
      '--total_batch_size 10: not a multiple of 4: --accumulate 4 on 1 devices'),
+    (['--total_batch_size', 8, '--batch_size', 4],
+     '--total_batch_size and --batch_size: give one of the two'),
+    (['--data', 'array.npy'], 'array.npy: not a shard of create_pretraining_data.py'),
+    (['--use_avg_len', '--batch_size', 31],
+     '--batch_size 31: tokens, with --use_avg_len, and the longest example has 32: give as many'),
     (['--dtype', 'float16'], '--dtype float16 needs a GPU'),
     (['--gpus', 0], '--gpus 0: no GPU for this MXNet: it is the CPU build'),
     (['--gpus', '3,0'], '--gpus 3: no GPU for this MXNet: it is the CPU build'),
@@ -313,12 +338,13 @@ def test_mistakes_are_told_in_one_line(call, made, in_tmp, more, problem):
     ids = shard.input_ids.copy()
     ids[5] = len(tiny.TOKENS) - 1
     write_shard('alone.npz', shard._replace(input_ids=ids))
+    np.save('array.npy', ids)
     write_shard('empty.npz', shard.select(np.zeros(0, dtype='int64')))
     (in_tmp / 'broken.npz').write_bytes((made / 'out' / 'part-000.npz').read_bytes()[:500])
     (in_tmp / 'other.txt').write_text(''.join(token + '\n' for token in tiny.TOKENS[:-1]))
     (in_tmp / 'short.json').write_text(json.dumps(dict(SIZES, max_length=20)))
     (in_tmp / 'large.json').write_text(json.dumps(dict(SIZES, vocab_size=99)))
-    outcome = call(run_pretraining, *flags(made), '--ckpt_dir', 'ckpt', *more)
+    outcome = call(run_pretraining, *flags(made, '--ckpt_dir', 'ckpt', *more))
     assert outcome.code == 2
     assert outcome.error.startswith('error: ' + problem), outcome.error
 

@@ -1,5 +1,7 @@
 """run_pretraining_hvd.py with the real Horovod, where it is installed."""
+import json
 import os
+import pathlib
 import re
 import shlex
 import shutil
@@ -68,11 +70,20 @@ def test_two_workers_are_one_with_a_larger_batch(run, made, in_tmp, optimizer): 
     found, expected = (results(name)['metrics']['eval'] for name in ('two', 'one'))
     np.testing.assert_allclose(list(found.values()), list(expected.values()), rtol=1e-3)
     assert results('two')['workers'] == 2
+    losses = [[point['loss'] for point in curve_of(name)] for name in ('two', 'one')]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
+    assert [point['examples'] for point in curve_of('two')] == [
+        point['examples'] for point in curve_of('one')]
     # one of the workers writes, and logs what all have seen
     assert len(re.findall(r'\[step 3\]', outcome.err)) == 1
     lines = [re.search(r'step 3\].*mlm_loss=([\d.]+).*nsp_acc=([\d. ]+)\t', text).groups()
              for text in (outcome.err, (in_tmp / 'one' / 'phase1_log.0').read_text())]
     assert abs(float(lines[0][0]) - float(lines[1][0])) < 1e-3 and lines[0][1] == lines[1][1]
+
+
+def curve_of(folder):
+    path, = pathlib.Path(folder).glob('step-*/trainer.json')
+    return json.loads(path.read_text())['curve']
 
 
 @pytest.mark.horovod
