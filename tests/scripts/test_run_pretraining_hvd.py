@@ -93,7 +93,7 @@ def test_a_killed_worker_ends_the_job(start, run, made, in_tmp):  # noqa: F811
     outcome = run(2, *common, '--ckpt_dir', 'whole')
     assert outcome.code == 0, outcome.err
     process = start(2, *common, '--ckpt_dir', 'broken')
-    while not list(in_tmp.glob('broken/step-*')):
+    while not list(in_tmp.glob('broken/step-???????')):
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     worker = subprocess.check_output(['pgrep', '-f', 'run_pretraining_hvd.py.*--ckpt_dir broken'],
