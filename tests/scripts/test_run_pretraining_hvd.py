@@ -89,7 +89,7 @@ def curve_of(folder):
 @pytest.mark.horovod
 def test_a_killed_worker_ends_the_job(start, run, made, in_tmp):  # noqa: F811
     """And resuming gives what would have been."""
-    common = flags(made, '--ckpt_interval', 2, steps=60)
+    common = flags(made, '--ckpt_interval', 2, steps=150)
     outcome = run(2, *common, '--ckpt_dir', 'whole')
     assert outcome.code == 0, outcome.err
     process = start(2, *common, '--ckpt_dir', 'broken')
