@@ -66,6 +66,12 @@ def run(environment, script, *arguments, threads):
         sys.exit('%s failed' % script)
 
 
+def run_script(script, *arguments):
+    """Run a script of the package to its end, as a user does."""
+    subprocess.run([sys.executable, str(REPOSITORY / 'bert' / script)]
+                   + [str(argument) for argument in arguments], check=True)
+
+
 class Worker:
     """A worker that stays: it answers one JSON line on its output to one on its input."""
 

@@ -8,7 +8,6 @@ is not better from the pre-trained weights.
 """
 import json
 import pathlib
-import subprocess
 import sys
 
 import numpy as np
@@ -33,11 +32,6 @@ def make_parser():
     return parser
 
 
-def run_script(script, *arguments):
-    subprocess.run([sys.executable, str(peer.REPOSITORY / 'bert' / script)]
-                   + [str(argument) for argument in arguments], check=True)
-
-
 def make_data(args, work):
     """Patterns of the files of both parts."""
     documents = pathlib.Path(args.input_file).read_text(encoding='utf-8').strip().split('\n\n')
@@ -45,7 +39,8 @@ def make_data(args, work):
              'held': documents[::10]}
     for name, texts in parts.items():
         (work / (name + '.txt')).write_text('\n\n'.join(texts) + '\n', encoding='utf-8')
-        run_script('create_pretraining_data.py', '--input_file', work / (name + '.txt'), '--vocab',
+        peer.run_script('create_pretraining_data.py', '--input_file',
+                        work / (name + '.txt'), '--vocab',
                    args.vocab, '--output_dir', work / name, '--dupe_factor',
                    5 if name == 'train' else 1)
     return {name: work / name / '*.npz' for name in parts}
@@ -65,7 +60,7 @@ def unigram_loss(work):
 
 
 def pretrain(args, work, name, data, steps, lr, *more):
-    run_script('run_pretraining.py', '--ckpt_dir', work / name, '--data', data['train'],
+    peer.run_script('run_pretraining.py', '--ckpt_dir', work / name, '--data', data['train'],
                '--bert_config', work / 'sizes.json', '--dataset_name',
                work / 'train' / 'vocab.txt', '--num_steps', steps, '--lr', lr, '--batch_size',
                args.batch_size, '--warmup_ratio', 0.1, '--num_buckets', 10, '--seed', args.seed,
@@ -76,7 +71,7 @@ def pretrain(args, work, name, data, steps, lr, *more):
 def tune(args, work, name):
     """{seed: dev accuracy} of RottenTomatoes from the weights of a run."""
     folder = work / ('tuned-' + name)
-    run_script('finetune_classifier.py', '--task_name', 'RottenTomatoes', '--bert_checkpoint',
+    peer.run_script('finetune_classifier.py', '--task_name', 'RottenTomatoes', '--bert_checkpoint',
                work / name, '--max_len', 64, '--epochs', 3, '--lr', 3e-4, '--seeds',
                ','.join(map(str, args.tuning_seeds)), '--threads', args.threads, '--output_dir',
                folder)

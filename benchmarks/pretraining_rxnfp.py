@@ -9,15 +9,12 @@ import itertools
 import pathlib
 import random
 import re
-import subprocess
-import sys
 import tempfile
 
 import peer
+from conversion import RXNFP, RXNFP_FOLDER
 
-# rxnfp 0.1.0 (MIT), as in conversion.py
-RXNFP = ('rxnfp', '0.1.0', 'c5c1e818add6f34539a6b29bc680c47c9e7311e9383d1b34ce901481e34b58cf')
-FOLDER = 'rxnfp/models/transformers/bert_pretrained'
+FOLDER = RXNFP_FOLDER + '/bert_pretrained'
 # SMILES of what hangs on the acid's carbon, and on the oxygen or nitrogen
 GROUPS = ('C', 'CC', 'CCC', 'CCCC', 'CCCCC', 'CC(C)C', 'CC(C)', 'CC(C)CC', 'C1CC1', 'C1CCC1',
           'C1CCCC1', 'C1CCCCC1', 'c1ccccc1', 'Cc1ccccc1', 'CCc1ccccc1', 'c1ccc(C)cc1',
@@ -57,11 +54,6 @@ def write_documents(path, lines):
     path.write_text('\n\n'.join('\n'.join(group) for group in groups) + '\n')
 
 
-def run_script(script, *arguments):
-    subprocess.run([sys.executable, str(peer.REPOSITORY / 'bert' / script)]
-                   + [str(argument) for argument in arguments], check=True)
-
-
 def fetch_model(work):
     """The model's folder, its weights as safetensors, which need no PyTorch to read."""
     from bert import files
@@ -76,7 +68,8 @@ def fetch_model(work):
 
 def make_data(work, model, name, lines):
     write_documents(work / (name + '.txt'), lines)
-    run_script('create_pretraining_data.py', '--input_file', work / (name + '.txt'), '--tokenized',
+    peer.run_script('create_pretraining_data.py', '--input_file',
+                    work / (name + '.txt'), '--tokenized',
                '--vocab', model / 'vocab.txt', '--output_dir', work / name, '--max_seq_length', 128,
                '--max_predictions_per_seq', 20, '--dupe_factor', 2)
     return work / name / '*.npz'
@@ -84,7 +77,8 @@ def make_data(work, model, name, lines):
 
 def pretrain(work, name, *arguments):
     """The scores that a run ends with."""
-    run_script('run_pretraining.py', '--ckpt_dir', work / name, '--batch_size_eval', 32, *arguments)
+    peer.run_script('run_pretraining.py', '--ckpt_dir', work / name, '--batch_size_eval', 32,
+                    *arguments)
     return peer.read_json(work / name / 'results.json')['metrics']['eval']
 
 

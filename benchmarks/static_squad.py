@@ -29,10 +29,9 @@ def make_parser():
 
 def predict_by_script(args, script, dev, folder, *more):
     """nbest_predictions.json of a script: {question id: entries}."""
-    subprocess.run([sys.executable, str(peer.REPOSITORY / 'bert' / script), '--only_predict',
-                    '--bert_checkpoint', args.model_dir, '--dev_file', dev, '--test_batch_size',
-                    str(BATCH_SIZE), '--max_eval_samples', str(args.questions), '--threads',
-                    str(args.threads), '--output_dir', str(folder)] + list(more), check=True)
+    peer.run_script(script, '--only_predict', '--bert_checkpoint', args.model_dir, '--dev_file',
+                    dev, '--test_batch_size', BATCH_SIZE, '--max_eval_samples', args.questions,
+                    '--threads', args.threads, '--output_dir', folder, *more)
     return peer.read_json(folder / 'nbest_predictions.json')
 
 

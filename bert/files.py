@@ -2,6 +2,7 @@
 import contextlib
 import errno
 import fcntl
+import glob
 import gzip
 import hashlib
 import json
@@ -153,6 +154,24 @@ def remove(path):
     """Remove a file that may be absent."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         os.remove(path)
+
+
+def find(patterns, expected):
+    """Paths of a comma list of files and wildcards, each once, in the order of the list; those of
+    a wildcard in that of their names.
+
+    Raises `UserError`, saying what is `expected`, for one that matches nothing.
+    """
+    found = {}
+    for pattern in [part.strip() for part in patterns.split(',')]:
+        paths = sorted(path for path in glob.glob(pattern) if os.path.isfile(path))
+        if os.path.isfile(pattern):     # a name that only looks like a wildcard
+            paths = [pattern]
+        if not paths:
+            raise UserError('%s: no such file: expected %s, as a comma list of names and wildcards'
+                            % (pattern or repr(patterns), expected))
+        found.update(dict.fromkeys(paths))
+    return list(found)
 
 
 # JSON

@@ -1,5 +1,6 @@
 """WordPiece vocabularies: vocab.txt in, gluonnlp's BERTVocab out."""
 import collections
+import hashlib
 
 from bert.errors import UserError
 
@@ -43,6 +44,11 @@ def check_tokens(tokens, source):
     if missing:
         raise UserError('%s: no %s among its %d tokens: not a BERT vocabulary'
                         % (source, ', '.join(missing), len(tokens)))
+
+
+def digest(tokens):
+    """sha256 of the vocab.txt with these tokens."""
+    return hashlib.sha256(''.join(token + '\n' for token in tokens).encode()).hexdigest()
 
 
 def make_vocabulary(tokens, source='vocabulary'):

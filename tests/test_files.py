@@ -474,3 +474,15 @@ def test_write_json_has_null_for_what_json_cannot_hold(tmp_path):
     path = str(tmp_path / 'x.json')
     files.write_json(path, {'a': [1.5, float('nan')], 'b': {'c': float('inf')}, 'd': 'é'})
     assert files.read_json(path) == {'a': [1.5, None], 'b': {'c': None}, 'd': 'é'}
+
+
+def test_files_of_a_list_with_wildcards(tmp_path, monkeypatch):
+    for name in ('b.txt', 'a.txt', 'c.md', 'x[1].txt'):
+        (tmp_path / name).write_text('text')
+    (tmp_path / 'folder.txt').mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert files.find('c.md, ?.txt,a.txt', 'text') == ['c.md', 'a.txt', 'b.txt']
+    assert files.find('x[1].txt', 'text') == ['x[1].txt']
+    for pattern in ('*.json', 'c.md,none.txt', 'c.md,', 'folder.txt'):
+        with pytest.raises(UserError, match='no such file: expected text, as a comma list'):
+            files.find(pattern, 'text')

@@ -3,9 +3,7 @@
 A document is what stands between two empty lines, a sentence is a line of it (Devlin et al. 2018,
 google-research/bert); or the lines are prose, which `bert.data.sentences` splits.
 """
-import glob
 import hashlib
-import os
 from typing import NamedTuple
 
 from bert.errors import UserError
@@ -26,21 +24,6 @@ class Scan(NamedTuple):
     sha256: str
     lines: int          # that are not empty
     blocks: tuple
-
-
-def find_files(patterns):
-    """Paths of a comma list of files and wildcards, each once, in the order of the list; those of
-    a wildcard in that of their names. Raises `UserError` for one that matches nothing."""
-    found = {}
-    for pattern in [part.strip() for part in patterns.split(',')]:
-        paths = sorted(path for path in glob.glob(pattern) if os.path.isfile(path))
-        if os.path.isfile(pattern):     # a name that only looks like a wildcard
-            paths = [pattern]
-        if not paths:
-            raise UserError('%s: no such file: expected text files, as a comma list of names and '
-                            'wildcards' % (pattern or repr(patterns)))
-        found.update(dict.fromkeys(paths))
-    return list(found)
 
 
 def scan(path, block_size):

@@ -12,15 +12,15 @@ import types
 
 import numpy as np
 
-from bert import files
+from bert import files, layout
 from bert.data import corpus, sentences, shards, token_store
 from bert.data.pretraining import Pieces, Sampling, join_examples, make_examples
 from bert.data.tokenizer import BertTokenizer
 from bert.data.words import WordTokenizer
 from bert.errors import UserError
+from bert.vocabulary import read_tokens
 
 WORK, PLAN, DEAL, STORE, PUNKT = '.work', 'plan.json', 'deal.json', 'corpus', 'punkt.json'
-VOCABULARY = 'vocab.txt'
 # Beside (seed, document, copy) of the examples: two more streams of random numbers, whose third
 # value no copy has
 SHARDS_STREAM, ORDER_STREAM = 2 ** 31, 2 ** 31 + 1
@@ -47,8 +47,7 @@ def open_plan(folder, digest):
     if plan.digest != digest:
         raise UserError('%s: another run has changed its plan: give each run its own --output_dir'
                         % folder)
-    with open(os.path.join(folder, VOCABULARY), encoding='utf-8', newline='\n') as lines:
-        tokens = [line.rstrip('\n') for line in lines]
+    tokens = read_tokens(os.path.join(folder, layout.VOCABULARY))
     ids = {token: i for i, token in enumerate(tokens)}
     plan.ids, plan.unknown = ids, ids['[UNK]']
     plan.tokenizer = WordTokenizer(BertTokenizer(types.SimpleNamespace(token_to_idx=ids),

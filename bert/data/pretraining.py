@@ -11,12 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from bert.errors import UserError
+from bert.vocabulary import SPECIAL_TOKENS
 
 SPECIALS = 3                            # [CLS], [SEP] and [SEP]
 MAX_LENGTH = 1 << 16                     # positions are stored as uint16
 IS_RANDOM_NEXT = 0.5
 MASKED, REPLACED = 0.8, 0.1             # of the chosen tokens; the rest stays as it is
-SPECIAL_TOKENS = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
 CONTINUATION = '##'                     # begins a word piece that is not a word's first
 
 

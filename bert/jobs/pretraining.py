@@ -1,5 +1,4 @@
 """Pre-training BERT by masked tokens and next sentences: the whole recipe."""
-import glob
 import hashlib
 import logging
 import math
@@ -9,7 +8,7 @@ from typing import NamedTuple
 
 import mxnet as mx
 
-from bert import files, layout
+from bert import files, layout, vocabulary
 from bert.data.pretraining_batches import (
     Buckets,
     PretrainingBatch,
@@ -22,7 +21,7 @@ from bert.data.tokenizer import BertTokenizer
 from bert.errors import UserError
 from bert.jobs import run_folder, training
 from bert.jobs.folder import Model, write_description
-from bert.model import catalogue, zoo
+from bert.model import vocabularies, zoo
 from bert.model.bert import BERTModel
 from bert.model.config import BertConfig
 from bert.model.pretraining import PretrainingSums
@@ -33,7 +32,6 @@ from bert.train.loop import Plan, State
 from bert.train.metrics import PretrainingMetric
 from bert.train.step import PretrainingStepper
 from bert.train.workers import Alone, Horovod
-from bert.vocabulary import read_vocabulary
 
 SCRIPT, LOG, NAME = 'run_pretraining.py', 'phase1_log.0', 'pretraining'
 HEADS = dict(use_pooler=True, use_decoder=True, use_classifier=True)
@@ -95,22 +93,9 @@ def check_flags(args, num_devices=1):
 # Data
 
 
-def find_shards(patterns, flag):
-    """Paths of a comma list of names and wildcards. Raises `UserError` for one that matches
-    nothing."""
-    found = {}
-    for pattern in [part.strip() for part in patterns.split(',')]:
-        paths = [pattern] if os.path.isfile(pattern) else sorted(glob.glob(pattern))
-        if not paths:
-            raise UserError('%s %s: no such file: expected what create_pretraining_data.py writes'
-                            % (flag, pattern or repr(patterns)))
-        found.update(dict.fromkeys(paths))
-    return list(found)
-
-
 def check_vocabulary(paths, tokens):
     """Raises `UserError` when a manifest beside the shards tells of another vocabulary."""
-    digest = hashlib.sha256(''.join(token + '\n' for token in tokens).encode()).hexdigest()
+    digest = vocabulary.digest(tokens)
     for folder in sorted({os.path.dirname(path) for path in paths}):
         path = os.path.join(folder, MANIFEST)
         if not os.path.isfile(path):
@@ -125,10 +110,10 @@ def check_vocabulary(paths, tokens):
 class Data:
     """The shards of one flag."""
 
-    def __init__(self, paths, args, vocabulary):
+    def __init__(self, paths, args, vocab):
         self.paths, self._pickle = paths, args.allow_pickle
-        self._vocab_size = len(vocabulary)
-        check_vocabulary(paths, vocabulary.idx_to_token)
+        self._vocab_size = len(vocab)
+        check_vocabulary(paths, vocab.idx_to_token)
         self.lengths = [read_lengths(path) for path in paths]
         self.size = sum(map(len, self.lengths))
         if not self.size:
@@ -145,7 +130,7 @@ class Data:
         """sha256 of the lengths of all examples: a run is not resumed on other data."""
         total = hashlib.sha256()
         for path, lengths in sorted(zip(self.paths, self.lengths), key=lambda item: item[0]):
-            total.update(('%s %s' % (os.path.basename(path), lengths.tolist())).encode())
+            total.update(os.path.basename(path).encode() + b'|' + lengths.tobytes())
         return total.hexdigest()
 
 
@@ -158,14 +143,14 @@ def build_model(args, devices):
     if args.bert_checkpoint:
         return zoo.load_checkpoint(args.bert_checkpoint, args.model, args.dataset_name, **parts)
     if args.bert_config:
-        network, vocabulary = new_model(args)
+        network, vocab = new_model(args)
     else:
-        network, vocabulary = zoo.get_model(args.model, args.dataset_name,
-                                            pretrained=args.pretrained, **parts)
+        network, vocab = zoo.get_model(args.model, args.dataset_name, pretrained=args.pretrained,
+                                       **parts)
     if not args.pretrained:
         network.initialize(mx.init.Normal(0.02), ctx=devices)  # Devlin et al. 2018, A.2
         logging.info('the model starts from random weights; --pretrained takes released ones')
-    return network, vocabulary
+    return network, vocab
 
 
 def new_model(args):
@@ -173,18 +158,14 @@ def new_model(args):
     if not args.dataset_name:
         raise UserError('--bert_config: name the vocabulary with --dataset_name, a corpus or a '
                         'vocab.txt')
-    values = files.read_json(args.bert_config)
-    if os.path.isfile(args.dataset_name):
-        vocabulary = read_vocabulary(args.dataset_name)
-    else:
-        corpus = catalogue.find_corpus(args.dataset_name)
-        _, vocabulary = zoo.get_model(catalogue.models_of(corpus)[0], corpus, pretrained=False)
-    values.setdefault('vocab_size', len(vocabulary))
+    tokens, cased = vocabularies.fetch(args.dataset_name)
+    values = dict({'vocab_size': len(tokens), 'cased': cased}, **files.read_json(args.bert_config))
     config = BertConfig.from_dict(values, args.bert_config)
-    if config.vocab_size != len(vocabulary):
+    if config.vocab_size != len(tokens):
         raise UserError('%s: vocab_size %d, and the vocabulary has %d tokens: leave it out'
-                        % (args.bert_config, config.vocab_size, len(vocabulary)))
-    return BERTModel(config, dropout=args.dropout, **HEADS), vocabulary
+                        % (args.bert_config, config.vocab_size, len(tokens)))
+    return (BERTModel(config, dropout=args.dropout, **HEADS),
+            vocabulary.make_vocabulary(tokens, args.dataset_name))
 
 
 class PretrainingModel(Model):
@@ -262,9 +243,9 @@ class Pretraining(training.Training):
 
     def run(self):
         args = self.args
-        network, vocabulary = build_model(args, self._devices)
+        network, vocab = build_model(args, self._devices)
         network.hybridize()
-        tokenizer = BertTokenizer(vocabulary, lower=not network.config.cased)
+        tokenizer = BertTokenizer(vocab, lower=not network.config.cased)
         self.model = PretrainingModel(network, tokenizer, network.config, {},
                                       network.config.max_length)
         self._data = self._open(args.data, '--data')
@@ -276,7 +257,8 @@ class Pretraining(training.Training):
         """`Data` of a flag, None where it isn't given."""
         if not patterns:
             return None
-        data = Data(find_shards(patterns, flag), self.args, self.model.tokenizer.vocab)
+        paths = files.find(patterns, 'for %s what create_pretraining_data.py writes' % flag)
+        data = Data(paths, self.args, self.model.tokenizer.vocab)
         logging.info('%s: %d examples in %d files, up to %d tokens', flag, data.size,
                      len(data.paths), data.longest)
         if data.longest > self.model.max_len:

@@ -16,7 +16,7 @@ from bert.errors import UserError
 from bert.jobs import engines, results
 from bert.model import vocabularies
 from bert.train.log import open_log, progress
-from bert.vocabulary import write_tokens
+from bert.vocabulary import digest, write_tokens
 
 # Bytes of text. A block is what one task tokenizes; a corpus of some size has MIN_BLOCKS or more,
 # so that there is work for several processes.
@@ -36,7 +36,7 @@ def run(args):
     open_log()
     sampling = make_sampling(args)
     check_engine(args)
-    paths = corpus.find_files(find_sample(args.input_file))
+    paths = files.find(find_sample(args.input_file), 'text files')
     tokens, lower = choose_vocabulary(args)
     logging.info('*** Reading from %d input files ***', len(paths))
     for path in paths:
@@ -129,13 +129,9 @@ class Generation:
     def _compute_digest(self):
         """sha256 of all that decides the bytes of the shards."""
         decides = {'format': shards.FORMAT, 'options': self._options,
-                   'vocabulary': self._vocabulary_digest(),
+                   'vocabulary': digest(self._tokens),
                    'inputs': [[scan.size, scan.sha256] for scan in self._scans]}
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
-
-    def _vocabulary_digest(self):
-        text = ''.join(token + '\n' for token in self._tokens)
-        return hashlib.sha256(text.encode()).hexdigest()
 
     def _path(self, name):
         return os.path.join(self.folder, name)
@@ -301,7 +297,7 @@ class Generation:
             self._show_first()
         files.write_json(self._path(shards.MANIFEST), {
             'format': shards.FORMAT, 'digest': self._digest, 'options': self._options,
-            'vocabulary': {'file': layout.VOCABULARY, 'sha256': self._vocabulary_digest(),
+            'vocabulary': {'file': layout.VOCABULARY, 'sha256': digest(self._tokens),
                            'size': len(self._tokens), 'cased': not self._lower},
             'sentence_splitter': self._splitter,
             'inputs': [{'path': scan.path, 'bytes': scan.size, 'sha256': scan.sha256,

@@ -5,7 +5,6 @@ special tokens at other ids, and is put back in order here.
 """
 import collections
 import contextlib
-import hashlib
 import logging
 import os
 import re
@@ -194,7 +193,7 @@ def read_tokens(path, released):
 def verified(tokens, released, source):
     """`tokens`, when they are the published ones; otherwise `UserError`."""
     expected = catalogue.CORPORA[released.corpus].tokens_sha256
-    found = hashlib.sha256(''.join(token + '\n' for token in tokens).encode()).hexdigest()
+    found = vocabulary.digest(tokens)
     if found != expected:
         raise UserError('%s: not the published vocabulary of %s (sha256 of its tokens is %s, '
                         'expected %s)' % (source, released.corpus, found, expected))

@@ -57,18 +57,6 @@ def test_bytes_that_are_not_utf8_are_named(file):
         corpus.scan(path, 1)
 
 
-def test_files_of_a_list_with_wildcards(file, tmp_path, monkeypatch):
-    for name in ('b.txt', 'a.txt', 'c.md', 'x[1].txt'):
-        file('text', name)
-    (tmp_path / 'folder.txt').mkdir()
-    monkeypatch.chdir(tmp_path)
-    assert corpus.find_files('c.md, ?.txt,a.txt') == ['c.md', 'a.txt', 'b.txt']
-    assert corpus.find_files('x[1].txt') == ['x[1].txt']
-    for pattern in ('*.json', 'c.md,none.txt', 'c.md,', 'folder.txt'):
-        with pytest.raises(UserError, match='no such file: expected text files'):
-            corpus.find_files(pattern)
-
-
 @pytest.mark.parametrize('content, problem', [
     ('', 'no text in it'), ('\n \n\n', 'no text in it'),
     ('one\ntwo\n', 'one document in 2 lines: put an empty line between documents')])

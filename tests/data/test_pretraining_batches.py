@@ -103,7 +103,7 @@ def test_a_resumed_epoch_finds_its_batches():
             whole[position]
 
 
-def test_one_pool_is_in_memory(monkeypatch):
+def test_each_file_is_read_once(monkeypatch):
     read = []
     stream = make_stream(pool=2)
     monkeypatch.setattr(stream, '_read', lambda path: read.append(path) or FILES[path])

@@ -83,9 +83,7 @@ def test_files_and_manifest(call, corpus, in_tmp):
     assert set(report['seconds']) == {'scan', 'tokenize', 'examples'}
 
 
-def test_every_text_is_there_as_often_as_asked(call, corpus, in_tmp):
-    """Without random next sentences all tokens come once a copy; with them, the first segments
-    and true next ones still do not lose a document."""
+def test_twice_the_copies_are_twice_the_examples(call, corpus, in_tmp):
     made(call)
     shard = read_shard('out/part-000.npz')
     assert not os.path.exists('out/part-001.npz')       # little text: one file
@@ -285,7 +283,7 @@ def test_files_of_the_user_s_stay(call, corpus, in_tmp, name, more):
     assert make(call, *more).error == (
         'error: out/%s: a file that is none of create_pretraining_data.py\'s has the name of one: '
         'choose another --output_dir' % name)
-    assert data_of(in_tmp / 'out') == {name: b'{"mine": 1}'} or name == 'results.json'
+    assert os.listdir('out') == [name]
     assert (in_tmp / 'out' / name).read_text() == '{"mine": 1}'
 
 

@@ -300,9 +300,9 @@ def test_the_original_format(call, made, in_tmp):
 
 
 @pytest.mark.parametrize('more, problem', [
-    (['--data', 'none/*.npz'], '--data none/*.npz: no such file: expected what '
+    (['--data', 'none/*.npz'], 'none/*.npz: no such file: expected for --data what '
                                'create_pretraining_data.py writes'),
-    (['--data_eval', 'none.npz'], '--data_eval none.npz: no such file'),
+    (['--data_eval', 'none.npz'], 'none.npz: no such file: expected for --data_eval what'),
     (['--data', 'broken.npz'], 'broken.npz: not a shard of create_pretraining_data.py, or a '
                                'damaged one'),
     (['--data', 'empty.npz'], 'empty.npz: no example in it'),
