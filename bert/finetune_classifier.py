@@ -8,7 +8,7 @@ def make_parser():
     add_task_flags(parser)
     options.add_model_flags(parser)
     options.add_optimizer_flags(parser, learning_rate=2e-5, epochs=3, batch_size=32)
-    options.add_device_flags(parser)
+    options.add_training_device_flags(parser)
     options.add_output_flags(parser)
     return parser
 

@@ -11,7 +11,7 @@ def make_parser():
                        help='pad each training batch to a multiple of N tokens')
     options.add_model_flags(parser)
     options.add_optimizer_flags(parser, learning_rate=5e-5, epochs=3, batch_size=32)
-    options.add_device_flags(parser)
+    options.add_training_device_flags(parser)
     options.add_output_flags(parser, log_interval=50)
     return parser
 

@@ -18,7 +18,7 @@ LEFT_OUT = {
                        'see --bert_checkpoint',
     '--custom_pass_lib': 'compiled graph passes are not part of this zoo',
     '--custom_passes': 'compiled graph passes are not part of this zoo',
-    '--comm_backend': 'it has no meaning here; this script trains on one device',
+    '--comm_backend': 'it has no meaning here; this script runs in one process',
 }
 
 # The same for the fine-tuning scripts.
@@ -135,8 +135,20 @@ def add_device_flags(parser):
     add_threads_flag(group)
 
 
-def add_threads_flag(group, default=None):
-    group.add_argument('--threads', type=positive_int, default=default or usable_cores(),
+def add_training_device_flags(parser):
+    """The same for a script that several workers can run together."""
+    add_device_flags(parser)
+    add_backend_flag(parser)
+
+
+def add_backend_flag(parser, others=()):
+    parser.add_argument('--comm_backend', choices=('horovod',) + others,
+                        help='horovod: train together with the other workers of horovodrun, which '
+                             'is also the default where that starts the script')
+
+
+def add_threads_flag(group):
+    group.add_argument('--threads', type=positive_int, default=cores_a_worker(),
                        help='CPU threads')
 
 

@@ -11,6 +11,7 @@ def make_parser():
                        help='numbers of the GPUs to use; left out: the CPU')
     group.add_argument('--kvstore', choices=('device',), default='device',
                        help='how gradients are summed over GPUs')
+    options.add_backend_flag(group, ('device',))
     options.add_threads_flag(group)
     return parser
 

@@ -6,7 +6,8 @@ from bert.errors import run_script
 def make_parser():
     parser = options.Parser(__doc__)
     options.add_pretraining_flags(parser)
-    options.add_threads_flag(parser.add_argument_group('device'), options.cores_a_worker())
+    options.add_threads_flag(parser.add_argument_group('device'))
+    parser.set_defaults(comm_backend='horovod', gpus=None)
     return parser
 
 
@@ -14,7 +15,7 @@ def main(arguments=None):
     args = make_parser().parse_args(arguments)
     options.prepare_mxnet(args.threads, training=bool(args.data))
     from bert.jobs import pretraining  # imports mxnet, which reads the threads
-    pretraining.run_hvd(args)
+    pretraining.run(args)
 
 
 if __name__ == '__main__':

@@ -10,7 +10,7 @@ def make_parser():
     options.add_static_flags(group)
     options.add_model_flags(parser)
     options.add_optimizer_flags(parser, learning_rate=5e-5, epochs=3, batch_size=32)
-    options.add_device_flags(parser)
+    options.add_training_device_flags(parser)
     options.add_output_flags(parser, log_interval=50)
     parser.set_defaults(round_to=None)      # all windows have one length anyhow
     return parser

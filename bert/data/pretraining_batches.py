@@ -146,9 +146,3 @@ class Epoch:
                 parts.insert(0, self._examples.select(self._pools[self._current][2]))
             self._examples, self._current = join_examples(parts), self._current + 1
         return self._examples
-
-
-def share(indices, worker, number):
-    """The part of a batch that is for `worker` of `number`; parts differ by one example at most,
-    and some are empty in a batch smaller than their number."""
-    return indices[worker::number]

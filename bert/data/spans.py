@@ -85,9 +85,7 @@ class AnswerFinder:
         windows = self._windows
         question, offset = int(windows.windows[i, 0]), windows.offset(i)
         spans = windows.spans(i)
-        null = tuple(map(float, logits[0]))
-        if self._null[question] is None or sum(null) < sum(self._null[question]):
-            self._null[question] = null
+        self._add_null(question, tuple(map(float, logits[0])))
         scores = logits[offset:offset + len(spans)].astype('float64')
         context = self._squad.contexts[self._squad.questions[question].context]
         wanted, distinct = self._n_best, {}
@@ -102,6 +100,21 @@ class AnswerFinder:
                 break
             wanted *= 2         # some stand there twice: words repeat
         self._found[question] += list(distinct.values())[:self._n_best]
+
+    def found(self):
+        """All that was added, to be merged into another finder of the same windows."""
+        return self._found, self._null
+
+    def merge(self, found):
+        """Add what `found` of another finder returned."""
+        for question, (spans, null) in enumerate(zip(*found)):
+            self._found[question] += spans
+            self._add_null(question, null)
+
+    def _add_null(self, question, null):
+        before = self._null[question]
+        if before is None or null is not None and sum(null) < sum(before):
+            self._null[question] = null
 
     def answers(self):
         """[`Answer`] in the order of the questions."""

@@ -23,10 +23,10 @@ from bert.jobs.choose_task import check_flags, make_task, run_name
 from bert.jobs.folder import Classifier
 from bert.model import zoo
 from bert.model.classification import make_loss, make_network
-from bert.train.devices import pick_device
 from bert.train.log import duration, progress
 from bert.train.loop import State
 from bert.train.metrics import Metric, format_metrics
+from bert.train.workers import open_workers, share
 
 SCRIPT = 'finetune_classifier.py'
 SAMPLES_SHOWN = 5       # dev predictions printed at the end
@@ -41,8 +41,9 @@ def run(args):
     name = run_name(args)
     if args.task_name:
         args.task_name = name       # options.json and a resume use one spelling
+    workers = open_workers(args.comm_backend)
     folder = run_folder.reopen_folder(args, name, SCRIPT) if args.resume else None
-    device = pick_device(args.gpu, args.dtype)
+    device = training.pick_device_of(args, workers)
     check_flags(args)
     task = make_task(args)
     check_max_length(args.max_len, task.pair)
@@ -50,16 +51,16 @@ def run(args):
     log_name = layout.LOG % task.name
     written = [log_name, layout.AUDIT] + [segment.submission or OWN_SUBMISSION
                                           for segment in task.segments.values()]
-    folder = folder or run_folder.open_folder(args, task.name, SCRIPT, written)
+    folder = folder or training.open_folder(args, task.name, SCRIPT, written, workers)
     return training.run(args, task.name, folder, log_name,
-                        lambda one, sub: _run_seed(one, task, device, sub))
+                        lambda one, sub: _run_seed(one, task, device, sub, workers), workers)
 
 
-def _run_seed(args, task, device, folder):
+def _run_seed(args, task, device, folder, workers):
     logging.info('Now we are doing BERT classification %s on %s!',
                  'inference' if args.only_inference else 'training', device)
     logging.info('the run is in %s', folder)
-    return Run(args, task, device, folder).run()
+    return Run(args, task, device, folder, workers).run()
 
 
 def pick_dataset(args, task):
@@ -81,8 +82,8 @@ class Data:
 class Run(training.Training):
     """One training run with one seed."""
 
-    def __init__(self, args, task, device, folder):
-        super().__init__(args, task.name, device, folder)
+    def __init__(self, args, task, device, folder, workers):
+        super().__init__(args, task.name, device, folder, workers)
         self.task = task
         self.loss = make_loss(task.is_regression)
 
@@ -148,7 +149,8 @@ class Run(training.Training):
                        rejected, self.args.max_len)
         for line in describe(report):
             logging.info(line)
-        files.write_json(os.path.join(self.folder, layout.AUDIT), report)
+        if not self.workers.rank:
+            files.write_json(os.path.join(self.folder, layout.AUDIT), report)
 
     # Model
 
@@ -171,7 +173,7 @@ class Run(training.Training):
     def _train(self):
         features = self.data['train'].features
         return self.train([feature.valid_length for feature in features], _digest(features),
-                          Metric(self.task.metrics))
+                          Metric(self.task.metrics, self.workers))
 
     def forward(self, batch):
         """(loss of each example, labels, outputs) of a batch, as `Stepper` wants them."""
@@ -217,6 +219,7 @@ class Run(training.Training):
             batches = evaluation_batches(lengths, args.dev_batch_size)
         else:
             batches = self.model.batches(lengths, args.dev_batch_size, self.device)
+        batches = share(batches, self.workers.rank, self.workers.size)
         outputs = np.zeros((len(lengths), self.task.num_outputs), dtype='float32')
         started = time.time()
         with progress(len(batches), unit='batch', description='evaluating') as bar:
@@ -232,7 +235,8 @@ class Run(training.Training):
         seconds = time.time() - started
         logging.info('Time cost=%.2fs, throughput=%.2f samples/s', seconds,
                      len(lengths) / seconds)
-        return outputs
+        # what another worker computed is zero here
+        return outputs if self.workers.size == 1 else self.workers.sum(outputs).astype('float32')
 
     def _log_batch(self, number, total, outputs, batch):
         metric = Metric(self.task.metrics)
@@ -248,6 +252,8 @@ class Run(training.Training):
         metrics = self._final_metrics(state)
         for name in [name for name in self.data if name.startswith('test')]:
             metrics.update(self._test(name))
+        if self.workers.rank:
+            return None
         report = self.report(state, metrics)
         if state.curve:
             logging.info('trained %s, %.1f examples/s', duration(state.seconds),
@@ -266,17 +272,21 @@ class Run(training.Training):
         """Write the submission of a test segment; its scores where its labels are known."""
         segment, data = self.task.segments[name], self.data[name]
         outputs = self._predict(data)
-        path = os.path.join(self.folder, segment.submission)
-        with files.atomic_write(path) as out:
-            out.write('index\tprediction\n')
-            for i, prediction in enumerate(self.model.predictions(outputs)):
-                out.write('%d\t%s\n' % (i, prediction))
-        logging.info('predictions of %s: %s', name, path)
+        if not self.workers.rank:
+            self._write_submission(name, segment.submission, outputs)
         if not segment.labelled:
             return {}
         scores = self._score(data, outputs)
         logging.info('%s metrics:%s', name, format_metrics(scores))
         return {name: dict(scores)}
+
+    def _write_submission(self, name, file_name, outputs):
+        path = os.path.join(self.folder, file_name)
+        with files.atomic_write(path) as out:
+            out.write('index\tprediction\n')
+            for i, prediction in enumerate(self.model.predictions(outputs)):
+                out.write('%d\t%s\n' % (i, prediction))
+        logging.info('predictions of %s: %s', name, path)
 
     def _show_predictions(self):
         """A few dev examples a person can judge, the same for every run."""

@@ -14,7 +14,6 @@ from bert.data.pretraining_batches import (
     PretrainingBatch,
     Stream,
     collate_examples,
-    share,
 )
 from bert.data.shards import MANIFEST, read_lengths, read_shard
 from bert.data.tokenizer import BertTokenizer
@@ -27,45 +26,41 @@ from bert.model.config import BertConfig
 from bert.model.pretraining import PretrainingSums
 from bert.train import optimizer
 from bert.train.devices import pick_device, seed_everything
-from bert.train.log import open_log, progress
+from bert.train.log import progress
 from bert.train.loop import Plan, State
 from bert.train.metrics import PretrainingMetric
-from bert.train.step import PretrainingStepper
-from bert.train.workers import Alone, Horovod
+from bert.train.step import Parts, PretrainingStepper
+from bert.train.workers import Horovod, open_workers, share
 
 SCRIPT, LOG, NAME = 'run_pretraining.py', 'phase1_log.0', 'pretraining'
 HEADS = dict(use_pooler=True, use_decoder=True, use_classifier=True)
 
 
 def run(args):
-    """Pre-train (or, without --data, only evaluate) as the parsed flags of run_pretraining.py
-    say; returns the report in results.json. Raises `UserError`."""
-    return run_on(args, Alone(), lambda: [pick_device(gpu, args.dtype, '--gpus')
-                                          for gpu in args.gpus or [None]])
-
-
-def run_hvd(args):
-    """The same for run_pretraining_hvd.py, in each of Horovod's workers: on its own GPU where MXNet
-    has any, else on the CPU."""
-    workers = Horovod()
-    return run_on(args, workers, lambda: [pick_device(
-        workers.local_rank if mx.context.num_gpus() else None, args.dtype, 'GPU')])
-
-
-def run_on(args, workers, pick_devices):
-    """The same with `bert.train.workers` and a function that gives a worker's devices."""
+    """Pre-train (or, without --data, only evaluate) as the parsed flags say; returns the report in
+    results.json, None in other workers than 0. Raises `UserError`."""
+    workers = open_workers(args.comm_backend)
     args.output_dir = args.ckpt_dir     # as the folder of a run is called elsewhere
     folder = run_folder.reopen_folder(args, NAME, SCRIPT) if args.resume else None
-    devices = pick_devices()
+    devices = pick_devices(args, workers)
     check_flags(args, len(devices) * workers.size)
     optimizer.check_copies(args.optimizer, len(devices), workers.size)
-    if not folder and not workers.rank:
-        run_folder.open_folder(args, NAME, SCRIPT, [LOG])
-    workers.sum([0])        # waits for worker 0
+    if not folder:
+        training.open_folder(args, NAME, SCRIPT, [LOG], workers)
     seed_everything(args.seed)
-    open_log(os.path.join(args.ckpt_dir, LOG) if not workers.rank else None,
-             logging.WARNING if workers.rank else logging.INFO)
+    training.open_run_log(os.path.join(args.ckpt_dir, LOG), workers)
     return Pretraining(args, devices, args.ckpt_dir, workers).run()
+
+
+def pick_devices(args, workers):
+    """[`mx.Context`] of --gpus; each of Horovod's workers takes the GPU of its place on the machine
+    where MXNet has any, else the CPU. Raises `UserError`."""
+    if not isinstance(workers, Horovod):
+        return [pick_device(gpu, args.dtype, '--gpus') for gpu in args.gpus or [None]]
+    if args.gpus:
+        raise UserError('--gpus: it is for one process; each worker of Horovod takes the GPU of '
+                        'its place on the machine')
+    return [pick_device(workers.local_rank if mx.context.num_gpus() else None, args.dtype, 'GPU')]
 
 
 def check_flags(args, num_devices=1):
@@ -207,19 +202,6 @@ class Part(NamedTuple):
         return self.batch.size
 
 
-class Spread(NamedTuple):
-    """A batch on all devices: no more parts than it has examples."""
-    parts: list
-
-    @property
-    def num_masked(self):
-        return sum(part.num_masked for part in self.parts)
-
-    @property
-    def size(self):
-        return sum(part.size for part in self.parts)
-
-
 def log_line(entry):
     """The line of the original run_pretraining.py."""
     values = dict(entry.metrics)
@@ -235,7 +217,7 @@ class Pretraining(training.Training):
     log_line = staticmethod(log_line)
     stepper = PretrainingStepper
 
-    def __init__(self, args, devices, folder, workers=None):
+    def __init__(self, args, devices, folder, workers):
         super().__init__(args, NAME, devices[0], folder, workers)
         self._devices = devices
         self._sums = PretrainingSums()
@@ -270,7 +252,7 @@ class Pretraining(training.Training):
     def _train(self):
         args = self.args
         buckets = Buckets(args.num_buckets, self._data.longest,
-                          args.batch_size * self._num_shares, args.use_avg_len)
+                          args.batch_size * self.num_shares, args.use_avg_len)
         if args.use_avg_len and args.batch_size < self._data.longest:
             raise UserError('--batch_size %d: tokens, with --use_avg_len, and the longest example '
                             'has %d: give as many or more' % (args.batch_size,
@@ -286,17 +268,16 @@ class Pretraining(training.Training):
         return self.follow(plan, batches_of, self._data.digest(), PretrainingMetric(self.workers))
 
     @property
-    def _num_shares(self):
-        """How many parts a batch has: one for each device of each worker."""
+    def num_shares(self):
         return len(self._devices) * self.workers.size
 
-    def collate(self, place):
+    def load_batch(self, place):
         pool, indices = place
         examples = self._epoch.load(pool)
         first = self.workers.rank * len(self._devices)
-        shares = [share(indices, first + i, self._num_shares) for i in range(len(self._devices))]
-        return Spread([Part(collate_examples(examples, part, self.model.padding_id), device)
-                       for part, device in zip(shares, self._devices) if len(part)])
+        shares = [share(indices, first + i, self.num_shares) for i in range(len(self._devices))]
+        return Parts([Part(collate_examples(examples, part, self.model.padding_id), device)
+                      for part, device in zip(shares, self._devices) if len(part)])
 
     def forward(self, part):
         return self.model.sums(part.batch, part.device, self._sums)
@@ -314,8 +295,7 @@ class Pretraining(training.Training):
                             seed=0).epoch(0)
         with progress(len(epoch), unit='batch', description='evaluating') as bar:
             for pool, indices in epoch[self.workers.rank::self.workers.size]:
-                # one of several workers can't leave alone
-                if interrupt is not None and interrupt.requested and self.workers.size == 1:
+                if interrupt is not None and interrupt.requested:
                     return None
                 batch = collate_examples(epoch.load(pool), indices, self.model.padding_id)
                 metric.update([batch.num_masked, batch.size, batch.num_tokens],
@@ -334,7 +314,7 @@ class Pretraining(training.Training):
             name: dict(values) for name, values in (self.evaluate() or {}).items()}
         if self.workers.rank:
             return None
-        report = self.report(state, last, workers=self.workers.size)
+        report = self.report(state, last)
         if state.curve:
             logging.info('Train cost=%.1fs', state.seconds)
         logging.info('results: %s', os.path.join(self.folder, layout.RESULTS))

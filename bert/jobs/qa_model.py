@@ -19,6 +19,7 @@ from bert.model.bert import BERTModel
 from bert.model.qa import BertForQA
 from bert.model.static_qa import StaticBertForQA, resolve_width
 from bert.train.log import progress
+from bert.train.workers import Alone, share
 
 LOG = logging.getLogger(__name__)     # also before a run's log is open
 
@@ -35,15 +36,18 @@ class QAModel(Model):
         """How contexts are cut into windows."""
         return Options(self.max_len, self.task['doc_stride'], self.task['max_query_length'])
 
-    def find_answers(self, squad, windows, batch_size, device, interrupt=None):
+    def find_answers(self, squad, windows, batch_size, device, interrupt=None, workers=None):
         """[`bert.data.spans.Answer`], one a question of `squad`; None when interrupted.
 
-        Windows are batched by length, so that little is padded.
+        Windows are batched by length, so that little is padded. workers: each computes its share
+        of the batches, and all get all answers.
         """
+        workers = workers or Alone()
         finder = AnswerFinder(squad, windows, self.task['n_best_size'],
                               self.task['max_answer_length'])
-        batches = self.batches(windows.lengths, batch_size, device)
-        with progress(len(windows), unit='window', description='predicting') as bar:
+        batches = share(self.batches(windows.lengths, batch_size, device), workers.rank,
+                        workers.size)
+        with progress(sum(map(len, batches)), unit='window', description='predicting') as bar:
             for indices in batches:
                 if interrupt is not None and interrupt.requested:
                     return None
@@ -51,6 +55,9 @@ class QAModel(Model):
                 for i, logits in zip(indices, self.outputs(batch, device).asnumpy()):
                     finder.add(i, logits)
                 bar.update(len(indices))
+        for rank, found in enumerate(workers.gather(finder.found())):
+            if rank != workers.rank:
+                finder.merge(found)
         return finder.answers()
 
 

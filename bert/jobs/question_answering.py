@@ -22,9 +22,9 @@ from bert.jobs.qa_model import build_model, take_saved
 from bert.model.qa import BertForQALoss
 from bert.model.static_qa import length_from_environment
 from bert.train import checkpoint
-from bert.train.devices import pick_device
 from bert.train.log import duration
 from bert.train.loop import State
+from bert.train.workers import open_workers
 
 DEBUG_TRAIN, DEBUG_DEV = 10000, 100     # questions of --debug, as in the original
 PERCENTILES = (50, 90, 99)
@@ -62,17 +62,18 @@ def run(args, door=DYNAMIC):
     Raises `UserError`.
     """
     name = ('static-' if door.is_static else '') + 'SQuAD' + ('2.0' if args.version_2 else '1.1')
+    workers = open_workers(args.comm_backend)
     folder = run_folder.reopen_folder(args, name, door.script) if args.resume else None
-    device = pick_device(args.gpu, args.dtype)
+    device = training.pick_device_of(args, workers)
     seq_length = check_flags(args, door)
     written = [door.log, layout.AUDIT, layout.PREDICTIONS, layout.N_BEST, layout.NULL_ODDS,
                layout.NET] + layout.symbol_names(layout.STATIC_NET, args.epochs)
-    folder = folder or run_folder.open_folder(args, name, door.script, written)
+    folder = folder or training.open_folder(args, name, door.script, written, workers)
 
     def run_seed(one, sub):
         logging.info('the run is in %s', sub)
-        return Run(one, name, device, sub, door, seq_length).run()
-    return training.run(args, name, folder, door.log, run_seed)
+        return Run(one, name, device, sub, workers, door, seq_length).run()
+    return training.run(args, name, folder, door.log, run_seed, workers)
 
 
 def check_flags(args, door):
@@ -127,8 +128,8 @@ class Data:
 class Run(training.Training):
     """One run with one seed."""
 
-    def __init__(self, args, name, device, folder, door, seq_length):
-        super().__init__(args, name, device, folder)
+    def __init__(self, args, name, device, folder, workers, door, seq_length):
+        super().__init__(args, name, device, folder, workers)
         self.log_line = door.log_line
         self._seq_length = seq_length
         self._loss = BertForQALoss()
@@ -214,7 +215,8 @@ class Run(training.Training):
                          ', '.join('%s %d' % item for item in values['token_length'].items()),
                          values['questions_in_several_windows'], values['questions_cut'],
                          values['answers_in_no_window'])
-        files.write_json(os.path.join(self.folder, layout.AUDIT), report)
+        if not self.workers.rank:
+            files.write_json(os.path.join(self.folder, layout.AUDIT), report)
 
     # Model and training
 
@@ -262,7 +264,7 @@ class Run(training.Training):
         """[`Answer`] to the questions; None when interrupted."""
         data, started = self.data[kind], time.time()
         answers = self.model.find_answers(data.squad, data.windows, self.args.test_batch_size,
-                                          self.device, interrupt)
+                                          self.device, interrupt, self.workers)
         seconds = time.time() - started
         if answers is not None:
             logging.info('Time cost=%.2f s, Throughput=%.2f samples/s', seconds,
@@ -286,6 +288,8 @@ class Run(training.Training):
             self._answers = self._predict('dev')
         if self.args.threshold_file:
             self._choose_threshold()
+        if self.workers.rank:
+            return None
         squad, answers, task = self.data['dev'].squad, self._answers, self.model.task
         write_predictions(self.folder, squad, answers, task)
         metrics = {'dev': self._score(answers)} if squad.labelled else {}
@@ -323,7 +327,7 @@ class Run(training.Training):
         logging.info('null_score_diff_threshold %.4f, chosen on %s (F1 %.2f there)', threshold,
                      squad.path, found['best_f1'])
         folder = checkpoint.best(self.folder)
-        if folder and not self.args.only_predict:
+        if folder and not self.args.only_predict and not self.workers.rank:
             files.write_json(os.path.join(folder, layout.TASK),
                              dict(self.model.task, max_len=self.model.max_len))
 

@@ -13,7 +13,8 @@ LOG = logging.getLogger(__name__)
 DEFAULT_PARENT = 'output_dir'
 SEED = re.compile(r'seed-\d+$')     # a sub-folder of --seeds
 # Options that say where and how, not what: the command line may change them on a resume.
-FREE = {'log_interval', 'ckpt_interval', 'data_dir', 'gpu', 'data', 'data_eval'}
+FREE = {'log_interval', 'ckpt_interval', 'data_dir', 'gpu', 'gpus', 'data', 'data_eval',
+        'comm_backend'}
 # And those that it always decides.
 FRESH = {'output_dir', 'ckpt_dir', 'resume', 'overwrite_output_dir', 'threads'}
 # Options that name what a run reads and an earlier run may have written.

@@ -6,6 +6,7 @@ from scipy import stats
 from sklearn.metrics import f1_score, matthews_corrcoef
 
 from bert.errors import UserError
+from bert.train.workers import Alone
 
 
 def accuracy(labels, predictions):
@@ -47,30 +48,32 @@ class Metric:
     """Several metrics over all that `update` was given.
 
     names: keys of `METRICS`. Correlations take the one output of a regression as it is,
-    the others the class with the highest score.
+    the others the class with the highest score. workers: over what all of them were given.
     """
 
-    def __init__(self, names):
+    def __init__(self, names, workers=None):
         unknown = [name for name in names if name not in METRICS]
         if unknown:
             raise UserError('no metric "%s"; known are %s' % (unknown[0], ', '.join(METRICS)))
         self.names = tuple(names)
+        self._workers = workers or Alone()
         self.reset()
 
     def reset(self):
-        self._labels, self._predictions = [], []
+        self._new, self._all = [], []   # of (labels, predictions)
 
     def update(self, labels, outputs):
         """labels (batch,), outputs (batch, number of outputs), NumPy arrays."""
         one_output = outputs.shape[1] == 1
-        self._labels.append(labels)
-        self._predictions.append(outputs[:, 0] if one_output else outputs.argmax(axis=1))
+        self._new.append((labels, outputs[:, 0] if one_output else outputs.argmax(axis=1)))
 
     def get(self):
         """[(name, value)] in the order of the names; [] before the first update."""
-        if not self._labels:
+        self._all += [batch for part in self._workers.gather(self._new) for batch in part]
+        self._new = []
+        if not self._all:
             return []
-        labels, predictions = np.concatenate(self._labels), np.concatenate(self._predictions)
+        labels, predictions = map(np.concatenate, zip(*self._all))
         return [(name, METRICS[name](labels, predictions)) for name in self.names]
 
 

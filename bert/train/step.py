@@ -22,6 +22,11 @@ class StepResult(NamedTuple):
     all_examples: int           # of all workers: of these the loss is this one's part of the mean
 
 
+class Parts(NamedTuple):
+    """A batch shared out: one part for each device of this worker that gets something of it."""
+    parts: list
+
+
 class LossScale:
     """Multiplies a float16 loss so that small gradients survive; 1 for float32."""
 
@@ -49,7 +54,7 @@ class Stepper:
     """Trains a network one optimizer step at a time, on as many devices as its parameters are on.
 
     forward: function(batch) → (losses (size,) NDArray, labels, outputs), run while recording.
-        With several devices a batch has `parts`, one for each at most, which it is called with.
+        Of a batch that is `Parts` it is called with each.
     trainer: from `optimizer.make_trainer`.
     seed: the random numbers of step n depend on (seed, n) and the worker alone. MXNet's generator
         can't be read back, so reseeding is what lets a resumed run draw the same dropout.
@@ -70,10 +75,11 @@ class Stepper:
         """Apply the mean gradient over all examples of `batches` (micro-batches); each
         example weighs the same, also when the last batch is smaller."""
         mx.random.seed(step_seed(self._seed, number, self._workers.rank))
-        totals = self._workers.sum(self._count(batches))
+        parts = [part for batch in batches for part in getattr(batch, 'parts', [batch])]
+        totals = self._workers.sum(self._count(parts))
         self._accumulate_gradients(len(batches) > 1)
         total, outputs = mx.nd.zeros(1, ctx=self._devices[0]), []
-        for part in [part for batch in batches for part in getattr(batch, 'parts', [batch])]:
+        for part in parts:
             with mx.autograd.record():
                 loss, labels, output = self._part(part, totals)
                 scaled = loss * self.loss_scale.value
@@ -81,12 +87,12 @@ class Stepper:
             total = total + loss.detach().as_in_context(self._devices[0])
             outputs.append((labels, output.detach()))
         norm = self._update(learning_rate)
-        return StepResult(total, norm, outputs, sum(batch.size for batch in batches),
+        return StepResult(total, norm, outputs, sum(part.size for part in parts),
                           int(totals[-1]))
 
-    def _count(self, batches):
+    def _count(self, parts):
         """What the losses of a step are divided by; the last is the number of examples."""
-        return [sum(batch.size for batch in batches)]
+        return [sum(part.size for part in parts)]
 
     def _part(self, batch, totals):
         """(this batch's part of the step's loss, labels, outputs)"""
@@ -134,8 +140,8 @@ class PretrainingStepper(Stepper):
     tokens, and those sums.
     """
 
-    def _count(self, batches):
-        return [sum(batch.num_masked for batch in batches), sum(batch.size for batch in batches)]
+    def _count(self, parts):
+        return [sum(part.num_masked for part in parts), sum(part.size for part in parts)]
 
     def _part(self, batch, totals):
         sums = self._forward(batch)

@@ -1,5 +1,8 @@
 """Processes that train one model together, each on its share of every batch: by Horovod, or this
-one alone."""
+one alone. All of them call the same functions here in the same order."""
+import contextlib
+import os
+
 import mxnet as mx
 import numpy as np
 
@@ -11,9 +14,16 @@ class Alone:
     rank, size, local_rank = 0, 1, 0
 
     def sum(self, values):
-        """(n,) float64 NumPy: `values` summed over all workers, which all call this at the same
-        moment."""
+        """(n,) float64 NumPy: `values` summed over all workers."""
         return np.asarray(values, dtype='float64')
+
+    def gather(self, value):
+        """The values of all workers (whatever pickles) in the order of their ranks."""
+        return [value]
+
+    def broadcast(self, value):
+        """The value of worker 0; what the others give is ignored."""
+        return value
 
     def sum_gradients(self, gradients):
         """Have every NDArray be the sum of those of all workers."""
@@ -36,10 +46,26 @@ class Horovod(Alone):
         self._horovod.init()
         self.rank, self.size = self._horovod.rank(), self._horovod.size()
         self.local_rank = self._horovod.local_rank()
+        self._num_objects = 0
 
     def sum(self, values):
         array = mx.nd.array(values, dtype='float64')
-        return self._horovod.allreduce(array, average=False, name='sum').asnumpy()
+        name = 'sum of %s' % (array.shape,)
+        with _others_may_end():
+            return self._horovod.allreduce(array, average=False, name=name).asnumpy()
+
+    def gather(self, value):
+        with _others_may_end():
+            return self._horovod.allgather_object(value, name=self._new_name())
+
+    def broadcast(self, value):
+        with _others_may_end():
+            return self._horovod.broadcast_object(value, root_rank=0, name=self._new_name())
+
+    def _new_name(self):
+        """The workers may stand still when a name comes again with an array of another size."""
+        self._num_objects += 1
+        return 'object %d' % self._num_objects
 
     def sum_gradients(self, gradients):
         for i, gradient in enumerate(gradients):
@@ -47,3 +73,27 @@ class Horovod(Alone):
 
     def share_parameters(self, parameters):
         self._horovod.broadcast_parameters(parameters, root_rank=0)
+
+
+@contextlib.contextmanager
+def _others_may_end():
+    """Context that answers the end of another worker in one line; why it ended is for it to say."""
+    try:
+        yield
+    except mx.MXNetError as error:
+        if 'Horovod has been shut down' not in str(error):
+            raise
+        raise UserError('another worker ended, and this one with it') from None
+
+
+def open_workers(backend=None):
+    """Those that this process is one of: Horovod's where `backend` is 'horovod' or horovodrun
+    started it, else it alone."""
+    started = os.environ.get('HOROVOD_RANK') is not None    # set by horovodrun with Gloo
+    return Horovod() if backend == 'horovod' or started else Alone()
+
+
+def share(indices, worker, number):
+    """The part of a batch that is for `worker` of `number`; parts differ by one example at most,
+    and some are empty in a batch smaller than their number."""
+    return indices[worker::number]

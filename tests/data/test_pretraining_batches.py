@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from bert.data.pretraining import Examples
-from bert.data.pretraining_batches import Buckets, Stream, collate_examples, share
+from bert.data.pretraining_batches import Buckets, Stream, collate_examples
 
 LONGEST = 40
 
@@ -153,11 +153,3 @@ def test_a_batch_without_masks_keeps_its_shape():
     bare = np.flatnonzero(np.diff(examples.masked_offsets) == 0)[:2]
     batch = collate_examples(examples, bare, 0)
     assert batch.masked_ids.shape == (2, 1) and batch.num_masked == 0
-
-
-@pytest.mark.parametrize('number', [1, 2, 3, 7])
-def test_workers_share_a_batch(number):
-    indices = np.arange(100, 105)
-    parts = [share(indices, worker, number) for worker in range(number)]
-    assert sorted(np.concatenate(parts).tolist()) == indices.tolist()
-    assert max(map(len, parts)) - min(map(len, parts)) <= 1

@@ -1,7 +1,10 @@
 """Entry scripts through their command lines, in this process or in one of their own."""
+import subprocess
+import sys
+
 import pytest
 import tiny
-from commands import Outcome
+from commands import PACKAGE, Outcome
 
 from bert.errors import run_script
 
@@ -37,3 +40,35 @@ def in_tmp(tmp_path, monkeypatch):
     for name in ('GLUE_DIR', 'BAIDU_ERNIE_DATA_DIR', 'SQUAD_DIR', 'SEQLENGTH', 'INPUTSIZE'):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
+
+
+@pytest.fixture
+def start_workers(horovodrun):
+    """Function: script, number of workers, arguments → `Popen` of it under horovodrun."""
+    def start(script, number, *arguments):
+        return _start([horovodrun, '-np', number, '-H', 'localhost:%d' % number, sys.executable,
+                       PACKAGE / script] + list(arguments))
+    return start
+
+
+@pytest.fixture
+def run_workers(start_workers):
+    """The same to its end → Outcome, whose `err` is all that the workers said."""
+    return lambda *arguments: _finish(start_workers(*arguments))
+
+
+@pytest.fixture
+def start_words(horovodrun):
+    """Function: the words of a printed `horovodrun … python …` → Outcome of it."""
+    programs = {'horovodrun': horovodrun, 'python': sys.executable}
+    return lambda words: _finish(_start([programs.get(word, word) for word in words]))
+
+
+def _start(words):
+    return subprocess.Popen(list(map(str, words)), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            text=True)
+
+
+def _finish(process):
+    out, err = process.communicate(timeout=200)
+    return Outcome(process.returncode, out, out + err)

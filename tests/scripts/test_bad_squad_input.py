@@ -175,8 +175,7 @@ def test_a_question_longer_than_the_cap_is_counted(run, in_tmp):
     ('--deploy', 'running an exported model is not part of this script'),
     ('--calib_mode', 'INT8 calibration is not part of this script'),
     ('--sentencepiece', 'SentencePiece models are not supported; a BERT vocabulary is a vocab.txt, '
-                        'see --bert_checkpoint'),
-    ('--comm_backend', 'it has no meaning here; this script trains on one device')])
+                        'see --bert_checkpoint')])
 def test_flags_that_were_left_out(call, in_tmp, flag, reason):
     outcome = call(finetune_squad, flag, 'x')
     assert outcome.code == 2

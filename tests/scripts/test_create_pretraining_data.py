@@ -30,7 +30,7 @@ def write_corpus(path, documents=30, seed=0):
 def corpus(in_tmp, monkeypatch):
     """Text and vocabulary in the current folder, which is cut into several blocks."""
     (in_tmp / 'vocab.txt').write_text(''.join(token + '\n' for token in tiny.TOKENS))
-    monkeypatch.setattr('bert.jobs.pretraining_data.SMALLEST_BLOCK', 500)
+    monkeypatch.setattr('bert.jobs.tokenized_text.SMALLEST_BLOCK', 500)
     return write_corpus(in_tmp / 'text.txt')
 
 

@@ -142,7 +142,7 @@ def test_commands(page, call, roomy_bert, workplace, monkeypatch, sst, request):
     for line in lines:
         if line not in NOT_RUN_HERE:
             if line.startswith('./run horovodrun'):
-                continue        # test_run_pretraining_hvd.py has it
+                continue    # test_run_pretraining_hvd.py, test_horovod_finetuning.py
             if SCHEDULER in line:
                 line = line.replace(SCHEDULER, request.getfixturevalue('scheduler'))
             outcome = run(line, call, roomy_bert, monkeypatch)

@@ -18,7 +18,9 @@ from bert import create_pretraining_data, finetune_classifier, run_pretraining
 from bert.data.shards import read_shard, write_shard
 from bert.errors import UserError
 from bert.jobs import pretraining
+from bert.train.log import open_log
 from bert.train.optimizer import check_copies
+from bert.train.workers import Alone
 
 SIZES = dict(num_layers=2, units=8, hidden_size=16, num_heads=2, max_length=40)
 LINE = re.compile(r'\[step (\d+)\]\tmlm_loss=(\d\.\d{5})\tmlm_acc=(\d+\.\d\d)\t'
@@ -179,8 +181,8 @@ def train_on(devices, folder, made, *more):
         made, '--ckpt_dir', folder, '--ckpt_interval', 4, *more, steps=8))))
     folder.mkdir(exist_ok=True)
     pretraining.seed_everything(args.seed)
-    pretraining.open_log()
-    return pretraining.Pretraining(args, devices, str(folder)).run()
+    open_log()
+    return pretraining.Pretraining(args, devices, str(folder), Alone()).run()
 
 
 @pytest.mark.parametrize('name, devices, workers, problem', [

@@ -1,4 +1,5 @@
 """run_pretraining_hvd.py with the real Horovod, where it is installed."""
+import functools
 import json
 import os
 import pathlib
@@ -6,37 +7,24 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
-from commands import PACKAGE, Outcome, spawn
+from commands import PACKAGE, spawn
 from test_run_pretraining import flags, made, parameters, results  # noqa: F401
 
 from bert.data.shards import read_shard, write_shard
-from bert.train.workers import Alone
 
 
 @pytest.fixture
-def start(horovodrun):
-    """Function: number of workers, arguments → `Popen` of the script under horovodrun."""
-    def start(number, *arguments):
-        return subprocess.Popen(
-            [horovodrun, '-np', str(number), '-H', 'localhost:%d' % number, sys.executable,
-             str(PACKAGE / 'run_pretraining_hvd.py')] + [str(argument) for argument in arguments],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    return start
+def start(start_workers):
+    return functools.partial(start_workers, 'run_pretraining_hvd.py')
 
 
 @pytest.fixture
-def run(start):
-    """The same to its end → Outcome, whose `err` is all that the workers said."""
-    def run(number, *arguments):
-        process = start(number, *arguments)
-        out, err = process.communicate(timeout=200)
-        return Outcome(process.returncode, out, out + err)
-    return run
+def run(run_workers):
+    return functools.partial(run_workers, 'run_pretraining_hvd.py')
 
 
 def test_without_horovod_one_line(in_tmp):
@@ -44,12 +32,6 @@ def test_without_horovod_one_line(in_tmp):
     outcome = spawn('run_pretraining_hvd.py', '--data', 'x.npz', env={'PYTHONPATH': str(in_tmp)})
     assert outcome.code == 2
     assert "start the script by './run horovodrun -np 2 python …'" in outcome.error
-
-
-def test_alone_nothing_is_summed():
-    values = np.array([1.0, 2.0])
-    assert Alone().sum(values).tolist() == [1, 2]
-    assert (Alone.rank, Alone.size) == (0, 1)
 
 
 @pytest.mark.horovod
@@ -104,7 +86,7 @@ def test_a_killed_worker_ends_the_job(start, run, made, in_tmp):  # noqa: F811
     assert not (in_tmp / 'broken' / 'results.json').exists(), 'killed too late to test anything'
     shutil.copytree('broken', 'other')
     outcome = run(1, '--resume', '--ckpt_dir', 'other')
-    assert 'was started with 2 workers, and here are 1: start as many' in outcome.err
+    assert 'was started with 2 workers or GPUs, and here are 1: take as many' in outcome.err
     outcome = run(2, '--resume', '--ckpt_dir', 'broken')
     assert outcome.code == 0, outcome.err
     whole, again = parameters('whole'), parameters('broken')
@@ -112,14 +94,12 @@ def test_a_killed_worker_ends_the_job(start, run, made, in_tmp):  # noqa: F811
 
 
 @pytest.mark.horovod
-def test_the_command_of_the_page(horovodrun, call, made, in_tmp):  # noqa: F811
+def test_the_command_of_the_page(start_words, made, in_tmp):  # noqa: F811
     page = (PACKAGE.parent / 'docs' / 'pretraining.rst').read_text(encoding='utf-8')
     words = shlex.split(re.search(r'^    ./run (horovodrun .*)$', page, re.MULTILINE).group(1))
     shutil.copytree(made / 'out', 'corpus')
     for name in ('vocab.txt', 'sizes.json'):
         shutil.copy(made / name, name)
-    words = [{'horovodrun': horovodrun, 'python': sys.executable}.get(word, word).replace(
-        'bert/run_', str(PACKAGE / 'run_')) for word in words]
-    done = subprocess.run(words, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = start_words([word.replace('bert/run_', str(PACKAGE / 'run_')) for word in words])
+    assert done.code == 0, done.err
     assert results('hvd')['workers'] == 2 and results('hvd')['steps'] == 40

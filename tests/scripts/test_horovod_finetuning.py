@@ -1,0 +1,181 @@
+"""The fine-tuning scripts under the real Horovod, where it is installed."""
+import os
+import re
+import shlex
+import time
+
+import mxnet as mx
+import numpy as np
+import pytest
+import tiny
+from commands import PACKAGE, spawn
+from small_squad import QUICK, SIZES, read_json, write_files
+
+pytestmark = pytest.mark.horovod
+
+DOCS = PACKAGE.parent / 'docs'
+
+
+@pytest.mark.parametrize('page', ['classification.rst', 'question_answering.rst'])
+def test_the_commands_of_the_pages(page, start_words, tiny_bert, in_tmp):
+    """As printed, but for the weights and sizes that suit them."""
+    text = (DOCS / page).read_text(encoding='utf-8')
+    line, = re.findall(r'^    ./run (horovodrun .*)$', text, re.MULTILINE)
+    if page == 'classification.rst':
+        tiny.write_pairs(in_tmp / 'glue_data' / 'MRPC', ('#1 String', '#2 String', 'Quality'),
+                         lambda similarity: int(similarity > 0.5))
+        more = ['--max_len', '24']
+    else:
+        for name, seed in (('train', 1), ('dev', 2)):
+            tiny.write_squad(in_tmp / 'squad' / (name + '-v1.1.json'), 8, seed)
+        more = [str(one) for one in SIZES]
+    words = shlex.split(line.replace('bert/', str(PACKAGE) + '/'))
+    done = start_words(words + ['--bert_checkpoint', tiny_bert, '--epochs', '1'] + more)
+    assert done.code == 0, done.err
+    assert read_json(in_tmp / 'by-two' / 'results.json')['workers'] == 2
+
+
+def parameters(run):
+    """The arrays of the newest checkpoint."""
+    newest = read_json(run / 'checkpoints.json')['newest']
+    return mx.nd.load(str(run / newest / 'model.params'))
+
+
+def assert_same(one, two):
+    expected, found = parameters(one), parameters(two)
+    assert set(expected) == set(found)
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name].asnumpy(), array.asnumpy(), atol=1e-4, err_msg=name)
+
+
+def curve(run):
+    newest = read_json(run / 'checkpoints.json')['newest']
+    return read_json(run / newest / 'trainer.json')['curve']
+
+
+def assert_same_curves(one, two):
+    for key in ('step', 'examples'):
+        assert [point[key] for point in curve(one)] == [point[key] for point in curve(two)]
+    np.testing.assert_allclose([point['loss'] for point in curve(two)],
+                               [point['loss'] for point in curve(one)], rtol=1e-3)
+
+
+@pytest.fixture(scope='module')
+def task(tmp_path_factory):
+    """33 examples: the last batch of an epoch has one, so that one of two workers gets none."""
+    return tiny.write_sst(tmp_path_factory.mktemp('hvd') / 'SST-2', train=33, dev=21)
+
+
+def classifier_flags(task, tiny_bert, *more):
+    return ('--task_name', 'SST', '--data_dir', task, '--bert_checkpoint', tiny_bert, '--max_len',
+            24, '--epochs', 2, '--lr', 1e-3, '--dropout', 0, '--threads', 1, '--ckpt_interval', 1,
+            '--log_interval', 1) + more
+
+
+def test_classifier_of_two_workers_is_that_of_one_with_a_larger_batch(run_workers, task, tiny_bert,
+                                                                      in_tmp):
+    flags = classifier_flags(task, tiny_bert, '--seeds', '1,2')
+    assert spawn('finetune_classifier.py', *flags, '--batch_size', 16, '--output_dir',
+                 'one').code == 0
+    outcome = run_workers('finetune_classifier.py', 2, *flags, '--batch_size', 8)
+    assert outcome.code == 0, outcome.err
+    one, two = in_tmp / 'one', in_tmp / 'output_dir' / 'SST-001'
+    assert os.listdir('output_dir') == ['SST-001']      # worker 0 chose it for both
+    for seed in ('seed-1', 'seed-2'):
+        assert_same(one / seed, two / seed)
+        assert_same_curves(one / seed, two / seed)
+        assert set(os.listdir(one / seed)) == set(os.listdir(two / seed))
+        assert (one / seed / 'SST-2.tsv').read_text() == (two / seed / 'SST-2.tsv').read_text()
+        expected, found = (read_json(run / seed / 'results.json') for run in (one, two))
+        assert (expected['metrics'], expected['best_step']) == (found['metrics'],
+                                                                found['best_step'])
+        assert (expected['workers'], found['workers']) == (1, 2)
+        # worker 0 logs, and of all examples
+        assert metrics_of(two / seed) == metrics_of(one / seed)
+    assert read_json(one / 'results.json')['metrics'] == read_json(two / 'results.json')['metrics']
+    assert outcome.err.count('Some predictions on dev') == 2
+
+
+def metrics_of(run):
+    return re.findall(r'metrics:(.*)', next(run.glob('log_*')).read_text())
+
+
+def test_a_killed_classifier_goes_on_bit_for_bit(start_workers, run_workers, task, tiny_bert,
+                                                 in_tmp):
+    flags = classifier_flags(task, tiny_bert, '--batch_size', 4, '--epochs', 40)
+    assert run_workers('finetune_classifier.py', 2, *flags, '--output_dir', 'whole').code == 0
+    process = start_workers('finetune_classifier.py', 2, *flags, '--output_dir', 'broken')
+    while not list(in_tmp.glob('broken/step-???????')):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.kill()
+    process.communicate(timeout=120)
+    assert not (in_tmp / 'broken' / 'results.json').exists(), 'killed too late to test anything'
+    outcome = run_workers('finetune_classifier.py', 1, '--resume', '--output_dir', 'broken')
+    assert ('the run in broken was started with 2 workers or GPUs, and here are 1: take as many'
+            in outcome.err)
+    outcome = run_workers('finetune_classifier.py', 2, '--resume', '--output_dir', 'broken')
+    assert outcome.code == 0, outcome.err
+    whole, again = parameters(in_tmp / 'whole'), parameters(in_tmp / 'broken')
+    assert all(np.array_equal(whole[key].asnumpy(), again[key].asnumpy()) for key in whole)
+
+
+def test_best_checkpoint_is_shared(run_workers, task, tiny_bert, in_tmp):
+    """The test file is predicted by the best checkpoint in every worker, not by the last one."""
+    flags = classifier_flags(task, tiny_bert, '--batch_size', 8, '--lr', 0.3, '--epochs', 5)
+    outcome = run_workers('finetune_classifier.py', 2, *flags, '--output_dir', 'run')
+    assert outcome.code == 0, outcome.err
+    report = read_json(in_tmp / 'run' / 'results.json')
+    assert report['best_step'] != report['steps'], 'nothing to tell apart'
+    flags = flags[:-4] + ('--only_inference', '--output_dir', 'again', '--model_parameters',
+                          in_tmp / 'run' / ('step-%07d' % report['best_step']) / 'model.params')
+    assert spawn('finetune_classifier.py', *flags).code == 0
+    again, run = ((in_tmp / name / 'SST-2.tsv').read_text() for name in ('again', 'run'))
+    assert again == run
+
+
+@pytest.mark.parametrize('script, version_2', [('finetune_squad.py', True),
+                                               ('static_finetune_squad.py', False)])
+def test_squad_of_two_workers_is_that_of_one_with_a_larger_batch(script, version_2, run_workers,
+                                                                 tiny_bert, in_tmp):
+    flags = write_files(in_tmp, version_2) + ('--bert_checkpoint', tiny_bert) + QUICK + (
+        '--dropout', 0, '--evaluate_epochs')
+    if version_2:
+        tiny.write_squad(in_tmp / 'more.json', 9, 3, True)
+        flags += ('--threshold_file', 'more.json')
+    assert spawn(script, *flags, '--batch_size', 8, '--output_dir', 'one').code == 0
+    outcome = run_workers(script, 2, *flags, '--batch_size', 4, '--comm_backend', 'horovod',
+                          '--output_dir', 'two')
+    assert outcome.code == 0, outcome.err
+    one, two = in_tmp / 'one', in_tmp / 'two'
+    assert_same(one, two)
+    assert_same_curves(one, two)
+    assert set(os.listdir(one)) == set(os.listdir(two))
+    assert read_json(one / 'predictions.json') == read_json(two / 'predictions.json')
+    assert_close(*(read_json(run / 'nbest_predictions.json') for run in (one, two)))
+    assert_close(*(read_json(run / 'results.json')['metrics'] for run in (one, two)))
+
+
+def assert_close(one, two):
+    """The same JSON but for the last digits of numbers."""
+    if isinstance(one, dict):
+        assert set(one) == set(two)
+        for key, value in one.items():
+            assert_close(value, two[key])
+    elif isinstance(one, list):
+        assert len(one) == len(two)
+        for pair in zip(one, two):
+            assert_close(*pair)
+    else:
+        assert one == (pytest.approx(two, abs=1e-3) if isinstance(two, float) else two)
+
+
+def test_a_mistake_ends_all_workers_with_one_line(run_workers, task, tiny_bert, in_tmp):
+    flags = classifier_flags(task, tiny_bert, '--batch_size', 8, '--epochs', 1, '--output_dir',
+                             'run')
+    assert run_workers('finetune_classifier.py', 2, *flags).code == 0
+    outcome = run_workers('finetune_classifier.py', 2, *flags)
+    assert outcome.code != 0
+    assert 'error: run holds a run: choose another --output_dir' in outcome.err
+    # of the workers none; horovodrun itself prints one
+    assert not re.search(r'^\[[01]\]<stderr>:.*Traceback', outcome.err, re.MULTILINE)
