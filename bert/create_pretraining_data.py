@@ -2,14 +2,14 @@
 from bert import options
 from bert.errors import run_script
 
-LEFT_OUT = {flag: options.LEFT_OUT['--sentencepiece']
-            for flag in ('--sentencepiece', '--sp_nbest', '--sp_alpha')}
-
 
 def make_parser():
-    parser = options.Parser(__doc__, LEFT_OUT)
+    parser = options.Parser(__doc__, options.LEFT_OUT_OF_TEXT)
     add_text_flags(parser)
-    options.add_sampling_flags(parser)
+    group = parser.add_argument_group('examples')
+    options.add_sampling_flags(group, max_seq_length=128, max_predictions_per_seq=20)
+    group.add_argument('--random_seed', '--seed', type=int, default=12345,
+                       help='of every random choice')
     add_work_flags(parser)
     return parser
 
@@ -22,13 +22,7 @@ def add_text_flags(parser):
     group.add_argument('--vocab', '--dataset_name', required=True, metavar='NAME',
                        help='vocabulary: a corpus that models.py lists, such as '
                             'book_corpus_wiki_en_uncased, or a vocab.txt')
-    group.add_argument('--cased', action='store_true',
-                       help='keep case and accents; default: as the vocabulary wants')
-    group.add_argument('--tokenized', action='store_true',
-                       help='the text is tokens of the vocabulary with spaces between them')
-    group.add_argument('--sentence_splitter', choices=('lines', 'nltk'), default='lines',
-                       help='lines: one sentence a line; nltk: prose, split by Punkt (NLTK\'s '
-                            'English model where it is installed, else one trained on the text)')
+    options.add_text_flags(group)
 
 
 def add_work_flags(parser):

@@ -4,7 +4,7 @@ from bert.errors import run_script
 
 
 def make_parser():
-    parser = options.Parser(__doc__)
+    parser = options.Parser(__doc__, options.LEFT_OUT_OF_TEXT)
     options.add_pretraining_flags(parser)
     group = parser.add_argument_group('device')
     group.add_argument('--gpus', type=options.seed_list, metavar='A,B,…',
@@ -18,7 +18,7 @@ def make_parser():
 
 def main(arguments=None):
     args = make_parser().parse_args(arguments)
-    options.prepare_mxnet(args.threads, training=args.gpus is None and bool(args.data))
+    options.prepare_mxnet(args.threads, training=options.pretrains_on_cpu(args))
     from bert.jobs import pretraining  # imports mxnet, which reads the threads
     pretraining.run(args)
 

@@ -1,7 +1,7 @@
 """The tasks of making pre-training data, for any worker that sees the output folder.
 
 A plan in the folder says all that they need, so a task is three values: the folder, the plan's
-digest and a number. First each block of text is tokenized into a store of its own; the stores are
+key and a number. First each block of text is tokenized into a store of its own; the stores are
 put together; then each shard is made from its units, a unit being one copy of the examples of one
 block. What a shard holds depends on the plan alone, not on the worker, so any number of them
 writes the same bytes. Nothing here imports mxnet: a worker starts in half a second.
@@ -39,14 +39,20 @@ def shard_name(number):
     return 'part-%03d.npz' % number
 
 
+def epoch_name(epoch):
+    """Of the folder with the shards of one epoch."""
+    return 'epoch-%06d' % epoch
+
+
 @functools.lru_cache(maxsize=1)
-def open_plan(folder, digest):
-    """The plan, and what is made of it once a process: `tokenizer`, `splitter`, `pieces`,
-    `sampling`."""
-    plan = types.SimpleNamespace(**files.read_json(work_path(folder, PLAN)))
-    if plan.digest != digest:
+def open_plan(folder, key):
+    """The plan with this key, and what is made of it once a process: `tokenizer`, `splitter`,
+    `pieces`, `sampling`."""
+    content = files.read_json(work_path(folder, PLAN))
+    if content.get('key') != key:
         raise UserError('%s: another run has changed its plan: give each run its own --output_dir'
                         % folder)
+    plan = types.SimpleNamespace(**content)
     tokens = read_tokens(os.path.join(folder, layout.VOCABULARY))
     ids = {token: i for i, token in enumerate(tokens)}
     plan.ids, plan.unknown = ids, ids['[UNK]']
@@ -62,10 +68,10 @@ def open_plan(folder, digest):
 # First: text to tokens
 
 
-def tokenize_block(folder, digest, number):
+def tokenize_block(folder, key, number):
     """Tokenize block `number`; returns {'sentences', 'empty_sentences', 'empty_documents',
     'documents', 'tokens', 'unknown'}."""
-    plan = open_plan(folder, digest)
+    plan = open_plan(folder, key)
     documents = corpus.read_documents(corpus.Block(*plan.blocks[number]))
     if plan.splitter:
         documents = [sentences.split(plan.splitter, lines) for lines in documents]
@@ -104,21 +110,26 @@ def read_counts(folder, number):
 # Then: tokens to examples
 
 
-def deal_units(blocks, num_copies, num_shards, seed):
+def deal_units(blocks, copies, num_shards, seed):
     """For each shard its [block, copy]s: all of them dealt out in random order, so that the
     copies of a text lie in different places."""
-    units = [[block, copy] for block in blocks for copy in range(num_copies)]
-    order = np.random.RandomState([seed % 2 ** 32, 0, SHARDS_STREAM]).permutation(len(units))
+    units = [[block, copy] for block in blocks for copy in copies]
+    words = [seed % 2 ** 32, copies[0], SHARDS_STREAM]
+    order = np.random.RandomState(words).permutation(len(units))
     return [sorted(units[i] for i in order[shard::num_shards]) for shard in range(num_shards)]
 
 
 @functools.lru_cache(maxsize=1)
-def open_deal(folder, digest):
+def open_deal(folder, key, epoch):
     """(the units of each shard, where the documents of each block start in the store and the end),
-    from what is known once all is tokenized: `write_deal`."""
-    plan, deal = open_plan(folder, digest), files.read_json(work_path(folder, DEAL))
+    from what is known once all is tokenized: `write_deal`.
+
+    epoch: its number is that of the one copy; None: all copies of the plan.
+    """
+    plan, deal = open_plan(folder, key), files.read_json(work_path(folder, DEAL))
     units = deal_units([i for i, number in enumerate(deal['block_documents']) if number],
-                       plan.copies, deal['num_shards'], plan.sampling.random_seed)
+                       range(plan.copies) if epoch is None else [epoch], deal['num_shards'],
+                       plan.sampling.random_seed)
     return units, np.concatenate([[0], np.cumsum(deal['block_documents'])]).tolist()
 
 
@@ -128,16 +139,17 @@ def write_deal(folder, block_documents, num_shards):
                                                'num_shards': num_shards})
 
 
-def make_shard(folder, digest, number):
-    """Write shard `number`; returns what the manifest says of it."""
-    plan = open_plan(folder, digest)
-    units, starts = open_deal(folder, digest)
+def make_shard(folder, key, number, epoch=None):
+    """Write shard `number`, of all copies or of one epoch; returns what the manifest says of it."""
+    plan = open_plan(folder, key)
+    units, starts = open_deal(folder, key, epoch)
     with token_store.TokenStore(work_path(folder, STORE), len(plan.ids)) as store:
         examples = join_examples([
             make_examples(store, starts[block], starts[block + 1], copy, plan.sampling,
                           plan.pieces)
             for block, copy in units[number]])
     rng = np.random.RandomState([plan.sampling.random_seed % 2 ** 32, number, ORDER_STREAM])
+    folder = folder if epoch is None else os.path.join(folder, epoch_name(epoch))
     path = os.path.join(folder, shard_name(number))
     shards.write_shard(path, examples.select(rng.permutation(examples.size)))
     return shards.describe_shard(path, examples)

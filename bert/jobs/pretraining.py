@@ -1,38 +1,44 @@
 """Pre-training BERT by masked tokens and next sentences: the whole recipe."""
-import hashlib
 import logging
 import math
 import os
+import shutil
 import time
 from typing import NamedTuple
 
 import mxnet as mx
 
 from bert import files, layout, vocabulary
-from bert.data.pretraining_batches import (
-    Buckets,
-    PretrainingBatch,
-    Stream,
-    collate_examples,
-)
-from bert.data.shards import MANIFEST, read_lengths, read_shard
+from bert.data.pretraining_batches import Buckets, PretrainingBatch, collate_examples
 from bert.data.tokenizer import BertTokenizer
 from bert.errors import UserError
 from bert.jobs import run_folder, training
 from bert.jobs.folder import Model, write_description
+from bert.jobs.pretraining_examples import RawText, Shards, Synthetic
 from bert.model import vocabularies, zoo
 from bert.model.bert import BERTModel
 from bert.model.config import BertConfig
 from bert.model.pretraining import PretrainingSums
-from bert.train import optimizer
+from bert.train import checkpoint, optimizer
 from bert.train.devices import pick_device, seed_everything
 from bert.train.log import progress
 from bert.train.loop import Plan, State
 from bert.train.metrics import PretrainingMetric
+from bert.train.profiling import (
+    FIRST_PROFILED,
+    LAST_PROFILED,
+    ONE_BY_ONE,
+    ProfiledStepper,
+)
 from bert.train.step import Parts, PretrainingStepper
 from bert.train.workers import Horovod, open_workers, share
 
-SCRIPT, LOG, NAME = 'run_pretraining.py', 'phase1_log.0', 'pretraining'
+SCRIPT, LOG, NAME = 'run_pretraining.py', 'phase%d_log.0', 'pretraining'
+RAW, RAW_EVAL = 'raw', 'data_eval_cache'    # what --raw texts are made, until the run is done
+# Flags that say how raw text is read, and how examples are drawn
+OF_RAW = ('cased', 'tokenized', 'sentence_splitter', 'short_seq_prob', 'whole_word_mask',
+          'num_dataset_workers', 'eval_use_npz')
+OF_EXAMPLES = ('max_seq_length', 'masked_lm_prob', 'max_predictions_per_seq')
 HEADS = dict(use_pooler=True, use_decoder=True, use_classifier=True)
 
 
@@ -41,14 +47,17 @@ def run(args):
     results.json, None in other workers than 0. Raises `UserError`."""
     workers = open_workers(args.comm_backend)
     args.output_dir = args.ckpt_dir     # as the folder of a run is called elsewhere
+    if args.start_step:
+        check_start_step(args)
+        args.resume = True
     folder = run_folder.reopen_folder(args, NAME, SCRIPT) if args.resume else None
     devices = pick_devices(args, workers)
     check_flags(args, len(devices) * workers.size)
     optimizer.check_copies(args.optimizer, len(devices), workers.size)
     if not folder:
-        training.open_folder(args, NAME, SCRIPT, [LOG], workers)
+        training.open_folder(args, NAME, SCRIPT, [LOG % 1, LOG % 2, RAW, RAW_EVAL], workers)
     seed_everything(args.seed)
-    training.open_run_log(os.path.join(args.ckpt_dir, LOG), workers)
+    training.open_run_log(os.path.join(args.ckpt_dir, LOG % (2 if args.phase2 else 1)), workers)
     return Pretraining(args, devices, args.ckpt_dir, workers).run()
 
 
@@ -65,9 +74,15 @@ def pick_devices(args, workers):
 
 def check_flags(args, num_devices=1):
     """Raises `UserError` for flags that contradict each other."""
-    if not (args.data or args.data_eval):
+    args.synthetic_data = args.synthetic_data or bool(args.dummy_data_len)
+    if not (args.data or args.data_eval or args.synthetic_data):
         raise UserError('nothing to do: give --data to train on, --data_eval to evaluate on, or '
                         'both')
+    check_sampling_flags(args)
+    check_phase(args)
+    if args.profile and args.num_steps < LAST_PROFILED:
+        raise UserError('--profile: it looks at steps %d to %d: give --num_steps %d or more'
+                        % (FIRST_PROFILED, LAST_PROFILED, LAST_PROFILED))
     if args.bert_checkpoint and (args.pretrained or args.bert_config):
         raise UserError('--bert_checkpoint brings its own weights and sizes: leave --pretrained '
                         'and --bert_config out')
@@ -85,48 +100,35 @@ def check_flags(args, num_devices=1):
         args.batch_size = args.total_batch_size // parts
 
 
-# Data
+def check_sampling_flags(args):
+    """Raises `UserError` for flags about how examples are drawn where none are."""
+    for names, needed in ((OF_RAW, args.raw), (OF_EXAMPLES, args.raw or args.synthetic_data)):
+        stray = sorted(args.given.intersection(names))
+        if stray and not needed:
+            raise UserError('--%s: it is for --raw: what is in the files of --data was decided '
+                            'when they were made' % stray[0])
+    if args.raw and not args.data and args.eval_use_npz:
+        raise UserError('--raw: there is no raw text to read: --data is missing, and --data_eval '
+                        'is said to be .npz by --eval_use_npz')
 
 
-def check_vocabulary(paths, tokens):
-    """Raises `UserError` when a manifest beside the shards tells of another vocabulary."""
-    digest = vocabulary.digest(tokens)
-    for folder in sorted({os.path.dirname(path) for path in paths}):
-        path = os.path.join(folder, MANIFEST)
-        if not os.path.isfile(path):
-            continue
-        told = files.read_json(path).get('vocabulary', {})
-        if told.get('sha256') not in (None, digest):
-            raise UserError('%s: made with another vocabulary, of %s tokens; the model\'s has %d: '
-                            'make the data with the model\'s, or choose another model'
-                            % (path, told.get('size'), len(tokens)))
+def check_phase(args):
+    """Raises `UserError` for a second phase without a first one."""
+    if args.phase1_num_steps and not args.phase2:
+        raise UserError('--phase1_num_steps is for --phase2')
+    if args.phase2 and not args.bert_checkpoint:
+        raise UserError('--phase2: name the --ckpt_dir of phase 1 with --bert_checkpoint, and a '
+                        'new --ckpt_dir')
 
 
-class Data:
-    """The shards of one flag."""
-
-    def __init__(self, paths, args, vocab):
-        self.paths, self._pickle = paths, args.allow_pickle
-        self._vocab_size = len(vocab)
-        check_vocabulary(paths, vocab.idx_to_token)
-        self.lengths = [read_lengths(path) for path in paths]
-        self.size = sum(map(len, self.lengths))
-        if not self.size:
-            raise UserError('%s: no example in it' % ', '.join(paths))
-        self.longest = int(max(lengths.max() for lengths in self.lengths if len(lengths)))
-
-    def read(self, path):
-        return read_shard(path, self._pickle, self._vocab_size)
-
-    def stream(self, buckets, seed):
-        return Stream(self.paths, self.lengths, self.read, buckets, seed)
-
-    def digest(self):
-        """sha256 of the lengths of all examples: a run is not resumed on other data."""
-        total = hashlib.sha256()
-        for path, lengths in sorted(zip(self.paths, self.lengths), key=lambda item: item[0]):
-            total.update(os.path.basename(path).encode() + b'|' + lengths.tobytes())
-        return total.hexdigest()
+def check_start_step(args):
+    """Raises `UserError` unless the run's newest checkpoint is of --start_step."""
+    newest = checkpoint.newest(args.ckpt_dir)
+    if newest is None:
+        raise UserError('--start_step %d: no checkpoint in %s' % (args.start_step, args.ckpt_dir))
+    if os.path.basename(newest) != checkpoint.name_of(args.start_step):
+        raise UserError('--start_step %d: the newest checkpoint in %s is %s: --resume goes on from '
+                        'that one' % (args.start_step, args.ckpt_dir, os.path.basename(newest)))
 
 
 # Model
@@ -205,11 +207,12 @@ class Part(NamedTuple):
 def log_line(entry):
     """The line of the original run_pretraining.py."""
     values = dict(entry.metrics)
-    return ('[step %d]\tmlm_loss=%7.5f\tmlm_acc=%4.2f\tnsp_loss=%5.2f\tnsp_acc=%5.2f\t'
-            'throughput=%.1fK tks/s\tlr=%.7f time=%.2f, latency=%.1f ms/step' % (
-                entry.step, values['mlm_loss'], values['mlm_acc'], values['nsp_loss'],
-                values['nsp_acc'], values['tokens'] / 1000 / entry.seconds, entry.rate,
-                entry.seconds, 1000 * entry.seconds / max(entry.steps, 1)))
+    shown = '\t'.join(name + '=' + form % values[name] for name, form in (
+        ('mlm_loss', '%7.5f'), ('mlm_acc', '%4.2f'), ('nsp_loss', '%5.2f'), ('nsp_acc', '%5.2f'))
+        if name in values)
+    return '[step %d]\t%s\tthroughput=%.1fK tks/s\tlr=%.7f time=%.2f, latency=%.1f ms/step' % (
+        entry.step, shown, values['tokens'] / 1000 / entry.seconds, entry.rate,
+        entry.seconds, 1000 * entry.seconds / max(entry.steps, 1))
 
 
 class Pretraining(training.Training):
@@ -220,34 +223,74 @@ class Pretraining(training.Training):
     def __init__(self, args, devices, folder, workers):
         super().__init__(args, NAME, devices[0], folder, workers)
         self._devices = devices
-        self._sums = PretrainingSums()
+        self._sums = PretrainingSums(not args.no_compute_acc)
         self._sums.hybridize()
 
     def run(self):
         args = self.args
         network, vocab = build_model(args, self._devices)
-        network.hybridize()
+        network.hybridize(**ONE_BY_ONE if args.profile else {})
         tokenizer = BertTokenizer(vocab, lower=not network.config.cased)
         self.model = PretrainingModel(network, tokenizer, network.config, {},
                                       network.config.max_length)
-        self._data = self._open(args.data, '--data')
-        self._data_eval = self._open(args.data_eval, '--data_eval')
+        if args.synthetic_data:
+            self._data = self._check_length('--synthetic_data', Synthetic(
+                args.dummy_data_len or args.max_seq_length, args.batch_size * self.num_shares,
+                args, vocab.idx_to_token))
+        else:
+            self._data = self._open(args.data, '--data', args.raw, RAW, args.seed)
+        # of dev the same examples are drawn whatever the seed, as in the original
+        self._data_eval = self._open(args.data_eval, '--data_eval',
+                                     args.raw and not args.eval_use_npz, RAW_EVAL, seed=0)
         state = self._train() if self._data else State()
         return self._conclude(state)
 
-    def _open(self, patterns, flag):
-        """`Data` of a flag, None where it isn't given."""
+    def _open(self, patterns, flag, raw, folder, seed):
+        """The examples that a flag names, None where it isn't given."""
         if not patterns:
             return None
+        tokens = self.model.tokenizer.vocab.idx_to_token
+        if raw:
+            return self._check_length(flag, RawText(
+                flag, patterns, self.args, tokens, self.model.config.cased,
+                os.path.join(self.folder, folder), self.workers, seed))
         paths = files.find(patterns, 'for %s what create_pretraining_data.py writes' % flag)
-        data = Data(paths, self.args, self.model.tokenizer.vocab)
-        logging.info('%s: %d examples in %d files, up to %d tokens', flag, data.size,
-                     len(data.paths), data.longest)
+        return self._check_length(flag, Shards(paths, tokens, self.args.allow_pickle))
+
+    def _check_length(self, flag, data):
+        """The data, if the model can read it."""
+        logging.info('%s: %s', flag, data.describe())
         if data.longest > self.model.max_len:
             raise UserError('%s: an example of %d tokens, and the model has %d positions: make '
                             'the data with --max_seq_length %d, or choose another model'
                             % (flag, data.longest, self.model.max_len, self.model.max_len))
         return data
+
+    def _make_stepper(self):
+        super()._make_stepper()
+        if self.args.phase2:
+            self._take_optimizer()
+        if self.args.profile:
+            self._stepper = ProfiledStepper(self._stepper,
+                                            None if self.workers.rank else self.args.profile)
+
+    def _take_optimizer(self):
+        """Go on with what phase 1's optimizer remembers, beside its parameters."""
+        args = self.args
+        folder = checkpoint.newest(args.bert_checkpoint)
+        if folder is None:
+            raise UserError('--phase2: %s holds no run: name the --ckpt_dir of phase 1 with '
+                            '--bert_checkpoint' % args.bert_checkpoint)
+        content, arrays = checkpoint.load_state(folder)
+        options = files.read_json(os.path.join(folder, layout.RESULTS)).get('options', {})
+        if options.get('optimizer') != args.optimizer:
+            raise UserError('--phase2: %s was trained by --optimizer %s: give that one'
+                            % (folder, options.get('optimizer')))
+        if args.phase1_num_steps and content['step'] != args.phase1_num_steps:
+            raise UserError('--phase1_num_steps %d: the newest checkpoint in %s is of step %d'
+                            % (args.phase1_num_steps, args.bert_checkpoint, content['step']))
+        optimizer.load_state(self._trainer, arrays, content['optimizer'])
+        logging.info('phase 2 goes on from %s', folder)
 
     def _train(self):
         args = self.args
@@ -257,15 +300,17 @@ class Pretraining(training.Training):
             raise UserError('--batch_size %d: tokens, with --use_avg_len, and the longest example '
                             'has %d: give as many or more' % (args.batch_size,
                                                               self._data.longest))
-        stream = self._data.stream(buckets, args.seed)
         plan = Plan(math.inf, args.num_steps, args.accumulate,
                     args.log_interval * args.accumulate, args.ckpt_interval,
                     evaluation_interval=args.eval_interval)
 
         def batches_of(epoch):
-            self._epoch = stream.epoch(epoch)
+            self._epoch = self._data.epoch(epoch, buckets, args.seed)
             return self._epoch
-        return self.follow(plan, batches_of, self._data.digest(), PretrainingMetric(self.workers))
+        return self.follow(plan, batches_of, self._data.digest(), self._make_metric())
+
+    def _make_metric(self):
+        return PretrainingMetric(self.workers, not self.args.no_compute_acc)
 
     @property
     def num_shares(self):
@@ -290,9 +335,9 @@ class Pretraining(training.Training):
             return {}
         logging.info('Running evaluation ... ')
         started, data = time.time(), self._data_eval
-        metric = PretrainingMetric(self.workers)
-        epoch = data.stream(Buckets(data.longest, data.longest, self.args.batch_size_eval),
-                            seed=0).epoch(0)
+        metric = self._make_metric()
+        epoch = data.epoch(0, Buckets(data.longest, data.longest, self.args.batch_size_eval),
+                           seed=0)
         with progress(len(epoch), unit='batch', description='evaluating') as bar:
             for pool, indices in epoch[self.workers.rank::self.workers.size]:
                 if interrupt is not None and interrupt.requested:
@@ -302,8 +347,8 @@ class Pretraining(training.Training):
                               self.forward(Part(batch, self.device)).asnumpy())
                 bar.update(1)
         values = metric.get()[:-1]
-        logging.info('Eval mlm_loss=%.3f\tmlm_acc=%.1f\tnsp_loss=%.3f\tnsp_acc=%.1f',
-                     *[value for _, value in values])
+        logging.info('Eval %s', '\t'.join('%s=%.*f' % (name, 3 if 'loss' in name else 1, value)
+                                          for name, value in values))
         logging.info('Eval cost=%.1fs', time.time() - started)
         return {'eval': values}
 
@@ -314,6 +359,8 @@ class Pretraining(training.Training):
             name: dict(values) for name, values in (self.evaluate() or {}).items()}
         if self.workers.rank:
             return None
+        for name in (RAW, RAW_EVAL):    # resuming a finished run makes them again
+            shutil.rmtree(os.path.join(self.folder, name), ignore_errors=True)
         report = self.report(state, last)
         if state.curve:
             logging.info('Train cost=%.1fs', state.seconds)

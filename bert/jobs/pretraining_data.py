@@ -27,7 +27,7 @@ def run(args):
     results.json. Raises `UserError`."""
     started = time.time()
     open_log()
-    sampling = make_sampling(args)
+    sampling = make_sampling(args, args.random_seed)
     check_engine(args)
     paths = files.find(find_sample(args.input_file), 'text files')
     tokens, lower = choose_vocabulary(args)
@@ -42,14 +42,15 @@ def run(args):
     with open_engine(args) as engine:
         text.tokenize(engine)
         seconds['tokenize'] = time.time() - started - sum(seconds.values())
-        described = text.make_shards(engine, generation.make_shard, work.path_of_shard,
-                                     args.num_outputs, args.dupe_factor)
+        described = text.make_shards(engine, args.num_outputs)
         seconds['examples'] = time.time() - started - sum(seconds.values())
     return work.conclude(described, seconds)
 
 
-def make_sampling(args):
-    sampling = Sampling(**{name: getattr(args, name) for name in Sampling._fields})
+def make_sampling(args, seed):
+    """`Sampling` of the flags, checked."""
+    sampling = Sampling(random_seed=seed, **{name: getattr(args, name) for name in Sampling._fields
+                                             if name != 'random_seed'})
     sampling.check()
     if sampling.is_capped:
         logging.warning('--max_predictions_per_seq %d is less than --masked_lm_prob %g of %d '
@@ -71,7 +72,11 @@ def open_engine(args):
     """What runs the tasks."""
     if args.engine == 'dask':
         return engines.Dask(args.scheduler)
-    return engines.Here() if args.num_workers == 1 else engines.Processes(args.num_workers)
+    return choose_engine(args.num_workers)
+
+
+def choose_engine(num_workers):
+    return engines.Here() if num_workers == 1 else engines.Processes(num_workers)
 
 
 def find_sample(pattern):
@@ -85,9 +90,13 @@ def choose_vocabulary(args):
     """(tokens of the vocabulary, whether text is lower-cased)"""
     tokens, cased = vocabularies.fetch(args.vocab)
     if args.cased and not cased:
-        logging.warning('--cased: the vocabulary of %s has no upper case; words that have it '
-                        'become [UNK]', args.vocab)
+        warn_of_case(args.vocab)
     return tokens, not (args.cased or cased)
+
+
+def warn_of_case(name):
+    logging.warning('--cased: the vocabulary of %s has no upper case; words that have it become '
+                    '[UNK]', name)
 
 
 class Generation:
@@ -102,9 +111,6 @@ class Generation:
 
     def _path(self, name):
         return os.path.join(self.folder, name)
-
-    def path_of_shard(self, number):
-        return self._path(generation.shard_name(number))
 
     # The folder
 

@@ -16,7 +16,8 @@ SEED = re.compile(r'seed-\d+$')     # a sub-folder of --seeds
 FREE = {'log_interval', 'ckpt_interval', 'data_dir', 'gpu', 'gpus', 'data', 'data_eval',
         'comm_backend'}
 # And those that it always decides.
-FRESH = {'output_dir', 'ckpt_dir', 'resume', 'overwrite_output_dir', 'threads'}
+FRESH = {'output_dir', 'ckpt_dir', 'resume', 'start_step', 'overwrite_output_dir', 'threads',
+         'num_dataset_workers'}
 # Options that name what a run reads and an earlier run may have written.
 READ = ('bert_checkpoint', 'model_parameters', 'pretrained_bert_parameters', 'bert_config',
         'dataset_name')
@@ -152,6 +153,8 @@ def _clear(folder):
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
         if checkpoint.NAME.match(name) or SEED.match(name):
+            shutil.rmtree(path)
+        elif name in written and os.path.isdir(path):
             shutil.rmtree(path)
         elif name in written:
             os.remove(path)

@@ -1,4 +1,5 @@
 """Text files, tokenized once by any engine into a folder: what examples are drawn from."""
+import functools
 import hashlib
 import json
 import logging
@@ -48,6 +49,8 @@ class TokenizedText:
         self.options = dict(sampling._asdict(), lower=lower, **options)
         self.splitter = None        # which one split prose, once it is prepared
         self.digest = self._compute_digest()
+        # of the plan: the same files may have other names when a run is resumed
+        self._key = hashlib.sha256(repr((self.digest, self.blocks)).encode()).hexdigest()
 
     def _compute_digest(self):
         """sha256 of all that decides the examples."""
@@ -55,6 +58,11 @@ class TokenizedText:
                    'vocabulary': digest(self.tokens),
                    'inputs': [[scan.size, scan.sha256] for scan in self.scans]}
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+    def is_in_folder(self):
+        """Whether the plan of this text and no other is in the folder."""
+        path = self._work_path(generation.PLAN)
+        return os.path.exists(path) and files.read_json(path).get('key') == self._key
 
     def _work_path(self, name):
         return generation.work_path(self.folder, name)
@@ -88,7 +96,7 @@ class TokenizedText:
             logging.info('sentences are split by Punkt, %s', self.splitter)
             sentences.save_splitter(splitter, self._work_path(generation.PUNKT))
         files.write_json(self._work_path(generation.PLAN), {
-            'digest': self.digest, 'blocks': self.blocks, 'lower': self._lower,
+            'digest': self.digest, 'key': self._key, 'blocks': self.blocks, 'lower': self._lower,
             'tokenized': self.options['tokenized'], 'splitter': self.splitter,
             'copies': self.options['dupe_factor'], 'sampling': self._sampling._asdict()})
 
@@ -101,7 +109,7 @@ class TokenizedText:
         """What the tasks return, in any order."""
         found, folder = [], os.path.abspath(self.folder)
         with progress(len(numbers), unit=unit, description=description) as bar:
-            for one in engine.run(task, [(folder, self.digest, i) for i in numbers]):
+            for one in engine.run(task, [(folder, self._key, i) for i in numbers]):
                 found.append(one)
                 bar.update(1)
         return found
@@ -122,25 +130,30 @@ class TokenizedText:
 
     # Then: tokens to examples
 
-    def make_shards(self, engine, task, path_of, number=None, num_copies=1):
-        """Make the shards that are not there yet, each by `task`; returns what describes them, in
-        order.
+    def make_shards(self, engine, number=None, epoch=None):
+        """Make the shards that are not there yet, in the folder, or those of one epoch in its
+        folder inside; returns what describes them, in order.
 
-        path_of: function(number of a shard) → its path. number: how many, default: as the size of
-        the text suggests. num_copies: of the text in them. Raises `UserError` for more than there
-        can be.
+        number: how many; default: as the size of the text suggests. Raises `UserError` for more
+        than there can be.
         """
-        number = self._choose_num_shards(number, num_copies)
+        number = self._choose_num_shards(number, self.options['dupe_factor'])
         generation.write_deal(self.folder, self._block_documents, number)
-        paths = [path_of(i) for i in range(number)]
+        folder = self.folder if epoch is None else self.folder_of_epoch(epoch)
+        paths = [os.path.join(folder, generation.shard_name(i)) for i in range(number)]
         missing = [i for i, path in enumerate(paths) if not os.path.exists(path)]
         kept = [path for path in paths if os.path.exists(path)]
         if kept:
             logging.info('%d of %d shards are there already', len(kept), len(paths))
         described = [shards.describe_shard(path) for path in kept]
+        task = generation.make_shard if epoch is None else \
+            functools.partial(generation.make_shard, epoch=epoch)
         described += self._run(engine, task, missing, 'shard', 'making examples')
         names = [os.path.basename(path) for path in paths]
         return sorted(described, key=lambda shard: names.index(shard['file']))
+
+    def folder_of_epoch(self, epoch):
+        return os.path.join(self.folder, generation.epoch_name(epoch))
 
     def _choose_num_shards(self, wanted, num_copies):
         units = num_copies * sum(number > 0 for number in self._block_documents)

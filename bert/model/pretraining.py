@@ -12,7 +12,13 @@ class PretrainingSums(HybridBlock):
         next_sentence_labels (size,)
     returns (4,) float32: cross-entropy of the masked tokens, how many of them are right,
     cross-entropy of the next sentences, how many of these are right.
+
+    with_accuracy: without it the right ones are not counted, and 0.
     """
+
+    def __init__(self, with_accuracy=True, **kwargs):
+        super().__init__(**kwargs)
+        self._with_accuracy = with_accuracy
 
     def hybrid_forward(self, F, token_scores, next_sentence_scores, masked_ids, masked_weights,
                        next_sentence_labels):
@@ -25,6 +31,9 @@ class PretrainingSums(HybridBlock):
         """[sum of the cross-entropies, number of right answers], each (1,)."""
         scores = F.cast(scores, 'float32')
         losses = -F.pick(F.log_softmax(scores, axis=-1), labels, axis=-1)
-        right = F.broadcast_equal(F.argmax(scores, axis=-1), F.cast(labels, 'float32'))
+        if self._with_accuracy:
+            right = F.broadcast_equal(F.argmax(scores, axis=-1), F.cast(labels, 'float32'))
+        else:
+            right = F.zeros_like(losses)
         return [F.reshape(F.sum(values * weights), shape=(1,))
                 for values in (losses, F.BlockGrad(right))]

@@ -78,11 +78,12 @@ class Metric:
 
 
 class PretrainingMetric:
-    """Losses and accuracies of pre-training over all that was counted since the last `get`."""
+    """Losses and, unless not wanted, accuracies of pre-training over all that was counted since the
+    last `get`."""
     NAMES = ('mlm_loss', 'mlm_acc', 'nsp_loss', 'nsp_acc')
 
-    def __init__(self, workers):
-        self._workers = workers
+    def __init__(self, workers, with_accuracy=True):
+        self._workers, self._with_accuracy = workers, with_accuracy
         self._clear()
 
     def _clear(self):
@@ -105,7 +106,8 @@ class PretrainingMetric:
         with np.errstate(invalid='ignore', divide='ignore'):
             values = sums / [masked, masked, pairs, pairs] * [1, 100, 1, 100]
         self._clear()
-        return list(zip(self.NAMES, map(float, values))) + [('tokens', int(tokens))]
+        return [(name, float(value)) for name, value in zip(self.NAMES, values)
+                if self._with_accuracy or 'acc' not in name] + [('tokens', int(tokens))]
 
 
 def format_metrics(values):

@@ -271,6 +271,7 @@ def test_missing_parts_are_initialised_and_named(release, repository, tmp_path, 
     kept = {name: array for name, array in arrays.items()
             if not name.startswith(('decoder.', 'classifier.'))}
     monkeypatch.setattr(sources, 'fetch_arrays', lambda _: kept)
+    caplog.clear()
     with caplog.at_level(logging.WARNING):
         network, _ = zoo.get_model(MODEL, CORPUS, root=str(tmp_path))
     assert [record.getMessage() for record in caplog.records] == [
