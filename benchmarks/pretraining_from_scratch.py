@@ -13,7 +13,9 @@ import sys
 import numpy as np
 import peer
 
-SIZES = {'num_layers': 4, 'units': 128, 'hidden_size': 512, 'num_heads': 2, 'max_length': 128}
+SIZES = {'num_layers': 2, 'units': 128, 'hidden_size': 512, 'num_heads': 4, 'max_length': 64}
+MAX_PREDICTIONS = 10    # of 64 tokens
+INIT_STD = 0.05         # 0.02 of 768 units, for 128
 BELOW = 1.0     # nats
 
 
@@ -22,10 +24,10 @@ def make_parser():
     parser.add_argument('--input_file', required=True, metavar='FILE',
                         help='one sentence a line, an empty line between documents')
     parser.add_argument('--vocab', default='all_minilm_l6_v2', metavar='NAME')
-    parser.add_argument('--num_steps', type=int, default=4000)
+    parser.add_argument('--num_steps', type=int, default=8000)
     parser.add_argument('--batch_size', type=int, default=32)
     parser.add_argument('--lr', type=float, default=1e-3)
-    parser.add_argument('--eval_interval', type=int, default=500)
+    parser.add_argument('--eval_interval', type=int, default=1000)
     parser.add_argument('--seed', type=int, default=1, help='of pre-training')
     parser.add_argument('--tuning_seeds', type=peer.seed_list, default=[1, 2, 3])
     parser.add_argument('--output_dir', default='from-scratch', help='everything is kept there')
@@ -39,10 +41,10 @@ def make_data(args, work):
              'held': documents[::10]}
     for name, texts in parts.items():
         (work / (name + '.txt')).write_text('\n\n'.join(texts) + '\n', encoding='utf-8')
-        peer.run_script('create_pretraining_data.py', '--input_file',
-                        work / (name + '.txt'), '--vocab',
-                   args.vocab, '--output_dir', work / name, '--dupe_factor',
-                   5 if name == 'train' else 1)
+        peer.run_script('create_pretraining_data.py', '--input_file', work / (name + '.txt'),
+                        '--vocab', args.vocab, '--output_dir', work / name, '--dupe_factor',
+                        5 if name == 'train' else 1, '--max_seq_length', SIZES['max_length'],
+                        '--max_predictions_per_seq', MAX_PREDICTIONS)
     return {name: work / name / '*.npz' for name in parts}
 
 
@@ -61,10 +63,11 @@ def unigram_loss(work):
 
 def pretrain(args, work, name, data, steps, lr, *more):
     peer.run_script('run_pretraining.py', '--ckpt_dir', work / name, '--data', data['train'],
-               '--bert_config', work / 'sizes.json', '--dataset_name',
-               work / 'train' / 'vocab.txt', '--num_steps', steps, '--lr', lr, '--batch_size',
-               args.batch_size, '--warmup_ratio', 0.1, '--num_buckets', 10, '--seed', args.seed,
-               '--threads', args.threads, *more)
+                    '--bert_config', work / 'sizes.json', '--dataset_name',
+                    work / 'train' / 'vocab.txt', '--num_steps', steps, '--lr', lr,
+                    '--batch_size', args.batch_size, '--warmup_ratio', 0.05, '--optimizer',
+                    'adamw', '--dropout', 0, '--init_std', INIT_STD, '--num_buckets', 10, '--seed',
+                    args.seed, '--threads', args.threads, *more)
     return peer.read_json(work / name / 'results.json')
 
 
@@ -87,7 +90,7 @@ def main():
     data = make_data(args, work)
     report = pretrain(args, work, 'pretrained', data, args.num_steps, args.lr, '--data_eval',
                       data['held'], '--batch_size_eval', 32, '--eval_interval',
-                      args.eval_interval, '--log_interval', 100, '--ckpt_interval', 1000)
+                      args.eval_interval, '--log_interval', 100)
     pretrain(args, work, 'random', data, 1, 1e-12)      # whose weights stay as they were drawn
     result = peer.report(
         args, unigram_loss=unigram_loss(work), seconds=report['seconds'],

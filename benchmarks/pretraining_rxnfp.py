@@ -68,10 +68,9 @@ def fetch_model(work):
 
 def make_data(work, model, name, lines):
     write_documents(work / (name + '.txt'), lines)
-    peer.run_script('create_pretraining_data.py', '--input_file',
-                    work / (name + '.txt'), '--tokenized',
-               '--vocab', model / 'vocab.txt', '--output_dir', work / name, '--max_seq_length', 128,
-               '--max_predictions_per_seq', 20, '--dupe_factor', 2)
+    peer.run_script('create_pretraining_data.py', '--input_file', work / (name + '.txt'),
+                    '--tokenized', '--vocab', model / 'vocab.txt', '--output_dir', work / name,
+                    '--max_seq_length', 128, '--max_predictions_per_seq', 20, '--dupe_factor', 2)
     return work / name / '*.npz'
 
 

@@ -383,6 +383,9 @@ def _add_pretraining_model_flags(group):
     group.add_argument('--bert_config', metavar='FILE',
                        help='a model of one\'s own sizes: JSON with num_layers, units, '
                             'hidden_size, num_heads and, if need be, max_length …')
+    group.add_argument('--init_std', type=positive, default=0.02,
+                       help='standard deviation of random weights; BERT\'s, for layers of width '
+                            '768, is 0.02')
 
 
 def _add_pretraining_work_flags(group):

@@ -15,6 +15,7 @@ import numpy as np
 from bert import files, layout
 from bert.data import corpus, sentences, shards, token_store
 from bert.data.pretraining import Pieces, Sampling, join_examples, make_examples
+from bert.data.ragged import offsets_of
 from bert.data.tokenizer import BertTokenizer
 from bert.data.words import WordTokenizer
 from bert.errors import UserError
@@ -130,7 +131,7 @@ def open_deal(folder, key, epoch):
     units = deal_units([i for i, number in enumerate(deal['block_documents']) if number],
                        range(plan.copies) if epoch is None else [epoch], deal['num_shards'],
                        plan.sampling.random_seed)
-    return units, np.concatenate([[0], np.cumsum(deal['block_documents'])]).tolist()
+    return units, offsets_of(deal['block_documents']).tolist()
 
 
 def write_deal(folder, block_documents, num_shards):

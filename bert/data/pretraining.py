@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bert.data.ragged import gather, offsets_of, ranges
 from bert.errors import UserError
 from bert.vocabulary import SPECIAL_TOKENS
 
@@ -99,26 +100,13 @@ class Examples(NamedTuple):
                         masked_offsets, self.next_sentence_labels[order])
 
 
-def gather(offsets, order):
-    """(rows of the parts `order` one after the other, their offsets)."""
-    lengths = np.diff(offsets)[order]
-    return ranges(offsets[order], lengths), np.concatenate([[0], np.cumsum(lengths)])
-
-
-def ranges(starts, lengths):
-    """The numbers from starts[i] to before starts[i] + lengths[i] for each i, one after the
-    other."""
-    ends = np.cumsum(lengths)
-    return np.arange(lengths.sum()) + np.repeat(starts - (ends - lengths), lengths)
-
-
 def join_examples(parts):
     """One `Examples` of several."""
     joined = {name: np.concatenate([getattr(part, name) for part in parts])
               for name in Examples._fields if not name.endswith('offsets')}
     for name in ('token_offsets', 'masked_offsets'):
         lengths = np.concatenate([np.diff(getattr(part, name)) for part in parts])
-        joined[name] = np.concatenate([[0], np.cumsum(lengths)])
+        joined[name] = offsets_of(lengths)
     return Examples(**joined)
 
 
@@ -231,7 +219,7 @@ def lay_out(store, pairs, bounds, pieces):
     """
     base = bounds[0]
     own = store.tokens(base, bounds[-1])
-    offsets = np.concatenate([[0], np.cumsum([length_of(pair) for pair in pairs])]).astype('int64')
+    offsets = offsets_of([length_of(pair) for pair in pairs])
     tokens = np.empty(offsets[-1], dtype='int32')
     segment_ids = np.zeros(offsets[-1], dtype='uint8')
     for pair, start, stop in zip(pairs, offsets.tolist(), offsets[1:].tolist()):

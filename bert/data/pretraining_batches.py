@@ -3,7 +3,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bert.data.pretraining import gather, join_examples
+from bert.data.pretraining import join_examples
+from bert.data.ragged import gather
 
 STREAM = 2 ** 31 + 2    # apart from the random numbers of examples and shards (generation.py)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from bert import files
 from bert.data.pretraining import Examples
+from bert.data.ragged import offsets_of
 from bert.errors import UserError
 
 MANIFEST, FORMAT = 'manifest.json', 'bert-pretraining-1'
@@ -132,9 +133,9 @@ def read_original(path, allow_pickle):
         [np.asarray(row) for row in rows[name]] for name in ORIGINAL[:5])
     used = [row > 0 for row in weights]     # what fills up to the most has weight 0
     return Examples(
-        _join(ids, lengths, 'int32'), _join(segments, lengths, 'uint8'), _starts(lengths),
+        _join(ids, lengths, 'int32'), _join(segments, lengths, 'uint8'), offsets_of(lengths),
         _pick(positions, used, 'uint16'), _pick(masked, used, 'int32'),
-        _starts([int(row.sum()) for row in used]),
+        offsets_of([int(row.sum()) for row in used]),
         rows['next_sentence_labels'].astype('uint8').reshape(number))
 
 
@@ -145,10 +146,6 @@ def _join(rows, lengths, dtype):
 
 def _pick(rows, used, dtype):
     return np.concatenate([row[which] for row, which in zip(rows, used)] or [[]]).astype(dtype)
-
-
-def _starts(lengths):
-    return np.concatenate([[0], np.cumsum(lengths)]).astype('int64')
 
 
 def describe_shard(path, examples=None):

@@ -9,6 +9,7 @@ import os
 import numpy as np
 
 from bert import files
+from bert.data.ragged import offsets_of
 
 NAMES = ('tokens', 'sentences', 'documents')
 POSITION = np.dtype('<i8')
@@ -24,7 +25,8 @@ def write_store(path, documents, vocab_size):
     on, whole or not at all."""
     sentences = [ids for document in documents for ids in document]
     arrays = {'tokens': np.concatenate(sentences or [[]]).astype(token_dtype(vocab_size)),
-              'sentences': _starts(sentences), 'documents': _starts(documents)}
+              'sentences': offsets_of(list(map(len, sentences))).astype(POSITION),
+              'documents': offsets_of(list(map(len, documents))).astype(POSITION)}
     for name in NAMES:      # the one that `is_complete` looks for comes last
         with files.atomic_write(_part(path, name), 'wb') as out:
             out.write(arrays[name].tobytes())
@@ -37,10 +39,6 @@ def is_complete(path):
 
 def _part(path, name):
     return '%s.%s' % (path, name)
-
-
-def _starts(parts):
-    return np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(POSITION)
 
 
 def join_stores(paths, path):

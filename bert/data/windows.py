@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bert import files
+from bert.data.ragged import offsets_of
 from bert.data.transform import Features
 from bert.errors import UserError
 
@@ -210,8 +211,9 @@ def make_windows(squad, tokenizer, options):
                for question in squad.questions]
     return Windows(tokenizer.vocab, {
         'context_ids': _join(context_ids), 'context_spans': np.concatenate(context_spans),
-        'context_bounds': _bounds(context_ids), 'question_ids': _join(question_ids),
-        'question_bounds': _bounds(question_ids),
+        'context_bounds': offsets_of([len(ids) for ids in context_ids]),
+        'question_ids': _join(question_ids),
+        'question_bounds': offsets_of([len(ids) for ids in question_ids]),
         'question_context': np.array([q.context for q in squad.questions], dtype='int32'),
         'question_cut': np.array(cut, dtype='int32'),
         'answers': np.array(answers, dtype='int32').reshape(-1, 2),
@@ -266,7 +268,3 @@ def _answer_tokens(question, spans):
 
 def _join(arrays):
     return np.concatenate(arrays) if arrays else np.zeros(0, dtype='int32')
-
-
-def _bounds(arrays):
-    return np.concatenate([[0], np.cumsum([len(array) for array in arrays])]).astype('int64')

@@ -3,6 +3,8 @@ import itertools
 
 import numpy as np
 
+from bert.data.ragged import gather
+
 LIMIT = 1 << 18     # distinct words kept, about 50 MB; then the collection starts anew
 
 
@@ -30,11 +32,9 @@ class WordTokenizer:
         words = list(itertools.chain.from_iterable(parts))
         self._learn(words)
         rows = np.fromiter(map(self._number.__getitem__, words), dtype='int64', count=len(words))
-        lengths = np.diff(self._starts)[rows]
-        ends = np.concatenate([[0], np.cumsum(lengths)])
-        ids = self._ids[np.arange(ends[-1]) + np.repeat(self._starts[rows] - ends[:-1], lengths)]
+        tokens, ends = gather(self._starts, rows)
         bounds = ends[np.cumsum([len(part) for part in parts])]
-        return np.split(ids, bounds[:-1])
+        return np.split(self._ids[tokens], bounds[:-1])
 
     def _learn(self, words):
         """Tokenize the words that are new."""

@@ -145,7 +145,7 @@ def build_model(args, devices):
         network, vocab = zoo.get_model(args.model, args.dataset_name, pretrained=args.pretrained,
                                        **parts)
     if not args.pretrained:
-        network.initialize(mx.init.Normal(0.02), ctx=devices)  # Devlin et al. 2018, A.2
+        network.initialize(mx.init.Normal(args.init_std), ctx=devices)
         logging.info('the model starts from random weights; --pretrained takes released ones')
     return network, vocab
 

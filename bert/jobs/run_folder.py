@@ -51,14 +51,15 @@ def open_folder(args, name, script, written):
     folder = args.output_dir or _next_numbered(name)
     if _holds_run(folder):
         if not args.overwrite_output_dir:
-            raise UserError('%s holds a run: choose another --output_dir, go on with it by '
-                            '--resume, or replace it by --overwrite_output_dir' % folder)
+            raise UserError('%s holds a run: choose another %s, go on with it by --resume, or '
+                            'replace it by --overwrite_output_dir' % (folder, _flag(args)))
         _check_inputs(args, folder)
         _clear(folder)
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
-        raise UserError('--output_dir %s: can\'t be made: %s' % (folder, error.strerror)) from None
+        raise UserError('%s %s: can\'t be made: %s' % (_flag(args), folder, error.strerror)) \
+            from None
     files.write_json(os.path.join(folder, layout.OPTIONS),
                      dict(_options(args), script=script, files=sorted(written)))
     return folder
@@ -71,7 +72,12 @@ def _check_inputs(args, folder):
         path = getattr(args, name, None)
         if path and (os.path.realpath(path) + os.sep).startswith(place):
             raise UserError('--overwrite_output_dir: --%s %s lies in the run that it would '
-                            'replace: choose another --output_dir' % (name, path))
+                            'replace: choose another %s' % (name, path, _flag(args)))
+
+
+def _flag(args):
+    """What the script calls the folder of a run."""
+    return '--ckpt_dir' if hasattr(args, 'ckpt_dir') else '--output_dir'
 
 
 def _holds_run(folder):

@@ -16,7 +16,8 @@ BENCHMARKS = pathlib.Path(__file__).resolve().parents[2] / 'benchmarks'
 SCRIPTS = ('parity_classifier.py', 'finetune_classifier.py', 'scores_classifier.py',
            'tokenizer.py', 'kill_and_resume.py', 'chinese_path.py', 'conversion.py',
            'parity_squad.py', 'squad.py', 'scores_squad.py', 'split_squad.py', 'static_squad.py',
-           'inference.py', 'create_pretraining_data.py', 'pretraining_rxnfp.py')
+           'inference.py', 'create_pretraining_data.py', 'pretraining_rxnfp.py',
+           'pretraining_from_scratch.py', 'pretraining.py')
 
 
 @pytest.fixture
@@ -454,3 +455,25 @@ def test_ways_of_answering_are_compared_with_the_dynamic_one(module):
 def test_the_number_of_a_symbol_is_in_its_name(tmp_path, module):
     (tmp_path / 'static_net-0003.params').touch()
     assert module('static_squad').epoch_of(str(tmp_path)) == 3
+
+
+def test_pretraining_counts_no_padding(module):
+    def answers(*seconds):
+        return [{'seconds': one, 'tokens': 600, 'padded': 800} for one in seconds]
+    contenders = module('pretraining').CONTENDERS
+    found = module('pretraining').summarize(
+        dict(zip(contenders, (answers(1, 2, 3), answers(2, 2, 2), answers(4, 2, 2)))))
+    assert found[contenders[0]]['tokens_per_second'] == {'median': 300, 'min': 200, 'max': 600}
+    assert found[contenders[1]]['ours_over_it'] == {'median': 1, 'min': 2 / 3, 'max': 2}
+    assert found[contenders[2]]['ours_over_it'] == {'median': 1, 'min': 2 / 3, 'max': 4}
+    assert found[contenders[0]]['padding'] == 0.25
+
+
+@pytest.mark.parametrize('run, line, step', [
+    ('Classifier', 'INFO:root:10:00:00 [Epoch 2 Batch 3/5] loss=0.6', 8),
+    ('Classifier', 'INFO:root:10:00:00 [Batch 3/5] loss=0.6', 0),
+    ('Workers', '[0]<stderr>:INFO:root:10:00:00 [step 12]\tmlm_loss=6.1', 12),
+    ('Pretraining', 'INFO:root:10:00:00 Eval mlm_loss=6.1', 0)])
+def test_when_a_run_is_killed(module, run, line, step):
+    job = object.__new__(getattr(module('kill_and_resume'), run))
+    assert job.step_in(line) == step

@@ -276,6 +276,34 @@ def test_other_data_is_refused(call, made, in_tmp):
     assert outcome.error.startswith('error: --resume: the training examples are not those')
 
 
+def test_a_checkpoint_of_another_model_is_refused(call, made, tiny_bert, sst, in_tmp):
+    """On a resume of other sizes, or of another script's run; and a file of weights of others."""
+    sizes, vocab = in_tmp / 'sizes.json', in_tmp / 'vocab.txt'
+    sizes.write_bytes((made / 'sizes.json').read_bytes())
+    vocab.write_bytes((made / 'vocab.txt').read_bytes())
+    trained(call, *flags(made, '--bert_config', sizes, '--dataset_name', vocab), '--ckpt_dir',
+            'ckpt')
+    sizes.write_text(json.dumps(dict(SIZES, units=16)))
+    assert call(run_pretraining, '--resume', '--ckpt_dir', 'ckpt').error.startswith(
+        'error: ckpt/step-0000012/model.params: wrong shape: classifier.weight: (2, 8) in the '
+        'file, (2, 16) in the model')
+    sizes.write_bytes((made / 'sizes.json').read_bytes())
+    vocab.write_text(vocab.read_text().replace('good', 'gut'))
+    assert 'manifest.json: made with another vocabulary' in call(
+        run_pretraining, '--resume', '--ckpt_dir', 'ckpt').error
+    assert call(finetune_classifier, '--task_name', 'SST', '--data_dir', sst, '--bert_checkpoint',
+                tiny_bert, '--epochs', 1, '--max_len', 24, '--output_dir', 'tuned').code == 0
+    assert call(run_pretraining, '--resume', '--ckpt_dir', 'tuned').error == (
+        'error: --resume: the run in tuned is one of finetune_classifier.py: go on with that '
+        'script')
+    (in_tmp / 'other').mkdir()
+    (in_tmp / 'other' / 'config.json').write_text('{"model_type": "gpt2"}')
+    (in_tmp / 'other' / 'model.safetensors').write_bytes(b'')
+    assert 'model_type is "gpt2"; supported: bert' in call(
+        run_pretraining, '--data', made / 'out' / '*.npz', '--bert_checkpoint', 'other',
+        '--ckpt_dir', 'none').error
+
+
 # ---- what comes after
 
 
