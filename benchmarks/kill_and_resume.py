@@ -34,6 +34,7 @@ def make_parser():
     parser.add_argument('--steps', type=int, default=80, help='optimizer steps of a run')
     parser.add_argument('--ckpt_interval', type=int, default=7, help='steps between checkpoints')
     parser.add_argument('--seed', type=int, default=1, help='of the steps at which to kill')
+    parser.add_argument('--threads', type=int, help='of each process; default: the script\'s')
     parser.add_argument('--output', default='kill_and_resume.json', help='JSON report')
     return parser
 
@@ -43,6 +44,7 @@ class Classifier:
     script, folder_flag, launcher = 'finetune_classifier.py', '--output_dir', []
 
     def __init__(self, args, work):
+        self._args = args
         self._flags = ['--task_name', 'RottenTomatoes', '--bert_model', 'bert_6_384_12', '--epochs',
                        EPOCHS, '--batch_size', BATCH_SIZE, '--max_train_samples',
                        args.steps * BATCH_SIZE // EPOCHS, '--max_eval_samples', 32,
@@ -52,6 +54,7 @@ class Classifier:
         """To run in `folder`: anew, or with these flags only."""
         words = self.launcher + [sys.executable, BERT / self.script]
         words += list(flags or self._flags) + [self.folder_flag, folder]
+        words += ['--threads', self._args.threads] if self._args.threads else []
         return list(map(str, words))
 
     def step_in(self, line):
@@ -72,6 +75,7 @@ class Pretraining(Classifier):
     script, folder_flag = 'run_pretraining.py', '--ckpt_dir'
 
     def __init__(self, args, work):
+        self._args = args
         (work / 'sizes.json').write_text(json.dumps(SIZES))
         peer.run_script('create_pretraining_data.py', '--input_file', 'sample_text.txt', '--vocab',
                         'all_minilm_l6_v2', '--output_dir', work / 'data')

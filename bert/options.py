@@ -332,7 +332,8 @@ def add_pretraining_flags(parser):
 
 def pretrains_on_cpu(args):
     """Whether these flags of pre-training ask for training, not for evaluation only, on the CPU."""
-    return args.gpus is None and bool(args.data or args.synthetic_data or args.dummy_data_len)
+    return args.gpus is None and bool(args.data or args.synthetic_data or args.dummy_data_len
+                                      or args.resume or args.start_step)
 
 
 def _add_pretraining_data_flags(group):

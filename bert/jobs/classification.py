@@ -26,6 +26,7 @@ from bert.model.classification import make_loss, make_network
 from bert.train.log import duration, progress
 from bert.train.loop import State
 from bert.train.metrics import Metric, format_metrics
+from bert.train.optimizer import check_copies
 from bert.train.workers import open_workers, share
 
 SCRIPT = 'finetune_classifier.py'
@@ -44,6 +45,7 @@ def run(args):
     workers = open_workers(args.comm_backend)
     folder = run_folder.reopen_folder(args, name, SCRIPT) if args.resume else None
     device = training.pick_device_of(args, workers)
+    check_copies(args.optimizer, 1, workers.size)
     check_flags(args)
     task = make_task(args)
     check_max_length(args.max_len, task.pair)

@@ -45,7 +45,7 @@ class Processes(Here):
                 yield future.result()
         except concurrent.futures.process.BrokenProcessPool:
             raise UserError('a worker process died, for want of memory perhaps: what is finished '
-                            'is kept; go on with --resume and fewer --num_workers') from None
+                            'is kept; go on with --resume and fewer of them') from None
         finally:
             for future in futures:
                 future.cancel()

@@ -2,7 +2,6 @@
 import logging
 import math
 import os
-import shutil
 import time
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from bert.errors import UserError
 from bert.jobs import run_folder, training
 from bert.jobs.folder import Model, write_description
 from bert.jobs.pretraining_examples import RawText, Shards, Synthetic
+from bert.jobs.pretraining_flags import NAME, SCRIPT, check_flags, check_start_step, find_phase1
 from bert.model import vocabularies, zoo
 from bert.model.bert import BERTModel
 from bert.model.config import BertConfig
@@ -24,21 +24,12 @@ from bert.train.devices import pick_device, seed_everything
 from bert.train.log import progress
 from bert.train.loop import Plan, State
 from bert.train.metrics import PretrainingMetric
-from bert.train.profiling import (
-    FIRST_PROFILED,
-    LAST_PROFILED,
-    ONE_BY_ONE,
-    ProfiledStepper,
-)
+from bert.train.profiling import LAST_PROFILED, ONE_BY_ONE, ProfiledStepper
 from bert.train.step import Parts, PretrainingStepper
 from bert.train.workers import Horovod, open_workers, share
 
-SCRIPT, LOG, NAME = 'run_pretraining.py', 'phase%d_log.0', 'pretraining'
-RAW, RAW_EVAL = 'raw', 'data_eval_cache'    # what --raw texts are made, until the run is done
-# Flags that say how raw text is read, and how examples are drawn
-OF_RAW = ('cased', 'tokenized', 'sentence_splitter', 'short_seq_prob', 'whole_word_mask',
-          'num_dataset_workers', 'eval_use_npz')
-OF_EXAMPLES = ('max_seq_length', 'masked_lm_prob', 'max_predictions_per_seq')
+LOG = 'phase%d_log.0'
+RAW, RAW_EVAL = '.raw', '.raw_eval'     # what --raw texts are made, until the run is done
 HEADS = dict(use_pooler=True, use_decoder=True, use_classifier=True)
 
 
@@ -55,7 +46,8 @@ def run(args):
     check_flags(args, len(devices) * workers.size)
     optimizer.check_copies(args.optimizer, len(devices), workers.size)
     if not folder:
-        training.open_folder(args, NAME, SCRIPT, [LOG % 1, LOG % 2, RAW, RAW_EVAL], workers)
+        written = [LOG % 1, LOG % 2] + ([RAW, RAW_EVAL] if args.raw else [])
+        training.open_folder(args, NAME, SCRIPT, written, workers)
     seed_everything(args.seed)
     training.open_run_log(os.path.join(args.ckpt_dir, LOG % (2 if args.phase2 else 1)), workers)
     return Pretraining(args, devices, args.ckpt_dir, workers).run()
@@ -72,65 +64,6 @@ def pick_devices(args, workers):
     return [pick_device(workers.local_rank if mx.context.num_gpus() else None, args.dtype, 'GPU')]
 
 
-def check_flags(args, num_devices=1):
-    """Raises `UserError` for flags that contradict each other."""
-    args.synthetic_data = args.synthetic_data or bool(args.dummy_data_len)
-    if not (args.data or args.data_eval or args.synthetic_data):
-        raise UserError('nothing to do: give --data to train on, --data_eval to evaluate on, or '
-                        'both')
-    check_sampling_flags(args)
-    check_phase(args)
-    if args.profile and args.num_steps < LAST_PROFILED:
-        raise UserError('--profile: it looks at steps %d to %d: give --num_steps %d or more'
-                        % (FIRST_PROFILED, LAST_PROFILED, LAST_PROFILED))
-    if args.bert_checkpoint and (args.pretrained or args.bert_config):
-        raise UserError('--bert_checkpoint brings its own weights and sizes: leave --pretrained '
-                        'and --bert_config out')
-    if args.pretrained and args.bert_config:
-        raise UserError('--pretrained and --bert_config: released weights have their own sizes; '
-                        'give one of the two')
-    if args.total_batch_size and 'batch_size' in args.given:
-        raise UserError('--total_batch_size and --batch_size: give one of the two')
-    if args.total_batch_size:
-        parts = args.accumulate * num_devices
-        if args.total_batch_size % parts:
-            raise UserError('--total_batch_size %d: not a multiple of %d: --accumulate %d on %d '
-                            'devices' % (args.total_batch_size, parts, args.accumulate,
-                                         num_devices))
-        args.batch_size = args.total_batch_size // parts
-
-
-def check_sampling_flags(args):
-    """Raises `UserError` for flags about how examples are drawn where none are."""
-    for names, needed in ((OF_RAW, args.raw), (OF_EXAMPLES, args.raw or args.synthetic_data)):
-        stray = sorted(args.given.intersection(names))
-        if stray and not needed:
-            raise UserError('--%s: it is for --raw: what is in the files of --data was decided '
-                            'when they were made' % stray[0])
-    if args.raw and not args.data and args.eval_use_npz:
-        raise UserError('--raw: there is no raw text to read: --data is missing, and --data_eval '
-                        'is said to be .npz by --eval_use_npz')
-
-
-def check_phase(args):
-    """Raises `UserError` for a second phase without a first one."""
-    if args.phase1_num_steps and not args.phase2:
-        raise UserError('--phase1_num_steps is for --phase2')
-    if args.phase2 and not args.bert_checkpoint:
-        raise UserError('--phase2: name the --ckpt_dir of phase 1 with --bert_checkpoint, and a '
-                        'new --ckpt_dir')
-
-
-def check_start_step(args):
-    """Raises `UserError` unless the run's newest checkpoint is of --start_step."""
-    newest = checkpoint.newest(args.ckpt_dir)
-    if newest is None:
-        raise UserError('--start_step %d: no checkpoint in %s' % (args.start_step, args.ckpt_dir))
-    if os.path.basename(newest) != checkpoint.name_of(args.start_step):
-        raise UserError('--start_step %d: the newest checkpoint in %s is %s: --resume goes on from '
-                        'that one' % (args.start_step, args.ckpt_dir, os.path.basename(newest)))
-
-
 # Model
 
 
@@ -138,7 +71,8 @@ def build_model(args, devices):
     """(`BERTModel` with both heads, vocabulary) of the flags."""
     parts = dict(HEADS, ctx=devices, dropout=args.dropout)
     if args.bert_checkpoint:
-        return zoo.load_checkpoint(args.bert_checkpoint, args.model, args.dataset_name, **parts)
+        path = find_phase1(args) if args.phase2 else args.bert_checkpoint
+        return zoo.load_checkpoint(path, args.model, args.dataset_name, **parts)
     if args.bert_config:
         network, vocab = new_model(args)
     else:
@@ -276,19 +210,8 @@ class Pretraining(training.Training):
 
     def _take_optimizer(self):
         """Go on with what phase 1's optimizer remembers, beside its parameters."""
-        args = self.args
-        folder = checkpoint.newest(args.bert_checkpoint)
-        if folder is None:
-            raise UserError('--phase2: %s holds no run: name the --ckpt_dir of phase 1 with '
-                            '--bert_checkpoint' % args.bert_checkpoint)
+        folder = find_phase1(self.args)
         content, arrays = checkpoint.load_state(folder)
-        options = files.read_json(os.path.join(folder, layout.RESULTS)).get('options', {})
-        if options.get('optimizer') != args.optimizer:
-            raise UserError('--phase2: %s was trained by --optimizer %s: give that one'
-                            % (folder, options.get('optimizer')))
-        if args.phase1_num_steps and content['step'] != args.phase1_num_steps:
-            raise UserError('--phase1_num_steps %d: the newest checkpoint in %s is of step %d'
-                            % (args.phase1_num_steps, args.bert_checkpoint, content['step']))
         optimizer.load_state(self._trainer, arrays, content['optimizer'])
         logging.info('phase 2 goes on from %s', folder)
 
@@ -359,8 +282,12 @@ class Pretraining(training.Training):
             name: dict(values) for name, values in (self.evaluate() or {}).items()}
         if self.workers.rank:
             return None
-        for name in (RAW, RAW_EVAL):    # resuming a finished run makes them again
-            shutil.rmtree(os.path.join(self.folder, name), ignore_errors=True)
+        if self.args.profile:
+            logging.warning('--profile: the run ended before step %d of this session: there is '
+                            'no profile', LAST_PROFILED)
+        for data in (self._data, self._data_eval):
+            if isinstance(data, RawText):   # resuming a finished run makes them again
+                data.remove()
         report = self.report(state, last)
         if state.curve:
             logging.info('Train cost=%.1fs', state.seconds)

@@ -99,11 +99,19 @@ class RawText:
         text = TokenizedText(self._folder, paths, self._tokens, not (args.cased or cased), sampling,
                              {'tokenized': args.tokenized, 'dupe_factor': 1,
                               'sentence_splitter': args.sentence_splitter})
+        work = os.path.join(self._folder, generation.WORK)
         with files.writing(self._folder):
-            if not text.is_in_folder():     # but another one, perhaps
-                shutil.rmtree(self._folder, ignore_errors=True)
-            os.makedirs(os.path.join(self._folder, generation.WORK), exist_ok=True)
+            if os.path.isdir(work) and not text.is_in_folder():     # but another one
+                self.remove()
+            if os.path.exists(self._folder) and not os.path.isdir(work):
+                raise UserError('%s: something of yours has the name of a folder that --raw '
+                                'makes: choose another --ckpt_dir' % self._folder)
+            os.makedirs(work, exist_ok=True)
         return text
+
+    def remove(self):
+        """Take away what was made of the text."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def describe(self):
         return 'raw text, examples of up to %d tokens' % self.longest

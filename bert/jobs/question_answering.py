@@ -24,6 +24,7 @@ from bert.model.static_qa import length_from_environment
 from bert.train import checkpoint
 from bert.train.log import duration
 from bert.train.loop import State
+from bert.train.optimizer import check_copies
 from bert.train.workers import open_workers
 
 DEBUG_TRAIN, DEBUG_DEV = 10000, 100     # questions of --debug, as in the original
@@ -65,6 +66,7 @@ def run(args, door=DYNAMIC):
     workers = open_workers(args.comm_backend)
     folder = run_folder.reopen_folder(args, name, door.script) if args.resume else None
     device = training.pick_device_of(args, workers)
+    check_copies(args.optimizer, 1, workers.size)
     seq_length = check_flags(args, door)
     written = [door.log, layout.AUDIT, layout.PREDICTIONS, layout.N_BEST, layout.NULL_ODDS,
                layout.NET] + layout.symbol_names(layout.STATIC_NET, args.epochs)

@@ -42,6 +42,9 @@ class Horovod(Alone):
             raise UserError('Horovod is not installed here (%s): start the script by \'./run '
                             'horovodrun -np 2 python …\', which installs it at its first use'
                             % error) from None
+        # Gradients that are summed together are so in an order that depends on when they arrive:
+        # with three workers or more a run would not repeat itself to the last bit
+        os.environ.setdefault('HOROVOD_FUSION_THRESHOLD', '0')
         self._horovod = horovod.mxnet
         self._horovod.init()
         self.rank, self.size = self._horovod.rank(), self._horovod.size()
@@ -88,9 +91,12 @@ def _others_may_end():
 
 def open_workers(backend=None):
     """Those that this process is one of: Horovod's where `backend` is 'horovod' or horovodrun
-    started it, else it alone."""
-    started = os.environ.get('HOROVOD_RANK') is not None    # set by horovodrun with Gloo
-    return Horovod() if backend == 'horovod' or started else Alone()
+    started it, else it alone. Raises `UserError` for another one under horovodrun."""
+    number = int(os.environ.get('HOROVOD_SIZE', 0))     # set by horovodrun with Gloo
+    if backend == 'device' and number > 1:
+        raise UserError('--comm_backend device: horovodrun started %d processes, and each would '
+                        'train alone: leave the flag out' % number)
+    return Horovod() if number or backend == 'horovod' else Alone()
 
 
 def share(indices, worker, number):

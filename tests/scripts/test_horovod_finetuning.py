@@ -69,19 +69,20 @@ def task(tmp_path_factory):
 def classifier_flags(task, tiny_bert, *more):
     return ('--task_name', 'SST', '--data_dir', task, '--bert_checkpoint', tiny_bert, '--max_len',
             24, '--epochs', 2, '--lr', 1e-3, '--dropout', 0, '--threads', 1, '--ckpt_interval', 1,
-            '--log_interval', 1) + more
+            '--log_interval', 1, '--dev_batch_size', 4) + more
 
 
 def test_classifier_of_two_workers_is_that_of_one_with_a_larger_batch(run_workers, task, tiny_bert,
                                                                       in_tmp):
-    flags = classifier_flags(task, tiny_bert, '--seeds', '1,2')
+    # with seed 0 the batch of one example is the first, which one of the workers doesn't see
+    flags = classifier_flags(task, tiny_bert, '--seeds', '0,1')
     assert spawn('finetune_classifier.py', *flags, '--batch_size', 16, '--output_dir',
                  'one').code == 0
     outcome = run_workers('finetune_classifier.py', 2, *flags, '--batch_size', 8)
     assert outcome.code == 0, outcome.err
     one, two = in_tmp / 'one', in_tmp / 'output_dir' / 'SST-001'
     assert os.listdir('output_dir') == ['SST-001']      # worker 0 chose it for both
-    for seed in ('seed-1', 'seed-2'):
+    for seed in ('seed-0', 'seed-1'):
         assert_same(one / seed, two / seed)
         assert_same_curves(one / seed, two / seed)
         assert set(os.listdir(one / seed)) == set(os.listdir(two / seed))
@@ -139,7 +140,7 @@ def test_best_checkpoint_is_shared(run_workers, task, tiny_bert, in_tmp):
 def test_squad_of_two_workers_is_that_of_one_with_a_larger_batch(script, version_2, run_workers,
                                                                  tiny_bert, in_tmp):
     flags = write_files(in_tmp, version_2) + ('--bert_checkpoint', tiny_bert) + QUICK + (
-        '--dropout', 0, '--evaluate_epochs')
+        '--dropout', 0, '--evaluate_epochs', '--test_batch_size', 4)
     if version_2:
         tiny.write_squad(in_tmp / 'more.json', 9, 3, True)
         flags += ('--threshold_file', 'more.json')
@@ -179,3 +180,12 @@ def test_a_mistake_ends_all_workers_with_one_line(run_workers, task, tiny_bert, 
     assert 'error: run holds a run: choose another --output_dir' in outcome.err
     # of the workers none; horovodrun itself prints one
     assert not re.search(r'^\[[01]\]<stderr>:.*Traceback', outcome.err, re.MULTILINE)
+
+
+@pytest.mark.parametrize('more, problem', [
+    (['--optimizer', 'sgld'], 'each device and worker would draw its own noise')])
+def test_what_workers_can_not_do(run_workers, task, tiny_bert, in_tmp, more, problem):
+    outcome = run_workers('finetune_classifier.py', 2, *classifier_flags(task, tiny_bert, *more),
+                          '--output_dir', 'run')
+    assert outcome.code != 0 and problem in outcome.err
+    assert not (in_tmp / 'run').exists()

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import random
+import shutil
 
 import mxnet as mx
 import numpy as np
@@ -20,7 +21,7 @@ from test_run_pretraining import (  # noqa: F401
     trained,
 )
 
-from bert import create_pretraining_data, run_pretraining
+from bert import create_pretraining_data, finetune_classifier, run_pretraining
 from bert.data.shards import read_shard
 from bert.jobs import pretraining
 
@@ -94,7 +95,7 @@ def test_its_folders_last_as_long_as_the_run(call, made, text, monkeypatch):  # 
     seen = []
 
     def load_batch(self, place):
-        seen.append(sorted(os.listdir('ckpt/raw')))
+        seen.append(sorted(os.listdir('ckpt/.raw')))
         return original(self, place)
     original = pretraining.Pretraining.load_batch
     monkeypatch.setattr(pretraining.Pretraining, 'load_batch', load_batch)
@@ -136,18 +137,29 @@ def test_a_killed_run_goes_on_bit_for_bit(step, made, text, in_tmp):  # noqa: F8
 
 
 def test_another_text_is_not_taken_for_the_first(call, made, text, in_tmp):  # noqa: F811
-    """What an ended run left is not what the next one reads."""
-    trained(call, *raw_flags(made, text, '--data_eval', text), '--ckpt_dir', 'ckpt')
-    write_corpus(in_tmp / 'other.txt', 9)
-    for name in ('raw', 'data_eval_cache'):
+    """What a run left that was killed before its first checkpoint is not read by the next."""
+    trained(call, *raw_flags(made, text, '--data_eval', text), '--ckpt_dir', 'expected')
+    for name in ('.raw', '.raw_eval'):
         (in_tmp / 'ckpt' / name / '.work').mkdir(parents=True)
         (in_tmp / 'ckpt' / name / '.work' / 'plan.json').write_text('{"key": "of another"}')
         (in_tmp / 'ckpt' / name / 'epoch-000000').mkdir()
         (in_tmp / 'ckpt' / name / 'epoch-000000' / 'part-000.npz').write_bytes(b'stale')
-    trained(call, *raw_flags(made, 'other.txt', '--data_eval', 'other.txt'), '--ckpt_dir', 'ckpt',
-            '--overwrite_output_dir')
-    outcome = call(run_pretraining, '--resume', '--ckpt_dir', 'ckpt', '--data', text)
+    trained(call, *raw_flags(made, text, '--data_eval', text), '--ckpt_dir', 'ckpt')
+    expected, found = parameters('expected'), parameters('ckpt')
+    assert all(np.array_equal(expected[key], found[key]) for key in expected)
+    write_corpus(in_tmp / 'other.txt', 9)
+    outcome = call(run_pretraining, '--resume', '--ckpt_dir', 'ckpt', '--data', 'other.txt')
     assert outcome.error.startswith('error: --resume: the training examples are not those')
+
+
+def test_files_of_the_user_stay(call, made, text, in_tmp):  # noqa: F811
+    (in_tmp / 'ckpt' / '.raw').mkdir(parents=True)
+    (in_tmp / 'ckpt' / '.raw' / 'mine.txt').write_text('kept')
+    assert call(run_pretraining, *raw_flags(made, text), '--ckpt_dir', 'ckpt').error == (
+        'error: ckpt/.raw: something of yours has the name of a folder that --raw makes: choose '
+        'another --ckpt_dir')
+    trained(call, *flags(made), '--ckpt_dir', 'ckpt')
+    assert (in_tmp / 'ckpt' / '.raw' / 'mine.txt').read_text() == 'kept'
 
 
 @pytest.mark.horovod
@@ -188,6 +200,14 @@ def test_synthetic_examples(call, made, in_tmp, more, length, monkeypatch):  # n
     lines = [line for line in outcome.err.splitlines() if '[step ' in line]
     assert len(lines) == 3 and not any('acc' in line for line in lines)
     assert all('\tmlm_loss=' in line and '\tnsp_loss=' in line for line in lines)
+
+
+def test_a_resume_has_no_profile_unless_asked(call, made, in_tmp):  # noqa: F811
+    trained(call, *flags(made, steps=20), '--ckpt_dir', 'ckpt')
+    outcome = trained(call, '--resume', '--ckpt_dir', 'ckpt', '--profile', 'profile.json')
+    assert 'the run ended before step 14 of this session: there is no profile' in outcome.err
+    assert not os.path.exists('profile.json')
+    assert 'profile' not in trained(call, '--resume', '--ckpt_dir', 'ckpt').err
 
 
 def test_profile_ends_the_run(made, in_tmp):  # noqa: F811
@@ -253,8 +273,10 @@ def test_start_step_is_a_checked_resume(call, made, in_tmp):  # noqa: F811
      '--data: an example of 100 tokens, and the model has 40 positions'),
     (['--phase2'], '--phase2: name the --ckpt_dir of phase 1 with --bert_checkpoint'),
     (['--phase1_num_steps', 5], '--phase1_num_steps is for --phase2'),
-    (['--profile', 'x', '--num_steps', 13], '--profile: it looks at steps 10 to 14: give'),
-    (['--dummy_data_len', 41], '--synthetic_data: an example of 41 tokens, and the model has 40'),
+    (['--profile', 'x', '--num_steps', 13], '--profile: it looks at steps 10 to 14 of training'),
+    (['--profile', 'text.txt', '--num_steps', 20], '--profile text.txt: it exists: choose'),
+    (['--profile', 'no/x', '--num_steps', 20], '--profile no/x: '),
+    (['--synthetic_data'], '--synthetic_data takes the place of --data: give one of the two'),
     (['--sp_alpha', 1], '--sp_alpha: SentencePiece models are not supported')])
 def test_mistakes_are_told_in_one_line(call, made, text, in_tmp, more, problem):  # noqa: F811
     (in_tmp / 'single.txt').write_text('the film\nwas good\n')
@@ -262,6 +284,13 @@ def test_mistakes_are_told_in_one_line(call, made, text, in_tmp, more, problem):
     outcome = call(run_pretraining, *flags(made, '--ckpt_dir', 'ckpt', *more))
     assert outcome.code == 2
     assert outcome.error.startswith('error: ' + problem), outcome.error
+
+
+def test_synthetic_examples_must_fit(call, made, in_tmp):  # noqa: F811
+    outcome = call(run_pretraining, '--dummy_data_len', 41, '--bert_config', made / 'sizes.json',
+                   '--dataset_name', made / 'vocab.txt', '--ckpt_dir', 'ckpt')
+    assert outcome.error.startswith(
+        'error: --synthetic_data: an example of 41 tokens, and the model has 40')
 
 
 @pytest.mark.parametrize('phase_1, more, problem', [
@@ -275,3 +304,25 @@ def test_a_phase_1_that_does_not_fit(call, made, in_tmp, phase_1, more, problem)
     assert second('--bert_checkpoint', 'one', *more).error.startswith('error: ' + problem)
     assert second('--bert_checkpoint', next(in_tmp.glob('one/step-*'))).error.startswith(
         'error: --phase2: %s/one/step-0000012 holds no run' % in_tmp)
+
+
+def test_a_classifier_is_no_phase_1(call, made, tiny_bert, sst, in_tmp):  # noqa: F811
+    assert call(finetune_classifier, '--task_name', 'SST', '--data_dir', sst, '--bert_checkpoint',
+                tiny_bert, '--epochs', 1, '--max_len', 24, '--output_dir', 'tuned').code == 0
+    assert call(run_pretraining, *flags(made)[:4], '--phase2', '--bert_checkpoint', 'tuned',
+                '--ckpt_dir', 'two').error == (
+        'error: --phase2: the run in tuned is none of run_pretraining.py')
+
+
+def test_weights_and_optimizer_of_phase_1_are_of_one_step(call, made, in_tmp):  # noqa: F811
+    """Killed after a checkpoint, before it stands in the index: the newest one has both."""
+    trained(call, *flags(made, '--ckpt_interval', 2, steps=4), '--ckpt_dir', 'one')
+    shutil.copytree('one/step-0000004', 'newer')
+    trained(call, *flags(made, '--ckpt_interval', 2, steps=2), '--ckpt_dir', 'older')
+    shutil.copytree('newer', 'older/step-0000004')
+    common = ['--data', made / 'out' / '*.npz', '--num_steps', 1, '--lr', 1e-12, '--phase2',
+              '--phase1_num_steps', 4]
+    for name in ('one', 'older'):
+        trained(call, *common, '--bert_checkpoint', name, '--ckpt_dir', 'after-' + name)
+    one, two = parameters('after-one'), parameters('after-older')
+    assert all(np.array_equal(one[key], two[key]) for key in one)

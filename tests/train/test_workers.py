@@ -2,16 +2,23 @@
 import numpy as np
 import pytest
 
+from bert.errors import UserError
 from bert.train.workers import Alone, open_workers, share
 
 
 def test_alone_nothing_changes(monkeypatch):
-    monkeypatch.delenv('HOROVOD_RANK', raising=False)
+    monkeypatch.delenv('HOROVOD_SIZE', raising=False)
     workers = open_workers()
     assert type(workers) is Alone
     assert (workers.rank, workers.size) == (0, 1)
     assert workers.sum(np.array([1.0, 2.0])).tolist() == [1, 2]
     assert workers.gather('a') == ['a'] and workers.broadcast('a') == 'a'
+
+
+def test_a_kvstore_under_horovodrun(monkeypatch):
+    monkeypatch.setenv('HOROVOD_SIZE', '2')
+    with pytest.raises(UserError, match='horovodrun started 2 processes, and each would train al'):
+        open_workers('device')
 
 
 @pytest.mark.parametrize('number', [1, 2, 3, 7])
