@@ -2,8 +2,8 @@
 
 Every tenth document is held out. The loss on masked tokens of those is compared with the entropy
 of words drawn by their share in the training text, which is what a model has that knows no
-context. Then the task RottenTomatoes is learnt from the pre-trained weights and from the random
-ones, with each seed. Exit status 1 when the loss is not below that entropy by 1, or fine-tuning
+context. Then a task is learnt from the pre-trained weights and from the random ones, with each
+seed. Exit status 1 when the loss is not below that entropy by 1, or fine-tuning
 is not better from the pre-trained weights.
 """
 import json
@@ -29,6 +29,9 @@ def make_parser():
     parser.add_argument('--lr', type=float, default=1e-3)
     parser.add_argument('--eval_interval', type=int, default=1000)
     parser.add_argument('--seed', type=int, default=1, help='of pre-training')
+    parser.add_argument('--task', default='MRPC', help='to fine-tune on')
+    parser.add_argument('--tuning_lr', type=float, default=3e-4)
+    parser.add_argument('--tuning_epochs', type=int, default=5)
     parser.add_argument('--tuning_seeds', type=peer.seed_list, default=[1, 2, 3])
     parser.add_argument('--output_dir', default='from-scratch', help='everything is kept there')
     return parser
@@ -72,14 +75,15 @@ def pretrain(args, work, name, data, steps, lr, *more):
 
 
 def tune(args, work, name):
-    """{seed: dev accuracy} of RottenTomatoes from the weights of a run."""
+    """{seed: score on dev, the task's first} from the weights of a run."""
     folder = work / ('tuned-' + name)
-    peer.run_script('finetune_classifier.py', '--task_name', 'RottenTomatoes', '--bert_checkpoint',
-               work / name, '--max_len', 64, '--epochs', 3, '--lr', 3e-4, '--seeds',
-               ','.join(map(str, args.tuning_seeds)), '--threads', args.threads, '--output_dir',
-               folder)
-    accuracy = peer.read_json(folder / 'results.json')['metrics']['dev']['accuracy']
-    return dict(zip(args.tuning_seeds, accuracy['values']))
+    where = ['--data_dir', args.data_dir] if args.data_dir else []
+    peer.run_script('finetune_classifier.py', '--task_name', args.task, '--bert_checkpoint',
+                    work / name, '--max_len', SIZES['max_length'], '--epochs', args.tuning_epochs,
+                    '--lr', args.tuning_lr, '--seeds', ','.join(map(str, args.tuning_seeds)),
+                    '--threads', args.threads, '--output_dir', folder, *where)
+    score = next(iter(peer.read_json(folder / 'results.json')['metrics']['dev'].values()))
+    return dict(zip(args.tuning_seeds, score['values']))
 
 
 def main():
@@ -105,7 +109,7 @@ def main():
     means = {name: float(np.mean(list(found.values())))
              for name, found in result['tuned'].items()}
     for name, found in result['tuned'].items():
-        print('RottenTomatoes from %s weights: %s' % (name, ', '.join(
+        print('%s from %s weights: %s' % (args.task, name, ', '.join(
             '%.4f' % value for value in found.values())))
     return int(report['metrics']['eval']['mlm_loss'] > result['unigram_loss'] - BELOW
                or means['pretrained'] <= means['random'])

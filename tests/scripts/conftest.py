@@ -1,6 +1,9 @@
 """Entry scripts through their command lines, in this process or in one of their own."""
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import tiny
@@ -55,6 +58,22 @@ def start_workers(horovodrun):
 def run_workers(start_workers):
     """The same to its end → Outcome, whose `err` is all that the workers said."""
     return lambda *arguments: _finish(start_workers(*arguments))
+
+
+@pytest.fixture
+def kill_worker():
+    """Function: `Popen` of `start_workers`, folder of its run → when that has a checkpoint, kill -9
+    of one of the workers, which must end the job."""
+    def kill(process, folder):
+        while not list(folder.glob('step-???????')):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        workers = subprocess.check_output(['pgrep', '-f', '^%s .*%s' % (
+            sys.executable, ' --[a-z_]*_dir %s' % folder.name)], text=True).split()
+        os.kill(int(workers[-1]), signal.SIGKILL)
+        process.communicate(timeout=120)
+        assert process.returncode != 0
+    return kill
 
 
 @pytest.fixture

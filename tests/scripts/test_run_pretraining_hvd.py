@@ -1,13 +1,10 @@
 """run_pretraining_hvd.py with the real Horovod, where it is installed."""
 import functools
 import json
-import os
 import pathlib
 import re
 import shlex
 import shutil
-import subprocess
-import time
 
 import numpy as np
 import pytest
@@ -69,20 +66,13 @@ def curve_of(folder):
 
 
 @pytest.mark.horovod
-def test_a_killed_worker_ends_the_job(start, run, made, in_tmp):  # noqa: F811
+def test_a_killed_worker_ends_the_job(start, run, kill_worker, made, in_tmp):  # noqa: F811
     """And resuming gives what would have been: with three, whose sums depend on their order."""
     common = flags(made, '--ckpt_interval', 2, steps=150)
     outcome = run(3, *common, '--ckpt_dir', 'whole')
     assert outcome.code == 0, outcome.err
     process = start(3, *common, '--ckpt_dir', 'broken')
-    while not list(in_tmp.glob('broken/step-???????')):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-    worker = subprocess.check_output(['pgrep', '-f', 'run_pretraining_hvd.py.*--ckpt_dir broken'],
-                                     text=True).split()[-1]
-    os.kill(int(worker), 9)
-    process.communicate(timeout=120)
-    assert process.returncode != 0
+    kill_worker(process, in_tmp / 'broken')
     assert not (in_tmp / 'broken' / 'results.json').exists(), 'killed too late to test anything'
     shutil.copytree('broken', 'other')
     outcome = run(1, '--resume', '--ckpt_dir', 'other')
