@@ -27,6 +27,7 @@ from bert.train.log import duration, progress
 from bert.train.loop import State
 from bert.train.metrics import Metric, format_metrics
 from bert.train.optimizer import check_copies
+from bert.train.step import step_seed
 from bert.train.workers import open_workers, share
 
 SCRIPT = 'finetune_classifier.py'
@@ -176,6 +177,10 @@ class Run(training.Training):
         features = self.data['train'].features
         return self.train([feature.valid_length for feature in features], _digest(features),
                           Metric(self.task.metrics, self.workers))
+
+    def settle(self):
+        mx.random.seed(step_seed(self.args.seed, 1))    # with which one process draws them
+        self.forward(self.collate([0]))
 
     def forward(self, batch):
         """(loss of each example, labels, outputs) of a batch, as `Stepper` wants them."""

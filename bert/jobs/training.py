@@ -185,10 +185,16 @@ class Training:
             plan, self._stepper, batches_of, self.load_batch,
             lambda step: linear_warmup_decay(step, plan.num_steps, args.warmup_ratio, args.lr),
             self._evaluate, self._save, metric, self._resume(), self.log_line, self.workers.sum)
+        if self.workers.size > 1:
+            self.settle()
         self.workers.share_parameters(self.model.network.collect_params())
         state = self.loop.run()
         logging.info('Finish training step: %d', state.step)
         return state
+
+    def settle(self):
+        """Give values to parameters that have none before the first forward pass, in which a
+        worker may have no part."""
 
     @property
     def num_shares(self):

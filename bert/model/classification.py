@@ -18,10 +18,8 @@ class BERTClassifier(HybridBlock):
             self.classifier = nn.HybridSequential(prefix=prefix)
             if dropout:
                 self.classifier.add(nn.Dropout(rate=dropout))
-            # gluonnlp's own BERTModel doesn't tell its width: it stays open, 0, then
-            self.classifier.add(nn.Dense(
-                num_classes, in_units=bert.config.units if hasattr(bert, 'config') else 0,
-                weight_initializer=mx.init.Normal(0.02)))
+            # in_units stays open: gluonnlp's own BERTModel doesn't tell its width
+            self.classifier.add(nn.Dense(num_classes, weight_initializer=mx.init.Normal(0.02)))
 
     def hybrid_forward(self, F, token_ids, segment_ids, valid_length=None):
         _, pooled = self.bert(token_ids, segment_ids, valid_length)

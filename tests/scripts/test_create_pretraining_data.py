@@ -355,4 +355,4 @@ def test_a_worker_that_dies(call, corpus, monkeypatch):
     assert outcome.code == 2
     assert outcome.error == (
         'error: a worker process died, for want of memory perhaps: what is finished is kept; go '
-        'on with --resume and fewer --num_workers')
+        'on with --resume and fewer of them')
