@@ -2,12 +2,15 @@
 
 Every tenth document is held out. The loss on masked tokens of those is compared with the entropy
 of words drawn by their share in the training text, which is what a model has that knows no
-context. Then a task is learnt from the pre-trained weights and from the random ones, with each
-seed. Exit status 1 when the loss is not below that entropy by 1, or fine-tuning
-is not better from the pre-trained weights.
+context. Then a task of few examples is learnt from the pre-trained weights and from the random
+ones, with each seed: which quarter of the documents, which stand in the order of time, a sentence
+is from; it is trained on sentences of the one part and scored on sentences of the other. What
+--output_dir holds already is not computed again. Exit status 1 when the loss is not below that
+entropy by 1, or fine-tuning is not better from the pre-trained weights.
 """
 import json
 import pathlib
+import random
 import sys
 
 import numpy as np
@@ -17,6 +20,7 @@ SIZES = {'num_layers': 2, 'units': 128, 'hidden_size': 512, 'num_heads': 4, 'max
 MAX_PREDICTIONS = 10    # of 64 tokens
 INIT_STD = 0.05         # 0.02 of 768 units, for 128
 BELOW = 1.0     # nats
+MIN_WORDS = 8   # of a sentence whose time is to be told
 
 
 def make_parser():
@@ -29,20 +33,27 @@ def make_parser():
     parser.add_argument('--lr', type=float, default=1e-3)
     parser.add_argument('--eval_interval', type=int, default=1000)
     parser.add_argument('--seed', type=int, default=1, help='of pre-training')
-    parser.add_argument('--task', default='MRPC', help='to fine-tune on')
+    parser.add_argument('--examples', type=int, default=1000,
+                        help='sentences to fine-tune on, and as many for dev')
     parser.add_argument('--tuning_lr', type=float, default=3e-4)
-    parser.add_argument('--tuning_epochs', type=int, default=5)
+    parser.add_argument('--tuning_epochs', type=int, default=10)
     parser.add_argument('--tuning_seeds', type=peer.seed_list, default=[1, 2, 3])
     parser.add_argument('--output_dir', default='from-scratch', help='everything is kept there')
     return parser
 
 
+def read_documents(args):
+    return pathlib.Path(args.input_file).read_text(encoding='utf-8').strip().split('\n\n')
+
+
 def make_data(args, work):
     """Patterns of the files of both parts."""
-    documents = pathlib.Path(args.input_file).read_text(encoding='utf-8').strip().split('\n\n')
+    documents = read_documents(args)
     parts = {'train': [text for i, text in enumerate(documents) if i % 10],
              'held': documents[::10]}
     for name, texts in parts.items():
+        if (work / name / 'manifest.json').exists():
+            continue
         (work / (name + '.txt')).write_text('\n\n'.join(texts) + '\n', encoding='utf-8')
         peer.run_script('create_pretraining_data.py', '--input_file', work / (name + '.txt'),
                         '--vocab', args.vocab, '--output_dir', work / name, '--dupe_factor',
@@ -64,7 +75,21 @@ def unigram_loss(work):
     return float(-np.log(counts[masked['held']] / counts.sum()).mean())
 
 
+def make_task(args, work):
+    """train.jsonl and dev.jsonl: sentences of MIN_WORDS or more, with their quarter."""
+    documents, rng = read_documents(args), random.Random(args.seed)
+    for kind, is_chosen in (('train', lambda i: i % 10), ('dev', lambda i: not i % 10)):
+        rows = [{'text': line.strip(), 'quarter': 'quarter %d' % (4 * i // len(documents) + 1)}
+                for i, text in enumerate(documents) if is_chosen(i)
+                for line in text.split('\n') if len(line.split()) >= MIN_WORDS]
+        rng.shuffle(rows)
+        (work / (kind + '.jsonl')).write_text(
+            ''.join(json.dumps(row) + '\n' for row in rows[:args.examples]), encoding='utf-8')
+
+
 def pretrain(args, work, name, data, steps, lr, *more):
+    if (work / name / 'results.json').exists():
+        return peer.read_json(work / name / 'results.json')
     peer.run_script('run_pretraining.py', '--ckpt_dir', work / name, '--data', data['train'],
                     '--bert_config', work / 'sizes.json', '--dataset_name',
                     work / 'train' / 'vocab.txt', '--num_steps', steps, '--lr', lr,
@@ -75,23 +100,25 @@ def pretrain(args, work, name, data, steps, lr, *more):
 
 
 def tune(args, work, name):
-    """{seed: score on dev, the task's first} from the weights of a run."""
+    """{seed: accuracy on dev} from the weights of a run."""
     folder = work / ('tuned-' + name)
-    where = ['--data_dir', args.data_dir] if args.data_dir else []
-    peer.run_script('finetune_classifier.py', '--task_name', args.task, '--bert_checkpoint',
-                    work / name, '--max_len', SIZES['max_length'], '--epochs', args.tuning_epochs,
-                    '--lr', args.tuning_lr, '--seeds', ','.join(map(str, args.tuning_seeds)),
-                    '--threads', args.threads, '--output_dir', folder, *where)
-    score = next(iter(peer.read_json(folder / 'results.json')['metrics']['dev'].values()))
-    return dict(zip(args.tuning_seeds, score['values']))
+    peer.run_script('finetune_classifier.py', '--train_file', work / 'train.jsonl', '--dev_file',
+                    work / 'dev.jsonl', '--text_columns', 'text', '--label_column', 'quarter',
+                    '--bert_checkpoint', work / name, '--max_len', SIZES['max_length'], '--epochs',
+                    args.tuning_epochs, '--lr', args.tuning_lr, '--seeds',
+                    ','.join(map(str, args.tuning_seeds)), '--threads', args.threads,
+                    '--output_dir', folder, '--overwrite_output_dir')
+    accuracy = peer.read_json(folder / 'results.json')['metrics']['dev']['accuracy']
+    return dict(zip(args.tuning_seeds, accuracy['values']))
 
 
 def main():
     args = make_parser().parse_args()
     work = pathlib.Path(args.output_dir)
-    work.mkdir(parents=True)
+    work.mkdir(parents=True, exist_ok=True)
     (work / 'sizes.json').write_text(json.dumps(SIZES))
     data = make_data(args, work)
+    make_task(args, work)
     report = pretrain(args, work, 'pretrained', data, args.num_steps, args.lr, '--data_eval',
                       data['held'], '--batch_size_eval', 32, '--eval_interval',
                       args.eval_interval, '--log_interval', 100)
@@ -109,7 +136,7 @@ def main():
     means = {name: float(np.mean(list(found.values())))
              for name, found in result['tuned'].items()}
     for name, found in result['tuned'].items():
-        print('%s from %s weights: %s' % (args.task, name, ', '.join(
+        print('quarters from %s weights: %s' % (name, ', '.join(
             '%.4f' % value for value in found.values())))
     return int(report['metrics']['eval']['mlm_loss'] > result['unigram_loss'] - BELOW
                or means['pretrained'] <= means['random'])
