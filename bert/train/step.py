@@ -11,6 +11,9 @@ from bert.train.workers import Alone
 INITIAL_LOSS_SCALE = 2.0 ** 10
 GROWTH_INTERVAL = 2000
 MAX_SEED = 2 ** 31
+# MXNet's multi_all_finite has room for 200 arrays (src/operator/contrib/all_finite-inl.h), and
+# writes on beyond them: BERT-base with a head has 201
+MAX_ARRAYS = 100
 
 
 class StepResult(NamedTuple):
@@ -102,7 +105,9 @@ class Stepper:
     def is_finite(self):
         """Whether every parameter is; waits for the device."""
         arrays = [parameter.list_data()[0] for parameter in self._parameters]
-        return bool(mx.nd.multi_all_finite(*arrays, num_arrays=len(arrays)).asscalar())
+        parts = [arrays[i:i + MAX_ARRAYS] for i in range(0, len(arrays), MAX_ARRAYS)]
+        return all([mx.nd.multi_all_finite(*part, num_arrays=len(part)).asscalar()
+                    for part in parts])
 
     def _accumulate_gradients(self, accumulate):
         """Make backward write over the last gradients, or add to zeros; always the latter with

@@ -209,3 +209,15 @@ def test_the_scale_is_never_below_one():
 def test_float32_has_no_scale():
     scale = LossScale(enabled=False)
     assert scale.accept(norm(np.inf)) and scale.value == 1
+
+
+@pytest.mark.parametrize('place', [None, 0, 150, 449])
+def test_finite_parameters_of_a_deep_model(place):
+    """More arrays than MXNet's operator has room for: BERT-large has 390 and more."""
+    parameters = mx.gluon.ParameterDict('deep_')
+    for i in range(450):
+        parameters.get('p%d' % i, shape=(2,)).initialize(mx.init.One())
+    if place is not None:
+        parameters.get('p%d' % place).set_data(mx.nd.array([1, np.nan]))
+    trainer = mx.gluon.Trainer(parameters, 'sgd', kvstore=None)
+    assert Stepper(None, trainer, seed=0).is_finite() == (place is None)
