@@ -1,6 +1,5 @@
 """Our side of pretraining.py: the network and the optimizer step of run_pretraining.py."""
 import argparse
-import json
 import time
 
 import mxnet as mx
@@ -24,7 +23,7 @@ class Speed:
     """Times training on the batches of one epoch after the other."""
 
     def __init__(self, args):
-        sizes = json.loads(open(args.sizes, encoding='utf-8').read())
+        sizes = peer.read_json(args.sizes)
         self._network = BERTModel(BertConfig.from_dict(sizes, args.sizes), dropout=0.1,
                                   use_pooler=True, use_decoder=True, use_classifier=True)
         self._network.initialize(mx.init.Normal(0.02))

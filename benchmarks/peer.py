@@ -136,6 +136,13 @@ def make_parser(description, output=None):
     return parser
 
 
+def add_corpus_flags(parser):
+    """The text that a comparison pre-trains on, and its vocabulary."""
+    parser.add_argument('--input_file', required=True, metavar='FILE',
+                        help='one sentence a line, an empty line between documents')
+    parser.add_argument('--vocab', default=WEIGHTS[1], metavar='NAME')
+
+
 def add_squad_flags(parser):
     """The files of SQuAD 1.1, for `squad_file`."""
     parser.add_argument('--train_file', metavar='FILE', help='the questions to train on')

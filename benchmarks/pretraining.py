@@ -24,9 +24,7 @@ CONTENDERS = ('ours', 'transformers', 'transformers, padded to the maximum')
 
 def make_parser():
     parser = peer.make_parser(__doc__, 'pretraining.json')
-    parser.add_argument('--input_file', required=True, metavar='FILE',
-                        help='text, one sentence a line, an empty line between documents')
-    parser.add_argument('--vocab', default='all_minilm_l6_v2', metavar='NAME')
+    peer.add_corpus_flags(parser)
     parser.add_argument('--max_seq_length', type=int, default=128)
     parser.add_argument('--short_seq_prob', type=float, default=0.1)
     parser.add_argument('--num_buckets', type=int, default=10, help='of ours')

@@ -25,9 +25,7 @@ MIN_WORDS = 8   # of a sentence whose time is to be told
 
 def make_parser():
     parser = peer.make_parser(__doc__, 'from-scratch/pretraining.json')
-    parser.add_argument('--input_file', required=True, metavar='FILE',
-                        help='one sentence a line, an empty line between documents')
-    parser.add_argument('--vocab', default='all_minilm_l6_v2', metavar='NAME')
+    peer.add_corpus_flags(parser)
     parser.add_argument('--num_steps', type=int, default=8000)
     parser.add_argument('--batch_size', type=int, default=32)
     parser.add_argument('--lr', type=float, default=1e-3)

@@ -27,6 +27,10 @@ CHUNK = 1 << 20             # bytes read at once from the disk
 NETWORK_CHUNK = 1 << 16     # and from the network; a broken connection loses up to one
 CONNECT_TIMEOUT = 10        # seconds: a machine without network learns it soon
 READ_TIMEOUT = 60           # seconds without a single byte
+# What NumPy raises for an .npz that is damaged or something else, beside OSError; RuntimeError and
+# NotImplementedError are for flags that zipfile can't read
+NPZ_ERRORS = (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError,
+              RuntimeError, TypeError, AttributeError)
 TRIES = 2                   # one retry: sources have alternatives, so don't insist
 
 # What a write runs into, and what the user can do about it.

@@ -6,8 +6,6 @@ masked_lm_positions, masked_lm_ids, masked_lm_weights; of numbers: next_sentence
 valid_lengths), which can only be unpickled: those are read when the caller allows it.
 """
 import os
-import zipfile
-import zlib
 
 import numpy as np
 
@@ -22,9 +20,6 @@ DTYPES = {'input_ids': 'int32', 'segment_ids': 'uint8', 'token_offsets': 'int64'
           'next_sentence_labels': 'uint8'}
 ORIGINAL = ('input_ids', 'segment_ids', 'masked_lm_positions', 'masked_lm_ids',
             'masked_lm_weights', 'next_sentence_labels', 'valid_lengths')
-# what NumPy raises for a file that is damaged or something else
-UNREADABLE = (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError,
-              RuntimeError, TypeError, AttributeError)
 
 
 def write_shard(path, examples):
@@ -49,7 +44,7 @@ def read_shard(path, allow_pickle=False, vocab_size=None):
                          vocab_size)
     except OSError as error:
         raise _unreadable(path, error) from None
-    except UNREADABLE as error:
+    except files.NPZ_ERRORS as error:
         raise _damaged(path, error) from None
 
 
@@ -63,7 +58,7 @@ def read_lengths(path):
             return np.diff(archive['token_offsets']).astype('int32')
     except OSError as error:
         raise _unreadable(path, error) from None
-    except UNREADABLE as error:
+    except files.NPZ_ERRORS as error:
         raise _damaged(path, error) from None
 
 

@@ -9,8 +9,6 @@ import hashlib
 import logging
 import os
 import unicodedata
-import zipfile
-import zlib
 from typing import NamedTuple
 
 import numpy as np
@@ -189,8 +187,7 @@ def _read(path):
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in Windows.ARRAYS}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error,
-            NotImplementedError, RuntimeError):     # the last two: flags that zipfile can't read
+    except (OSError,) + files.NPZ_ERRORS:
         return None
 
 

@@ -20,7 +20,7 @@ from bert.train.loop import Loop, Plan, State, classifier_line, count_steps
 from bert.train.metrics import format_metrics
 from bert.train.schedule import linear_warmup_decay
 from bert.train.step import Parts, Stepper
-from bert.train.workers import Alone, share
+from bert.train.workers import share
 
 
 def check_flags(args):
@@ -147,9 +147,9 @@ class Training:
     log_line = staticmethod(classifier_line)
     stepper = Stepper
 
-    def __init__(self, args, name, device, folder, workers=None):
+    def __init__(self, args, name, device, folder, workers):
         self.args, self.name, self.device, self.folder = args, name, device, folder
-        self.workers = workers or Alone()
+        self.workers = workers
 
     def train(self, lengths, digest, metric=None):
         """Train to the end of the plan, or from the newest checkpoint; returns the `State`.
