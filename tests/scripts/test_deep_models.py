@@ -1,0 +1,43 @@
+"""Models of as many layers as BERT-base and more through the training scripts: what MXNet bounds by
+the number of arrays shows with these only."""
+import dataclasses
+import json
+
+import pytest
+import tiny
+from small_squad import QUICK, write_files
+from test_run_pretraining import SIZES, flags, made  # noqa: F401
+
+from bert import finetune_classifier, finetune_squad, run_pretraining
+
+LAYERS = 26     # two more than BERT-large
+
+
+@pytest.fixture(scope='module')
+def deep_bert(tmp_path_factory):
+    return tiny.write_checkpoint(tmp_path_factory.mktemp('deep') / 'bert',
+                                 dataclasses.replace(tiny.CONFIG, num_layers=LAYERS))
+
+
+def test_classifier(call, sst, deep_bert, in_tmp):
+    outcome = call(finetune_classifier, '--task_name', 'SST', '--data_dir', sst,
+                   '--bert_checkpoint', deep_bert, '--max_len', 24, '--epochs', 1, '--threads', 1,
+                   '--output_dir', 'run')
+    assert outcome.code == 0, outcome.err
+    assert (in_tmp / 'run' / 'results.json').exists()
+
+
+def test_question_answering(call, deep_bert, in_tmp):
+    outcome = call(finetune_squad, *write_files(in_tmp), '--bert_checkpoint', deep_bert, *QUICK,
+                   '--output_dir', 'run')
+    assert outcome.code == 0, outcome.err
+    assert (in_tmp / 'run' / 'results.json').exists()
+
+
+@pytest.mark.parametrize('optimizer', ['bertadam', 'lamb', 'adamw'])
+def test_pretraining(call, made, in_tmp, optimizer):  # noqa: F811
+    (in_tmp / 'deep.json').write_text(json.dumps(dict(SIZES, num_layers=LAYERS)))
+    outcome = call(run_pretraining, *flags(made, '--bert_config', 'deep.json', '--optimizer',
+                                           optimizer, steps=2), '--ckpt_dir', 'ckpt')
+    assert outcome.code == 0, outcome.err
+    assert (in_tmp / 'ckpt' / 'results.json').exists()
