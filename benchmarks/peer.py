@@ -10,6 +10,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import time
 import venv
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -27,6 +28,11 @@ MAX_ANSWER_LENGTH = 30
 PINS = {
     'peer': ('torch==2.13.0', 'transformers==5.23.0', 'numpy==2.4.6', 'safetensors==0.8.0',
              'scikit-learn==1.9.1', 'scipy==1.17.1'),
+    # the newest of sentence-transformers that takes ONNX Runtime and OpenVINO in one environment
+    'peer-embedding': ('sentence-transformers[onnx,openvino]==5.2.0', 'torch==2.13.0',
+                       'transformers==4.57.6', 'optimum==2.1.0', 'optimum-onnx==0.1.0',
+                       'optimum-intel==1.27.0', 'onnxruntime==1.31.1', 'openvino==2026.4.1',
+                       'onnx==1.23.2', 'numpy==2.4.6'),
     # the last series with WordPiece written in Python, which owes nothing to `tokenizers`
     'peer-tokenizer': ('transformers==4.57.6', 'numpy==2.4.6'),
 }
@@ -106,6 +112,21 @@ def answer_questions(answer):
         print(json.dumps(answer(json.loads(line))), flush=True)
 
 
+def answer_texts(encode):
+    """The same for a worker that embeds: encode(texts, batch size) → vectors. The questions are
+    {'texts': a file, 'batch_size', 'output': where the vectors go}, the answers seconds."""
+    import numpy as np
+
+    def answer(question):
+        texts = read_json(question['texts'])
+        started = time.time()
+        vectors = encode(texts, question['batch_size'])
+        seconds = time.time() - started
+        np.save(question['output'], vectors)
+        return {'seconds': seconds}
+    answer_questions(answer)
+
+
 def read_json(path):
     """The content of a JSON file, None when it isn't there."""
     try:
@@ -167,11 +188,12 @@ def select_questions(content, ids):
     return dict(content, data=articles)
 
 
-def peak_memory():
-    """Bytes that this process had in memory at most. Linux only."""
+def peak_memory(process='self'):
+    """Bytes that a process, by its number, had in memory at most; 0 when it has just ended. Linux
+    only."""
     # ru_maxrss would count what the parent had when it started this one
-    with open('/proc/self/status', encoding='ascii') as lines:
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith('VmHWM'))
+    with open('/proc/%s/status' % process, encoding='ascii') as lines:
+        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith('VmHWM')), 0)
 
 
 def use_threads(threads):

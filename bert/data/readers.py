@@ -1,8 +1,9 @@
 """Labelled texts from files: TSV, CSV and JSON lines, with the line in every complaint."""
 import csv
-import io
 import json
 import os
+import re
+import sys
 from typing import NamedTuple, Optional, Tuple
 
 from bert.errors import UserError, nearest
@@ -98,8 +99,8 @@ def format_of(path):
 
 
 def _csv_rows(path):
-    text = '\n'.join(line for _, line in read_lines(path))
-    reader = csv.reader(io.StringIO(text, newline=''), strict=True)
+    csv.field_size_limit(sys.maxsize)       # a field may be a whole document
+    reader = csv.reader((line + '\n' for _, line in read_lines(path)), strict=True)
     start = 1
     try:
         for row in reader:
@@ -144,6 +145,22 @@ def read_examples(path, table, check_label=None, skip_bad_rows=False):
         raise UserError('%s: no examples in it (%d rows rejected)' % (path, len(rejected))
                         if rejected else '%s: no examples in it' % path)
     return examples, rejected
+
+
+def read_column(path, column):
+    """Yield the texts of one column, one row at a time; `UserError` for a bad row.
+
+    column: its name, or its position (from 0) in a file without header.
+    """
+    table = Table((column,), None, () if re.fullmatch('[0-9]+', column) else None)
+    rows = read_rows(path)
+    fields = _locate_columns(path, rows, table)
+    for number, row in rows:
+        text, = _example(path, number, row, fields, table, None).texts
+        if not is_text(text):
+            raise UserError('%s:%d: half a surrogate pair in the text: it can\'t be written as '
+                            'UTF-8' % (path, number))
+        yield text
 
 
 class _Fields(NamedTuple):
@@ -205,6 +222,15 @@ def _field(path, number, row, field):
         raise UserError('%s:%d: "%s" is %s, expected text or a number'
                         % (path, number, field, json.dumps(value)[:40]))
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def is_text(value):
+    """Whether a str can be written as UTF-8: half a surrogate pair can't."""
+    try:
+        value.encode('utf-8')
+        return True
+    except UnicodeEncodeError:
+        return False
 
 
 def _check(path, number, label, check_label):

@@ -38,18 +38,19 @@ def training_batches(lengths, batch_size, seed, epoch):
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def evaluation_batches(lengths, batch_size, enough_tokens=math.inf):
+def evaluation_batches(lengths, batch_size, enough_tokens=math.inf, most_tokens=math.inf):
     """Every index once, longest first, so that the first batch shows the memory needed.
 
     Batches are of `batch_size`, and smaller at the end. One that has `enough_tokens` and no
-    padding ends where the length changes: it stays without.
+    padding ends where the length changes: it stays without. None of several examples has more than
+    `most_tokens`, padding included.
     """
     lengths = np.asarray(lengths)
     order = np.argsort(-lengths, kind='stable')
     batches, start = [], 0
     for end in range(1, len(order) + 1):
         length = lengths[order[start]]
-        is_full = end - start == batch_size
+        is_full = end - start == batch_size or (end - start + 1) * length > most_tokens
         is_even = (end - start) * length >= enough_tokens and end < len(order) and \
             lengths[order[end]] != length == lengths[order[end - 1]]
         if is_full or is_even or end == len(order):

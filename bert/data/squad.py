@@ -5,6 +5,7 @@ The layout is that of https://rajpurkar.github.io/SQuAD-explorer (Rajpurkar et a
 import json
 from typing import List, NamedTuple, Optional, Tuple
 
+from bert.data.readers import is_text
 from bert.errors import UserError
 
 KINDS = {str: 'a text', list: 'a list', dict: 'a dictionary', int: 'a whole number',
@@ -142,15 +143,6 @@ def _get(path, where, values, key, kind):
         raise UserError('%s: "%s" of %s holds half a surrogate pair (\\ud800 to \\udfff alone), '
                         'which is no character' % (path, key, where))
     return values[key]
-
-
-def is_text(value):
-    """Whether a str can be written as UTF-8: half a surrogate pair can't."""
-    try:
-        value.encode('utf-8')
-        return True
-    except UnicodeEncodeError:
-        return False
 
 
 def _expect(path, where, value, kind):

@@ -44,6 +44,15 @@ class BertTokenizer:
             yield (np.array(encoding.ids, dtype='int32'),
                    np.array(encoding.offsets, dtype='int32').reshape(-1, 2))
 
+    def encode_with_words(self, texts):
+        """Yield (ids (tokens,) int32, words (tokens,) int32, spans (tokens, 2) int32) for each
+        text: which word each piece belongs to, from 0, and its characters as in
+        `encode_with_spans`."""
+        for encoding in self._tokenizer.encode_batch(list(texts), add_special_tokens=False):
+            yield (np.array(encoding.ids, dtype='int32'),
+                   np.array(encoding.word_ids, dtype='int32'),
+                   np.array(encoding.offsets, dtype='int32').reshape(-1, 2))
+
 
 def encode_texts(tokenizer, texts):
     """Ids of `texts` by our tokenizer or by any with gluonnlp's two methods."""

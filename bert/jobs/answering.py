@@ -3,9 +3,9 @@ import json
 import sys
 from typing import NamedTuple, Optional
 
-from bert.data.readers import decode, json_row, read_rows, read_text
+from bert.data.readers import decode, is_text, json_row, read_rows, read_text
 from bert.data.spans import Answer, Span, n_best_entries
-from bert.data.squad import Question, Squad, is_text
+from bert.data.squad import Question, Squad
 from bert.data.windows import make_windows
 from bert.errors import UserError
 from bert.jobs.prediction import check_output, open_output, standard_input

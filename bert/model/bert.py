@@ -136,8 +136,13 @@ class EncoderCell(HybridBlock):
 
 class Encoder(HybridBlock):
     """Position embeddings, layer normalisation and the stack of layers, (batch, length, units)
-    → the same; `interleaved`: with the length first inside, for `SelfAttention`."""
-    interleaved = False
+    → the same; `interleaved`: with the length first inside, for `SelfAttention`.
+
+    layers: (numbers, how): put these hidden states together by 'sum', 'mean' or 'concat' of their
+    units, instead of giving the last; 0 is what goes into the first layer, 1 what comes out of it,
+    -1 the last.
+    """
+    interleaved, layers = False, None
 
     def __init__(self, config, dropout, **kwargs):
         super().__init__(**kwargs)
@@ -162,9 +167,18 @@ class Encoder(HybridBlock):
         x = self.dropout_layer(self.layer_norm(x))
         if self.interleaved:
             x = F.swapaxes(x, 0, 1)
+        states = [x]
         for cell in self.transformer_cells:
-            x = cell(x, mask)
+            states.append(cell(states[-1], mask))
+        x = states[-1] if self.layers is None else self._combine(F, states)
         return F.swapaxes(x, 0, 1) if self.interleaved else x
+
+    def _combine(self, F, states):
+        numbers, how = self.layers
+        chosen = [states[i] for i in numbers]
+        if how == 'concat':
+            return F.concat(*chosen, dim=2)
+        return F.add_n(*chosen) / (len(chosen) if how == 'mean' else 1)
 
 
 class BERTModel(HybridBlock):
@@ -184,6 +198,7 @@ class BERTModel(HybridBlock):
                  use_classifier=False, prefix=None, params=None):
         super().__init__(prefix=prefix, params=params)
         self.config = config
+        self.random_parts = []      # what the weights lacked that were loaded into it, in words
         self._use_pooler = use_pooler
         self._use_decoder = use_decoder
         self._use_classifier = use_classifier and use_pooler

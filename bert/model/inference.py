@@ -20,9 +20,20 @@ MANY_TOKENS = 384
 ENOUGH_TOKENS = 1536
 
 
+# Tokens of a batch, padding included, of which more would only slow: what a layer writes no longer
+# stays in the cache until the next one reads it. Found by trying 768 to 4096 with MiniLM on 2
+# cores, on sentences and on paragraphs; benchmarks/embedding.py measures the whole.
+MOST_TOKENS = 3072
+
+
 def enough_tokens(device):
     """`ENOUGH_TOKENS` where it holds, infinite elsewhere: there all batches may be full."""
     return ENOUGH_TOKENS if _has_graph(device) else math.inf
+
+
+def most_tokens(device):
+    """`MOST_TOKENS` where it holds, infinite elsewhere."""
+    return MOST_TOKENS if device.device_type == 'cpu' else math.inf
 
 
 def _has_graph(device):

@@ -73,6 +73,7 @@ def load_parameters(network, arrays, source, ctx=None, parts_optional=False,
     arrays, fresh, extra = match(network, arrays, source, parts_optional, extra_allowed)
     parameters = network._collect_params_with_prefix()
     initialise(parameters, fresh, source, ctx)
+    network.random_parts = [PARTS[part] for part in fresh]
     for name, array in arrays.items():
         set_array(parameters[name], array, ctx)
     return extra

@@ -17,7 +17,8 @@ SCRIPTS = ('parity_classifier.py', 'finetune_classifier.py', 'scores_classifier.
            'tokenizer.py', 'kill_and_resume.py', 'chinese_path.py', 'conversion.py',
            'parity_squad.py', 'squad.py', 'scores_squad.py', 'split_squad.py', 'static_squad.py',
            'inference.py', 'create_pretraining_data.py', 'pretraining_rxnfp.py',
-           'pretraining_from_scratch.py', 'pretraining.py')
+           'pretraining_from_scratch.py', 'pretraining.py',
+           'embedding.py', 'embedding_memory.py')
 
 
 @pytest.fixture
@@ -53,6 +54,42 @@ def test_a_worker_answers_until_it_is_left(folder, module):
     with module('peer').Worker('ours', 'twice.py', threads=1) as worker:
         assert worker.ask(value=3) == [6, '1']
         assert worker.ask(value='a') == ['aa', '1']
+
+
+def test_texts_and_vectors_go_through_files(folder, module):
+    (folder / 'lengths.py').write_text(
+        'import numpy as np, peer\n'
+        'peer.answer_texts(lambda texts, size: np.array([[len(text), size] for text in texts]))\n')
+    (folder / 'texts.json').write_text('["ä", "bcd"]', encoding='utf-8')
+    with module('peer').Worker('ours', 'lengths.py', threads=1) as worker:
+        answer = worker.ask(texts=str(folder / 'texts.json'), batch_size=7,
+                            output=str(folder / 'x.npy'))
+    assert answer['seconds'] > 0
+    assert np.load(str(folder / 'x.npy')).tolist() == [[1, 7], [3, 7]]
+
+
+def test_embedding_is_compared_at_one_size_and_at_the_best(module):
+    embedding = module('embedding')
+    found = embedding.summarize({
+        (embedding.OURS, 32): [4, 6, 5], (embedding.OURS, 256): [8, 12, 10],
+        ('theirs', 32): [10, 10, 10], ('theirs', 256): [2, 2, 2]})
+    ratios = {(one['contender'], one['batch_size']): one['ours_over_it']
+              for one in found['by_size']}
+    assert ratios['theirs', 32] == {'median': 0.5, 'min': 0.4, 'max': 0.6}
+    assert ratios['theirs', 256] == {'median': 5, 'min': 4, 'max': 6}
+    assert found['at_best'] == [
+        {'contender': embedding.OURS, 'batch_size': 256,
+         'ours_over_it': {'median': 1, 'min': 1, 'max': 1}},
+        {'contender': 'theirs', 'batch_size': 32,
+         'ours_over_it': {'median': 1, 'min': 0.8, 'max': 1.2}}]
+
+
+def test_the_correlation_is_of_cosines(module, tmp_path):
+    embedding = module('embedding')
+    rows = [[3, 0], [0, 2], [1, 1], [1, 0], [1, 1], [0, 5]]     # cosines 1, 0.71, 0.71
+    np.save(str(tmp_path / 'x test.npy'), np.array(rows, 'float32'))
+    assert embedding.correlation(tmp_path, 'x', 'test', [5, 2, 2]) == pytest.approx(1)
+    assert embedding.correlation(tmp_path, 'x', 'test', [1, 4, 4]) == pytest.approx(-1)
 
 
 def test_a_worker_that_dies_ends_the_comparison(folder, module):

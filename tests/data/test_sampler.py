@@ -132,3 +132,12 @@ def test_pad_to():
     batch = collate([features(3), features(5)], 0, pad_to=12)
     assert batch.token_ids.shape == (2, 12)
     assert batch.token_ids[0, 3:].tolist() == [0] * 9
+
+
+def test_evaluation_batches_of_no_more_tokens():
+    """Padding counts; a text that is longer alone is a batch."""
+    lengths = [5, 40, 9, 10, 10, 3, 4]
+    batches = [list(batch) for batch in evaluation_batches(lengths, 3, most_tokens=20)]
+    assert batches == [[1], [3, 4], [2, 0], [6, 5]]
+    assert [list(batch) for batch in evaluation_batches([2] * 5, 2, most_tokens=20)] == [
+        [0, 1], [2, 3], [4]]

@@ -61,8 +61,9 @@ def layer(x, tensors, name, sizes, valid_length):
                       name + '.output.LayerNorm', eps)
 
 
-def sequence(tensors, sizes, token_ids, segment_ids, valid_length=None):
-    """token_ids, segment_ids (batch, length) → hidden states (batch, length, units)"""
+def hidden_states(tensors, sizes, token_ids, segment_ids, valid_length=None):
+    """token_ids, segment_ids (batch, length) → [(batch, length, units)]: the input of the first
+    layer, and what comes out of each."""
     batch, length = np.shape(token_ids)
     valid_length = [length] * batch if valid_length is None else valid_length
     rows = []
@@ -70,11 +71,17 @@ def sequence(tensors, sizes, token_ids, segment_ids, valid_length=None):
         x = (tensors['bert.embeddings.word_embeddings.weight'][ids].astype(np.float64)
              + tensors['bert.embeddings.token_type_embeddings.weight'][segments]
              + tensors['bert.embeddings.position_embeddings.weight'][:length])
-        x = layer_norm(x, tensors, 'bert.embeddings.LayerNorm', sizes.layer_norm_eps)
+        states = [layer_norm(x, tensors, 'bert.embeddings.LayerNorm', sizes.layer_norm_eps)]
         for i in range(sizes.num_layers):
-            x = layer(x, tensors, 'bert.encoder.layer.%d' % i, sizes, int(valid))
-        rows.append(x)
-    return np.stack(rows)
+            states.append(layer(states[-1], tensors, 'bert.encoder.layer.%d' % i, sizes,
+                                int(valid)))
+        rows.append(states)
+    return [np.stack(state) for state in zip(*rows)]
+
+
+def sequence(tensors, sizes, token_ids, segment_ids, valid_length=None):
+    """What comes out of the last layer."""
+    return hidden_states(tensors, sizes, token_ids, segment_ids, valid_length)[-1]
 
 
 def pooled(tensors, states):

@@ -18,6 +18,7 @@ from bert import (
     answer,
     convert_checkpoint,
     create_pretraining_data,
+    embedding,
     finetune_classifier,
     finetune_squad,
     models,
@@ -30,15 +31,18 @@ from bert.data.shards import read_shard
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = ['README.rst', 'docs/classification.rst', 'docs/models.rst',
-         'docs/question_answering.rst', 'docs/pretraining.rst']
+         'docs/question_answering.rst', 'docs/pretraining.rst', 'docs/embedding.rst']
 SCRIPTS = {'finetune_classifier.py': finetune_classifier, 'predict.py': predict,
            'models.py': models, 'convert_checkpoint.py': convert_checkpoint,
            'finetune_squad.py': finetune_squad, 'answer.py': answer,
            'static_finetune_squad.py': static_finetune_squad,
            'static_export_squad.py': static_export_squad,
            'create_pretraining_data.py': create_pretraining_data,
-           'run_pretraining.py': run_pretraining}
-TRAINING = ('finetune_classifier.py', 'finetune_squad.py', 'static_finetune_squad.py')
+           'run_pretraining.py': run_pretraining, 'embedding.py': embedding}
+WEIGHTED = ('finetune_classifier.py', 'finetune_squad.py', 'static_finetune_squad.py',
+            'embedding.py')
+EMBEDDED = ("['the', 'quick', 'fox', 'jumped', 'over', 'it', '.'] 7 (384,)\n"
+            '(3, 384) [[0.7 0.1]]\n')
 SCHEDULER = 'tcp://localhost:8786'      # Dask's usual port; the tests' is another
 NOT_RUN_HERE = ['./run tests']      # this very suite
 
@@ -82,6 +86,8 @@ def workplace(in_tmp, monkeypatch):
     for name in ('a.txt', 'b.txt'):
         (in_tmp / name).write_text('it was so very good .\n')
     write_texts(in_tmp)
+    (in_tmp / 'texts.txt').write_text(''.join(text + '\n' for text, _ in tiny.sentences(9, 4)))
+    (in_tmp / 'reviews.csv').write_text('review\nso good\n"bad, very"\n')
     (in_tmp / 'questions.jsonl').write_text('{"question": "was it good", "document": "so good"}\n')
     tensors = {name: array for name, array in numpy_bert.random_tensors(tiny.CONFIG).items()
                if not name.startswith('cls.')}
@@ -120,7 +126,7 @@ def run(line, call, checkpoint, monkeypatch):
         monkeypatch.setenv(name, value)
     script, arguments = words[1], words[2:]
     script += '' if script.endswith('.py') else '.py'
-    if script in TRAINING and not {'--resume', '--bert_checkpoint'} & set(arguments):
+    if script in WEIGHTED and not {'--resume', '--bert_checkpoint', '--query'} & set(arguments):
         arguments += ['--bert_checkpoint', checkpoint]
     if script not in SCRIPTS:       # its name is none for an import
         return spawn(script, *arguments)
@@ -160,7 +166,8 @@ def test_snippets(page, in_tmp, tmp_path, capsys, monkeypatch):
         path.write_text(code, encoding='utf-8')
         runpy.run_path(str(path))
     examples = read_shard('out/part-000.npz')
-    printed = {'docs/models.rst': '384 30522\n', 'docs/question_answering.rst': '(2, 64, 2)\n',
+    printed = {'docs/embedding.rst': EMBEDDED,
+               'docs/models.rst': '384 30522\n', 'docs/question_answering.rst': '(2, 64, 2)\n',
                'docs/pretraining.rst': '%d %s %d\n' % (
                    examples.size, examples.input_ids[:examples.token_offsets[1]],
                    examples.next_sentence_labels[0])}

@@ -33,7 +33,8 @@ SCRIPTS = {'finetune_classifier.py': finetune_classifier, 'finetune_squad.py': f
 EVALUATOR = 'evaluate-v2.0.py'
 GENERATOR = 'create_pretraining_data.py'
 PRETRAINING, HOROVOD = 'run_pretraining.py', 'run_pretraining_hvd.py'
-OTHERS = (EVALUATOR, GENERATOR, PRETRAINING, HOROVOD)   # with tests of their own
+EMBEDDING = 'bert_embedding/bert.py'        # its tests are in test_seeds_embedding.py
+OTHERS = (EVALUATOR, GENERATOR, PRETRAINING, HOROVOD, EMBEDDING)   # with tests of their own
 
 
 def commands():
@@ -301,8 +302,9 @@ def test_the_static_snippet_of_seed_000(data_dir, tmp_path, monkeypatch):
                                                           'static_net-0002.params'}
 
 
-OURS = re.compile(r'\$ .*python (finetune_classifier|finetune_squad|static_finetune_squad|'
-                  r'evaluate-v2\.0|create_pretraining_data|run_pretraining|run_pretraining_hvd)\.py')
+OURS = re.compile(r'(\$ .*|^    )python (bert_embedding/bert|finetune_classifier|finetune_squad|'
+                  r'static_finetune_squad|evaluate-v2\.0|create_pretraining_data|run_pretraining|'
+                  r'run_pretraining_hvd)\.py')
 
 
 def test_the_page_has_every_command_of_the_seeds(data_dir):
@@ -310,4 +312,4 @@ def test_the_page_has_every_command_of_the_seeds(data_dir):
     printed = {line.strip().lstrip('$ ') for path in seeds.glob('*.txt')
                for line in path.read_text(encoding='utf-8').splitlines() if OURS.search(line)}
     assert printed == {text for _, _, _, text in ALL_COMMANDS}
-    assert len(printed) == 6 + 6 + 3 + 1 + 1 + 2 + 3
+    assert len(printed) == 6 + 6 + 3 + 1 + 1 + 2 + 3 + 1

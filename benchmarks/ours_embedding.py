@@ -1,0 +1,24 @@
+"""Our side of embedding.py, in a process of its own."""
+import argparse
+
+import peer
+
+
+def main():
+    parser = argparse.ArgumentParser(description='worker of embedding.py')
+    parser.add_argument('folder')
+    args = parser.parse_args()
+    from bert import memory
+    memory.keep_freed(training=False)       # as the script does, before mxnet is imported
+    from bert.jobs.embedding import BertEmbedding
+    makers = {}     # by batch size
+
+    def encode(texts, batch_size):
+        if batch_size not in makers:
+            makers[batch_size] = BertEmbedding(bert_checkpoint=args.folder, batch_size=batch_size)
+        return makers[batch_size].sentence(texts)
+    peer.answer_texts(encode)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,104 @@
+"""Vectors of words or of whole texts: from arguments, or of a file into a file; and search in them.
+"""
+from bert import options
+from bert.errors import run_script
+
+LEFT_OUT = {'--vocab': 'name the model with --model and --dataset_name, or --bert_checkpoint'}
+
+
+def __getattr__(name):
+    """`BertEmbedding` and `similarity`, whose modules import mxnet: it reads --threads then."""
+    if name not in ('BertEmbedding', 'similarity'):
+        raise AttributeError('module %r has no attribute %r' % (__name__, name))
+    from bert.jobs import embedding
+    return getattr(embedding, name)
+
+
+def make_parser():
+    parser = options.Parser(__doc__, LEFT_OUT)
+    add_text_flags(parser.add_argument_group('texts'))
+    add_vector_flags(parser.add_argument_group('vectors'))
+    add_model_flags(parser.add_argument_group('model'))
+    add_output_flags(parser.add_argument_group('output'))
+    add_search_flags(parser.add_argument_group('search'))
+    options.add_device_flags(parser)
+    return parser
+
+
+def add_text_flags(group):
+    group.add_argument('--sentences', nargs='+', metavar='TEXT', help='texts')
+    group.add_argument('--file', metavar='FILE',
+                       help='.txt with one text a line; .csv, .tsv or .jsonl with --text_column')
+    group.add_argument('--text_column', metavar='C', help='of --file, by name; by number from 0 in '
+                                                          'files without a header')
+
+
+def add_vector_flags(group):
+    group.add_argument('--granularity', choices=('word', 'token', 'sentence'), default='word',
+                       help='a vector for each word, word piece, or text')
+    group.add_argument('--oov_way', choices=('avg', 'sum', 'last'), default='avg',
+                       help='how a word\'s vector is made of those of its pieces')
+    group.add_argument('--pooling', choices=('mean', 'cls', 'max', 'pooler'), default='mean',
+                       help='how a text\'s vector is made of those of its tokens')
+    group.add_argument('--no_normalize', dest='normalize', action='store_false',
+                       help='leave a text\'s vector as long as it is; default: of length 1')
+    group.add_argument('--layers', type=int, nargs='+', default=[-1], metavar='N',
+                       help='hidden states to take, -1 the last, 0 the input of the first layer')
+    group.add_argument('--combine', choices=('concat', 'sum', 'mean'), default='concat',
+                       help='how several of them become one')
+    group.add_argument('--max_seq_length', type=options.positive_int, metavar='TOKENS',
+                       help='of a text, [CLS] and [SEP] included; default: 25 for words, as in the '
+                            'original, and what the model takes for texts')
+    group.add_argument('--long_text', choices=('warn', 'error', 'split'), default='warn',
+                       help='longer ones are cut and counted, are an error, or are read in windows '
+                            'whose vectors are averaged')
+    group.add_argument('--precision', choices=('float32', 'float16'), default='float32',
+                       help='of what is written')
+
+
+def add_model_flags(group):
+    group.add_argument('--model', default='bert_12_768_12',
+                       help='which BERT; models.py lists them')
+    group.add_argument('--dataset_name', metavar='NAME',
+                       help='corpus it was pre-trained on; default: the first one of the model')
+    group.add_argument('--params_path', metavar='FILE', help='other weights for it')
+    group.add_argument('--bert_checkpoint', metavar='PATH',
+                       help='weights instead of these: a folder in Hugging Face layout, one of '
+                            'its files, or a checkpoint folder of ours')
+    group.add_argument('--dtype', choices=('float32', 'float16'), default='float32',
+                       help='to compute in; float16 on a GPU only')
+    group.add_argument('--batch_size', type=options.positive_int, default=256,
+                       help='texts a batch')
+
+
+def add_output_flags(group):
+    group.add_argument('--output', metavar='FILE',
+                       help='.npy (one row a text), .npz or .jsonl; what it is stands beside it '
+                            'in FILE.json')
+    group.add_argument('--num_workers', type=options.positive_int, default=1, metavar='N',
+                       help='processes, which share --threads; what is written does not depend '
+                            'on it')
+    group.add_argument('--resume', action='store_true',
+                       help='go on with an unfinished run; finished parts are kept')
+    group.add_argument('--overwrite', action='store_true', help='replace an --output that exists')
+    group.add_argument('--verbose', action='store_true', help='no meaning: all is logged')
+
+
+def add_search_flags(group):
+    group.add_argument('--query', nargs='+', metavar='TEXT',
+                       help='print the texts of an embedded file that are most like these')
+    group.add_argument('--index', metavar='FILE.npy', help='the embedded file')
+    group.add_argument('--top_k', type=options.positive_int, default=5, help='texts a query')
+
+
+def main(arguments=None):
+    args = make_parser().parse_args(arguments)
+    if args.max_seq_length is None and args.granularity != 'sentence':
+        args.max_seq_length = 25
+    options.prepare_mxnet(max(1, args.threads // args.num_workers))
+    from bert.jobs import embedding_texts  # imports mxnet, which reads the threads
+    embedding_texts.run(args)
+
+
+if __name__ == '__main__':
+    run_script(main)

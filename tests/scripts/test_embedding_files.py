@@ -1,0 +1,443 @@
+"""embedding.py: what it prints, files of vectors, resume, search, mistakes."""
+import json
+import os
+import re
+import shutil
+import time
+
+import numpy as np
+import pytest
+import tiny
+from commands import spawn, start
+from reference import numpy_bert
+
+from bert import embedding as script
+from bert import files
+from bert.embedding import BertEmbedding, similarity
+from bert.jobs import embedding_files, embedding_texts
+from bert.jobs.embedding import CHUNK
+
+TEXTS = [text for text, _ in tiny.sentences(23, 5)] + ['', 'the films zzz', 'so ' * 60]
+SMALL = 5       # texts a part
+
+
+@pytest.fixture
+def texts(in_tmp, monkeypatch):
+    monkeypatch.setattr(BertEmbedding, 'texts_at_once', lambda self, sentence: SMALL)
+    (in_tmp / 'texts.txt').write_text('\n'.join(TEXTS) + '\n', encoding='utf-8')
+    return 'texts.txt'
+
+
+@pytest.fixture
+def embed(call, tiny_bert, texts):
+    """Function: flags → Outcome of embedding.py on the file."""
+    return lambda *flags: call(script, '--file', texts, '--bert_checkpoint', tiny_bert,
+                               '--threads', 1, *flags)
+
+
+def done(outcome):
+    assert outcome.code == 0, outcome.err
+    return outcome
+
+
+def read_json(path):
+    with open(path, encoding='utf-8') as file:
+        return json.load(file)
+
+
+# ---- files
+
+
+def test_one_vector_a_text(embed, tiny_bert, in_tmp):
+    outcome = done(embed('--granularity', 'sentence', '--output', 'out.npy'))
+    found = np.load('out.npy', allow_pickle=False)
+    np.testing.assert_allclose(found, BertEmbedding(bert_checkpoint=tiny_bert).sentence(TEXTS),
+                               atol=1e-6)
+    assert sorted(os.listdir()) == ['out.npy', 'out.npy.json', 'texts.txt']
+    np.save('expected.npy', found)
+    assert (in_tmp / 'out.npy').read_bytes() == (in_tmp / 'expected.npy').read_bytes()
+    about = read_json('out.npy.json')
+    assert (about['texts'], about['width'], about['cut']) == (len(TEXTS), 8, 1)
+    assert about['source'] == str(in_tmp / 'texts.txt')
+    assert '1 of 26 texts were cut' in outcome.err
+
+
+@pytest.mark.parametrize('granularity', ['word', 'token'])
+def test_a_vector_for_each_word(embed, tiny_bert, granularity):
+    done(embed('--granularity', granularity, '--output', 'out.npz', '--max_seq_length', 12))
+    archive = np.load('out.npz', allow_pickle=False)
+    letters, ends = archive['names'].tobytes(), archive['name_offsets']
+    names = [letters[a:b].decode() for a, b in zip(ends, ends[1:])]
+    maker = BertEmbedding(bert_checkpoint=tiny_bert, max_seq_length=12)
+    expected = list(maker.embed_iter(TEXTS, pieces=granularity == 'token'))
+    offsets = archive['offsets']
+    assert len(offsets) == len(TEXTS) + 1 and offsets[-1] == len(archive['vectors']) == len(names)
+    for (words, vectors), a, b in zip(expected, offsets, offsets[1:]):
+        assert names[a:b] == words
+        np.testing.assert_allclose(archive['vectors'][a:b].reshape(-1, 8),
+                                   np.reshape(vectors, (-1, 8)), atol=1e-6)
+
+
+@pytest.mark.parametrize('granularity, key, many', [('sentence', 'vector', None),
+                                                    ('word', 'vectors', 'words'),
+                                                    ('token', 'vectors', 'tokens')])
+def test_lines_of_json(embed, granularity, key, many):
+    done(embed('--granularity', granularity, '--output', 'out.jsonl'))
+    with open('out.jsonl', encoding='utf-8') as file:
+        rows = [json.loads(line) for line in file]
+    assert [row['text'] for row in rows] == TEXTS
+    done(embed('--granularity', granularity, '--output', 'out.npz'))
+    vectors = np.load('out.npz', allow_pickle=False)['vectors']
+    flat = [row[key] for row in rows] if many is None else [v for row in rows for v in row[key]]
+    np.testing.assert_allclose(flat, vectors, rtol=1e-6)
+    assert many is None or all(len(row[many]) == len(row[key]) for row in rows)
+
+
+def test_half_the_bytes(embed):
+    done(embed('--granularity', 'sentence', '--output', 'full.npy'))
+    done(embed('--granularity', 'sentence', '--output', 'half.npy', '--precision', 'float16'))
+    full, half = np.load('full.npy'), np.load('half.npy')
+    assert half.dtype == np.float16
+    np.testing.assert_array_equal(half, full.astype('float16'))
+
+
+def test_a_column_of_a_table(call, tiny_bert, in_tmp):
+    (in_tmp / 'a.csv').write_text('id,review\n1,"so good, it was"\n2,bad\n')
+    (in_tmp / 'a.jsonl').write_text('{"review": "so good, it was"}\n{"review": "bad"}\n')
+    for name in ('a.csv', 'a.jsonl'):
+        done(call(script, '--file', name, '--text_column', 'review', '--bert_checkpoint', tiny_bert,
+                  '--granularity', 'sentence', '--output', name + '.npy'))
+    np.testing.assert_array_equal(np.load('a.csv.npy'), np.load('a.jsonl.npy'))
+    np.testing.assert_allclose(np.load('a.csv.npy'), BertEmbedding(
+        bert_checkpoint=tiny_bert).sentence(['so good, it was', 'bad']), atol=1e-6)
+
+
+# ---- resume
+
+
+@pytest.mark.parametrize('form, granularity', [('npy', 'sentence'), ('npz', 'word'),
+                                               ('jsonl', 'token')])
+def test_a_run_that_ended_goes_on_with_the_same_bytes(embed, monkeypatch, form, granularity,
+                                                      in_tmp):
+    flags = ('--granularity', granularity, '--output', 'out.' + form)
+    done(embed(*flags))
+    expected = (in_tmp / ('out.' + form)).read_bytes()
+    os.remove('out.' + form)
+    os.remove('out.%s.json' % form)
+    made, embed_part = [], embedding_files.embed_part
+
+    def counted(embedder, plan, work, number):
+        made.append(number)
+        return embed_part(embedder, plan, work, number)
+
+    def fails(*arguments):
+        return 1 / 0 if len(made) == 3 else counted(*arguments)
+    with monkeypatch.context() as context, pytest.raises(ZeroDivisionError):
+        context.setattr(embedding_files, 'embed_part', fails)
+        embed(*flags)
+    assert made == [0, 1, 2] and not os.path.exists('out.' + form)
+    assert embed(*flags).error == ('error: out.%s.work: an unfinished run: go on with it by '
+                                   '--resume, or give --overwrite' % form)
+    monkeypatch.setattr(embedding_files, 'embed_part', counted)
+    outcome = done(embed(*flags, '--resume'))
+    assert '3 of 6 parts are there already' in outcome.err
+    assert made == [0, 1, 2, 3, 4, 5]
+    assert (in_tmp / ('out.' + form)).read_bytes() == expected
+    assert not os.path.exists('out.%s.work' % form)
+
+
+@pytest.mark.parametrize('form, granularity', [('npy', 'sentence'), ('npz', 'word')])
+def test_processes_and_kills_change_no_byte(tiny_bert, in_tmp, form, granularity):
+    """One process undisturbed, two, and two of which all are killed in the middle and resumed."""
+    texts = [' '.join(TEXTS[i % 25] for i in (one, one * 7)) for one in range(5 * CHUNK)]
+    (in_tmp / 'many.txt').write_text('\n'.join(texts) + '\n', encoding='utf-8')
+
+    def command(name, number, *flags):
+        return ('embedding.py', '--file', 'many.txt', '--bert_checkpoint', tiny_bert,
+                '--granularity', granularity, '--output', '%s.%s' % (name, form), '--num_workers',
+                number, '--threads', number) + flags
+    for name, number in (('one', 1), ('two', 2)):
+        done(spawn(*command(name, number)))
+    process = start(*command('killed', 2))
+    while not list(in_tmp.glob('killed.*.work/part-*.npz')):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    assert not list(in_tmp.glob('killed.' + form))
+    assert ' of 5 parts are there already' in done(spawn(*command('killed', 2, '--resume'))).err
+    one, two, killed = ((in_tmp / ('%s.%s' % (name, form))).read_bytes()
+                        for name in ('one', 'two', 'killed'))
+    assert len(one) > 4 * 8 * len(texts)
+    assert one == two == killed
+
+
+@pytest.mark.parametrize('more, problem', [
+    (['--pooling', 'max'], '--pooling mean, and not --pooling max: give the same, or start anew'),
+    (['--no_normalize'], 'no --no_normalize, and not --no_normalize: give the same'),
+    (['--batch_size', 3], '--batch_size 256, and not --batch_size 3: give the same'),
+    (['--layers', -1, -2], '--layers -1, and not --layers -1 -2: give the same')])
+def test_other_options_are_refused(embed, monkeypatch, more, problem):
+    flags = ('--granularity', 'sentence', '--output', 'out.npy')
+    end_early(embed, monkeypatch, flags)
+    assert embed(*flags, '--resume', *more).error.startswith(
+        'error: --resume: the run in out.npy.work has ' + problem)
+
+
+def test_other_texts_are_refused(embed, monkeypatch, in_tmp):
+    flags = ('--granularity', 'sentence', '--output', 'out.npy')
+    end_early(embed, monkeypatch, flags)
+    (in_tmp / 'texts.txt').write_text('other\n')
+    assert embed(*flags, '--resume').error == (
+        'error: --resume: the texts of texts.txt are not those that the run in out.npy.work was '
+        'started with: start anew with --overwrite instead of --resume')
+
+
+def test_other_weights_are_refused(embed, monkeypatch, tiny_bert, in_tmp):
+    flags = ('--granularity', 'sentence', '--output', 'out.npy')
+    end_early(embed, monkeypatch, flags)
+    with monkeypatch.context() as context:
+        context.setattr(BertEmbedding, 'digest', lambda self, pooling: 'that of others')
+        assert embed(*flags, '--resume').error == (
+            'error: --resume: the weights are not those that the run in out.npy.work was started '
+            'with: start anew with --overwrite instead of --resume')
+    done(embed(*flags, '--resume'))
+
+
+def test_one_process_at_a_time(embed, in_tmp):
+    (in_tmp / 'out.npy.work').mkdir()
+    with files.open_locked('out.npy.work/lock'):
+        for flags in ([], ['--overwrite']):
+            assert embed('--granularity', 'sentence', '--output', 'out.npy', *flags).error == (
+                'error: --output out.npy: another process is writing it')
+    done(embed('--granularity', 'sentence', '--output', 'out.npy'))
+    assert sorted(os.listdir()) == ['out.npy', 'out.npy.json', 'texts.txt']
+
+
+@pytest.mark.parametrize('form, granularity', [('npy', 'sentence'), ('npz', 'word')])
+@pytest.mark.parametrize('damage', ['part cut', 'part junk', 'other run', 'rows cut', 'texts'])
+def test_damaged_work_is_made_again(embed, monkeypatch, in_tmp, form, granularity, damage):
+    flags = ('--granularity', granularity, '--output', 'out.' + form)
+    done(embed(*flags))
+    expected = (in_tmp / ('out.' + form)).read_bytes()
+    os.remove('out.' + form)
+    os.remove('out.%s.json' % form)
+    end_early(embed, monkeypatch, flags)
+    work = in_tmp / ('out.%s.work' % form)
+    part = work / 'part-000002.npz'
+    content = part.read_bytes()
+    if damage == 'rows cut' and form == 'npy':
+        (work / 'rows.npy').write_bytes(b'')
+    elif damage == 'other run':
+        with np.load(str(part)) as archive:
+            arrays = dict(archive, key='another')
+        np.savez(str(part), **arrays)
+    elif damage == 'texts':
+        (work / 'texts.utf8').write_bytes(b'')
+    else:
+        part.write_bytes(content[:len(content) // 2] if damage == 'part cut' else b'junk')
+    done(embed(*flags, '--resume'))
+    assert (in_tmp / ('out.' + form)).read_bytes() == expected
+
+
+def test_a_damaged_plan(embed, monkeypatch, in_tmp):
+    flags = ('--granularity', 'sentence', '--output', 'out.npy')
+    end_early(embed, monkeypatch, flags)
+    (in_tmp / 'out.npy.work' / 'plan.json').write_text('{')
+    assert re.match(r'error: out.npy.work/plan.json: not JSON: .*: start anew with --overwrite '
+                    'instead of --resume$', embed(*flags, '--resume').error)
+    done(embed(*flags, '--overwrite'))
+
+
+def test_rows_that_are_gone_are_made_again(embed, monkeypatch, in_tmp):
+    """As after a kill just when the file had got its name."""
+    flags = ('--granularity', 'sentence', '--output', 'out.npy')
+    done(embed(*flags))
+    expected = (in_tmp / 'out.npy').read_bytes()
+    with monkeypatch.context() as context, pytest.raises(ZeroDivisionError):
+        context.setattr(embedding_files.results, 'write_report', lambda *a, **b: 1 / 0)
+        embed(*flags, '--overwrite')
+    (in_tmp / 'out.npy').write_bytes(b'')
+    done(embed(*flags, '--resume'))
+    assert (in_tmp / 'out.npy').read_bytes() == expected
+
+
+def test_a_bad_line_leaves_nothing_behind(embed, in_tmp):
+    (in_tmp / 'texts.txt').write_bytes(b'good\n\xff\n')
+    assert embed('--output', 'out.npz').error.startswith('error: texts.txt:2: not UTF-8')
+    assert os.listdir() == ['texts.txt']
+
+
+def test_the_digest_that_resume_and_search_go_by(tiny_bert, tmp_path):
+    tensors = numpy_bert.random_tensors(tiny.CONFIG)
+    name = 'bert.encoder.layer.1.output.LayerNorm.bias'
+    tensors[name] = tensors[name].copy()
+    tensors[name][3] += 1e-6
+    other = tiny.write_transformers(tmp_path / 'other', {
+        name: tensor for name, tensor in tensors.items() if not name.startswith('cls.')})
+    tokens = list(tiny.TOKENS)
+    tokens[7], tokens[8] = tokens[8], tokens[7]
+    words = tiny.write_checkpoint(tmp_path / 'words', tokens=tokens)
+    one, again, *others = (BertEmbedding(bert_checkpoint=path).digest()
+                           for path in (tiny_bert, tiny_bert, other, words))
+    assert one == again and len({one, *others}) == 3
+
+
+def test_the_digest_has_the_pooler_where_it_is_used(tiny_bert, tmp_path):
+    tensors = numpy_bert.random_tensors(tiny.CONFIG)
+    tensors['bert.pooler.dense.bias'] = tensors['bert.pooler.dense.bias'] + 1
+    other = tiny.write_transformers(tmp_path / 'other', {
+        name: tensor for name, tensor in tensors.items() if not name.startswith('cls.')})
+    one, two = (BertEmbedding(bert_checkpoint=path) for path in (tiny_bert, other))
+    assert one.digest() == two.digest()
+    assert one.digest('pooler') != two.digest('pooler')
+
+
+def end_early(embed, monkeypatch, flags):
+    with monkeypatch.context() as context, pytest.raises(ZeroDivisionError):
+        context.setattr(embedding_files, 'assemble', lambda *a: 1 / 0)
+        embed(*flags)
+
+
+# ---- on the terminal
+
+
+def test_the_original_form(call, tiny_bert, in_tmp):
+    outcome = done(call(script, '--sentences', 'The films was good.', '--bert_checkpoint',
+                        tiny_bert))
+    first, rest = outcome.out.split('\n', 1)
+    assert first == 'Text: The films was good.'
+    assert re.match(r'Tokens embedding: \[array\(\[', rest)
+    assert rest.count('array(') == 5 and 'dtype=float32' in rest
+    (words, vectors), = BertEmbedding(bert_checkpoint=tiny_bert)('The films was good.')
+    numbers = [float(one) for one in re.findall(r'-?\d+\.\d+', rest.split('array(')[1])]
+    np.testing.assert_allclose(numbers, [*vectors[0][:3], *vectors[0][-3:]], atol=1e-6)
+
+
+def test_a_text_on_the_terminal(call, tiny_bert, in_tmp):
+    outcome = done(call(script, '--sentences', 'so good', 'bad', '--granularity', 'sentence',
+                        '--bert_checkpoint', tiny_bert))
+    assert outcome.out.count('Sentence embedding: array(') == 2
+
+
+# ---- search
+
+
+def test_search_is_exact(embed, call, tiny_bert, monkeypatch):
+    done(embed('--granularity', 'sentence', '--output', 'out.npy'))
+    monkeypatch.setattr(embedding_texts, 'BLOCK', 4)
+    queries = ['so good it was', 'bad plot']
+    outcome = done(call(script, '--query', *queries, '--index', 'out.npy', '--top_k', 3))
+    maker = BertEmbedding(bert_checkpoint=tiny_bert)
+    cosines = similarity(maker.sentence(queries), maker.sentence(TEXTS))
+    blocks = outcome.out.split('Query: ')[1:]
+    for query, block, row in zip(queries, blocks, cosines):
+        head, *lines = block.splitlines()
+        assert head == query and len(lines) == 3
+        for line, i in zip(lines, np.argsort(-row, kind='stable')):
+            score, number, text = line.split('\t')
+            assert (int(number), text) == (i + 1, TEXTS[i])
+            assert abs(float(score) - row[i]) < 1e-4
+
+
+def test_search_after_things_have_moved(embed, call, tiny_bert, in_tmp):
+    """Weights and texts may be named; others are refused."""
+    shutil.copytree(tiny_bert, 'bert')
+    done(call(script, '--file', 'texts.txt', '--bert_checkpoint', 'bert', '--granularity',
+              'sentence', '--output', 'out.npy'))
+    command = (script, '--query', 'so good', '--index', str(in_tmp / 'out.npy'))
+    expected = done(call(*command)).out
+    os.rename('bert', 'moved')
+    os.rename('texts.txt', 'moved.txt')
+    assert 'bert: no such file' in call(*command).error
+    assert done(call(*command, '--bert_checkpoint', 'moved', '--file', 'moved.txt')).out == expected
+    lines = (in_tmp / 'moved.txt').read_text().splitlines()
+    (in_tmp / 'moved.txt').write_text('\n'.join(lines[::-1]) + '\n')
+    assert call(*command, '--bert_checkpoint', 'moved', '--file', 'moved.txt').error.startswith(
+        'error: moved.txt: its texts are not those that ')
+    tokens = list(tiny.TOKENS)
+    tokens[7], tokens[8] = tokens[8], tokens[7]
+    tiny.write_checkpoint(in_tmp / 'words', tokens=tokens)
+    assert call(*command, '--bert_checkpoint', 'words').error.startswith(
+        'error: --index %s: it was made with other weights or another vocabulary than %s has now'
+        % (in_tmp / 'out.npy', 'words'))
+
+
+@pytest.mark.parametrize('name, content', [
+    ('out.npy', b'junk'), ('out.npy', None), ('out.npy', b''), ('out.npy.json', b'{}'),
+    ('out.npy.json', b'{"options": []}'), ('out.npy.json', b'[')])
+def test_a_damaged_index(embed, call, in_tmp, name, content):
+    done(embed('--granularity', 'sentence', '--output', 'out.npy'))
+    whole = (in_tmp / name).read_bytes()
+    (in_tmp / name).write_bytes(whole[:-4] if content is None else content)
+    assert call(script, '--query', 'a', '--index', 'out.npy').error == (
+        'error: --index out.npy: an .npy expected that embedding.py --granularity sentence wrote, '
+        'with its out.npy.json')
+
+
+def test_equal_rows_come_in_their_order():
+    rows = np.array([[1, 0], [0, 1]] * 6, 'float32')
+    scores, numbers = embedding_texts.top_rows(rows, np.array([[1, 0]], 'float32'), 4)
+    assert numbers.tolist() == [[0, 2, 4, 6]] and scores.tolist() == [[1, 1, 1, 1]]
+
+
+# ---- mistakes
+
+
+@pytest.mark.parametrize('flags, problem', [
+    ([], 'give one of --sentences, --file and --query'),
+    (['--sentences', 'a', '--file', 'texts.txt'], '--sentences and --file: give one of the two'),
+    (['--query', 'a'], '--query and --index: a search needs both'),
+    (['--sentences', 'a', '--output', 'x.npy'], '--output: it is for --file'),
+    (['--file', 'texts.txt', '--resume'], '--resume: it is for --output'),
+    (['--sentences', 'a', '--precision', 'float16'], '--precision: it is for --output'),
+    (['--sentences', 'a', '--top_k', 3], '--top_k: it is for --query'),
+    (['--sentences', 'a', '--text_column', 'b'], '--text_column: it is for --file'),
+    (['--query', 'a', '--index', 'x.npy', '--output', 'y.npy'], '--output: it is for --file'),
+    (['--query', 'a', '--index', 'x.npy', '--pooling', 'max'], '--pooling: --query takes what '),
+    (['--query', 'a', '--index', 'x.npy', '--sentences', 'b'], '--sentences and --query: give one'),
+    (['--file', 'texts.txt', '--output', 'x.npz', '--resume', '--overwrite'],
+     '--resume and --overwrite: give one of the two'),
+    (['--file', 'a.csv', '--text_column', 'a', '--output', 'folder.npz'],
+     '--output folder.npz: folder.npz is a folder: choose another name'),
+    (['--file', 'a.jsonl', '--text_column', 'a', '--output', 'a.jsonl', '--overwrite'],
+     '--output a.jsonl: it would replace --file a.jsonl: choose another name'),
+    (['--file', 'a.jsonl', '--text_column', 'a', '--output', 'x.npz'],
+     'a.jsonl:2: half a surrogate pair in the text: it can\'t be written as UTF-8'),
+    (['--file', 'head.csv', '--text_column', 'a'], 'head.csv: no text in it'),
+    (['--file', 'head.csv', '--text_column', '²'], 'head.csv: no column "²"; its columns are a.'),
+    (['--file', 'texts.txt', '--long_text', 'error', '--output', 'x.npz', '--max_seq_length', 12],
+     'texts.txt: text 25 (from 0): 62 tokens, special ones included, and max_seq_length is 12: '
+     'shorten the text, raise the length, or choose long_text warn or split'),
+    (['--file', 'texts.txt', '--output', 'x.txt'], '--output x.txt: a name that ends in .npy, '
+                                                   '.npz, .jsonl expected'),
+    (['--file', 'texts.txt', '--output', 'x.npy'], '--output x.npy: an .npy holds one vector a '
+                                                   'text: for --granularity word take .npz or'),
+    (['--file', 'texts.txt', '--output', 'x.npz', '--resume'],
+     '--resume: there is no unfinished run in x.npz.work'),
+    (['--file', 'texts.txt', '--output', 'there.npz'], '--output there.npz: there.npz exists: '),
+    (['--file', 'none.txt', '--output', 'x.npz'], 'none.txt: can\'t be read: No such file'),
+    (['--file', 'empty.txt', '--output', 'x.npz'], 'empty.txt: no text in it'),
+    (['--file', 'bytes.txt', '--output', 'x.npz'], 'bytes.txt:2: not UTF-8 at byte 1 of the line'),
+    (['--file', 'a.csv', '--output', 'x.npz'], '--file a.csv: name the column of the texts with'),
+    (['--file', 'a.csv', '--text_column', 'b', '--output', 'x.npz'], 'a.csv: no column "b"'),
+    (['--query', 'a', '--index', 'there.npz'], '--index there.npz: an .npy expected that '),
+    (['--query', 'a', '--index', 'none.npy'], '--index none.npy: an .npy expected that '),
+    (['--sentences', 'a', '--layers', 3], 'layers 3: numbers from -3 to 2 expected: '),
+    (['--sentences', 'a', '--sentencepiece', 'x'], '--sentencepiece: SentencePiece models are not'),
+    (['--sentences', 'a', '--gpu'], '--gpu 0: no GPU for this MXNet: it is the CPU build'),
+    (['--sentences', 'a', '--max_seq_length', 41], 'max_seq_length 41: from 3 to 40 expected')])
+def test_mistakes_are_told_in_one_line(call, texts, tiny_bert, in_tmp, flags, problem):
+    (in_tmp / 'there.npz').write_bytes(b'kept')
+    (in_tmp / 'empty.txt').write_text('')
+    (in_tmp / 'bytes.txt').write_bytes(b'good\n\xff\n')
+    (in_tmp / 'a.csv').write_text('a\nx\n')
+    (in_tmp / 'head.csv').write_text('a\n')
+    (in_tmp / 'a.jsonl').write_text('{"a": "good"}\n{"a": "bad \\ud800"}\n')
+    (in_tmp / 'folder.npz').mkdir()
+    before = sorted(in_tmp.iterdir())
+    outcome = call(script, *flags, '--bert_checkpoint', tiny_bert)
+    assert outcome.code == 2
+    assert outcome.error.startswith('error: ' + problem), outcome.error
+    assert (in_tmp / 'there.npz').read_bytes() == b'kept'
+    assert sorted(in_tmp.iterdir()) == before
