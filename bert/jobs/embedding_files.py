@@ -48,17 +48,17 @@ def run(args):
         plan = make_plan(args, embedder, copy_texts(args, work, embedder))
         check_plan(args, work, plan)
         files.write_json(os.path.join(work, PLAN), plan)
-        cut = embed_parts(args, work, plan, embedder)
+        cut, made = embed_parts(args, work, plan, embedder)
         assemble(args.output, work, plan)
         report = results.write_report(
             args.output + ABOUT, args, source=os.path.abspath(args.file), cut=cut,
-            seconds=time.time() - started, texts=plan['count'],
+            seconds=time.time() - started, texts=plan['count'], embedded=made,
             **{name: plan[name] for name in ('width', 'texts_sha256', 'weights_sha256')})
         with files.writing(work):
             shutil.rmtree(work)
     warn_of_cut(embedder, cut, plan['count'])
-    logging.info('%d texts, %.1f a second: %s', plan['count'], plan['count'] / report['seconds'],
-                 args.output)
+    logging.info('%d texts, %d of them embedded now, %.1f a second: %s', plan['count'], made,
+                 made / report['seconds'], args.output)
     return report
 
 
@@ -259,7 +259,8 @@ def texts_of(work, plan, number):
 
 
 def embed_parts(args, work, plan, embedder):
-    """Make the parts that are not there; returns how many texts were cut in all."""
+    """Make the parts that are not there; returns (how many texts were cut in all, how many were
+    embedded now)."""
     if plan['form'] == '.npy':
         make_rows(work, plan)
     numbers = part_numbers(plan)
@@ -274,7 +275,9 @@ def embed_parts(args, work, plan, embedder):
     with engine, progress(len(missing), unit='part', description='embedding') as bar:
         for _ in engine.run(function, [(os.path.abspath(work), i) for i in missing]):
             bar.update(1)
-    return sum(int(read_part(work, i, 'cut')) for i in numbers)
+    cut = sum(int(read_part(work, i, 'cut')) for i in numbers)
+    made = sum(min(plan['chunk'], plan['count'] - i * plan['chunk']) for i in missing)
+    return cut, made
 
 
 def make_rows(work, plan):

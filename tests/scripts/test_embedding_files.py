@@ -142,6 +142,8 @@ def test_a_run_that_ended_goes_on_with_the_same_bytes(embed, monkeypatch, form, 
     outcome = done(embed(*flags, '--resume'))
     assert '3 of 6 parts are there already' in outcome.err
     assert made == [0, 1, 2, 3, 4, 5]
+    assert '26 texts, 11 of them embedded now, ' in outcome.err
+    assert read_json('out.%s.json' % form)['embedded'] == 11
     assert (in_tmp / ('out.' + form)).read_bytes() == expected
     assert not os.path.exists('out.%s.work' % form)
 
