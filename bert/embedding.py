@@ -1,6 +1,6 @@
 """Vectors of words or of whole texts: from arguments, or of a file into a file; and search in them.
 """
-from bert import options
+from bert import options, pooling
 from bert.errors import run_script
 
 LEFT_OUT = {'--vocab': 'name the model with --model and --dataset_name, or --bert_checkpoint'}
@@ -36,23 +36,24 @@ def add_text_flags(group):
 def add_vector_flags(group):
     group.add_argument('--granularity', choices=('word', 'token', 'sentence'), default='word',
                        help='a vector for each word, word piece, or text')
-    group.add_argument('--oov_way', choices=('avg', 'sum', 'last'), default='avg',
+    group.add_argument('--oov_way', choices=pooling.OOV_WAYS, default='avg',
                        help='how a word\'s vector is made of those of its pieces')
-    group.add_argument('--pooling', choices=('mean', 'cls', 'max', 'pooler'), default='mean',
+    group.add_argument('--pooling', choices=pooling.POOLINGS, default='mean',
                        help='how a text\'s vector is made of those of its tokens')
     group.add_argument('--no_normalize', dest='normalize', action='store_false',
                        help='leave a text\'s vector as long as it is; default: of length 1')
-    group.add_argument('--layers', type=int, nargs='+', default=[-1], metavar='N',
+    group.add_argument('--layers', type=int, nargs='+', default=list(pooling.LAST), metavar='N',
                        help='hidden states to take, -1 the last, 0 the input of the first layer')
-    group.add_argument('--combine', choices=('concat', 'sum', 'mean'), default='concat',
+    group.add_argument('--combine', choices=pooling.COMBINATIONS, default='concat',
                        help='how several of them become one')
     group.add_argument('--max_seq_length', type=options.positive_int, metavar='TOKENS',
-                       help='of a text, [CLS] and [SEP] included; default: 25 for words, as in the '
-                            'original, and what the model takes for texts')
-    group.add_argument('--long_text', choices=('warn', 'error', 'split'), default='warn',
+                       help='of a text, [CLS] and [SEP] included; default: %d for words, as in the '
+                            'original, and what the model takes for texts'
+                            % pooling.WORDS_LENGTH)
+    group.add_argument('--long_text', choices=pooling.LONG_TEXTS, default='warn',
                        help='longer ones are cut and counted, are an error, or are read in windows '
                             'whose vectors are averaged')
-    group.add_argument('--precision', choices=('float32', 'float16'), default='float32',
+    group.add_argument('--precision', choices=pooling.DTYPES, default='float32',
                        help='of what is written')
 
 
@@ -65,9 +66,9 @@ def add_model_flags(group):
     group.add_argument('--bert_checkpoint', metavar='PATH',
                        help='weights instead of these: a folder in Hugging Face layout, one of '
                             'its files, or a checkpoint folder of ours')
-    group.add_argument('--dtype', choices=('float32', 'float16'), default='float32',
+    group.add_argument('--dtype', choices=pooling.DTYPES, default='float32',
                        help='to compute in; float16 on a GPU only')
-    group.add_argument('--batch_size', type=options.positive_int, default=256,
+    group.add_argument('--batch_size', type=options.positive_int, default=pooling.BATCH_SIZE,
                        help='texts a batch')
 
 
@@ -94,7 +95,7 @@ def add_search_flags(group):
 def main(arguments=None):
     args = make_parser().parse_args(arguments)
     if args.max_seq_length is None and args.granularity != 'sentence':
-        args.max_seq_length = 25
+        args.max_seq_length = pooling.WORDS_LENGTH
     options.prepare_mxnet(max(1, args.threads // args.num_workers))
     from bert.jobs import embedding_texts  # imports mxnet, which reads the threads
     embedding_texts.run(args)

@@ -1,12 +1,15 @@
 """Labelled texts from files: TSV, CSV and JSON lines, with the line in every complaint."""
 import csv
 import json
+import logging
 import os
 import re
 import sys
 from typing import NamedTuple, Optional, Tuple
 
 from bert.errors import UserError, nearest
+
+LOG = logging.getLogger(__name__)
 
 FORMATS = {'.tsv': 'tsv', '.txt': 'tsv', '.csv': 'csv', '.jsonl': 'jsonl', '.json': 'jsonl'}
 
@@ -74,19 +77,24 @@ def decode(content, source):
                         % (source, error.start + 1)) from None
 
 
-def read_rows(path, file_format=None):
+def read_rows(path, file_format=None, blanks=None):
     """Yield (line number, row): a list of fields (tsv, csv) or a dict (jsonl).
 
     TSV has no quoting: '"' is an ordinary character, as in GLUE. CSV has (RFC 4180).
+    blanks: a list that takes the numbers of blank lines, which are no rows.
     """
     file_format = file_format or format_of(path)
+    blanks = [] if blanks is None else blanks
     if file_format == 'csv':
-        yield from _csv_rows(path)
+        yield from _csv_rows(path, blanks)
         return
     for number, line in read_lines(path):
-        if line.strip(' '):     # a blank line is no row; one of tabs has empty fields
-            yield number, (line.split('\t') if file_format == 'tsv'
-                           else json_row(path, number, line))
+        if not line.strip(' '):     # one of tabs has empty fields
+            blanks.append(number)
+        elif file_format == 'tsv':
+            yield number, line.split('\t')
+        else:
+            yield number, json_row(path, number, line)
 
 
 def format_of(path):
@@ -98,7 +106,7 @@ def format_of(path):
     return FORMATS[ending]
 
 
-def _csv_rows(path):
+def _csv_rows(path, blanks):
     csv.field_size_limit(sys.maxsize)       # a field may be a whole document
     reader = csv.reader((line + '\n' for _, line in read_lines(path)), strict=True)
     start = 1
@@ -106,6 +114,8 @@ def _csv_rows(path):
         for row in reader:
             if row:
                 yield start, row
+            else:
+                blanks.append(start)
             start = reader.line_num + 1
     except csv.Error as error:
         raise UserError('%s:%d: not CSV: %s' % (path, start, error)) from None
@@ -148,12 +158,14 @@ def read_examples(path, table, check_label=None, skip_bad_rows=False):
 
 
 def read_column(path, column):
-    """Yield the texts of one column, one row at a time; `UserError` for a bad row.
+    """Yield the texts of one column, one row at a time; `UserError` for a bad row. Blank lines are
+    no rows: one warning at the end counts them.
 
     column: its name, or its position (from 0) in a file without header.
     """
     table = Table((column,), None, () if re.fullmatch('[0-9]+', column) else None)
-    rows = read_rows(path)
+    blanks = []
+    rows = read_rows(path, blanks=blanks)
     fields = _locate_columns(path, rows, table)
     for number, row in rows:
         text, = _example(path, number, row, fields, table, None).texts
@@ -161,6 +173,9 @@ def read_column(path, column):
             raise UserError('%s:%d: half a surrogate pair in the text: it can\'t be written as '
                             'UTF-8' % (path, number))
         yield text
+    if blanks:
+        LOG.warning('%s: %d blank lines are no rows, the first of them line %d', path, len(blanks),
+                    blanks[0])
 
 
 class _Fields(NamedTuple):

@@ -18,6 +18,16 @@ from bert.data.windows import cut_into_windows
 from bert.errors import UserError
 from bert.model import zoo
 from bert.model.inference import Predictor, enough_tokens, most_tokens
+from bert.pooling import (
+    BATCH_SIZE,
+    COMBINATIONS,
+    DTYPES,
+    LAST,
+    LONG_TEXTS,
+    OOV_WAYS,
+    POOLINGS,
+    WORDS_LENGTH,
+)
 from bert.train.devices import pick_device
 from bert.train.log import progress
 
@@ -28,12 +38,6 @@ SPECIALS = 2            # [CLS] and [SEP]
 # bounds the memory
 CHUNK = 4096
 NUMBERS = 1 << 25
-OOV_WAYS = ('avg', 'sum', 'last')
-POOLINGS = ('mean', 'cls', 'max', 'pooler')
-COMBINATIONS = ('concat', 'sum', 'mean')
-DTYPES = ('float32', 'float16')
-LONG_TEXTS = ('warn', 'error', 'split')
-LAST = (-1,)            # the layer
 STATES, POOLER = 'states', 'pooler'     # what a network gives
 
 
@@ -84,8 +88,8 @@ class BertEmbedding:
     """
 
     def __init__(self, ctx=None, dtype='float32', model='bert_12_768_12', dataset_name=None,
-                 params_path=None, max_seq_length=25, batch_size=256, sentencepiece=None,
-                 root=None, bert_checkpoint=None, layers=LAST, combine='concat',
+                 params_path=None, max_seq_length=WORDS_LENGTH, batch_size=BATCH_SIZE,
+                 sentencepiece=None, root=None, bert_checkpoint=None, layers=LAST, combine='concat',
                  long_text='warn'):
         if sentencepiece is not None:
             raise UserError('sentencepiece: SentencePiece models are not supported; a BERT '

@@ -17,9 +17,8 @@ import time
 import numpy as np
 
 from bert import files
-from bert.data import array_files, text_store
+from bert.data import array_files, readers, text_store
 from bert.data.ragged import offsets_of
-from bert.data.readers import read_column, read_lines
 from bert.errors import UserError
 from bert.jobs import engines, results
 from bert.jobs.embedding import BertEmbedding, chunks
@@ -29,7 +28,7 @@ from bert.train.log import progress
 ABOUT, WORK = '.json', '.work'      # after the name of the output
 PLAN, ROWS, LOCK, WHOLE = 'plan.json', 'rows.npy', 'lock', 'whole'      # in the folder of work
 FORMATS = ('.npy', '.npz', '.jsonl')
-TABLES = ('.csv', '.tsv', '.jsonl', '.json')     # files of columns; any other one is of lines
+TABLES = set(readers.FORMATS) - {'.txt'}     # files of columns; any other one is of lines
 # Options of a run that decide what is written, beside the texts and the weights
 DECIDING = ('model', 'dataset_name', 'params_path', 'bert_checkpoint', 'dtype', 'layers', 'combine',
             'max_seq_length', 'long_text', 'granularity', 'oov_way', 'pooling', 'normalize',
@@ -158,11 +157,11 @@ def check_lengths(args, embedder, texts):
 def read_texts(args):
     """Yield the texts of --file: lines, or a column of a table."""
     if args.text_column is not None:
-        yield from read_column(args.file, args.text_column)
+        yield from readers.read_column(args.file, args.text_column)
     elif form_of(args.file).lower() in TABLES:
         raise UserError('--file %s: name the column of the texts with --text_column' % args.file)
     else:
-        for _, line in read_lines(args.file):
+        for _, line in readers.read_lines(args.file):
             yield line
 
 

@@ -112,6 +112,19 @@ def test_a_column_of_a_table(call, tiny_bert, in_tmp):
         bert_checkpoint=tiny_bert).sentence(['so good, it was', 'bad']), atol=1e-6)
 
 
+@pytest.mark.parametrize('name, content', [
+    ('a.csv', 'review\n"so\n\ngood"\n\nbad\n  \n""\n'), ('a.tsv', 'review\ngood\n\nbad\n \n'),
+    ('a.jsonl', '{"review": "so"}\n\n\n{"review": "bad"}\n')])
+def test_blank_lines_of_a_table_are_counted(call, tiny_bert, in_tmp, name, content):
+    (in_tmp / name).write_text(content)
+    outcome = done(call(script, '--file', name, '--text_column', 'review', '--bert_checkpoint',
+                        tiny_bert, '--granularity', 'sentence', '--output', 'out.npy'))
+    texts, blanks, first = {'a.csv': (4, 1, 5), 'a.tsv': (2, 2, 3), 'a.jsonl': (2, 2, 2)}[name]
+    assert len(np.load('out.npy')) == texts
+    assert '%s: %d blank lines are no rows, the first of them line %d' % (
+        name, blanks, first) in outcome.err
+
+
 # ---- resume
 
 
