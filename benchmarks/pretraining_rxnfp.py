@@ -56,10 +56,10 @@ def write_documents(path, lines):
 
 def fetch_model(work):
     """The model's folder, its weights as safetensors, which need no PyTorch to read."""
-    from bert import files
+    from bert import downloads
     members = ['%s/%s' % (FOLDER, name)
                for name in ('config.json', 'pytorch_model.bin', 'vocab.txt')]
-    files.pypi_files(*RXNFP, members, str(work))
+    downloads.pypi_files(*RXNFP, members, str(work))
     folder = work / FOLDER
     peer.run('peer', 'peer_weights.py', folder / 'pytorch_model.bin', threads=1)
     (folder / 'pytorch_model.bin').unlink()

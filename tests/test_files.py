@@ -15,7 +15,7 @@ import zipfile
 import pytest
 from reference.local_server import LocalServer
 
-from bert import files
+from bert import downloads, files
 from bert.errors import UserError
 
 CONTENT = os.urandom(3_000_000)
@@ -136,7 +136,7 @@ def test_check_digest(tmp_path):
 def test_download_is_verified_and_not_repeated(server, tmp_path):
     path = str(tmp_path / 'deep' / 'file')
     for _ in range(2):
-        assert files.download(server.url + 'file.bin', path, sha256=SHA256) == path
+        assert downloads.download(server.url + 'file.bin', path, sha256=SHA256) == path
     with open(path, 'rb') as file:
         assert file.read() == CONTENT
     assert server.paths() == ['file.bin']
@@ -146,22 +146,22 @@ def test_download_is_verified_and_not_repeated(server, tmp_path):
 def test_a_damaged_file_is_fetched_again(server, tmp_path):
     path = tmp_path / 'file'
     path.write_bytes(CONTENT[:-1])
-    files.download(server.url + 'file.bin', str(path), sha1=SHA1)
+    downloads.download(server.url + 'file.bin', str(path), sha1=SHA1)
     assert path.read_bytes() == CONTENT
 
 
 def test_a_cut_connection_is_taken_up_where_it_broke(server, tmp_path):
     server.cut['file.bin'] = 1_000_000
-    files.download(server.url + 'file.bin', str(tmp_path / 'file'), sha256=SHA256)
+    downloads.download(server.url + 'file.bin', str(tmp_path / 'file'), sha256=SHA256)
     assert (tmp_path / 'file').read_bytes() == CONTENT
     first, second = [span for _, _, span in server.requests]
     assert first is None
-    assert 1_000_000 - files.NETWORK_CHUNK < int(second[len('bytes='):-1]) <= 1_000_000
+    assert 1_000_000 - downloads.NETWORK_CHUNK < int(second[len('bytes='):-1]) <= 1_000_000
 
 
 def test_a_part_of_an_earlier_run_is_taken_up(server, tmp_path):
     (tmp_path / 'file.part').write_bytes(CONTENT[:2_000_000])
-    files.download(server.url + 'file.bin', str(tmp_path / 'file'), sha256=SHA256)
+    downloads.download(server.url + 'file.bin', str(tmp_path / 'file'), sha256=SHA256)
     assert (tmp_path / 'file').read_bytes() == CONTENT
     assert [span for _, _, span in server.requests] == ['bytes=2000000-']
     assert os.listdir(tmp_path) == ['file']
@@ -170,34 +170,34 @@ def test_a_part_of_an_earlier_run_is_taken_up(server, tmp_path):
 def test_a_server_without_ranges(server, tmp_path):
     server.ranges = False
     (tmp_path / 'file.part').write_bytes(CONTENT[:1000])
-    files.download(server.url + 'file.bin', str(tmp_path / 'file'), sha256=SHA256)
+    downloads.download(server.url + 'file.bin', str(tmp_path / 'file'), sha256=SHA256)
     assert (tmp_path / 'file').read_bytes() == CONTENT
     assert len(server.requests) == 1
 
 
 def test_a_part_that_is_too_long(server, tmp_path):
     (tmp_path / 'file.part').write_bytes(CONTENT + b'more')
-    files.download(server.url + 'file.bin', str(tmp_path / 'file'), sha256=SHA256)
+    downloads.download(server.url + 'file.bin', str(tmp_path / 'file'), sha256=SHA256)
     assert (tmp_path / 'file').read_bytes() == CONTENT
 
 
 def test_a_wrong_part_is_noticed_by_its_digest(server, tmp_path):
     (tmp_path / 'file.part').write_bytes(b'\0' * 1000)
-    files.download(server.url + 'file.bin', str(tmp_path / 'file'), sha256=SHA256)
+    downloads.download(server.url + 'file.bin', str(tmp_path / 'file'), sha256=SHA256)
     assert (tmp_path / 'file').read_bytes() == CONTENT
     assert [span for _, _, span in server.requests] == ['bytes=1000-', None]
 
 
 def test_without_a_digest_nothing_is_resumed(server, tmp_path):
     (tmp_path / 'file.part').write_bytes(b'\0' * 1000)
-    files.download(server.url + 'file.bin', str(tmp_path / 'file'))
+    downloads.download(server.url + 'file.bin', str(tmp_path / 'file'))
     assert (tmp_path / 'file').read_bytes() == CONTENT
     assert [span for _, _, span in server.requests] == [None]
 
 
 def test_a_wrong_digest_leaves_nothing(server, tmp_path):
     with pytest.raises(UserError, match='file.bin: sha256 is %s, expected 11' % SHA256):
-        files.download(server.url + 'file.bin', str(tmp_path / 'file'), sha256='11')
+        downloads.download(server.url + 'file.bin', str(tmp_path / 'file'), sha256='11')
     assert os.listdir(tmp_path) == []
 
 
@@ -205,19 +205,19 @@ def test_a_wrong_digest_leaves_nothing(server, tmp_path):
 def test_http_errors(server, tmp_path, status, tries):
     server.status['file.bin'] = status
     with pytest.raises(UserError, match='file.bin: HTTP %d ' % status):
-        files.download(server.url + 'file.bin', str(tmp_path / 'file'), sha256=SHA256)
+        downloads.download(server.url + 'file.bin', str(tmp_path / 'file'), sha256=SHA256)
     assert len(server.requests) == tries
     assert os.listdir(tmp_path) == []
 
 
 def test_two_cuts_are_an_error_and_keep_the_part(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(files, 'TRIES', 1)
+    monkeypatch.setattr(downloads, 'TRIES', 1)
     server.cut['file.bin'] = 1_000_000
     with pytest.raises(UserError, match='file.bin: .*1000000'):
-        files.download(server.url + 'file.bin', str(tmp_path / 'file'), sha256=SHA256)
+        downloads.download(server.url + 'file.bin', str(tmp_path / 'file'), sha256=SHA256)
     assert os.listdir(tmp_path) == ['file.part']
     kept = (tmp_path / 'file.part').read_bytes()
-    assert len(kept) > 1_000_000 - files.NETWORK_CHUNK
+    assert len(kept) > 1_000_000 - downloads.NETWORK_CHUNK
     assert CONTENT.startswith(kept)
 
 
@@ -227,12 +227,12 @@ def test_no_server_is_noticed_at_once(tmp_path):
         url = 'http://127.0.0.1:%d/file' % unused.getsockname()[1]
         start = time.time()
         with pytest.raises(UserError, match='127.0.0.1.*/file: .*refused'):
-            files.download(url, str(tmp_path / 'file'), sha256=SHA256)
+            downloads.download(url, str(tmp_path / 'file'), sha256=SHA256)
         assert time.time() - start < 5
 
 
 def test_many_at_once(server, tmp_path):
-    threads = [threading.Thread(target=files.download, args=(
+    threads = [threading.Thread(target=downloads.download, args=(
         server.url + 'file.bin', str(tmp_path / 'file'), SHA256)) for _ in range(6)]
     for thread in threads:
         thread.start()
@@ -245,7 +245,7 @@ def test_many_at_once(server, tmp_path):
 def test_an_unwritable_folder(server, tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(UserError, match='can\'t write'):
-        files.download(server.url + 'file.bin', str(tmp_path / 'file' / 'below'))
+        downloads.download(server.url + 'file.bin', str(tmp_path / 'file' / 'below'))
 
 
 # Wheels
@@ -272,9 +272,9 @@ def index(tmp_path, monkeypatch):
 
 def test_pypi_files(index, tmp_path):
     folder = str(tmp_path / 'out')
-    assert files.pypi_files('tinydata', '1.0', index[0], ['tinydata/data/a.csv'], folder) == [
+    assert downloads.pypi_files('tinydata', '1.0', index[0], ['tinydata/data/a.csv'], folder) == [
         os.path.join(folder, 'tinydata/data/a.csv')]
-    files.pypi_files('tinydata', '1.0', index[0], {'tinydata/data/b.csv': 'b'}, folder)
+    downloads.pypi_files('tinydata', '1.0', index[0], {'tinydata/data/b.csv': 'b'}, folder)
     found = sorted(os.path.relpath(os.path.join(parent, name), folder)
                    for parent, _, names in os.walk(folder) for name in names)
     assert found == ['b', 'tinydata/data/a.csv']
@@ -289,7 +289,7 @@ def test_pypi_files(index, tmp_path):
 def test_pypi_files_that_cannot_be_had(index, tmp_path, version, sha256, member, message):
     folder = tmp_path / 'out'
     with pytest.raises(UserError, match=message):
-        files.pypi_files('tinydata', version, sha256 or index[0], [member], str(folder))
+        downloads.pypi_files('tinydata', version, sha256 or index[0], [member], str(folder))
     assert not any(names for _, _, names in os.walk(folder))
 
 
@@ -315,7 +315,7 @@ def tar_of(path, members):
 @pytest.mark.parametrize('make', [zip_of, tar_of])
 def test_extract_archive(tmp_path, make):
     archive = make(tmp_path / 'archive', {'a/b.txt': 'b', './c.txt': 'c'})
-    files.extract_archive(archive, str(tmp_path / 'out'))
+    downloads.extract_archive(archive, str(tmp_path / 'out'))
     assert (tmp_path / 'out' / 'a' / 'b.txt').read_text() == 'b'
     assert (tmp_path / 'out' / 'c.txt').read_text() == 'c'
 
@@ -325,7 +325,7 @@ def test_extract_archive(tmp_path, make):
 def test_a_name_that_leads_outside_is_refused(tmp_path, make, name):
     archive = make(tmp_path / 'archive', {'good': 'g', name: 'evil'})
     with pytest.raises(UserError, match='leads out of the folder'):
-        files.extract_archive(archive, str(tmp_path / 'out'))
+        downloads.extract_archive(archive, str(tmp_path / 'out'))
     assert os.listdir(tmp_path) == ['archive']      # not even the good one
 
 
@@ -335,12 +335,12 @@ def test_links_are_refused(tmp_path):
         info.type, info.linkname = tarfile.SYMTYPE, '/etc'
         archive.addfile(info)
     with pytest.raises(UserError, match='link is a link'):
-        files.extract_archive(str(tmp_path / 'archive'), str(tmp_path / 'out'))
+        downloads.extract_archive(str(tmp_path / 'archive'), str(tmp_path / 'out'))
     info = zipfile.ZipInfo('link')
     info.external_attr = 0o120777 << 16
     path = zip_of(tmp_path / 'zip', {info: '/etc'})
     with pytest.raises(UserError, match='link is a link'):
-        files.extract_archive(path, str(tmp_path / 'out'))
+        downloads.extract_archive(path, str(tmp_path / 'out'))
     assert not (tmp_path / 'out').exists()
 
 
@@ -356,7 +356,7 @@ def test_damaged_archives(tmp_path, make):
         with open(archive, 'wb') as file:
             file.write(bad)
         with pytest.raises(UserError, match='damaged archive'):
-            files.extract_archive(archive, str(tmp_path / 'out'))
+            downloads.extract_archive(archive, str(tmp_path / 'out'))
         assert not (tmp_path / 'out' / 'a').exists()
 
 
@@ -365,11 +365,11 @@ def test_extract_zip_member(tmp_path):
     target = tmp_path / 'target'
     target.write_text('old')
     with pytest.raises(UserError, match='a in .*archive: sha1 is .*, expected 00'):
-        files.extract_zip_member(archive, 'a', str(target), sha1='00')
+        downloads.extract_zip_member(archive, 'a', str(target), sha1='00')
     with pytest.raises(UserError, match='no b inside'):
-        files.extract_zip_member(archive, 'b', str(target))
+        downloads.extract_zip_member(archive, 'b', str(target))
     assert target.read_text() == 'old'
-    files.extract_zip_member(archive, 'a', str(target), sha1=hashlib.sha1(b'x').hexdigest())
+    downloads.extract_zip_member(archive, 'a', str(target), sha1=hashlib.sha1(b'x').hexdigest())
     assert target.read_text() == 'x'
 
 

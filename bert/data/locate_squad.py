@@ -5,7 +5,7 @@ import sys
 
 import gluonnlp
 
-from bert import files
+from bert import downloads, files
 from bert.errors import UserError
 
 PUBLISHER = 'https://rajpurkar.github.io/SQuAD-explorer/dataset/'
@@ -42,7 +42,7 @@ def _download(name, segment, path):
             fetch(name, segment, path)
             return path
         except Exception as error:  # gluonnlp's download raises whatever requests does
-            reason = error if isinstance(error, UserError) else files.network_reason(error)
+            reason = error if isinstance(error, UserError) else downloads.network_reason(error)
             reasons.append('from %s: %s' % (source, reason))
     raise UserError('%s is not in SQUAD_DIR, ./squad, . or %s, and could not be had %s. Put it in '
                     'a folder and name that with --data_dir, or give --%s_file'
@@ -50,7 +50,7 @@ def _download(name, segment, path):
 
 
 def _fetch_published(name, segment, path):
-    files.download(PUBLISHER + name, path, sha1=SHA1[name])
+    downloads.download(PUBLISHER + name, path, sha1=SHA1[name])
 
 
 def _fetch_gluonnlp(name, segment, path):

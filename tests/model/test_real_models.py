@@ -6,7 +6,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from bert import files
+from bert import downloads
 from bert.jobs.folder import open_model
 from bert.model import heads, loading, local
 
@@ -20,10 +20,10 @@ FOLDER = 'rxnfp/models/transformers/'
 def rxnfp(tmp_path_factory):
     """The folder of the two models, from PyPI."""
     folder = tmp_path_factory.mktemp('rxnfp')
-    files.pypi_files(*RXNFP, [FOLDER + '%s/%s' % (model, name)
-                              for model in ('bert_pretrained', 'bert_ft_10k_25s')
-                              for name in ('config.json', 'pytorch_model.bin', 'vocab.txt')],
-                     str(folder))
+    downloads.pypi_files(*RXNFP, [FOLDER + '%s/%s' % (model, name)
+                                  for model in ('bert_pretrained', 'bert_ft_10k_25s')
+                                  for name in ('config.json', 'pytorch_model.bin', 'vocab.txt')],
+                         str(folder))
     return folder / FOLDER
 
 
