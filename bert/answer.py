@@ -17,17 +17,7 @@ def make_parser():
                         help='many questions: lines {"question": …, "document": …} or '
                              '{"question": …, "documents": […]}, "id" if you like; "-": standard '
                              'input')
-    parser.add_argument('--top_k', type=options.positive_int, default=3,
-                        help='answers a question at most')
-    parser.add_argument('--version_2', action='store_true',
-                        help='the model may find no answer; for a model of transformers, which '
-                             'doesn\'t say')
-    parser.add_argument('--null_score_diff_threshold', metavar='X',
-                        type=options.number(float, 'a number'),
-                        help='no answer where that scores better by more than X; default: as '
-                             'trained')
-    parser.add_argument('--max_answer_length', type=options.positive_int, metavar='N',
-                        help='tokens of an answer; default: as trained')
+    options.add_answer_flags(parser)
     options.add_text_output_flags(
         parser, 'a line an answer, or a line of JSON a question', batch_size=24,
         unit='windows')

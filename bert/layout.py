@@ -22,6 +22,13 @@ def symbol_names(prefix, epoch):
     return ['%s-symbol.json' % prefix, '%s-%04d.params' % (prefix, epoch)]
 
 
+# What an exported folder can hold, and how its files are called: <kind>-symbol.json, <kind>.onnx …
+CLASSIFICATION, REGRESSION, QUESTION_ANSWERING = KINDS = (
+    'classification', 'regression', 'question_answering')
+SYMBOL_ENDING, ONNX_ENDING = '-symbol.json', '.onnx'
+EXPORT_LOG = 'hybrid_export_bert.log'   # the original's name
+
+
 # as transformers calls them; ours have the same
 CONFIG, VOCABULARY = 'config.json', 'vocab.txt'
 TOKENIZER, TOKENIZER_CONFIG = 'tokenizer.json', 'tokenizer_config.json'

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 
-from bert import memory
+from bert import layout, memory
 from bert.errors import EXIT_USER_ERROR, nearest
 
 # Flags of the original scripts that this zoo leaves out, and what to use instead.
@@ -121,6 +121,14 @@ ratio = number(float, 'a number from 0 to 1', low=0, high=1)
 
 def comma_list(text):
     return tuple(part.strip() for part in text.split(','))
+
+
+def int_list(text):
+    parts = [part.strip() for part in text.split(',')]
+    if not all(part.isdigit() and int(part) for part in parts):
+        raise argparse.ArgumentTypeError('%s found, whole numbers from 1 on with commas between '
+                                         'them expected' % text)
+    return tuple(map(int, parts))
 
 
 def seed_list(text):
@@ -265,6 +273,34 @@ def add_squad_training_flags(group):
                             'last one counts, as in the original')
 
 
+def add_answer_flags(parser):
+    """What is told of the answers to questions."""
+    parser.add_argument('--top_k', type=positive_int, default=3,
+                        help='answers a question at most')
+    parser.add_argument('--version_2', action='store_true',
+                        help='the model may find no answer; for a model of transformers, which '
+                             'doesn\'t say')
+    parser.add_argument('--null_score_diff_threshold', metavar='X',
+                        type=number(float, 'a number'),
+                        help='no answer where that scores better by more than X; default: as '
+                             'trained')
+    parser.add_argument('--max_answer_length', type=positive_int, metavar='N',
+                        help='tokens of an answer; default: as trained')
+
+
+def add_labelled_flags(group):
+    """Where the examples are that a model is scored on."""
+    group.add_argument('--task_name', metavar='TASK',
+                       help='a task of the table; default: the one that the model was trained on')
+    group.add_argument('--data_dir', metavar='FOLDER',
+                       help='folder of its files; default: as the script that trains looks')
+    group.add_argument('--train_file', metavar='FILE', help='files of your own: to train on')
+    group.add_argument('--dev_file', metavar='FILE', help='and to score on')
+    group.add_argument('--label_column', metavar='C', help='column of the label in them')
+    group.add_argument('--max_eval_samples', type=positive_int, metavar='N',
+                       help='score N examples of each, drawn at random')
+
+
 def add_static_flags(group):
     group.add_argument('--seq_length', type=positive_int, metavar='TOKENS',
                        help='length of every window, padding included; default: the environment\'s '
@@ -274,6 +310,39 @@ def add_static_flags(group):
                             'environment\'s INPUTSIZE, else the model\'s')
     group.add_argument('--export', action='store_true',
                        help='write the network as static_net-symbol.json and static_net-….params')
+
+
+def add_export_flags(parser):
+    """What is exported, and where to."""
+    group = parser.add_argument_group('model')
+    group.add_argument('--task', choices=layout.KINDS,
+                       help='kind of model; default: as its parameters say')
+    group.add_argument('--model_dir', metavar='FOLDER',
+                       help='folder of a run of finetune_classifier.py or finetune_squad.py, one '
+                            'of its checkpoints, or such a model saved by transformers')
+    group.add_argument('--model_parameters', metavar='FILE',
+                       help='instead: .params of a whole model; without either the network is '
+                            'random')
+    group.add_argument('--bert_model', '--model_name', default='bert_12_768_12', metavar='NAME',
+                       help='where no config.json lies beside --model_parameters: which BERT')
+    group.add_argument('--bert_dataset', '--dataset_name', metavar='NAME',
+                       help='the same for the vocabulary: the corpus')
+    group.add_argument('--classes', type=comma_list, metavar='A,B,…',
+                       help='where no task.json does: the classes in order')
+    group.add_argument('--pair', action='store_true', help='the same: texts come in pairs')
+    group.add_argument('--seq_length', type=positive_int, metavar='TOKENS',
+                       help='longest input that the folder serves; batches are of any length; '
+                            'default: as the model was trained')
+    group.add_argument('--dropout', type=ratio, default=0.1,
+                       help='no meaning: there is none in prediction')
+    group.add_argument('--seed', type=int, default=2, help='of a random network')
+    group = parser.add_argument_group('output')
+    group.add_argument('--output_dir', metavar='FOLDER',
+                       help='default: export in --model_dir, else a new '
+                            './output_dir/export-<number>')
+    group.add_argument('--overwrite_output_dir', action='store_true',
+                       help='replace what an earlier export left there')
+    add_device_flags(parser)
 
 
 def add_text_flags(group):
@@ -442,9 +511,15 @@ def cores_a_worker():
     return max(1, usable_cores() // int(os.environ.get('HOROVOD_LOCAL_SIZE') or 1))
 
 
-def prepare_mxnet(threads, training=False):
+def prepare_mxnet(threads, training=False, low_latency=False):
     """Have MXNet compute with `threads` threads and keep its memory: call it before mxnet is
     imported. Left alone, MXNet takes half the cores of the machine, thinking the others
-    hyper-threads."""
+    hyper-threads.
+
+    low_latency: threads wait for the next piece of work awake, which halves the time of a small
+    batch, and takes the cores from whatever else runs beside.
+    """
     os.environ['OMP_NUM_THREADS'] = str(threads)
+    if low_latency and threads <= usable_cores():
+        os.environ.setdefault('OMP_WAIT_POLICY', 'active')
     memory.keep_freed(training)

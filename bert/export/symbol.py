@@ -12,21 +12,31 @@ from bert.layout import symbol_names
 INPUTS = ('data0', 'data1', 'data2')    # token_ids, segment_ids, valid_length, as Gluon names them
 
 
-def export_network(network, folder, prefix, epoch, device, shape):
+def export_network(network, folder, prefix, epoch):
     """Write <prefix>-symbol.json and <prefix>-<epoch>.params into `folder`; returns their paths.
 
-    network: hybridized, of three inputs. shape: (batch, length) of a batch that it takes.
+    network: called with three symbols it gives one; its `collect_params` have values.
+    """
+    graph = network(*[mx.sym.var(name) for name in INPUTS])
+    parameters = {name: value.data(value.list_ctx()[0])
+                  for name, value in network.collect_params().items()}
+    return write_symbol(graph, parameters, folder, prefix, epoch)
+
+
+def write_symbol(graph, parameters, folder, prefix, epoch):
+    """The same for a `mx.sym.Symbol` and {name: NDArray}, of which it takes those that it needs.
+
     Each file is whole or absent. Raises `UserError` when the disk refuses.
     """
-    token_ids = mx.nd.zeros(shape, ctx=device, dtype='int32')
-    # a hybrid block can be exported once it has seen an input
-    dtype = network.bert.word_embed[0].weight.dtype
-    network(token_ids, token_ids, mx.nd.ones(shape[:1], ctx=device, dtype=dtype)).wait_to_read()
+    used = set(graph.list_inputs())
+    arrays = {'arg:' + name: value.as_in_context(mx.cpu())
+              for name, value in parameters.items() if name in used}
     paths = [os.path.join(folder, name) for name in symbol_names(prefix, epoch)]
     with files.writing(folder), tempfile.TemporaryDirectory(dir=folder) as temporary:
         parts = [os.path.join(temporary, name) for name in symbol_names(prefix, epoch)]
         try:
-            network.export(os.path.join(temporary, prefix), epoch=epoch)
+            graph.save(parts[0])
+            mx.nd.save(parts[1], arrays)
             # MXNet doesn't report a short write of either file: read them back
             mx.sym.load(parts[0])
             mx.nd.load(parts[1])
@@ -41,13 +51,47 @@ def export_network(network, folder, prefix, epoch, device, shape):
 def import_network(folder, prefix, epoch, device):
     """The `SymbolBlock` of an exported network. Raises `UserError` naming what can't be read."""
     paths = [os.path.join(folder, name) for name in symbol_names(prefix, epoch)]
-    for path in paths:
+    read_symbol(*paths)     # names what is wrong better than SymbolBlock does
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')     # the inputs' types are open until they come
+        return mx.gluon.SymbolBlock.imports(paths[0], list(INPUTS), paths[1], ctx=device)
+
+
+def read_symbol(graph_path, parameters_path):
+    """(`mx.sym.Symbol`, {name: NDArray}) of an exported network.
+
+    Raises `UserError` for a file that is missing or can't be read, and for a parameter of the
+    symbol that the other file lacks.
+    """
+    for path in (graph_path, parameters_path):
         if not os.path.isfile(path):
-            raise UserError('%s: no such file: expected what --export writes' % path)
+            raise UserError('%s: no such file: a symbol and its parameters, %s and %s, belong '
+                            'together' % (path, os.path.basename(graph_path),
+                                          os.path.basename(parameters_path)))
+    graph = _read(graph_path, mx.sym.load)
+    found = _read(parameters_path, mx.nd.load)
+    parameters = {name.split(':', 1)[-1]: array for name, array in found.items()} \
+        if isinstance(found, dict) else {}
+    names = set(graph.list_inputs())
+    if not names.issuperset(INPUTS):
+        raise UserError('%s: its inputs are not %s: no BERT that was exported here, or by '
+                        'gluonnlp' % (graph_path, ', '.join(INPUTS)))
+    missing = sorted(names - set(parameters) - set(INPUTS))
+    if missing:
+        raise UserError('%s: %d parameters of %s are not in it (%s …): is it of another model?'
+                        % (parameters_path, len(missing), os.path.basename(graph_path),
+                           missing[0]))
+    return graph, parameters
+
+
+def _read(path, load):
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')     # the inputs' types are open until they come
-            return mx.gluon.SymbolBlock.imports(paths[0], list(INPUTS), paths[1], ctx=device)
+        return load(path)
     except (mx.MXNetError, ValueError, AssertionError) as error:
         raise UserError('%s: not an exported network: %s'
-                        % (paths[0], str(error).strip().splitlines()[-1])) from None
+                        % (path, str(error).strip().splitlines()[-1])) from None
+
+
+def is_quantized(graph):
+    """Whether a symbol computes with INT8 anywhere."""
+    return '_contrib_quantize_v2' in graph.tojson()

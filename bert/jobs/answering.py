@@ -40,7 +40,11 @@ def run(args):
     device = pick_device(args.gpu)
     check_output(args)
     check_flags(args)
-    model = open_qa_model(args.model_dir, device)
+    return answer_questions(open_qa_model(args.model_dir, device), args, device)
+
+
+def answer_questions(model, args, device):
+    """The same with a `QAModel` that is open. Returns the number of questions."""
     adapt(model, args)
     queries = read_queries(args)
     cut = 0

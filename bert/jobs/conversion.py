@@ -66,16 +66,16 @@ def check_output(args):
 def find_task(args, found, head, arrays):
     """The task of a classifier, from beside the weights and from the flags; of a
     question-answering model from beside the weights; None for others."""
-    if head.name != 'classification':
+    if head.name != heads.CLASSIFICATION:
         for flag in ('classes', 'pair'):
             if getattr(args, flag):
                 raise UserError('--%s: %s holds no classifier but: %s'
                                 % (flag, found.source, head.name))
-        if head.name != 'question answering':
+        if head.name != heads.QUESTION_ANSWERING:
             return None
         task, max_len = read_qa_task(found.source, found.config.max_length)
         return dict(task, max_len=max_len)
-    task = read_task(found, len(arrays['classifier.1.weight']), args.classes)
+    task = read_task(found, heads.num_classes(arrays), args.classes)
     if args.pair and task['pair'] is False:
         raise UserError('--pair: %s was trained on single texts' % found.source)
     return dict(task, pair=True if args.pair else task['pair'])
@@ -103,12 +103,16 @@ def write_gluon(folder, found, head, arrays, task):
 def write_transformers(folder, found, head, arrays, task):
     """What `save_pretrained` of transformers writes for the model and its tokenizer; the task
     beside it holds what its config.json has no place for."""
-    config, vocabulary = found.config, found.vocabulary
-    state = convert.to_transformers(arrays, found.source, config.tied_decoder)
+    state = convert.to_transformers(arrays, found.source, found.config.tied_decoder)
     if head.name == 'encoder':      # a bare BertModel has its names without the prefix
         state = {name.replace('bert.', '', 1): array for name, array in state.items()}
     weight_files.write_safetensors(os.path.join(folder, layout.WEIGHTS), state)
-    is_classifier = head.name == 'classification'
+    describe_for_transformers(folder, found.config, found.vocabulary, head, task)
+
+
+def describe_for_transformers(folder, config, vocabulary, head, task):
+    """What stands beside the weights there: configuration, vocabulary, and the task."""
+    is_classifier = head.name == heads.CLASSIFICATION
     labels = task['labels'] if is_classifier else None
     files.write_json(os.path.join(folder, layout.CONFIG), convert.config_to_transformers(
         config, head.architecture, vocabulary[vocabulary.padding_token], labels,

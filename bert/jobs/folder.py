@@ -6,7 +6,7 @@ import mxnet as mx
 import numpy as np
 
 from bert import files, layout
-from bert.data.sampler import evaluation_batches
+from bert.data.sampler import collate, evaluation_batches
 from bert.data.task import describe_task
 from bert.data.tokenizer import BertTokenizer
 from bert.errors import UserError
@@ -73,6 +73,18 @@ class Classifier(Model):
             return ['%.3f' % score for score in outputs[:, 0]]
         return [labels[i] for i in outputs.argmax(axis=1)]
 
+    def compute(self, features, batch_size, device):
+        """Outputs (number, classes) float32 NumPy for `Features`, in their order."""
+        outputs = None
+        lengths = [feature.valid_length for feature in features]
+        for indices in self.batches(lengths, batch_size, device):
+            batch = collate([features[i] for i in indices], self.padding_id)
+            found = self.outputs(batch, device).asnumpy()
+            if outputs is None:
+                outputs = np.empty((len(features), found.shape[1]), dtype='float32')
+            outputs[indices] = found
+        return outputs
+
     def describe(self, outputs):
         """outputs (size, number) NumPy → for each example {'score'} or {'label',
         'probability', 'probabilities': {label: probability}}."""
@@ -105,10 +117,15 @@ def open_model(folder, device):
     """
     found = local.read_checkpoint(find_model(folder, 'finetune_classifier.py'))
     head, arrays, _ = find_head(found)
-    if head.name != 'classification':
+    if head.name != heads.CLASSIFICATION:
         raise UserError('--model_dir %s: %s holds no classifier but: %s; finetune_classifier.py '
                         '--bert_checkpoint trains one on it' % (folder, found.source, head.name))
-    task = read_task(found, len(arrays['classifier.1.weight']))
+    return make_classifier(found, arrays, read_task(found, heads.num_classes(arrays)), device)
+
+
+def make_classifier(found, arrays, task, device):
+    """The `Classifier` of a `local.Checkpoint`. arrays: of `find_head`; task: of `read_task`."""
+    task = dict(task)
     max_len = task.pop('max_len')
     network = make_network(BERTModel(found.config, dropout=0.0), task['labels'], dropout=0.1)
     loading.load_parameters(network, arrays, found.source, device)

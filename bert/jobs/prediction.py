@@ -6,7 +6,6 @@ import sys
 
 from bert import files
 from bert.data.readers import Example, Table, read_examples, read_lines
-from bert.data.sampler import collate
 from bert.data.transform import featurize
 from bert.errors import UserError
 from bert.jobs.folder import open_model
@@ -20,7 +19,11 @@ def run(args):
     """Write one line a text: as the parsed flags of predict.py say. Returns their number."""
     device = pick_device(args.gpu)
     check_output(args)
-    model = open_model(args.model_dir, device)
+    return label_texts(open_model(args.model_dir, device), args, device)
+
+
+def label_texts(model, args, device):
+    """The same with a `Classifier` that is open. Returns the number of texts."""
     pair = _reads_pairs(model.task, args)
     examples = read_texts(args, pair)
     truncated = 0
@@ -57,12 +60,7 @@ def _reads_pairs(task, args):
 
 def answer_features(model, features, batch_size, device):
     """Answers (`Model.describe`) for `Features`, in their order."""
-    answers = [None] * len(features)
-    for indices in model.batches([f.valid_length for f in features], batch_size, device):
-        batch = collate([features[i] for i in indices], model.padding_id)
-        for i, answer in zip(indices, model.describe(model.outputs(batch, device).asnumpy())):
-            answers[i] = answer
-    return answers
+    return model.describe(model.compute(features, batch_size, device))
 
 
 def read_texts(args, pair):

@@ -14,7 +14,7 @@ from bert.data.windows import Options
 from bert.errors import UserError
 from bert.jobs import training
 from bert.jobs.folder import Model, find_head, find_model
-from bert.model import loading, local, zoo
+from bert.model import heads, loading, local, zoo
 from bert.model.bert import BERTModel
 from bert.model.qa import BertForQA
 from bert.model.static_qa import StaticBertForQA, resolve_width
@@ -159,19 +159,28 @@ def _with_case(config, uncased):
 def load_network(path, device, make=BertForQA):
     """(network, `local.Checkpoint`) of a whole model at `path`, ours or transformers'."""
     found = local.read_checkpoint(path)
+    return build_network(found, device, make), found
+
+
+def build_network(found, device, make=BertForQA):
+    """The network of a `local.Checkpoint` that is a question-answering model, else `UserError`."""
     head, arrays, _ = find_head(found)
-    if head.name != 'question answering':
+    if head.name != heads.QUESTION_ANSWERING:
         raise UserError('%s holds no question-answering model but: %s; finetune_squad.py '
                         '--bert_checkpoint trains one on it' % (found.source, head.name))
     network = make(BERTModel(found.config, dropout=0.1, use_pooler=False))
     loading.load_parameters(network, arrays, found.source, device)
-    return network, found
+    return network
 
 
 def open_qa_model(folder, device, script='finetune_squad.py'):
     """The `QAModel` in a checkpoint folder, the best one of a run folder, or one that
     transformers saved. Raises `UserError` naming what is missing."""
-    network, found = load_network(find_model(folder, script), device)
+    return make_qa_model(*load_network(find_model(folder, script), device))
+
+
+def make_qa_model(network, found):
+    """The `QAModel` of a network and its `local.Checkpoint`."""
     hybridize(network)
     tokenizer = BertTokenizer(found.vocabulary, lower=not found.config.cased)
     task, max_len = read_qa_task(found.source, found.config.max_length)

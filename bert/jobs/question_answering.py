@@ -306,8 +306,7 @@ class Run(training.Training):
             logging.info('parameters: %s', path)
         if getattr(self.args, 'export', False):
             paths = export_network(self.model.network, self.folder, layout.STATIC_NET,
-                                   self.args.epochs, self.device,
-                                   (self.args.test_batch_size, self._seq_length))
+                                   self.args.epochs)
             logging.info('symbol: %s', ', '.join(paths))
         report = self.report(state, metrics,
                              null_score_diff_threshold=task['null_score_diff_threshold'])

@@ -19,7 +19,7 @@ FREE = {'log_interval', 'ckpt_interval', 'data_dir', 'gpu', 'gpus', 'data', 'dat
 FRESH = {'output_dir', 'ckpt_dir', 'resume', 'start_step', 'overwrite_output_dir', 'threads',
          'num_dataset_workers', 'profile'}
 # Options that name what a run reads and an earlier run may have written.
-READ = ('bert_checkpoint', 'model_parameters', 'pretrained_bert_parameters', 'bert_config',
+READ = ('model_dir', 'bert_checkpoint', 'model_parameters', 'pretrained_bert_parameters', 'bert_config',
         'dataset_name')
 # Beside the options, in the same file: which script the run is of, and which files it writes
 # apart from those of every run.

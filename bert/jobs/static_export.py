@@ -65,8 +65,7 @@ def random_batch(model, size, length, seed):
 
 def export(folder, model, batch, device):
     """Write the symbol, and what makes the folder describe itself; read it back and compare."""
-    paths = export_network(model.network, folder, layout.STATIC_NET, EPOCH, device,
-                           batch.token_ids.shape)
+    paths = export_network(model.network, folder, layout.STATIC_NET, EPOCH)
     with files.writing(folder):
         model.write_description(folder)
     symbol = import_network(folder, layout.STATIC_NET, EPOCH, device)

@@ -11,11 +11,13 @@ from bert.model.qa import BertForQA
 # parts: those that it has beside the encoder.
 Head = collections.namedtuple('Head', 'name architecture marks parts')
 
+CLASSIFICATION, QUESTION_ANSWERING = 'classification', 'question answering'
+
 # The first one whose marks are all there.
 HEADS = (
-    Head('classification', 'BertForSequenceClassification',
+    Head(CLASSIFICATION, 'BertForSequenceClassification',
          ('classifier.1.weight',), ('pooler.', 'classifier.1.')),
-    Head('question answering', 'BertForQuestionAnswering',
+    Head(QUESTION_ANSWERING, 'BertForQuestionAnswering',
          ('span_classifier.weight',), ('span_classifier.',)),
     Head('pre-training', 'BertForPreTraining',
          ('decoder.0.weight', 'classifier.weight'), ('pooler.', 'decoder.', 'classifier.')),
@@ -55,15 +57,20 @@ def check_architecture(values, source):
                             % (source, name, ', '.join(known)))
 
 
+def num_classes(arrays):
+    """Outputs of the classifier among the arrays of `find_head`."""
+    return len(arrays['classifier.1.weight'])
+
+
 def make_network(config, head, arrays):
     """A network of `config` with this head, without values, for the arrays of `find_head`."""
     # transformers can leave the pooler out of an encoder alone
     has_pooler = 'pooler.' in head.parts and (head.name != 'encoder' or 'pooler.weight' in arrays)
     bert = BERTModel(config, use_pooler=has_pooler, use_decoder='decoder.' in head.parts,
                      use_classifier='classifier.' in head.parts)
-    if head.name == 'classification':
-        return BERTClassifier(bert, num_classes=len(arrays['classifier.1.weight']), dropout=0.1)
-    return BertForQA(bert) if head.name == 'question answering' else bert
+    if head.name == CLASSIFICATION:
+        return BERTClassifier(bert, num_classes=num_classes(arrays), dropout=0.1)
+    return BertForQA(bert) if head.name == QUESTION_ANSWERING else bert
 
 
 def check(config, head, arrays, source):
@@ -78,7 +85,7 @@ def gluon_names(head, arrays, config):
     arrays = dict(arrays)
     if 'decoder.' in head.parts and config.tied_decoder:
         arrays[loading.TIED] = arrays[loading.EMBEDDING]
-    if head.name not in ('classification', 'question answering'):
+    if head.name not in (CLASSIFICATION, QUESTION_ANSWERING):
         return arrays
     return {name if loading.HEAD.match(name) else 'bert.' + name: array
             for name, array in arrays.items()}

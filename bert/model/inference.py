@@ -91,6 +91,20 @@ def prediction_graph(network, is_padded=True):
     return mx.nd.CachedOp(graph), [sources[name] for name in graph.list_inputs()]
 
 
+class ForPrediction:
+    """A network that gives its graph with interleaved attention: called with three symbols it gives
+    one."""
+
+    def __init__(self, network):
+        self._network = network
+        self.collect_params = network.collect_params
+        self._collect_params_with_prefix = network._collect_params_with_prefix
+
+    def __call__(self, *inputs):
+        with _interleaved(self._network):
+            return self._network(*inputs)
+
+
 @contextlib.contextmanager
 def _interleaved(network):
     """Context in which the network is traced with interleaved attention."""

@@ -1,0 +1,20 @@
+"""Export a fine-tuned BERT as a symbol that MXNet runs without its Python class."""
+from bert import options
+from bert.errors import run_script
+
+
+def make_parser():
+    parser = options.Parser(__doc__)
+    options.add_export_flags(parser)
+    return parser
+
+
+def main(arguments=None):
+    args = make_parser().parse_args(arguments)
+    options.prepare_mxnet(args.threads)
+    from bert.jobs import exporting  # imports mxnet, which reads the threads
+    exporting.run_symbol(args)
+
+
+if __name__ == '__main__':
+    run_script(main)

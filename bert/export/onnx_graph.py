@@ -1,0 +1,194 @@
+"""A fine-tuned BERT as an ONNX graph, made node by node.
+
+Inputs and outputs are called as transformers' exporter calls them, so that what runs its models
+runs these: input_ids, attention_mask, token_type_ids (batch, length) int64 → logits (batch,
+classes), or start_logits and end_logits (batch, length), float32. Batch and length are open.
+"""
+import math
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from bert.errors import UserError
+
+OPSET = 17          # the first with LayerNormalization
+IR_VERSION = 8      # of the ONNX release that brought opset 17, so that older runtimes load it
+INPUTS = ('input_ids', 'attention_mask', 'token_type_ids')
+MASKED_SCORE = np.float32(-10000.0)     # as in bert/model/bert.py
+BATCH, LENGTH = 'batch', 'length'       # the open sizes
+
+
+def build(arrays, config, producer_version=''):
+    """An `onnx.ModelProto`, checked by `onnx.checker`.
+
+    arrays: {Gluon name: float32 array} of a classifier, a regression or a question-answering
+    network, encoder under `bert.`. config: its `BertConfig`. Raises `UserError` for another head.
+    """
+    graph = Graph(arrays)
+    sequence = add_encoder(graph, config)
+    if 'span_classifier.weight' in arrays:
+        outputs = add_span_head(graph, sequence)
+    elif 'bert.pooler.weight' in arrays and _classifier(arrays):
+        outputs = add_classifier(graph, sequence, _classifier(arrays))
+    else:
+        raise UserError('to ONNX: neither a classifier nor a question-answering network')
+    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, [BATCH, LENGTH])
+              for name in INPUTS]
+    proto = helper.make_model(
+        helper.make_graph(graph.nodes, 'bert', inputs, outputs, graph.tensors),
+        opset_imports=[helper.make_opsetid('', OPSET)], ir_version=IR_VERSION,
+        producer_name='bert for Apache MXNet', producer_version=producer_version)
+    if proto.ByteSize() < onnx.checker.MAXIMUM_PROTOBUF:    # it can't look at larger ones
+        onnx.checker.check_model(proto, full_check=True)
+    return proto
+
+
+class Graph:
+    """Nodes and constants so far. arrays: the parameters, by Gluon's names."""
+
+    def __init__(self, arrays):
+        self.arrays = arrays
+        self.nodes, self.tensors, self._names = [], [], set()
+
+    def parameter(self, name):
+        """The parameter as a constant; returns its name."""
+        return self.constant(name, self.arrays[name])
+
+    def constant(self, name, value):
+        if name not in self._names:
+            self._names.add(name)
+            self.tensors.append(numpy_helper.from_array(np.asarray(value, order='C'), name))
+        return name
+
+    def add(self, operator, name, *inputs, **attributes):
+        """A node with one output, which has its name; returns it."""
+        self.nodes.append(helper.make_node(operator, list(inputs), [name], name=name,
+                                           **attributes))
+        return name
+
+    def dense(self, x, layer):
+        """A fully connected layer. layer: the parameters' name without .weight and .bias."""
+        weight = self.constant(layer + '.weight.T', self.arrays[layer + '.weight'].T)
+        product = self.add('MatMul', layer + '.product', x, weight)
+        return self.add('Add', layer, product, self.parameter(layer + '.bias'))
+
+    def layer_norm(self, x, layer, epsilon):
+        return self.add('LayerNormalization', layer, x, self.parameter(layer + '.gamma'),
+                        self.parameter(layer + '.beta'), axis=-1, epsilon=epsilon)
+
+    def sizes(self, name, *values):
+        """A constant for Reshape, Slice and the like."""
+        return self.constant(name, np.array(values, dtype='int64'))
+
+
+def add_encoder(graph, config):
+    """Embeddings and layers; returns the sequence (batch, length, units)."""
+    x = add_embeddings(graph, config)
+    mask = add_mask(graph)
+    for number in range(config.num_layers):
+        x = add_layer(graph, x, mask, 'bert.encoder.transformer_cells.%d' % number, config)
+    return x
+
+
+def add_embeddings(graph, config):
+    words = graph.add('Gather', 'words', graph.parameter('bert.word_embed.0.weight'), INPUTS[0])
+    types = graph.add('Gather', 'types', graph.parameter('bert.token_type_embed.0.weight'),
+                      INPUTS[2])
+    shape = graph.add('Shape', 'input_shape', INPUTS[0])
+    length = graph.add('Slice', 'length', shape, graph.sizes('one', 1), graph.sizes('two', 2),
+                       graph.sizes('axis_0', 0))
+    positions = graph.add('Slice', 'positions',
+                          graph.parameter('bert.encoder.position_weight'),
+                          graph.sizes('zero', 0), length, graph.sizes('axis_0', 0))
+    x = graph.add('Add', 'words_and_types', words, types)
+    x = graph.add('Add', 'embeddings', x, positions)
+    return graph.layer_norm(x, 'bert.encoder.layer_norm', config.layer_norm_eps)
+
+
+def add_mask(graph):
+    """(batch, 1, 1, length): what is added to attention scores."""
+    mask = graph.add('Cast', 'mask_float', INPUTS[1], to=TensorProto.FLOAT)
+    mask = graph.add('Unsqueeze', 'mask_4d', mask, graph.sizes('axes_1_2', 1, 2))
+    padded = graph.add('Sub', 'padded', graph.constant('1.0', np.float32(1)), mask)
+    return graph.add('Mul', 'mask', padded, graph.constant('masked_score', MASKED_SCORE))
+
+
+def add_layer(graph, x, mask, cell, config):
+    """One transformer layer. cell: the prefix of its parameters."""
+    attended = graph.dense(add_attention(graph, x, mask, cell + '.attention_cell', config),
+                           cell + '.proj')
+    x = graph.layer_norm(graph.add('Add', cell + '.residual', attended, x),
+                         cell + '.layer_norm', config.layer_norm_eps)
+    hidden = activate(graph, graph.dense(x, cell + '.ffn.ffn_1'), cell + '.ffn.activation',
+                      config.activation)
+    hidden = graph.dense(hidden, cell + '.ffn.ffn_2')
+    return graph.layer_norm(graph.add('Add', cell + '.ffn.residual', hidden, x),
+                            cell + '.ffn.layer_norm', config.layer_norm_eps)
+
+
+def add_attention(graph, x, mask, cell, config):
+    """(batch, length, units) → the same, before the output projection."""
+    width = config.units // config.num_heads
+    heads = graph.sizes('by_head', 0, 0, config.num_heads, width)
+
+    def by_head(name, order):
+        projected = graph.dense(x, '%s.proj_%s' % (cell, name))
+        parted = graph.add('Reshape', '%s.%s_parted' % (cell, name), projected, heads)
+        return graph.add('Transpose', '%s.%s' % (cell, name), parted, perm=order)
+    query, value = by_head('query', (0, 2, 1, 3)), by_head('value', (0, 2, 1, 3))
+    key = by_head('key', (0, 2, 3, 1))
+    scores = graph.add('MatMul', cell + '.scores', query, key)
+    scores = graph.add('Div', cell + '.scaled', scores,
+                       graph.constant('scale', np.float32(math.sqrt(width))))
+    weights = graph.add('Softmax', cell + '.weights',
+                        graph.add('Add', cell + '.masked', scores, mask), axis=-1)
+    context = graph.add('MatMul', cell + '.context', weights, value)
+    context = graph.add('Transpose', cell + '.context_parted', context, perm=(0, 2, 1, 3))
+    return graph.add('Reshape', cell, context, graph.sizes('together', 0, 0, config.units))
+
+
+def activate(graph, x, name, activation):
+    """gelu (exact), gelu_new (tanh form) or relu; gelu in the form that runtimes fuse."""
+    def scalar(value):
+        return graph.constant(repr(value), np.float32(value))
+    if activation == 'relu':
+        return graph.add('Relu', name, x)
+    if activation == 'gelu':
+        inner = graph.add('Div', name + '.scaled', x, scalar(math.sqrt(2)))
+        inner = graph.add('Erf', name + '.inner', inner)
+    elif activation == 'gelu_new':
+        cube = graph.add('Mul', name + '.cube', x, graph.add('Mul', name + '.square', x, x))
+        inner = graph.add('Add', name + '.sum', x,
+                          graph.add('Mul', name + '.small', cube, scalar(0.044715)))
+        inner = graph.add('Tanh', name + '.inner', graph.add(
+            'Mul', name + '.scaled', inner, scalar(math.sqrt(2 / math.pi))))
+    else:
+        raise UserError('activation "%s": BERT here knows gelu, gelu_new and relu' % activation)
+    gate = graph.add('Add', name + '.gate', inner, scalar(1.0))
+    return graph.add('Mul', name, graph.add('Mul', name + '.gated', x, gate), scalar(0.5))
+
+
+def add_classifier(graph, sequence, layer):
+    first = graph.add('Gather', 'first', sequence, graph.constant('index_0', np.int64(0)), axis=1)
+    pooled = graph.add('Tanh', 'pooled', graph.dense(first, 'bert.pooler'))
+    logits = graph.add('Identity', 'logits', graph.dense(pooled, layer))
+    classes = len(graph.arrays[layer + '.weight'])
+    return [helper.make_tensor_value_info(logits, TensorProto.FLOAT, [BATCH, classes])]
+
+
+def add_span_head(graph, sequence):
+    scores = graph.dense(sequence, 'span_classifier')
+    names = ('start_logits', 'end_logits')
+    graph.nodes.append(helper.make_node(
+        'Split', [scores, graph.sizes('one_each', 1, 1)], [name + '_2d' for name in names],
+        name='split', axis=2))
+    return [helper.make_tensor_value_info(
+        graph.add('Squeeze', name, name + '_2d', graph.sizes('axis_2', 2)),
+        TensorProto.FLOAT, [BATCH, LENGTH]) for name in names]
+
+
+def _classifier(arrays):
+    """Prefix of the classifier's dense layer, whose number depends on the dropout before it."""
+    return next((name[:-len('.weight')] for name in arrays
+                 if name.startswith('classifier.') and name.endswith('.weight')), None)

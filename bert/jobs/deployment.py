@@ -1,0 +1,184 @@
+"""Running an exported model: labels, answers, scores and latency."""
+import logging
+import os
+
+import mxnet as mx
+import numpy as np
+
+from bert import files, layout
+from bert.data.sampler import evaluation_batches
+from bert.data.tokenizer import BertTokenizer
+from bert.errors import UserError
+from bert.export import engines
+from bert.jobs import answering, labelled, prediction, results
+from bert.jobs.exporting import kind_of
+from bert.jobs.folder import Classifier
+from bert.jobs.qa_model import TASK, QAModel
+from bert.model import local, tokenizer_files
+from bert.quantization import speed
+from bert.train.devices import pick_device
+from bert.train.metrics import format_metrics
+
+LOG = logging.getLogger(__name__)
+MXNET = engines.SymbolEngine.name
+
+
+class Exported:
+    """Makes a `Model` of one whose `network` is an engine of `bert.export.engines`."""
+
+    def __post_init__(self):
+        pass
+
+    def outputs(self, batch, device):
+        """What the engine gives for a `Batch`."""
+        return mx.nd.array(self.network(*batch[:3]))
+
+    def batches(self, lengths, batch_size, device):
+        return evaluation_batches(lengths, batch_size)
+
+
+class ExportedClassifier(Exported, Classifier):
+    """A `Classifier` out of an exported folder."""
+
+
+class ExportedQAModel(Exported, QAModel):
+    """A `QAModel` out of an exported folder."""
+
+
+def run(args):
+    """Do what the parsed flags of deploy.py say; returns the report, or the number of texts."""
+    if args.evaluate and args.measure:
+        raise UserError('--evaluate and --measure: give one of the two')
+    device = pick_device(args.gpu)
+    prediction.check_output(args)
+    model = open_exported(args.model_dir, args.model_prefix, args.engine, device, args.threads)
+    if args.measure:
+        return measure(model, args)
+    if args.evaluate:
+        return evaluate(model, args, device)
+    if isinstance(model, Classifier):
+        return prediction.label_texts(model, args, device)
+    return answering.answer_questions(model, _as_questions(args), device)
+
+
+def _as_questions(args):
+    """The flags under the names that answer.py has for them."""
+    args.question, args.documents = (args.texts or [None])[0], args.texts[1:]
+    is_jsonl = args.file is not None and args.file.endswith('.jsonl')
+    args.jsonl, args.file = args.file if is_jsonl else None, None if is_jsonl else (
+        [args.file] if args.file else None)
+    answering.check_flags(args)
+    return args
+
+
+# Opening
+
+
+def open_exported(folder, prefix, engine, device, threads):
+    """The `Classifier` or `QAModel` in an exported folder.
+
+    prefix: of its files, where it holds several exports. engine: a name of `engines`, None for the
+    one that the file asks for. Raises `UserError` naming what is missing or doesn't fit.
+    """
+    path = find_export(folder, prefix, engine)
+    vocabulary = tokenizer_files.vocabulary_beside(folder)
+    missing = [name for name, there in (
+        (layout.VOCABULARY, vocabulary is not None),
+        (layout.CONFIG, os.path.isfile(os.path.join(folder, layout.CONFIG))),
+        (layout.TASK, os.path.isfile(os.path.join(folder, layout.TASK)))) if not there]
+    if missing:
+        raise UserError('--model_dir %s: no %s in it: expected a folder that export/export.py, '
+                        'export/to_onnx.py or quantize.py wrote' % (folder, missing[0]))
+    config = local.config_beside(folder, vocabulary)
+    task = files.read_json(os.path.join(folder, layout.TASK))
+    needed = [key for key in (('name', 'labels', 'pair', 'metrics') if 'labels' in task else TASK)
+              if key not in task] + ['max_len'] * ('max_len' not in task)
+    if needed:
+        raise UserError('%s: no "%s" in it' % (os.path.join(folder, layout.TASK), needed[0]))
+    make = ExportedClassifier if 'labels' in task else ExportedQAModel
+    compute = _open_engine(path, engine, device, threads)
+    max_len = task.pop('max_len')
+    model = make(compute, BertTokenizer(vocabulary, lower=not config.cased), config, task, max_len)
+    _check_outputs(model, path)
+    return model
+
+
+def find_export(folder, prefix, engine):
+    """The file to open: -symbol.json or .onnx."""
+    if not os.path.isdir(folder):
+        raise UserError('--model_dir %s: no such folder' % folder)
+    endings = {None: (layout.SYMBOL_ENDING, layout.ONNX_ENDING), MXNET: (layout.SYMBOL_ENDING,)}
+    wanted = endings.get(engine, (layout.ONNX_ENDING,))
+    found = sorted(name for name in os.listdir(folder) if name.endswith(wanted))
+    chosen = found if prefix is None else [name for name in found
+                                           if name in [prefix + ending for ending in wanted]]
+    if len(chosen) == 1:
+        return os.path.join(folder, chosen[0])
+    there = ', '.join(found) or 'none'
+    if not chosen:
+        raise UserError('--model_dir %s%s: no exported model in it (%s): found: %s' % (
+            folder, '' if prefix is None else ' --model_prefix ' + prefix,
+            ' or '.join('*' + ending for ending in wanted), there))
+    raise UserError('--model_dir %s holds several models: %s; choose one with --model_prefix'
+                    % (folder, there))
+
+
+def _open_engine(path, engine, device, threads):
+    if path.endswith(layout.SYMBOL_ENDING):
+        return engines.open_symbol(path, device)
+    if device.device_type != 'cpu':
+        raise UserError('--gpu: ONNX files are run on the CPU here; leave it out')
+    return engines.ONNX_ENGINES[engine or engines.OnnxRuntimeEngine.name](path, threads)
+
+
+def _check_outputs(model, path):
+    """`UserError` unless what comes out fits the task beside it."""
+    vocab = model.tokenizer.vocab
+    token_ids = np.array([[vocab[vocab.cls_token], vocab[vocab.sep_token]]], dtype='int32')
+    shape = model.network(token_ids, np.zeros_like(token_ids), np.array([2.], 'float32')).shape
+    labels = model.task.get('labels')
+    expected = (1, 2, 2) if 'labels' not in model.task else (1, len(labels or ['score']))
+    if shape != expected:
+        raise UserError('%s gives outputs of shape %s, and %s beside it asks for %s: they don\'t '
+                        'belong together' % (path, shape, layout.TASK, expected))
+
+
+# Scores and speed
+
+
+def evaluate(model, args, device):
+    """Score the dev sets of the model's task; print and write the scores."""
+    scores = {}
+    for name, one in labelled.read_segments(args, model, ['dev']).items():
+        scores[name] = one.scores(one.outputs(model, args.batch_size, device))
+        print('%s (%s, %d examples): %s' % (name, one.source, len(one),
+                                            format_metrics(scores[name].items())))
+    return _report(args, model, metrics=scores)
+
+
+def measure(model, args):
+    """Latency and throughput for each batch size and length; print and write them."""
+    if max(args.lengths) > model.config.max_length:
+        raise UserError('--lengths %d: this model has %d positions'
+                        % (max(args.lengths), model.config.max_length))
+    found = []
+    print(' '.join(results.cpu_flags()) or 'no vector instructions known', '·', model.network.name,
+          '·', '%d threads' % args.threads)
+    print('%5s %6s %10s %10s %10s %12s' % ('batch', 'tokens', 'p50 ms', 'p90 ms', 'p99 ms',
+                                           'examples/s'))
+    for size in args.batch_sizes:
+        for length in args.lengths:
+            batch = speed.random_batch(size, length, model.config.vocab_size)
+            one = speed.summarize(speed.time_batch(model.network, batch, args.rounds), size)
+            found.append(dict(one, batch_size=size, length=length))
+            print('%5d %6d %10.2f %10.2f %10.2f %12.1f' % (
+                size, length, one['p50_ms'], one['p90_ms'], one['p99_ms'],
+                one['examples_per_second']), flush=True)
+    return _report(args, model, latency=found)
+
+
+def _report(args, model, **values):
+    values = dict(values, task=kind_of(model.task), engine=model.network.name)
+    if args.output:
+        return results.write_report(args.output, args, **values)
+    return values

@@ -1,0 +1,261 @@
+"""A fine-tuned BERT as a folder that serves alone: a symbol of MXNet, or an ONNX file."""
+import logging
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+import mxnet as mx
+import numpy as np
+import onnx
+
+import bert
+from bert import files, layout
+from bert.data.readers import Example, read_lines
+from bert.data.sampler import collate
+from bert.data.task import describe_task
+from bert.data.tokenizer import BertTokenizer
+from bert.data.transform import check_max_length, featurize
+from bert.data.windows import Options
+from bert.errors import UserError
+from bert.export import engines, onnx_graph
+from bert.export.symbol import export_network
+from bert.jobs import conversion, results, run_folder
+from bert.jobs.folder import Classifier, find_head, find_model, make_classifier, read_task
+from bert.jobs.qa_model import TASK, QAModel, build_network, make_qa_model
+from bert.model import heads, local, zoo
+from bert.model.classification import make_network
+from bert.model.inference import ForPrediction
+from bert.model.qa import BertForQA
+from bert.train.checkpoint import parameters_of
+from bert.train.devices import pick_device, seed_everything
+from bert.train.log import open_log
+
+LOG = logging.getLogger(__name__)
+
+EPOCH = 0               # in the parameters' name, as in the original
+SAMPLE = pathlib.Path(bert.__file__).with_name('sample_text.txt')   # real text to compare on
+NUM_TEXTS = 16          # of it
+RECOMPUTE = pathlib.Path(engines.__file__).with_name('recompute.py')
+SAME, SAME_ONNX = 1e-5, 1e-4    # largest difference of outputs from the network's
+BATCHES_TIMED = 10
+SEQ_LENGTH = 128        # tokens a text at most, for a random classifier: as for fine-tuning
+TRAINERS = 'finetune_classifier.py or finetune_squad.py'
+
+
+def run_symbol(args):
+    """Export as the parsed flags of export/export.py say; returns the report."""
+    return _run(args, 'export/export.py', write_symbol)
+
+
+def run_onnx(args):
+    """The same for export/to_onnx.py."""
+    if args.gpu is not None:
+        raise UserError('--gpu: ONNX is written and checked on the CPU; leave it out')
+    return _run(args, 'export/to_onnx.py', write_onnx)
+
+
+def _run(args, script, write):
+    """Write, read back, compare, describe. Raises `UserError`."""
+    if args.model_dir and args.model_parameters:
+        raise UserError('--model_dir and --model_parameters: give one of the two')
+    if not (args.task or args.model_dir or args.model_parameters):
+        raise UserError('--task is needed for a random network: %s' % ', '.join(layout.KINDS))
+    device = pick_device(args.gpu)
+    seed_everything(args.seed)
+    model = open_source(args, device)
+    kind = kind_of(model.task)
+    _set_length(model, kind, args.seq_length)
+    if args.model_dir and not args.output_dir:
+        args.output_dir = os.path.join(args.model_dir, 'export')
+    folder = run_folder.open_folder(args, 'export', script, _written(kind))
+    open_log(os.path.join(folder, layout.EXPORT_LOG))
+    values = write(folder, kind, model, device)
+    report = results.write_results(folder, args, task=kind, max_len=model.max_len, **values)
+    logging.info('results: %s', os.path.join(folder, layout.RESULTS))
+    return report
+
+
+def _written(kind):
+    return [layout.EXPORT_LOG, layout.CONFIG, layout.VOCABULARY, layout.TASK,
+            layout.TOKENIZER_CONFIG, kind + layout.ONNX_ENDING] + layout.symbol_names(kind, EPOCH)
+
+
+def kind_of(task):
+    """One of `layout.KINDS`, for the task of a `Model`."""
+    if 'labels' not in task:
+        return layout.QUESTION_ANSWERING
+    return layout.REGRESSION if task['labels'] is None else layout.CLASSIFICATION
+
+
+# What is exported
+
+
+def open_source(args, device):
+    """The `Model` of the flags; a random one where they name no parameters."""
+    if not (args.model_dir or args.model_parameters):
+        LOG.warning('no --model_parameters and no --model_dir: the network is random, its answers '
+                    'are chance')
+        return random_model(args, device)
+    path = args.model_parameters or find_model(args.model_dir, TRAINERS)
+    found = local.read_checkpoint(path, args.bert_model, args.bert_dataset)
+    head, arrays, _ = find_head(found)
+    if head.name == heads.QUESTION_ANSWERING:
+        model = make_qa_model(build_network(found, device), found)
+    elif head.name == heads.CLASSIFICATION:
+        number = heads.num_classes(arrays)
+        task = read_task(found, number, args.classes or _numbered(found, number))
+        model = make_classifier(found, arrays, task, device)
+        model.task['pair'] = args.pair or model.task['pair']
+    else:
+        raise UserError('%s holds no model that can be exported but: %s; %s trains one on it'
+                        % (found.source, head.name, TRAINERS))
+    kind = kind_of(model.task)
+    if args.task and args.task != kind:
+        raise UserError('--task %s: the parameters in %s are for %s'
+                        % (args.task, found.source, kind))
+    return model
+
+
+def _numbered(found, number):
+    """Names for classes that have none: their numbers. None where the folder knows better."""
+    folder = os.path.dirname(os.path.abspath(found.source))
+    config = os.path.join(folder, layout.CONFIG)
+    if number == 1 or os.path.isfile(os.path.join(folder, layout.TASK)) or (
+            os.path.isfile(config) and 'units' not in files.read_json(config)):
+        return None
+    LOG.warning('%s: no %s beside it: the %d classes are called by their numbers; --classes names '
+                'them', found.source, layout.TASK, number)
+    return tuple(map(str, range(number)))
+
+
+def random_model(args, device):
+    """The `Model` of --task with random weights."""
+    network, vocabulary = zoo.get_model(args.bert_model, args.bert_dataset, pretrained=False,
+                                        use_pooler=args.task != layout.QUESTION_ANSWERING,
+                                        use_decoder=False, use_classifier=False)
+    config = network.config
+    tokenizer = BertTokenizer(vocabulary, lower=not config.cased)
+    if args.task == layout.QUESTION_ANSWERING:
+        network, task = BertForQA(network), dict(TASK)
+        model = QAModel(network, tokenizer, config, task,
+                        min(config.max_length, Options().max_seq_length))
+    else:
+        labels = None if args.task == layout.REGRESSION else args.classes or ('0', '1')
+        network = make_network(network, labels, dropout=0.0)
+        model = Classifier(network, tokenizer, config,
+                           describe_task('random', labels, bool(args.pair)),
+                           min(config.max_length, SEQ_LENGTH))
+    network.initialize(mx.init.Normal(0.02), ctx=device)
+    network.hybridize()
+    batch = real_batch(model)       # the head's width is open until it has seen a batch
+    network(*[mx.nd.array(array, ctx=device) for array in batch[:3]])
+    return model
+
+
+def _set_length(model, kind, seq_length):
+    """Take --seq_length as the longest input, where it fits."""
+    if seq_length is None:
+        return
+    positions = model.config.max_length
+    if kind == layout.QUESTION_ANSWERING:
+        Options(seq_length, model.task['doc_stride'], model.task['max_query_length']).check(
+            positions)
+    elif seq_length > positions:
+        raise UserError('--seq_length %d: this model has %d positions' % (seq_length, positions))
+    else:
+        check_max_length(seq_length, model.task['pair'])
+    model.max_len = seq_length
+
+
+# Symbol
+
+
+def write_symbol(folder, kind, model, device):
+    """Write the symbol and all that serving needs; returns what the report says of it."""
+    paths = export_network(ForPrediction(model.network), folder, kind, EPOCH)
+    with files.writing(folder):
+        model.write_description(folder)
+    batch = real_batch(model)
+    with tempfile.TemporaryDirectory() as temporary:
+        inputs, outputs = (os.path.join(temporary, name) for name in ('in.npz', 'out.npy'))
+        np.savez(inputs, **batch._asdict())
+        subprocess.run([sys.executable, str(RECOMPUTE)] + paths + [inputs, outputs], check=True)
+        found = np.load(outputs)
+    values = compare(paths[0], model, batch, found, device, SAME)
+    engine = engines.open_symbol(paths[0], device)
+    return dict(values, files=paths, batches_per_second=measure(engine, model))
+
+
+def real_batch(model):
+    """`NUM_TEXTS` sentences of the sample text, or pairs of them, as a `Batch`."""
+    lines = [line for _, line in read_lines(str(SAMPLE)) if line.strip()]
+    pairs = model.task.get('pair', True)    # questions are read like pairs
+    examples = [Example(tuple(lines[i:i + 2]) if pairs else (lines[i],), None, '', 0)
+                for i in range(NUM_TEXTS)]
+    return collate(featurize(examples, model.tokenizer, model.max_len),
+                   model.padding_id)._replace(labels=np.zeros(0))
+
+
+def compare(path, model, batch, found, device, same):
+    """{'largest_difference': …} of outputs from the network's; `UserError` above `same`."""
+    expected = model.network(*[mx.nd.array(array, ctx=device) for array in batch[:3]]).asnumpy()
+    used = np.arange(batch.token_ids.shape[1]) < batch.valid_length[:, None]
+    if found.shape == expected.shape and found.ndim == 3:   # what padding gives means nothing
+        found, expected = found[used], expected[used]
+    difference = float(np.abs(found - expected).max()) if found.shape == expected.shape else np.inf
+    logging.info('%s: largest difference of its outputs from the network\'s on %d texts: %.1e',
+                 path, len(batch.token_ids), difference)
+    if not difference <= same:
+        raise UserError('%s: read back, it differs by %g from the network, more than %g: please '
+                        'report this' % (path, difference, same))
+    return {'largest_difference': difference, 'texts': len(batch.token_ids)}
+
+
+def measure(engine, model):
+    """Batches of one text of the full length a second."""
+    token_ids = np.full((1, model.max_len), model.padding_id, dtype='int32')
+    inputs = token_ids, np.zeros_like(token_ids), np.array([model.max_len], dtype='float32')
+    engine(*inputs)
+    started = time.perf_counter()
+    for _ in range(BATCHES_TIMED):
+        engine(*inputs)
+    speed = BATCHES_TIMED / (time.perf_counter() - started)
+    logging.info('Batch size=1, Throughput=%.2f batches/s (%d tokens)', speed, model.max_len)
+    return speed
+
+
+# ONNX
+
+
+def write_onnx(folder, kind, model, device):
+    """Write the ONNX file and all that serving needs; returns what the report says of it."""
+    arrays = {name: value.asnumpy() for name, value in parameters_of(model.network).items()}
+    proto = onnx_graph.build(arrays, model.config, bert.__version__)
+    path = os.path.join(folder, kind + layout.ONNX_ENDING)
+    with files.new_file(path) as temporary:
+        onnx.save(proto, temporary)
+    head, _, _ = heads.find_head(arrays, path)
+    conversion.describe_for_transformers(folder, model.config, model.tokenizer.vocab, head,
+                                         dict(model.task, max_len=model.max_len))
+    values = {'files': [path], 'opset': onnx_graph.OPSET}
+    engine = _open_any(path, 1)
+    if engine is None:
+        logging.warning('%s was checked by onnx, and not run: install onnxruntime or openvino to '
+                        'have its outputs compared', path)
+        return values
+    batch = real_batch(model)
+    values.update(compare(path, model, batch, engine(*batch[:3]), device, SAME_ONNX),
+                  engine=engine.name)
+    return values
+
+
+def _open_any(path, threads):
+    for make in engines.ONNX_ENGINES.values():
+        try:
+            return make(path, threads)
+        except engines.NotInstalled:
+            pass
+    return None

@@ -1,0 +1,202 @@
+"""Examples with known answers: what a model is scored on, example by example."""
+import hashlib
+import logging
+
+import numpy as np
+
+from bert.data import squad_metric
+from bert.data.labels import LabelEncoder
+from bert.data.locate import locate, locate_labelled_test
+from bert.data.locate_squad import locate_squad
+from bert.data.readers import read_examples
+from bert.data.sampler import collate
+from bert.data.squad import read_squad
+from bert.data.task import find_task, is_task, own_task
+from bert.data.transform import featurize
+from bert.data.windows import load_windows
+from bert.errors import UserError
+from bert.jobs.training import sample
+from bert.train.metrics import Metric
+
+LOG = logging.getLogger(__name__)
+
+# The score that counts, the first of them that a task has: the order of lpot's BERT example, and
+# F1 for question answering.
+PRIORITY = ('f1', 'mcc', 'spearmanr', 'accuracy')
+
+
+class Labelled:
+    """A set of examples. `outputs` is what a model gives for them, (examples, …) NumPy, and
+    `scores` what that is worth; the score of a part takes the rows of the part."""
+
+    def __init__(self, name, source):
+        self.name, self.source = name, source
+
+    def primary(self, scores):
+        """The name of the score that counts."""
+        return next(name for name in PRIORITY if name in scores)
+
+    def score(self, outputs, rows=None):
+        """The score that counts, over all examples or some rows."""
+        scores = self.scores(outputs, rows)
+        return scores[self.primary(scores)]
+
+
+class LabelledTexts(Labelled):
+    """For a `Classifier`. features: with labels."""
+
+    def __init__(self, name, source, features, metrics):
+        super().__init__(name, source)
+        self.features, self._metrics = features, metrics
+        self._labels = np.array([feature.label for feature in features])
+
+    def __len__(self):
+        return len(self.features)
+
+    def part(self, name, rows):
+        """The set of some rows."""
+        return LabelledTexts(name, self.source, [self.features[i] for i in rows], self._metrics)
+
+    def keys(self):
+        """A text for each example that tells it from others."""
+        return [feature.token_ids.tobytes() for feature in self.features]
+
+    def outputs(self, model, batch_size, device):
+        """Logits or scores (examples, classes)."""
+        return model.compute(self.features, batch_size, device)
+
+    def scores(self, outputs, rows=None):
+        rows = slice(None) if rows is None else rows
+        metric = Metric(self._metrics)
+        metric.update(self._labels[rows], outputs[rows])
+        return dict(metric.get())
+
+    def batches(self, size, number, padding_id):
+        """At most `number` batches of `size` examples, drawn from all over, of like length."""
+        return collate_batches(self.features, size, number, padding_id)
+
+
+class LabelledQuestions(Labelled):
+    """For a `QAModel`. windows: `bert.data.windows.Windows` of the `Squad`."""
+
+    def __init__(self, name, source, squad, windows):
+        super().__init__(name, source)
+        self.squad, self.windows = squad, windows
+
+    def __len__(self):
+        return len(self.squad.questions)
+
+    def keys(self):
+        return [self.squad.contexts[question.context].encode('utf-8')
+                for question in self.squad.questions]
+
+    def outputs(self, model, batch_size, device):
+        """(questions, 2): exact match and F1 of each, in percent."""
+        task = model.task
+        answers = model.find_answers(self.squad, self.windows, batch_size, device)
+        texts = {question.id: answer.text(task['version_2'], task['null_score_diff_threshold'])
+                 for question, answer in zip(self.squad.questions, answers)}
+        found = squad_metric.score(self.squad.answers(), texts, task['version_2'])
+        return 100 * np.array([[scores[question.id] for scores in found]
+                               for question in self.squad.questions])
+
+    def scores(self, outputs, rows=None):
+        exact, f1 = outputs[slice(None) if rows is None else rows].mean(axis=0)
+        return {'f1': float(f1), 'exact_match': float(exact)}
+
+    def batches(self, size, number, padding_id):
+        return collate_batches(self.windows, size, number, padding_id)
+
+
+def collate_batches(features, size, number, padding_id):
+    """At most `number` batches of `size` examples, drawn from all over `features`, sorted by
+    length: the same for every seed."""
+    chosen = sample(list(range(len(features))), size * number)
+    chosen = sorted(chosen, key=lambda i: features[i].valid_length)
+    return [collate([features[i] for i in chosen[start:start + size]], padding_id)
+            for start in range(0, len(chosen), size)]
+
+
+def halves(labelled):
+    """Two disjoint index arrays over the examples, parted by a hash of their texts: equal texts,
+    and questions on one context, fall on one side."""
+    odd = np.array([hashlib.sha256(key).digest()[0] % 2 for key in labelled.keys()], dtype=bool)
+    return np.flatnonzero(~odd), np.flatnonzero(odd)
+
+
+# Reading
+
+
+def read_texts(task, model, name, path, table, limit=None):
+    """The `LabelledTexts` of a file with labels."""
+    check = LabelEncoder(task.labels, task.aliases)
+    examples, rejected = read_examples(path, table, check, task.skip_bad_rows)
+    if rejected:
+        LOG.warning('%s: %d rows left out, the first of them: %s', path, len(rejected),
+                    rejected[0].reason)
+    features = featurize(sample(examples, limit), model.tokenizer, model.max_len, check)
+    cut = sum(feature.num_tokens > model.max_len for feature in features)
+    if cut:
+        LOG.warning('%s: %d of %d texts were cut at %d tokens', path, cut, len(features),
+                    model.max_len)
+    return LabelledTexts(name, path, features, task.metrics)
+
+
+def read_questions(model, name, path, limit=None, trainable=False):
+    """The `LabelledQuestions` of a SQuAD file. trainable: of training data."""
+    squad = read_squad(path, version_2=model.task['version_2'])
+    if not squad.labelled:
+        raise UserError('%s: its questions have no "answers": there is nothing to compare with'
+                        % path)
+    squad = squad.trainable() if trainable else squad
+    squad = squad.select(sample(list(range(len(squad.questions))), limit))
+    return LabelledQuestions(name, path, squad,
+                             load_windows(squad, model.tokenizer, model.options)[0])
+
+
+def find_model_task(args, model):
+    """The `Task` of a `Classifier`, with files of the user's own where the flags name them."""
+    own = {'train': args.train_file, 'dev': args.dev_file}
+    if any(own.values()):
+        for flag in ('text_columns', 'label_column'):
+            if not getattr(args, flag):
+                raise UserError('--%s is needed with files of your own' % flag)
+        labels = model.task['labels']
+        return own_task(model.task['name'], own, args.text_columns, args.label_column,
+                        tuple(labels) if labels else None)
+    name = args.task_name or model.task['name']
+    if not is_task(name):
+        raise UserError('the model was trained on "%s", which is no task of the table: name its '
+                        'files with --train_file and --dev_file, or a task with --task_name' % name)
+    task = find_task(name)
+    labels = model.task['labels']
+    if (task.labels is None) != (labels is None) or len(task.labels or ()) != len(labels or ()):
+        raise UserError('--task_name %s: it has %s, the model %s'
+                        % (name, _count(task.labels), _count(labels)))
+    return task
+
+
+def _count(labels):
+    return '%d classes' % len(labels) if labels else 'scores'
+
+
+def read_segments(args, model, kinds):
+    """{name: `Labelled`} of a classifier's or a question-answering model's data; kinds: 'train' and
+    'dev'. With 'dev' come all dev sets of the task."""
+    limits = {'train': getattr(args, 'max_train_samples', None), 'dev': args.max_eval_samples}
+    if 'labels' not in model.task:
+        own = {'train': args.train_file, 'dev': args.dev_file}
+        return {kind: read_questions(
+            model, kind, own[kind] or locate_squad(kind, model.task['version_2'], args.data_dir),
+            limits[kind], trainable=kind == 'train') for kind in kinds}
+    task = find_model_task(args, model)
+    own = args.train_file or args.dev_file
+    paths = ({name: segment.file for name, segment in task.segments.items()} if own
+             else locate(task, args.data_dir))
+    missing = [kind for kind in kinds if not any(name.startswith(kind) for name in paths)]
+    if missing:
+        raise UserError('%s: no %s file%s' % (task.name, missing[0],
+                                              ': give --%s_file' % missing[0] if own else ''))
+    return {name: read_texts(task, model, name, paths[name], task.segments[name].table,
+                             limits[kind])
+            for kind in kinds for name in task.names(kind) if name in paths}

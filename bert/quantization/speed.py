@@ -1,0 +1,43 @@
+"""How fast networks compute, side by side."""
+import time
+
+import numpy as np
+
+WARM_UP = 2     # calls that plan memory, not timed
+
+
+def random_batch(size, length, vocab_size, seed=0):
+    """token_ids, segment_ids (size, length) int32 and valid_length (size,) float32: random tokens
+    without padding."""
+    rng = np.random.RandomState(seed)
+    token_ids = rng.randint(vocab_size, size=(size, length)).astype('int32')
+    return token_ids, np.zeros_like(token_ids), np.full(size, length, dtype='float32')
+
+
+def time_batch(compute, batch, rounds):
+    """Seconds of each of `rounds` calls."""
+    return time_together({'': compute}, batch, rounds)['']
+
+
+def time_together(computes, batch, rounds):
+    """{name: seconds of each of `rounds` calls}, called one after the other in each round, so that
+    what else the machine does falls on all.
+
+    computes: {name: function of the batch's arrays that returns NumPy}.
+    """
+    for compute in computes.values():
+        for _ in range(WARM_UP):
+            compute(*batch)
+    seconds = {name: [] for name in computes}
+    for _ in range(rounds):
+        for name, compute in computes.items():
+            started = time.perf_counter()
+            compute(*batch)
+            seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def summarize(seconds, size):
+    """{'p50_ms', 'p90_ms', 'p99_ms', 'examples_per_second'} of calls with `size` examples."""
+    found = {'p%d_ms' % p: 1e3 * float(np.percentile(seconds, p)) for p in (50, 90, 99)}
+    return dict(found, examples_per_second=size / float(np.median(seconds)))
