@@ -24,6 +24,8 @@ INSTALL_REQUIRES = [
     'joblib==1.4.2',
     'matplotlib==3.7.5',
     'nltk==3.9.1',
+    'onnx==1.17.0',
+    'pyyaml==6.0.3',
     'requests==2.32.4',
     'scikit-learn==1.3.2',
     'scipy==1.10.1; python_version < "3.12"',
@@ -34,12 +36,17 @@ INSTALL_REQUIRES = [
 DASK = ['distributed==2023.5.0; python_version < "3.9"',
         'distributed==2024.8.0; python_version >= "3.9"']
 
+# What runs ONNX files: the newest releases with wheels for Python 3.8
+RUNTIMES = ['onnxruntime==1.19.2', 'openvino==2024.4.0']
+
 # On a GPU, `mxnet-cu112==1.9.1` or `mxnet-cu117==1.9.1` takes the place of mxnet. It cannot be
 # an extra: both fill the same folder, and pip would install the two of them.
 EXTRAS_REQUIRE = {
     # create_pretraining_data.py --engine dask
     'dask': DASK,
-    'tests': DASK + [
+    # deploy.py --engine onnxruntime, --engine openvino
+    'onnx': RUNTIMES,
+    'tests': DASK + RUNTIMES + [
         'pytest==8.3.5',
         'ruff==0.17.5',
     ],

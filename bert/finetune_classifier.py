@@ -8,6 +8,7 @@ def make_parser():
     add_task_flags(parser)
     options.add_model_flags(parser)
     options.add_optimizer_flags(parser, learning_rate=2e-5, epochs=3, batch_size=32)
+    options.add_only_calibration_flags(parser, num_calib_batches=5)
     options.add_training_device_flags(parser)
     options.add_output_flags(parser)
     return parser
@@ -48,6 +49,7 @@ def add_task_flags(parser):
 
 def main(arguments=None):
     args = make_parser().parse_args(arguments)
+    args.only_inference = args.only_inference or args.only_calibration
     options.prepare_mxnet(args.threads, training=args.gpu is None and not args.only_inference)
     from bert.jobs import classification  # imports mxnet, which reads the threads
     classification.run(args)

@@ -26,11 +26,14 @@ LEFT_OUT_OF_TEXT = {flag: LEFT_OUT['--sentencepiece'] for flag in ('--sp_nbest',
 
 # The same for the fine-tuning scripts.
 LEFT_OUT_OF_TRAINING = dict(
-    {flag: 'running an exported model is not part of this script'
+    {flag: 'an exported model is run by deploy.py --model_dir FOLDER'
      for flag in ('--deploy', '--model_prefix')},
-    **{flag: 'INT8 calibration is not part of this script'
-       for flag in ('--only_calibration', '--num_calib_batches', '--quantized_dtype',
-                    '--calib_mode')})
+    **{'--tune': 'tuning starts from a trained model: quantize.py --tune --model_dir FOLDER'})
+
+# The same for static_finetune_squad.py.
+LEFT_OUT_OF_STATIC_TRAINING = dict(LEFT_OUT_OF_TRAINING, **{
+    flag: 'a static network is not calibrated: quantize.py --model_dir FOLDER takes a run of it'
+    for flag in ('--only_calibration', '--num_calib_batches', '--quantized_dtype', '--calib_mode')})
 
 # What other programs call flags of ours.
 RENAMED = {'--learning_rate': '--lr', '--max_seq_length': '--max_len', '--max_length': '--max_len',
@@ -286,6 +289,44 @@ def add_answer_flags(parser):
                              'trained')
     parser.add_argument('--max_answer_length', type=positive_int, metavar='N',
                         help='tokens of an answer; default: as trained')
+
+
+def add_only_calibration_flags(parser, num_calib_batches):
+    """The same in a script that also trains."""
+    group = add_calibration_flags(parser, num_calib_batches)
+    group.add_argument('--only_calibration', action='store_true',
+                       help='no training: make an INT8 network of the parameters, compare it with '
+                            'them on dev')
+
+
+def add_calibration_flags(parser, num_calib_batches):
+    """How an INT8 network is made; returns the group of flags."""
+    group = parser.add_argument_group('calibration')
+    group.add_argument('--num_calib_batches', type=positive_int, default=num_calib_batches,
+                       help='batches of training data to calibrate on')
+    group.add_argument('--calib_batch_size', type=positive_int, default=32,
+                       help='texts or windows in each')
+    group.add_argument('--quantized_dtype', choices=('auto', 'int8', 'uint8'), default='auto',
+                       help='of activations; auto: uint8 where nothing negative was seen')
+    group.add_argument('--calib_mode', choices=('customize', 'naive', 'entropy', 'none'),
+                       default='customize',
+                       help='how the range of each activation is found: customize: least and '
+                            'greatest value seen, cut for layer normalisation and GELU; naive: not '
+                            'cut; entropy: by Kullback-Leibler divergence; none: anew for every '
+                            'batch that is computed')
+    return group
+
+
+def add_tuning_flags(parser):
+    """What an accuracy-driven search is told."""
+    group = parser.add_argument_group('tuning')
+    group.add_argument('--tune', action='store_true',
+                       help='return operators to float until the score is within the goal')
+    group.add_argument('--config', metavar='FILE',
+                       help='YAML with the goal and when to stop; default: conf.yaml or bert.yaml '
+                            'in the current folder, else a relative loss of 0.01')
+    group.add_argument('--rebuild', type=positive_int, metavar='N',
+                       help='with --resume: write the network of trial N')
 
 
 def add_labelled_flags(group):

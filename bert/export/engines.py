@@ -10,9 +10,11 @@ import mxnet as mx
 import numpy as np
 
 from bert.errors import UserError
-from bert.export import onnx_graph, symbol
+from bert.export import symbol
 from bert.layout import SYMBOL_ENDING
 
+# As transformers calls them in the ONNX files that it writes
+ONNX_INPUTS = ('input_ids', 'attention_mask', 'token_type_ids')
 # Lengths are rounded up to a multiple of this: MXNet plans its memory and orders its weights for
 # each new shape, which takes longer than the padding (25 ms and 5 ms for a text of MiniLM).
 ROUND_TO = 16
@@ -82,7 +84,7 @@ def _optimized(graph, device):
 
 def _onnx_inputs(token_ids, segment_ids, valid_length):
     mask = np.arange(token_ids.shape[1]) < valid_length[:, None]
-    return dict(zip(onnx_graph.INPUTS, (array.astype('int64')
+    return dict(zip(ONNX_INPUTS, (array.astype('int64')
                                         for array in (token_ids, mask, segment_ids))))
 
 

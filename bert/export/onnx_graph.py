@@ -11,10 +11,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from bert.errors import UserError
+from bert.export.engines import ONNX_INPUTS as INPUTS
 
 OPSET = 17          # the first with LayerNormalization
 IR_VERSION = 8      # of the ONNX release that brought opset 17, so that older runtimes load it
-INPUTS = ('input_ids', 'attention_mask', 'token_type_ids')
 MASKED_SCORE = np.float32(-10000.0)     # as in bert/model/bert.py
 BATCH, LENGTH = 'batch', 'length'       # the open sizes
 

@@ -18,9 +18,10 @@ from bert.data.task import OWN_SUBMISSION
 from bert.data.tokenizer import BertTokenizer
 from bert.data.transform import check_max_length, featurize
 from bert.errors import UserError
-from bert.jobs import run_folder, training
+from bert.jobs import quantization, run_folder, training
 from bert.jobs.choose_task import check_flags, make_task, run_name
 from bert.jobs.folder import Classifier
+from bert.jobs.labelled import LabelledTexts
 from bert.model import zoo
 from bert.model.classification import make_loss, make_network
 from bert.train.log import duration, progress
@@ -52,7 +53,8 @@ def run(args):
     check_max_length(args.max_len, task.pair)
     args.task_name = task.name
     log_name = layout.LOG % task.name
-    written = [log_name, layout.AUDIT] + [segment.submission or OWN_SUBMISSION
+    written = [log_name, layout.AUDIT] + quantization.written(
+        quantization.prefix_of({'name': task.name, 'labels': None}, args.calib_mode)) + [segment.submission or OWN_SUBMISSION
                                           for segment in task.segments.values()]
     folder = folder or training.open_folder(args, task.name, SCRIPT, written, workers)
     return training.run(args, task.name, folder, log_name,
@@ -97,6 +99,8 @@ class Run(training.Training):
         check_max_length(args.max_len, self.task.pair, self.model.config.max_length)
         self.data = self._featurize(examples)
         self._audit(rejected)
+        if args.only_calibration:
+            return self._calibrate()
         state = State() if args.only_inference else self._train()
         return self._conclude(state)
 
@@ -109,6 +113,7 @@ class Run(training.Training):
         paths = ({name: segment.file for name, segment in task.segments.items()} if own
                  else locate(task, args.data_dir))
         kinds = ('dev', 'test') if args.only_inference else ('train', 'dev', 'test')
+        kinds = ('train', 'dev') if args.only_calibration else kinds
         check = LabelEncoder(task.labels, task.aliases)
         examples, rejected = {}, []
         for name in [name for kind in kinds for name in task.names(kind) if name in paths]:
@@ -129,7 +134,7 @@ class Run(training.Training):
         """Training needs train and dev; inference anything to look at."""
         missing = [kind for kind in ('train', 'dev')
                    if not any(name.startswith(kind) for name in examples)]
-        if self.args.only_inference:
+        if self.args.only_inference and not self.args.only_calibration:
             missing = [] if examples else ['dev or test']
         if missing:
             raise UserError('%s: no %s file among %s'
@@ -170,6 +175,13 @@ class Run(training.Training):
         network.hybridize()
         tokenizer = BertTokenizer(vocabulary, lower=not bert.config.cased)
         return Classifier(network, tokenizer, bert.config, task.describe(), args.max_len)
+
+    def _calibrate(self):
+        """An INT8 network instead of training or inference."""
+        sets = {name: LabelledTexts(name, data.path, data.features, self.task.metrics)
+                for name, data in self.data.items()}
+        return quantization.calibrate_model(self.args, self.model, sets, self.folder,
+                                            self.args.dev_batch_size, self.device)
 
     # Training
 

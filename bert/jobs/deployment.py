@@ -11,9 +11,9 @@ from bert.data.tokenizer import BertTokenizer
 from bert.errors import UserError
 from bert.export import engines
 from bert.jobs import answering, labelled, prediction, results
-from bert.jobs.exporting import kind_of
 from bert.jobs.folder import Classifier
 from bert.jobs.qa_model import TASK, QAModel
+from bert.jobs.trained import kind_of
 from bert.model import local, tokenizer_files
 from bert.quantization import speed
 from bert.train.devices import pick_device

@@ -23,9 +23,10 @@ from bert.errors import UserError
 from bert.export import engines, onnx_graph
 from bert.export.symbol import export_network
 from bert.jobs import conversion, results, run_folder
-from bert.jobs.folder import Classifier, find_head, find_model, make_classifier, read_task
-from bert.jobs.qa_model import TASK, QAModel, build_network, make_qa_model
-from bert.model import heads, local, zoo
+from bert.jobs.folder import Classifier, find_model
+from bert.jobs.qa_model import TASK, QAModel
+from bert.jobs.trained import TRAINERS, kind_of, open_trained
+from bert.model import heads, zoo
 from bert.model.classification import make_network
 from bert.model.inference import ForPrediction
 from bert.model.qa import BertForQA
@@ -42,7 +43,6 @@ RECOMPUTE = pathlib.Path(engines.__file__).with_name('recompute.py')
 SAME, SAME_ONNX = 1e-5, 1e-4    # largest difference of outputs from the network's
 BATCHES_TIMED = 10
 SEQ_LENGTH = 128        # tokens a text at most, for a random classifier: as for fine-tuning
-TRAINERS = 'finetune_classifier.py or finetune_squad.py'
 
 
 def run_symbol(args):
@@ -83,13 +83,6 @@ def _written(kind):
             layout.TOKENIZER_CONFIG, kind + layout.ONNX_ENDING] + layout.symbol_names(kind, EPOCH)
 
 
-def kind_of(task):
-    """One of `layout.KINDS`, for the task of a `Model`."""
-    if 'labels' not in task:
-        return layout.QUESTION_ANSWERING
-    return layout.REGRESSION if task['labels'] is None else layout.CLASSIFICATION
-
-
 # What is exported
 
 
@@ -100,35 +93,11 @@ def open_source(args, device):
                     'are chance')
         return random_model(args, device)
     path = args.model_parameters or find_model(args.model_dir, TRAINERS)
-    found = local.read_checkpoint(path, args.bert_model, args.bert_dataset)
-    head, arrays, _ = find_head(found)
-    if head.name == heads.QUESTION_ANSWERING:
-        model = make_qa_model(build_network(found, device), found)
-    elif head.name == heads.CLASSIFICATION:
-        number = heads.num_classes(arrays)
-        task = read_task(found, number, args.classes or _numbered(found, number))
-        model = make_classifier(found, arrays, task, device)
-        model.task['pair'] = args.pair or model.task['pair']
-    else:
-        raise UserError('%s holds no model that can be exported but: %s; %s trains one on it'
-                        % (found.source, head.name, TRAINERS))
+    model = open_trained(path, device, args.bert_model, args.bert_dataset, args.classes, args.pair)
     kind = kind_of(model.task)
     if args.task and args.task != kind:
-        raise UserError('--task %s: the parameters in %s are for %s'
-                        % (args.task, found.source, kind))
+        raise UserError('--task %s: the parameters in %s are for %s' % (args.task, path, kind))
     return model
-
-
-def _numbered(found, number):
-    """Names for classes that have none: their numbers. None where the folder knows better."""
-    folder = os.path.dirname(os.path.abspath(found.source))
-    config = os.path.join(folder, layout.CONFIG)
-    if number == 1 or os.path.isfile(os.path.join(folder, layout.TASK)) or (
-            os.path.isfile(config) and 'units' not in files.read_json(config)):
-        return None
-    LOG.warning('%s: no %s beside it: the %d classes are called by their numbers; --classes names '
-                'them', found.source, layout.TASK, number)
-    return tuple(map(str, range(number)))
 
 
 def random_model(args, device):
@@ -182,7 +151,7 @@ def write_symbol(folder, kind, model, device):
     with tempfile.TemporaryDirectory() as temporary:
         inputs, outputs = (os.path.join(temporary, name) for name in ('in.npz', 'out.npy'))
         np.savez(inputs, **batch._asdict())
-        subprocess.run([sys.executable, str(RECOMPUTE)] + paths + [inputs, outputs], check=True)
+        subprocess.run([sys.executable, str(RECOMPUTE), paths[0], inputs, outputs], check=True)
         found = np.load(outputs)
     values = compare(paths[0], model, batch, found, device, SAME)
     engine = engines.open_symbol(paths[0], device)

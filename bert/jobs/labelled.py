@@ -77,11 +77,15 @@ class LabelledTexts(Labelled):
 
 
 class LabelledQuestions(Labelled):
-    """For a `QAModel`. windows: `bert.data.windows.Windows` of the `Squad`."""
+    """For a `QAModel`. make_windows: function(`Squad`) → `bert.data.windows.Windows`."""
 
-    def __init__(self, name, source, squad, windows):
-        super().__init__(name, source)
-        self.squad, self.windows = squad, windows
+    def __init__(self, name, squad, make_windows):
+        super().__init__(name, squad.path)
+        self.squad, self.windows = squad, make_windows(squad)
+        self._make_windows = make_windows
+
+    def part(self, name, rows):
+        return LabelledQuestions(name, self.squad.select(rows), self._make_windows)
 
     def __len__(self):
         return len(self.squad.questions)
@@ -150,8 +154,8 @@ def read_questions(model, name, path, limit=None, trainable=False):
                         % path)
     squad = squad.trainable() if trainable else squad
     squad = squad.select(sample(list(range(len(squad.questions))), limit))
-    return LabelledQuestions(name, path, squad,
-                             load_windows(squad, model.tokenizer, model.options)[0])
+    return LabelledQuestions(name, squad, lambda squad: load_windows(
+        squad, model.tokenizer, model.options)[0])
 
 
 def find_model_task(args, model):

@@ -17,7 +17,8 @@ from bert.data.squad import Squad, check_unique, describe_problems, read_squad
 from bert.data.windows import Options, Windows, load_windows
 from bert.errors import UserError
 from bert.export.symbol import export_network
-from bert.jobs import run_folder, training
+from bert.jobs import quantization, run_folder, training
+from bert.jobs.labelled import LabelledQuestions
 from bert.jobs.qa_model import build_model, take_saved
 from bert.model.qa import BertForQALoss
 from bert.model.static_qa import length_from_environment
@@ -69,7 +70,8 @@ def run(args, door=DYNAMIC):
     check_copies(args.optimizer, 1, workers.size)
     seq_length = check_flags(args, door)
     written = [door.log, layout.AUDIT, layout.PREDICTIONS, layout.N_BEST, layout.NULL_ODDS,
-               layout.NET] + layout.symbol_names(layout.STATIC_NET, args.epochs)
+               layout.NET] + layout.symbol_names(layout.STATIC_NET, args.epochs) + \
+        quantization.written(quantization.prefix_of({}, args.calib_mode))
     folder = folder or training.open_folder(args, name, door.script, written, workers)
 
     def run_seed(one, sub):
@@ -144,6 +146,8 @@ class Run(training.Training):
         self.model.options.check(self.model.config.max_length)
         self.data = {kind: self._featurize(kind, squad) for kind, squad in squads.items()}
         self._audit()
+        if self.args.only_calibration:
+            return self._calibrate()
         state = State() if self.args.only_predict else self._train()
         return self._conclude(state)
 
@@ -152,7 +156,7 @@ class Run(training.Training):
     def _read(self):
         """{kind: `Squad`}: train unless --only_predict, dev, and the file for the threshold."""
         args = self.args
-        kinds = ['dev'] if args.only_predict else ['train', 'dev']
+        kinds = ['dev'] if args.only_predict and not args.only_calibration else ['train', 'dev']
         squads = {}
         for kind in kinds + (['threshold'] if args.threshold_file else []):
             logging.info('Loading %s data...', kind)
@@ -230,6 +234,16 @@ class Run(training.Training):
             'n_best_size': args.n_best_size, 'max_answer_length': args.max_answer_length,
             'null_score_diff_threshold': args.null_score_diff_threshold},
             self.device, self._seq_length)
+
+    def _calibrate(self):
+        """An INT8 network instead of training or prediction."""
+        sets = {name: LabelledQuestions(name, data.squad, self._windows)
+                for name, data in self.data.items()}
+        return quantization.calibrate_model(self.args, self.model, sets, self.folder,
+                                            self.args.test_batch_size, self.device)
+
+    def _windows(self, squad):
+        return load_windows(squad, self.model.tokenizer, self.model.options)[0]
 
     def _train(self):
         data = self.data['train']

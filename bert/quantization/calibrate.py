@@ -64,14 +64,15 @@ class Quantizer:
         if self._mode == 'none':
             return graph, parameters
         graph, parameters, _ = quantization.calib_graph(
-            graph, self._parameters, {}, _Found(self._thresholds), 'customize', self._dtype)
+            graph, self._parameters, {}, _Found(self._thresholds), 'customize', self._dtype,
+            logger=None)
         return graph.get_backend_symbol('MKLDNN_QUANTIZE'), parameters
 
     def _quantize(self, excluded, mode='none'):
         graph, parameters, _, collector = quantization.quantize_graph(
             self._graph, self._parameters, {}, ctx=mx.cpu(), excluded_sym_names=list(excluded),
             excluded_op_names=[], calib_mode=mode, quantized_dtype=self._dtype,
-            quantize_mode='smart', quantize_granularity=(
+            quantize_mode='smart', logger=None, quantize_granularity=(
                 'tensor-wise' if self._mode == 'none' else 'channel-wise'))
         return graph, parameters, collector
 

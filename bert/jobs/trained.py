@@ -1,0 +1,52 @@
+"""A fine-tuned model of either kind, from wherever it lies."""
+import logging
+import os
+
+from bert import files, layout
+from bert.errors import UserError
+from bert.jobs.folder import find_head, make_classifier, read_task
+from bert.jobs.qa_model import build_network, make_qa_model
+from bert.model import heads, local
+
+LOG = logging.getLogger(__name__)
+
+TRAINERS = 'finetune_classifier.py or finetune_squad.py'
+
+
+def open_trained(path, device, like_model=None, like_dataset=None, classes=None, pair=False):
+    """The `Classifier` or `QAModel` of a file of parameters or a folder.
+
+    like_model, like_dataset: as for `local.read_checkpoint`. classes, pair: what a classifier's
+    parameters alone don't tell. Raises `UserError`, also for parameters of anything else.
+    """
+    found = local.read_checkpoint(path, like_model, like_dataset)
+    head, arrays, _ = find_head(found)
+    if head.name == heads.QUESTION_ANSWERING:
+        return make_qa_model(build_network(found, device), found)
+    if head.name != heads.CLASSIFICATION:
+        raise UserError('%s holds no classifier and no question-answering model but: %s; %s trains '
+                        'one on it' % (found.source, head.name, TRAINERS))
+    number = heads.num_classes(arrays)
+    task = read_task(found, number, classes or _numbers(found, number))
+    model = make_classifier(found, arrays, task, device)
+    model.task['pair'] = pair or model.task['pair']
+    return model
+
+
+def _numbers(found, number):
+    """Names for classes that have none: their numbers. None where the folder knows better."""
+    folder = os.path.dirname(os.path.abspath(found.source))
+    config = os.path.join(folder, layout.CONFIG)
+    if number == 1 or os.path.isfile(os.path.join(folder, layout.TASK)) or (
+            os.path.isfile(config) and 'units' not in files.read_json(config)):
+        return None
+    LOG.warning('%s: no %s beside it: the %d classes are called by their numbers; --classes names '
+                'them', found.source, layout.TASK, number)
+    return tuple(map(str, range(number)))
+
+
+def kind_of(task):
+    """One of `layout.KINDS`, for the task of a `Model`."""
+    if 'labels' not in task:
+        return layout.QUESTION_ANSWERING
+    return layout.REGRESSION if task['labels'] is None else layout.CLASSIFICATION

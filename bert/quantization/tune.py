@@ -1,0 +1,247 @@
+"""The fastest mixture of INT8 and float operators that loses little enough of the score."""
+import json
+import logging
+import os
+import time
+from typing import NamedTuple, Optional, Tuple
+
+import mxnet as mx
+import numpy as np
+
+from bert import files
+from bert.errors import UserError
+from bert.quantization import speed
+from bert.quantization.calibrate import INPUTS, Quantizer
+from bert.quantization.config import Config
+from bert.quantization.loss import Loss
+
+LOG = logging.getLogger(__name__)
+
+ROUNDS = 5      # batches of each network when their speed is compared
+
+
+class Trial(NamedTuple):
+    """One network that was tried."""
+    number: int
+    kept: Tuple[str, ...]       # operators that stayed float
+    score: float
+    loss: Loss
+    speed: float                # times the float network's
+    verdict: str                # of `Goal.judge`
+    accepted: bool              # meets the goal, and is faster than float
+    seconds: float
+
+
+class Tuned(NamedTuple):
+    """What a tuning run found."""
+    trial: Optional[Trial]      # the chosen one
+    reached: bool               # whether it meets the goal; else it is the best found
+    trials: Tuple[Trial, ...]
+    harms: dict                 # {operator: harm}, where they had to be ranked
+    float_score: float
+    quantizer: Quantizer
+
+
+def tune(network, calibration_batches, eval_func, config=None, interval=None, compile=None,
+         journal=None, mode='customize', dtype='auto'):
+    """Search for the operators that have to stay float; returns a `Tuned`.
+
+    network: an initialised block; called with symbols of token_ids, segment_ids (batch, length) and
+    valid_length (batch,) it gives one. It stays as it is.
+    calibration_batches: list of such arrays, three each; of training data.
+    eval_func: function(network) → score, larger is better, or (score, outputs). Its argument takes
+    the three arrays, NumPy or NDArray, and gives an NDArray.
+    config: `Config`, default the goal of 1 % relative loss. interval: function(outputs of the float
+    network, outputs) → `Loss`, for an `eval_func` that gives outputs; else the loss has no interval.
+    compile: function(symbol, {name: NDArray}) → network, default a hybridized `SymbolBlock`.
+    journal: path of a file that takes every trial; those that it has are not tried again.
+    mode, dtype: of `Quantizer`.
+
+    All is INT8 first. When the goal is missed, operators return to float one after another, the
+    most harmful first: harm is how much nearer the outputs for the calibration batches come to
+    those of the float network when this operator alone is float. With time left (config.timeout)
+    those of them that harm least are tried in INT8 again.
+    """
+    search = _Search(network, calibration_batches, eval_func, config or Config(), interval,
+                     compile or symbol_block, Journal(journal), Quantizer(network, mode, dtype))
+    return search.run()
+
+
+def symbol_block(graph, parameters):
+    """A hybridized `SymbolBlock` that also takes NumPy arrays."""
+    block = mx.gluon.SymbolBlock(graph, [mx.sym.var(name) for name in INPUTS])
+    for name, parameter in block.collect_params().items():
+        parameter.shape, parameter.dtype = parameters[name].shape, parameters[name].dtype
+        parameter.initialize(ctx=mx.cpu())
+        parameter.set_data(parameters[name])
+    block.hybridize(static_alloc=True, static_shape=True)
+    return lambda *arrays: block(*[mx.nd.array(array, dtype='float32') for array in arrays])
+
+
+class Journal:
+    """A file of JSON lines that survives a kill: {key: value} of what was found so far."""
+
+    def __init__(self, path):
+        self._path, self._found = path, {}
+        if path and os.path.exists(path):
+            with open(path, encoding='utf-8') as lines:
+                for line in lines:
+                    if line.endswith('\n'):         # a kill may have cut the last one
+                        entry = json.loads(line)
+                        self._found[entry['key']] = entry['value']
+
+    def once(self, key, compute):
+        """The value of `key`, computed where the file doesn't have it."""
+        if key not in self._found:
+            self._found[key] = value = compute()
+            if self._path:
+                with files.writing(self._path), open(self._path, 'a', encoding='utf-8') as out:
+                    _end_line(self._path, out)
+                    out.write(json.dumps({'key': key, 'value': value}) + '\n')
+                    out.flush()
+                    os.fsync(out.fileno())
+        return self._found[key]
+
+
+def _end_line(path, out):
+    """Close a line that a kill cut."""
+    with open(path, 'rb') as content:
+        content.seek(0, os.SEEK_END)
+        if content.tell():
+            content.seek(-1, os.SEEK_END)
+            if content.read(1) != b'\n':
+                out.write('\n')
+
+
+class _Search:
+    """The search of `tune`."""
+
+    def __init__(self, network, batches, evaluate, config, interval, compile, journal, quantizer):
+        self._batches, self._config, self._interval = batches, config, interval
+        self._evaluate, self._compile, self._journal = evaluate, compile, journal
+        self._quantizer = quantizer
+        graph = network(*[mx.sym.var(name) for name in INPUTS])
+        self._float = compile(graph, {name: value.data().as_in_context(mx.cpu())
+                                      for name, value in network.collect_params().items()})
+        self._trials, self._harms = [], {}
+
+    def run(self):
+        started = time.monotonic()
+        self._deadline = started + self._config.timeout
+        self._quantizer.calibrate(self._batches)
+        self._reference = self._score(self._float)
+        LOG.info('float: score %.4f; the goal is a loss of at most %s', self._reference[0],
+                 self._config.goal.describe())
+        chosen = self._find()
+        if chosen is not None and self._config.timeout:
+            chosen = self._improve(chosen)
+        reached = chosen is not None
+        return Tuned(chosen or self._best(), reached, tuple(self._trials), self._harms,
+                     self._reference[0], self._quantizer)
+
+    def _find(self):
+        """The first accepted trial; None where there is none."""
+        trial = self._try(())
+        ranked = [] if trial.accepted else self._rank()
+        while not trial.accepted:
+            if len(trial.kept) == len(ranked) or self._is_over():
+                return None
+            trial = self._try(tuple(ranked[:len(trial.kept) + 1]))
+        return trial
+
+    def _improve(self, chosen):
+        """Return operators of an accepted trial to INT8, the least harmful first, while time is
+        left."""
+        for name in reversed(chosen.kept):
+            if self._is_over() or time.monotonic() > self._deadline:
+                break
+            trial = self._try(tuple(kept for kept in chosen.kept if kept != name))
+            if trial.accepted and trial.speed >= chosen.speed:
+                chosen = trial
+        return chosen
+
+    def _is_over(self):
+        """Whether the trials, or the time where it is limited, are used up."""
+        if len(self._trials) >= self._config.max_trials:
+            return True
+        return bool(self._config.timeout) and time.monotonic() > self._deadline
+
+    def _best(self):
+        """Of trials none of which meets the goal: the one that loses least, of those faster than
+        float; of all where none is."""
+        faster = [trial for trial in self._trials if trial.speed > 1] or self._trials
+        return min(faster, key=lambda trial: trial.loss.value)
+
+    def _score(self, network):
+        found = self._evaluate(network)
+        score, outputs = found if isinstance(found, tuple) else (found, None)
+        if not np.isfinite(score):
+            raise UserError('the score is %r: there is nothing to tune by; is the set to score on '
+                            'large enough, and has it different labels?' % float(score))
+        return float(score), outputs
+
+    def _try(self, kept):
+        """The `Trial` with these operators in float."""
+        values = self._journal.once('trial ' + ' '.join(kept), lambda: self._measure(kept))
+        trial = Trial(len(self._trials) + 1, kept, values['score'], Loss(*values['loss']),
+                      values['speed'], values['verdict'], values['accepted'], values['seconds'])
+        self._trials.append(trial)
+        LOG.info('trial %d: %d of %d operators in float, score %.4f, loss %.4f (%.4f to %.4f, %s), '
+                 '%.2f times float%s', trial.number, len(kept), len(self._quantizer.operators),
+                 trial.score, *trial.loss, trial.verdict, trial.speed,
+                 ': accepted' if trial.accepted else '')
+        return trial
+
+    def _measure(self, kept):
+        started = time.monotonic()
+        network = self._compile(*self._quantizer.quantize(kept))
+        goal = self._config.goal
+        score, outputs = self._score(network)
+        if self._interval is None or outputs is None:
+            loss = Loss(*[goal.of_scores(self._reference[0], score)] * 3)
+        else:
+            loss = self._interval(self._reference[1], outputs)
+        times = self._speed(network)
+        return {'score': score, 'loss': list(loss), 'speed': times, 'verdict': goal.judge(loss),
+                'accepted': bool(goal.accepts(loss) and times > 1),
+                'seconds': time.monotonic() - started}
+
+    def _speed(self, network):
+        """Times the float network's, on the longest of the calibration batches."""
+        batch = max(self._batches, key=lambda arrays: arrays[0].size)
+        seconds = speed.time_together({
+            'float': lambda *arrays: _numpy(self._float(*arrays)),
+            'network': lambda *arrays: _numpy(network(*arrays))}, batch, ROUNDS)
+        return float(np.median(seconds['float']) / np.median(seconds['network']))
+
+    def _rank(self):
+        """The operators, the most harmful first."""
+        LOG.info('ranking %d operators by the harm that INT8 does in them',
+                 len(self._quantizer.operators))
+        wanted = self._outputs(self._float)
+        all_int8 = self._error((), wanted)
+        self._harms = {name: self._journal.once(
+            'harm ' + name, lambda name=name: all_int8 - self._error((name,), wanted))
+            for name in self._quantizer.operators}
+        return sorted(self._harms, key=self._harms.get, reverse=True)
+
+    def _error(self, kept, wanted):
+        """Mean squared difference of the outputs from those of the float network."""
+        found = self._outputs(self._compile(*self._quantizer.quantize(kept)))
+        return float(np.mean([np.mean(np.square(a - b)) for a, b in zip(found, wanted)]))
+
+    def _outputs(self, network):
+        """What the network gives for the calibration batches; 0 for padding, where scores of tokens
+        mean nothing."""
+        found = []
+        for batch in self._batches:
+            outputs = _numpy(network(*batch))
+            if outputs.ndim == 3:
+                used = np.arange(outputs.shape[1]) < np.asarray(batch[2])[:, None]
+                outputs = outputs * used[..., None]
+            found.append(outputs)
+        return found
+
+
+def _numpy(outputs):
+    return outputs if isinstance(outputs, np.ndarray) else outputs.asnumpy()
