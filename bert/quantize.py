@@ -33,8 +33,10 @@ def make_parser():
 def main(arguments=None):
     args = make_parser().parse_args(arguments)
     options.prepare_mxnet(args.threads, low_latency=True)
-    from bert.jobs import quantization  # imports mxnet, which reads the threads
-    return quantization.run(args)[1]
+    from bert.jobs import quantization, tuning  # import mxnet, which reads the threads
+    if args.tune:
+        return tuning.run(args)[1]
+    quantization.run(args)
 
 
 if __name__ == '__main__':

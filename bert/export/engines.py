@@ -137,8 +137,8 @@ def _library(name):
     try:
         return importlib.import_module(name)
     except ImportError:
-        raise NotInstalled('--engine %s: it is not installed: pip install %s, or "./run pip install '
-                        '%s" in the repository' % (name, name, name)) from None
+        raise NotInstalled('--engine %s: it is not installed: pip install %s, or "./run pip '
+                           'install %s" in the repository' % (name, name, name)) from None
 
 
 def _unreadable(path, error):

@@ -53,9 +53,9 @@ def run(args):
     check_max_length(args.max_len, task.pair)
     args.task_name = task.name
     log_name = layout.LOG % task.name
-    written = [log_name, layout.AUDIT] + quantization.written(
-        quantization.prefix_of({'name': task.name, 'labels': None}, args.calib_mode)) + [segment.submission or OWN_SUBMISSION
-                                          for segment in task.segments.values()]
+    written = [log_name, layout.AUDIT] + [segment.submission or OWN_SUBMISSION
+                                          for segment in task.segments.values()] + \
+        quantization.written(quantization.prefix_of(task.describe(), args.calib_mode))
     folder = folder or training.open_folder(args, task.name, SCRIPT, written, workers)
     return training.run(args, task.name, folder, log_name,
                         lambda one, sub: _run_seed(one, task, device, sub, workers), workers)

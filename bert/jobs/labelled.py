@@ -6,7 +6,7 @@ import numpy as np
 
 from bert.data import squad_metric
 from bert.data.labels import LabelEncoder
-from bert.data.locate import locate, locate_labelled_test
+from bert.data.locate import locate
 from bert.data.locate_squad import locate_squad
 from bert.data.readers import read_examples
 from bert.data.sampler import collate
@@ -27,26 +27,22 @@ PRIORITY = ('f1', 'mcc', 'spearmanr', 'accuracy')
 
 class Labelled:
     """A set of examples. `outputs` is what a model gives for them, (examples, …) NumPy, and
-    `scores` what that is worth; the score of a part takes the rows of the part."""
+    `scores` what that is worth, {metric: value}; `metric` is the one that counts."""
 
-    def __init__(self, name, source):
+    def __init__(self, name, source, metrics):
         self.name, self.source = name, source
-
-    def primary(self, scores):
-        """The name of the score that counts."""
-        return next(name for name in PRIORITY if name in scores)
+        self.metric = next(metric for metric in PRIORITY if metric in metrics)
 
     def score(self, outputs, rows=None):
         """The score that counts, over all examples or some rows."""
-        scores = self.scores(outputs, rows)
-        return scores[self.primary(scores)]
+        return self.scores(outputs, rows)[self.metric]
 
 
 class LabelledTexts(Labelled):
     """For a `Classifier`. features: with labels."""
 
     def __init__(self, name, source, features, metrics):
-        super().__init__(name, source)
+        super().__init__(name, source, metrics)
         self.features, self._metrics = features, metrics
         self._labels = np.array([feature.label for feature in features])
 
@@ -80,7 +76,7 @@ class LabelledQuestions(Labelled):
     """For a `QAModel`. make_windows: function(`Squad`) → `bert.data.windows.Windows`."""
 
     def __init__(self, name, squad, make_windows):
-        super().__init__(name, squad.path)
+        super().__init__(name, squad.path, ('exact_match', 'f1'))
         self.squad, self.windows = squad, make_windows(squad)
         self._make_windows = make_windows
 

@@ -1,12 +1,12 @@
-"""INT8 networks of a fine-tuned model: calibrated, or tuned to a goal, and measured."""
+"""INT8 networks of a fine-tuned model: calibrated, and compared with it."""
 import logging
 import os
+from typing import NamedTuple
 
 import mxnet as mx
 import numpy as np
 
 from bert import files, layout
-from bert.data.locate import locate_labelled_test
 from bert.data.sampler import Batch
 from bert.errors import UserError
 from bert.export import engines
@@ -16,11 +16,9 @@ from bert.jobs.deployment import ExportedClassifier, ExportedQAModel
 from bert.jobs.folder import Classifier, find_model
 from bert.jobs.trained import TRAINERS, open_trained
 from bert.model.inference import ForPrediction
-from bert.quantization import report, speed
+from bert.quantization import speed
 from bert.quantization.calibrate import Quantizer
-from bert.quantization.config import find_config
 from bert.quantization.loss import Goal
-from bert.quantization.tune import tune
 from bert.train.devices import pick_device, seed_everything
 from bert.train.log import open_log
 from bert.train.metrics import format_metrics
@@ -29,8 +27,6 @@ SCRIPT, LOG = 'quantize.py', 'quantize.log'
 EPOCH = 0                   # in the parameters' name, as in the original
 SPEED_SHAPES = ((1, 128), (32, 128))    # batches whose speed is reported: texts, tokens
 SPEED_ROUNDS = 9
-TRIALS, TABLE, PICTURE = 'trials.jsonl', 'trials.txt', 'trials.png'
-EXIT_MISSED = 1             # the goal was not reached
 VNNI = {'avx512_vnni', 'avx_vnni', 'amx_int8'}
 # Values of DNNL_MAX_CPU_ISA that leave INT8 products to slower instructions
 WITHOUT_VNNI = ('SSE41', 'AVX', 'AVX2', 'AVX512_MIC', 'AVX512_MIC_4OPS', 'AVX512_CORE')
@@ -43,31 +39,27 @@ def prefix_of(task, mode):
 
 
 def run(args):
-    """Do what the parsed flags of quantize.py say; returns (report, exit status)."""
-    config = find_config(args.config) if args.tune else None
-    if args.config and not args.tune:
-        raise UserError('--config is for --tune')
+    """Calibrate as the parsed flags of quantize.py say; returns the report."""
+    for flag in ('config', 'resume', 'rebuild'):
+        if getattr(args, flag):
+            raise UserError('--%s is for --tune' % flag)
     device = pick_device(None)
+    model = open_source(args, device)
+    args.output_dir = args.output_dir or os.path.join(args.model_dir, 'quantized')
+    name = prefix_of(model.task, args.calib_mode)
+    folder = run_folder.open_folder(args, name, SCRIPT, [LOG] + written(name))
+    seed_everything(args.seed)
+    open_log(os.path.join(folder, LOG))
+    sets = labelled.read_segments(args, model, ['train', 'dev'])
+    return calibrate_model(args, model, sets, folder, args.dev_batch_size, device)
+
+
+def open_source(args, device):
+    """The `Model` in --model_dir; its task called as --task_name says."""
     model = open_trained(find_model(args.model_dir, TRAINERS), device)
     if args.task_name and isinstance(model, Classifier):
         model.task['name'] = labelled.find_model_task(args, model).name
-    args.output_dir = args.output_dir or os.path.join(
-        args.model_dir, 'tuned' if args.tune else 'quantized')
-    name = prefix_of(model.task, args.calib_mode)
-    folder = _open_folder(args, name)
-    seed_everything(args.seed)
-    open_log(os.path.join(folder, LOG))
-    if args.tune:
-        return tune_model(args, model, folder, name, device, config)
-    sets = labelled.read_segments(args, model, ['train', 'dev'])
-    return calibrate_model(args, model, sets, folder, args.dev_batch_size, device), 0
-
-
-def _open_folder(args, name):
-    if args.resume:
-        return run_folder.reopen_folder(args, name, SCRIPT)
-    return run_folder.open_folder(args, name, SCRIPT, [LOG, TRIALS, TABLE, PICTURE] +
-                                  written(name))
+    return model
 
 
 def written(name):
@@ -93,21 +85,46 @@ def calibrate_model(args, model, sets, folder, batch_size, device):
     if device.device_type != 'cpu':
         raise UserError('--gpu: INT8 is for CPUs here; leave it out')
     warn_without_vnni()
-    name = prefix_of(model.task, args.calib_mode)
     batches = calibration_batches(args, model, sets)
-    # without calibration MXNet can't do attention in INT8: then the network as it is
-    network = model.network if args.calib_mode == 'none' else ForPrediction(model.network)
-    quantizer = Quantizer(network, args.calib_mode, args.quantized_dtype)
+    quantizer = Quantizer(traced(model, args.calib_mode), args.calib_mode, args.quantized_dtype)
     quantizer.calibrate(batches)
-    paths = write(folder, name, model, *quantizer.quantize())
-    quantized = open_written(model, paths[0], device)
-    scores = compare_scores(
-        model, quantized,
-        {key: one for key, one in sets.items() if not key.startswith('train')},
-        Goal(), args.seed, batch_size, device)
-    return _report(args, folder, model, quantized, paths, scores,
-                   operators=list(quantizer.operators),
-                   calibrated_on=sum(len(batch[0]) for batch in batches))
+    judge = Judge({key: one for key, one in sets.items() if not key.startswith('train')}, Goal(),
+                  args.seed, batch_size, device)
+    return conclude(args, model, folder, quantizer.quantize(), judge,
+                    operators=list(quantizer.operators),
+                    calibrated_on=sum(len(batch[0]) for batch in batches))
+
+
+class Judge(NamedTuple):
+    """What an INT8 network is compared with its float network on. sets: {name: `Labelled`}."""
+    sets: dict
+    goal: Goal
+    seed: int
+    batch_size: int
+    device: mx.Context
+
+
+def conclude(args, model, folder, network, judge, **values):
+    """Write an INT8 network, (symbol, parameters), read it back, compare it in score, speed and
+    size; returns the report with `values`, in results.json too."""
+    paths = write(folder, prefix_of(model.task, args.calib_mode), model, *network)
+    quantized = with_engine(model, engines.open_symbol(paths[0], judge.device))
+    scores = compare_scores(model, quantized, judge)
+    sizes = {os.path.basename(path): os.path.getsize(path) for path in paths}
+    float_bytes = sum(4 * int(np.prod(one.shape))
+                      for one in model.network.collect_params().values())
+    logging.info('size: %.1f MB, of float32 %.1f MB', sum(sizes.values()) / 1e6, float_bytes / 1e6)
+    report = results.write_results(
+        folder, args, task=model.task['name'], files=paths, scores=scores, bytes=sizes,
+        float_bytes=float_bytes, speed=compare_speed(model, quantized, judge.device), **values)
+    logging.info('results: %s', os.path.join(folder, layout.RESULTS))
+    return report
+
+
+def traced(model, mode):
+    """The network in the form that is quantized for a mode of calibration."""
+    # without calibration MXNet can't do attention in INT8: then it stays in its usual form
+    return model.network if mode == 'none' else ForPrediction(model.network)
 
 
 def calibration_batches(args, model, sets):
@@ -118,8 +135,9 @@ def calibration_batches(args, model, sets):
                                                     model.padding_id)]
     found = sum(len(batch[0]) for batch in batches)
     if found < wanted:
-        logging.warning('calibrated on %d examples: %s has no more, and %d batches of %d were asked '
-                        'for', found, train.source, args.num_calib_batches, args.calib_batch_size)
+        logging.warning('calibrated on %d examples: %s has no more, and %d batches of %d were '
+                        'asked for', found, train.source, args.num_calib_batches,
+                        args.calib_batch_size)
     else:
         logging.info('Now we are doing calibration on %d examples of %s with %s.', found,
                      train.source, mx.cpu())
@@ -135,33 +153,28 @@ def write(folder, name, model, graph, parameters):
     return paths
 
 
-def open_written(model, path, device):
-    """The same `Model` with the network that was written."""
-    return with_engine(model, engines.open_symbol(path, device))
-
-
 def with_engine(model, engine):
+    """The same `Model` computed by an engine."""
     make = ExportedClassifier if isinstance(model, Classifier) else ExportedQAModel
     return make(engine, model.tokenizer, model.config, model.task, model.max_len)
 
 
-def compare_scores(model, quantized, sets, goal, seed, batch_size, device):
+def compare_scores(model, quantized, judge):
     """{set: scores of both, and the loss of the score that counts}, logged."""
-    found = {}
-    for name, one in sets.items():
-        before, after = (one.outputs(who, batch_size, device)
+    found, goal = {}, judge.goal
+    for name, one in judge.sets.items():
+        before, after = (one.outputs(who, judge.batch_size, judge.device)
                          for who in (model, quantized))
-        metric = one.primary(one.scores(before))
-        loss = goal.measure(one.score, before, after, seed)
+        loss = goal.measure(one.score, before, after, judge.seed)
         verdict = goal.judge(loss)
         found[name] = {'source': one.source, 'examples': len(one), 'float': one.scores(before),
-                       'int8': one.scores(after), 'metric': metric, 'loss': loss._asdict(),
+                       'int8': one.scores(after), 'metric': one.metric, 'loss': loss._asdict(),
                        'goal': goal.describe(), 'verdict': verdict}
         logging.info('%s, %d examples: float %s; INT8 %s', name, len(one),
                      format_metrics(one.scores(before).items()),
                      format_metrics(one.scores(after).items()))
         logging.info('%s: loss of %s %.4f, 95 %% interval %.4f to %.4f; at most %s: %s', name,
-                     metric, *loss, goal.describe(), verdict)
+                     one.metric, *loss, goal.describe(), verdict)
     return found
 
 
@@ -189,84 +202,3 @@ def compare_speed(model, quantized, device):
                      found[-1]['int8']['p50_ms'], *found[-1]['over_float32'],
                      *found[-1]['over_predictor'])
     return found
-
-
-def _report(args, folder, model, quantized, paths, scores, **values):
-    sizes = {os.path.basename(path): os.path.getsize(path) for path in paths}
-    float_bytes = sum(4 * int(np.prod(one.shape))
-                      for one in model.network.collect_params().values())
-    logging.info('size: %.1f MB, of float32 %.1f MB', sum(sizes.values()) / 1e6, float_bytes / 1e6)
-    made = results.write_results(
-        folder, args, task=model.task['name'], files=paths, scores=scores,
-        speed=compare_speed(model, quantized, mx.cpu()), bytes=sizes, float_bytes=float_bytes,
-        **values)
-    logging.info('results: %s', os.path.join(folder, layout.RESULTS))
-    return made
-
-
-# Tuning
-
-
-def tune_model(args, model, folder, name, device, config):
-    """Tune, write the network that was chosen, score it on examples that the search has not seen;
-    returns (report, exit status)."""
-    warn_without_vnni()
-    logging.info('configuration: %s', config.source)
-    if config.framework and config.framework != 'mxnet':
-        logging.info('framework: %s: the networks here are MXNet\'s; the rest of the file holds',
-                     config.framework)
-    sets = labelled.read_segments(args, model, ['train', 'dev'])
-    dev = next(one for key, one in sets.items() if key.startswith('dev'))
-    search, held_out = split(args, model, dev)
-    batches = calibration_batches(args, model, sets)
-    network = model.network if args.calib_mode == 'none' else ForPrediction(model.network)
-    goal = config.goal
-
-    def evaluate(network):
-        outputs = search.outputs(with_engine(model, network), args.dev_batch_size, device)
-        return search.score(outputs), outputs
-    tuned = tune(network, batches, evaluate, config,
-                 interval=lambda a, b: goal.measure(search.score, a, b, config.random_seed),
-                 compile=lambda graph, parameters: engines.SymbolEngine(graph, parameters, device),
-                 journal=os.path.join(folder, TRIALS), mode=args.calib_mode,
-                 dtype=args.quantized_dtype)
-    return _conclude(args, model, folder, name, device, config, tuned, search, held_out)
-
-
-def split(args, model, dev):
-    """(the examples to search on, those to report on): the labelled test set where there is one,
-    else the two halves of dev."""
-    if isinstance(model, Classifier) and not args.dev_file:
-        task = labelled.find_model_task(args, model)
-        test = locate_labelled_test(task, args.data_dir)
-        if test:
-            return dev, labelled.read_texts(task, model, 'test', *test, limit=args.max_eval_samples)
-    first, second = labelled.halves(dev)
-    return dev.part('dev, first half', first), dev.part('dev, second half', second)
-
-
-def _conclude(args, model, folder, name, device, config, tuned, search, held_out):
-    trial = tuned.trial
-    chosen = tuned.trials[args.rebuild - 1] if args.rebuild else trial
-    paths = write(folder, name, model, *tuned.quantizer.quantize(chosen.kept))
-    quantized = open_written(model, paths[0], device)
-    for line in report.table(tuned.trials):
-        logging.info(line)
-    metric = search.primary(search.scores(search.outputs(model, args.dev_batch_size, device)))
-    allowed = tuned.float_score - config.goal.loss * (
-        abs(tuned.float_score) if config.goal.is_relative else 1)
-    with files.atomic_write(os.path.join(folder, TABLE)) as out:
-        out.write('\n'.join(report.table(tuned.trials)) + '\n')
-    report.draw(os.path.join(folder, PICTURE), tuned, metric, allowed)
-    if not tuned.reached:
-        logging.warning('the goal, a loss of at most %s by a network that is faster than float, was '
-                        'not reached: trial %d is the best found', config.goal.describe(),
-                        trial.number)
-    scores = compare_scores(model, quantized, {held_out.name: held_out}, config.goal,
-                            config.random_seed, args.dev_batch_size, device)
-    made = _report(args, folder, model, quantized, paths, scores, reached=tuned.reached,
-                   trial=chosen.number, kept_in_float=list(chosen.kept), config=config._asdict(),
-                   searched_on={'source': search.source, 'name': search.name,
-                                'examples': len(search)},
-                   trials=[one._asdict() for one in tuned.trials], harms=tuned.harms)
-    return made, 0 if tuned.reached else EXIT_MISSED

@@ -17,10 +17,10 @@ FREE = {'log_interval', 'ckpt_interval', 'data_dir', 'gpu', 'gpus', 'data', 'dat
         'comm_backend'}
 # And those that it always decides.
 FRESH = {'output_dir', 'ckpt_dir', 'resume', 'start_step', 'overwrite_output_dir', 'threads',
-         'num_dataset_workers', 'profile'}
+         'num_dataset_workers', 'profile', 'rebuild'}
 # Options that name what a run reads and an earlier run may have written.
-READ = ('model_dir', 'bert_checkpoint', 'model_parameters', 'pretrained_bert_parameters', 'bert_config',
-        'dataset_name')
+READ = ('model_dir', 'bert_checkpoint', 'model_parameters', 'pretrained_bert_parameters',
+        'bert_config', 'dataset_name')
 # Beside the options, in the same file: which script the run is of, and which files it writes
 # apart from those of every run.
 ABOUT = {'script', 'files'}

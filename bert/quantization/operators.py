@@ -12,9 +12,9 @@ SEVERAL = 'query_key_value'     # one product for three layers, as graphs for pr
 def readable_names(graph, parameters):
     """{name for people: name of the node} of the products in `graph`, in its order.
 
-    graph: a symbol, after MXNet's pass MKLDNN_QUANTIZE or before. parameters: {name in the graph: name in the
-    network}, as in bert.encoder.transformer_cells.0.ffn.ffn_1.weight. A name is that of the layer
-    whose weight the product reads; where it can't be found, the node's own.
+    graph: a symbol, after MXNet's pass MKLDNN_QUANTIZE or before. parameters: {name in the graph:
+    name in the network}, as in bert.encoder.transformer_cells.0.ffn.ffn_1.weight. A name is that of
+    the layer whose weight the product reads; where it can't be found, the node's own.
     """
     nodes = json.loads(graph.tojson())['nodes']
     found = {}

@@ -7,6 +7,7 @@ from typing import NamedTuple, Optional, Tuple
 
 import mxnet as mx
 import numpy as np
+from tqdm import tqdm
 
 from bert import files
 from bert.errors import UserError
@@ -17,6 +18,7 @@ from bert.quantization.loss import Loss
 
 LOG = logging.getLogger(__name__)
 
+TRIAL = 'trial '        # before the names of operators, in the journal
 ROUNDS = 5      # batches of each network when their speed is compared
 
 
@@ -52,7 +54,7 @@ def tune(network, calibration_batches, eval_func, config=None, interval=None, co
     eval_func: function(network) → score, larger is better, or (score, outputs). Its argument takes
     the three arrays, NumPy or NDArray, and gives an NDArray.
     config: `Config`, default the goal of 1 % relative loss. interval: function(outputs of the float
-    network, outputs) → `Loss`, for an `eval_func` that gives outputs; else the loss has no interval.
+    network, outputs) → `Loss`, for an `eval_func` that gives outputs; else the loss has none.
     compile: function(symbol, {name: NDArray}) → network, default a hybridized `SymbolBlock`.
     journal: path of a file that takes every trial; those that it has are not tried again.
     mode, dtype: of `Quantizer`.
@@ -89,6 +91,10 @@ class Journal:
                     if line.endswith('\n'):         # a kill may have cut the last one
                         entry = json.loads(line)
                         self._found[entry['key']] = entry['value']
+
+    def trials(self):
+        """The operators that stayed float, for each trial in order."""
+        return [tuple(key.split()[1:]) for key in self._found if key.startswith(TRIAL)]
 
     def once(self, key, compute):
         """The value of `key`, computed where the file doesn't have it."""
@@ -182,7 +188,7 @@ class _Search:
 
     def _try(self, kept):
         """The `Trial` with these operators in float."""
-        values = self._journal.once('trial ' + ' '.join(kept), lambda: self._measure(kept))
+        values = self._journal.once(TRIAL + ' '.join(kept), lambda: self._measure(kept))
         trial = Trial(len(self._trials) + 1, kept, values['score'], Loss(*values['loss']),
                       values['speed'], values['verdict'], values['accepted'], values['seconds'])
         self._trials.append(trial)
@@ -222,7 +228,7 @@ class _Search:
         all_int8 = self._error((), wanted)
         self._harms = {name: self._journal.once(
             'harm ' + name, lambda name=name: all_int8 - self._error((name,), wanted))
-            for name in self._quantizer.operators}
+            for name in tqdm(self._quantizer.operators, desc='ranking', disable=None)}
         return sorted(self._harms, key=self._harms.get, reverse=True)
 
     def _error(self, kept, wanted):

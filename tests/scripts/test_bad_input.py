@@ -127,7 +127,7 @@ def test_unknown_model_and_corpus(call, in_tmp):
 
 
 def test_left_out_flags_of_the_original_are_explained(call):
-    for flag in ('--sentencepiece', '--custom_pass_lib', '--deploy', '--only_calibration'):
+    for flag in ('--sentencepiece', '--custom_pass_lib', '--deploy', '--tune'):
         outcome = call(finetune_classifier, flag)
         assert outcome.code == 2 and outcome.error.startswith('error: %s: ' % flag)
         assert 'unknown' not in outcome.error

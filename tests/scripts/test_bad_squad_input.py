@@ -172,8 +172,8 @@ def test_a_question_longer_than_the_cap_is_counted(run, in_tmp):
 
 
 @pytest.mark.parametrize('flag,reason', [
-    ('--deploy', 'running an exported model is not part of this script'),
-    ('--calib_mode', 'INT8 calibration is not part of this script'),
+    ('--deploy', 'an exported model is run by deploy.py --model_dir FOLDER'),
+    ('--tune', 'tuning starts from a trained model: quantize.py --tune --model_dir FOLDER'),
     ('--sentencepiece', 'SentencePiece models are not supported; a BERT vocabulary is a vocab.txt, '
                         'see --bert_checkpoint')])
 def test_flags_that_were_left_out(call, in_tmp, flag, reason):
