@@ -135,7 +135,11 @@ def _check_outputs(model, path):
     """`UserError` unless what comes out fits the task beside it."""
     vocab = model.tokenizer.vocab
     token_ids = np.array([[vocab[vocab.cls_token], vocab[vocab.sep_token]]], dtype='int32')
-    shape = model.network(token_ids, np.zeros_like(token_ids), np.array([2.], 'float32')).shape
+    try:
+        shape = model.network(token_ids, np.zeros_like(token_ids), np.array([2.], 'float32')).shape
+    except mx.MXNetError as error:
+        raise UserError('%s: its parameters are of other sizes: %s'
+                        % (path, str(error).strip().splitlines()[-1])) from None
     labels = model.task.get('labels')
     expected = (1, 2, 2) if 'labels' not in model.task else (1, len(labels or ['score']))
     if shape != expected:

@@ -86,7 +86,7 @@ def calibrate_model(args, model, sets, folder, batch_size, device):
         raise UserError('--gpu: INT8 is for CPUs here; leave it out')
     warn_without_vnni()
     batches = calibration_batches(args, model, sets)
-    quantizer = Quantizer(traced(model, args.calib_mode), args.calib_mode, args.quantized_dtype)
+    quantizer = make_quantizer(model, args)
     quantizer.calibrate(batches)
     judge = Judge({key: one for key, one in sets.items() if not key.startswith('train')}, Goal(),
                   args.seed, batch_size, device)
@@ -121,10 +121,16 @@ def conclude(args, model, folder, network, judge, **values):
     return report
 
 
-def traced(model, mode):
-    """The network in the form that is quantized for a mode of calibration."""
-    # without calibration MXNet can't do attention in INT8: then it stays in its usual form
-    return model.network if mode == 'none' else ForPrediction(model.network)
+def traced(model, mode, dtype):
+    """The network in the form that is quantized."""
+    # MXNet's INT8 attention asks for ranges that are calibrated, and for its weights as uint8
+    return ForPrediction(model.network) if mode != 'none' and dtype == 'auto' else model.network
+
+
+def make_quantizer(model, args):
+    """The `Quantizer` of the flags."""
+    return Quantizer(traced(model, args.calib_mode, args.quantized_dtype), args.calib_mode,
+                     args.quantized_dtype)
 
 
 def calibration_batches(args, model, sets):

@@ -9,7 +9,6 @@ from bert.export import engines
 from bert.jobs import labelled, quantization, run_folder
 from bert.jobs.folder import Classifier
 from bert.quantization import report
-from bert.quantization.calibrate import Quantizer
 from bert.quantization.config import find_config
 from bert.quantization.tune import Journal, tune
 from bert.train.devices import pick_device, seed_everything
@@ -55,7 +54,8 @@ def tune_model(args, model, folder, config, device):
         outputs = search.outputs(quantization.with_engine(model, network), args.dev_batch_size,
                                  device)
         return search.score(outputs), outputs
-    tuned = tune(quantization.traced(model, args.calib_mode), batches, evaluate, config,
+    network = quantization.traced(model, args.calib_mode, args.quantized_dtype)
+    tuned = tune(network, batches, evaluate, config,
                  interval=lambda before, after: config.goal.measure(
                      search.score, before, after, config.random_seed),
                  compile=lambda graph, parameters: engines.SymbolEngine(graph, parameters, device),
@@ -119,8 +119,7 @@ def rebuild(args, model, folder, config, device):
                         % (args.rebuild, folder, len(trials)))
     kept = trials[args.rebuild - 1]
     batches, _, held_out = read_sets(args, model)
-    quantizer = Quantizer(quantization.traced(model, args.calib_mode), args.calib_mode,
-                          args.quantized_dtype)
+    quantizer = quantization.make_quantizer(model, args)
     quantizer.calibrate(batches)
     target = os.path.join(folder, 'trial-%d' % args.rebuild)
     with files.writing(target):

@@ -74,7 +74,7 @@ def symbol_block(graph, parameters):
     block = mx.gluon.SymbolBlock(graph, [mx.sym.var(name) for name in INPUTS])
     for name, parameter in block.collect_params().items():
         parameter.shape, parameter.dtype = parameters[name].shape, parameters[name].dtype
-        parameter.initialize(ctx=mx.cpu())
+        parameter.initialize(mx.init.Zero(), ctx=mx.cpu())
         parameter.set_data(parameters[name])
     block.hybridize(static_alloc=True, static_shape=True)
     return lambda *arrays: block(*[mx.nd.array(array, dtype='float32') for array in arrays])
