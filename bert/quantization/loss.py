@@ -39,8 +39,7 @@ class Goal(NamedTuple):
         return Loss(self._loss(score, reference, outputs, rows), float(low), float(high))
 
     def _loss(self, score, reference, outputs, rows):
-        before = score(reference, rows)
-        return self.of_scores(before, score(outputs, rows))
+        return self.of_scores(float(score(reference, rows)), float(score(outputs, rows)))
 
     def of_scores(self, before, after):
         """The loss from one score to another."""

@@ -86,11 +86,14 @@ class Journal:
     def __init__(self, path):
         self._path, self._found = path, {}
         if path and os.path.exists(path):
-            with open(path, encoding='utf-8') as lines:
-                for line in lines:
-                    if line.endswith('\n'):         # a kill may have cut the last one
-                        entry = json.loads(line)
-                        self._found[entry['key']] = entry['value']
+            with open(path, 'rb') as file:
+                content = file.read()
+            whole = content[:content.rfind(b'\n') + 1]
+            if whole != content:        # a kill cut the last line
+                os.truncate(path, len(whole))
+            for line in whole.decode('utf-8').splitlines():
+                entry = json.loads(line)
+                self._found[entry['key']] = entry['value']
 
     def trials(self):
         """The operators that stayed float, for each trial in order."""
@@ -102,21 +105,10 @@ class Journal:
             self._found[key] = value = compute()
             if self._path:
                 with files.writing(self._path), open(self._path, 'a', encoding='utf-8') as out:
-                    _end_line(self._path, out)
                     out.write(json.dumps({'key': key, 'value': value}) + '\n')
                     out.flush()
                     os.fsync(out.fileno())
         return self._found[key]
-
-
-def _end_line(path, out):
-    """Close a line that a kill cut."""
-    with open(path, 'rb') as content:
-        content.seek(0, os.SEEK_END)
-        if content.tell():
-            content.seek(-1, os.SEEK_END)
-            if content.read(1) != b'\n':
-                out.write('\n')
 
 
 class _Search:

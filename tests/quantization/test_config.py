@@ -1,0 +1,94 @@
+"""The file of lpot's example, as printed, and what is wrong in others."""
+import pytest
+
+from bert.errors import UserError
+from bert.quantization.config import Config, find_config, read_config
+from bert.quantization.loss import Goal
+
+PRINTED = '''model:
+  name: bert
+  framework: pytorch
+
+device: cpu
+
+tuning:
+    accuracy_criterion:
+      relative: 0.01
+    exit_policy:
+      timeout: 0
+      max_trials: 300
+    random_seed: 9527
+'''
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read(text):
+        (tmp_path / 'c.yaml').write_text(text, encoding='utf-8')
+        return read_config(str(tmp_path / 'c.yaml'))
+    return read
+
+
+def test_as_printed(read, tmp_path):
+    assert read(PRINTED) == Config(Goal(0.01, True), 0, 300, 9527, 'pytorch',
+                                   str(tmp_path / 'c.yaml'))
+
+
+def test_all_keys(read):
+    config = read('model: {name: x, framework: mxnet}\ndevice: cpu\ntuning:\n'
+                  '  strategy: {name: basic}\n  accuracy_criterion: {absolute: 0.5}\n'
+                  '  exit_policy: {timeout: 60}\n')
+    assert (config.goal, config.timeout, config.max_trials) == (Goal(0.5, False), 60, 100)
+
+
+def test_empty_sections_are_defaults(read):
+    config = read('tuning:\n  exit_policy:\n  accuracy_criterion:\n')
+    assert config._replace(source='') == Config(source='')
+
+
+@pytest.mark.parametrize('text,reason', [
+    ('tuning: {exit_polcy: {}}', 'unknown key "tuning.exit_polcy". Did you mean "exit_policy"? '
+                                 'The keys here are strategy, accuracy_criterion, exit_policy, '
+                                 'random_seed'),
+    ('quantization: {}', 'unknown key "quantization". The keys here are model, device, tuning'),
+    ('tuning: {random_seed: 1.5}', 'tuning.random_seed: 1.5 found, a whole number expected'),
+    ('tuning: {exit_policy: {timeout: -1}}',
+     'tuning.exit_policy.timeout: -1 found, a whole number expected'),
+    ('tuning: {exit_policy: {timeout: true}}',
+     'tuning.exit_policy.timeout: True found, a whole number expected'),
+    ('tuning: {accuracy_criterion: {relative: much}}',
+     "tuning.accuracy_criterion.relative: 'much' found, a number expected"),
+    ('tuning: {accuracy_criterion: {relative: 0.01, absolute: 1}}',
+     'tuning.accuracy_criterion: relative and absolute: give one of the two'),
+    ('tuning: {strategy: {name: bayesian}}',
+     'tuning.strategy.name: "bayesian" found, "basic" expected: the only one here'),
+    ('device: gpu', 'device: "gpu" found, "cpu" expected: INT8 is for CPUs here'),
+    ('tuning: 3', 'tuning: keys with values expected, 3 found'),
+    ('', 'the file: keys with values expected, None found')])
+def test_mistakes(read, tmp_path, text, reason):
+    with pytest.raises(UserError) as error:
+        read(text)
+    assert str(error.value) == '%s: %s' % (tmp_path / 'c.yaml', reason)
+
+
+def test_unreadable(read, tmp_path):
+    with pytest.raises(UserError, match='c.yaml: not YAML: '):
+        read('a: [1')
+    with pytest.raises(UserError, match="nowhere.yaml: can't be read: No such file"):
+        read_config(str(tmp_path / 'nowhere.yaml'))
+
+
+def test_nothing_in_it_is_run(read):
+    with pytest.raises(UserError, match='not YAML: could not determine a constructor'):
+        read('device: !!python/object/apply:os.system ["true"]')
+
+
+def test_found_in_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_config() == Config()
+    (tmp_path / 'bert.yaml').write_text('tuning: {random_seed: 1}')
+    assert find_config().random_seed == 1
+    (tmp_path / 'conf.yaml').write_text('tuning: {random_seed: 2}')
+    assert find_config().random_seed == 2
+    (tmp_path / 'mine.yaml').write_text('tuning: {random_seed: 3}')
+    assert find_config('mine.yaml').random_seed == 3

@@ -1,0 +1,58 @@
+"""The loss, its interval, and when a goal counts as reached."""
+import numpy as np
+import pytest
+
+from bert.errors import UserError
+from bert.quantization.loss import MISSED, OPEN, REACHED, Goal, Loss
+
+
+def mean(outputs, rows):
+    return float(outputs[rows].mean())
+
+
+def test_interval_of_a_mean():
+    """Of paired differences the bootstrap's is that of the normal distribution."""
+    random = np.random.RandomState(0)
+    before = random.rand(2000)
+    after = before - 0.02 + 0.1 * random.randn(2000)
+    loss = Goal(is_relative=False).measure(mean, before, after, seed=1)
+    differences = before - after
+    assert loss.value == pytest.approx(differences.mean())
+    half = 1.96 * differences.std() / np.sqrt(2000)
+    assert loss.low == pytest.approx(differences.mean() - half, abs=0.15 * half)
+    assert loss.high == pytest.approx(differences.mean() + half, abs=0.15 * half)
+
+
+def test_relative():
+    before, after = np.full(50, 0.8), np.full(50, 0.76)
+    assert Goal().measure(mean, before, after) == pytest.approx((0.05, 0.05, 0.05))
+    assert Goal(is_relative=False).measure(mean, before, after) == \
+        pytest.approx((0.04, 0.04, 0.04))
+    assert Goal().of_scores(-0.5, -0.6) == pytest.approx(0.2)   # a correlation may be negative
+
+
+def test_the_same_outputs_lose_nothing():
+    outputs = np.random.RandomState(0).rand(30)
+    assert Goal().measure(mean, outputs, outputs) == (0, 0, 0)
+
+
+def test_same_seed_same_interval():
+    random = np.random.RandomState(0)
+    before, after = random.rand(2, 40)
+    measured = [Goal().measure(mean, before, after, seed) for seed in (1, 1, 2)]
+    assert measured[0] == measured[1] != measured[2]
+
+
+@pytest.mark.parametrize('loss,verdict,accepted', [
+    ((0.00, -0.01, 0.01), REACHED, True), ((0.00, -0.01, 0.011), OPEN, True),
+    ((0.011, 0.0, 0.02), OPEN, False), ((0.02, 0.0101, 0.03), MISSED, False),
+    ((-0.1, -0.2, -0.05), REACHED, True), ((np.nan, np.nan, np.nan), OPEN, False)])
+def test_judgement(loss, verdict, accepted):
+    goal = Goal(0.01)
+    assert (goal.judge(Loss(*loss)), goal.accepts(Loss(*loss))) == (verdict, accepted)
+
+
+@pytest.mark.parametrize('loss', [-0.01, np.inf, np.nan, 'little', None])
+def test_no_goal(loss):
+    with pytest.raises(UserError, match='a number from 0 on expected'):
+        Goal(loss).check()

@@ -1,0 +1,193 @@
+"""The search: what is tried in which order, what is accepted, and what survives a kill."""
+import json
+
+import numpy as np
+import pytest
+import tiny_networks
+
+from bert.errors import UserError
+from bert.model.inference import ForPrediction
+from bert.quantization import report
+from bert.quantization import tune as module
+from bert.quantization.calibrate import Quantizer
+from bert.quantization.config import Config
+from bert.quantization.loss import Goal, Loss
+from bert.quantization.tune import Journal, symbol_block, tune
+
+BATCHES = [tiny_networks.batch(8, 8, seed) for seed in range(2)]
+HELD_OUT = [tiny_networks.batch(16, 8, seed) for seed in range(2, 6)]
+
+
+@pytest.fixture(scope='module')
+def network():
+    return tiny_networks.make_classifier()
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch):
+    """INT8 counts as fast, whatever this machine does with so small a network."""
+    monkeypatch.setattr(module._Search, '_speed', lambda search, compiled: 2.0)
+
+
+class Evaluation:
+    """Score: 1 less the error of the outputs against the float network's. Counts its calls."""
+
+    def __init__(self, network):
+        self.expected = [tiny_networks.outputs(network, batch) for batch in HELD_OUT]
+        self.calls = 0
+
+    def __call__(self, compiled):
+        self.calls += 1
+        outputs = np.concatenate([np.abs(compiled(*batch).asnumpy() - expected).mean(axis=1)
+                                  for batch, expected in zip(HELD_OUT, self.expected)])
+        return 1 - outputs.mean(), 1 - outputs
+
+
+def score(outputs, rows):
+    return outputs[rows].mean()
+
+
+def search(network, loss, evaluate=None, is_relative=False, **options):
+    goal = Goal(loss, is_relative)
+    return tune(ForPrediction(network), BATCHES, evaluate or Evaluation(network),
+                Config(goal, **options.pop('config', {})),
+                interval=lambda a, b: goal.measure(score, a, b), **options)
+
+
+def harms_by_hand(network):
+    """{operator: what the mean squared error of the outputs loses when it alone is float}"""
+    quantizer = Quantizer(ForPrediction(network))
+    quantizer.calibrate(BATCHES)
+    expected = [tiny_networks.outputs(network, batch) for batch in BATCHES]
+
+    def error(kept):
+        compiled = symbol_block(*quantizer.quantize(kept))
+        return np.mean([np.mean((compiled(*batch).asnumpy() - one) ** 2)
+                        for batch, one in zip(BATCHES, expected)])
+    return {name: error(()) - error((name,)) for name in quantizer.operators}
+
+
+def test_an_easy_goal_needs_one_trial(network):
+    tuned = search(network, 0.9)
+    assert tuned.reached and len(tuned.trials) == 1 and tuned.harms == {}
+    assert tuned.trial.kept == () and tuned.trial.accepted and tuned.trial.number == 1
+    assert tuned.float_score == pytest.approx(1, abs=1e-5)
+
+
+def test_operators_return_by_their_harm(network):
+    all_int8 = search(network, 0.9).trial.loss
+    tuned = search(network, all_int8.value / 3)
+    assert tuned.reached
+    harms = harms_by_hand(network)
+    assert tuned.harms == pytest.approx(harms, rel=1e-3, abs=1e-9)
+    ranked = sorted(harms, key=harms.get, reverse=True)
+    assert [trial.kept for trial in tuned.trials] == [tuple(ranked[:i])
+                                                     for i in range(len(tuned.trials))]
+    assert len(tuned.trials) > 1
+    assert [trial.accepted for trial in tuned.trials] == [False] * (len(tuned.trials) - 1) + [True]
+    assert tuned.trial == tuned.trials[-1]
+    assert tuned.trial.loss.value <= all_int8.value / 3
+    # the network that the tuned quantizer makes is the one that was scored
+    compiled = symbol_block(*tuned.quantizer.quantize(tuned.trial.kept))
+    assert Evaluation(network)(compiled)[0] == pytest.approx(tuned.trial.score, abs=1e-6)
+
+
+def test_with_time_left_operators_are_tried_in_int8_again(network):
+    goal = search(network, 0.9).trial.loss.value / 3
+    short = search(network, goal)
+    tuned = search(network, goal, config={'timeout': 1000})
+    assert tuned.trials[:len(short.trials)] == tuple(
+        trial._replace(seconds=other.seconds)
+        for trial, other in zip(short.trials, tuned.trials))
+    again = tuned.trials[len(short.trials):]
+    assert len(again) == len(short.trial.kept)
+    kept = list(short.trial.kept)
+    for name, trial in zip(reversed(short.trial.kept), again):     # least harm first
+        without = [one for one in kept if one != name]
+        assert list(trial.kept) == without
+        kept = without if trial.accepted else kept
+    assert list(tuned.trial.kept) == kept and tuned.reached
+
+
+def test_an_impossible_goal(network, monkeypatch):
+    """Even all in float isn't accepted when that is no faster than float; the best is told."""
+    speeds = iter([2.0] * 5 + [0.9] * 100)
+    monkeypatch.setattr(module._Search, '_speed', lambda *arguments: next(speeds))
+    tuned = search(network, 0)
+    assert not tuned.reached
+    assert len(tuned.trials) == len(tuned.quantizer.operators) + 1
+    assert len(tuned.trials[-1].kept) == len(tuned.quantizer.operators)
+    faster = tuned.trials[:5]
+    assert tuned.trial == min(faster, key=lambda trial: trial.loss.value)
+
+
+def test_a_slower_network_is_not_accepted(network, monkeypatch):
+    monkeypatch.setattr(module._Search, '_speed', lambda *arguments: 1.0)
+    tuned = search(network, 0.9, config={'max_trials': 3})
+    assert not tuned.reached and [trial.accepted for trial in tuned.trials] == [False] * 3
+
+
+def test_max_trials(network):
+    assert len(search(network, 0, config={'max_trials': 2}).trials) == 2
+
+
+def test_time_is_over(network):
+    """A timeout ends the search also while the goal is missed."""
+    now = [0]
+
+    def evaluate(compiled, inner=Evaluation(network)):
+        now[0] += 10
+        return inner(compiled)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module.time, 'monotonic', lambda: now[0])
+        tuned = search(network, 0, evaluate, config={'timeout': 25})
+    assert len(tuned.trials) == 2 and not tuned.reached
+
+
+def test_a_kill_costs_one_trial(network, tmp_path):
+    path = tmp_path / 'trials.jsonl'
+    goal = search(network, 0.9).trial.loss.value / 3
+    whole = search(network, goal, journal=str(path))
+    lines = path.read_text().splitlines()
+    assert len(lines) == len(whole.trials) + len(whole.quantizer.operators)
+    # killed while it wrote the last line
+    path.write_text('\n'.join(lines[:-1]) + '\n' + lines[-1][:20])
+    evaluate = Evaluation(network)
+    again = search(network, goal, evaluate, journal=str(path))
+    assert evaluate.calls == 2      # the float network, and the trial that was cut off
+    assert [trial._replace(seconds=0) for trial in again.trials] == \
+        [trial._replace(seconds=0) for trial in whole.trials]
+    assert again.harms == whole.harms
+    evaluate = Evaluation(network)
+    search(network, goal, evaluate, journal=str(path))
+    assert evaluate.calls == 1
+    assert Journal(str(path)).trials() == [trial.kept for trial in whole.trials]
+    assert [json.loads(line)['key'] for line in lines[:1]] == ['trial ']
+
+
+def test_a_score_alone(network):
+    """Without outputs the loss is the difference of scores, and resolvable."""
+    evaluation = Evaluation(network)
+    tuned = tune(network, BATCHES, lambda compiled: evaluation(compiled)[0])
+    value = tuned.trials[0].loss.value
+    assert tuned.trials[0].loss == (value, value, value)
+    assert value == pytest.approx((tuned.float_score - tuned.trials[0].score) / tuned.float_score)
+    assert tuned.trials[0].verdict in ('reached', 'missed')
+
+
+def test_no_score(network):
+    with pytest.raises(UserError, match='the score is nan: there is nothing to tune by'):
+        tune(network, BATCHES, lambda compiled: float('nan'))
+
+
+def test_table_and_picture(network, tmp_path):
+    trials = (module.Trial(1, (), 0.8, Loss(0.05, 0.02, 0.07), 2.5, 'missed', False, 1.0),
+              module.Trial(2, ('a', 'b'), 0.85, Loss(0.001, -0.01, 0.009), 2.0, 'reached', True,
+                           1.0))
+    assert report.table(trials) == [
+        'trial  in float   score    loss     from      to     goal  speed  accepted',
+        '    1         0  0.8000  0.0500   0.0200  0.0700   missed   2.50        no',
+        '    2         2  0.8500  0.0010  -0.0100  0.0090  reached   2.00       yes']
+    tuned = module.Tuned(trials[1], True, trials, {}, 0.86, None)
+    report.draw(str(tmp_path / 'trials.png'), tuned, 'f1', 0.85)
+    assert (tmp_path / 'trials.png').read_bytes().startswith(b'\x89PNG')

@@ -1,0 +1,191 @@
+"""deploy.py: the same labels, answers and scores as the model, by every engine; and latency."""
+import json
+import os
+import shutil
+
+import pytest
+import tiny
+from commands import spawn
+from small_squad import QUICK, read_json, write_files
+
+from bert import answer, deploy, finetune_classifier, finetune_squad, predict, quantize
+from bert.export import export, to_onnx
+
+ENGINES = {'symbol': ('mxnet',), 'onnx': ('onnxruntime', 'openvino')}
+
+
+@pytest.fixture(scope='module')
+def work(tmp_path_factory, tiny_bert, sst):
+    """A folder with two runs and what was exported of them."""
+    folder = tmp_path_factory.mktemp('deploy')
+    finetune_classifier.main([
+        '--bert_checkpoint', tiny_bert, '--task_name', 'SST', '--data_dir', sst, '--max_len', '12',
+        '--lr', '1e-2', '--epochs', '2', '--threads', '1', '--output_dir', str(folder / 'sst')])
+    finetune_squad.main([str(word) for word in write_files(folder) + QUICK] + [
+        '--bert_checkpoint', tiny_bert, '--output_dir', str(folder / 'squad')])
+    for run in ('sst', 'squad'):
+        export.main(['--model_dir', str(folder / run), '--output_dir',
+                     str(folder / (run + '-symbol'))])
+        to_onnx.main(['--model_dir', str(folder / run), '--output_dir',
+                      str(folder / (run + '-onnx'))])
+    return folder
+
+
+def forms():
+    return [(form, engine) for form, engines in ENGINES.items() for engine in engines]
+
+
+@pytest.mark.parametrize('form,engine', forms())
+def test_labels(call, work, form, engine):
+    texts = ['the film was good', 'awful plot', 'so so']
+    expected = call(predict, '--model_dir', work / 'sst', *texts)
+    found = call(deploy, '--model_dir', work / ('sst-' + form), '--engine', engine, *texts)
+    assert found.code == 0, found.err
+    assert found.out == expected.out
+
+
+@pytest.mark.parametrize('form,engine', forms())
+def test_answers(call, work, form, engine):
+    query = ('so was it', 'the film was good .', 'awful actor and scene .')
+    expected = call(answer, '--model_dir', work / 'squad', *query, '--format', 'jsonl')
+    found = call(deploy, '--model_dir', work / ('squad-' + form), '--engine', engine, *query,
+                 '--format', 'jsonl')
+    assert found.code == 0, found.err
+    ours, theirs = json.loads(found.out), json.loads(expected.out)
+    for one, other in zip(ours['answers'], theirs['answers']):
+        assert one.pop('probability') == pytest.approx(other.pop('probability'), abs=1e-4)
+    assert ours == theirs
+
+
+def test_texts_from_files(call, work, tmp_path):
+    (tmp_path / 'texts.txt').write_text('good\nbad\n')
+    for script, folder in ((predict, 'sst'), (deploy, 'sst-symbol')):
+        outcome = call(script, '--model_dir', work / folder, '--file', tmp_path / 'texts.txt',
+                       '--output', tmp_path / folder)
+        assert outcome.code == 0, outcome.err
+    assert (tmp_path / 'sst').read_text() == (tmp_path / 'sst-symbol').read_text()
+    (tmp_path / 'q.jsonl').write_text('{"question": "so was it", "document": "good film"}\n')
+    (tmp_path / 'd.txt').write_text('good film')
+    by_lines = call(deploy, '--model_dir', work / 'squad-onnx', '--file', tmp_path / 'q.jsonl')
+    by_file = call(deploy, '--model_dir', work / 'squad-onnx', 'so was it', '--file',
+                   tmp_path / 'd.txt')
+    assert by_lines.code == by_file.code == 0
+    assert len(by_lines.out.splitlines()) == len(by_file.out.splitlines()) > 1
+
+
+@pytest.mark.parametrize('form,engine', forms())
+def test_scores_of_dev(call, work, sst, form, engine, tmp_path):
+    known = read_json(work / 'sst' / 'results.json')['metrics']['dev']
+    outcome = call(deploy, '--model_dir', work / ('sst-' + form), '--engine', engine, '--evaluate',
+                   '--data_dir', sst, '--output', tmp_path / 'scores.json')
+    assert outcome.code == 0, outcome.err
+    assert outcome.out == 'dev (%s, 20 examples): accuracy:%.4f\n' % (
+        os.path.join(sst, 'dev.tsv'), known['accuracy'])
+    report = read_json(tmp_path / 'scores.json')
+    assert report['metrics'] == {'dev': {'accuracy': pytest.approx(known['accuracy'])}}
+    assert (report['engine'], report['task']) == (engine, 'classification')
+
+
+def test_scores_of_questions(call, work):
+    known = read_json(work / 'squad' / 'results.json')['metrics']['dev']
+    outcome = call(deploy, '--model_dir', work / 'squad-symbol', '--evaluate', '--dev_file',
+                   work / 'dev.json')
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.endswith('(%s, 11 examples): f1:%.4f,exact_match:%.4f\n' % (
+        work / 'dev.json', known['f1'], known['exact_match']))
+
+
+def test_scores_of_own_files(call, work, tmp_path):
+    tiny.write_tsv(tmp_path / 'own.tsv', ('text', 'mood'), tiny.sentences(6, 4))
+    command = ('--model_dir', work / 'sst-symbol', '--evaluate', '--dev_file',
+               tmp_path / 'own.tsv')
+    outcome = call(deploy, *command, '--text_columns', 'text', '--label_column', 'mood')
+    assert outcome.code == 0 and ', 6 examples): accuracy:' in outcome.out
+    assert call(deploy, *command, '--label_column', 'mood').error == \
+        'error: --text_columns is needed with files of your own'
+    assert 'error: --task_name MNLI: it has 3 classes, the model 2 classes' == call(
+        deploy, '--model_dir', work / 'sst-symbol', '--evaluate', '--task_name', 'MNLI').error
+
+
+def test_latency(call, work, tmp_path):
+    outcome = call(deploy, '--model_dir', work / 'sst-symbol', '--measure', '--batch_sizes', '1,3',
+                   '--lengths', '5,20', '--rounds', 4, '--output', tmp_path / 'speed.json')
+    assert outcome.code == 0, outcome.err
+    first, header, *rows = outcome.out.splitlines()
+    assert ' · mxnet · ' in first and header.split() == [
+        'batch', 'tokens', 'p50', 'ms', 'p90', 'ms', 'p99', 'ms', 'examples/s']
+    assert [row.split()[:2] for row in rows] == [['1', '5'], ['1', '20'], ['3', '5'], ['3', '20']]
+    for entry in read_json(tmp_path / 'speed.json')['latency']:
+        assert 0 < entry['p50_ms'] <= entry['p90_ms'] <= entry['p99_ms']
+        assert entry['examples_per_second'] == pytest.approx(
+            1000 * entry['batch_size'] / entry['p50_ms'])
+    again = call(deploy, '--model_dir', work / 'sst-symbol', '--measure', '--output',
+                 tmp_path / 'speed.json')
+    assert again.code == 2 and again.error.endswith('choose another name, or give --overwrite')
+    assert call(deploy, '--model_dir', work / 'sst-symbol', '--measure', '--lengths',
+                '41').error == 'error: --lengths 41: this model has 40 positions'
+    assert '0 found, whole numbers from 1 on' in call(
+        deploy, '--model_dir', 'x', '--lengths', '0').error
+
+
+def test_int8(call, work, sst, tmp_path):
+    """What quantize.py writes is served in the same way."""
+    assert call(quantize, '--model_dir', work / 'sst', '--data_dir', sst, '--output_dir',
+                tmp_path / 'int8').code == 0
+    outcome = call(deploy, '--model_dir', tmp_path / 'int8', 'the film was good')
+    assert outcome.code == 0 and outcome.out.startswith('label\tprobability\ttext\n')
+
+
+def test_several_models_in_one_folder(call, work, tmp_path):
+    shutil.copytree(work / 'sst-symbol', tmp_path / 'both')
+    shutil.copy(work / 'sst-onnx' / 'classification.onnx', tmp_path / 'both' / 'mine.onnx')
+    assert call(deploy, '--model_dir', tmp_path / 'both', 'x').error == (
+        'error: --model_dir %s holds several models: classification-symbol.json, mine.onnx; choose '
+        'one with --model_prefix' % (tmp_path / 'both'))
+    for choice in (('--model_prefix', 'mine'), ('--engine', 'openvino'),
+                   ('--model_prefix', 'classification')):
+        assert call(deploy, '--model_dir', tmp_path / 'both', *choice, 'good').code == 0
+    assert call(deploy, '--model_dir', tmp_path / 'both', '--model_prefix', 'other', 'x').error == (
+        'error: --model_dir %s --model_prefix other: no exported model in it (*-symbol.json or '
+        '*.onnx): found: classification-symbol.json, mine.onnx' % (tmp_path / 'both'))
+
+
+def test_what_is_missing_or_does_not_fit(call, work, tmp_path):
+    folder = tmp_path / 'out'
+
+    def refusal(*arguments):
+        outcome = call(deploy, '--model_dir', folder, *arguments)
+        assert outcome.code == 2
+        return outcome.error
+    assert refusal('x') == 'error: --model_dir %s: no such folder' % folder
+    shutil.copytree(work / 'sst-symbol', folder)
+    assert refusal('--evaluate', '--measure') == \
+        'error: --evaluate and --measure: give one of the two'
+    assert refusal('--engine', 'openvino', 'x') == (
+        'error: --model_dir %s: no exported model in it (*.onnx): found: none' % folder)
+    task = (folder / 'task.json').read_text()
+    (folder / 'task.json').write_text(task.replace('"labels"', '"classes"'))
+    assert refusal('x') == 'error: %s: no "version_2" in it' % (folder / 'task.json')
+    (folder / 'task.json').write_text(json.dumps(dict(json.loads(task), labels=['a', 'b', 'c'])))
+    assert refusal('x') == (
+        'error: %s gives outputs of shape (1, 2), and task.json beside it asks for (1, 3): they '
+        'don\'t belong together' % (folder / 'classification-symbol.json'))
+    (folder / 'task.json').unlink()
+    assert refusal('x') == (
+        'error: --model_dir %s: no task.json in it: expected a folder that export/export.py, '
+        'export/to_onnx.py or quantize.py wrote' % folder)
+    (folder / 'task.json').write_text(task)
+    (folder / 'classification-0000.params').unlink()
+    assert refusal('x').startswith('error: %s: no such file: a symbol and its parameters, '
+                                   % (folder / 'classification-0000.params'))
+
+
+def test_gpu(call, work):
+    error = call(deploy, '--model_dir', work / 'sst-symbol', '--gpu', '0', 'x').error
+    assert error.startswith('error: --gpu 0: no GPU for this MXNet')
+
+
+def test_as_a_program(work):
+    outcome = spawn('deploy.py', '--model_dir', work / 'sst-onnx', 'the film was good')
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.splitlines()[0] == 'label\tprobability\ttext'

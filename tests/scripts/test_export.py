@@ -1,0 +1,175 @@
+"""export/export.py and export/to_onnx.py: the folder, the comparison, and what is refused."""
+import os
+import shutil
+
+import mxnet as mx
+import numpy as np
+import pytest
+import tiny
+from commands import spawn
+from small_squad import QUICK, read_json, write_files
+
+from bert import finetune_classifier, finetune_squad
+from bert.export import export, to_onnx
+from bert.jobs import exporting
+from bert.jobs.deployment import open_exported
+from bert.jobs.trained import open_trained
+
+SYMBOL = {'%s-symbol.json', '%s-0000.params', 'config.json', 'vocab.txt', 'task.json',
+          'options.json', 'results.json', 'hybrid_export_bert.log'}
+ONNX = {'%s.onnx', 'config.json', 'vocab.txt', 'task.json', 'tokenizer_config.json',
+        'options.json', 'results.json', 'hybrid_export_bert.log'}
+SCRIPTS = {'symbol': (export, SYMBOL, 1e-5), 'onnx': (to_onnx, ONNX, 1e-4)}
+
+
+@pytest.fixture(scope='module')
+def runs(tmp_path_factory, tiny_bert, sst):
+    """{kind: folder of a run}"""
+    folder = tmp_path_factory.mktemp('runs')
+    common = ['--bert_checkpoint', tiny_bert, '--epochs', '1', '--threads', '1']
+    pairs = tiny.write_pairs(folder / 'STS-B', ('sentence1', 'sentence2', 'score'),
+                             lambda similarity: 5 * similarity)
+    finetune_classifier.main(common + ['--task_name', 'SST', '--data_dir', sst, '--max_len', '12',
+                                       '--output_dir', str(folder / 'classification')])
+    finetune_classifier.main(common + ['--task_name', 'STS-B', '--data_dir', pairs, '--max_len',
+                                       '24', '--output_dir', str(folder / 'regression')])
+    finetune_squad.main([str(word) for word in write_files(folder) + QUICK] + [
+        '--bert_checkpoint', tiny_bert, '--output_dir', str(folder / 'question_answering')])
+    return folder
+
+
+@pytest.mark.parametrize('form', sorted(SCRIPTS))
+@pytest.mark.parametrize('kind', ['classification', 'regression', 'question_answering'])
+def test_a_folder_that_serves_alone(call, runs, in_tmp, form, kind):
+    script, names, same = SCRIPTS[form]
+    outcome = call(script, '--model_dir', runs / kind, '--task', kind, '--output_dir', 'out')
+    assert outcome.code == 0, outcome.err
+    assert set(os.listdir('out')) == {name.replace('%s', kind) for name in names}
+    report = read_json(in_tmp / 'out' / 'results.json')
+    assert report['texts'] == 16 and 0 <= report['largest_difference'] <= same
+    model = open_trained(str(runs / kind), mx.cpu())
+    exported = open_exported('out', None, None, mx.cpu(), 1)
+    assert (exported.task, exported.max_len) == (model.task, model.max_len)
+    batch = exporting.real_batch(model)
+    found, expected = (one.outputs(batch, mx.cpu()).asnumpy() for one in (exported, model))
+    if kind == 'question_answering':
+        used = np.arange(found.shape[1]) < batch.valid_length[:, None]
+        found, expected = found[used], expected[used]
+    np.testing.assert_allclose(found, expected, atol=same)
+
+
+def test_without_output_dir_it_goes_into_the_run(call, runs, in_tmp):
+    shutil.copytree(runs / 'classification', 'run')
+    assert call(export, '--model_dir', 'run').code == 0
+    assert set(os.listdir('run/export')) == {name.replace('%s', 'classification')
+                                             for name in SYMBOL}
+    again = call(export, '--model_dir', 'run')
+    assert again.code == 2 and 'run/export holds a run: choose another --output_dir' in again.error
+    assert call(export, '--model_dir', 'run', '--overwrite_output_dir').code == 0
+    assert open_trained('run', mx.cpu())        # the run itself is as it was
+    inside = call(export, '--model_dir', 'run', '--output_dir', 'run', '--overwrite_output_dir')
+    assert inside.code == 2
+    assert '--overwrite_output_dir: --model_dir run lies in the run' in inside.error
+
+
+def test_bare_parameters(call, runs, tiny_bert, in_tmp):
+    """With config.json and vocabulary beside them, and nothing that names the classes."""
+    best = read_json(runs / 'classification' / 'checkpoints.json')['best']
+    (in_tmp / 'bare').mkdir()
+    for name in ('model.params', 'config.json', 'vocab.txt'):
+        shutil.copy(runs / 'classification' / best / name, in_tmp / 'bare')
+    command = ('--task', 'classification', '--model_parameters', 'bare/model.params')
+    outcome = call(export, *command, '--output_dir', 'out', '--seq_length', 20)
+    assert outcome.code == 0, outcome.err
+    assert 'the 2 classes are called by their numbers; --classes names them' in outcome.err
+    task = read_json(in_tmp / 'out' / 'task.json')
+    assert (task['labels'], task['max_len'], task['pair']) == (['0', '1'], 20, None)
+    assert call(export, *command, '--classes', 'bad,good', '--pair', '--output_dir', 'b').code == 0
+    task = read_json(in_tmp / 'b' / 'task.json')
+    assert (task['labels'], task['pair']) == (['bad', 'good'], True)
+    assert call(export, *command, '--classes', 'a,b,c').error == \
+        'error: --classes a,b,c: 3 given, the classifier has 2 outputs'
+
+
+@pytest.mark.parametrize('kind,number', [('classification', 2), ('regression', 1)])
+def test_random(call, in_tmp, monkeypatch, tiny_bert, kind, number):
+    monkeypatch.setattr(exporting.zoo, 'get_model', _tiny_model)
+    outcome = call(export, '--task', kind, '--output_dir', 'out')
+    assert outcome.code == 0, outcome.err
+    assert 'the network is random, its answers are chance' in outcome.err
+    exported = open_exported('out', None, None, mx.cpu(), 1)
+    assert exported.network(*(np.ones((3, 5), 'int32'),) * 2, np.full(3, 5.)).shape == (3, number)
+    assert call(to_onnx, '--task', kind, '--output_dir', 'onnx').code == 0
+
+
+def test_random_question_answering(call, in_tmp, monkeypatch):
+    monkeypatch.setattr(exporting.zoo, 'get_model', _tiny_model)
+    monkeypatch.setattr(exporting, 'TASK', dict(exporting.TASK, max_query_length=6, doc_stride=5))
+    assert call(export, '--task', 'question_answering', '--output_dir', 'out').code == 0
+    assert read_json(in_tmp / 'out' / 'task.json')['max_len'] == 40
+
+
+def _tiny_model(name, dataset, pretrained, **parts):
+    from bert.model.bert import BERTModel
+    from bert.vocabulary import make_vocabulary
+    assert not pretrained
+    return BERTModel(tiny.CONFIG, **parts), make_vocabulary(list(tiny.TOKENS), 'tiny')
+
+
+def test_refusals(call, runs, tiny_bert, in_tmp):
+    def refusal(*arguments, script=export):
+        outcome = call(script, *arguments)
+        assert outcome.code == 2 and not os.path.exists('output_dir')
+        return outcome.error
+    run = str(runs / 'classification')
+    assert refusal() == ('error: --task is needed for a random network: classification, '
+                         'regression, question_answering')
+    assert refusal('--model_dir', run, '--model_parameters', 'x') == \
+        'error: --model_dir and --model_parameters: give one of the two'
+    assert refusal('--model_dir', run, '--task', 'regression') == (
+        'error: --task regression: the parameters in %s are for classification' % run)
+    assert 'holds no classifier and no question-answering model but: encoder; ' \
+        'finetune_classifier.py or finetune_squad.py trains one on it' in refusal(
+            '--model_parameters', tiny_bert)
+    assert refusal('--model_dir', run, '--seq_length', 41) == \
+        'error: --seq_length 41: this model has 40 positions'
+    assert refusal('--model_dir', run, '--seq_length', 2).startswith('error: --max_len 2 is too')
+    assert refusal('--model_dir', str(runs / 'question_answering'), '--seq_length', 41) == \
+        'error: --max_seq_length 41 is more than the 40 positions of this model: use 40 or less'
+    assert refusal('--model_dir', run, '--gpu', script=to_onnx) == \
+        'error: --gpu: ONNX is written and checked on the CPU; leave it out'
+    assert refusal('--model_dir', run, '--gpu').startswith('error: --gpu 0: no GPU for this MXNet')
+
+
+def test_parameters_of_another_size(call, runs, tmp_path, in_tmp):
+    best = runs / 'classification' / read_json(runs / 'classification' / 'checkpoints.json')['best']
+    shutil.copytree(best, 'other')
+    config = read_json(in_tmp / 'other' / 'config.json')
+    files = in_tmp / 'other' / 'config.json'
+    files.write_text(files.read_text().replace('"units": %d' % config['units'], '"units": 16'))
+    outcome = call(export, '--model_dir', 'other')
+    assert outcome.code == 2 and 'wrong shape: ' in outcome.error
+    assert '(8,) in the file, (16,) in the model' in outcome.error
+
+
+def test_a_difference_is_an_error(call, runs, in_tmp, monkeypatch):
+    monkeypatch.setattr(exporting, 'SAME', -1.0)
+    outcome = call(export, '--model_dir', runs / 'classification', '--output_dir', 'out')
+    assert outcome.code == 2 and 'read back, it differs by ' in outcome.error
+    assert not os.path.exists('out/results.json')
+
+
+def test_without_a_runtime_onnx_is_written_unchecked(call, runs, in_tmp, monkeypatch):
+    for name in ('onnxruntime', 'openvino'):
+        monkeypatch.setitem(exporting.sys.modules, name, None)
+    outcome = call(to_onnx, '--model_dir', runs / 'classification', '--output_dir', 'out')
+    assert outcome.code == 0
+    assert 'was checked by onnx, and not run: install onnxruntime or openvino' in outcome.err
+    assert 'largest_difference' not in read_json(in_tmp / 'out' / 'results.json')
+
+
+def test_as_a_program(runs, in_tmp):
+    outcome = spawn('export/export.py', '--model_dir', runs / 'regression', '--output_dir', 'out')
+    assert outcome.code == 0, outcome.err
+    assert 'largest difference of its outputs from the network\'s on 16 texts: ' in outcome.err
+    assert 'Batch size=1, Throughput=' in outcome.err
