@@ -128,6 +128,9 @@ class _Search:
         self._deadline = started + self._config.timeout
         self._quantizer.calibrate(self._batches)
         self._reference = self._score(self._float)
+        if self._config.goal.is_relative and not self._reference[0]:
+            raise UserError('the score of the float network is 0: no part of it can be lost; give '
+                            'an absolute goal, or train the network')
         LOG.info('float: score %.4f; the goal is a loss of at most %s', self._reference[0],
                  self._config.goal.describe())
         chosen = self._find()

@@ -133,11 +133,11 @@ def test_max_trials(network):
 
 def test_time_is_over(network):
     """A timeout ends the search also while the goal is missed."""
-    now = [0]
+    now, evaluation = [0], Evaluation(network)
 
-    def evaluate(compiled, inner=Evaluation(network)):
+    def evaluate(compiled):
         now[0] += 10
-        return inner(compiled)
+        return evaluation(compiled)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module.time, 'monotonic', lambda: now[0])
         tuned = search(network, 0, evaluate, config={'timeout': 25})
@@ -178,6 +178,9 @@ def test_a_score_alone(network):
 def test_no_score(network):
     with pytest.raises(UserError, match='the score is nan: there is nothing to tune by'):
         tune(network, BATCHES, lambda compiled: float('nan'))
+    with pytest.raises(UserError, match='the score of the float network is 0: no part of it can'):
+        tune(network, BATCHES, lambda compiled: 0.0)
+    assert tune(network, BATCHES, lambda compiled: 0.0, Config(Goal(0.1, False))).reached
 
 
 def test_table_and_picture(network, tmp_path):

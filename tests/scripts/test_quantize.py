@@ -1,0 +1,288 @@
+"""quantize.py and --only_calibration: files, honest comparisons, tuning, resume, refusals."""
+import os
+import shutil
+
+import mxnet as mx
+import numpy as np
+import pytest
+import tiny
+from commands import spawn
+from small_squad import QUICK, read_json, write_files
+
+from bert import finetune_classifier, finetune_squad, quantize
+from bert.data import locate
+from bert.jobs import labelled
+from bert.jobs.deployment import open_exported
+from bert.jobs.trained import open_trained
+from bert.quantization import tune as search
+
+INT8 = {'model_bert_%s_quantized_%s-symbol.json', 'model_bert_%s_quantized_%s-0000.params',
+        'config.json', 'vocab.txt', 'task.json'}
+CALIBRATED = INT8 | {'options.json', 'results.json', 'quantize.log'}
+TUNED = CALIBRATED | {'trials.jsonl', 'trials.txt', 'trials.png'}
+FEW = ('--calib_batch_size', 4, '--num_calib_batches', 3)
+
+
+def names(files, task, mode='customize'):
+    return {name % (task, mode) if '%' in name else name for name in files}
+
+
+@pytest.fixture(scope='module')
+def work(tmp_path_factory, tiny_bert):
+    """A folder with runs on MRPC (with labelled test set), SST-2 and SQuAD, and their data."""
+    folder = tmp_path_factory.mktemp('quantize')
+    columns = ('#1 String', '#2 String', 'Quality')
+    tiny.write_pairs(folder / 'MRPC', columns, lambda similarity: int(similarity > 0.3), files={
+        'train': ['train.tsv'], 'dev': ['dev.tsv'], 'test': ['msr_paraphrase_test.txt']})
+    tiny.write_sst(folder / 'SST-2', dev=60)
+    write_files(folder, dev=40)
+    common = ['--bert_checkpoint', tiny_bert, '--threads', '1', '--lr', '1e-2', '--epochs', '2']
+    for task, name in (('MRPC', 'MRPC'), ('SST', 'SST-2')):
+        finetune_classifier.main(common + ['--task_name', task, '--data_dir', str(folder / name),
+                                           '--max_len', '24', '--output_dir',
+                                           str(folder / ('run-' + task))])
+    finetune_squad.main([str(word) for word in write_files(folder, dev=40) + QUICK] + [
+        '--bert_checkpoint', tiny_bert, '--output_dir', str(folder / 'run-squad')])
+    return folder
+
+
+@pytest.fixture
+def fast(monkeypatch):
+    """INT8 counts as fast, whatever this machine does with so small a network."""
+    monkeypatch.setattr(search._Search, '_speed', lambda *arguments: 2.0)
+
+
+@pytest.mark.parametrize('mode', ['customize', 'naive', 'entropy', 'none'])
+def test_calibration(call, work, in_tmp, mode):
+    shutil.copytree(work / 'run-SST', 'run')
+    outcome = call(quantize, '--model_dir', 'run', '--data_dir', work / 'SST-2', '--calib_mode',
+                   mode, *FEW)
+    assert outcome.code == 0, outcome.err
+    assert set(os.listdir('run/quantized')) == names(CALIBRATED, 'SST', mode)
+    assert 'calibration on 12 examples of %s with cpu(0)' % (work / 'SST-2' / 'train.tsv') in \
+        outcome.err
+    report = read_json(in_tmp / 'run' / 'quantized' / 'results.json')
+    assert report['calibrated_on'] == 12
+    scores = report['scores']['dev']
+    assert scores['source'] == str(work / 'SST-2' / 'dev.tsv') and scores['examples'] == 60
+    # both scores, computed anew from what was written
+    sets = labelled.read_texts(*_task('SST', 'run'))
+    for name, model in (('float', open_trained('run', mx.cpu())),
+                        ('int8', open_exported('run/quantized', None, None, mx.cpu(), 1))):
+        assert scores[name] == sets.scores(sets.outputs(model, 7, mx.cpu()))
+    assert scores['loss']['low'] <= scores['loss']['value'] <= scores['loss']['high']
+    assert scores['loss']['value'] == pytest.approx(
+        1 - scores['int8']['accuracy'] / scores['float']['accuracy'])
+    assert [(one['batch_size'], one['length']) for one in report['speed']] == [(1, 24), (32, 24)]
+    assert report['bytes'] == {name: os.path.getsize(os.path.join('run/quantized', name))
+                               for name in report['bytes']} and len(report['bytes']) == 2
+
+
+def _task(name, run):
+    """Arguments of `labelled.read_texts` for dev."""
+    task = labelled.find_task(name)
+    folder = os.path.dirname(read_options(run)['data_dir'] + '/')
+    path = os.path.join(folder, 'dev.tsv')
+    return task, open_trained(run, mx.cpu()), 'dev', path, task.segments['dev'].table
+
+
+def read_options(run):
+    from bert import files
+    return files.read_json(os.path.join(run, 'options.json'))
+
+
+def test_only_calibration_of_a_classifier(call, work, tiny_bert, in_tmp):
+    run = work / 'run-SST'
+    best = run / read_json(run / 'checkpoints.json')['best']
+    outcome = call(finetune_classifier, '--task_name', 'SST', '--data_dir', work / 'SST-2',
+                   '--bert_checkpoint', tiny_bert, '--model_parameters', best / 'model.params',
+                   '--only_calibration', '--max_len', 24, *FEW, '--output_dir', 'out')
+    assert outcome.code == 0, outcome.err
+    assert set(os.listdir('out')) == names(INT8, 'SST') | {
+        'options.json', 'results.json', 'audit.json', 'log_SST.txt'}
+    by_script = call(quantize, '--model_dir', run, '--data_dir', work / 'SST-2', *FEW,
+                     '--output_dir', 'other')
+    assert by_script.code == 0
+    scores = [read_json(in_tmp / name / 'results.json')['scores'] for name in ('out', 'other')]
+    assert scores[0] == scores[1]
+    again = call(finetune_classifier, '--task_name', 'SST', '--output_dir', 'out')
+    assert again.code == 2 and 'out holds a run' in again.error
+
+
+def test_only_calibration_of_questions(call, work, in_tmp):
+    data = ('--train_file', work / 'train.json', '--dev_file', work / 'dev.json')
+    outcome = call(finetune_squad, *data, '--bert_checkpoint', work / 'run-squad',
+                   '--only_calibration', *FEW, '--calib_mode', 'naive', '--output_dir', 'out')
+    assert outcome.code == 0, outcome.err
+    assert set(os.listdir('out')) == names(INT8, 'squad', 'naive') | {
+        'options.json', 'results.json', 'audit.json', 'finetune_squad.log'}
+    scores = read_json(in_tmp / 'out' / 'results.json')['scores']['dev']
+    known = read_json(work / 'run-squad' / 'results.json')['metrics']['dev']
+    assert scores['float'] == pytest.approx({key: known[key] for key in ('f1', 'exact_match')})
+    assert scores['metric'] == 'f1' and scores['examples'] == 40
+    by_script = call(quantize, '--model_dir', work / 'run-squad', *data, *FEW, '--calib_mode',
+                     'naive', '--output_dir', 'other')
+    assert by_script.code == 0, by_script.err
+    other = read_json(in_tmp / 'other' / 'results.json')['scores']['dev']
+    assert other['int8'] == pytest.approx(scores['int8'])
+
+
+def test_fewer_examples_than_asked(call, work, in_tmp):
+    outcome = call(quantize, '--model_dir', work / 'run-MRPC', '--data_dir', work / 'MRPC',
+                   '--output_dir', 'out')
+    assert outcome.code == 0
+    assert 'WARNING:root:' in outcome.err and (
+        'calibrated on 40 examples: %s has no more, and 5 batches of 32 were asked for'
+        % (work / 'MRPC' / 'train.tsv')) in outcome.err
+    assert read_json(in_tmp / 'out' / 'results.json')['calibrated_on'] == 40
+
+
+def test_a_cpu_without_vnni(work, in_tmp):
+    """oneDNN told to use nothing newer: it works, and is said."""
+    outcome = spawn('quantize.py', '--model_dir', work / 'run-SST', '--data_dir', work / 'SST-2',
+                    *FEW, '--output_dir', 'out', env={'DNNL_MAX_CPU_ISA': 'AVX2'})
+    assert outcome.code == 0, outcome.err
+    assert 'this CPU has no VNNI (DNNL_MAX_CPU_ISA takes it away): INT8 works, and may be no ' \
+        'faster than float32' in outcome.err
+    assert set(os.listdir('out')) == names(CALIBRATED, 'SST')
+
+
+def write_config(folder, criterion, **policy):
+    (folder / 'conf.yaml').write_text('model: {name: bert, framework: pytorch}\ntuning:\n'
+                                      '  accuracy_criterion: {%s}\n  exit_policy: %s\n'
+                                      % (criterion, dict(policy) or '{}'))
+
+
+def test_tuning(call, work, in_tmp, fast):
+    """MRPC: searched on dev, reported on the labelled test set."""
+    write_config(in_tmp, 'relative: 0.9')
+    outcome = call(quantize, '--tune', '--model_dir', work / 'run-MRPC', '--data_dir',
+                   work / 'MRPC', *FEW, '--output_dir', 'out')
+    assert outcome.code == 0, outcome.err
+    assert 'configuration: conf.yaml' in outcome.err
+    assert 'framework: pytorch: the networks here are MXNet\'s' in outcome.err
+    assert set(os.listdir('out')) == names(TUNED, 'MRPC')
+    report = read_json(in_tmp / 'out' / 'results.json')
+    assert report['searched_on'] == {'name': 'dev', 'examples': 16,
+                                     'source': str(work / 'MRPC' / 'dev.tsv')}
+    assert report['scores']['test']['source'] == str(work / 'MRPC' / 'msr_paraphrase_test.txt')
+    assert report['scores']['test']['metric'] == 'f1'
+    assert (report['reached'], report['trial'], report['kept_in_float']) == (True, 1, [])
+    assert report['config']['goal'] == [0.9, True]
+    assert len(report['trials']) == 1
+
+
+def test_an_impossible_goal(call, work, in_tmp, fast):
+    """The best is kept and said; the exit status is not 0."""
+    write_config(in_tmp, 'absolute: 0', max_trials=4)
+    real, seen = labelled.LabelledTexts.score, []
+
+    def worse(self, outputs, rows=None):        # of anything but the float network, the first one
+        seen.append(outputs.tobytes())
+        return real(self, outputs, rows) - 0.1 * (seen[-1] != seen[0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(labelled.LabelledTexts, 'score', worse)
+        outcome = call(quantize, '--tune', '--model_dir', work / 'run-SST', '--data_dir',
+                       work / 'SST-2', *FEW, '--output_dir', 'out')
+    assert outcome.code == 1, outcome.err
+    assert 'the goal, a loss of at most 0 of the score by a network that is faster than float, ' \
+        'was not reached: trial ' in outcome.err
+    assert set(os.listdir('out')) == names(TUNED, 'SST')
+    report = read_json(in_tmp / 'out' / 'results.json')
+    assert not report['reached'] and len(report['trials']) == 4
+    assert [len(trial['kept']) for trial in report['trials']] == [0, 1, 2, 3]
+
+
+def test_halves_of_dev(call, work, in_tmp, fast):
+    """SST-2 has no labelled test set: two halves that share nothing, the same every time."""
+    write_config(in_tmp, 'relative: 0.9')
+    outcome = call(quantize, '--tune', '--model_dir', work / 'run-SST', '--data_dir',
+                   work / 'SST-2', *FEW, '--output_dir', 'out')
+    assert outcome.code == 0, outcome.err
+    report = read_json(in_tmp / 'out' / 'results.json')
+    found = report['scores']['dev, second half']
+    assert report['searched_on']['name'] == 'dev, first half'
+    assert report['searched_on']['examples'] + found['examples'] == 60
+    assert min(report['searched_on']['examples'], found['examples']) > 10
+
+
+def test_halves_part_equal_texts_alike():
+    class Texts:
+        def keys(self):
+            return [b'a', b'b', b'a', b'c', b'b'] + [b'%d' % i for i in range(200)]
+    first, second = labelled.halves(Texts())
+    assert sorted([*first, *second]) == list(range(205))
+    assert {0, 2} <= set(first) or {0, 2} <= set(second)
+    assert {1, 4} <= set(first) or {1, 4} <= set(second)
+    assert 60 < len(first) < 145
+
+
+def test_resume_and_rebuild(call, work, in_tmp, fast):
+    write_config(in_tmp, 'relative: 0.9')
+    command = ('--tune', '--data_dir', work / 'MRPC')
+    first = call(quantize, *command, '--model_dir', work / 'run-MRPC', *FEW, '--output_dir', 'out')
+    assert first.code == 0, first.err
+    before = read_json(in_tmp / 'out' / 'results.json')
+    os.remove('out/results.json')
+    again = call(quantize, *command, '--model_dir', work / 'run-MRPC', '--resume', '--output_dir',
+                 'out')
+    assert again.code == 0, again.err
+    after = read_json(in_tmp / 'out' / 'results.json')
+    for key in ('trials', 'scores', 'kept_in_float'):
+        assert after[key] == before[key]
+    rebuilt = call(quantize, *command, '--model_dir', work / 'run-MRPC', '--resume', '--output_dir',
+                   'out', '--rebuild', 1)
+    assert rebuilt.code == 0, rebuilt.err
+    assert set(os.listdir('out/trial-1')) == names(INT8, 'MRPC') | {'results.json'}
+    report = read_json(in_tmp / 'out' / 'trial-1' / 'results.json')
+    assert report['scores'] == before['scores'] and report['trial'] == 1
+    batch = np.arange(5, 17, dtype='int32').reshape(2, 6), np.zeros((2, 6), 'int32'), np.full(2, 6.)
+    np.testing.assert_array_equal(*(
+        open_exported(folder, None, None, mx.cpu(), 1).network(*batch)
+        for folder in ('out', 'out/trial-1')))
+    assert call(quantize, *command, '--model_dir', work / 'run-MRPC', '--resume', '--output_dir',
+                'out', '--rebuild', 2).error == \
+        'error: --rebuild 2: the run in out has 1 trials'
+
+
+def test_labelled_tests(work, data_dir):
+    """Where the labels are public; GLUE keeps the others."""
+    find = locate.locate_labelled_test
+    path, table = find(labelled.find_task('MRPC'), str(work / 'MRPC'))
+    assert path == str(work / 'MRPC' / 'msr_paraphrase_test.txt') and table.label == 'Quality'
+    assert find(labelled.find_task('SST'), str(work / 'SST-2')) is None
+    path, table = find(labelled.find_task('XNLI'), str(data_dir / 'ernie' / 'xnli'))
+    assert path == str(data_dir / 'ernie' / 'xnli' / 'test.tsv') and table.label == 'label'
+
+
+def test_refusals(call, work, tiny_bert, in_tmp):
+    run = work / 'run-SST'
+
+    def refusal(*arguments):
+        outcome = call(quantize, '--data_dir', work / 'SST-2', *arguments)
+        assert outcome.code == 2 and not (run / 'quantized').exists()
+        return outcome.error
+    for flag, value in (('--config', 'x.yaml'), ('--rebuild', 1)):
+        assert refusal('--model_dir', run, flag, value) == 'error: %s is for --tune' % flag
+    assert refusal('--model_dir', run, '--resume') == 'error: --resume is for --tune'
+    assert refusal('--model_dir', run, '--tune', '--rebuild', 1) == \
+        'error: --rebuild 1: the trial of which run? Give --resume too'
+    assert 'nowhere.yaml: can\'t be read: ' in refusal('--model_dir', run, '--tune', '--config',
+                                                      'nowhere.yaml', '--output_dir', 'a')
+    assert 'holds no classifier and no question-answering model but: encoder' in refusal(
+        '--model_dir', tiny_bert)
+    assert refusal('--model_dir', run, '--task_name', 'STS-B') == \
+        'error: --task_name STS-B: it has scores, the model 2 classes'
+    assert 'no checkpoint in it' in refusal('--model_dir', in_tmp)
+
+
+def test_interval_of_a_real_metric():
+    """The rows of a part are those of its labels."""
+    outputs = np.array([[0., 1], [1, 0], [0, 1], [1, 0]])
+    features = [type('F', (), {'label': np.int32(label), 'valid_length': 1, 'token_ids': None})()
+                for label in (1, 0, 0, 0)]
+    texts = labelled.LabelledTexts('x', 'x', features, ('accuracy', 'f1'))
+    assert texts.metric == 'f1'
+    assert texts.scores(outputs) == {'accuracy': 0.75, 'f1': pytest.approx(2 / 3)}
+    assert texts.scores(outputs, np.array([0, 1])) == {'accuracy': 1, 'f1': 1}
+    assert texts.score(outputs, np.array([2, 2])) == 0
