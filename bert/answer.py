@@ -1,5 +1,5 @@
 """Answer questions from documents of your own: arguments, files, or standard input."""
-from bert import options
+from bert import deployment_options, options
 from bert.errors import run_script
 
 
@@ -17,7 +17,7 @@ def make_parser():
                         help='many questions: lines {"question": …, "document": …} or '
                              '{"question": …, "documents": […]}, "id" if you like; "-": standard '
                              'input')
-    options.add_answer_flags(parser)
+    deployment_options.add_answer_flags(parser)
     options.add_text_output_flags(
         parser, 'a line an answer, or a line of JSON a question', batch_size=24,
         unit='windows')

@@ -1,5 +1,5 @@
 """Make examples for pre-training BERT out of text: masked tokens and next sentences."""
-from bert import options
+from bert import options, pretraining_options
 from bert.errors import run_script
 
 
@@ -7,7 +7,7 @@ def make_parser():
     parser = options.Parser(__doc__, options.LEFT_OUT_OF_TEXT)
     add_text_flags(parser)
     group = parser.add_argument_group('examples')
-    options.add_sampling_flags(group, max_seq_length=128, max_predictions_per_seq=20)
+    pretraining_options.add_sampling_flags(group, max_seq_length=128, max_predictions_per_seq=20)
     group.add_argument('--random_seed', '--seed', type=int, default=12345,
                        help='of every random choice')
     add_work_flags(parser)
@@ -22,7 +22,7 @@ def add_text_flags(parser):
     group.add_argument('--vocab', '--dataset_name', required=True, metavar='NAME',
                        help='vocabulary: a corpus that models.py lists, such as '
                             'book_corpus_wiki_en_uncased, or a vocab.txt')
-    options.add_text_flags(group)
+    pretraining_options.add_text_flags(group)
 
 
 def add_work_flags(parser):

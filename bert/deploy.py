@@ -1,5 +1,5 @@
 """Run an exported model: label texts or answer questions, score a dev set, or measure latency."""
-from bert import options
+from bert import deployment_options, options
 from bert.errors import run_script
 
 
@@ -21,10 +21,10 @@ def make_parser():
     parser.add_argument('--text_columns', type=options.comma_list, metavar='A[,B]',
                         help='columns of the text or pair in --file, or in --dev_file')
     parser.add_argument('--pair', action='store_true', help='texts come in pairs')
-    options.add_answer_flags(parser)
+    deployment_options.add_answer_flags(parser)
     group = parser.add_argument_group('scores')
     group.add_argument('--evaluate', action='store_true', help='score the dev sets of the task')
-    options.add_labelled_flags(group)
+    deployment_options.add_labelled_flags(group)
     group = parser.add_argument_group('speed')
     group.add_argument('--measure', action='store_true', help='time batches of random tokens')
     group.add_argument('--batch_sizes', type=options.int_list, default=(1, 32), metavar='N,…',

@@ -1,19 +1,11 @@
 """Fine-tune BERT on SQuAD 1.1 or 2.0 and predict its questions, or only predict them."""
-from bert import options
+from bert import finetuning_options, options
 from bert.errors import run_script
 
 
 def make_parser():
     parser = options.Parser(__doc__, options.LEFT_OUT_OF_TRAINING)
-    group = options.add_squad_flags(parser)
-    options.add_squad_training_flags(group)
-    group.add_argument('--round_to', type=options.positive_int, metavar='N',
-                       help='pad each training batch to a multiple of N tokens')
-    options.add_model_flags(parser)
-    options.add_optimizer_flags(parser, learning_rate=5e-5, epochs=3, batch_size=32)
-    options.add_only_calibration_flags(parser, num_calib_batches=10)
-    options.add_training_device_flags(parser)
-    options.add_output_flags(parser, log_interval=50)
+    finetuning_options.add_question_answering_flags(parser)
     return parser
 
 

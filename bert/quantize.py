@@ -1,5 +1,5 @@
 """Turn a fine-tuned BERT into an INT8 one for CPUs: calibrate it, or tune it to a goal."""
-from bert import options
+from bert import deployment_options, options
 from bert.errors import run_script
 
 
@@ -8,16 +8,16 @@ def make_parser():
     parser.add_argument('--model_dir', required=True, metavar='FOLDER',
                         help='folder of a run of finetune_classifier.py or finetune_squad.py, one '
                              'of its checkpoints, or such a model saved by transformers')
-    options.add_calibration_flags(parser, num_calib_batches=5)
+    deployment_options.add_calibration_flags(parser, num_calib_batches=5)
     group = parser.add_argument_group('data')
-    options.add_labelled_flags(group)
+    deployment_options.add_labelled_flags(group)
     group.add_argument('--text_columns', type=options.comma_list, metavar='A[,B]',
                        help='columns of the text or pair in files of your own')
     group.add_argument('--max_train_samples', type=options.positive_int, metavar='N',
                        help='calibrate on some of N training examples, drawn at random')
     group.add_argument('--dev_batch_size', type=options.positive_int, default=32,
                        help='texts or windows a batch where scores are computed')
-    options.add_tuning_flags(parser)
+    deployment_options.add_tuning_flags(parser)
     group = parser.add_argument_group('output')
     group.add_argument('--output_dir', metavar='FOLDER',
                        help='default: quantized, or tuned, in --model_dir')

@@ -1,18 +1,18 @@
 """Export a question-answering BERT with fixed shapes as a symbol, and time it."""
-from bert import options
+from bert import finetuning_options, options
 from bert.errors import run_script
 
 
 def make_parser():
     parser = options.Parser(__doc__)
     group = parser.add_argument_group('network')
-    options.add_window_flags(group, max_seq_length=None)
-    options.add_static_flags(group)
+    finetuning_options.add_window_flags(group, max_seq_length=None)
+    finetuning_options.add_static_flags(group)
     group.add_argument('--evaluate', action='store_true',
                        help='time prediction on batches of random tokens')
     group.add_argument('--num_batches', type=options.positive_int, default=10,
                        help='batches that --evaluate times')
-    options.add_model_flags(parser)
+    finetuning_options.add_model_flags(parser)
     options.add_device_flags(parser)
     group = parser.add_argument_group('output')
     group.add_argument('--output_dir', metavar='FOLDER',

@@ -5,17 +5,17 @@ import sys
 
 import pytest
 
-from bert import options
+from bert import finetuning_options, options
 
 
 @pytest.fixture
 def parser():
     made = options.Parser('A script.', {'--deploy': 'not part of this script'})
     made.prog = 'script.py'
-    options.add_model_flags(made)
-    options.add_optimizer_flags(made, learning_rate=2e-5, epochs=3, batch_size=32)
+    finetuning_options.add_model_flags(made)
+    finetuning_options.add_optimizer_flags(made, learning_rate=2e-5, epochs=3, batch_size=32)
     options.add_device_flags(made)
-    options.add_output_flags(made)
+    finetuning_options.add_output_flags(made)
     return made
 
 

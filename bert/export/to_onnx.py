@@ -1,11 +1,11 @@
 """Export a fine-tuned BERT as an ONNX file, of open batch size and length."""
-from bert import options
+from bert import deployment_options, options
 from bert.errors import run_script
 
 
 def make_parser():
     parser = options.Parser(__doc__)
-    options.add_export_flags(parser)
+    deployment_options.add_export_flags(parser)
     return parser
 
 

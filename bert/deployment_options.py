@@ -1,0 +1,108 @@
+"""Flags of exporting, quantizing and running models."""
+from bert import layout
+from bert.options import (
+    add_device_flags,
+    comma_list,
+    number,
+    positive_int,
+    ratio,
+)
+
+
+def add_answer_flags(parser):
+    """What is told of the answers to questions."""
+    parser.add_argument('--top_k', type=positive_int, default=3,
+                        help='answers a question at most')
+    parser.add_argument('--version_2', action='store_true',
+                        help='the model may find no answer; for a model of transformers, which '
+                             'doesn\'t say')
+    parser.add_argument('--null_score_diff_threshold', metavar='X',
+                        type=number(float, 'a number'),
+                        help='no answer where that scores better by more than X; default: as '
+                             'trained')
+    parser.add_argument('--max_answer_length', type=positive_int, metavar='N',
+                        help='tokens of an answer; default: as trained')
+
+
+def add_only_calibration_flags(parser, num_calib_batches):
+    """The same in a script that also trains."""
+    group = add_calibration_flags(parser, num_calib_batches)
+    group.add_argument('--only_calibration', action='store_true',
+                       help='no training: make an INT8 network of the parameters, compare it with '
+                            'them on dev')
+
+
+def add_calibration_flags(parser, num_calib_batches):
+    """How an INT8 network is made; returns the group of flags."""
+    group = parser.add_argument_group('calibration')
+    group.add_argument('--num_calib_batches', type=positive_int, default=num_calib_batches,
+                       help='batches of training data to calibrate on')
+    group.add_argument('--calib_batch_size', type=positive_int, default=32,
+                       help='texts or windows in each')
+    group.add_argument('--quantized_dtype', choices=('auto', 'int8', 'uint8'), default='auto',
+                       help='of activations; auto: uint8 where nothing negative was seen')
+    group.add_argument('--calib_mode', choices=('customize', 'naive', 'entropy', 'none'),
+                       default='customize',
+                       help='how the range of each activation is found: customize: least and '
+                            'greatest value seen, cut for layer normalisation and GELU; naive: not '
+                            'cut; entropy: by Kullback-Leibler divergence; none: anew for every '
+                            'batch that is computed')
+    return group
+
+
+def add_tuning_flags(parser):
+    """What an accuracy-driven search is told."""
+    group = parser.add_argument_group('tuning')
+    group.add_argument('--tune', action='store_true',
+                       help='return operators to float until the score is within the goal')
+    group.add_argument('--config', metavar='FILE',
+                       help='YAML with the goal and when to stop; default: conf.yaml or bert.yaml '
+                            'in the current folder, else a relative loss of 0.01')
+    group.add_argument('--rebuild', type=positive_int, metavar='N',
+                       help='with --resume: write the network of trial N')
+
+
+def add_labelled_flags(group):
+    """Where the examples are that a model is scored on."""
+    group.add_argument('--task_name', metavar='TASK',
+                       help='a task of the table; default: the one that the model was trained on')
+    group.add_argument('--data_dir', metavar='FOLDER',
+                       help='folder of its files; default: as the script that trains looks')
+    group.add_argument('--train_file', metavar='FILE', help='files of your own: to train on')
+    group.add_argument('--dev_file', metavar='FILE', help='and to score on')
+    group.add_argument('--label_column', metavar='C', help='column of the label in them')
+    group.add_argument('--max_eval_samples', type=positive_int, metavar='N',
+                       help='score N examples of each, drawn at random')
+
+
+def add_export_flags(parser):
+    """What is exported, and where to."""
+    group = parser.add_argument_group('model')
+    group.add_argument('--task', choices=layout.KINDS,
+                       help='kind of model; default: as its parameters say')
+    group.add_argument('--model_dir', metavar='FOLDER',
+                       help='folder of a run of finetune_classifier.py or finetune_squad.py, one '
+                            'of its checkpoints, or such a model saved by transformers')
+    group.add_argument('--model_parameters', metavar='FILE',
+                       help='instead: .params of a whole model; without either the network is '
+                            'random')
+    group.add_argument('--bert_model', '--model_name', default='bert_12_768_12', metavar='NAME',
+                       help='where no config.json lies beside --model_parameters: which BERT')
+    group.add_argument('--bert_dataset', '--dataset_name', metavar='NAME',
+                       help='the same for the vocabulary: the corpus')
+    group.add_argument('--classes', type=comma_list, metavar='A,B,…',
+                       help='where no task.json does: the classes in order')
+    group.add_argument('--pair', action='store_true', help='the same: texts come in pairs')
+    group.add_argument('--seq_length', type=positive_int, metavar='TOKENS',
+                       help='longest input that the folder serves; batches are of any length; '
+                            'default: as the model was trained')
+    group.add_argument('--dropout', type=ratio, default=0.1,
+                       help='no meaning: there is none in prediction')
+    group.add_argument('--seed', type=int, default=2, help='of a random network')
+    group = parser.add_argument_group('output')
+    group.add_argument('--output_dir', metavar='FOLDER',
+                       help='default: export in --model_dir, else a new '
+                            './output_dir/export-<number>')
+    group.add_argument('--overwrite_output_dir', action='store_true',
+                       help='replace what an earlier export left there')
+    add_device_flags(parser)
