@@ -2,8 +2,10 @@
 from bert import layout
 from bert.options import (
     add_device_flags,
+    add_threads_flag,
     comma_list,
     number,
+    positive,
     positive_int,
     ratio,
 )
@@ -22,6 +24,32 @@ def add_answer_flags(parser):
                              'trained')
     parser.add_argument('--max_answer_length', type=positive_int, metavar='N',
                         help='tokens of an answer; default: as trained')
+
+
+def add_quantization_flags(parser):
+    """All of quantize.py."""
+    parser.add_argument('--model_dir', required=True, metavar='FOLDER',
+                        help='folder of a run of finetune_classifier.py or finetune_squad.py, one '
+                             'of its checkpoints, or such a model saved by transformers')
+    add_calibration_flags(parser, num_calib_batches=5)
+    group = parser.add_argument_group('data')
+    add_labelled_flags(group)
+    group.add_argument('--text_columns', type=comma_list, metavar='A[,B]',
+                       help='columns of the text or pair in files of your own')
+    group.add_argument('--max_train_samples', type=positive_int, metavar='N',
+                       help='calibrate on some of N training examples, drawn at random')
+    group.add_argument('--dev_batch_size', type=positive_int, default=32,
+                       help='texts or windows a batch where scores are computed')
+    add_tuning_flags(parser)
+    group = parser.add_argument_group('output')
+    group.add_argument('--output_dir', metavar='FOLDER',
+                       help='default: quantized, or tuned, in --model_dir')
+    group.add_argument('--overwrite_output_dir', action='store_true',
+                       help='replace what an earlier run left there')
+    group.add_argument('--resume', action='store_true',
+                       help='go on with the tuning run in --output_dir')
+    parser.add_argument('--seed', type=int, default=2, help='of the bootstrap')
+    add_threads_flag(parser)
 
 
 def add_only_calibration_flags(parser, num_calib_batches):
@@ -106,3 +134,48 @@ def add_export_flags(parser):
     group.add_argument('--overwrite_output_dir', action='store_true',
                        help='replace what an earlier export left there')
     add_device_flags(parser)
+
+
+def add_example_flags(parser, max_seq_length, batch_size, learning_rate):
+    """What the two commands of lpot's BERT example share, under its names."""
+    group = parser.add_argument_group('model')
+    group.add_argument('--model_type', choices=('bert',), default='bert', help='the only one here')
+    group.add_argument('--model_name_or_path', required=True, metavar='NAME',
+                       help='bert-base-uncased, bert-large-uncased-whole-word-masking …, or a '
+                            'folder: a run of ours, or of transformers')
+    group.add_argument('--do_lower_case', action='store_true',
+                       help='no meaning: text is lower-cased as the vocabulary wants')
+    group = parser.add_argument_group('work')
+    group.add_argument('--do_train', action='store_true', help='fine-tune into --output_dir')
+    group.add_argument('--do_eval', action='store_true',
+                       help='score dev into eval_results.txt in --output_dir')
+    group.add_argument('--tune', action='store_true',
+                       help='as quantize.py --tune, into tuned in --output_dir')
+    group.add_argument('--config', metavar='FILE',
+                       help='YAML for --tune; default: conf.yaml or bert.yaml in the current '
+                            'folder')
+    group = parser.add_argument_group('data')
+    group.add_argument('--max_seq_length', type=positive_int, default=max_seq_length,
+                       help='tokens of an example, or window, at most')
+    group.add_argument('--overwrite_cache', action='store_true',
+                       help='no meaning: what is cached is named by its content')
+    for kind in ('train', 'eval'):
+        group.add_argument('--max_%s_samples' % kind, type=positive_int, metavar='N',
+                           help='take N examples, drawn at random')
+    group = parser.add_argument_group('training')
+    group.add_argument('--learning_rate', type=positive, default=learning_rate,
+                       help='peak learning rate; the optimizer is adamw')
+    group.add_argument('--num_train_epochs', type=positive, default=3.0,
+                       help='passes over the training set')
+    for kind in ('train', 'eval'):
+        group.add_argument('--per_gpu_%s_batch_size' % kind, type=positive_int, default=batch_size,
+                           help='examples, or windows, a batch')
+    group.add_argument('--seed', type=int, default=42, help='of every random choice')
+    group = parser.add_argument_group('output')
+    group.add_argument('--output_dir', required=True, metavar='FOLDER', help='folder of the run')
+    group.add_argument('--overwrite_output_dir', action='store_true',
+                       help='replace the run that --output_dir holds')
+    group = parser.add_argument_group('device')
+    group.add_argument('--no_cuda', action='store_true',
+                       help='no meaning: these commands run on the CPU')
+    add_threads_flag(group)

@@ -302,6 +302,7 @@ class Training:
             self.folder, self.args, task=self.name, seed=self.args.seed, metrics=metrics,
             best_step=state.best_step, steps=state.step, history=state.history,
             examples_per_second=mean_speed(state.curve), seconds=state.seconds,
+            training_loss=mean_loss(state.curve),
             stopped_early=state.stopped_early, workers=self.workers.size, **values)
         if state.curve:
             results.draw_curves(os.path.join(self.folder, layout.CURVES), state)
@@ -316,6 +317,12 @@ def initialise_head(block, device):
 def _best_name(state):
     """Name of the best checkpoint, None before the first evaluation."""
     return checkpoint.name_of(state.best_step) if state.best_step else None
+
+
+def mean_loss(curve):
+    """Loss over all of training, of its log lines."""
+    total = sum(point['examples'] for point in curve)
+    return sum(point['loss'] * point['examples'] for point in curve) / total if total else None
 
 
 def mean_speed(curve):

@@ -33,6 +33,8 @@ CORPORA = {
         119547, True, 'fe0fda7c425b48c516fc8f160d594c8022a0808447475c1a7c6d6479763f310c'),
     'wiki_cn_cased': Corpus(
         21128, True, '45bbac6b341c319adc98a532532882e91a9cefc0329aa57bac9ae761c27b291c'),
+    # masks of the next release of Google's: whole words
+    'book_corpus_wiki_en_uncased_wwm': Corpus(30522, False, UNCASED_TOKENS),
     'all_minilm_l6_v2': Corpus(30522, False, UNCASED_TOKENS),
 }
 
@@ -43,7 +45,8 @@ MODELS = {
         dict(num_layers=12, units=768, hidden_size=3072, num_heads=12),
         ENGLISH + ('wiki_multilingual_uncased', 'wiki_multilingual_cased', 'wiki_cn_cased')),
     'bert_24_1024_16': Model(
-        dict(num_layers=24, units=1024, hidden_size=4096, num_heads=16), ENGLISH),
+        dict(num_layers=24, units=1024, hidden_size=4096, num_heads=16),
+        ENGLISH + ('book_corpus_wiki_en_uncased_wwm',)),
     'bert_6_384_12': Model(
         dict(num_layers=6, units=384, hidden_size=1536, num_heads=12), ('all_minilm_l6_v2',)),
 }
@@ -66,6 +69,8 @@ HUB = {
         Hub('google-bert/bert-large-uncased', None),
     ('bert_24_1024_16', 'book_corpus_wiki_en_cased'):
         Hub('google-bert/bert-large-cased', None),
+    ('bert_24_1024_16', 'book_corpus_wiki_en_uncased_wwm'):
+        Hub('google-bert/bert-large-uncased-whole-word-masking', None),
     ('bert_6_384_12', 'all_minilm_l6_v2'):
         Hub('sentence-transformers/all-MiniLM-L6-v2', MINILM_WEIGHTS),
 }
@@ -103,6 +108,15 @@ def find_corpus(name, known_as='Corpora', choices=tuple(CORPORA)):
         raise UserError('unknown corpus "%s".%s %s: %s'
                         % (name, nearest(str(name), CORPORA), known_as, ', '.join(choices)))
     return name
+
+
+def find_repository(name):
+    """(model, corpus) of a repository of the Hugging Face hub, with its owner or without; None for
+    an unknown one."""
+    for released, hub in HUB.items():
+        if name in (hub.repository, hub.repository.partition('/')[2]):
+            return released
+    return None
 
 
 def models_of(corpus):
