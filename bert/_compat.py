@@ -1,9 +1,11 @@
-"""The numpy names that MXNet 1.9.1 needs and numpy 1.24 took away.
+"""What MXNet 1.9.1 needs on today's Pythons: the numpy names that numpy 1.24 took away, and an
+`export` of symbol blocks that writes their parameters.
 
 Importing this module imports neither numpy nor MXNet: it leaves a hook that acts when `mxnet`
 is first imported. `bert` imports it, and the environment's `bert_mxnet_compat.pth` does at every
 start of Python, so that a program may import mxnet before bert.
 """
+import importlib.util
 import sys
 
 # What each name meant: the builtin type.
@@ -21,9 +23,24 @@ def add_aliases():
         vars(numpy).setdefault(name, type_)
 
 
+def repair_export():
+    """Have `SymbolBlock.export` write the parameters also of a block that has not computed
+    anything yet, such as `quantize_net_v2` returns: MXNet 1.9.1 writes a file with none."""
+    gluon = sys.modules.get('mxnet.gluon')
+    if gluon is None:       # not MXNet, or not whole
+        return
+
+    def export(self, path, epoch=0, remove_amp_cast=True):
+        if not self._cached_op_args:
+            self._build_cache()
+        return gluon.HybridBlock.export(self, path, epoch, remove_amp_cast)
+    export.__doc__ = gluon.HybridBlock.export.__doc__
+    gluon.SymbolBlock.export = export
+
+
 class AliasHook:
-    """A finder of `sys.meta_path` that finds nothing: it is told that mxnet is about to be
-    imported, adds the aliases and leaves."""
+    """A finder of `sys.meta_path` that is told that mxnet is about to be imported: it adds the
+    aliases, has the export repaired when mxnet is there, and leaves."""
 
     def find_spec(self, name, path=None, target=None):
         """Called by Python for every module that is not imported yet."""
@@ -35,7 +52,20 @@ class AliasHook:
             add_aliases()
         except ImportError:     # no numpy: MXNet itself says so better
             pass
-        return None
+        spec = importlib.util.find_spec(name)
+        if spec is not None:
+            _then(spec.loader, repair_export)
+        return spec
+
+
+def _then(loader, action):
+    """Have `action` called when the loader has imported its module."""
+    run = loader.exec_module
+
+    def exec_module(module):
+        run(module)
+        action()
+    loader.exec_module = exec_module
 
 
 def install():
@@ -44,6 +74,8 @@ def install():
     waiting = AliasHook.__name__ in [type(finder).__name__ for finder in sys.meta_path]
     if 'mxnet' not in sys.modules and not waiting:
         sys.meta_path.insert(0, AliasHook())
+    elif 'mxnet' in sys.modules and not waiting:
+        repair_export()
 
 
 install()

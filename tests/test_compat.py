@@ -107,3 +107,16 @@ def test_the_pth_file_is_harmless_without_bert(tmp_path):
         'site.addsitedir(%r)\n'
         'print(sys.meta_path == before, "bert" in sys.modules)' % str(tmp_path),
         '-I', '-S') == 'True False'
+
+
+@pytest.mark.parametrize('imports', ['import mxnet as mx', 'import mxnet as mx, bert',
+                                     'import bert, mxnet as mx'])
+def test_a_symbol_block_exports_its_parameters(tmp_path, imports):
+    """Also before it has computed anything, as what `quantize_net_v2` returns."""
+    assert python(
+        imports + '\n'
+        'block = mx.gluon.SymbolBlock(mx.sym.var("x") * mx.sym.var("w"), mx.sym.var("x"))\n'
+        'block.params.get("w", shape=(1,)).initialize(mx.init.Constant(3))\n'
+        'block.export("b", 0)\n'
+        'print({name: value.asscalar() for name, value in mx.nd.load("b-0000.params").items()})',
+        '-W', 'ignore', folder=tmp_path) == "{'arg:w': 3.0}"

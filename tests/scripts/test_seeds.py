@@ -34,7 +34,10 @@ EVALUATOR = 'evaluate-v2.0.py'
 GENERATOR = 'create_pretraining_data.py'
 PRETRAINING, HOROVOD = 'run_pretraining.py', 'run_pretraining_hvd.py'
 EMBEDDING = 'bert_embedding/bert.py'        # its tests are in test_seeds_embedding.py
-OTHERS = (EVALUATOR, GENERATOR, PRETRAINING, HOROVOD, EMBEDDING)   # with tests of their own
+EXPORT = 'export/export.py'                 # … and of these in test_seeds_deployment.py
+TUNING = ('examples/run_glue_tune.py', 'examples/run_squad_tune.py', 'examples/run_squad.py')
+# with tests of their own
+OTHERS = (EVALUATOR, GENERATOR, PRETRAINING, HOROVOD, EMBEDDING, EXPORT) + TUNING
 
 
 def commands():
@@ -49,6 +52,8 @@ def commands():
         while '=' in words[0]:
             name, value = words.pop(0).split('=', 1)
             environment[name] = value
+        if words[1:3] == ['-m', 'torch.distributed.launch']:
+            del words[1:3]
         start = words.index('python')       # after horovodrun and the like
         assert not start or words[0] in ('horovodrun', 'mpirun'), line
         found.append((environment, words[start + 1], words[start + 2:], line[2:]))
@@ -302,14 +307,20 @@ def test_the_static_snippet_of_seed_000(data_dir, tmp_path, monkeypatch):
                                                           'static_net-0002.params'}
 
 
-OURS = re.compile(r'(\$ .*|^    )python (bert_embedding/bert|finetune_classifier|finetune_squad|'
-                  r'static_finetune_squad|evaluate-v2\.0|create_pretraining_data|run_pretraining|'
-                  r'run_pretraining_hvd)\.py')
+OURS = re.compile(r'(\$ .*|^ *)python (-m torch.distributed.launch )?(bert_embedding/bert|'
+                  r'finetune_classifier|finetune_squad|static_finetune_squad|evaluate-v2\.0|'
+                  r'create_pretraining_data|run_pretraining|run_pretraining_hvd|export/export|'
+                  r'examples/run_glue_tune|examples/run_squad|examples/run_squad_tune)\.py')
+
+
+def printed_commands(path):
+    """The commands of a seed, each in one line with single spaces."""
+    text = re.sub(r'\\\n', ' ', path.read_text(encoding='utf-8'))
+    return {' '.join(line.replace('```', '').split()).lstrip('$ ')
+            for line in text.splitlines() if OURS.search(line)}
 
 
 def test_the_page_has_every_command_of_the_seeds(data_dir):
-    seeds = data_dir.parent / 'seeds'
-    printed = {line.strip().lstrip('$ ') for path in seeds.glob('*.txt')
-               for line in path.read_text(encoding='utf-8').splitlines() if OURS.search(line)}
-    assert printed == {text for _, _, _, text in ALL_COMMANDS}
-    assert len(printed) == 6 + 6 + 3 + 1 + 1 + 2 + 3 + 1
+    printed = set().union(*map(printed_commands, (data_dir.parent / 'seeds').glob('*.txt')))
+    assert printed == {' '.join(text.split()) for _, _, _, text in ALL_COMMANDS}
+    assert len(printed) == 6 + 6 + 3 + 1 + 1 + 2 + 3 + 1 + 1 + 5

@@ -1,0 +1,188 @@
+"""The seeds' commands for export and tuning, parsed as printed and run on tiny models."""
+import dataclasses
+import json
+import os
+import re
+
+import pytest
+import tiny
+from test_seeds import ALL_COMMANDS, EXPORT, PAGE, TUNING, write_data
+
+from bert import finetune_classifier, run_glue_tune, run_squad_tune
+from bert.data import squad_metric
+from bert.export import export
+from bert.jobs import tuning_example
+from bert.jobs.tuning_example import glue_keys
+from bert.model import catalogue
+from bert.quantization import tune as search
+from bert.quantization.config import read_config
+
+SCRIPTS = {'run_glue_tune.py': run_glue_tune, 'run_squad_tune.py': run_squad_tune,
+           'run_squad.py': run_squad_tune}
+SHELL = {'$TASK_NAME': 'MRPC', '$GLUE_DIR': 'glue_data', '$SQUAD_DIR': 'squad',
+         '/path/to/SQuAD/dataset': 'squad'}
+
+
+def commands(*scripts):
+    """[(script module, arguments)] of the page, the shell's variables filled in."""
+    found = []
+    for _, script, arguments, _ in ALL_COMMANDS:
+        if script in scripts:
+            for old, new in SHELL.items():
+                arguments = [word.replace(old, new) for word in arguments]
+            found.append((SCRIPTS.get(os.path.basename(script), export), arguments))
+    return found
+
+
+@pytest.fixture(scope='session')
+def roomy_bert(tmp_path_factory):
+    return tiny.write_checkpoint(tmp_path_factory.mktemp('roomy') / 'bert',
+                                 dataclasses.replace(tiny.CONFIG, max_length=512))
+
+
+@pytest.fixture
+def fast(monkeypatch):
+    """INT8 counts as fast, whatever this machine does with so small a network."""
+    monkeypatch.setattr(search._Search, '_speed', lambda *arguments: 2.0)
+
+
+def with_values(arguments, **values):
+    """The arguments with other values of some flags."""
+    changed = list(arguments)
+    for flag, value in values.items():
+        changed[changed.index('--' + flag) + 1] = str(value)
+    return changed
+
+
+def read_scores(folder):
+    lines = (folder / 'eval_results.txt').read_text().splitlines()
+    assert lines == sorted(lines)
+    return {key: float(value) for key, value in (line.split(' = ') for line in lines)}
+
+
+@pytest.mark.parametrize('script,arguments', commands(EXPORT, *TUNING))
+def test_parsed_word_for_word(script, arguments):
+    parsed = vars(script.make_parser().parse_args(arguments))
+    words = [word for argument in arguments for word in argument.split('=')]
+    for flag, value in zip(words, words[1:] + ['--']):
+        if flag.startswith('--'):
+            stored = parsed[flag[2:]]
+            assert stored is True if value.startswith('--') else stored == type(stored)(value)
+
+
+def test_export(call, roomy_bert, in_tmp):
+    (script, arguments), = commands(EXPORT)
+    tiny.write_sst(in_tmp / 'SST-2')
+    assert call(finetune_classifier, '--task_name', 'SST', '--bert_checkpoint', roomy_bert,
+                '--epochs', 1, '--output_dir', 'run').code == 0
+    step, = (in_tmp / 'run').glob('step-*')
+    outcome = call(script, *with_values(arguments, model_parameters=step / 'model.params',
+                                        output_dir='out'))
+    assert outcome.code == 0, outcome.err
+    assert json.loads((in_tmp / 'out' / 'task.json').read_text())['max_len'] == 128
+    assert (in_tmp / 'out' / 'classification-symbol.json').exists()
+
+
+def test_fine_tune_and_tune_on_glue(call, roomy_bert, in_tmp, fast, data_dir):
+    """The two commands as printed, one after the other, with the configuration as printed."""
+    write_data(in_tmp)
+    page = PAGE.read_text(encoding='utf-8')
+    printed = re.search(r'\.\. code-block:: yaml\n\n((?:    .*\n|\n)+)', page).group(1)
+    seed, = (data_dir.parent / 'seeds').glob('004*.txt')
+    lines = [line[4:] for line in printed.splitlines() if line.strip()]
+    assert '\n'.join(lines) in seed.read_text(encoding='utf-8').replace('\n\n', '\n')
+    (in_tmp / 'conf.yaml').write_text('\n'.join(lines) + '\n')
+    assert read_config('conf.yaml').max_trials == 300
+    (train, train_arguments), _, (tune, tune_arguments) = commands('examples/run_glue_tune.py')
+    outcome = call(train, *with_values(train_arguments, model_name_or_path=roomy_bert,
+                                       output_dir='checkpoint'))
+    assert outcome.code == 0, outcome.err
+    scores = read_scores(in_tmp / 'checkpoint')
+    assert set(scores) == {'acc', 'acc_and_f1', 'eval_loss', 'f1', 'global_step', 'loss'}
+    assert scores['global_step'] == 15 and scores['acc_and_f1'] == pytest.approx(
+        (scores['acc'] + scores['f1']) / 2)     # 40 examples in batches of 8, three times
+    outcome = call(tune, *with_values(tune_arguments, model_name_or_path='checkpoint',
+                                      output_dir='checkpoint'))
+    assert outcome.code in (0, 1), outcome.err      # a tiny network may miss the goal
+    assert {'trials.png', 'trials.txt', 'model_bert_MRPC_quantized_customize-symbol.json'} < set(
+        os.listdir('checkpoint/tuned'))
+    again = read_scores(in_tmp / 'checkpoint')
+    assert set(again) == {'acc', 'acc_and_f1', 'eval_loss', 'f1'}
+    assert again['acc'] == pytest.approx(scores['acc'])
+
+
+def test_tune_on_squad(call, roomy_bert, in_tmp, fast):
+    write_data(in_tmp)
+    (_, train_arguments), = commands('examples/run_squad.py')
+    outcome = call(run_squad_tune, *with_values(train_arguments, model_name_or_path=roomy_bert,
+                                                output_dir='checkpoint'))
+    assert outcome.code == 0, outcome.err
+    scores = read_scores(in_tmp / 'checkpoint')
+    assert set(scores) == {'exact_match', 'f1', 'global_step', 'loss', 'total'}
+    predictions = json.loads((in_tmp / 'checkpoint' / 'predictions.json').read_text())
+    content = json.loads((in_tmp / 'squad' / 'dev-v1.1.json').read_text())
+    answers = {qa['id']: [answer['text'] for answer in qa['answers']]
+               for paragraph in content['data'][0]['paragraphs'] for qa in paragraph['qas']}
+    assert squad_metric.evaluate(answers, predictions) == pytest.approx(
+        {key: scores[key] for key in ('exact_match', 'f1')})
+    (_, arguments), = commands('examples/run_squad_tune.py')
+    tiny.write_squad(in_tmp / 'squad' / 'dev-v1.1.json', 40, 2)
+    outcome = call(run_squad_tune, *with_values(arguments, model_name_or_path='checkpoint',
+                                                output_dir='checkpoint'))
+    assert outcome.code in (0, 1), outcome.err
+    assert 'model_bert_squad_quantized_customize-symbol.json' in os.listdir('checkpoint/tuned')
+
+
+@pytest.mark.parametrize('task,keys', [
+    ('CoLA', {'mcc'}), ('SST-2', {'acc'}), ('STS-B', {'pearson', 'spearmanr', 'corr'}),
+    ('RTE', {'acc'}), ('MNLI', {'acc'})])
+def test_keys_of_tasks(call, roomy_bert, in_tmp, task, keys):
+    write_data(in_tmp)
+    tiny.write_pairs(in_tmp / 'glue_data' / 'STS-B', ('sentence1', 'sentence2', 'score'),
+                     lambda similarity: 5 * similarity)
+    for kind in ('train', 'dev'):
+        tiny.write_tsv(in_tmp / 'glue_data' / 'CoLA' / (kind + '.tsv'), None,
+                       [('x', label, '', text) for text, label in tiny.sentences(30, 1)])
+    outcome = call(run_glue_tune, '--model_name_or_path', roomy_bert, '--task_name', task,
+                   '--do_train', '--do_eval', '--num_train_epochs', 1, '--data_dir',
+                   'glue_data/' + task, '--output_dir', 'out')
+    assert outcome.code == 0, outcome.err
+    assert set(read_scores(in_tmp / 'out')) == keys | {'eval_loss', 'global_step', 'loss'}
+    assert (in_tmp / 'out-MM').exists() == (task == 'MNLI')
+    if task == 'MNLI':
+        assert set(read_scores(in_tmp / 'out-MM')) == {'acc', 'eval_loss', 'global_step', 'loss'}
+    known = json.loads((in_tmp / 'out' / 'results.json').read_text())['metrics']
+    for key, value in glue_keys(next(iter(known.values()))).items():
+        assert read_scores(in_tmp / 'out')[key] == pytest.approx(value)
+
+
+def test_names_of_models():
+    for name in ('bert-base-uncased', 'google-bert/bert-large-uncased-whole-word-masking'):
+        model, corpus = catalogue.find_repository(name)
+        assert tuple(catalogue.resolve(model, corpus)) == (model, corpus)
+    assert tuning_example._source('bert-base-uncased') == [
+        '--bert_model', 'bert_12_768_12', '--bert_dataset', 'book_corpus_wiki_en_uncased']
+
+
+@pytest.mark.parametrize('arguments,reason', [
+    ((), 'nothing to do: give --do_train, --do_eval or --tune'),
+    (('--do_eval', '--task_name', 'XNLI'), '--task_name XNLI: expected one of CoLA, SST-2, MRPC, '
+                                          'STS-B, QQP, MNLI, QNLI, RTE, WNLI'),
+    (('--do_eval', '--model_name_or_path', 'bert-base-uncased'),
+     '--model_name_or_path bert-base-uncased: it is not trained for a task: give --do_train, or '
+     'the folder that it made'),
+    (('--do_train', '--num_train_epochs', 2.5),
+     '--num_train_epochs 2.5: a whole number of epochs expected')])
+def test_refusals(call, roomy_bert, in_tmp, arguments, reason):
+    outcome = call(run_glue_tune, '--model_name_or_path', roomy_bert, '--task_name', 'MRPC',
+                   '--data_dir', 'x', '--output_dir', 'out', *arguments)
+    assert (outcome.code, outcome.error) == (2, 'error: ' + reason)
+
+
+def test_an_unknown_model(call, in_tmp):
+    error = call(run_squad_tune, '--model_name_or_path', 'bert-base-uncase', '--output_dir', 'out',
+                 '--do_eval').error
+    assert error.startswith('error: --model_name_or_path bert-base-uncase: no such folder, and no '
+                            'model of that name. Did you mean "bert-base-uncased"? Models: ')
+    assert call(run_squad_tune, '--task_name', 'MRPC', '--model_name_or_path', 'x', '--output_dir',
+                'out').error == 'error: --task_name MRPC: SQuAD expected'
