@@ -18,27 +18,35 @@ from bert import (
     answer,
     convert_checkpoint,
     create_pretraining_data,
+    deploy,
     embedding,
     finetune_classifier,
     finetune_squad,
     models,
     predict,
+    quantize,
+    run_glue_tune,
     run_pretraining,
     static_export_squad,
     static_finetune_squad,
 )
 from bert.data.shards import read_shard
+from bert.export import export, to_onnx
+from bert.quantization import tune as search
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = ['README.rst', 'docs/classification.rst', 'docs/models.rst',
-         'docs/question_answering.rst', 'docs/pretraining.rst', 'docs/embedding.rst']
+         'docs/question_answering.rst', 'docs/pretraining.rst', 'docs/embedding.rst',
+         'docs/deployment.rst']
 SCRIPTS = {'finetune_classifier.py': finetune_classifier, 'predict.py': predict,
            'models.py': models, 'convert_checkpoint.py': convert_checkpoint,
            'finetune_squad.py': finetune_squad, 'answer.py': answer,
            'static_finetune_squad.py': static_finetune_squad,
            'static_export_squad.py': static_export_squad,
            'create_pretraining_data.py': create_pretraining_data,
-           'run_pretraining.py': run_pretraining, 'embedding.py': embedding}
+           'run_pretraining.py': run_pretraining, 'embedding.py': embedding,
+           'export/export.py': export, 'export/to_onnx.py': to_onnx, 'deploy.py': deploy,
+           'quantize.py': quantize, 'run_glue_tune.py': run_glue_tune}
 WEIGHTED = ('finetune_classifier.py', 'finetune_squad.py', 'static_finetune_squad.py',
             'embedding.py')
 EMBEDDED = ("['the', 'quick', 'fox', 'jumped', 'over', 'it', '.'] 7 (384,)\n"
@@ -66,12 +74,15 @@ def roomy_bert(tmp_path_factory):
                                  dataclasses.replace(tiny.CONFIG, max_length=512))
 
 
+def binary(similarity):
+    return int(similarity > 0.3)
+
+
 @pytest.fixture
 def workplace(in_tmp, monkeypatch):
     """A folder in which the pages' commands find what they name."""
-    def binary(similarity):
-        return int(similarity > 0.5)
-    tiny.write_pairs(in_tmp / 'glue_data' / 'MRPC', ('#1 String', '#2 String', 'Quality'), binary)
+    tiny.write_pairs(in_tmp / 'glue_data' / 'MRPC', ('#1 String', '#2 String', 'Quality'), binary,
+                     files={'dev': ['dev.tsv'], 'test': ['test.tsv', 'msr_paraphrase_test.txt']})
     tiny.write_sst(in_tmp / 'glue_data' / 'SST-2')
     rows = [(text, ('negative', 'positive')[label]) for text, label in tiny.sentences(40, 1)]
     for kind in ('train', 'dev'):
@@ -133,14 +144,32 @@ def run(line, call, checkpoint, monkeypatch):
     return call(SCRIPTS[script], *arguments)
 
 
+def write_mrpc_run(checkpoint, data_dir):
+    """The run that the page on deployment takes, with the checkpoint that it names."""
+    finetune_classifier.main(['--bert_checkpoint', checkpoint, '--task_name', 'MRPC', '--data_dir',
+                              str(data_dir), '--output_dir', 'output_dir/MRPC-001', '--max_len',
+                              '32'])
+    step = next(pathlib.Path('output_dir/MRPC-001').glob('step-*'))
+    shutil.copytree(step, step.with_name('step-0000230'))
+
+
+@pytest.fixture
+def fast(monkeypatch):
+    """INT8 counts as fast, whatever this machine does with so small a network."""
+    monkeypatch.setattr(search._Search, '_speed', lambda *arguments: 2.0)
+
+
 @pytest.mark.parametrize('page', PAGES)
-def test_commands(page, call, roomy_bert, workplace, monkeypatch, sst, request):
+def test_commands(page, call, roomy_bert, workplace, monkeypatch, sst, fast, request):
     if page in ('docs/models.rst', 'docs/pretraining.rst'):     # about the real cache
         monkeypatch.delenv('MXNET_HOME')
     finetune_classifier.main(['--bert_checkpoint', roomy_bert, '--task_name', 'SST', '--data_dir',
                               sst, '--output_dir', 'trained', '--epochs', '1'])
     if page == 'docs/models.rst':       # which takes a run of another page away
         shutil.copytree('trained', 'output_dir/MRPC-001')
+    if page == 'docs/deployment.rst':
+        write_mrpc_run(roomy_bert, workplace / 'glue_data')
+        (workplace / 'pairs.txt').write_text('so good\tvery good\nthe plot\tit was\n')
     os.mkdir('sst')
     os.rename(next(workplace.glob('trained/step-*')) / 'model.params', 'sst/net.params')
     lines = commands(page)
@@ -156,9 +185,14 @@ def test_commands(page, call, roomy_bert, workplace, monkeypatch, sst, request):
 
 
 @pytest.mark.parametrize('page', PAGES)
-def test_snippets(page, in_tmp, tmp_path, capsys, monkeypatch):
+def test_snippets(page, in_tmp, tmp_path, capsys, monkeypatch, roomy_bert, fast):
     monkeypatch.delenv('MXNET_HOME')
     write_texts(in_tmp)
+    if page == 'docs/deployment.rst':
+        tiny.write_pairs(in_tmp / 'MRPC', ('#1 String', '#2 String', 'Quality'), binary)
+        write_mrpc_run(roomy_bert, in_tmp)
+        export.main(['--model_dir', 'output_dir/MRPC-001', '--output_dir', 'mrpc-symbol'])
+        capsys.readouterr()
     create_pretraining_data.main(['--input_file', 'news.txt', '--vocab', 'vocab.txt',
                                   '--output_dir', 'out', '--num_workers', '1'])
     for i, code in enumerate(snippets(page)):
@@ -166,7 +200,7 @@ def test_snippets(page, in_tmp, tmp_path, capsys, monkeypatch):
         path.write_text(code, encoding='utf-8')
         runpy.run_path(str(path))
     examples = read_shard('out/part-000.npz')
-    printed = {'docs/embedding.rst': EMBEDDED,
+    printed = {'docs/embedding.rst': EMBEDDED, 'docs/deployment.rst': '(1, 2)\nTrue 1 ()\n',
                'docs/models.rst': '384 30522\n', 'docs/question_answering.rst': '(2, 64, 2)\n',
                'docs/pretraining.rst': '%d %s %d\n' % (
                    examples.size, examples.input_ids[:examples.token_offsets[1]],
