@@ -1,23 +1,28 @@
-"""What the predictor gains over the network, and kept memory over memory given back.
+"""Exported models side by side: MXNet in float32 and INT8, ONNX Runtime, OpenVINO, PyTorch.
 
-For each shape of a batch, in each round one after the other: prediction by the network, as trained,
-and by the predictor that all our commands use (bert/model/inference.py), with and without the mask
-that padding needs; then the gradients of a training step. Each with freed memory kept, as our
-commands do (bert/memory.py), and without, all in processes of their own. Random weights and tokens,
-float32, no peer. Exit status 1 when the scores of network and predictor differ by 1e-4. Compare
-within one run only.
+One network with random weights, for all: ours as it is trained (stock operators), by the predictor
+of our commands, as an exported symbol, and in INT8; the ONNX file that export/to_onnx.py writes on
+ONNX Runtime in float32 and in its dynamic INT8, and on OpenVINO in float32, bfloat16 and INT8
+(NNCF's post-training quantization, for transformers); transformers on PyTorch in float32 and
+bfloat16. In each round they compute the same batch one after the other, each in a process of its
+own with the same threads. Random tokens, no padding. Exit status 1 when outputs in float32 differ
+by 1e-4.
 """
 import contextlib
+import pathlib
 import sys
+import tempfile
 
 import numpy as np
 import peer
 from finetune_classifier import median_and_range, warn_if_busy
 
-SHAPES = ('1x16', '1x64', '1x128', '1x384', '8x32', '8x64', '4x128', '8x128', '24x64', '3x180',
-          '8x180', '24x180', '8x384')
-WAYS = ('network', 'predictor', 'unmasked', 'gradients')
-SAME = 1e-4     # largest difference of scores, which are around 1
+SHAPES = ('1x16', '1x128', '32x128')
+OURS = ('network', 'predictor', 'symbol', 'int8')
+PEERS = ('onnxruntime', 'onnxruntime-int8', 'openvino', 'openvino-bfloat16', 'openvino-int8',
+         'torch', 'torch-bfloat16')
+FLOAT32 = ('predictor', 'symbol', 'onnxruntime', 'openvino', 'torch')
+SAME = 1e-4     # largest difference of logits, which are around 0.1
 
 
 def shape(text):
@@ -31,72 +36,76 @@ def make_parser():
                         help='sizes of the network')
     parser.add_argument('--shapes', type=peer.comma_list, default=SHAPES, metavar='A,B,…',
                         help='examples x tokens')
-    parser.add_argument('--rounds', type=int, default=7, help='the first of them is warm-up')
+    parser.add_argument('--ways', type=peer.comma_list, default=OURS + PEERS, metavar='A,B,…',
+                        help='who takes part')
+    parser.add_argument('--rounds', type=int, default=9, help='the first two of them are warm-up')
     return parser
 
 
+def start(stack, args, folder):
+    """{way: its worker}; the first of ours writes what the peers read."""
+    peer.run('ours', 'ours_inference.py', '--model', args.model, '--write', folder,
+             threads=args.threads)
+    return {way: stack.enter_context(
+        peer.Worker('ours', 'ours_inference.py', '--model', args.model, '--way', way,
+                    threads=args.threads) if way in OURS else
+        peer.Worker('peer-inference', 'peer_inference.py', '--folder', folder, '--way', way,
+                    '--threads', args.threads, threads=args.threads))
+        for way in args.ways}
+
+
 def measure(args, workers, text):
-    """{(way, whether memory is kept): [answer of the worker in each round]} of one shape."""
-    found = {key: [] for key in workers}
+    """{way: [answer in each round]} of one shape."""
+    found = {way: [] for way in workers}
     for _ in range(args.rounds):
-        for key, answers in found.items():
-            answers.append(workers[key].ask(**shape(text)))
-    return {key: answers[1:] for key, answers in found.items()}
+        for way, answers in found.items():
+            answers.append(workers[way].ask(**shape(text)))
+    return {way: answers[2:] for way, answers in found.items()}
 
 
-def ratio(numerator, denominator):
-    """Seconds of one over seconds of the other, round by round."""
-    return median_and_range([a['seconds'] / b['seconds']
-                             for a, b in zip(numerator, denominator)])
-
-
-def summarize(found):
-    """What came out for one shape."""
-    network, predictor = found['network', True], found['predictor', True]
-    return {
-        'seconds': {way: median_and_range([one['seconds'] for one in found[way, True]])
-                    for way in WAYS},
-        'network_over_predictor': ratio(network, predictor),
-        'masked_over_unmasked': ratio(predictor, found['unmasked', True]),
-        'given_back_over_kept': {way: ratio(found[way, False], found[way, True])
-                                 for way in WAYS},
-        'difference': float(np.max([np.abs(np.subtract(a['scores'], b['scores'])).max()
-                                    for a, b in zip(network, predictor)]))}
-
-
-def cell(values):
-    return '%.2f (%.2f–%.2f)' % (values['median'], values['min'], values['max'])
+def summarize(text, found):
+    """{way: what came out for one shape}"""
+    size = shape(text)['size']
+    seconds = {way: np.array([one['seconds'] for one in answers])
+               for way, answers in found.items()}
+    result = {}
+    for way, values in seconds.items():
+        result[way] = {'milliseconds': median_and_range(1e3 * values),
+                       'examples_per_second': median_and_range(size / values)}
+        if 'network' in seconds:
+            result[way]['times_stock_float32'] = median_and_range(seconds['network'] / values)
+            if way in FLOAT32:
+                result[way]['difference'] = float(np.abs(np.subtract(
+                    found[way][0]['logits'], found['network'][0]['logits'])).max())
+    return result
 
 
 def show(shapes):
-    shown = ('network', 'predictor', 'gradients')
-    print('\n%-8s %12s %8s %18s %18s | time with memory given back / kept' % (
-        '', 'predictor ms', 'μs/token', 'network/predictor', 'masked/unmasked'))
-    print('%-8s %12s %8s %18s %18s | %18s %18s %18s' % (('shape', '', '', '', '') + shown))
-    for text, found in shapes.items():
-        seconds = found['seconds']['predictor']['median']
-        print('%-8s %12.1f %8.0f %18s %18s | %18s %18s %18s' % (
-            (text, 1e3 * seconds, 1e6 * seconds / np.prod(list(shape(text).values())),
-             cell(found['network_over_predictor']), cell(found['masked_over_unmasked'])) +
-            tuple(cell(found['given_back_over_kept'][way]) for way in shown)))
+    for text, ways in shapes.items():
+        print('\n%-20s %10s %14s   %s' % (text, 'ms', 'examples/s', 'times stock float32 of MXNet'))
+        for way, found in ways.items():
+            ratio = found.get('times_stock_float32')
+            print('%-20s %10.1f %14.1f   %s' % (
+                way, found['milliseconds']['median'], found['examples_per_second']['median'],
+                '%.2f (%.2f–%.2f)' % (ratio['median'], ratio['min'], ratio['max'])
+                if ratio else ''))
     print('median (lowest–highest) over the rounds; ratios are taken round by round')
 
 
 def main():
     args = make_parser().parse_args()
-    with contextlib.ExitStack() as stack:
-        workers = {(way, kept): stack.enter_context(peer.Worker(
-            'ours', 'ours_inference.py', '--model', args.model, '--way', way,
-            *(['--keep_memory'] if kept else []), threads=args.threads))
-            for way in WAYS for kept in (True, False)}
-        shapes = {text: summarize(measure(args, workers, text)) for text in args.shapes}
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        workers = start(stack, args, pathlib.Path(folder))
+        shapes = {text: summarize(text, measure(args, workers, text)) for text in args.shapes}
     result = peer.report(args, shapes=shapes)
+    result['peer'] = list(peer.PINS['peer-inference'])
     peer.write_json(args.output, result)
     peer.describe(result)
     show(shapes)
     warn_if_busy(result)
-    difference = np.max([found['difference'] for found in shapes.values()])
-    print('largest difference of scores: %.1e' % difference)
+    difference = max([found.get('difference', 0) for ways in shapes.values()
+                      for found in ways.values()])
+    print('largest difference of float32 logits: %.1e' % difference)
     return int(not difference < SAME)
 
 

@@ -1,66 +1,85 @@
-"""One way of computing with a network, for inference.py, in a process of its own."""
+"""One way of ours to compute, for inference.py, in a process of its own."""
 import argparse
-import time
+import json
+import os
+import pathlib
 
-import numpy as np
 import peer
 
-BASE = 'bert_12_768_12'
+WAYS = ('network', 'predictor', 'symbol', 'int8')
+CALIBRATION = 5     # random batches of 32 x 128 that INT8 is calibrated on
 
 
-def make_ways(model):
-    """{name: function of the three inputs} that computes to the end; random weights."""
+def make_network(model):
+    """A classifier with random weights, the same in every process."""
     import mxnet as mx
+    from ours_predictor import BASE
 
     from bert.model import catalogue
     from bert.model.bert import BERTModel
-    from bert.model.inference import Predictor
-    from bert.model.qa import BertForQA
+    from bert.model.classification import BERTClassifier
     config = catalogue.config_of(*(peer.WEIGHTS if model == 'minilm' else
                                    (BASE, 'book_corpus_wiki_en_uncased')))
-    network = BertForQA(BERTModel(config, dropout=0.1, use_pooler=False))
+    network = BERTClassifier(BERTModel(config, dropout=0.1), 2, dropout=0.1)
     mx.random.seed(0)
     network.initialize(mx.init.Normal(0.02))
     network.hybridize()
-
-    def gradients(*inputs):
-        with mx.autograd.record():
-            scores = network(*inputs)
-        scores.backward()
-        mx.nd.waitall()
-        return scores
-    predictor = Predictor(network)
-    return {'network': network, 'predictor': predictor, 'gradients': gradients,
-            'unmasked': lambda *inputs: predictor(*inputs, is_padded=False)}
+    network(*map(mx.nd.array, peer.random_batch(1, 4)))
+    return network, config
 
 
-def make_inputs(size, length):
-    """Random tokens; the texts are up to 8 tokens shorter than the longest."""
+def write(model, folder):
+    """The weights for the peers: ONNX, and transformers' files."""
+    import onnx
+
+    from bert.export import onnx_graph
+    from bert.model import convert, heads, weight_files
+    from bert.train.checkpoint import parameters_of
+    network, config = make_network(model)
+    arrays = {name: value.asnumpy() for name, value in parameters_of(network).items()}
+    onnx.save(onnx_graph.build(arrays, config), str(folder / 'model.onnx'))
+    head, arrays, _ = heads.find_head(arrays, 'network')
+    weight_files.write_safetensors(str(folder / 'model.safetensors'), convert.to_transformers(
+        arrays, 'network', config.tied_decoder))
+    (folder / 'config.json').write_text(json.dumps(convert.config_to_transformers(
+        config, head.architecture, 0, ['a', 'b'], is_regression=False)))
+
+
+def make_way(name, model):
+    """Function of the batch's arrays → logits, NumPy."""
     import mxnet as mx
-    random = np.random.RandomState(0)
-    return [mx.nd.array(random.randint(1000, size=(size, length)), dtype='int32'),
-            mx.nd.zeros((size, length), dtype='int32'),
-            mx.nd.array(random.randint(max(1, length - 8), length + 1, size=size))]
+
+    from bert.export.engines import SymbolEngine
+    from bert.model.inference import ForPrediction, Predictor
+    from bert.quantization.calibrate import Quantizer
+    network, _ = make_network(model)
+    if name == 'network':
+        return lambda *arrays: network(*map(mx.nd.array, arrays)).asnumpy()
+    if name == 'predictor':
+        predict = Predictor(network)
+        return lambda *arrays: predict(*map(mx.nd.array, arrays), is_padded=False).asnumpy()
+    if name == 'int8':
+        quantizer = Quantizer(ForPrediction(network))
+        quantizer.calibrate([peer.random_batch(32, 128, seed) for seed in range(CALIBRATION)])
+        return SymbolEngine(*quantizer.quantize(), mx.cpu())
+    graph = ForPrediction(network)(*[mx.sym.var('data%d' % i) for i in range(3)])
+    return SymbolEngine(graph, {key: value.data() for key, value
+                                in network.collect_params().items()}, mx.cpu())
 
 
 def main():
     parser = argparse.ArgumentParser(description='worker of inference.py')
     parser.add_argument('--model', choices=('minilm', 'base'))
-    parser.add_argument('--way', choices=('network', 'predictor', 'unmasked', 'gradients'))
-    parser.add_argument('--keep_memory', action='store_true')
+    parser.add_argument('--way', choices=WAYS)
+    parser.add_argument('--write', type=pathlib.Path, metavar='FOLDER')
     args = parser.parse_args()
-    if args.keep_memory:
-        from bert import memory
-        memory.keep_freed(training=args.way == 'gradients')     # before mxnet is imported
-    compute = make_ways(args.model)[args.way]
-
-    def answer(question):
-        """{'size', 'length'} → seconds, and the scores to compare by."""
-        inputs = make_inputs(question['size'], question['length'])
-        started = time.time()
-        scores = compute(*inputs).asnumpy()
-        return {'seconds': time.time() - started, 'scores': scores.ravel().tolist()}
-    peer.answer_questions(answer)
+    from bert import options
+    options.prepare_mxnet(int(os.environ['OMP_NUM_THREADS']), low_latency=True)
+    if args.write:
+        write(args.model, args.write)
+        return
+    compute = make_way(args.way, args.model)
+    peer.answer_timed(compute)
 
 
 if __name__ == '__main__':

@@ -33,6 +33,10 @@ PINS = {
                        'transformers==4.57.6', 'optimum==2.1.0', 'optimum-onnx==0.1.0',
                        'optimum-intel==1.27.0', 'onnxruntime==1.31.1', 'openvino==2026.4.1',
                        'onnx==1.23.2', 'numpy==2.4.6'),
+    # what runs an exported model
+    'peer-inference': ('torch==2.13.0', 'transformers==5.23.0', 'numpy==2.4.6',
+                       'safetensors==0.8.0', 'onnxruntime==1.31.1', 'openvino==2026.4.1',
+                       'nncf==3.4.0', 'onnx==1.23.2'),
     # the last series with WordPiece written in Python, which owes nothing to `tokenizers`
     'peer-tokenizer': ('transformers==4.57.6', 'numpy==2.4.6'),
 }
@@ -124,6 +128,29 @@ def answer_texts(encode):
         seconds = time.time() - started
         np.save(question['output'], vectors)
         return {'seconds': seconds}
+    answer_questions(answer)
+
+
+def random_batch(size, length, seed=0):
+    """token_ids, segment_ids (size, length) int32 and valid_length (size,) float32: random tokens
+    without padding, the same on both sides."""
+    import numpy as np
+    rng = np.random.RandomState(seed)
+    token_ids = rng.randint(1000, 20000, size=(size, length)).astype('int32')
+    return token_ids, np.zeros_like(token_ids), np.full(size, length, dtype='float32')
+
+
+def answer_timed(compute):
+    """The worker's end where a way to compute is timed: compute(*arrays) → logits. The questions
+    are {'size', 'length'} of a `random_batch`, the answers seconds and the logits."""
+    import numpy as np
+
+    def answer(question):
+        batch = random_batch(question['size'], question['length'])
+        started = time.perf_counter()
+        logits = compute(*batch)
+        return {'seconds': time.perf_counter() - started,
+                'logits': np.asarray(logits, 'float64').ravel().tolist()}
     answer_questions(answer)
 
 

@@ -11,7 +11,7 @@ def keep_freed(training):
 
     MXNet allocates the arrays of a computation anew each time, and glibc gives large ones back to
     the system at once, which clears every page of the next one: training on long texts takes up
-    to 1.3 times as long then (benchmarks/inference.py). Does nothing with another C library.
+    to 1.3 times as long then (benchmarks/predictor.py). Does nothing with another C library.
 
     training: whether gradients are computed, on threads of MXNet's whose memory is kept only when
     all threads share one area: others hold up to 64 MiB. The tokenizer's threads would then wait

@@ -9,7 +9,7 @@ from bert.model.bert import Encoder, SelfAttention
 
 # Tokens of a batch, padding included, from which on the graph is faster than the network: for
 # few, oneDNN's dense layers lose more by bringing their weights into its own order at every
-# call than attention gains. With 1 here the graph is used throughout, and benchmarks/inference.py
+# call than attention gains. With 1 here the graph is used throughout, and benchmarks/predictor.py
 # shows it: at 256 tokens about 0.93 of the network's speed, at 512 about 1.1 (MiniLM).
 MANY_TOKENS = 384
 

@@ -15,7 +15,7 @@ BENCHMARKS = pathlib.Path(__file__).resolve().parents[2] / 'benchmarks'
 SCRIPTS = ('parity_classifier.py', 'finetune_classifier.py', 'scores_classifier.py',
            'tokenizer.py', 'kill_and_resume.py', 'chinese_path.py', 'conversion.py',
            'parity_squad.py', 'squad.py', 'scores_squad.py', 'split_squad.py', 'static_squad.py',
-           'inference.py', 'create_pretraining_data.py', 'pretraining_rxnfp.py',
+           'inference.py', 'predictor.py', 'create_pretraining_data.py', 'pretraining_rxnfp.py',
            'pretraining_from_scratch.py', 'pretraining.py',
            'embedding.py', 'embedding_memory.py')
 
