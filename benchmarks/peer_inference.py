@@ -1,6 +1,8 @@
 """One way of a peer to compute, for inference.py, in a process of its own."""
 import argparse
+import contextlib
 import pathlib
+import sys
 
 import numpy as np
 import peer
@@ -67,7 +69,8 @@ def main():
     args = parser.parse_args()
     make = {'onnxruntime': make_onnxruntime, 'openvino': make_openvino,
             'torch': make_torch}[args.way.split('-')[0]]
-    compute = make(args.way, args.folder, args.threads)
+    with contextlib.redirect_stdout(sys.stderr):    # some tell what they do
+        compute = make(args.way, args.folder, args.threads)
     peer.answer_timed(compute)
 
 

@@ -48,7 +48,8 @@ def add_quantization_flags(parser):
                        help='replace what an earlier run left there')
     group.add_argument('--resume', action='store_true',
                        help='go on with the tuning run in --output_dir')
-    parser.add_argument('--seed', type=int, default=2, help='of the bootstrap')
+    parser.add_argument('--seed', default=2, help='of the bootstrap',
+                        type=number(int, 'a whole number from 0 to 2^32 - 1', 0, 2 ** 32 - 1))
     add_threads_flag(parser)
 
 

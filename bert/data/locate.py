@@ -56,7 +56,7 @@ def locate_labelled_test(task, data_dir=None):
     """
     table = task.segments['train'].table if 'train' in task.segments else None
     path = locate(task, data_dir).get('test')
-    if path and table and not table.header and table.label in next(read_rows(path))[1]:
+    if path and table and not table.header and table.label in next(read_rows(path), (0, ()))[1]:
         return path, table
     if task.name == 'MRPC':
         found = [path for path in (os.path.join(folder, MRPC_TEST)

@@ -142,4 +142,5 @@ def _library(name):
 
 
 def _unreadable(path, error):
-    return UserError('%s: not a readable ONNX model: %s' % (path, str(error).strip()[:300]))
+    return UserError('%s: not a readable ONNX model: %s'
+                     % (path, ' '.join(str(error).split())[:300]))

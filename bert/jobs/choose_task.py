@@ -13,6 +13,9 @@ DEFAULT_TASK = 'MRPC'   # of the original's first version
 def check_flags(args):
     """Raises `UserError` for flags that contradict each other or would be ignored."""
     training.check_flags(args)
+    if args.only_calibration and not args.model_parameters:
+        raise UserError('--only_calibration: of which parameters? Give --model_parameters, or take '
+                        'quantize.py --model_dir')
     if args.regression and args.classes:
         raise UserError('--regression and --classes: give one of the two')
     if not (args.train_file or args.dev_file or args.test_file):

@@ -49,6 +49,8 @@ def run(args):
     """Do what the parsed flags of deploy.py say; returns the report, or the number of texts."""
     if args.evaluate and args.measure:
         raise UserError('--evaluate and --measure: give one of the two')
+    if (args.evaluate or args.measure) and (args.texts or args.file):
+        raise UserError('--evaluate and --measure take no texts: leave them and --file out')
     device = pick_device(args.gpu)
     prediction.check_output(args)
     model = open_exported(args.model_dir, args.model_prefix, args.engine, device, args.threads)
@@ -95,6 +97,15 @@ def open_exported(folder, prefix, engine, device, threads):
               if key not in task] + ['max_len'] * ('max_len' not in task)
     if needed:
         raise UserError('%s: no "%s" in it' % (os.path.join(folder, layout.TASK), needed[0]))
+    labels, max_len = task.get('labels'), task['max_len']
+    if not isinstance(max_len, int) or not 2 < max_len <= config.max_length:
+        raise UserError('%s: max_len is %r, a number of tokens up to the %d positions of the model '
+                        'expected' % (os.path.join(folder, layout.TASK), max_len,
+                                      config.max_length))
+    if labels is not None and not (isinstance(labels, list)
+                                   and all(isinstance(label, str) for label in labels)):
+        raise UserError('%s: labels are %r, a list of texts expected'
+                        % (os.path.join(folder, layout.TASK), labels))
     make = ExportedClassifier if 'labels' in task else ExportedQAModel
     compute = _open_engine(path, engine, device, threads)
     max_len = task.pop('max_len')

@@ -24,8 +24,8 @@ from bert.export import engines, onnx_graph
 from bert.export.symbol import export_network
 from bert.jobs import conversion, results, run_folder
 from bert.jobs.folder import Classifier, find_model
-from bert.jobs.qa_model import TASK, QAModel
-from bert.jobs.trained import TRAINERS, kind_of, open_trained
+from bert.jobs.qa_model import TASK, QAModel, shorter_windows
+from bert.jobs.trained import TRAINERS, kind_of, open_trained, refuse_source
 from bert.model import heads, zoo
 from bert.model.classification import make_network
 from bert.model.inference import ForPrediction
@@ -42,6 +42,7 @@ NUM_TEXTS = 16          # of it
 RECOMPUTE = pathlib.Path(engines.__file__).with_name('recompute.py')
 SAME, SAME_ONNX = 1e-5, 1e-4    # largest difference of outputs from the network's
 BATCHES_TIMED = 10
+MIN_WINDOW = 16         # tokens, of a shorter one nothing is left beside the question
 SEQ_LENGTH = 128        # tokens a text at most, for a random classifier: as for fine-tuning
 
 
@@ -93,6 +94,7 @@ def open_source(args, device):
                     'are chance')
         return random_model(args, device)
     path = args.model_parameters or find_model(args.model_dir, TRAINERS)
+    refuse_source(args.output_dir, path)
     model = open_trained(path, device, args.bert_model, args.bert_dataset, args.classes, args.pair)
     kind = kind_of(model.task)
     if args.task and args.task != kind:
@@ -130,8 +132,10 @@ def _set_length(model, kind, seq_length):
         return
     positions = model.config.max_length
     if kind == layout.QUESTION_ANSWERING:
-        Options(seq_length, model.task['doc_stride'], model.task['max_query_length']).check(
-            positions)
+        if not MIN_WINDOW <= seq_length <= positions:
+            raise UserError('--seq_length %d: %d to the %d positions of this model expected'
+                            % (seq_length, MIN_WINDOW, positions))
+        model.task.update(shorter_windows(model.task, seq_length))
     elif seq_length > positions:
         raise UserError('--seq_length %d: this model has %d positions' % (seq_length, positions))
     else:

@@ -1,6 +1,7 @@
 """Examples with known answers: what a model is scored on, example by example."""
 import hashlib
 import logging
+import os
 
 import numpy as np
 
@@ -183,6 +184,10 @@ def _count(labels):
 def read_segments(args, model, kinds):
     """{name: `Labelled`} of a classifier's or a question-answering model's data; kinds: 'train' and
     'dev'. With 'dev' come all dev sets of the task."""
+    own = (args.train_file, args.dev_file)
+    if all(own) and 'train' in kinds and os.path.realpath(own[0]) == os.path.realpath(own[1]):
+        raise UserError('--train_file and --dev_file are one file: what is calibrated on is not '
+                        'what is reported')
     limits = {'train': getattr(args, 'max_train_samples', None), 'dev': args.max_eval_samples}
     if 'labels' not in model.task:
         own = {'train': args.train_file, 'dev': args.dev_file}

@@ -194,9 +194,14 @@ def read_qa_task(source, num_positions):
     if values:
         return {key: values[key] for key in TASK}, values['max_len']
     max_len = min(Options().max_seq_length, num_positions)
-    # of few positions at most half for the question, a third from one window to the next
-    return dict(TASK, max_query_length=min(TASK['max_query_length'], max_len // 2),
-                doc_stride=min(TASK['doc_stride'], max(max_len // 3, 1))), max_len
+    return dict(TASK, **shorter_windows(TASK, max_len)), max_len
+
+
+def shorter_windows(task, max_len):
+    """max_query_length and doc_stride of a task for windows of `max_len` tokens: at most half for
+    the question, a third from one window to the next."""
+    return {'max_query_length': min(task['max_query_length'], max_len // 2),
+            'doc_stride': min(task['doc_stride'], max(max_len // 3, 1))}
 
 
 def _task_beside(source):

@@ -14,7 +14,7 @@ from bert.export.symbol import write_symbol
 from bert.jobs import labelled, results, run_folder
 from bert.jobs.deployment import ExportedClassifier, ExportedQAModel
 from bert.jobs.folder import Classifier, find_model
-from bert.jobs.trained import TRAINERS, open_trained
+from bert.jobs.trained import TRAINERS, open_trained, refuse_source
 from bert.model.inference import ForPrediction
 from bert.quantization import speed
 from bert.quantization.calibrate import Quantizer
@@ -56,9 +56,16 @@ def run(args):
 
 def open_source(args, device):
     """The `Model` in --model_dir; its task called as --task_name says."""
-    model = open_trained(find_model(args.model_dir, TRAINERS), device)
+    path = find_model(args.model_dir, TRAINERS)
+    refuse_source(args.output_dir, path)
+    model = open_trained(path, device)
     if args.task_name and isinstance(model, Classifier):
-        model.task['name'] = labelled.find_model_task(args, model).name
+        task = labelled.find_model_task(args, model)
+        if model.task['pair'] not in (None, task.pair):
+            raise UserError('--task_name %s: it has %s, and the model was trained on %s' % (
+                (task.name,) + (('pairs', 'single texts') if task.pair else
+                                ('single texts', 'pairs'))))
+        model.task.update(name=task.name, pair=task.pair, metrics=list(task.metrics))
     return model
 
 
@@ -192,6 +199,8 @@ def compare_speed(model, quantized, device):
     def fastest(*arrays):
         return model.outputs(Batch(*arrays, None), device).asnumpy()
     found = []
+    logging.info('speed with %s threads; %s', os.environ.get('OMP_NUM_THREADS', 'unknown'),
+                 ' '.join(results.cpu_flags()))
     for size, length in SPEED_SHAPES:
         length = min(length, model.max_len)
         batch = speed.random_batch(size, length, model.config.vocab_size)

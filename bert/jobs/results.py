@@ -34,7 +34,8 @@ def cpu_name():
 def cpu_flags():
     """The instruction sets that decide the speed here."""
     flags = set((_cpuinfo('flags') or '').split())
-    return sorted(flags & {'avx2', 'avx512f', 'avx512_bf16', 'avx512_vnni', 'amx_bf16'})
+    return sorted(flags & {'avx2', 'avx_vnni', 'avx512f', 'avx512_bf16', 'avx512_vnni', 'amx_bf16',
+                           'amx_int8'})
 
 
 def _cpuinfo(key):

@@ -51,8 +51,10 @@ def open_folder(args, name, script, written):
     folder = args.output_dir or _next_numbered(name)
     if _holds_run(folder):
         if not args.overwrite_output_dir:
-            raise UserError('%s holds a run: choose another %s, go on with it by --resume, or '
-                            'replace it by --overwrite_output_dir' % (folder, _flag(args)))
+            raise UserError('%s holds a run: choose another %s, %sor replace it by '
+                            '--overwrite_output_dir' % (
+                                folder, _flag(args), 'go on with it by --resume, '
+                                if hasattr(args, 'resume') else ''))
         _check_inputs(args, folder)
         _clear(folder)
     try:

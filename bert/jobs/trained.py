@@ -29,8 +29,20 @@ def open_trained(path, device, like_model=None, like_dataset=None, classes=None,
     number = heads.num_classes(arrays)
     task = read_task(found, number, classes or _numbers(found, number))
     model = make_classifier(found, arrays, task, device)
+    if pair and model.task['pair'] is False:
+        raise UserError('--pair: %s was trained on single texts' % found.source)
     model.task['pair'] = pair or model.task['pair']
     return model
+
+
+def refuse_source(output_dir, source):
+    """Raises `UserError` when the folder that is to be written is the one of the model: files of
+    the same names would be replaced. source: a folder or a file of weights."""
+    weights = local.find_weights(source)
+    for path in (source, os.path.dirname(os.path.abspath(weights))):
+        if output_dir and os.path.realpath(output_dir) == os.path.realpath(path):
+            raise UserError('--output_dir %s: the model lies there, and its files would be '
+                            'replaced: choose another folder' % output_dir)
 
 
 def _numbers(found, number):

@@ -1,6 +1,8 @@
 """An INT8 network tuned to a goal, and scored on examples that the search has not seen."""
 import logging
 import os
+import re
+import shutil
 
 from bert import files
 from bert.data.locate import locate_labelled_test
@@ -10,11 +12,13 @@ from bert.jobs import labelled, quantization, run_folder
 from bert.jobs.folder import Classifier
 from bert.quantization import report
 from bert.quantization.config import find_config
+from bert.quantization.loss import MISSED
 from bert.quantization.tune import Journal, tune
 from bert.train.devices import pick_device, seed_everything
 from bert.train.log import open_log
 
 TRIALS, TABLE, PICTURE = 'trials.jsonl', 'trials.txt', 'trials.png'
+REBUILT = re.compile(r'trial-\d+$')     # folders of --rebuild
 EXIT_MISSED = 1             # the goal was not reached
 
 
@@ -31,11 +35,25 @@ def run(args):
     folder = folder or run_folder.open_folder(
         args, name, quantization.SCRIPT,
         [quantization.LOG, TRIALS, TABLE, PICTURE] + quantization.written(name))
+    if not args.resume:
+        clear_trials(folder, args.overwrite_output_dir)
     seed_everything(args.seed)
     open_log(os.path.join(folder, quantization.LOG))
     if args.rebuild:
         return rebuild(args, model, folder, config, device), 0
     return tune_model(args, model, folder, config, device)
+
+
+def clear_trials(folder, overwrite):
+    """Remove what a run left that was killed, or that is replaced; `UserError` unless asked to."""
+    if os.path.exists(os.path.join(folder, TRIALS)):
+        if not overwrite:
+            raise UserError('%s holds the trials of a run that did not end: go on with it by '
+                            '--resume, or replace it by --overwrite_output_dir' % folder)
+        os.remove(os.path.join(folder, TRIALS))
+    for name in os.listdir(folder):
+        if REBUILT.match(name):
+            shutil.rmtree(os.path.join(folder, name))
 
 
 def tune_model(args, model, folder, config, device):
@@ -72,7 +90,11 @@ def tune_model(args, model, folder, config, device):
         kept_in_float=list(tuned.trial.kept), config=config._asdict(), harms=tuned.harms,
         trials=[one._asdict() for one in tuned.trials],
         searched_on={'name': search.name, 'source': search.source, 'examples': len(search)})
-    return made, 0 if tuned.reached else EXIT_MISSED
+    held_out_missed = made['scores'][held_out.name]['verdict'] == MISSED
+    if tuned.reached and held_out_missed:
+        logging.warning('the goal was reached on %s, and missed on %s, which the search has not '
+                        'seen', search.name, held_out.name)
+    return made, EXIT_MISSED if held_out_missed or not tuned.reached else 0
 
 
 def read_sets(args, model):

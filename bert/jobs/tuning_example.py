@@ -1,4 +1,5 @@
 """The commands of lpot's BERT example: fine-tune, evaluate and tune, under the flags it has."""
+import logging
 import math
 import os
 
@@ -13,6 +14,8 @@ from bert.jobs.folder import find_model
 from bert.jobs.trained import TRAINERS, open_trained
 from bert.model import catalogue
 from bert.model.classification import make_loss
+
+LOG = logging.getLogger(__name__)
 
 RESULTS = 'eval_results.txt'
 MISMATCHED = '-MM'      # of the folder for MNLI's second dev set, as in transformers' example
@@ -48,6 +51,7 @@ def _run(args, add_flags, train, words, evaluate):
     if not (args.do_train or args.do_eval or args.tune):
         raise UserError('nothing to do: give --do_train, --do_eval or --tune')
     source = _source(args.model_name_or_path)
+    args.output_dir = args.output_dir.rstrip('/') or '/'
     trained = {}
     folder = args.output_dir
     if args.do_train:
@@ -59,7 +63,11 @@ def _run(args, add_flags, train, words, evaluate):
         folder = args.model_name_or_path
     if args.do_eval:
         more = {'global_step': trained.get('steps'), 'loss': trained.get('training_loss')}
-        evaluate(args, open_trained(find_model(folder, TRAINERS), mx.cpu()),
+        model = open_trained(find_model(folder, TRAINERS), mx.cpu())
+        if model.max_len != args.max_seq_length:
+            LOG.warning('--max_seq_length %d: the model was trained with %d tokens, and reads as '
+                        'many', args.max_seq_length, model.max_len)
+        evaluate(args, model,
                  {key: value for key, value in more.items() if value is not None})
     if not args.tune:
         return 0
@@ -110,6 +118,8 @@ def _tuning_flags(args, folder):
              '--dev_batch_size', args.per_gpu_eval_batch_size, '--threads', args.threads]
     values = {'data_dir': args.data_dir, 'config': args.config, 'train_file': args.train_file,
               'dev_file': args.predict_file, 'max_eval_samples': args.max_eval_samples}
+    if args.task_name.lower() != 'squad':
+        values['task_name'] = args.task_name
     for flag, value in values.items():
         words += ['--' + flag, value] if value else []
     if args.overwrite_output_dir:

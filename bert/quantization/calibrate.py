@@ -1,4 +1,5 @@
 """A float network to an INT8 one, by MXNet's quantization with oneDNN's operators."""
+import hashlib
 import json
 
 import mxnet as mx
@@ -67,6 +68,13 @@ class Quantizer:
             graph, self._parameters, {}, _Found(self._thresholds), 'customize', self._dtype,
             logger=None)
         return graph.get_backend_symbol('MKLDNN_QUANTIZE'), parameters
+
+    def digest(self):
+        """sha256 over the parameters and the options."""
+        total = hashlib.sha256(('%s %s' % (self._mode, self._dtype)).encode('utf-8'))
+        for value in self._parameters.values():     # their names count up from network to network
+            total.update(value.asnumpy().tobytes())
+        return total.hexdigest()
 
     def _quantize(self, excluded, mode='none'):
         graph, parameters, _, collector = quantization.quantize_graph(

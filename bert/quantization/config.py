@@ -18,6 +18,9 @@ KEYS = {'model': {'name': TEXT, 'framework': TEXT}, 'device': TEXT,
                    'random_seed': WHOLE}}
 
 
+MOST_SEED = 2 ** 32 - 1     # NumPy's
+
+
 class Config(NamedTuple):
     """How a tuning run searches."""
     goal: Goal = Goal()
@@ -45,6 +48,10 @@ def read_config(path):
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError('%s: not YAML: %s' % (path, ' '.join(str(error).split()))) from None
     _check(path, '', values, KEYS)
+    seed = (values.get('tuning') or {}).get('random_seed') or 0
+    if seed > MOST_SEED:
+        raise UserError('%s: tuning.random_seed: %d found, at most %d expected'
+                        % (path, seed, MOST_SEED))
     model, tuning = values.get('model') or {}, values.get('tuning') or {}
     strategy = (tuning.get('strategy') or {}).get('name', STRATEGIES[0])
     if strategy not in STRATEGIES:
@@ -74,8 +81,19 @@ def _check(path, place, values, keys):
         if isinstance(expected, dict):
             if value is not None:
                 _check(path, name, value, expected)
-        elif not _is(value, expected):
+            continue
+        if expected == NUMBER and isinstance(value, str):
+            value = values[key] = _number(value)    # YAML takes 1e-2 for a text
+        if not _is(value, expected):
             raise UserError('%s: %s: %r found, %s expected' % (path, name, value, expected))
+
+
+def _number(text):
+    """The number that a text says, else the text."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _is(value, expected):
@@ -90,5 +108,8 @@ def _goal(path, criterion):
         raise UserError('%s: tuning.accuracy_criterion: relative and absolute: give one of the two'
                         % path)
     for key, value in criterion.items():
-        return Goal(value, key == 'relative').check()
+        try:
+            return Goal(value, key == 'relative').check()
+        except UserError as error:
+            raise UserError('%s: tuning.%s' % (path, error)) from None
     return Goal()

@@ -65,7 +65,9 @@ class Goal(NamedTuple):
                 else '%g of the score' % self.loss)
 
     def check(self):
-        """Raises `UserError` for a loss that is no number from 0 on."""
-        if not (isinstance(self.loss, (int, float)) and 0 <= self.loss < np.inf):
-            raise UserError('accuracy_criterion: %r found, a number from 0 on expected' % self.loss)
+        """Raises `UserError` for a loss that is no number from 0 on, below 1 where relative."""
+        limit = 1 if self.is_relative else np.inf
+        if not (isinstance(self.loss, (int, float)) and 0 <= self.loss < limit):
+            raise UserError('accuracy_criterion: %r found, a number from 0 on%s expected'
+                            % (self.loss, ' and below 1' * self.is_relative))
         return self

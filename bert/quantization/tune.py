@@ -1,4 +1,5 @@
 """The fastest mixture of INT8 and float operators that loses little enough of the score."""
+import hashlib
 import json
 import logging
 import os
@@ -18,7 +19,8 @@ from bert.quantization.loss import Loss
 
 LOG = logging.getLogger(__name__)
 
-TRIAL = 'trial '        # before the names of operators, in the journal
+# Keys of the journal, before the names of operators, and of what the trials are of
+TRIAL, HARM, ABOUT = 'trial ', 'harm ', 'about'
 ROUNDS = 5      # batches of each network when their speed is compared
 
 
@@ -91,9 +93,16 @@ class Journal:
             whole = content[:content.rfind(b'\n') + 1]
             if whole != content:        # a kill cut the last line
                 os.truncate(path, len(whole))
-            for line in whole.decode('utf-8').splitlines():
-                entry = json.loads(line)
-                self._found[entry['key']] = entry['value']
+            for number, line in enumerate(whole.splitlines(), 1):
+                key, value = _read_entry('%s:%d' % (path, number), line)
+                self._found[key] = value
+
+    def check(self, about):
+        """Raises `UserError` when the trials are of something else than `about`."""
+        if self.once(ABOUT, lambda: about) != about:
+            raise UserError('%s: its trials are of other parameters, calibration batches or '
+                            'options, or scored on other examples: start anew in another folder, '
+                            'or by --overwrite_output_dir' % self._path)
 
     def trials(self):
         """The operators that stayed float, for each trial in order."""
@@ -109,6 +118,25 @@ class Journal:
                     out.flush()
                     os.fsync(out.fileno())
         return self._found[key]
+
+
+# What an entry of each kind holds
+KINDS = ((TRIAL, lambda value: isinstance(value, dict) and not {'score', 'loss', 'speed', 'seconds'}
+          - set(value) and len(value['loss']) == 3),
+         (HARM, lambda value: isinstance(value, float)), (ABOUT, lambda value: True))
+
+
+def _read_entry(where, line):
+    """(key, value) of a line of the journal; `UserError` for anything else."""
+    try:
+        entry = json.loads(line.decode('utf-8'))
+        key, value = entry['key'], entry['value']
+        if any(key.startswith(start) and fits(value) for start, fits in KINDS):
+            return key, value
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    raise UserError('%s: not a trial of a tuning run: take the line out, or start anew by '
+                    '--overwrite_output_dir' % where)
 
 
 class _Search:
@@ -128,6 +156,7 @@ class _Search:
         self._deadline = started + self._config.timeout
         self._quantizer.calibrate(self._batches)
         self._reference = self._score(self._float)
+        self._journal.check(self._about())
         if self._config.goal.is_relative and not self._reference[0]:
             raise UserError('the score of the float network is 0: no part of it can be lost; give '
                             'an absolute goal, or train the network')
@@ -139,6 +168,15 @@ class _Search:
         reached = chosen is not None
         return Tuned(chosen or self._best(), reached, tuple(self._trials), self._harms,
                      self._reference[0], self._quantizer)
+
+    def _about(self):
+        """What the trials depend on, beside the goal."""
+        total = hashlib.sha256()
+        for batch in self._batches:
+            for array in batch:
+                total.update(np.ascontiguousarray(array).tobytes())
+        return {'quantizer': self._quantizer.digest(), 'batches': total.hexdigest(),
+                'float_score': round(self._reference[0], 5)}
 
     def _find(self):
         """The first accepted trial; None where there is none."""
@@ -182,10 +220,15 @@ class _Search:
         return float(score), outputs
 
     def _try(self, kept):
-        """The `Trial` with these operators in float."""
+        """The `Trial` with these operators in float; one that there is already is not repeated."""
+        known = next((trial for trial in self._trials if trial.kept == kept), None)
+        if known is not None:
+            return known
         values = self._journal.once(TRIAL + ' '.join(kept), lambda: self._measure(kept))
-        trial = Trial(len(self._trials) + 1, kept, values['score'], Loss(*values['loss']),
-                      values['speed'], values['verdict'], values['accepted'], values['seconds'])
+        loss, goal = Loss(*values['loss']), self._config.goal
+        trial = Trial(len(self._trials) + 1, kept, values['score'], loss, values['speed'],
+                      goal.judge(loss), bool(goal.accepts(loss) and values['speed'] > 1),
+                      values['seconds'])
         self._trials.append(trial)
         LOG.info('trial %d: %d of %d operators in float, score %.4f, loss %.4f (%.4f to %.4f, %s), '
                  '%.2f times float%s', trial.number, len(kept), len(self._quantizer.operators),
@@ -202,9 +245,7 @@ class _Search:
             loss = Loss(*[goal.of_scores(self._reference[0], score)] * 3)
         else:
             loss = self._interval(self._reference[1], outputs)
-        times = self._speed(network)
-        return {'score': score, 'loss': list(loss), 'speed': times, 'verdict': goal.judge(loss),
-                'accepted': bool(goal.accepts(loss) and times > 1),
+        return {'score': score, 'loss': list(loss), 'speed': self._speed(network),
                 'seconds': time.monotonic() - started}
 
     def _speed(self, network):
@@ -221,9 +262,11 @@ class _Search:
                  len(self._quantizer.operators))
         wanted = self._outputs(self._float)
         all_int8 = self._error((), wanted)
-        self._harms = {name: self._journal.once(
-            'harm ' + name, lambda name=name: all_int8 - self._error((name,), wanted))
-            for name in tqdm(self._quantizer.operators, desc='ranking', disable=None)}
+        for name in tqdm(self._quantizer.operators, desc='ranking', disable=None):
+            if self._is_over():
+                break
+            self._harms[name] = self._journal.once(
+                HARM + name, lambda name=name: all_int8 - self._error((name,), wanted))
         return sorted(self._harms, key=self._harms.get, reverse=True)
 
     def _error(self, kept, wanted):

@@ -62,6 +62,12 @@ def test_empty_sections_are_defaults(read):
      'tuning.accuracy_criterion: relative and absolute: give one of the two'),
     ('tuning: {strategy: {name: bayesian}}',
      'tuning.strategy.name: "bayesian" found, "basic" expected: the only one here'),
+    ('tuning: {random_seed: 99999999999}',
+     'tuning.random_seed: 99999999999 found, at most 4294967295 expected'),
+    ('tuning: {accuracy_criterion: {relative: 1}}',
+     'tuning.accuracy_criterion: 1 found, a number from 0 on and below 1 expected'),
+    ('tuning: {accuracy_criterion: {absolute: .inf}}',
+     'tuning.accuracy_criterion: inf found, a number from 0 on expected'),
     ('device: gpu', 'device: "gpu" found, "cpu" expected: INT8 is for CPUs here'),
     ('tuning: 3', 'tuning: keys with values expected, 3 found'),
     ('', 'the file: keys with values expected, None found')])
@@ -69,6 +75,10 @@ def test_mistakes(read, tmp_path, text, reason):
     with pytest.raises(UserError) as error:
         read(text)
     assert str(error.value) == '%s: %s' % (tmp_path / 'c.yaml', reason)
+
+
+def test_a_number_that_yaml_takes_for_a_text(read):
+    assert read('tuning: {accuracy_criterion: {relative: 1e-2}}').goal == Goal(0.01)
 
 
 def test_unreadable(read, tmp_path):

@@ -54,5 +54,5 @@ def test_judgement(loss, verdict, accepted):
 
 @pytest.mark.parametrize('loss', [-0.01, np.inf, np.nan, 'little', None])
 def test_no_goal(loss):
-    with pytest.raises(UserError, match='a number from 0 on expected'):
+    with pytest.raises(UserError, match='a number from 0 on and below 1 expected'):
         Goal(loss).check()

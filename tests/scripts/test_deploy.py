@@ -161,6 +161,8 @@ def test_what_is_missing_or_does_not_fit(call, work, tmp_path):
     shutil.copytree(work / 'sst-symbol', folder)
     assert refusal('--evaluate', '--measure') == \
         'error: --evaluate and --measure: give one of the two'
+    assert refusal('--evaluate', 'x') == \
+        'error: --evaluate and --measure take no texts: leave them and --file out'
     assert refusal('--engine', 'openvino', 'x') == (
         'error: --model_dir %s: no exported model in it (*.onnx): found: none' % folder)
     task = (folder / 'task.json').read_text()
@@ -170,6 +172,12 @@ def test_what_is_missing_or_does_not_fit(call, work, tmp_path):
     assert refusal('x') == (
         'error: %s gives outputs of shape (1, 2), and task.json beside it asks for (1, 3): they '
         'don\'t belong together' % (folder / 'classification-symbol.json'))
+    for value in ('x', 2, 41):
+        (folder / 'task.json').write_text(json.dumps(dict(json.loads(task), max_len=value)))
+        assert refusal('x') == ('error: %s: max_len is %r, a number of tokens up to the 40 '
+                                'positions of the model expected' % (folder / 'task.json', value))
+    (folder / 'task.json').write_text(json.dumps(dict(json.loads(task), labels='ab')))
+    assert refusal('x').endswith('labels are \'ab\', a list of texts expected')
     (folder / 'task.json').unlink()
     assert refusal('x') == (
         'error: --model_dir %s: no task.json in it: expected a folder that export/export.py, '

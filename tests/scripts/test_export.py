@@ -67,9 +67,12 @@ def test_without_output_dir_it_goes_into_the_run(call, runs, in_tmp):
     assert again.code == 2 and 'run/export holds a run: choose another --output_dir' in again.error
     assert call(export, '--model_dir', 'run', '--overwrite_output_dir').code == 0
     assert open_trained('run', mx.cpu())        # the run itself is as it was
-    inside = call(export, '--model_dir', 'run', '--output_dir', 'run', '--overwrite_output_dir')
-    assert inside.code == 2
-    assert '--overwrite_output_dir: --model_dir run lies in the run' in inside.error
+    best = 'run/' + read_json(in_tmp / 'run' / 'checkpoints.json')['best']
+    for script in (export, to_onnx):
+        for place in ('run', best):
+            inside = call(script, '--model_dir', 'run', '--output_dir', place)
+            assert inside.error == ('error: --output_dir %s: the model lies there, and its files '
+                                    'would be replaced: choose another folder' % place)
 
 
 def test_bare_parameters(call, runs, tiny_bert, in_tmp):
@@ -134,8 +137,10 @@ def test_refusals(call, runs, tiny_bert, in_tmp):
     assert refusal('--model_dir', run, '--seq_length', 41) == \
         'error: --seq_length 41: this model has 40 positions'
     assert refusal('--model_dir', run, '--seq_length', 2).startswith('error: --max_len 2 is too')
-    assert refusal('--model_dir', str(runs / 'question_answering'), '--seq_length', 41) == \
-        'error: --max_seq_length 41 is more than the 40 positions of this model: use 40 or less'
+    for length in (41, 15):
+        assert refusal('--model_dir', str(runs / 'question_answering'), '--seq_length', length) == \
+            'error: --seq_length %d: 16 to the 40 positions of this model expected' % length
+    assert refusal('--model_dir', run, '--pair').endswith(' was trained on single texts')
     assert refusal('--model_dir', run, '--gpu', script=to_onnx) == \
         'error: --gpu: ONNX is written and checked on the CPU; leave it out'
     assert refusal('--model_dir', run, '--gpu').startswith('error: --gpu 0: no GPU for this MXNet')
@@ -150,6 +155,13 @@ def test_parameters_of_another_size(call, runs, tmp_path, in_tmp):
     outcome = call(export, '--model_dir', 'other')
     assert outcome.code == 2 and 'wrong shape: ' in outcome.error
     assert '(8,) in the file, (16,) in the model' in outcome.error
+
+
+def test_shorter_windows(call, runs, in_tmp):
+    assert call(export, '--model_dir', runs / 'question_answering', '--seq_length', 16,
+                '--output_dir', 'out').code == 0
+    task = read_json(in_tmp / 'out' / 'task.json')
+    assert (task['max_len'], task['max_query_length'], task['doc_stride']) == (16, 6, 5)
 
 
 def test_a_difference_is_an_error(call, runs, in_tmp, monkeypatch):

@@ -274,6 +274,38 @@ def test_refusals(call, work, tiny_bert, in_tmp):
     assert refusal('--model_dir', run, '--task_name', 'STS-B') == \
         'error: --task_name STS-B: it has scores, the model 2 classes'
     assert 'no checkpoint in it' in refusal('--model_dir', in_tmp)
+    own = work / 'SST-2' / 'train.tsv'
+    assert refusal('--model_dir', run, '--train_file', own, '--dev_file', own, '--text_columns',
+                   'sentence', '--label_column', 'label', '--output_dir', 'b') == (
+        'error: --train_file and --dev_file are one file: what is calibrated on is not what is '
+        'reported')
+    assert '--output_dir %s: the model lies there' % run in refusal('--model_dir', run,
+                                                                   '--output_dir', run)
+    assert '-1 found, a whole number from 0' in refusal('--model_dir', run, '--seed', -1)
+    assert refusal('--model_dir', run, '--task_name', 'MRPC') == \
+        'error: --task_name MRPC: it has pairs, and the model was trained on single texts'
+    assert call(finetune_classifier, '--only_calibration', '--bert_checkpoint', run).error == (
+        'error: --only_calibration: of which parameters? Give --model_parameters, or take '
+        'quantize.py --model_dir')
+
+
+def test_a_killed_run_is_not_mixed_with_a_new_one(call, work, in_tmp, fast):
+    """Refused, or begun anew; what was rebuilt of the old one goes too."""
+    write_config(in_tmp, 'relative: 0.9')
+    command = ('--tune', '--model_dir', work / 'run-MRPC', '--data_dir', work / 'MRPC', *FEW,
+               '--output_dir', 'out')
+    assert call(quantize, *command).code == 0
+    os.remove('out/results.json')
+    os.mkdir('out/trial-1')
+    assert call(quantize, *command).error == (
+        'error: out holds the trials of a run that did not end: go on with it by --resume, or '
+        'replace it by --overwrite_output_dir')
+    assert call(quantize, *command, '--calib_mode', 'naive', '--overwrite_output_dir').code == 0
+    assert len((in_tmp / 'out' / 'trials.jsonl').read_text().splitlines()) == 2
+    assert not os.path.exists('out/trial-1')
+    (in_tmp / 'conf.yaml').write_text('tuning: {accuracy_criterion: {absolute: 0.9}}')
+    again = call(quantize, *command[:5], '--resume', '--output_dir', 'out')
+    assert again.code == 0 and 'at most 0.9 of the score' in again.err
 
 
 def test_interval_of_a_real_metric():
