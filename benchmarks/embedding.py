@@ -18,7 +18,7 @@ import tempfile
 import numpy as np
 import peer
 from finetune_classifier import median_and_range, warn_if_busy
-from inference import cell
+from predictor import cell
 from scipy.stats import spearmanr
 
 SEGMENTS = ('dev', 'test')
