@@ -74,8 +74,7 @@ def main():
     parser.add_argument('--write', type=pathlib.Path, metavar='FOLDER')
     args = parser.parse_args()
     from bert import options
-    # not low_latency: threads that wait awake would take the cores from the others' turns
-    options.prepare_mxnet(int(os.environ['OMP_NUM_THREADS']))
+    options.prepare_mxnet(int(os.environ['OMP_NUM_THREADS']), low_latency=True)     # as deploy.py
     if args.write:
         write(args.model, args.write)
         return

@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -83,7 +84,10 @@ def run_script(script, *arguments):
 
 
 class Worker:
-    """A worker that stays: it answers one JSON line on its output to one on its input."""
+    """A worker that stays: it answers one JSON line on its output to one on its input.
+
+    Between two questions it is stopped: threads that wait awake for work (ours and others' do, see
+    `bert.options.prepare_mxnet`) would take the processor from whoever's turn it is."""
 
     def __init__(self, environment, script, *arguments, threads):
         self._name = ' '.join([script] + [str(argument) for argument in arguments])
@@ -93,6 +97,7 @@ class Worker:
 
     def ask(self, **question):
         """Hand over `question`, wait for the answer."""
+        self._process.send_signal(signal.SIGCONT)
         try:
             self._process.stdin.write(json.dumps(question) + '\n')
             answer = self._process.stdout.readline()
@@ -100,6 +105,7 @@ class Worker:
             answer = ''
         if not answer:
             sys.exit('%s ended with exit status %d' % (self._name, self._process.wait()))
+        self._process.send_signal(signal.SIGSTOP)
         return json.loads(answer)
 
     def __enter__(self):
@@ -107,6 +113,7 @@ class Worker:
 
     def __exit__(self, *exception):
         self._process.stdin.close()
+        self._process.send_signal(signal.SIGCONT)
         self._process.wait()
 
 
