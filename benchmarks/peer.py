@@ -4,6 +4,7 @@ The peer (PyTorch and transformers) never meets our packages: it lives in a virt
 of its own and exchanges .npz and .json files with us. This module imports neither side.
 """
 import argparse
+import ctypes
 import json
 import os
 import pathlib
@@ -41,6 +42,7 @@ PINS = {
     # the last series with WordPiece written in Python, which owes nothing to `tokenizers`
     'peer-tokenizer': ('transformers==4.57.6', 'numpy==2.4.6'),
 }
+PR_SET_PDEATHSIG = 1            # of <linux/prctl.h>
 INSTALLED = 'installed.json'    # in an environment that is complete: its pins
 
 
@@ -83,6 +85,11 @@ def run_script(script, *arguments):
                    + [str(argument) for argument in arguments], check=True)
 
 
+def _end_with_parent():
+    """Have Linux kill this process when its parent ends: one that is stopped would stay."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class Worker:
     """A worker that stays: it answers one JSON line on its output to one on its input.
 
@@ -93,7 +100,8 @@ class Worker:
         self._name = ' '.join([script] + [str(argument) for argument in arguments])
         self._process = subprocess.Popen(
             command_of(environment, script, *arguments), env=environ_of(threads),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, universal_newlines=True, bufsize=1)
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, universal_newlines=True, bufsize=1,
+            preexec_fn=_end_with_parent)
 
     def ask(self, **question):
         """Hand over `question`, wait for the answer."""
