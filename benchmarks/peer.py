@@ -39,6 +39,8 @@ PINS = {
     'peer-inference': ('torch==2.13.0', 'transformers==5.23.0', 'numpy==2.4.6',
                        'safetensors==0.8.0', 'onnxruntime==1.31.1', 'openvino==2026.4.1',
                        'nncf==3.4.0', 'onnx==1.23.2'),
+    # the last release of what became of the tool of seed 004 that takes MXNet
+    'peer-tuning': ('neural-compressor==2.6', 'mxnet==1.9.1', 'numpy==1.23.5'),
     # the last series with WordPiece written in Python, which owes nothing to `tokenizers`
     'peer-tokenizer': ('transformers==4.57.6', 'numpy==2.4.6'),
 }
@@ -172,6 +174,30 @@ def answer_timed(compute):
         return {'seconds': float(np.median(seconds)),
                 'logits': np.asarray(logits, 'float64').ravel().tolist()}
     answer_questions(answer)
+
+
+def write_batches(path, batches, labels=()):
+    """Arrays of batches of examples, each batch a tuple of token_ids, segment_ids (size, length) and
+    valid_length (size,), and the classes of all as .npz; batches are of one size but the last."""
+    import numpy as np
+    np.savez(str(path), labels=labels, size=len(batches[0][0]), **{
+        'input%d' % i: np.concatenate([batch[i] for batch in batches]) for i in range(3)})
+
+
+def read_batches(path):
+    """(batches, labels) that `write_batches` wrote."""
+    import numpy as np
+    with np.load(str(path)) as found:
+        arrays, size = [found['input%d' % i] for i in range(3)], int(found['size'])
+        return [tuple(array[start:start + size] for array in arrays)
+                for start in range(0, len(arrays[0]), size)], found['labels']
+
+
+def accuracy(compute, batches, labels):
+    """Share of the examples whose class `compute` (of a batch's arrays → logits, NumPy) finds."""
+    import numpy as np
+    found = np.concatenate([compute(*batch).argmax(axis=1) for batch in batches])
+    return float((found == labels).mean())
 
 
 def read_json(path):

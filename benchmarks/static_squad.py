@@ -46,7 +46,7 @@ def predict_by_symbol(args):
     from bert.export.symbol import import_network
     from bert.jobs.qa_model import fill, open_qa_model
     from bert.jobs.training import sample
-    symbol = import_network(args.symbol, 'static_net', epoch_of(args.symbol), mx.cpu())
+    symbol = import_network(args.symbol, 'static_net', mx.cpu(), epoch_of(args.symbol))
     model = open_qa_model(args.model_dir, mx.cpu())     # its tokenizer and task; not its network
     squad = read_squad(args.dev_file)
     squad = squad.select(sample(range(len(squad.questions)), args.questions))

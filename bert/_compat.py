@@ -38,7 +38,7 @@ def repair_export():
     gluon.SymbolBlock.export = export
 
 
-class AliasHook:
+class ImportHook:
     """A finder of `sys.meta_path` that is told that mxnet is about to be imported: it adds the
     aliases, has the export repaired when mxnet is there, and leaves."""
 
@@ -71,9 +71,9 @@ def _then(loader, action):
 def install():
     """Wait for the import of mxnet, unless that has happened or somebody waits already (the
     .pth file runs a copy of this module, and Python reads it twice in a virtual environment)."""
-    waiting = AliasHook.__name__ in [type(finder).__name__ for finder in sys.meta_path]
+    waiting = ImportHook.__name__ in [type(finder).__name__ for finder in sys.meta_path]
     if 'mxnet' not in sys.modules and not waiting:
-        sys.meta_path.insert(0, AliasHook())
+        sys.meta_path.insert(0, ImportHook())
     elif 'mxnet' in sys.modules and not waiting:
         repair_export()
 

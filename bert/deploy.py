@@ -25,6 +25,7 @@ def make_parser():
     group = parser.add_argument_group('scores')
     group.add_argument('--evaluate', action='store_true', help='score the dev sets of the task')
     deployment_options.add_labelled_flags(group)
+    parser.set_defaults(train_file=None)
     group = parser.add_argument_group('speed')
     group.add_argument('--measure', action='store_true', help='time batches of random tokens')
     group.add_argument('--batch_sizes', type=options.int_list, default=(1, 32), metavar='N,…',

@@ -10,6 +10,25 @@ from bert.options import (
     ratio,
 )
 
+CONFIG_HELP = ('YAML with the goal and when to stop; default: conf.yaml or bert.yaml in the '
+               'current folder, else a relative loss of 0.01')
+
+
+def add_model_dir_flag(parser, **more):
+    """Which trained model is taken."""
+    parser.add_argument('--model_dir', metavar='FOLDER',
+                        help='folder of a run of finetune_classifier.py or finetune_squad.py, one '
+                             'of its checkpoints, or such a model saved by transformers', **more)
+
+
+def add_output_flags(parser, default, **more):
+    """Where the files go; returns the group of flags."""
+    group = parser.add_argument_group('output')
+    group.add_argument('--output_dir', metavar='FOLDER', help=default, **more)
+    group.add_argument('--overwrite_output_dir', action='store_true',
+                       help='replace what an earlier run left there')
+    return group
+
 
 def add_answer_flags(parser):
     """What is told of the answers to questions."""
@@ -28,12 +47,12 @@ def add_answer_flags(parser):
 
 def add_quantization_flags(parser):
     """All of quantize.py."""
-    parser.add_argument('--model_dir', required=True, metavar='FOLDER',
-                        help='folder of a run of finetune_classifier.py or finetune_squad.py, one '
-                             'of its checkpoints, or such a model saved by transformers')
+    add_model_dir_flag(parser, required=True)
     add_calibration_flags(parser, num_calib_batches=5)
     group = parser.add_argument_group('data')
     add_labelled_flags(group)
+    group.add_argument('--train_file', metavar='FILE',
+                       help='beside --dev_file: to calibrate on, of your own too')
     group.add_argument('--text_columns', type=comma_list, metavar='A[,B]',
                        help='columns of the text or pair in files of your own')
     group.add_argument('--max_train_samples', type=positive_int, metavar='N',
@@ -41,11 +60,7 @@ def add_quantization_flags(parser):
     group.add_argument('--dev_batch_size', type=positive_int, default=32,
                        help='texts or windows a batch where scores are computed')
     add_tuning_flags(parser)
-    group = parser.add_argument_group('output')
-    group.add_argument('--output_dir', metavar='FOLDER',
-                       help='default: quantized, or tuned, in --model_dir')
-    group.add_argument('--overwrite_output_dir', action='store_true',
-                       help='replace what an earlier run left there')
+    group = add_output_flags(parser, 'default: quantized, or tuned, in --model_dir')
     group.add_argument('--resume', action='store_true',
                        help='go on with the tuning run in --output_dir')
     parser.add_argument('--seed', default=2, help='of the bootstrap',
@@ -70,8 +85,7 @@ def add_calibration_flags(parser, num_calib_batches):
                        help='texts or windows in each')
     group.add_argument('--quantized_dtype', choices=('auto', 'int8', 'uint8'), default='auto',
                        help='of activations; auto: uint8 where nothing negative was seen')
-    group.add_argument('--calib_mode', choices=('customize', 'naive', 'entropy', 'none'),
-                       default='customize',
+    group.add_argument('--calib_mode', choices=layout.CALIBRATION_MODES, default='customize',
                        help='how the range of each activation is found: customize: least and '
                             'greatest value seen, cut for layer normalisation and GELU; naive: not '
                             'cut; entropy: by Kullback-Leibler divergence; none: anew for every '
@@ -85,8 +99,7 @@ def add_tuning_flags(parser):
     group.add_argument('--tune', action='store_true',
                        help='return operators to float until the score is within the goal')
     group.add_argument('--config', metavar='FILE',
-                       help='YAML with the goal and when to stop; default: conf.yaml or bert.yaml '
-                            'in the current folder, else a relative loss of 0.01')
+                       help=CONFIG_HELP)
     group.add_argument('--rebuild', type=positive_int, metavar='N',
                        help='with --resume: write the network of trial N')
 
@@ -97,21 +110,19 @@ def add_labelled_flags(group):
                        help='a task of the table; default: the one that the model was trained on')
     group.add_argument('--data_dir', metavar='FOLDER',
                        help='folder of its files; default: as the script that trains looks')
-    group.add_argument('--train_file', metavar='FILE', help='files of your own: to train on')
-    group.add_argument('--dev_file', metavar='FILE', help='and to score on')
-    group.add_argument('--label_column', metavar='C', help='column of the label in them')
+    group.add_argument('--dev_file', metavar='FILE', help='instead: a file of your own')
+    group.add_argument('--label_column', metavar='C',
+                       help='column of the label in files of your own')
     group.add_argument('--max_eval_samples', type=positive_int, metavar='N',
                        help='score N examples of each, drawn at random')
 
 
-def add_export_flags(parser):
-    """What is exported, and where to."""
+def add_export_flags(parser, folder):
+    """What is exported, and where to. folder: its default name."""
     group = parser.add_argument_group('model')
     group.add_argument('--task', choices=layout.KINDS,
                        help='kind of model; default: as its parameters say')
-    group.add_argument('--model_dir', metavar='FOLDER',
-                       help='folder of a run of finetune_classifier.py or finetune_squad.py, one '
-                            'of its checkpoints, or such a model saved by transformers')
+    add_model_dir_flag(group)
     group.add_argument('--model_parameters', metavar='FILE',
                        help='instead: .params of a whole model; without either the network is '
                             'random')
@@ -120,20 +131,17 @@ def add_export_flags(parser):
     group.add_argument('--bert_dataset', '--dataset_name', metavar='NAME',
                        help='the same for the vocabulary: the corpus')
     group.add_argument('--classes', type=comma_list, metavar='A,B,…',
-                       help='where no task.json does: the classes in order')
-    group.add_argument('--pair', action='store_true', help='the same: texts come in pairs')
+                       help='of a classifier, where no task.json tells: the classes in order')
+    group.add_argument('--pair', action='store_true',
+                       help='the same for texts that come in pairs')
     group.add_argument('--seq_length', type=positive_int, metavar='TOKENS',
                        help='longest input that the folder serves; batches are of any length; '
                             'default: as the model was trained')
     group.add_argument('--dropout', type=ratio, default=0.1,
                        help='no meaning: there is none in prediction')
     group.add_argument('--seed', type=int, default=2, help='of a random network')
-    group = parser.add_argument_group('output')
-    group.add_argument('--output_dir', metavar='FOLDER',
-                       help='default: export in --model_dir, else a new '
-                            './output_dir/export-<number>')
-    group.add_argument('--overwrite_output_dir', action='store_true',
-                       help='replace what an earlier export left there')
+    add_output_flags(parser, 'default: %s in --model_dir, else a new ./output_dir/%s-<number>'
+                     % (folder, folder))
     add_device_flags(parser)
 
 
@@ -152,9 +160,9 @@ def add_example_flags(parser, max_seq_length, batch_size, learning_rate):
                        help='score dev into eval_results.txt in --output_dir')
     group.add_argument('--tune', action='store_true',
                        help='as quantize.py --tune, into tuned in --output_dir')
-    group.add_argument('--config', metavar='FILE',
-                       help='YAML for --tune; default: conf.yaml or bert.yaml in the current '
-                            'folder')
+    group.add_argument('--config', metavar='FILE', help='for --tune: ' + CONFIG_HELP)
+    group.add_argument('--resume', action='store_true',
+                       help='go on with the run in --output_dir, that was killed')
     group = parser.add_argument_group('data')
     group.add_argument('--max_seq_length', type=positive_int, default=max_seq_length,
                        help='tokens of an example, or window, at most')
@@ -172,10 +180,7 @@ def add_example_flags(parser, max_seq_length, batch_size, learning_rate):
         group.add_argument('--per_gpu_%s_batch_size' % kind, type=positive_int, default=batch_size,
                            help='examples, or windows, a batch')
     group.add_argument('--seed', type=int, default=42, help='of every random choice')
-    group = parser.add_argument_group('output')
-    group.add_argument('--output_dir', required=True, metavar='FOLDER', help='folder of the run')
-    group.add_argument('--overwrite_output_dir', action='store_true',
-                       help='replace the run that --output_dir holds')
+    add_output_flags(parser, 'folder of the run', required=True)
     group = parser.add_argument_group('device')
     group.add_argument('--no_cuda', action='store_true',
                        help='no meaning: these commands run on the CPU')

@@ -17,8 +17,12 @@ NET = 'net.params'              # the parameters alone
 STATIC_NET = 'static_net'       # prefix of an exported symbol's two files
 
 
-def symbol_names(prefix, epoch):
-    """File names of an exported symbol and its parameters, as MXNet forms them."""
+SYMBOL_INPUTS = ('data0', 'data1', 'data2')     # of token_ids, segment_ids, valid_length: Gluon's
+
+
+def symbol_names(prefix, epoch=0):
+    """File names of an exported symbol and its parameters, as MXNet forms them. epoch: in the
+    parameters' name; the original's is 0 but for a network that was trained so many."""
     return ['%s-symbol.json' % prefix, '%s-%04d.params' % (prefix, epoch)]
 
 
@@ -26,8 +30,8 @@ def symbol_names(prefix, epoch):
 CLASSIFICATION, REGRESSION, QUESTION_ANSWERING = KINDS = (
     'classification', 'regression', 'question_answering')
 SYMBOL_ENDING, ONNX_ENDING = '-symbol.json', '.onnx'
+CALIBRATION_MODES = ('customize', 'naive', 'entropy', 'none')   # in the names of INT8 models
 EXPORT_LOG = 'hybrid_export_bert.log'   # the original's name
-
 
 # as transformers calls them; ours have the same
 CONFIG, VOCABULARY = 'config.json', 'vocab.txt'

@@ -10,7 +10,7 @@ import re
 import sys
 
 from bert import memory
-from bert.errors import EXIT_USER_ERROR, nearest
+from bert.errors import EXIT_USER_ERROR, UserError, nearest
 
 # Flags of the original scripts that this zoo leaves out, and what to use instead.
 LEFT_OUT = {
@@ -100,6 +100,12 @@ class Parser(argparse.ArgumentParser):
     def error(self, message):
         self.exit(EXIT_USER_ERROR, 'error: %s (%s --help lists the flags)\n'
                   % (message, self.prog))
+
+
+def refuse(args, names, reason):
+    """Raises `UserError` for one of the options `names` that was given and would do nothing."""
+    for name in sorted(args.given.intersection(names)):
+        raise UserError('--%s: %s' % ('no_normalize' if name == 'normalize' else name, reason))
 
 
 def number(kind, expected, low=-math.inf, high=math.inf, above=-math.inf):
@@ -213,6 +219,7 @@ def prepare_mxnet(threads, training=False, low_latency=False):
     batch, and takes the cores from whatever else runs beside.
     """
     os.environ['OMP_NUM_THREADS'] = str(threads)
+    os.environ.setdefault('MXNET_SUBGRAPH_VERBOSE', '0')    # no line of its source on the terminal
     if low_latency and threads <= usable_cores():
         os.environ.setdefault('OMP_WAIT_POLICY', 'active')
     memory.keep_freed(training)

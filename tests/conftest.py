@@ -22,6 +22,13 @@ def data_dir():
 
 
 @pytest.fixture
+def fast(monkeypatch):
+    """INT8 counts as fast, whatever this machine does with so small a network."""
+    from bert.quantization import tune
+    monkeypatch.setattr(tune._Search, '_speed', lambda *arguments: 2.0)
+
+
+@pytest.fixture
 def torch():
     """PyTorch, which is optional: the tests that need it are marked `torch`."""
     return pytest.importorskip('torch', reason=NO_TORCH)

@@ -67,7 +67,7 @@ def test_nothing_is_imported_at_start_up():
 def test_the_hook_is_there_once_and_leaves():
     assert python(
         'import sys, bert\n'
-        'def hooks(): return [type(f).__name__ for f in sys.meta_path].count("AliasHook")\n'
+        'def hooks(): return [type(f).__name__ for f in sys.meta_path].count("ImportHook")\n'
         'before = hooks()\n'
         'import json.tool\n'
         'during = hooks()\n'
@@ -79,7 +79,7 @@ def test_mxnet_already_imported(new_numpy):
     (new_numpy / 'mxnet.py').write_text('')
     assert python(
         'import sys\n'
-        'def hooks(): return [f for f in sys.meta_path if type(f).__name__ == "AliasHook"]\n'
+        'def hooks(): return [f for f in sys.meta_path if type(f).__name__ == "ImportHook"]\n'
         'sys.meta_path = [f for f in sys.meta_path if f not in hooks()]\n'  # as without the .pth
         'import mxnet, bert, numpy\n'
         'print(hooks(), "bool" in vars(numpy))', folder=new_numpy) == '[] False'

@@ -11,7 +11,7 @@ import numpy as np
 
 from bert.errors import UserError
 from bert.export import symbol
-from bert.layout import SYMBOL_ENDING
+from bert.layout import SYMBOL_ENDING, SYMBOL_INPUTS, symbol_names
 
 # As transformers calls them in the ONNX files that it writes
 ONNX_INPUTS = ('input_ids', 'attention_mask', 'token_type_ids')
@@ -29,14 +29,14 @@ class NotInstalled(UserError):
 def open_symbol(path, device):
     """The `SymbolEngine` of <prefix>-symbol.json and the parameters beside it. Raises `UserError`
     for what is missing or can't be read."""
-    prefix = path[:-len(SYMBOL_ENDING)]
-    return SymbolEngine(*symbol.read_symbol(path, prefix + '-0000.params'), device)
+    parameters_path = symbol_names(path[:-len(SYMBOL_ENDING)])[1]
+    return SymbolEngine(*symbol.read_symbol(path, parameters_path), device)
 
 
 class SymbolEngine:
     """A symbol and its parameters on MXNet, planned once for each shape of a batch.
 
-    graph: `mx.sym.Symbol` with the inputs `symbol.INPUTS`; parameters: {name: NDArray}.
+    graph: `mx.sym.Symbol` with the inputs `layout.SYMBOL_INPUTS`; parameters: {name: NDArray}.
     """
     name = 'mxnet'
 
@@ -44,8 +44,8 @@ class SymbolEngine:
         self._graph, self._device = _optimized(graph, device), device
         names = self._graph.list_inputs()
         self._parameters = [(i, parameters[name].as_in_context(device))
-                            for i, name in enumerate(names) if name not in symbol.INPUTS]
-        self._inputs = [names.index(name) for name in symbol.INPUTS]
+                            for i, name in enumerate(names) if name not in SYMBOL_INPUTS]
+        self._inputs = [names.index(name) for name in SYMBOL_INPUTS]
         self._plans = collections.OrderedDict()     # {shape: CachedOp}, the newest last
 
     def __call__(self, token_ids, segment_ids, valid_length):
@@ -84,8 +84,8 @@ def _optimized(graph, device):
 
 def _onnx_inputs(token_ids, segment_ids, valid_length):
     mask = np.arange(token_ids.shape[1]) < valid_length[:, None]
-    return dict(zip(ONNX_INPUTS, (array.astype('int64')
-                                        for array in (token_ids, mask, segment_ids))))
+    return {name: array.astype('int64')
+            for name, array in zip(ONNX_INPUTS, (token_ids, mask, segment_ids))}
 
 
 def _joined(outputs):

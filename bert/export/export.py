@@ -5,7 +5,7 @@ from bert.errors import run_script
 
 def make_parser():
     parser = options.Parser(__doc__)
-    deployment_options.add_export_flags(parser)
+    deployment_options.add_export_flags(parser, 'export')
     return parser
 
 

@@ -7,12 +7,11 @@ import mxnet as mx
 
 from bert import files
 from bert.errors import UserError
+from bert.layout import SYMBOL_INPUTS as INPUTS
 from bert.layout import symbol_names
 
-INPUTS = ('data0', 'data1', 'data2')    # token_ids, segment_ids, valid_length, as Gluon names them
 
-
-def export_network(network, folder, prefix, epoch):
+def export_network(network, folder, prefix, epoch=0):
     """Write <prefix>-symbol.json and <prefix>-<epoch>.params into `folder`; returns their paths.
 
     network: called with three symbols it gives one; its `collect_params` have values.
@@ -23,7 +22,7 @@ def export_network(network, folder, prefix, epoch):
     return write_symbol(graph, parameters, folder, prefix, epoch)
 
 
-def write_symbol(graph, parameters, folder, prefix, epoch):
+def write_symbol(graph, parameters, folder, prefix, epoch=0):
     """The same for a `mx.sym.Symbol` and {name: NDArray}, of which it takes those that it needs.
 
     Each file is whole or absent. Raises `UserError` when the disk refuses.
@@ -48,7 +47,7 @@ def write_symbol(graph, parameters, folder, prefix, epoch):
     return paths
 
 
-def import_network(folder, prefix, epoch, device):
+def import_network(folder, prefix, device, epoch=0):
     """The `SymbolBlock` of an exported network. Raises `UserError` naming what can't be read."""
     paths = [os.path.join(folder, name) for name in symbol_names(prefix, epoch)]
     read_symbol(*paths)     # names what is wrong better than SymbolBlock does

@@ -1,5 +1,4 @@
 """Running an exported model: labels, answers, scores and latency."""
-import logging
 import os
 
 import mxnet as mx
@@ -15,11 +14,11 @@ from bert.jobs.folder import Classifier
 from bert.jobs.qa_model import TASK, QAModel
 from bert.jobs.trained import kind_of
 from bert.model import local, tokenizer_files
+from bert.options import refuse
 from bert.quantization import speed
 from bert.train.devices import pick_device
 from bert.train.metrics import format_metrics
 
-LOG = logging.getLogger(__name__)
 MXNET = engines.SymbolEngine.name
 
 
@@ -45,30 +44,57 @@ class ExportedQAModel(Exported, QAModel):
     """A `QAModel` out of an exported folder."""
 
 
+# Options that say something only to a part of the work
+OF_ANSWERS = ('top_k', 'version_2', 'null_score_diff_threshold', 'max_answer_length')
+OF_TEXTS = ('pair', 'text_columns', 'label_column', 'task_name')
+OF_SCORES = ('task_name', 'data_dir', 'dev_file', 'label_column', 'max_eval_samples')
+OF_SPEED = ('batch_sizes', 'lengths', 'rounds')
+
+
 def run(args):
     """Do what the parsed flags of deploy.py say; returns the report, or the number of texts."""
-    if args.evaluate and args.measure:
-        raise UserError('--evaluate and --measure: give one of the two')
-    if (args.evaluate or args.measure) and (args.texts or args.file):
-        raise UserError('--evaluate and --measure take no texts: leave them and --file out')
+    check_flags(args)
     device = pick_device(args.gpu)
     prediction.check_output(args)
     model = open_exported(args.model_dir, args.model_prefix, args.engine, device, args.threads)
+    is_classifier = isinstance(model, Classifier)
+    refuse(args, OF_ANSWERS if is_classifier else OF_TEXTS, 'the model in %s %s' % (
+        args.model_dir, 'labels texts' if is_classifier else 'answers questions'))
     if args.measure:
         return measure(model, args)
     if args.evaluate:
         return evaluate(model, args, device)
-    if isinstance(model, Classifier):
+    if is_classifier:
         return prediction.label_texts(model, args, device)
     return answering.answer_questions(model, _as_questions(args), device)
+
+
+def check_flags(args):
+    """Raises `UserError` for flags that contradict each other, or would do nothing."""
+    if args.evaluate and args.measure:
+        raise UserError('--evaluate and --measure: give one of the two')
+    if (args.evaluate or args.measure) and (args.texts or args.file):
+        raise UserError('--evaluate and --measure take no texts: leave them and --file out')
+    if not args.evaluate:
+        refuse(args, OF_SCORES, 'it is for --evaluate')
+    else:
+        refuse(args, ('top_k', 'pair'), 'it is not for --evaluate')
+    if not args.measure:
+        refuse(args, OF_SPEED, 'it is for --measure')
+    else:
+        refuse(args, OF_ANSWERS + ('pair', 'text_columns', 'batch_size'),
+               'it is not for --measure')
+    if args.evaluate or args.measure:
+        refuse(args, ('format',), '--evaluate and --measure write JSON')
 
 
 def _as_questions(args):
     """The flags under the names that answer.py has for them."""
     args.question, args.documents = (args.texts or [None])[0], args.texts[1:]
-    is_jsonl = args.file is not None and args.file.endswith('.jsonl')
-    args.jsonl, args.file = args.file if is_jsonl else None, None if is_jsonl else (
-        [args.file] if args.file else None)
+    args.jsonl = None
+    if args.file is not None and args.file.endswith('.jsonl'):
+        args.jsonl, args.file = args.file, None
+    args.file = args.file and [args.file]
     answering.check_flags(args)
     return args
 
@@ -83,6 +109,17 @@ def open_exported(folder, prefix, engine, device, threads):
     one that the file asks for. Raises `UserError` naming what is missing or doesn't fit.
     """
     path = find_export(folder, prefix, engine)
+    vocabulary, config, task = read_description(folder)
+    compute = _open_engine(path, engine, device, threads)
+    make = ExportedClassifier if 'labels' in task else ExportedQAModel
+    max_len = task.pop('max_len')
+    model = make(compute, BertTokenizer(vocabulary, lower=not config.cased), config, task, max_len)
+    _check_outputs(model, path)
+    return model
+
+
+def read_description(folder):
+    """(vocabulary, `BertConfig`, task) of an exported folder. Raises `UserError`."""
     vocabulary = tokenizer_files.vocabulary_beside(folder)
     missing = [name for name, there in (
         (layout.VOCABULARY, vocabulary is not None),
@@ -92,26 +129,24 @@ def open_exported(folder, prefix, engine, device, threads):
         raise UserError('--model_dir %s: no %s in it: expected a folder that export/export.py, '
                         'export/to_onnx.py or quantize.py wrote' % (folder, missing[0]))
     config = local.config_beside(folder, vocabulary)
-    task = files.read_json(os.path.join(folder, layout.TASK))
-    needed = [key for key in (('name', 'labels', 'pair', 'metrics') if 'labels' in task else TASK)
-              if key not in task] + ['max_len'] * ('max_len' not in task)
-    if needed:
-        raise UserError('%s: no "%s" in it' % (os.path.join(folder, layout.TASK), needed[0]))
+    return vocabulary, config, _read_task(os.path.join(folder, layout.TASK), config.max_length)
+
+
+def _read_task(path, positions):
+    """The task of a `Model`, and its 'max_len'. positions: of the model."""
+    task = files.read_json(path)
+    needed = ('name', 'labels', 'pair', 'metrics') if 'labels' in task else tuple(TASK)
+    missing = [key for key in needed + ('max_len',) if key not in task]
+    if missing:
+        raise UserError('%s: no "%s" in it' % (path, missing[0]))
     labels, max_len = task.get('labels'), task['max_len']
-    if not isinstance(max_len, int) or not 2 < max_len <= config.max_length:
+    if not isinstance(max_len, int) or not 2 < max_len <= positions:
         raise UserError('%s: max_len is %r, a number of tokens up to the %d positions of the model '
-                        'expected' % (os.path.join(folder, layout.TASK), max_len,
-                                      config.max_length))
+                        'expected' % (path, max_len, positions))
     if labels is not None and not (isinstance(labels, list)
                                    and all(isinstance(label, str) for label in labels)):
-        raise UserError('%s: labels are %r, a list of texts expected'
-                        % (os.path.join(folder, layout.TASK), labels))
-    make = ExportedClassifier if 'labels' in task else ExportedQAModel
-    compute = _open_engine(path, engine, device, threads)
-    max_len = task.pop('max_len')
-    model = make(compute, BertTokenizer(vocabulary, lower=not config.cased), config, task, max_len)
-    _check_outputs(model, path)
-    return model
+        raise UserError('%s: labels are %r, a list of texts expected' % (path, labels))
+    return task
 
 
 def find_export(folder, prefix, engine):
@@ -163,6 +198,8 @@ def _check_outputs(model, path):
 
 def evaluate(model, args, device):
     """Score the dev sets of the model's task; print and write the scores."""
+    if not isinstance(model, Classifier):
+        answering.adapt(model, args)
     scores = {}
     for name, one in labelled.read_segments(args, model, ['dev']).items():
         scores[name] = one.scores(one.outputs(model, args.batch_size, device))

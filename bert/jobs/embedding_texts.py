@@ -6,6 +6,7 @@ from bert.data import text_store
 from bert.errors import UserError
 from bert.jobs import embedding_files
 from bert.jobs.embedding import chunks, normalized
+from bert.options import refuse
 from bert.train.log import open_log
 
 BLOCK = 1 << 16         # rows compared at once; bounds the memory
@@ -46,12 +47,6 @@ def check_flags(args):
         refuse(args, {'top_k'}, 'it is for --query')
     if not args.file:
         refuse(args, {'text_column'}, 'it is for --file')
-
-
-def refuse(args, names, reason):
-    """`UserError` for a flag that would do nothing."""
-    for name in sorted(names & args.given):
-        raise UserError('--%s: %s' % ('no_normalize' if name == 'normalize' else name, reason))
 
 
 # On the terminal

@@ -5,7 +5,6 @@ import pathlib
 import subprocess
 import sys
 import tempfile
-import time
 
 import mxnet as mx
 import numpy as np
@@ -30,13 +29,14 @@ from bert.model import heads, zoo
 from bert.model.classification import make_network
 from bert.model.inference import ForPrediction
 from bert.model.qa import BertForQA
+from bert.options import refuse
+from bert.quantization import speed
 from bert.train.checkpoint import parameters_of
 from bert.train.devices import pick_device, seed_everything
 from bert.train.log import open_log
 
 LOG = logging.getLogger(__name__)
 
-EPOCH = 0               # in the parameters' name, as in the original
 SAMPLE = pathlib.Path(bert.__file__).with_name('sample_text.txt')   # real text to compare on
 NUM_TEXTS = 16          # of it
 RECOMPUTE = pathlib.Path(engines.__file__).with_name('recompute.py')
@@ -48,18 +48,18 @@ SEQ_LENGTH = 128        # tokens a text at most, for a random classifier: as for
 
 def run_symbol(args):
     """Export as the parsed flags of export/export.py say; returns the report."""
-    return _run(args, 'export/export.py', write_symbol)
+    return _run(args, 'export/export.py', 'export', write_symbol)
 
 
 def run_onnx(args):
     """The same for export/to_onnx.py."""
     if args.gpu is not None:
         raise UserError('--gpu: ONNX is written and checked on the CPU; leave it out')
-    return _run(args, 'export/to_onnx.py', write_onnx)
+    return _run(args, 'export/to_onnx.py', 'onnx', write_onnx)
 
 
-def _run(args, script, write):
-    """Write, read back, compare, describe. Raises `UserError`."""
+def _run(args, script, name, write):
+    """Write, read back, compare, describe. name: of the folder, by default. Raises `UserError`."""
     if args.model_dir and args.model_parameters:
         raise UserError('--model_dir and --model_parameters: give one of the two')
     if not (args.task or args.model_dir or args.model_parameters):
@@ -70,8 +70,8 @@ def _run(args, script, write):
     kind = kind_of(model.task)
     _set_length(model, kind, args.seq_length)
     if args.model_dir and not args.output_dir:
-        args.output_dir = os.path.join(args.model_dir, 'export')
-    folder = run_folder.open_folder(args, 'export', script, _written(kind))
+        args.output_dir = os.path.join(args.model_dir, name)
+    folder = run_folder.open_folder(args, name, script, _written(kind))
     open_log(os.path.join(folder, layout.EXPORT_LOG))
     values = write(folder, kind, model, device)
     report = results.write_results(folder, args, task=kind, max_len=model.max_len, **values)
@@ -81,7 +81,7 @@ def _run(args, script, write):
 
 def _written(kind):
     return [layout.EXPORT_LOG, layout.CONFIG, layout.VOCABULARY, layout.TASK,
-            layout.TOKENIZER_CONFIG, kind + layout.ONNX_ENDING] + layout.symbol_names(kind, EPOCH)
+            layout.TOKENIZER_CONFIG, kind + layout.ONNX_ENDING] + layout.symbol_names(kind)
 
 
 # What is exported
@@ -104,6 +104,10 @@ def open_source(args, device):
 
 def random_model(args, device):
     """The `Model` of --task with random weights."""
+    if args.task != layout.CLASSIFICATION:
+        refuse(args, ('classes',), 'it is for --task ' + layout.CLASSIFICATION)
+    if args.task == layout.QUESTION_ANSWERING:
+        refuse(args, ('pair',), 'questions and passages are pairs anyway')
     network, vocabulary = zoo.get_model(args.bert_model, args.bert_dataset, pretrained=False,
                                         use_pooler=args.task != layout.QUESTION_ANSWERING,
                                         use_decoder=False, use_classifier=False)
@@ -148,7 +152,7 @@ def _set_length(model, kind, seq_length):
 
 def write_symbol(folder, kind, model, device):
     """Write the symbol and all that serving needs; returns what the report says of it."""
-    paths = export_network(ForPrediction(model.network), folder, kind, EPOCH)
+    paths = export_network(ForPrediction(model.network), folder, kind)
     with files.writing(folder):
         model.write_description(folder)
     batch = real_batch(model)
@@ -189,15 +193,11 @@ def compare(path, model, batch, found, device, same):
 
 def measure(engine, model):
     """Batches of one text of the full length a second."""
-    token_ids = np.full((1, model.max_len), model.padding_id, dtype='int32')
-    inputs = token_ids, np.zeros_like(token_ids), np.array([model.max_len], dtype='float32')
-    engine(*inputs)
-    started = time.perf_counter()
-    for _ in range(BATCHES_TIMED):
-        engine(*inputs)
-    speed = BATCHES_TIMED / (time.perf_counter() - started)
-    logging.info('Batch size=1, Throughput=%.2f batches/s (%d tokens)', speed, model.max_len)
-    return speed
+    batch = speed.random_batch(1, model.max_len, model.config.vocab_size)
+    found = speed.summarize(speed.time_batch(engine, batch, BATCHES_TIMED), 1)
+    logging.info('Batch size=1, Throughput=%.2f batches/s (%d tokens)',
+                 found['examples_per_second'], model.max_len)
+    return found['examples_per_second']
 
 
 # ONNX

@@ -125,6 +125,22 @@ def halves(labelled):
     return np.flatnonzero(~odd), np.flatnonzero(odd)
 
 
+def without(one, others):
+    """The set without what `others` have too: equal texts, or questions on one context. Raises
+    `UserError` when nothing is left."""
+    theirs = {key for other in others for key in other.keys()}
+    rows = [row for row, key in enumerate(one.keys()) if key not in theirs]
+    if not rows:
+        raise UserError('%s: all its %d examples are in %s too, and would be scored after they '
+                        'were used: name other files' % (
+                            one.source, len(one), ', '.join(other.source for other in others)))
+    if len(rows) == len(one):
+        return one
+    LOG.warning('%s: %d of %d examples are left out: %s has them too', one.source,
+                len(one) - len(rows), len(one), ', '.join(other.source for other in others))
+    return one.part(one.name, rows)
+
+
 # Reading
 
 
@@ -145,7 +161,13 @@ def read_texts(task, model, name, path, table, limit=None):
 
 def read_questions(model, name, path, limit=None, trainable=False):
     """The `LabelledQuestions` of a SQuAD file. trainable: of training data."""
-    squad = read_squad(path, version_2=model.task['version_2'])
+    squad = read_squad(path, version_2=None)
+    unanswered = sum(question.is_impossible or question.answers == ()
+                     for question in squad.questions)
+    if squad.labelled and unanswered and not model.task['version_2']:
+        raise UserError('%s: %d of its %d questions have no answer, as in SQuAD 2.0, and the model '
+                        'was trained on SQuAD 1.1: take a file of that'
+                        % (path, unanswered, len(squad.questions)))
     if not squad.labelled:
         raise UserError('%s: its questions have no "answers": there is nothing to compare with'
                         % path)

@@ -1,7 +1,7 @@
 """Which flags of pre-training go together."""
 import os
 
-from bert import files, layout
+from bert import files, layout, options
 from bert.errors import UserError
 from bert.train import checkpoint
 from bert.train.profiling import FIRST_PROFILED, LAST_PROFILED
@@ -44,10 +44,9 @@ def check_flags(args, num_devices=1):
 def check_sampling_flags(args):
     """Raises `UserError` for flags about how examples are drawn where none are."""
     for names, needed in ((OF_RAW, args.raw), (OF_EXAMPLES, args.raw or args.synthetic_data)):
-        stray = sorted(args.given.intersection(names))
-        if stray and not needed:
-            raise UserError('--%s: it is for --raw: what is in the files of --data was decided '
-                            'when they were made' % stray[0])
+        if not needed:
+            options.refuse(args, names, 'it is for --raw: what is in the files of --data was '
+                                        'decided when they were made')
     if args.raw and not args.data and args.eval_use_npz:
         raise UserError('--raw: there is no raw text to read: --data is missing, and --data_eval '
                         'is said to be .npz by --eval_use_npz')

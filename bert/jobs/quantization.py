@@ -16,6 +16,7 @@ from bert.jobs.deployment import ExportedClassifier, ExportedQAModel
 from bert.jobs.folder import Classifier, find_model
 from bert.jobs.trained import TRAINERS, open_trained, refuse_source
 from bert.model.inference import ForPrediction
+from bert.options import refuse
 from bert.quantization import speed
 from bert.quantization.calibrate import Quantizer
 from bert.quantization.loss import Goal
@@ -24,7 +25,6 @@ from bert.train.log import open_log
 from bert.train.metrics import format_metrics
 
 SCRIPT, LOG = 'quantize.py', 'quantize.log'
-EPOCH = 0                   # in the parameters' name, as in the original
 SPEED_SHAPES = ((1, 128), (32, 128))    # batches whose speed is reported: texts, tokens
 SPEED_ROUNDS = 9
 VNNI = {'avx512_vnni', 'avx_vnni', 'amx_int8'}
@@ -47,7 +47,7 @@ def run(args):
     model = open_source(args, device)
     args.output_dir = args.output_dir or os.path.join(args.model_dir, 'quantized')
     name = prefix_of(model.task, args.calib_mode)
-    folder = run_folder.open_folder(args, name, SCRIPT, [LOG] + written(name))
+    folder = run_folder.open_folder(args, name, SCRIPT, [LOG] + written(name), can_resume=False)
     seed_everything(args.seed)
     open_log(os.path.join(folder, LOG))
     sets = labelled.read_segments(args, model, ['train', 'dev'])
@@ -59,7 +59,10 @@ def open_source(args, device):
     path = find_model(args.model_dir, TRAINERS)
     refuse_source(args.output_dir, path)
     model = open_trained(path, device)
-    if args.task_name and isinstance(model, Classifier):
+    if not isinstance(model, Classifier):
+        refuse(args, ('task_name', 'text_columns', 'label_column'),
+               'the model in %s answers questions' % args.model_dir)
+    elif args.task_name:
         task = labelled.find_model_task(args, model)
         if model.task['pair'] not in (None, task.pair):
             raise UserError('--task_name %s: it has %s, and the model was trained on %s' % (
@@ -71,7 +74,7 @@ def open_source(args, device):
 
 def written(name):
     """Names of the files that a quantized model consists of."""
-    return [layout.CONFIG, layout.VOCABULARY, layout.TASK] + layout.symbol_names(name, EPOCH)
+    return [layout.CONFIG, layout.VOCABULARY, layout.TASK] + layout.symbol_names(name)
 
 
 def warn_without_vnni():
@@ -141,8 +144,9 @@ def make_quantizer(model, args):
 
 
 def calibration_batches(args, model, sets):
-    """Batches of the training set, three arrays each."""
-    train = next(one for key, one in sets.items() if key.startswith('train'))
+    """Batches of the training set, three arrays each; without what other sets have too."""
+    train = labelled.without(next(one for key, one in sets.items() if key.startswith('train')),
+                             [one for key, one in sets.items() if not key.startswith('train')])
     wanted = args.num_calib_batches * args.calib_batch_size
     batches = [batch[:3] for batch in train.batches(args.calib_batch_size, args.num_calib_batches,
                                                     model.padding_id)]
@@ -159,7 +163,7 @@ def calibration_batches(args, model, sets):
 
 def write(folder, name, model, graph, parameters):
     """The INT8 network and what serving it needs; returns the paths of its two files."""
-    paths = write_symbol(graph, parameters, folder, name, EPOCH)
+    paths = write_symbol(graph, parameters, folder, name)
     with files.writing(folder):
         model.write_description(folder)
     logging.info('Saving quantized model at %s', os.path.join(folder, name))

@@ -14,7 +14,7 @@ DEFAULT_PARENT = 'output_dir'
 SEED = re.compile(r'seed-\d+$')     # a sub-folder of --seeds
 # Options that say where and how, not what: the command line may change them on a resume.
 FREE = {'log_interval', 'ckpt_interval', 'data_dir', 'gpu', 'gpus', 'data', 'data_eval',
-        'comm_backend'}
+        'comm_backend', 'config'}
 # And those that it always decides.
 FRESH = {'output_dir', 'ckpt_dir', 'resume', 'start_step', 'overwrite_output_dir', 'threads',
          'num_dataset_workers', 'profile', 'rebuild'}
@@ -41,10 +41,11 @@ def reopen_folder(args, name, script):
     return folder
 
 
-def open_folder(args, name, script, written):
+def open_folder(args, name, script, written, can_resume=True):
     """Path of a folder for a new run of `script`, made when it isn't there.
 
-    written: names of the files that it writes, apart from those of every run.
+    written: names of the files that it writes, apart from those of every run. can_resume: whether
+    its --resume, where it has one, means this work.
 
     Raises UserError when --output_dir holds a run and --overwrite_output_dir is not given.
     """
@@ -54,7 +55,7 @@ def open_folder(args, name, script, written):
             raise UserError('%s holds a run: choose another %s, %sor replace it by '
                             '--overwrite_output_dir' % (
                                 folder, _flag(args), 'go on with it by --resume, '
-                                if hasattr(args, 'resume') else ''))
+                                if can_resume and hasattr(args, 'resume') else ''))
         _check_inputs(args, folder)
         _clear(folder)
     try:

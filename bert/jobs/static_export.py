@@ -18,7 +18,6 @@ from bert.train.devices import pick_device, seed_everything
 from bert.train.log import open_log, progress
 
 SCRIPT, LOG, NAME = 'static_export_squad.py', 'static_export_squad.log', 'static-export'
-EPOCH = 0           # in the file's name, as in the original
 WARM_UP = 2         # batches that plan the memory, not timed
 SAME = 1e-5         # largest difference of the symbol's scores from the network's
 
@@ -35,7 +34,7 @@ def run(args):
     device = pick_device(args.gpu)
     folder = run_folder.open_folder(args, NAME, SCRIPT,
                                     [LOG, layout.CONFIG, layout.VOCABULARY, layout.TASK]
-                                    + layout.symbol_names(layout.STATIC_NET, EPOCH))
+                                    + layout.symbol_names(layout.STATIC_NET))
     seed_everything(args.seed)
     open_log(os.path.join(folder, LOG))
     task = dict(saved, max_len=args.max_seq_length, doc_stride=args.doc_stride,
@@ -65,10 +64,10 @@ def random_batch(model, size, length, seed):
 
 def export(folder, model, batch, device):
     """Write the symbol, and what makes the folder describe itself; read it back and compare."""
-    paths = export_network(model.network, folder, layout.STATIC_NET, EPOCH)
+    paths = export_network(model.network, folder, layout.STATIC_NET)
     with files.writing(folder):
         model.write_description(folder)
-    symbol = import_network(folder, layout.STATIC_NET, EPOCH, device)
+    symbol = import_network(folder, layout.STATIC_NET, device)
     inputs = [mx.nd.array(array, ctx=device, dtype=array.dtype) for array in batch[:3]]
     difference = float(np.abs(symbol(*inputs).asnumpy()
                               - model.outputs(batch, device).asnumpy()).max())

@@ -22,12 +22,18 @@ def open_trained(path, device, like_model=None, like_dataset=None, classes=None,
     found = local.read_checkpoint(path, like_model, like_dataset)
     head, arrays, _ = find_head(found)
     if head.name == heads.QUESTION_ANSWERING:
+        if classes or pair:
+            raise UserError('%s: %s holds a model that answers questions'
+                            % ('--classes' if classes else '--pair', found.source))
         return make_qa_model(build_network(found, device), found)
     if head.name != heads.CLASSIFICATION:
         raise UserError('%s holds no classifier and no question-answering model but: %s; %s trains '
                         'one on it' % (found.source, head.name, TRAINERS))
     number = heads.num_classes(arrays)
     task = read_task(found, number, classes or _numbers(found, number))
+    if classes and _has_task(found) and list(classes) != read_task(found, number)['labels']:
+        raise UserError('--classes %s: %s beside the parameters names %s: leave it out' % (
+            ','.join(classes), layout.TASK, ','.join(read_task(found, number)['labels'])))
     model = make_classifier(found, arrays, task, device)
     if pair and model.task['pair'] is False:
         raise UserError('--pair: %s was trained on single texts' % found.source)
@@ -49,12 +55,17 @@ def _numbers(found, number):
     """Names for classes that have none: their numbers. None where the folder knows better."""
     folder = os.path.dirname(os.path.abspath(found.source))
     config = os.path.join(folder, layout.CONFIG)
-    if number == 1 or os.path.isfile(os.path.join(folder, layout.TASK)) or (
+    if number == 1 or _has_task(found) or (
             os.path.isfile(config) and 'units' not in files.read_json(config)):
         return None
     LOG.warning('%s: no %s beside it: the %d classes are called by their numbers; --classes names '
                 'them', found.source, layout.TASK, number)
     return tuple(map(str, range(number)))
+
+
+def _has_task(found):
+    return os.path.isfile(os.path.join(os.path.dirname(os.path.abspath(found.source)),
+                                       layout.TASK))
 
 
 def kind_of(task):

@@ -29,6 +29,7 @@ def run(args):
     args.output_dir = args.output_dir or os.path.join(args.model_dir, 'tuned')
     folder = run_folder.reopen_folder(args, '', quantization.SCRIPT) if args.resume else None
     config = find_config(args.config)
+    args.config = config.path       # a resume finds it from anywhere
     device = pick_device(None)
     model = quantization.open_source(args, device)
     name = quantization.prefix_of(model.task, args.calib_mode)
@@ -59,7 +60,7 @@ def clear_trials(folder, overwrite):
 def tune_model(args, model, folder, config, device):
     """Search, write the network that was chosen and the trials; returns (report, exit status)."""
     quantization.warn_without_vnni()
-    logging.info('configuration: %s', config.source)
+    logging.info('configuration: %s', config.path or 'the defaults')
     if config.framework and config.framework != 'mxnet':
         logging.info('framework: %s: the networks here are MXNet\'s; the rest of the file holds',
                      config.framework)
@@ -76,7 +77,7 @@ def tune_model(args, model, folder, config, device):
     tuned = tune(network, batches, evaluate, config,
                  interval=lambda before, after: config.goal.measure(
                      search.score, before, after, config.random_seed),
-                 compile=lambda graph, parameters: engines.SymbolEngine(graph, parameters, device),
+                 make=lambda graph, parameters: engines.SymbolEngine(graph, parameters, device),
                  journal=os.path.join(folder, TRIALS), mode=args.calib_mode,
                  dtype=args.quantized_dtype)
     write_trials(folder, tuned, search, config.goal)
@@ -101,7 +102,11 @@ def read_sets(args, model):
     """(calibration batches of train, the examples to search on, those to report on)"""
     sets = labelled.read_segments(args, model, ['train', 'dev'])
     dev = next(one for key, one in sets.items() if key.startswith('dev'))
-    return (quantization.calibration_batches(args, model, sets),) + split(args, model, dev)
+    search, held_out = split(args, model, dev)
+    train = next(one for key, one in sets.items() if key.startswith('train'))
+    batches = quantization.calibration_batches(args, model, {
+        'train': train, 'search': search, 'report': held_out})
+    return batches, labelled.without(search, [held_out]), held_out
 
 
 def split(args, model, dev):

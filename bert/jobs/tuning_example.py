@@ -6,7 +6,7 @@ import os
 import mxnet as mx
 import numpy as np
 
-from bert import deployment_options, files, finetuning_options, options
+from bert import deployment_options, files, finetuning_options, layout, options
 from bert.data.task import find_task
 from bert.errors import UserError, nearest
 from bert.jobs import classification, labelled, question_answering, tuning
@@ -14,10 +14,12 @@ from bert.jobs.folder import find_model
 from bert.jobs.trained import TRAINERS, open_trained
 from bert.model import catalogue
 from bert.model.classification import make_loss
+from bert.train import checkpoint
 
 LOG = logging.getLogger(__name__)
 
 RESULTS = 'eval_results.txt'
+TUNED = 'tuned'         # folder in --output_dir
 MISMATCHED = '-MM'      # of the folder for MNLI's second dev set, as in transformers' example
 GLUE = ('CoLA', 'SST-2', 'MRPC', 'STS-B', 'QQP', 'MNLI', 'QNLI', 'RTE', 'WNLI')
 ADAM_EPSILON = 1e-8     # of that example, with no warm-up and no weight decay
@@ -50,28 +52,47 @@ def _run(args, add_flags, train, words, evaluate):
     """Train, evaluate, tune: each where its flag asks for it."""
     if not (args.do_train or args.do_eval or args.tune):
         raise UserError('nothing to do: give --do_train, --do_eval or --tune')
+    if args.resume and args.overwrite_output_dir:
+        raise UserError('--resume and --overwrite_output_dir: give one of the two')
     source = _source(args.model_name_or_path)
     args.output_dir = args.output_dir.rstrip('/') or '/'
     trained = {}
     folder = args.output_dir
     if args.do_train:
-        trained = train(_training_flags(args, add_flags, words, source))
+        trained = _train(args, add_flags, train, words + source)
     elif source[0] != '--bert_checkpoint':
         raise UserError('--model_name_or_path %s: it is not trained for a task: give --do_train, '
                         'or the folder that it made' % args.model_name_or_path)
     else:
         folder = args.model_name_or_path
+    model = open_trained(find_model(folder, TRAINERS), mx.cpu())
+    _check_lengths(args, model)
     if args.do_eval:
         more = {'global_step': trained.get('steps'), 'loss': trained.get('training_loss')}
-        model = open_trained(find_model(folder, TRAINERS), mx.cpu())
-        if model.max_len != args.max_seq_length:
-            LOG.warning('--max_seq_length %d: the model was trained with %d tokens, and reads as '
-                        'many', args.max_seq_length, model.max_len)
         evaluate(args, model,
                  {key: value for key, value in more.items() if value is not None})
-    if not args.tune:
-        return 0
-    return tuning.run(_tuning_flags(args, folder))[1]
+    return tuning.run(_tuning_flags(args, folder))[1] if args.tune else 0
+
+
+def _train(args, add_flags, train, words):
+    """Fine-tune, or go on with that, or take what it has made; returns its report."""
+    finished = os.path.join(args.output_dir, layout.RESULTS)
+    if args.resume and os.path.exists(finished):
+        LOG.warning('%s is trained: going on with what follows', args.output_dir)
+        return files.read_json(finished)
+    if args.resume and checkpoint.newest(args.output_dir):
+        words = words + ['--resume']
+    return train(_training_flags(args, add_flags, words))
+
+
+def _check_lengths(args, model):
+    """Raises `UserError` for lengths that are not those that the model was trained with."""
+    found = {'max_seq_length': model.max_len, 'doc_stride': model.task.get('doc_stride')}
+    for name in args.given.intersection(found):
+        if getattr(args, name) != found[name]:
+            raise UserError('--%s %d: the model was trained with %s, and reads as many: leave it '
+                            'out, or train another by --do_train'
+                            % (name, getattr(args, name), found[name]))
 
 
 def _source(name):
@@ -86,11 +107,11 @@ def _source(name):
     return ['--bert_model', released[0], '--bert_dataset', released[1]]
 
 
-def _training_flags(args, add_flags, words, source):
+def _training_flags(args, add_flags, words):
     """The parsed flags of the fine-tuning script that these stand for."""
     parser = options.Parser('')
     add_flags(parser)
-    words = words + source + [
+    words = words + [
         '--optimizer', 'adamw', '--epsilon', ADAM_EPSILON, '--warmup_ratio', 0, '--weight_decay', 0,
         '--lr', args.learning_rate, '--epochs', _whole(args.num_train_epochs),
         '--batch_size', args.per_gpu_train_batch_size, '--seed', args.seed,
@@ -114,7 +135,7 @@ def _tuning_flags(args, folder):
     parser = options.Parser('')
     deployment_options.add_quantization_flags(parser)
     words = ['--tune', '--model_dir', folder,
-             '--output_dir', os.path.join(args.output_dir, 'tuned'),
+             '--output_dir', os.path.join(args.output_dir, TUNED),
              '--dev_batch_size', args.per_gpu_eval_batch_size, '--threads', args.threads]
     values = {'data_dir': args.data_dir, 'config': args.config, 'train_file': args.train_file,
               'dev_file': args.predict_file, 'max_eval_samples': args.max_eval_samples}
@@ -124,6 +145,8 @@ def _tuning_flags(args, folder):
         words += ['--' + flag, value] if value else []
     if args.overwrite_output_dir:
         words.append('--overwrite_output_dir')
+    if args.resume and os.path.exists(os.path.join(args.output_dir, TUNED, tuning.TRIALS)):
+        words.append('--resume')
     return parser.parse_args([str(word) for word in words])
 
 
@@ -154,6 +177,7 @@ def _labelled_flags(args):
     parser = options.Parser('')
     deployment_options.add_labelled_flags(parser)
     found = parser.parse_args([])
+    found.train_file = None
     found.task_name = None if args.task_name.lower() == 'squad' else args.task_name
     found.data_dir, found.dev_file = args.data_dir, args.predict_file
     found.max_eval_samples = args.max_eval_samples

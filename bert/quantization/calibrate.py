@@ -6,14 +6,16 @@ import mxnet as mx
 from gluonnlp.calibration import BertLayerCollector
 from mxnet.contrib import quantization
 
+from bert.layout import CALIBRATION_MODES
+from bert.layout import SYMBOL_INPUTS as INPUTS
 from bert.quantization.operators import activated_products, readable_names
 
-INPUTS = ('data0', 'data1', 'data2')    # token_ids, segment_ids, valid_length, as Gluon names them
-MODES = ('customize', 'naive', 'entropy', 'none')
-DTYPES = ('auto', 'int8', 'uint8')
 # What `BertLayerCollector` cuts the outputs of layer normalisation and of GELU to, which have a few
 # values far out: the original's numbers.
 CLIP_MIN, CLIP_MAX = -50, 10
+# Operators that have no INT8 form for what BERT does with them (the tanh of its pooler): MXNet
+# would find that out by itself, with lines on the terminal
+NEVER = ['Activation']
 QUANTIZED = 'quantized_'    # what MXNet puts before an operator's name
 
 
@@ -27,10 +29,12 @@ class Quantizer:
     distribution changes least (Kullback-Leibler); none: anew for each batch that is computed.
     dtype: of activations; auto is uint8 where nothing negative was seen.
     Weights are int8, with a scale for each output channel, and kept in float32; for "none" with one
-    scale, and kept in int8.
+    scale, and kept in int8. Raises `ValueError` for an unknown mode.
     """
 
     def __init__(self, network, mode='customize', dtype='auto'):
+        if mode not in CALIBRATION_MODES:
+            raise ValueError('mode %r: one of %s expected' % (mode, ', '.join(CALIBRATION_MODES)))
         self._mode, self._dtype = mode, dtype
         graph = network(*[mx.sym.var(name) for name in INPUTS])
         # without calibration MXNet 1.9.1 can't run what this pass makes: it ends by signal 11
@@ -79,7 +83,7 @@ class Quantizer:
     def _quantize(self, excluded, mode='none'):
         graph, parameters, _, collector = quantization.quantize_graph(
             self._graph, self._parameters, {}, ctx=mx.cpu(), excluded_sym_names=list(excluded),
-            excluded_op_names=[], calib_mode=mode, quantized_dtype=self._dtype,
+            excluded_op_names=NEVER, calib_mode=mode, quantized_dtype=self._dtype,
             quantize_mode='smart', logger=None, quantize_granularity=(
                 'tensor-wise' if self._mode == 'none' else 'channel-wise'))
         return graph, parameters, collector

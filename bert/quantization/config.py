@@ -28,7 +28,7 @@ class Config(NamedTuple):
     max_trials: int = 100   # as in lpot
     random_seed: int = 1978  # as in lpot
     framework: Optional[str] = None
-    source: str = 'the defaults'
+    path: Optional[str] = None      # absolute, of the file; None: the defaults
 
 
 def find_config(path=None):
@@ -63,8 +63,8 @@ def read_config(path):
     given = {key: value for part in (tuning.get('exit_policy') or {},
                                      {'random_seed': tuning.get('random_seed')})
              for key, value in part.items() if value is not None}
-    return Config(goal=_goal(path, tuning.get('accuracy_criterion') or {}), source=path,
-                  framework=model.get('framework'), **given)
+    return Config(goal=_goal(path, tuning.get('accuracy_criterion') or {}),
+                  path=os.path.abspath(path), framework=model.get('framework'), **given)
 
 
 def _check(path, place, values, keys):

@@ -64,6 +64,16 @@ class Goal(NamedTuple):
         return ('%g %% of the float score' % (100 * self.loss) if self.is_relative
                 else '%g of the score' % self.loss)
 
+    def check_score(self, score):
+        """Raises `UserError` for a float network's score that the goal says nothing about."""
+        if self.is_relative and not score:
+            raise UserError('the score of the float network is 0: no part of it can be lost; give '
+                            'an absolute goal, or train the network')
+        if not self.is_relative and 0 < score <= self.loss:
+            raise UserError('accuracy_criterion.absolute: %g found, and the float network\'s score '
+                            'is %g: it could lose all of it; an absolute loss counts as the score '
+                            'does' % (self.loss, score))
+
     def check(self):
         """Raises `UserError` for a loss that is no number from 0 on, below 1 where relative."""
         limit = 1 if self.is_relative else np.inf

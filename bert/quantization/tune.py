@@ -12,8 +12,9 @@ from tqdm import tqdm
 
 from bert import files
 from bert.errors import UserError
+from bert.layout import SYMBOL_INPUTS
 from bert.quantization import speed
-from bert.quantization.calibrate import INPUTS, Quantizer
+from bert.quantization.calibrate import Quantizer
 from bert.quantization.config import Config
 from bert.quantization.loss import Loss
 
@@ -46,7 +47,7 @@ class Tuned(NamedTuple):
     quantizer: Quantizer
 
 
-def tune(network, calibration_batches, eval_func, config=None, interval=None, compile=None,
+def tune(network, calibration_batches, eval_func, config=None, interval=None, make=None,
          journal=None, mode='customize', dtype='auto'):
     """Search for the operators that have to stay float; returns a `Tuned`.
 
@@ -57,7 +58,7 @@ def tune(network, calibration_batches, eval_func, config=None, interval=None, co
     the three arrays, NumPy or NDArray, and gives an NDArray.
     config: `Config`, default the goal of 1 % relative loss. interval: function(outputs of the float
     network, outputs) → `Loss`, for an `eval_func` that gives outputs; else the loss has none.
-    compile: function(symbol, {name: NDArray}) → network, default a hybridized `SymbolBlock`.
+    make: function(symbol, {name: NDArray}) → network, default a hybridized `SymbolBlock`.
     journal: path of a file that takes every trial; those that it has are not tried again.
     mode, dtype: of `Quantizer`.
 
@@ -67,13 +68,13 @@ def tune(network, calibration_batches, eval_func, config=None, interval=None, co
     those of them that harm least are tried in INT8 again.
     """
     search = _Search(network, calibration_batches, eval_func, config or Config(), interval,
-                     compile or symbol_block, Journal(journal), Quantizer(network, mode, dtype))
+                     make or symbol_block, Journal(journal), Quantizer(network, mode, dtype))
     return search.run()
 
 
 def symbol_block(graph, parameters):
     """A hybridized `SymbolBlock` that also takes NumPy arrays."""
-    block = mx.gluon.SymbolBlock(graph, [mx.sym.var(name) for name in INPUTS])
+    block = mx.gluon.SymbolBlock(graph, [mx.sym.var(name) for name in SYMBOL_INPUTS])
     for name, parameter in block.collect_params().items():
         parameter.shape, parameter.dtype = parameters[name].shape, parameters[name].dtype
         parameter.initialize(mx.init.Zero(), ctx=mx.cpu())
@@ -142,12 +143,12 @@ def _read_entry(where, line):
 class _Search:
     """The search of `tune`."""
 
-    def __init__(self, network, batches, evaluate, config, interval, compile, journal, quantizer):
+    def __init__(self, network, batches, evaluate, config, interval, make, journal, quantizer):
         self._batches, self._config, self._interval = batches, config, interval
-        self._evaluate, self._compile, self._journal = evaluate, compile, journal
+        self._evaluate, self._make, self._journal = evaluate, make, journal
         self._quantizer = quantizer
-        graph = network(*[mx.sym.var(name) for name in INPUTS])
-        self._float = compile(graph, {name: value.data().as_in_context(mx.cpu())
+        graph = network(*[mx.sym.var(name) for name in SYMBOL_INPUTS])
+        self._float = make(graph, {name: value.data().as_in_context(mx.cpu())
                                       for name, value in network.collect_params().items()})
         self._trials, self._harms = [], {}
 
@@ -157,9 +158,7 @@ class _Search:
         self._quantizer.calibrate(self._batches)
         self._reference = self._score(self._float)
         self._journal.check(self._about())
-        if self._config.goal.is_relative and not self._reference[0]:
-            raise UserError('the score of the float network is 0: no part of it can be lost; give '
-                            'an absolute goal, or train the network')
+        self._config.goal.check_score(self._reference[0])
         LOG.info('float: score %.4f; the goal is a loss of at most %s', self._reference[0],
                  self._config.goal.describe())
         chosen = self._find()
@@ -238,7 +237,7 @@ class _Search:
 
     def _measure(self, kept):
         started = time.monotonic()
-        network = self._compile(*self._quantizer.quantize(kept))
+        network = self._make(*self._quantizer.quantize(kept))
         goal = self._config.goal
         score, outputs = self._score(network)
         if self._interval is None or outputs is None:
@@ -271,7 +270,7 @@ class _Search:
 
     def _error(self, kept, wanted):
         """Mean squared difference of the outputs from those of the float network."""
-        found = self._outputs(self._compile(*self._quantizer.quantize(kept)))
+        found = self._outputs(self._make(*self._quantizer.quantize(kept)))
         return float(np.mean([np.mean(np.square(a - b)) for a, b in zip(found, wanted)]))
 
     def _outputs(self, network):

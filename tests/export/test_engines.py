@@ -17,7 +17,7 @@ from bert.model.inference import ForPrediction
                          ids=['as trained', 'for prediction'])
 def test_symbol(make, form, tmp_path):
     network = make()
-    paths = export_network(form(network), str(tmp_path), 'net', 0)
+    paths = export_network(form(network), str(tmp_path), 'net')
     assert paths == [str(tmp_path / 'net-symbol.json'), str(tmp_path / 'net-0000.params')]
     assert sorted(path.name for path in tmp_path.iterdir()) == ['net-0000.params',
                                                                'net-symbol.json']
@@ -32,7 +32,7 @@ def test_symbol(make, form, tmp_path):
 def test_plans_are_kept_within_bounds(tmp_path, monkeypatch):
     monkeypatch.setattr(engines, 'KEPT_TOKENS', 64)
     network = tiny_networks.make_classifier()
-    path, _ = export_network(network, str(tmp_path), 'net', 0)
+    path, _ = export_network(network, str(tmp_path), 'net')
     engine = engines.open_symbol(path, mx.cpu())
     for size in (1, 2, 1, 3, 8):        # of 16 tokens each
         arrays = tiny_networks.batch(size, 5)
@@ -46,14 +46,14 @@ def test_plans_are_kept_within_bounds(tmp_path, monkeypatch):
 
 def test_what_cannot_be_read(tmp_path):
     network = tiny_networks.make_classifier()
-    graph, parameters = export_network(network, str(tmp_path), 'net', 0)
+    graph, parameters = export_network(network, str(tmp_path), 'net')
     assert not is_quantized(read_symbol(graph, parameters)[0])
 
     def refusal():
         with pytest.raises(UserError) as error:
             read_symbol(graph, parameters)
         return str(error.value)
-    export_network(tiny_networks.make_classifier(), str(tmp_path), 'other', 0)
+    export_network(tiny_networks.make_classifier(), str(tmp_path), 'other')
     (tmp_path / 'other-0000.params').replace(parameters)
     name = network.classifier[1].bias.name      # the first of 41: Gluon numbers its networks
     assert refusal() == ('%s: 41 parameters of net-symbol.json are not in it (%s …): is it of '

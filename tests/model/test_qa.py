@@ -225,19 +225,19 @@ def test_the_exported_symbol_in_a_new_process(tensors, tmp_path):
 def test_a_symbol_refuses_another_length(tensors, tmp_path):
     net = network_of(tensors, StaticBertForQA, seq_length=LENGTH)
     net.hybridize(static_alloc=True, static_shape=True)
-    export_network(net, str(tmp_path), 'net', 0)
-    symbol = import_network(str(tmp_path), 'net', 0, mx.cpu())
+    export_network(net, str(tmp_path), 'net')
+    symbol = import_network(str(tmp_path), 'net', mx.cpu())
     with pytest.raises(mx.MXNetError):
         symbol(*on_mxnet(inputs(length=LENGTH + 1))).asnumpy()
 
 
 def test_symbols_that_cant_be_read(tmp_path):
     with pytest.raises(UserError, match='net-symbol.json: no such file: a symbol and its par'):
-        import_network(str(tmp_path), 'net', 0, mx.cpu())
+        import_network(str(tmp_path), 'net', mx.cpu())
     (tmp_path / 'net-symbol.json').write_text(json.dumps({'nodes': 3}))
     (tmp_path / 'net-0000.params').write_text('')
     with pytest.raises(UserError, match='net-symbol.json: not an exported network: '):
-        import_network(str(tmp_path), 'net', 0, mx.cpu())
+        import_network(str(tmp_path), 'net', mx.cpu())
 
 
 def test_the_large_model_is_1024_wide_without_input_size():

@@ -139,3 +139,8 @@ def test_the_network_stays_as_it_is(network):
     before = tiny_networks.outputs(network, BATCHES[0])
     quantized(ForPrediction(network))
     np.testing.assert_array_equal(tiny_networks.outputs(network, BATCHES[0]), before)
+
+
+def test_an_unknown_mode():
+    with pytest.raises(ValueError, match="mode 'kl': one of customize, naive, entropy, none exp"):
+        Quantizer(tiny_networks.make_classifier(), 'kl')

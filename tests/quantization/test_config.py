@@ -43,7 +43,7 @@ def test_all_keys(read):
 
 def test_empty_sections_are_defaults(read):
     config = read('tuning:\n  exit_policy:\n  accuracy_criterion:\n')
-    assert config._replace(source='') == Config(source='')
+    assert config._replace(path=None) == Config()
 
 
 @pytest.mark.parametrize('text,reason', [

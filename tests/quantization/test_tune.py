@@ -14,6 +14,8 @@ from bert.quantization.config import Config
 from bert.quantization.loss import Goal, Loss
 from bert.quantization.tune import Journal, symbol_block, tune
 
+pytestmark = pytest.mark.usefixtures('fast')
+
 BATCHES = [tiny_networks.batch(8, 8, seed) for seed in range(2)]
 HELD_OUT = [tiny_networks.batch(16, 8, seed) for seed in range(2, 6)]
 
@@ -21,12 +23,6 @@ HELD_OUT = [tiny_networks.batch(16, 8, seed) for seed in range(2, 6)]
 @pytest.fixture(scope='module')
 def network():
     return tiny_networks.make_classifier()
-
-
-@pytest.fixture(autouse=True)
-def fast(monkeypatch):
-    """INT8 counts as fast, whatever this machine does with so small a network."""
-    monkeypatch.setattr(module._Search, '_speed', lambda search, compiled: 2.0)
 
 
 class Evaluation:

@@ -1,4 +1,5 @@
 """Entry scripts through their command lines, in this process or in one of their own."""
+import dataclasses
 import os
 import signal
 import subprocess
@@ -27,6 +28,13 @@ def call(capsys):
 def tiny_bert(tmp_path_factory):
     """Path of a tiny checkpoint in Hugging Face layout."""
     return tiny.write_checkpoint(tmp_path_factory.mktemp('tiny') / 'bert')
+
+
+@pytest.fixture(scope='session')
+def roomy_bert(tmp_path_factory):
+    """The same with the 512 positions that the commands count on."""
+    return tiny.write_checkpoint(tmp_path_factory.mktemp('roomy') / 'bert',
+                                 dataclasses.replace(tiny.CONFIG, max_length=512))
 
 
 @pytest.fixture(scope='session')

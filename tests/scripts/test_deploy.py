@@ -1,6 +1,7 @@
 """deploy.py: the same labels, answers and scores as the model, by every engine; and latency."""
 import json
 import os
+import re
 import shutil
 
 import pytest
@@ -186,6 +187,46 @@ def test_what_is_missing_or_does_not_fit(call, work, tmp_path):
     (folder / 'classification-0000.params').unlink()
     assert refusal('x').startswith('error: %s: no such file: a symbol and its parameters, '
                                    % (folder / 'classification-0000.params'))
+
+
+@pytest.mark.parametrize('model,arguments,error', [
+    ('sst', ('x', '--top_k', 2), 'top_k: the model in %s labels texts'),
+    ('sst', ('x', '--version_2'), 'version_2: the model in %s labels texts'),
+    ('sst', ('--evaluate', '--max_answer_length', 2),
+     'max_answer_length: the model in %s labels texts'),
+    ('squad', ('x', 'y', '--pair'), 'pair: the model in %s answers questions'),
+    ('squad', ('--evaluate', '--text_columns', 'a'),
+     'text_columns: the model in %s answers questions'),
+    ('squad', ('--evaluate', '--top_k', 2), 'top_k: it is not for --evaluate'),
+    ('sst', ('x', '--dev_file', 'a'), 'dev_file: it is for --evaluate'),
+    ('sst', ('--measure', '--data_dir', 'a'), 'data_dir: it is for --evaluate'),
+    ('sst', ('x', '--lengths', '8'), 'lengths: it is for --measure'),
+    ('sst', ('--evaluate', '--rounds', 2), 'rounds: it is for --measure'),
+    ('sst', ('--measure', '--batch_size', 2), 'batch_size: it is not for --measure'),
+    ('squad', ('--measure', '--version_2'), 'version_2: it is not for --measure'),
+    ('sst', ('--measure', '--format', 'jsonl'), 'format: --evaluate and --measure write JSON')])
+def test_flags_that_would_do_nothing(call, work, model, arguments, error):
+    folder = work / (model + '-symbol')
+    outcome = call(deploy, '--model_dir', folder, *arguments)
+    assert outcome.code == 2
+    assert outcome.error == 'error: --' + (error % folder if '%s' in error else error)
+
+
+def test_flags_of_answers_count_in_scores(call, work, in_tmp):
+    """Where "no answer" always wins, none is right; a file of 2.0 asks for a model of it."""
+    command = ('--model_dir', work / 'squad-symbol', '--evaluate', '--output', 'scores.json')
+    found = []
+    for flags in ((), ('--version_2', '--null_score_diff_threshold', -1000)):
+        assert call(deploy, *command, '--dev_file', work / 'dev.json', '--overwrite',
+                    *flags).code == 0
+        found.append(read_json(in_tmp / 'scores.json')['metrics']['dev'])
+    assert found[0]['f1'] > 0 and found[1] == {'exact_match': 0, 'f1': 0}
+    tiny.write_squad(in_tmp / 'dev-v2.0.json', 6, 1, version_2=True)
+    assert re.match(r'error: dev-v2\.0\.json: \d of its 6 questions have no answer, as in SQuAD '
+                    r'2\.0, and the model was trained on SQuAD 1\.1: take a file of that$',
+                    call(deploy, *command, '--dev_file', 'dev-v2.0.json', '--overwrite').error)
+    assert call(deploy, *command, '--dev_file', 'dev-v2.0.json', '--version_2',
+                '--overwrite').code == 0
 
 
 def test_gpu(call, work):

@@ -68,6 +68,8 @@ def test_without_output_dir_it_goes_into_the_run(call, runs, in_tmp):
     assert call(export, '--model_dir', 'run', '--overwrite_output_dir').code == 0
     assert open_trained('run', mx.cpu())        # the run itself is as it was
     best = 'run/' + read_json(in_tmp / 'run' / 'checkpoints.json')['best']
+    assert call(to_onnx, '--model_dir', 'run').code == 0        # beside the symbol, not over it
+    assert set(os.listdir('run/onnx')) == {name.replace('%s', 'classification') for name in ONNX}
     for script in (export, to_onnx):
         for place in ('run', best):
             inside = call(script, '--model_dir', 'run', '--output_dir', place)
@@ -141,6 +143,20 @@ def test_refusals(call, runs, tiny_bert, in_tmp):
         assert refusal('--model_dir', str(runs / 'question_answering'), '--seq_length', length) == \
             'error: --seq_length %d: 16 to the 40 positions of this model expected' % length
     assert refusal('--model_dir', run, '--pair').endswith(' was trained on single texts')
+    squad = str(runs / 'question_answering')
+    for flags in (('--classes', 'a,b'), ('--pair',)):
+        error = refusal('--model_dir', squad, *flags)
+        assert error.startswith('error: %s: %s' % (flags[0], squad))
+        assert error.endswith(' holds a model that answers questions')
+    assert refusal('--model_dir', run, '--classes', '1,0') == (
+        'error: --classes 1,0: task.json beside the parameters names 0,1: leave it out')
+    assert refusal('--model_dir', str(runs / 'regression'), '--classes', 'a') == \
+        'error: --classes a: give two or more, each once, to a classifier'
+    for kind in ('regression', 'question_answering'):
+        assert refusal('--task', kind, '--classes', 'a,b') == \
+            'error: --classes: it is for --task classification'
+    assert refusal('--task', 'question_answering', '--pair') == \
+        'error: --pair: questions and passages are pairs anyway'
     assert refusal('--model_dir', run, '--gpu', script=to_onnx) == \
         'error: --gpu: ONNX is written and checked on the CPU; leave it out'
     assert refusal('--model_dir', run, '--gpu').startswith('error: --gpu 0: no GPU for this MXNet')

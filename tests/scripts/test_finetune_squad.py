@@ -473,7 +473,7 @@ def test_export_without_training(train, call, in_tmp):
 def test_static_length_from_the_environment(train, in_tmp, monkeypatch):
     monkeypatch.setenv('SEQLENGTH', '28')
     assert train('--export', '--output_dir', 'run', script=static_finetune_squad).code == 0
-    symbol = import_network('run', 'static_net', 2, mx.cpu())
+    symbol = import_network('run', 'static_net', mx.cpu(), epoch=2)
     ids = mx.nd.zeros((2, 28), dtype='int32')
     assert symbol(ids, ids, mx.nd.ones(2)).shape == (2, 28, 2)
 

@@ -1,5 +1,6 @@
 """quantize.py and --only_calibration: files, honest comparisons, tuning, resume, refusals."""
 import os
+import re
 import shutil
 
 import mxnet as mx
@@ -14,7 +15,6 @@ from bert.data import locate
 from bert.jobs import labelled
 from bert.jobs.deployment import open_exported
 from bert.jobs.trained import open_trained
-from bert.quantization import tune as search
 
 INT8 = {'model_bert_%s_quantized_%s-symbol.json', 'model_bert_%s_quantized_%s-0000.params',
         'config.json', 'vocab.txt', 'task.json'}
@@ -44,12 +44,6 @@ def work(tmp_path_factory, tiny_bert):
     finetune_squad.main([str(word) for word in write_files(folder, dev=40) + QUICK] + [
         '--bert_checkpoint', tiny_bert, '--output_dir', str(folder / 'run-squad')])
     return folder
-
-
-@pytest.fixture
-def fast(monkeypatch):
-    """INT8 counts as fast, whatever this machine does with so small a network."""
-    monkeypatch.setattr(search._Search, '_speed', lambda *arguments: 2.0)
 
 
 @pytest.mark.parametrize('mode', ['customize', 'naive', 'entropy', 'none'])
@@ -159,7 +153,7 @@ def test_tuning(call, work, in_tmp, fast):
     outcome = call(quantize, '--tune', '--model_dir', work / 'run-MRPC', '--data_dir',
                    work / 'MRPC', *FEW, '--output_dir', 'out')
     assert outcome.code == 0, outcome.err
-    assert 'configuration: conf.yaml' in outcome.err
+    assert 'configuration: %s' % (in_tmp / 'conf.yaml') in outcome.err
     assert 'framework: pytorch: the networks here are MXNet\'s' in outcome.err
     assert set(os.listdir('out')) == names(TUNED, 'MRPC')
     report = read_json(in_tmp / 'out' / 'results.json')
@@ -281,6 +275,9 @@ def test_refusals(call, work, tiny_bert, in_tmp):
         'reported')
     assert '--output_dir %s: the model lies there' % run in refusal('--model_dir', run,
                                                                    '--output_dir', run)
+    squad = work / 'run-squad'
+    assert refusal('--model_dir', squad, '--label_column', 'a', '--output_dir', 'c') == (
+        'error: --label_column: the model in %s answers questions' % squad)
     assert '-1 found, a whole number from 0' in refusal('--model_dir', run, '--seed', -1)
     assert refusal('--model_dir', run, '--task_name', 'MRPC') == \
         'error: --task_name MRPC: it has pairs, and the model was trained on single texts'
@@ -303,9 +300,64 @@ def test_a_killed_run_is_not_mixed_with_a_new_one(call, work, in_tmp, fast):
     assert call(quantize, *command, '--calib_mode', 'naive', '--overwrite_output_dir').code == 0
     assert len((in_tmp / 'out' / 'trials.jsonl').read_text().splitlines()) == 2
     assert not os.path.exists('out/trial-1')
-    (in_tmp / 'conf.yaml').write_text('tuning: {accuracy_criterion: {absolute: 0.9}}')
+    (in_tmp / 'conf.yaml').write_text('tuning: {accuracy_criterion: {absolute: 0.2}}')
     again = call(quantize, *command[:5], '--resume', '--output_dir', 'out')
-    assert again.code == 0 and 'at most 0.9 of the score' in again.err
+    assert again.code == 0 and 'at most 0.2 of the score' in again.err
+
+
+def test_calibration_does_not_resume(call, work, in_tmp):
+    """The error about a folder that holds a run doesn't advise what is refused next."""
+    command = ('--model_dir', work / 'run-SST', '--data_dir', work / 'SST-2', *FEW, '--output_dir',
+               'out')
+    assert call(quantize, *command).code == 0
+    assert call(quantize, *command).error == (
+        'error: out holds a run: choose another --output_dir, or replace it by '
+        '--overwrite_output_dir')
+
+
+def test_a_resume_finds_its_configuration(call, work, in_tmp, fast, monkeypatch):
+    """From another folder, where another file of that name lies."""
+    write_config(in_tmp, 'relative: 0.9')
+    command = ('--tune', '--model_dir', work / 'run-MRPC', '--data_dir', work / 'MRPC')
+    assert call(quantize, *command, *FEW, '--output_dir', 'out').code == 0
+    os.mkdir('elsewhere')
+    monkeypatch.chdir('elsewhere')
+    write_config(in_tmp / 'elsewhere', 'relative: 0.01')
+    resumed = call(quantize, *command, '--resume', '--output_dir', '../out')
+    assert resumed.code == 0, resumed.err
+    assert 'configuration: %s' % (in_tmp / 'conf.yaml') in resumed.err
+    assert 'at most 90 % of the float score' in resumed.err
+
+
+def test_an_absolute_goal_that_allows_anything(call, work, in_tmp, fast):
+    write_config(in_tmp, 'absolute: 1')
+    outcome = call(quantize, '--tune', '--model_dir', work / 'run-MRPC', '--data_dir',
+                   work / 'MRPC', *FEW, '--output_dir', 'out')
+    assert outcome.code == 2
+    assert outcome.error.startswith('error: accuracy_criterion.absolute: 1 found, and the float '
+                                    'network\'s score is 0.')
+
+
+def test_what_is_reported_is_not_calibrated_on(call, work, in_tmp):
+    """Rows that dev has too are left out of the training set, and counted."""
+    lines = (work / 'SST-2' / 'dev.tsv').read_text().splitlines(True)
+    common = {tuple(line.split()) for line in lines}
+    more = [line for line in (work / 'SST-2' / 'train.tsv').read_text().splitlines(True)[1:]
+            if tuple(line.split()) not in common][:20]
+    (in_tmp / 'train.tsv').write_text(''.join(lines[:6] + more))
+    command = ('--model_dir', work / 'run-SST', '--dev_file', work / 'SST-2' / 'dev.tsv',
+               '--text_columns', 'sentence', '--label_column', 'label', '--output_dir', 'out')
+    outcome = call(quantize, *command, '--train_file', 'train.tsv')
+    assert outcome.code == 0, outcome.err
+    left_out = int(re.search(r'train\.tsv: (\d+) of %d examples are left out: \S+dev.tsv has '
+                             r'them too' % (5 + len(more)), outcome.err).group(1))
+    assert left_out >= 5
+    assert read_json(in_tmp / 'out' / 'results.json')['calibrated_on'] == 5 + len(more) - left_out
+    (in_tmp / 'train.tsv').write_text(''.join(lines[:6]))
+    again = call(quantize, *command, '--train_file', 'train.tsv', '--overwrite_output_dir')
+    assert again.error == (
+        'error: train.tsv: all its 5 examples are in %s too, and would be scored after they were '
+        'used: name other files' % (work / 'SST-2' / 'dev.tsv'))
 
 
 def test_interval_of_a_real_metric():

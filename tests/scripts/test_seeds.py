@@ -127,24 +127,23 @@ def write_data(folder):
 
 
 @pytest.fixture(scope='session')
-def roomy_bert(tmp_path_factory):
-    """checkpoint_for(arguments) → a tiny model with the 512 positions that the commands count on,
-    as wide as the large model where that is named."""
-    configs = {8: dataclasses.replace(tiny.CONFIG, max_length=512),
-               1024: dataclasses.replace(tiny.CONFIG, max_length=512, units=1024, num_heads=16)}
-    folders = {width: tiny.write_checkpoint(tmp_path_factory.mktemp('roomy') / 'bert', config)
-               for width, config in configs.items()}
-    return lambda arguments: folders[1024 if 'bert_24_1024_16' in arguments else 8]
+def checkpoint_for(tmp_path_factory, roomy_bert):
+    """checkpoint_for(arguments) → `roomy_bert`, or one as wide as the large model where that is
+    named."""
+    wide = tiny.write_checkpoint(
+        tmp_path_factory.mktemp('wide') / 'bert',
+        dataclasses.replace(tiny.CONFIG, max_length=512, units=1024, num_heads=16))
+    return lambda arguments: wide if 'bert_24_1024_16' in arguments else roomy_bert
 
 
 @every_command
-def test_runs_on_the_cpu(environment, script, arguments, text, call, roomy_bert, in_tmp,
+def test_runs_on_the_cpu(environment, script, arguments, text, call, checkpoint_for, in_tmp,
                          monkeypatch):
     write_data(in_tmp)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     outcome = call(SCRIPTS[script], *without_gpu(arguments), '--bert_checkpoint',
-                   roomy_bert(arguments))
+                   checkpoint_for(arguments))
     assert outcome.code == 0, outcome.err
     if script == 'finetune_classifier.py':
         assert 'validation metrics:' in outcome.err

@@ -1,5 +1,4 @@
 """The seeds' commands for export and tuning, parsed as printed and run on tiny models."""
-import dataclasses
 import json
 import os
 import re
@@ -11,10 +10,9 @@ from test_seeds import ALL_COMMANDS, EXPORT, PAGE, TUNING, write_data
 from bert import finetune_classifier, run_glue_tune, run_squad_tune
 from bert.data import squad_metric
 from bert.export import export
-from bert.jobs import tuning_example
+from bert.jobs import training, tuning, tuning_example
 from bert.jobs.tuning_example import glue_keys
 from bert.model import catalogue
-from bert.quantization import tune as search
 from bert.quantization.config import read_config
 
 SCRIPTS = {'run_glue_tune.py': run_glue_tune, 'run_squad_tune.py': run_squad_tune,
@@ -32,18 +30,6 @@ def commands(*scripts):
                 arguments = [word.replace(old, new) for word in arguments]
             found.append((SCRIPTS.get(os.path.basename(script), export), arguments))
     return found
-
-
-@pytest.fixture(scope='session')
-def roomy_bert(tmp_path_factory):
-    return tiny.write_checkpoint(tmp_path_factory.mktemp('roomy') / 'bert',
-                                 dataclasses.replace(tiny.CONFIG, max_length=512))
-
-
-@pytest.fixture
-def fast(monkeypatch):
-    """INT8 counts as fast, whatever this machine does with so small a network."""
-    monkeypatch.setattr(search._Search, '_speed', lambda *arguments: 2.0)
 
 
 def with_values(arguments, **values):
@@ -177,6 +163,50 @@ def test_refusals(call, roomy_bert, in_tmp, arguments, reason):
     outcome = call(run_glue_tune, '--model_name_or_path', roomy_bert, '--task_name', 'MRPC',
                    '--data_dir', 'x', '--output_dir', 'out', *arguments)
     assert (outcome.code, outcome.error) == (2, 'error: ' + reason)
+
+
+def test_lengths_are_those_of_training(call, roomy_bert, in_tmp):
+    write_data(in_tmp)
+    command = ('--model_name_or_path', roomy_bert, '--task_name', 'MRPC', '--data_dir',
+               'glue_data/MRPC', '--output_dir', 'out')
+    assert call(run_glue_tune, *command, '--do_train', '--num_train_epochs', 1, '--max_seq_length',
+                40).code == 0
+    trained = ('--model_name_or_path', 'out') + command[2:]
+    assert call(run_glue_tune, *trained, '--do_eval', '--max_seq_length', 128).error == (
+        'error: --max_seq_length 128: the model was trained with 40, and reads as many: leave it '
+        'out, or train another by --do_train')
+    assert call(run_glue_tune, *trained, '--do_eval').code == 0
+
+
+def test_resume(call, roomy_bert, in_tmp, fast, monkeypatch):
+    """After a kill in each of the three parts, the same comes out as without."""
+    write_data(in_tmp)
+    (in_tmp / 'conf.yaml').write_text('tuning: {accuracy_criterion: {relative: 0.9}}')
+    command = ('--model_name_or_path', roomy_bert, '--task_name', 'MRPC', '--data_dir',
+               'glue_data/MRPC', '--do_train', '--do_eval', '--tune', '--num_train_epochs', 2)
+    assert call(run_glue_tune, *command, '--output_dir', 'whole').code == 0
+
+    def killing(work):
+        """The same, and then the process is killed."""
+        def work_and_die(*arguments, **options):
+            work(*arguments, **options)
+            raise KeyboardInterrupt
+        return work_and_die
+    for place, name in ((training.Training, '_save'), (tuning_example, 'evaluate_glue'),
+                        (tuning, 'write_trials')):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, killing(getattr(place, name)))
+            assert call(run_glue_tune, *command, '--output_dir', 'parts',
+                        *() if name == '_save' else ('--resume',)).code
+    assert call(run_glue_tune, *command, '--output_dir', 'parts', '--resume').code == 0
+    assert (in_tmp / 'parts' / 'eval_results.txt').read_text() == \
+        (in_tmp / 'whole' / 'eval_results.txt').read_text()
+    trials = [json.loads((in_tmp / name / 'tuned' / 'results.json').read_text())
+              for name in ('whole', 'parts')]
+    assert trials[0]['scores'] == trials[1]['scores']
+    assert call(run_glue_tune, *command, '--output_dir', 'parts', '--resume',
+                '--overwrite_output_dir').error == \
+        'error: --resume and --overwrite_output_dir: give one of the two'
 
 
 def test_an_unknown_model(call, in_tmp):

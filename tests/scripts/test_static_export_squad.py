@@ -35,7 +35,7 @@ def test_export_of_a_run(call, run, in_tmp):
     report = read_json(folder / 'results.json')
     assert report['largest_difference'] <= 1e-5
     assert (report['seq_length'], report['input_size']) == (24, 8)
-    symbol = import_network(str(folder), 'static_net', 0, mx.cpu())
+    symbol = import_network(str(folder), 'static_net', mx.cpu())
     ids = mx.nd.array(np.random.RandomState(0).randint(5, 20, size=(3, 24)), dtype='int32')
     valid_length = mx.nd.array([24, 10, 3])
     network = open_qa_model(run, mx.cpu()).network

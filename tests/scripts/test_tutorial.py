@@ -1,0 +1,60 @@
+"""The tutorial of docs/: its program, on a few pairs of MRPC."""
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PAGE = ROOT / 'docs' / 'tutorial.rst'
+TRAIN, DEV = 64, 48     # pairs: half a minute instead of ten
+
+
+@pytest.fixture(scope='module')
+def tutorial(data_dir, tmp_path_factory):
+    """The folder where it ran, and what it printed."""
+    folder = tmp_path_factory.mktemp('tutorial')
+    (folder / 'glue_data' / 'MRPC').mkdir(parents=True)
+    for part, number in (('train', TRAIN), ('dev', DEV)):
+        text = (data_dir / 'glue' / 'MRPC' / (part + '.tsv')).read_text(encoding='utf-8')
+        (folder / 'glue_data' / 'MRPC' / (part + '.tsv')).write_text(
+            ''.join(text.splitlines(True)[:1 + number]), encoding='utf-8')
+    done = subprocess.run([sys.executable, str(ROOT / 'docs' / 'run_page.py'), str(PAGE)],
+                          cwd=str(folder), capture_output=True, text=True,
+                          env=dict(os.environ, OMP_WAIT_POLICY='passive'))
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def test_what_it_prints(tutorial):
+    _, printed = tutorial
+    lines = printed.splitlines()
+    assert lines[0] == '%d pairs to train on, %d to choose by' % (TRAIN, DEV)
+    assert lines[1].startswith('[CLS] am ##ro ##zi accused his brother ,')
+    assert lines[1].count('[SEP]') == 2
+    assert lines[2] == 'label 1'
+    assert len(re.findall(r'^epoch \d: mean loss 0\.\d+$', printed, re.M)) == 3
+    assert '37 products can be INT8;' in printed
+    changed = re.search(r'the classes of (\d+) of %d pairs have changed' % DEV, printed)
+    assert int(changed.group(1)) < DEV / 10
+    assert len(re.findall(r'^batch of \d+, 128 tokens: INT8 [\d.]+ ms', printed, re.M)) == 2
+    trials = re.findall(r'^trial \d: (\d) in float, nearness (0\.9\d+),', printed, re.M)
+    assert [int(kept) for kept, _ in trials] == list(range(8))
+    assert trials[-1][1] > trials[0][1]
+    assert len(re.findall(r'^0\.\d{5} bert\.', printed, re.M)) == 8
+    assert lines[-1] == 'True'
+
+
+def test_what_it_writes(tutorial):
+    folder, _ = tutorial
+    assert {path.name for path in folder.iterdir()} == {'glue_data', 'paraphrase',
+                                                        'tutorial_harms.svg'}
+    assert set(os.listdir(str(folder / 'paraphrase'))) == {'int8-symbol.json', 'int8-0000.params'}
+
+
+def test_its_pictures():
+    """The page names those that are there, and no others are."""
+    named = re.findall(r'\.\. image:: figures/(\S+)', PAGE.read_text(encoding='utf-8'))
+    assert sorted(named) == sorted(os.listdir(str(ROOT / 'docs' / 'figures')))
