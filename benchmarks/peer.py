@@ -40,7 +40,8 @@ PINS = {
                        'safetensors==0.8.0', 'onnxruntime==1.31.1', 'openvino==2026.4.1',
                        'nncf==3.4.0', 'onnx==1.23.2'),
     # the last release of what became of the tool of seed 004 that takes MXNet
-    'peer-tuning': ('neural-compressor==2.6', 'mxnet==1.9.1', 'numpy==1.23.5'),
+    'peer-tuning': ('neural-compressor==2.6', 'mxnet==1.9.1', 'numpy==1.23.5', 'packaging==24.2',
+                    'setuptools==75.8.0'),
     # the last series with WordPiece written in Python, which owes nothing to `tokenizers`
     'peer-tokenizer': ('transformers==4.57.6', 'numpy==2.4.6'),
 }
@@ -177,8 +178,8 @@ def answer_timed(compute):
 
 
 def write_batches(path, batches, labels=()):
-    """Arrays of batches of examples, each batch a tuple of token_ids, segment_ids (size, length) and
-    valid_length (size,), and the classes of all as .npz; batches are of one size but the last."""
+    """Batches of examples, each a tuple of token_ids, segment_ids (size, length) and valid_length
+    (size,), and the classes of all as .npz; batches are of one size but the last."""
     import numpy as np
     np.savez(str(path), labels=labels, size=len(batches[0][0]), **{
         'input%d' % i: np.concatenate([batch[i] for batch in batches]) for i in range(3)})

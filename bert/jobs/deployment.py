@@ -1,4 +1,5 @@
 """Running an exported model: labels, answers, scores and latency."""
+import logging
 import os
 
 import mxnet as mx
@@ -20,6 +21,9 @@ from bert.train.devices import pick_device
 from bert.train.metrics import format_metrics
 
 MXNET = engines.SymbolEngine.name
+VNNI = {'avx512_vnni', 'avx_vnni', 'amx_int8'}
+# Values of DNNL_MAX_CPU_ISA that leave INT8 products to slower instructions
+WITHOUT_VNNI = ('SSE41', 'AVX', 'AVX2', 'AVX512_MIC', 'AVX512_MIC_4OPS', 'AVX512_CORE')
 
 
 class Exported:
@@ -77,6 +81,8 @@ def check_flags(args):
         raise UserError('--evaluate and --measure take no texts: leave them and --file out')
     if not args.evaluate:
         refuse(args, OF_SCORES, 'it is for --evaluate')
+        if not args.file:
+            refuse(args, ('text_columns',), 'it is for --file and --dev_file')
     else:
         refuse(args, ('top_k', 'pair'), 'it is not for --evaluate')
     if not args.measure:
@@ -171,10 +177,23 @@ def find_export(folder, prefix, engine):
 
 def _open_engine(path, engine, device, threads):
     if path.endswith(layout.SYMBOL_ENDING):
-        return engines.open_symbol(path, device)
+        made = engines.open_symbol(path, device)
+        if made.is_quantized:
+            warn_without_vnni()
+        return made
     if device.device_type != 'cpu':
         raise UserError('--gpu: ONNX files are run on the CPU here; leave it out')
     return engines.ONNX_ENGINES[engine or engines.OnnxRuntimeEngine.name](path, threads)
+
+
+def warn_without_vnni():
+    """Say where INT8 will be slow, and rounds otherwise."""
+    capped = os.environ.get('DNNL_MAX_CPU_ISA', '').upper() in WITHOUT_VNNI
+    if capped or not VNNI.intersection(results.cpu_flags()):
+        logging.warning('this CPU has no VNNI%s: INT8 works, may be no faster than float32, and '
+                        'rounds otherwise than with VNNI: a score taken there need not hold here '
+                        '(found: %s)', ' (DNNL_MAX_CPU_ISA takes it away)' if capped else '',
+                        ' '.join(results.cpu_flags()) or 'no vector instructions')
 
 
 def _check_outputs(model, path):

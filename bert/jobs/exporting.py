@@ -22,7 +22,7 @@ from bert.errors import UserError
 from bert.export import engines, onnx_graph
 from bert.export.symbol import export_network
 from bert.jobs import conversion, results, run_folder
-from bert.jobs.folder import Classifier, find_model
+from bert.jobs.folder import Classifier, check_classes, find_model
 from bert.jobs.qa_model import TASK, QAModel, shorter_windows
 from bert.jobs.trained import TRAINERS, kind_of, open_trained, refuse_source
 from bert.model import heads, zoo
@@ -73,7 +73,11 @@ def _run(args, script, name, write):
         args.output_dir = os.path.join(args.model_dir, name)
     folder = run_folder.open_folder(args, name, script, _written(kind))
     open_log(os.path.join(folder, layout.EXPORT_LOG))
-    values = write(folder, kind, model, device)
+    with files.writing(folder), tempfile.TemporaryDirectory(dir=folder) as part:
+        values = write(part, kind, model, device)
+        for name in os.listdir(part):       # the answers are the network's: now it may be served
+            os.replace(os.path.join(part, name), os.path.join(folder, name))
+    values['files'] = [os.path.join(folder, name) for name in values['files']]
     report = results.write_results(folder, args, task=kind, max_len=model.max_len, **values)
     logging.info('results: %s', os.path.join(folder, layout.RESULTS))
     return report
@@ -89,6 +93,10 @@ def _written(kind):
 
 def open_source(args, device):
     """The `Model` of the flags; a random one where they name no parameters."""
+    if args.model_dir:
+        refuse(args, ('bert_model', 'bert_dataset', 'seed'), 'the model in --model_dir has its own')
+    elif args.model_parameters:
+        refuse(args, ('seed',), 'it is for a random network')
     if not (args.model_dir or args.model_parameters):
         LOG.warning('no --model_parameters and no --model_dir: the network is random, its answers '
                     'are chance')
@@ -119,6 +127,8 @@ def random_model(args, device):
                         min(config.max_length, Options().max_seq_length))
     else:
         labels = None if args.task == layout.REGRESSION else args.classes or ('0', '1')
+        if labels:
+            check_classes(labels)
         network = make_network(network, labels, dropout=0.0)
         model = Classifier(network, tokenizer, config,
                            describe_task('random', labels, bool(args.pair)),
@@ -143,7 +153,7 @@ def _set_length(model, kind, seq_length):
     elif seq_length > positions:
         raise UserError('--seq_length %d: this model has %d positions' % (seq_length, positions))
     else:
-        check_max_length(seq_length, model.task['pair'])
+        check_max_length(seq_length, model.task['pair'], flag='--seq_length')
     model.max_len = seq_length
 
 
@@ -152,18 +162,25 @@ def _set_length(model, kind, seq_length):
 
 def write_symbol(folder, kind, model, device):
     """Write the symbol and all that serving needs; returns what the report says of it."""
-    paths = export_network(ForPrediction(model.network), folder, kind)
-    with files.writing(folder):
-        model.write_description(folder)
+    path = export_network(ForPrediction(model.network), folder, kind)[0]
+    model.write_description(folder)
     batch = real_batch(model)
+    values = compare(os.path.basename(path), model, batch, recompute(path, batch), device, SAME)
+    engine = engines.open_symbol(path, device)
+    return dict(values, files=layout.symbol_names(kind), batches_per_second=measure(engine, model))
+
+
+def recompute(path, batch):
+    """Outputs of an exported symbol in a new process. Raises `UserError` when that fails."""
     with tempfile.TemporaryDirectory() as temporary:
         inputs, outputs = (os.path.join(temporary, name) for name in ('in.npz', 'out.npy'))
         np.savez(inputs, **batch._asdict())
-        subprocess.run([sys.executable, str(RECOMPUTE), paths[0], inputs, outputs], check=True)
-        found = np.load(outputs)
-    values = compare(paths[0], model, batch, found, device, SAME)
-    engine = engines.open_symbol(paths[0], device)
-    return dict(values, files=paths, batches_per_second=measure(engine, model))
+        status = subprocess.run([sys.executable, str(RECOMPUTE), path, inputs, outputs]).returncode
+        if status:
+            raise UserError('%s: read back in a new process, it could not be computed (exit status '
+                            '%d): is there enough memory for a second network?'
+                            % (os.path.basename(path), status))
+        return np.load(outputs)
 
 
 def real_batch(model):
@@ -176,7 +193,7 @@ def real_batch(model):
                    model.padding_id)._replace(labels=np.zeros(0))
 
 
-def compare(path, model, batch, found, device, same):
+def compare(name, model, batch, found, device, same):
     """{'largest_difference': …} of outputs from the network's; `UserError` above `same`."""
     expected = model.network(*[mx.nd.array(array, ctx=device) for array in batch[:3]]).asnumpy()
     used = np.arange(batch.token_ids.shape[1]) < batch.valid_length[:, None]
@@ -184,10 +201,10 @@ def compare(path, model, batch, found, device, same):
         found, expected = found[used], expected[used]
     difference = float(np.abs(found - expected).max()) if found.shape == expected.shape else np.inf
     logging.info('%s: largest difference of its outputs from the network\'s on %d texts: %.1e',
-                 path, len(batch.token_ids), difference)
+                 name, len(batch.token_ids), difference)
     if not difference <= same:
         raise UserError('%s: read back, it differs by %g from the network, more than %g: please '
-                        'report this' % (path, difference, same))
+                        'report this' % (name, difference, same))
     return {'largest_difference': difference, 'texts': len(batch.token_ids)}
 
 
@@ -207,20 +224,20 @@ def write_onnx(folder, kind, model, device):
     """Write the ONNX file and all that serving needs; returns what the report says of it."""
     arrays = {name: value.asnumpy() for name, value in parameters_of(model.network).items()}
     proto = onnx_graph.build(arrays, model.config, bert.__version__)
-    path = os.path.join(folder, kind + layout.ONNX_ENDING)
-    with files.new_file(path) as temporary:
-        onnx.save(proto, temporary)
+    name = kind + layout.ONNX_ENDING
+    path = os.path.join(folder, name)
+    onnx.save(proto, path)
     head, _, _ = heads.find_head(arrays, path)
     conversion.describe_for_transformers(folder, model.config, model.tokenizer.vocab, head,
                                          dict(model.task, max_len=model.max_len))
-    values = {'files': [path], 'opset': onnx_graph.OPSET}
+    values = {'files': [name], 'opset': onnx_graph.OPSET}
     engine = _open_any(path, 1)
     if engine is None:
         logging.warning('%s was checked by onnx, and not run: install onnxruntime or openvino to '
-                        'have its outputs compared', path)
+                        'have its outputs compared', name)
         return values
     batch = real_batch(model)
-    values.update(compare(path, model, batch, engine(*batch[:3]), device, SAME_ONNX),
+    values.update(compare(name, model, batch, engine(*batch[:3]), device, SAME_ONNX),
                   engine=engine.name)
     return values
 

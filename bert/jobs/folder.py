@@ -178,10 +178,15 @@ def read_task(found, number, classes=None):
         _task_of_transformers(folder, found.config, number, classes)
     if not classes:
         return task
-    if task['labels'] is None or not len(set(classes)) == len(classes) > 1 or not all(classes):
+    check_classes(classes, is_classifier=task['labels'] is not None)
+    return dict(task, labels=list(classes))
+
+
+def check_classes(classes, is_classifier=True):
+    """Raises `UserError` for labels of no classifier, or not two or more different ones."""
+    if not is_classifier or not len(set(classes)) == len(classes) > 1 or not all(classes):
         raise UserError('--classes %s: give two or more, each once, to a classifier'
                         % ','.join(classes))
-    return dict(task, labels=list(classes))
 
 
 def _task_of_ours(path, number):

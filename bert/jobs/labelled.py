@@ -17,6 +17,7 @@ from bert.data.transform import featurize
 from bert.data.windows import load_windows
 from bert.errors import UserError
 from bert.jobs.training import sample
+from bert.options import refuse
 from bert.train.metrics import Metric
 
 LOG = logging.getLogger(__name__)
@@ -40,11 +41,12 @@ class Labelled:
 
 
 class LabelledTexts(Labelled):
-    """For a `Classifier`. features: with labels."""
+    """For a `Classifier`. features: with labels. columns: of the model's outputs, in the order of
+    the labels' indices; None where that is the model's own."""
 
-    def __init__(self, name, source, features, metrics):
+    def __init__(self, name, source, features, metrics, columns=None):
         super().__init__(name, source, metrics)
-        self.features, self._metrics = features, metrics
+        self.features, self._metrics, self._columns = features, metrics, columns
         self._labels = np.array([feature.label for feature in features])
 
     def __len__(self):
@@ -52,7 +54,8 @@ class LabelledTexts(Labelled):
 
     def part(self, name, rows):
         """The set of some rows."""
-        return LabelledTexts(name, self.source, [self.features[i] for i in rows], self._metrics)
+        return LabelledTexts(name, self.source, [self.features[i] for i in rows], self._metrics,
+                             self._columns)
 
     def keys(self):
         """A text for each example that tells it from others."""
@@ -60,7 +63,8 @@ class LabelledTexts(Labelled):
 
     def outputs(self, model, batch_size, device):
         """Logits or scores (examples, classes)."""
-        return model.compute(self.features, batch_size, device)
+        found = model.compute(self.features, batch_size, device)
+        return found if self._columns is None else found[:, self._columns]
 
     def scores(self, outputs, rows=None):
         rows = slice(None) if rows is None else rows
@@ -156,7 +160,7 @@ def read_texts(task, model, name, path, table, limit=None):
     if cut:
         LOG.warning('%s: %d of %d texts were cut at %d tokens', path, cut, len(features),
                     model.max_len)
-    return LabelledTexts(name, path, features, task.metrics)
+    return LabelledTexts(name, path, features, task.metrics, class_columns(task, model.task))
 
 
 def read_questions(model, name, path, limit=None, trainable=False):
@@ -181,26 +185,60 @@ def find_model_task(args, model):
     """The `Task` of a `Classifier`, with files of the user's own where the flags name them."""
     own = {'train': args.train_file, 'dev': args.dev_file}
     if any(own.values()):
+        refuse(args, ('task_name',), 'with files of your own their columns tell')
         for flag in ('text_columns', 'label_column'):
             if not getattr(args, flag):
                 raise UserError('--%s is needed with files of your own' % flag)
         labels = model.task['labels']
         return own_task(model.task['name'], own, args.text_columns, args.label_column,
                         tuple(labels) if labels else None)
+    refuse(args, ('text_columns', 'label_column'), 'it is for files of your own')
     name = args.task_name or model.task['name']
     if not is_task(name):
-        raise UserError('the model was trained on "%s", which is no task of the table: name its '
-                        'files with --train_file and --dev_file, or a task with --task_name' % name)
+        raise UserError('the model was trained on "%s", which is no task of the table: name one '
+                        'with --task_name, or files of your own with --dev_file%s' % (
+                            name, ' and --train_file' if 'num_calib_batches' in args else ''))
     task = find_task(name)
-    labels = model.task['labels']
+    class_columns(task, model.task)
+    return task
+
+
+def class_columns(task, known):
+    """The columns of a model's outputs in the order of the `Task`'s labels, None for scores.
+
+    known: the model's own task. Its labels may stand in another order, or be placeholders, as in
+    bare parameters and many models of transformers: those are taken in the task's order. Raises
+    `UserError` for the labels of another task.
+    """
+    labels = known['labels']
     if (task.labels is None) != (labels is None) or len(task.labels or ()) != len(labels or ()):
         raise UserError('--task_name %s: it has %s, the model %s'
-                        % (name, _count(task.labels), _count(labels)))
-    return task
+                        % (task.name, _count(task.labels), _count(labels)))
+    if labels is None or has_placeholders(task, known):
+        return None
+    wanted = [label.lower() for label in task.labels]
+    found = [task.aliases.get(label.lower(), label.lower()) for label in labels]
+    if sorted(found) != sorted(wanted):
+        raise UserError('--task_name %s: its classes are %s, and the model\'s %s: is it of another '
+                        'task? If not, name them as the task does with convert_checkpoint.py '
+                        '--classes' % (task.name, ', '.join(task.labels), ', '.join(labels)))
+    return [found.index(label) for label in wanted]
+
+
+def has_placeholders(task, known):
+    """Whether the model's labels are mere numbers, which the task's are not."""
+    places = [[form % i for i in range(len(known['labels'] or ()))] for form in ('%d', 'LABEL_%d')]
+    return known['labels'] in places and known['labels'] != list(task.labels or ()) and not (
+        is_task(known['name']) and find_task(known['name']) is not task)
 
 
 def _count(labels):
     return '%d classes' % len(labels) if labels else 'scores'
+
+
+def pick(sets, kind):
+    """The first of `sets`, {name: `Labelled`}, whose name starts with 'train' or 'dev'."""
+    return next(one for name, one in sets.items() if name.startswith(kind))
 
 
 def read_segments(args, model, kinds):
@@ -217,6 +255,9 @@ def read_segments(args, model, kinds):
             model, kind, own[kind] or locate_squad(kind, model.task['version_2'], args.data_dir),
             limits[kind], trainable=kind == 'train') for kind in kinds}
     task = find_model_task(args, model)
+    if has_placeholders(task, model.task):
+        LOG.warning('the classes of the model are called %s: they are taken for %s, in this order',
+                    ', '.join(model.task['labels']), ', '.join(task.labels))
     own = args.train_file or args.dev_file
     paths = ({name: segment.file for name, segment in task.segments.items()} if own
              else locate(task, args.data_dir))

@@ -12,7 +12,7 @@ from bert.errors import UserError
 from bert.export import engines
 from bert.export.symbol import write_symbol
 from bert.jobs import labelled, results, run_folder
-from bert.jobs.deployment import ExportedClassifier, ExportedQAModel
+from bert.jobs.deployment import ExportedClassifier, ExportedQAModel, warn_without_vnni
 from bert.jobs.folder import Classifier, find_model
 from bert.jobs.trained import TRAINERS, open_trained, refuse_source
 from bert.model.inference import ForPrediction
@@ -27,9 +27,6 @@ from bert.train.metrics import format_metrics
 SCRIPT, LOG = 'quantize.py', 'quantize.log'
 SPEED_SHAPES = ((1, 128), (32, 128))    # batches whose speed is reported: texts, tokens
 SPEED_ROUNDS = 9
-VNNI = {'avx512_vnni', 'avx_vnni', 'amx_int8'}
-# Values of DNNL_MAX_CPU_ISA that leave INT8 products to slower instructions
-WITHOUT_VNNI = ('SSE41', 'AVX', 'AVX2', 'AVX512_MIC', 'AVX512_MIC_4OPS', 'AVX512_CORE')
 
 
 def prefix_of(task, mode):
@@ -77,15 +74,6 @@ def written(name):
     return [layout.CONFIG, layout.VOCABULARY, layout.TASK] + layout.symbol_names(name)
 
 
-def warn_without_vnni():
-    """Say where INT8 will be slow."""
-    capped = os.environ.get('DNNL_MAX_CPU_ISA', '').upper() in WITHOUT_VNNI
-    if capped or not VNNI.intersection(results.cpu_flags()):
-        logging.warning('this CPU has no VNNI%s: INT8 works, and may be no faster than float32 '
-                        '(found: %s)', ' (DNNL_MAX_CPU_ISA takes it away)' if capped else '',
-                        ' '.join(results.cpu_flags()) or 'no vector instructions')
-
-
 # Calibration
 
 
@@ -95,7 +83,7 @@ def calibrate_model(args, model, sets, folder, batch_size, device):
     if device.device_type != 'cpu':
         raise UserError('--gpu: INT8 is for CPUs here; leave it out')
     warn_without_vnni()
-    batches = calibration_batches(args, model, sets)
+    batches = [] if args.calib_mode == 'none' else calibration_batches(args, model, sets)
     quantizer = make_quantizer(model, args)
     quantizer.calibrate(batches)
     judge = Judge({key: one for key, one in sets.items() if not key.startswith('train')}, Goal(),
@@ -145,7 +133,7 @@ def make_quantizer(model, args):
 
 def calibration_batches(args, model, sets):
     """Batches of the training set, three arrays each; without what other sets have too."""
-    train = labelled.without(next(one for key, one in sets.items() if key.startswith('train')),
+    train = labelled.without(labelled.pick(sets, 'train'),
                              [one for key, one in sets.items() if not key.startswith('train')])
     wanted = args.num_calib_batches * args.calib_batch_size
     batches = [batch[:3] for batch in train.batches(args.calib_batch_size, args.num_calib_batches,

@@ -58,6 +58,8 @@ def open_folder(args, name, script, written, can_resume=True):
                                 if can_resume and hasattr(args, 'resume') else ''))
         _check_inputs(args, folder)
         _clear(folder)
+    elif not args.overwrite_output_dir:
+        _check_strangers(folder, script, written)
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
@@ -66,6 +68,17 @@ def open_folder(args, name, script, written, can_resume=True):
     files.write_json(os.path.join(folder, layout.OPTIONS),
                      dict(_options(args), script=script, files=sorted(written)))
     return folder
+
+
+def _check_strangers(folder, script, written):
+    """Raises `UserError` when the folder has files that a run would replace and that no run of
+    this script has left."""
+    if _saved_options(folder).get('script') == script:
+        return
+    found = sorted(name for name in written if os.path.exists(os.path.join(folder, name)))
+    if found:
+        raise UserError('%s holds %s, and is no folder of %s: choose another, or have files '
+                        'replaced by --overwrite_output_dir' % (folder, found[0], script))
 
 
 def _check_inputs(args, folder):

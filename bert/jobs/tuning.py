@@ -9,11 +9,14 @@ from bert.data.locate import locate_labelled_test
 from bert.errors import UserError
 from bert.export import engines
 from bert.jobs import labelled, quantization, run_folder
+from bert.jobs.deployment import warn_without_vnni
 from bert.jobs.folder import Classifier
+from bert.options import refuse
 from bert.quantization import report
-from bert.quantization.config import find_config
-from bert.quantization.loss import MISSED
-from bert.quantization.tune import Journal, tune
+from bert.quantization.config import Config, find_config
+from bert.quantization.loss import MISSED, Goal
+from bert.quantization.tune import rebuild as trial_network
+from bert.quantization.tune import tune
 from bert.train.devices import pick_device, seed_everything
 from bert.train.log import open_log
 
@@ -26,18 +29,13 @@ def run(args):
     """Tune as the parsed flags of quantize.py say; returns (report, exit status)."""
     if args.rebuild and not args.resume:
         raise UserError('--rebuild %d: the trial of which run? Give --resume too' % args.rebuild)
+    refuse(args, ('seed',), 'the seed of --tune is random_seed in its configuration')
     args.output_dir = args.output_dir or os.path.join(args.model_dir, 'tuned')
     folder = run_folder.reopen_folder(args, '', quantization.SCRIPT) if args.resume else None
-    config = find_config(args.config)
-    args.config = config.path       # a resume finds it from anywhere
+    config = choose_config(args)
     device = pick_device(None)
     model = quantization.open_source(args, device)
-    name = quantization.prefix_of(model.task, args.calib_mode)
-    folder = folder or run_folder.open_folder(
-        args, name, quantization.SCRIPT,
-        [quantization.LOG, TRIALS, TABLE, PICTURE] + quantization.written(name))
-    if not args.resume:
-        clear_trials(folder, args.overwrite_output_dir)
+    folder = folder or open_folder(args, quantization.prefix_of(model.task, args.calib_mode))
     seed_everything(args.seed)
     open_log(os.path.join(folder, quantization.LOG))
     if args.rebuild:
@@ -45,22 +43,40 @@ def run(args):
     return tune_model(args, model, folder, config, device)
 
 
-def clear_trials(folder, overwrite):
-    """Remove what a run left that was killed, or that is replaced; `UserError` unless asked to."""
-    if os.path.exists(os.path.join(folder, TRIALS)):
-        if not overwrite:
-            raise UserError('%s holds the trials of a run that did not end: go on with it by '
-                            '--resume, or replace it by --overwrite_output_dir' % folder)
-        os.remove(os.path.join(folder, TRIALS))
+def choose_config(args):
+    """The `Config` of a new run, which a resume takes again unless --config names another."""
+    if not args.resume or args.config:
+        config = find_config(args.config)
+    else:
+        config = Config(**dict(args.tuning, goal=Goal(*args.tuning['goal'])))
+    args.tuning = config._asdict()
+    return config
+
+
+def open_folder(args, name):
+    """Path of a folder for a new run, without trials. Raises `UserError` when it holds those of a
+    run that was killed, or a run, and neither is to be replaced."""
+    trials = os.path.join(args.output_dir, TRIALS)
+    if os.path.exists(trials) and not args.overwrite_output_dir:
+        raise UserError('%s holds the trials of a tuning run: go on with it by --resume, or '
+                        'replace it by --overwrite_output_dir' % args.output_dir)
+    folder = run_folder.open_folder(
+        args, name, quantization.SCRIPT,
+        [quantization.LOG, TRIALS, TABLE, PICTURE] + quantization.written(name))
+    if os.path.exists(trials):
+        os.remove(trials)
     for name in os.listdir(folder):
         if REBUILT.match(name):
             shutil.rmtree(os.path.join(folder, name))
+    return folder
 
 
 def tune_model(args, model, folder, config, device):
     """Search, write the network that was chosen and the trials; returns (report, exit status)."""
-    quantization.warn_without_vnni()
-    logging.info('configuration: %s', config.path or 'the defaults')
+    warn_without_vnni()
+    logging.info('configuration: %s: a loss of at most %s, timeout %d s, max_trials %d',
+                 config.path or 'the defaults', config.goal.describe(), config.timeout,
+                 config.max_trials)
     if config.framework and config.framework != 'mxnet':
         logging.info('framework: %s: the networks here are MXNet\'s; the rest of the file holds',
                      config.framework)
@@ -69,17 +85,10 @@ def tune_model(args, model, folder, config, device):
                  search.name, len(search), search.source, held_out.name, len(held_out),
                  held_out.source)
 
-    def evaluate(network):
-        outputs = search.outputs(quantization.with_engine(model, network), args.dev_batch_size,
-                                 device)
-        return search.score(outputs), outputs
-    network = quantization.traced(model, args.calib_mode, args.quantized_dtype)
-    tuned = tune(network, batches, evaluate, config,
+    tuned = tune(calibration_batches=batches, config=config,
                  interval=lambda before, after: config.goal.measure(
                      search.score, before, after, config.random_seed),
-                 make=lambda graph, parameters: engines.SymbolEngine(graph, parameters, device),
-                 journal=os.path.join(folder, TRIALS), mode=args.calib_mode,
-                 dtype=args.quantized_dtype)
+                 **_search_arguments(args, model, folder, search, device))
     write_trials(folder, tuned, search, config.goal)
     if not tuned.reached:
         logging.warning('the goal, a loss of at most %s by a network that is faster than float, '
@@ -98,14 +107,24 @@ def tune_model(args, model, folder, config, device):
     return made, EXIT_MISSED if held_out_missed or not tuned.reached else 0
 
 
+def _search_arguments(args, model, folder, search, device):
+    """What a search and the rebuilding of its trials have in common: arguments of `tune`."""
+    def evaluate(network):
+        outputs = search.outputs(quantization.with_engine(model, network), args.dev_batch_size,
+                                 device)
+        return search.score(outputs), outputs
+    return {'network': quantization.traced(model, args.calib_mode, args.quantized_dtype),
+            'eval_func': evaluate, 'journal': os.path.join(folder, TRIALS),
+            'make': lambda *network: engines.SymbolEngine(*network, device),
+            'mode': args.calib_mode, 'dtype': args.quantized_dtype}
+
+
 def read_sets(args, model):
     """(calibration batches of train, the examples to search on, those to report on)"""
     sets = labelled.read_segments(args, model, ['train', 'dev'])
-    dev = next(one for key, one in sets.items() if key.startswith('dev'))
-    search, held_out = split(args, model, dev)
-    train = next(one for key, one in sets.items() if key.startswith('train'))
+    search, held_out = split(args, model, labelled.pick(sets, 'dev'))
     batches = quantization.calibration_batches(args, model, {
-        'train': train, 'search': search, 'report': held_out})
+        'train': labelled.pick(sets, 'train'), 'search': search, 'report': held_out})
     return batches, labelled.without(search, [held_out]), held_out
 
 
@@ -140,18 +159,14 @@ def write_trials(folder, tuned, search, goal):
 def rebuild(args, model, folder, config, device):
     """Write the network of one trial into a sub-folder, scored like the chosen one; returns its
     report."""
-    trials = Journal(os.path.join(folder, TRIALS)).trials()
-    if args.rebuild > len(trials):
-        raise UserError('--rebuild %d: the run in %s has %d trials'
-                        % (args.rebuild, folder, len(trials)))
-    kept = trials[args.rebuild - 1]
-    batches, _, held_out = read_sets(args, model)
-    quantizer = quantization.make_quantizer(model, args)
-    quantizer.calibrate(batches)
+    batches, search, held_out = read_sets(args, model)
+    kept, network = trial_network(
+        args.rebuild, calibration_batches=batches, config=config,
+        **_search_arguments(args, model, folder, search, device))
     target = os.path.join(folder, 'trial-%d' % args.rebuild)
     with files.writing(target):
         os.makedirs(target, exist_ok=True)
-    return quantization.conclude(args, model, target, quantizer.quantize(kept),
+    return quantization.conclude(args, model, target, network,
                                  _judge(args, config, held_out, device), trial=args.rebuild,
                                  kept_in_float=list(kept))
 

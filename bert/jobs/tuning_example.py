@@ -2,6 +2,7 @@
 import logging
 import math
 import os
+from typing import Callable, NamedTuple
 
 import mxnet as mx
 import numpy as np
@@ -9,9 +10,9 @@ import numpy as np
 from bert import deployment_options, files, finetuning_options, layout, options
 from bert.data.task import find_task
 from bert.errors import UserError, nearest
-from bert.jobs import classification, labelled, question_answering, tuning
+from bert.jobs import classification, labelled, question_answering, run_folder, tuning
 from bert.jobs.folder import find_model
-from bert.jobs.trained import TRAINERS, open_trained
+from bert.jobs.trained import TRAINERS, kind_of, open_trained
 from bert.model import catalogue
 from bert.model.classification import make_loss
 from bert.train import checkpoint
@@ -25,15 +26,31 @@ GLUE = ('CoLA', 'SST-2', 'MRPC', 'STS-B', 'QQP', 'MNLI', 'QNLI', 'RTE', 'WNLI')
 ADAM_EPSILON = 1e-8     # of that example, with no warm-up and no weight decay
 
 
+# Options that mean nothing without --do_train, or without --tune
+OF_TRAINING = ('learning_rate', 'num_train_epochs', 'per_gpu_train_batch_size',
+               'max_train_samples', 'seed')
+OF_TUNING = ('config',)
+
+
+class Work(NamedTuple):
+    """What differs between the two scripts. evaluate: function(args, model, more)."""
+    script: str             # that fine-tunes
+    add_flags: Callable     # its flags
+    train: Callable
+    evaluate: Callable
+    is_squad: bool
+
+
 def run_glue(args):
     """Do what the parsed flags of run_glue_tune.py say; returns the exit status."""
     if args.task_name.upper() not in map(str.upper, GLUE):
         raise UserError('--task_name %s: expected one of %s' % (args.task_name, ', '.join(GLUE)))
     task = find_task(args.task_name)
     args.data_dir = args.data_dir.rstrip('/')
-    return _run(args, finetuning_options.add_classifier_flags, classification.run, [
-        '--task_name', task.name, '--max_len', args.max_seq_length,
-        '--dev_batch_size', args.per_gpu_eval_batch_size], evaluate_glue)
+    work = Work(classification.SCRIPT, finetuning_options.add_classifier_flags, classification.run,
+                evaluate_glue, is_squad=False)
+    return _run(args, work, ['--task_name', task.name, '--max_len', args.max_seq_length,
+                             '--dev_batch_size', args.per_gpu_eval_batch_size])
 
 
 def run_squad(args):
@@ -44,45 +61,60 @@ def run_squad(args):
              '--test_batch_size', args.per_gpu_eval_batch_size]
     for flag, value in (('--train_file', args.train_file), ('--dev_file', args.predict_file)):
         words += [flag, value] if value else []
-    return _run(args, finetuning_options.add_question_answering_flags, question_answering.run,
-                words, evaluate_squad)
+    work = Work(question_answering.DYNAMIC.script, finetuning_options.add_question_answering_flags,
+                question_answering.run, evaluate_squad, is_squad=True)
+    return _run(args, work, words)
 
 
-def _run(args, add_flags, train, words, evaluate):
+def _run(args, work, words):
     """Train, evaluate, tune: each where its flag asks for it."""
-    if not (args.do_train or args.do_eval or args.tune):
-        raise UserError('nothing to do: give --do_train, --do_eval or --tune')
-    if args.resume and args.overwrite_output_dir:
-        raise UserError('--resume and --overwrite_output_dir: give one of the two')
+    _check_flags(args)
     source = _source(args.model_name_or_path)
     args.output_dir = args.output_dir.rstrip('/') or '/'
     trained = {}
     folder = args.output_dir
     if args.do_train:
-        trained = _train(args, add_flags, train, words + source)
+        trained = _train(args, work, words + source)
     elif source[0] != '--bert_checkpoint':
         raise UserError('--model_name_or_path %s: it is not trained for a task: give --do_train, '
                         'or the folder that it made' % args.model_name_or_path)
     else:
         folder = args.model_name_or_path
     model = open_trained(find_model(folder, TRAINERS), mx.cpu())
+    if work.is_squad != (kind_of(model.task) == layout.QUESTION_ANSWERING):
+        raise UserError('--model_name_or_path %s: it is a model for %s, and the task is %s'
+                        % (folder, kind_of(model.task).replace('_', ' '), args.task_name))
     _check_lengths(args, model)
     if args.do_eval:
         more = {'global_step': trained.get('steps'), 'loss': trained.get('training_loss')}
-        evaluate(args, model,
-                 {key: value for key, value in more.items() if value is not None})
+        work.evaluate(args, model,
+                      {key: value for key, value in more.items() if value is not None})
     return tuning.run(_tuning_flags(args, folder))[1] if args.tune else 0
 
 
-def _train(args, add_flags, train, words):
+def _check_flags(args):
+    """Raises `UserError` for flags that contradict each other, or would do nothing."""
+    if not (args.do_train or args.do_eval or args.tune):
+        raise UserError('nothing to do: give --do_train, --do_eval or --tune')
+    if args.resume and args.overwrite_output_dir:
+        raise UserError('--resume and --overwrite_output_dir: give one of the two')
+    if not args.do_train:
+        options.refuse(args, OF_TRAINING, 'it is for --do_train')
+    if not args.tune:
+        options.refuse(args, OF_TUNING, 'it is for --tune')
+
+
+def _train(args, work, words):
     """Fine-tune, or go on with that, or take what it has made; returns its report."""
     finished = os.path.join(args.output_dir, layout.RESULTS)
     if args.resume and os.path.exists(finished):
+        run_folder.reopen_folder(_training_flags(args, work, words + ['--resume']), '',
+                                 work.script)   # checks that it was trained with these flags
         LOG.warning('%s is trained: going on with what follows', args.output_dir)
         return files.read_json(finished)
     if args.resume and checkpoint.newest(args.output_dir):
         words = words + ['--resume']
-    return train(_training_flags(args, add_flags, words))
+    return work.train(_training_flags(args, work, words))
 
 
 def _check_lengths(args, model):
@@ -107,10 +139,10 @@ def _source(name):
     return ['--bert_model', released[0], '--bert_dataset', released[1]]
 
 
-def _training_flags(args, add_flags, words):
+def _training_flags(args, work, words):
     """The parsed flags of the fine-tuning script that these stand for."""
     parser = options.Parser('')
-    add_flags(parser)
+    work.add_flags(parser)
     words = words + [
         '--optimizer', 'adamw', '--epsilon', ADAM_EPSILON, '--warmup_ratio', 0, '--weight_decay', 0,
         '--lr', args.learning_rate, '--epochs', _whole(args.num_train_epochs),

@@ -1,6 +1,9 @@
 """A float network to an INT8 one, by MXNet's quantization with oneDNN's operators."""
+import contextlib
 import hashlib
 import json
+import os
+import sys
 
 import mxnet as mx
 from gluonnlp.calibration import BertLayerCollector
@@ -13,9 +16,6 @@ from bert.quantization.operators import activated_products, readable_names
 # What `BertLayerCollector` cuts the outputs of layer normalisation and of GELU to, which have a few
 # values far out: the original's numbers.
 CLIP_MIN, CLIP_MAX = -50, 10
-# Operators that have no INT8 form for what BERT does with them (the tanh of its pooler): MXNet
-# would find that out by itself, with lines on the terminal
-NEVER = ['Activation']
 QUANTIZED = 'quantized_'    # what MXNet puts before an operator's name
 
 
@@ -81,11 +81,12 @@ class Quantizer:
         return total.hexdigest()
 
     def _quantize(self, excluded, mode='none'):
-        graph, parameters, _, collector = quantization.quantize_graph(
-            self._graph, self._parameters, {}, ctx=mx.cpu(), excluded_sym_names=list(excluded),
-            excluded_op_names=NEVER, calib_mode=mode, quantized_dtype=self._dtype,
-            quantize_mode='smart', logger=None, quantize_granularity=(
-                'tensor-wise' if self._mode == 'none' else 'channel-wise'))
+        with _without_stderr():     # of MXNet's library, about the tanh of BERT's pooler
+            graph, parameters, _, collector = quantization.quantize_graph(
+                self._graph, self._parameters, {}, ctx=mx.cpu(), excluded_sym_names=list(excluded),
+                excluded_op_names=[], calib_mode=mode, quantized_dtype=self._dtype,
+                quantize_mode='smart', logger=None, quantize_granularity=(
+                    'tensor-wise' if self._mode == 'none' else 'channel-wise'))
         return graph, parameters, collector
 
     def _make_collector(self):
@@ -121,6 +122,20 @@ class Quantizer:
                       in network._collect_params_with_prefix().items()}
         names = readable_names(self._graph, parameters)
         return {label: name for label, name in names.items() if name in quantized}
+
+
+@contextlib.contextmanager
+def _without_stderr():
+    """Context in which nothing reaches standard error, of C++ neither; exceptions do."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 class _Found:

@@ -11,10 +11,11 @@ NAMES = ('conf.yaml', 'bert.yaml')      # looked for in the current folder
 STRATEGIES = ('basic',)
 # What may stand in the file, and what each holds: keys, or how a value is read
 NUMBER, WHOLE, TEXT = 'a number', 'a whole number', 'a text'
+POSITIVE = 'a whole number from 1 on'
 KEYS = {'model': {'name': TEXT, 'framework': TEXT}, 'device': TEXT,
         'tuning': {'strategy': {'name': TEXT},
                    'accuracy_criterion': {'relative': NUMBER, 'absolute': NUMBER},
-                   'exit_policy': {'timeout': WHOLE, 'max_trials': WHOLE},
+                   'exit_policy': {'timeout': WHOLE, 'max_trials': POSITIVE},
                    'random_seed': WHOLE}}
 
 
@@ -99,8 +100,9 @@ def _number(text):
 def _is(value, expected):
     if expected == TEXT:
         return isinstance(value, str)
-    kinds = int if expected == WHOLE else (int, float)
-    return isinstance(value, kinds) and not isinstance(value, bool) and value >= 0
+    kinds = (int, float) if expected == NUMBER else int
+    return isinstance(value, kinds) and not isinstance(value, bool) and value >= (
+        expected == POSITIVE)
 
 
 def _goal(path, criterion):

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import time
+import warnings
 from typing import NamedTuple, Optional, Tuple
 
 import mxnet as mx
@@ -69,12 +70,31 @@ def tune(network, calibration_batches, eval_func, config=None, interval=None, ma
     """
     search = _Search(network, calibration_batches, eval_func, config or Config(), interval,
                      make or symbol_block, Journal(journal), Quantizer(network, mode, dtype))
+    search.prepare()
     return search.run()
+
+
+def rebuild(number, journal, network, calibration_batches, eval_func, config=None, make=None,
+            mode='customize', dtype='auto'):
+    """(the operators that stayed float, (symbol, {name: NDArray})) of trial `number` in a journal.
+
+    The other arguments are those of `tune`. Raises `UserError` when the journal has no such trial,
+    or when its trials are of another network, of other batches, or scored otherwise.
+    """
+    found = Journal(journal)
+    if not 1 <= number <= len(found.trials()):
+        raise UserError('--rebuild %d: %s has %d trials' % (number, journal, len(found.trials())))
+    search = _Search(network, calibration_batches, eval_func, config or Config(), None,
+                     make or symbol_block, found, Quantizer(network, mode, dtype))
+    search.prepare()
+    return search.rebuild(number)
 
 
 def symbol_block(graph, parameters):
     """A hybridized `SymbolBlock` that also takes NumPy arrays."""
-    block = mx.gluon.SymbolBlock(graph, [mx.sym.var(name) for name in SYMBOL_INPUTS])
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')     # the inputs' types are open until they come
+        block = mx.gluon.SymbolBlock(graph, [mx.sym.var(name) for name in SYMBOL_INPUTS])
     for name, parameter in block.collect_params().items():
         parameter.shape, parameter.dtype = parameters[name].shape, parameters[name].dtype
         parameter.initialize(mx.init.Zero(), ctx=mx.cpu())
@@ -101,12 +121,13 @@ class Journal:
     def check(self, about):
         """Raises `UserError` when the trials are of something else than `about`."""
         if self.once(ABOUT, lambda: about) != about:
-            raise UserError('%s: its trials are of other parameters, calibration batches or '
-                            'options, or scored on other examples: start anew in another folder, '
-                            'or by --overwrite_output_dir' % self._path)
+            raise UserError('%s: its trials are of other parameters, calibration batches, '
+                            'options, random_seed or kind of goal (relative, absolute), or scored '
+                            'on other examples: start anew in another folder, or by '
+                            '--overwrite_output_dir' % self._path)
 
     def trials(self):
-        """The operators that stayed float, for each trial in order."""
+        """The operators that stayed float, for each trial in order: the first is number 1."""
         return [tuple(key.split()[1:]) for key in self._found if key.startswith(TRIAL)]
 
     def once(self, key, compute):
@@ -152,12 +173,19 @@ class _Search:
                                       for name, value in network.collect_params().items()})
         self._trials, self._harms = [], {}
 
-    def run(self):
-        started = time.monotonic()
-        self._deadline = started + self._config.timeout
+    def prepare(self):
+        """Calibrate, and score the float network. Raises `UserError` when the journal is of
+        something else."""
+        self._deadline = time.monotonic() + self._config.timeout
         self._quantizer.calibrate(self._batches)
         self._reference = self._score(self._float)
         self._journal.check(self._about())
+
+    def rebuild(self, number):
+        kept = self._journal.trials()[number - 1]
+        return kept, self._quantizer.quantize(kept)
+
+    def run(self):
         self._config.goal.check_score(self._reference[0])
         LOG.info('float: score %.4f; the goal is a loss of at most %s', self._reference[0],
                  self._config.goal.describe())
@@ -174,8 +202,11 @@ class _Search:
         for batch in self._batches:
             for array in batch:
                 total.update(np.ascontiguousarray(array).tobytes())
+        config = self._config
         return {'quantizer': self._quantizer.digest(), 'batches': total.hexdigest(),
-                'float_score': round(self._reference[0], 5)}
+                'float_score': round(self._reference[0], 5),
+                # the loss of a trial is measured once: it must mean the same
+                'relative': config.goal.is_relative, 'random_seed': config.random_seed}
 
     def _find(self):
         """The first accepted trial; None where there is none."""
@@ -225,9 +256,9 @@ class _Search:
             return known
         values = self._journal.once(TRIAL + ' '.join(kept), lambda: self._measure(kept))
         loss, goal = Loss(*values['loss']), self._config.goal
-        trial = Trial(len(self._trials) + 1, kept, values['score'], loss, values['speed'],
-                      goal.judge(loss), bool(goal.accepts(loss) and values['speed'] > 1),
-                      values['seconds'])
+        trial = Trial(self._journal.trials().index(kept) + 1, kept, values['score'], loss,
+                      values['speed'], goal.judge(loss),
+                      bool(goal.accepts(loss) and values['speed'] > 1), values['seconds'])
         self._trials.append(trial)
         LOG.info('trial %d: %d of %d operators in float, score %.4f, loss %.4f (%.4f to %.4f, %s), '
                  '%.2f times float%s', trial.number, len(kept), len(self._quantizer.operators),

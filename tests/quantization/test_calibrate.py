@@ -6,7 +6,7 @@ import tiny_networks
 from mxnet.contrib import quantization
 
 from bert.model.inference import ForPrediction
-from bert.quantization.calibrate import CLIP_MAX, Quantizer
+from bert.quantization.calibrate import CLIP_MAX, CLIP_MIN, Quantizer
 from bert.quantization.tune import symbol_block
 
 LAYER = 'bert.encoder.transformer_cells.%d.'
@@ -133,6 +133,20 @@ def test_gelu_is_cut(network):
             assert greatest > CLIP_MAX and found['customize'][name] == (least, CLIP_MAX)
         else:
             assert found['customize'][name] == (least, greatest)
+
+
+def test_normalisation_is_cut():
+    """At its lower end, by gluonnlp's collector."""
+    wide = tiny_networks.make_classifier()
+    for parameter in wide.collect_params('.*gamma').values():
+        parameter.set_data(100 * parameter.data())
+    found = {mode: Quantizer(ForPrediction(wide), mode).calibrate(BATCHES)
+             for mode in ('naive', 'customize')}
+    cut = [name for name, (least, _) in found['naive'].items()
+           if 'layernorm' in name and least < CLIP_MIN]
+    assert cut
+    for name in cut:
+        assert found['customize'][name][0] == CLIP_MIN
 
 
 def test_the_network_stays_as_it_is(network):

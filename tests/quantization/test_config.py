@@ -54,6 +54,8 @@ def test_empty_sections_are_defaults(read):
     ('tuning: {random_seed: 1.5}', 'tuning.random_seed: 1.5 found, a whole number expected'),
     ('tuning: {exit_policy: {timeout: -1}}',
      'tuning.exit_policy.timeout: -1 found, a whole number expected'),
+    ('tuning: {exit_policy: {max_trials: 0}}',
+     'tuning.exit_policy.max_trials: 0 found, a whole number from 1 on expected'),
     ('tuning: {exit_policy: {timeout: true}}',
      'tuning.exit_policy.timeout: True found, a whole number expected'),
     ('tuning: {accuracy_criterion: {relative: much}}',

@@ -12,7 +12,7 @@ from bert.quantization import tune as module
 from bert.quantization.calibrate import Quantizer
 from bert.quantization.config import Config
 from bert.quantization.loss import Goal, Loss
-from bert.quantization.tune import Journal, symbol_block, tune
+from bert.quantization.tune import Journal, rebuild, symbol_block, tune
 
 pytestmark = pytest.mark.usefixtures('fast')
 
@@ -167,6 +167,28 @@ def test_a_kill_costs_one_trial(network, tmp_path):
     assert [json.loads(line)['key'] for line in lines[:2]] == ['about', 'trial ']
 
 
+def test_trials_keep_their_numbers(network, tmp_path):
+    """Where a resume with a tighter goal leaves trials out, and goes on with others."""
+    path = str(tmp_path / 'trials.jsonl')
+    goal = search(network, 0.9).trial.loss.value / 3
+    first = search(network, goal, journal=path, config={'timeout': 1000})
+    tuned = search(network, 0, journal=path)        # beyond those that the loose goal wanted
+    assert tuned.trials[-1].number > len(first.trials) > len(tuned.trials)
+    evaluate = Evaluation(network)
+    for trial in tuned.trials[-3:]:
+        kept, made = rebuild(trial.number, path, ForPrediction(network), BATCHES, evaluate,
+                             Config(Goal(goal, False)))
+        assert kept == trial.kept
+        assert evaluate(symbol_block(*made))[0] == pytest.approx(trial.score, abs=1e-6)
+    for number in (0, len(Journal(path).trials()) + 1):
+        with pytest.raises(UserError, match='--rebuild %d: .*trials.jsonl has ' % number):
+            rebuild(number, path, ForPrediction(network), BATCHES, evaluate)
+    other = tiny_networks.make_classifier(seed=4)
+    with pytest.raises(UserError, match='its trials are of other parameters'):
+        rebuild(1, path, ForPrediction(other), BATCHES, Evaluation(other),
+                Config(Goal(goal, False)))
+
+
 def test_a_journal_of_something_else(network, tmp_path):
     path = tmp_path / 'trials.jsonl'
     search(network, 0.9, journal=str(path))
@@ -176,8 +198,9 @@ def test_a_journal_of_something_else(network, tmp_path):
     for arguments in ((other, 0.9, Evaluation(other)),):
         with pytest.raises(UserError, match='trials.jsonl: its trials are of other parameters'):
             search(*arguments, journal=str(path))
-    with pytest.raises(UserError, match='its trials are of other'):
-        search(network, 0.9, journal=str(path), mode='naive')
+    for options in ({'mode': 'naive'}, {'is_relative': True}, {'config': {'random_seed': 1}}):
+        with pytest.raises(UserError, match='its trials are of other'):
+            search(network, 0.9, journal=str(path), **options)
 
 
 @pytest.mark.parametrize('line', ['garbage', '{"key": "trial "}', '[1]', '{"key": 3, "value": 4}',

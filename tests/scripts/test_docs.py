@@ -45,6 +45,7 @@ SCRIPTS = {'finetune_classifier.py': finetune_classifier, 'predict.py': predict,
            'run_pretraining.py': run_pretraining, 'embedding.py': embedding,
            'export/export.py': export, 'export/to_onnx.py': to_onnx, 'deploy.py': deploy,
            'quantize.py': quantize, 'run_glue_tune.py': run_glue_tune}
+BLOCK = runpy.run_path(str(ROOT / 'docs' / 'run_page.py'))['BLOCK']     # of Python
 WEIGHTED = ('finetune_classifier.py', 'finetune_squad.py', 'static_finetune_squad.py',
             'embedding.py')
 EMBEDDED = ("['the', 'quick', 'fox', 'jumped', 'over', 'it', '.'] 7 (384,)\n"
@@ -63,8 +64,7 @@ def commands(page):
 
 def snippets(page):
     text = (ROOT / page).read_text(encoding='utf-8')
-    return [textwrap.dedent(block) for block in
-            re.findall(r'\.\. code-block:: python\n\n((?:    .*\n|\n)+)', text)]
+    return [textwrap.dedent(block) for block in BLOCK.findall(text)]
 
 
 def binary(similarity):

@@ -138,7 +138,12 @@ def test_refusals(call, runs, tiny_bert, in_tmp):
             '--model_parameters', tiny_bert)
     assert refusal('--model_dir', run, '--seq_length', 41) == \
         'error: --seq_length 41: this model has 40 positions'
-    assert refusal('--model_dir', run, '--seq_length', 2).startswith('error: --max_len 2 is too')
+    assert refusal('--model_dir', run, '--seq_length', 2).startswith('error: --seq_length 2 is too')
+    for flags in (('--bert_model', 'bert_24_1024_16'), ('--bert_dataset', 'x'), ('--seed', 5)):
+        assert refusal('--model_dir', run, *flags) == \
+            'error: %s: the model in --model_dir has its own' % flags[0]
+    assert refusal('--task', 'classification', '--classes', 'a') == \
+        'error: --classes a: give two or more, each once, to a classifier'
     for length in (41, 15):
         assert refusal('--model_dir', str(runs / 'question_answering'), '--seq_length', length) == \
             'error: --seq_length %d: 16 to the 40 positions of this model expected' % length
@@ -184,7 +189,30 @@ def test_a_difference_is_an_error(call, runs, in_tmp, monkeypatch):
     monkeypatch.setattr(exporting, 'SAME', -1.0)
     outcome = call(export, '--model_dir', runs / 'classification', '--output_dir', 'out')
     assert outcome.code == 2 and 'read back, it differs by ' in outcome.error
-    assert not os.path.exists('out/results.json')
+    # nothing that deploy.py would serve
+    assert set(os.listdir('out')) == {'options.json', 'hybrid_export_bert.log'}
+
+
+def test_a_process_that_dies_is_an_error(call, runs, in_tmp, monkeypatch):
+    (in_tmp / 'dies.py').write_text('import os\nos.kill(os.getpid(), 9)\n')
+    monkeypatch.setattr(exporting, 'RECOMPUTE', in_tmp / 'dies.py')
+    assert call(export, '--model_dir', runs / 'classification', '--output_dir', 'out').error == (
+        'error: classification-symbol.json: read back in a new process, it could not be computed '
+        '(exit status -9): is there enough memory for a second network?')
+
+
+@pytest.mark.parametrize('script', [export, to_onnx])
+def test_another_model_is_not_overwritten(call, runs, tiny_bert, in_tmp, script):
+    """A folder that no run of the script made keeps its files, unless told."""
+    shutil.copytree(tiny_bert, 'theirs')
+    before = (in_tmp / 'theirs' / 'config.json').read_text()
+    command = ('--model_dir', runs / 'classification', '--output_dir', 'theirs')
+    assert call(script, *command).error == (
+        'error: theirs holds config.json, and is no folder of export/%s.py: choose another, or '
+        'have files replaced by --overwrite_output_dir' % script.__name__.rpartition('.')[2])
+    assert (in_tmp / 'theirs' / 'config.json').read_text() == before
+    assert not os.path.exists('theirs/options.json')
+    assert call(script, *command, '--overwrite_output_dir').code == 0
 
 
 def test_without_a_runtime_onnx_is_written_unchecked(call, runs, in_tmp, monkeypatch):

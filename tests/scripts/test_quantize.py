@@ -1,5 +1,7 @@
 """quantize.py and --only_calibration: files, honest comparisons, tuning, resume, refusals."""
+import json
 import os
+import pathlib
 import re
 import shutil
 
@@ -8,10 +10,12 @@ import numpy as np
 import pytest
 import tiny
 from commands import spawn
+from safetensors.numpy import load_file, save_file
 from small_squad import QUICK, read_json, write_files
 
-from bert import finetune_classifier, finetune_squad, quantize
+from bert import convert_checkpoint, finetune_classifier, finetune_squad, quantize
 from bert.data import locate
+from bert.data.task import find_task
 from bert.jobs import labelled
 from bert.jobs.deployment import open_exported
 from bert.jobs.trained import open_trained
@@ -53,10 +57,11 @@ def test_calibration(call, work, in_tmp, mode):
                    mode, *FEW)
     assert outcome.code == 0, outcome.err
     assert set(os.listdir('run/quantized')) == names(CALIBRATED, 'SST', mode)
-    assert 'calibration on 12 examples of %s with cpu(0)' % (work / 'SST-2' / 'train.tsv') in \
-        outcome.err
+    assert ('calibration on 12 examples of %s with cpu(0)' % (work / 'SST-2' / 'train.tsv') in
+            outcome.err) == (mode != 'none')
+    assert '../src/' not in outcome.err         # what MXNet's library says of itself
     report = read_json(in_tmp / 'run' / 'quantized' / 'results.json')
-    assert report['calibrated_on'] == 12
+    assert report['calibrated_on'] == (0 if mode == 'none' else 12)
     scores = report['scores']['dev']
     assert scores['source'] == str(work / 'SST-2' / 'dev.tsv') and scores['examples'] == 60
     # both scores, computed anew from what was written
@@ -136,7 +141,7 @@ def test_a_cpu_without_vnni(work, in_tmp):
     outcome = spawn('quantize.py', '--model_dir', work / 'run-SST', '--data_dir', work / 'SST-2',
                     *FEW, '--output_dir', 'out', env={'DNNL_MAX_CPU_ISA': 'AVX2'})
     assert outcome.code == 0, outcome.err
-    assert 'this CPU has no VNNI (DNNL_MAX_CPU_ISA takes it away): INT8 works, and may be no ' \
+    assert 'this CPU has no VNNI (DNNL_MAX_CPU_ISA takes it away): INT8 works, may be no ' \
         'faster than float32' in outcome.err
     assert set(os.listdir('out')) == names(CALIBRATED, 'SST')
 
@@ -236,7 +241,7 @@ def test_resume_and_rebuild(call, work, in_tmp, fast):
         for folder in ('out', 'out/trial-1')))
     assert call(quantize, *command, '--model_dir', work / 'run-MRPC', '--resume', '--output_dir',
                 'out', '--rebuild', 2).error == \
-        'error: --rebuild 2: the run in out has 1 trials'
+        'error: --rebuild 2: out/trials.jsonl has 1 trials'
 
 
 def test_labelled_tests(work, data_dir):
@@ -294,15 +299,85 @@ def test_a_killed_run_is_not_mixed_with_a_new_one(call, work, in_tmp, fast):
     assert call(quantize, *command).code == 0
     os.remove('out/results.json')
     os.mkdir('out/trial-1')
-    assert call(quantize, *command).error == (
-        'error: out holds the trials of a run that did not end: go on with it by --resume, or '
-        'replace it by --overwrite_output_dir')
+    refused = ('error: out holds the trials of a tuning run: go on with it by --resume, or '
+               'replace it by --overwrite_output_dir')
+    assert call(quantize, *command).error == refused
     assert call(quantize, *command, '--calib_mode', 'naive', '--overwrite_output_dir').code == 0
     assert len((in_tmp / 'out' / 'trials.jsonl').read_text().splitlines()) == 2
     assert not os.path.exists('out/trial-1')
-    (in_tmp / 'conf.yaml').write_text('tuning: {accuracy_criterion: {absolute: 0.2}}')
-    again = call(quantize, *command[:5], '--resume', '--output_dir', 'out')
-    assert again.code == 0 and 'at most 0.2 of the score' in again.err
+    os.remove('out/results.json')
+    assert call(quantize, *command).error == refused        # and nothing of the run is lost
+    resume = command[:5] + ('--resume', '--output_dir', 'out')
+    assert call(quantize, *resume).code == 0
+    write_config(in_tmp, 'relative: 0.8')
+    again = call(quantize, *resume, '--config', 'conf.yaml')
+    assert again.code == 0 and 'at most 80 % of the float score' in again.err
+    write_config(in_tmp, 'absolute: 0.2')
+    assert 'its trials are of other parameters, calibration batches, options, random_seed or ' \
+        'kind of goal (relative, absolute)' in call(quantize, *resume, '--config', 'conf.yaml').error
+
+
+def test_only_trials_of_this_model_are_rebuilt(call, work, in_tmp, fast):
+    write_config(in_tmp, 'relative: 0.9')
+    shutil.copytree(work / 'run-MRPC', 'run')
+    command = ('--tune', '--model_dir', 'run', '--data_dir', work / 'MRPC', '--output_dir', 'out')
+    assert call(quantize, *command, *FEW).code == 0
+    for path in pathlib.Path('run').glob('step-*/model.params'):
+        arrays = mx.nd.load(str(path))
+        mx.nd.save(str(path), {name: array / 2 if name.endswith('ffn_1.weight') else array
+                               for name, array in arrays.items()})
+    error = call(quantize, *command, '--resume', '--rebuild', 1).error
+    assert error.startswith('error: out/trials.jsonl: its trials are of other parameters, ')
+
+
+def test_a_resume_keeps_the_defaults(call, work, in_tmp, fast):
+    command = ('--tune', '--model_dir', work / 'run-MRPC', '--data_dir', work / 'MRPC',
+               '--output_dir', 'out')
+    first = call(quantize, *command, *FEW)
+    write_config(in_tmp, 'relative: 0.9')
+    resumed = call(quantize, *command, '--resume')
+    for outcome in (first, resumed):
+        assert 'configuration: the defaults: a loss of at most 1 % of the float score' in \
+            outcome.err
+    assert resumed.code == first.code
+
+
+def test_labels_in_another_order(call, work, in_tmp):
+    """A model of transformers may have them; the scores are those of its labels, not columns."""
+    convert_checkpoint.main([str(work / 'run-MRPC'), 'straight', '--to', 'transformers'])
+    shutil.copytree('straight', 'turned')
+    tensors = load_file('turned/model.safetensors')
+    for name in ('classifier.weight', 'classifier.bias'):
+        tensors[name] = np.ascontiguousarray(tensors[name][::-1])
+    save_file(tensors, 'turned/model.safetensors', metadata={'format': 'pt'})
+    for name, key in (('config.json', 'id2label'), ('task.json', 'labels')):
+        values = read_json(in_tmp / 'turned' / name)
+        values[key] = {'0': '1', '1': '0'} if key == 'id2label' else ['1', '0']
+        (in_tmp / 'turned' / name).write_text(json.dumps(values))
+    found = []
+    for folder in ('straight', 'turned'):
+        assert call(quantize, '--model_dir', folder, '--data_dir', work / 'MRPC', '--task_name',
+                    'MRPC', *FEW, '--output_dir', folder + '-int8').code == 0
+        found.append(read_json(in_tmp / (folder + '-int8') / 'results.json')['scores']['dev'])
+    assert found[0]['float'] == found[1]['float'] and found[0]['int8'] == found[1]['int8']
+
+
+def test_labels_of_another_task(call, work, in_tmp):
+    assert call(quantize, '--model_dir', work / 'run-MRPC', '--task_name', 'RTE', '--output_dir',
+                'out').error == (
+        'error: --task_name RTE: its classes are not_entailment, entailment, and the model\'s 0, '
+        '1: is it of another task? If not, name them as the task does with convert_checkpoint.py '
+        '--classes')
+
+
+@pytest.mark.parametrize('labels,name,columns,are_placeholders', [
+    (['0', '1'], 'mine', None, True), (['LABEL_0', 'LABEL_1'], 'mine', None, True),
+    (['entailment', 'not_entailment'], 'mine', [1, 0], False),
+    (['NOT_ENTAILMENT', 'Entailment'], 'x', [0, 1], False)])
+def test_columns_of_labels(labels, name, columns, are_placeholders):
+    known = {'labels': labels, 'name': name}
+    assert labelled.class_columns(find_task('RTE'), known) == columns
+    assert labelled.has_placeholders(find_task('RTE'), known) == are_placeholders
 
 
 def test_calibration_does_not_resume(call, work, in_tmp):

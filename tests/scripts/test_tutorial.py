@@ -36,7 +36,7 @@ def test_what_it_prints(tutorial):
     assert lines[1].count('[SEP]') == 2
     assert lines[2] == 'label 1'
     assert len(re.findall(r'^epoch \d: mean loss 0\.\d+$', printed, re.M)) == 3
-    assert '37 products can be INT8;' in printed
+    assert '38 products can be INT8;' in printed
     changed = re.search(r'the classes of (\d+) of %d pairs have changed' % DEV, printed)
     assert int(changed.group(1)) < DEV / 10
     assert len(re.findall(r'^batch of \d+, 128 tokens: INT8 [\d.]+ ms', printed, re.M)) == 2
