@@ -41,7 +41,7 @@ PINS = {
                        'nncf==3.4.0', 'onnx==1.23.2'),
     # the last release of what became of the tool of seed 004 that takes MXNet
     'peer-tuning': ('neural-compressor==2.6', 'mxnet==1.9.1', 'numpy==1.23.5', 'packaging==24.2',
-                    'setuptools==75.8.0'),
+                    'setuptools==75.8.0', 'six==1.17.0'),
     # the last series with WordPiece written in Python, which owes nothing to `tokenizers`
     'peer-tokenizer': ('transformers==4.57.6', 'numpy==2.4.6'),
 }

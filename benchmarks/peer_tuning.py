@@ -5,7 +5,7 @@ import time
 
 import peer
 
-BASIC = 1       # quant_level; its default, 0 for BERT's operators, fails on MXNet
+BASIC = 1       # quant_level: tuning by operators; its default, automatic, fails on MXNet
 
 
 class Batches:
@@ -48,8 +48,9 @@ def main():
     parser.add_argument('--max_trials', type=int, required=True)
     args = parser.parse_args()
     import mxnet as mx
-    from neural_compressor import PostTrainingQuantConfig, quantization
+    from neural_compressor import PostTrainingQuantConfig, quantization, set_workspace
     from neural_compressor.config import AccuracyCriterion, TuningCriterion
+    set_workspace(str(args.folder / 'workspace'))
     batches, search = (peer.read_batches(args.folder / (name + '.npz'))
                        for name in ('calibration', 'search'))
     scores = []

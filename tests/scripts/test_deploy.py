@@ -1,6 +1,7 @@
 """deploy.py: the same labels, answers and scores as the model, by every engine; and latency."""
 import json
 import os
+import pathlib
 import re
 import shutil
 
@@ -12,6 +13,7 @@ from small_squad import QUICK, read_json, write_files
 from bert import answer, deploy, finetune_classifier, finetune_squad, predict, quantize
 from bert.export import export, to_onnx
 
+EXPORTED = pathlib.Path(__file__).parents[1] / 'export' / 'exported_by_3.12'
 ENGINES = {'symbol': ('mxnet',), 'onnx': ('onnxruntime', 'openvino')}
 
 
@@ -143,6 +145,21 @@ def test_int8(call, work, sst, tmp_path):
                  env={'DNNL_MAX_CPU_ISA': 'AVX2'})
     assert slow.code == 0 and ('this CPU has no VNNI (DNNL_MAX_CPU_ISA takes it away): INT8 works, '
                                'may be no faster than float32, and rounds otherwise') in slow.err
+
+
+def test_a_folder_of_another_python(call):
+    """Exported under Python 3.12 by revision 5184367, whose labels lie beside it: what was
+    exported once is served as it was."""
+    lines = (EXPORTED / 'labels.jsonl').read_text().splitlines()
+    expected = [json.loads(line) for line in lines]
+    outcome = call(deploy, '--model_dir', EXPORTED, '--format', 'jsonl',
+                   *[one['text'] for one in expected])
+    assert outcome.code == 0, outcome.err
+    found = [json.loads(line) for line in outcome.out.splitlines()]
+    for one, other in zip(found, expected):
+        assert one.pop('probabilities') == pytest.approx(other.pop('probabilities'), abs=1e-5)
+        assert one.pop('probability') == pytest.approx(other.pop('probability'), abs=1e-5)
+    assert found == expected and len(found) == 3
 
 
 def test_several_models_in_one_folder(call, work, tmp_path):

@@ -77,6 +77,8 @@ def workplace(in_tmp, monkeypatch):
     tiny.write_pairs(in_tmp / 'glue_data' / 'MRPC', ('#1 String', '#2 String', 'Quality'), binary,
                      files={'dev': ['dev.tsv'], 'test': ['test.tsv', 'msr_paraphrase_test.txt']})
     tiny.write_sst(in_tmp / 'glue_data' / 'SST-2')
+    tiny.write_pairs(in_tmp / 'glue_data' / 'STS-B', ('sentence1', 'sentence2', 'score'),
+                     lambda similarity: 5 * similarity)
     rows = [(text, ('negative', 'positive')[label]) for text, label in tiny.sentences(40, 1)]
     for kind in ('train', 'dev'):
         tiny.write_tsv(in_tmp / 'mxnet' / 'datasets' / 'RottenTomatoes' / (kind + '.tsv'),

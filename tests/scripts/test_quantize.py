@@ -313,8 +313,9 @@ def test_a_killed_run_is_not_mixed_with_a_new_one(call, work, in_tmp, fast):
     again = call(quantize, *resume, '--config', 'conf.yaml')
     assert again.code == 0 and 'at most 80 % of the float score' in again.err
     write_config(in_tmp, 'absolute: 0.2')
+    error = call(quantize, *resume, '--config', 'conf.yaml').error
     assert 'its trials are of other parameters, calibration batches, options, random_seed or ' \
-        'kind of goal (relative, absolute)' in call(quantize, *resume, '--config', 'conf.yaml').error
+        'kind of goal (relative, absolute)' in error
 
 
 def test_only_trials_of_this_model_are_rebuilt(call, work, in_tmp, fast):
