@@ -24,6 +24,11 @@ MXNET = engines.SymbolEngine.name
 VNNI = {'avx512_vnni', 'avx_vnni', 'amx_int8'}
 # Values of DNNL_MAX_CPU_ISA that leave INT8 products to slower instructions
 WITHOUT_VNNI = ('SSE41', 'AVX', 'AVX2', 'AVX512_MIC', 'AVX512_MIC_4OPS', 'AVX512_CORE')
+# Options that say something only to a part of the work
+OF_ANSWERS = ('top_k', 'version_2', 'null_score_diff_threshold', 'max_answer_length')
+OF_TEXTS = ('pair', 'text_columns', 'label_column', 'task_name')
+OF_SCORES = ('task_name', 'data_dir', 'dev_file', 'label_column', 'max_eval_samples')
+OF_SPEED = ('batch_sizes', 'lengths', 'rounds')
 
 
 class Exported:
@@ -46,13 +51,6 @@ class ExportedClassifier(Exported, Classifier):
 
 class ExportedQAModel(Exported, QAModel):
     """A `QAModel` out of an exported folder."""
-
-
-# Options that say something only to a part of the work
-OF_ANSWERS = ('top_k', 'version_2', 'null_score_diff_threshold', 'max_answer_length')
-OF_TEXTS = ('pair', 'text_columns', 'label_column', 'task_name')
-OF_SCORES = ('task_name', 'data_dir', 'dev_file', 'label_column', 'max_eval_samples')
-OF_SPEED = ('batch_sizes', 'lengths', 'rounds')
 
 
 def run(args):
