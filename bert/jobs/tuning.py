@@ -44,8 +44,9 @@ def run(args):
 
 
 def choose_config(args):
-    """The `Config` of a new run, which a resume takes again unless --config names another."""
-    if not args.resume or args.config:
+    """The `Config` of a new run, which a resume takes again, whatever its file says by then, unless
+    --config is given anew."""
+    if not args.resume or 'config' in args.given:
         config = find_config(args.config)
     else:
         config = Config(**dict(args.tuning, goal=Goal(*args.tuning['goal'])))

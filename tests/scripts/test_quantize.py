@@ -392,10 +392,11 @@ def test_calibration_does_not_resume(call, work, in_tmp):
 
 
 def test_a_resume_finds_its_configuration(call, work, in_tmp, fast, monkeypatch):
-    """From another folder, where another file of that name lies."""
+    """From another folder, where another file of that name lies, and after it was changed."""
     write_config(in_tmp, 'relative: 0.9')
     command = ('--tune', '--model_dir', work / 'run-MRPC', '--data_dir', work / 'MRPC')
-    assert call(quantize, *command, *FEW, '--output_dir', 'out').code == 0
+    assert call(quantize, *command, *FEW, '--output_dir', 'out', '--config', 'conf.yaml').code == 0
+    (in_tmp / 'conf.yaml').unlink()
     os.mkdir('elsewhere')
     monkeypatch.chdir('elsewhere')
     write_config(in_tmp / 'elsewhere', 'relative: 0.01')
