@@ -72,10 +72,11 @@ def open_folder(args, name, script, written, can_resume=True):
 
 def _check_strangers(folder, script, written):
     """Raises `UserError` when the folder has files that a run would replace and that no run of
-    this script has left."""
+    this script has left. Hidden ones are caches, which look after themselves."""
     if _saved_options(folder).get('script') == script:
         return
-    found = sorted(name for name in written if os.path.exists(os.path.join(folder, name)))
+    found = sorted(name for name in written if not name.startswith('.')
+                   and os.path.exists(os.path.join(folder, name)))
     if found:
         raise UserError('%s holds %s, and is no folder of %s: choose another, or have files '
                         'replaced by --overwrite_output_dir' % (folder, found[0], script))
