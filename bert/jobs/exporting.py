@@ -71,7 +71,7 @@ def _run(args, script, name, write):
     _set_length(model, kind, args.seq_length)
     if args.model_dir and not args.output_dir:
         args.output_dir = os.path.join(args.model_dir, name)
-    folder = run_folder.open_folder(args, name, script, _written(kind))
+    folder = run_folder.open_folder_of_its_own(args, name, script, _written(kind))
     open_log(os.path.join(folder, layout.EXPORT_LOG))
     with files.writing(folder), tempfile.TemporaryDirectory(dir=folder) as part:
         values = write(part, kind, model, device)

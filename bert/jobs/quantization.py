@@ -44,7 +44,8 @@ def run(args):
     model = open_source(args, device)
     args.output_dir = args.output_dir or os.path.join(args.model_dir, 'quantized')
     name = prefix_of(model.task, args.calib_mode)
-    folder = run_folder.open_folder(args, name, SCRIPT, [LOG] + written(name), can_resume=False)
+    folder = run_folder.open_folder_of_its_own(args, name, SCRIPT, [LOG] + written(name),
+                                               can_resume=False)
     seed_everything(args.seed)
     open_log(os.path.join(folder, LOG))
     sets = labelled.read_segments(args, model, ['train', 'dev'])

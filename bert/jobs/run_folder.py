@@ -58,8 +58,6 @@ def open_folder(args, name, script, written, can_resume=True):
                                 if can_resume and hasattr(args, 'resume') else ''))
         _check_inputs(args, folder)
         _clear(folder)
-    elif not args.overwrite_output_dir:
-        _check_strangers(folder, script, written)
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
@@ -70,16 +68,19 @@ def open_folder(args, name, script, written, can_resume=True):
     return folder
 
 
-def _check_strangers(folder, script, written):
-    """Raises `UserError` when the folder has files that a run would replace and that no run of
-    this script has left. Hidden ones are caches, which look after themselves."""
-    if _saved_options(folder).get('script') == script:
-        return
-    found = sorted(name for name in written if not name.startswith('.')
-                   and os.path.exists(os.path.join(folder, name)))
-    if found:
-        raise UserError('%s holds %s, and is no folder of %s: choose another, or have files '
-                        'replaced by --overwrite_output_dir' % (folder, found[0], script))
+def open_folder_of_its_own(args, name, script, written, can_resume=True):
+    """The same for a run whose files are a model, which may not replace another one's.
+
+    Raises `UserError` too when --output_dir has such files that no run of the script has left.
+    """
+    folder = args.output_dir
+    if folder and not args.overwrite_output_dir and not _holds_run(folder) and \
+            _saved_options(folder).get('script') != script:
+        found = sorted(name for name in written if os.path.exists(os.path.join(folder, name)))
+        if found:
+            raise UserError('%s holds %s, and is no folder of %s: choose another, or have files '
+                            'replaced by --overwrite_output_dir' % (folder, found[0], script))
+    return open_folder(args, name, script, written, can_resume)
 
 
 def _check_inputs(args, folder):

@@ -61,7 +61,7 @@ def open_folder(args, name):
     if os.path.exists(trials) and not args.overwrite_output_dir:
         raise UserError('%s holds the trials of a tuning run: go on with it by --resume, or '
                         'replace it by --overwrite_output_dir' % args.output_dir)
-    folder = run_folder.open_folder(
+    folder = run_folder.open_folder_of_its_own(
         args, name, quantization.SCRIPT,
         [quantization.LOG, TRIALS, TABLE, PICTURE] + quantization.written(name))
     if os.path.exists(trials):
