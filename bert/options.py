@@ -87,15 +87,18 @@ class Parser(argparse.ArgumentParser):
         self.error('unknown argument %s.%s' % (flag, nearest(flag, self._option_string_actions)))
 
     def _given(self, arguments):
-        """Names of the options that `arguments` set, whatever their value."""
+        """{name of an option: the flag} of those that `arguments` set, whatever their value."""
         defaults = {action: action.default for action in self._actions}
         try:
             for action in self._actions:
                 action.default = argparse.SUPPRESS
-            return set(vars(self.parse_known_args(arguments)[0]))
+            names = vars(self.parse_known_args(arguments)[0])
         finally:
             for action, default in defaults.items():
                 action.default = default
+        typed = {argument.split('=')[0] for argument in arguments}
+        return {action.dest: next((flag for flag in action.option_strings if flag in typed), '')
+                for action in self._actions if action.dest in names}
 
     def error(self, message):
         self.exit(EXIT_USER_ERROR, 'error: %s (%s --help lists the flags)\n'
@@ -104,8 +107,8 @@ class Parser(argparse.ArgumentParser):
 
 def refuse(args, names, reason):
     """Raises `UserError` for one of the options `names` that was given and would do nothing."""
-    for name in sorted(args.given.intersection(names)):
-        raise UserError('--%s: %s' % ('no_normalize' if name == 'normalize' else name, reason))
+    for name in sorted(args.given.keys() & set(names)):
+        raise UserError('%s: %s' % (args.given[name], reason))
 
 
 def number(kind, expected, low=-math.inf, high=math.inf, above=-math.inf):

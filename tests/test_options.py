@@ -156,8 +156,9 @@ def test_lists(parser):
 
 def test_given_holds_what_the_command_line_set(parser):
     args = parser.parse_args(['--lr', '2e-5', '--resume', '--gpu', '--epochs=3'])
-    assert args.given == {'lr', 'resume', 'gpu', 'epochs'}       # also where it is the default
-    assert parser.parse_args([]).given == set()
+    assert set(args.given) == {'lr', 'resume', 'gpu', 'epochs'}       # also where it is the default
+    assert args.given['epochs'] == '--epochs'                         # as it was typed
+    assert parser.parse_args([]).given == {}
     assert parser.parse_args([]).lr == 2e-5       # defaults are back
 
 

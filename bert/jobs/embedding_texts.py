@@ -86,7 +86,7 @@ def search(args):
     """Print the --top_k texts of --index for each --query, with their cosines."""
     about, rows = read_index(args.index)
     options = dict(about['options'], gpu=args.gpu, batch_size=args.batch_size)
-    if MODEL & args.given:
+    if MODEL & args.given.keys():
         options.update({name: getattr(args, name) for name in MODEL})
     embedder = embedding_files.make_embedder(options)
     if embedder.digest(options['pooling']) != about['weights_sha256']:

@@ -25,7 +25,7 @@ from bert.jobs import conversion, results, run_folder
 from bert.jobs.folder import Classifier, check_classes, find_model
 from bert.jobs.qa_model import TASK, QAModel, shorter_windows
 from bert.jobs.trained import TRAINERS, kind_of, open_trained, refuse_source
-from bert.model import heads, zoo
+from bert.model import catalogue, heads, zoo
 from bert.model.classification import make_network
 from bert.model.inference import ForPrediction
 from bert.model.qa import BertForQA
@@ -75,9 +75,9 @@ def _run(args, script, name, write):
     open_log(os.path.join(folder, layout.EXPORT_LOG))
     with files.writing(folder), tempfile.TemporaryDirectory(dir=folder) as part:
         values = write(part, kind, model, device)
-        for name in os.listdir(part):       # the answers are the network's: now it may be served
-            os.replace(os.path.join(part, name), os.path.join(folder, name))
-    values['files'] = [os.path.join(folder, name) for name in values['files']]
+        for written in os.listdir(part):    # the answers are the network's: now it may be served
+            os.replace(os.path.join(part, written), os.path.join(folder, written))
+    values['files'] = [os.path.join(folder, written) for written in values['files']]
     report = results.write_results(folder, args, task=kind, max_len=model.max_len, **values)
     logging.info('results: %s', os.path.join(folder, layout.RESULTS))
     return report
@@ -107,7 +107,24 @@ def open_source(args, device):
     kind = kind_of(model.task)
     if args.task and args.task != kind:
         raise UserError('--task %s: the parameters in %s are for %s' % (args.task, path, kind))
+    if not args.model_dir:
+        _check_released(args, model.config, path)
     return model
+
+
+def _check_released(args, config, path):
+    """Raises `UserError` when the released model that was named has other sizes than `config`,
+    which lay beside the parameters."""
+    name, corpus = catalogue.resolve(args.bert_model, args.bert_dataset)
+    named = catalogue.config_of(name, corpus)
+    for flag, value, keys in (('bert_model', name, catalogue.MODELS[name].sizes),
+                              ('bert_dataset', corpus, ('vocab_size', 'cased'))):
+        for key in keys if flag in args.given else ():
+            expected, found = getattr(named, key), getattr(config, key)
+            if expected != found:
+                raise UserError('%s %s: its %s is %s, and %s beside %s says %s: leave the flag out'
+                                % (args.given[flag], value, key, expected, layout.CONFIG, path,
+                                   found))
 
 
 def random_model(args, device):

@@ -146,13 +146,14 @@ def find_model(folder, script):
 
 def find_head(found):
     """`heads.find_head` of a `local.Checkpoint`, whose configuration may name another head."""
-    path = os.path.join(_folder_of(found), layout.CONFIG)
+    path = os.path.join(folder_of(found), layout.CONFIG)
     if os.path.isfile(path):
         heads.check_architecture(files.read_json(path), path)
     return heads.find_head(found.arrays, found.source)
 
 
-def _folder_of(found):
+def folder_of(found):
+    """Where the weights of a `local.Checkpoint` lie."""
     return os.path.dirname(os.path.abspath(found.source))
 
 
@@ -172,7 +173,7 @@ def read_task(found, number, classes=None):
     if classes and len(classes) != number:
         raise UserError('--classes %s: %d given, the classifier has %d outputs'
                         % (','.join(classes), len(classes), number))
-    folder = _folder_of(found)
+    folder = folder_of(found)
     path = os.path.join(folder, layout.TASK)
     task = _task_of_ours(path, number) if os.path.isfile(path) else \
         _task_of_transformers(folder, found.config, number, classes)

@@ -196,8 +196,7 @@ def find_model_task(args, model):
     name = args.task_name or model.task['name']
     if not is_task(name):
         raise UserError('the model was trained on "%s", which is no task of the table: name one '
-                        'with --task_name, or files of your own with --dev_file%s' % (
-                            name, ' and --train_file' if 'num_calib_batches' in args else ''))
+                        'with --task_name, or files of your own with --dev_file' % name)
     task = find_task(name)
     class_columns(task, model.task)
     return task
@@ -226,10 +225,12 @@ def class_columns(task, known):
 
 
 def has_placeholders(task, known):
-    """Whether the model's labels are mere numbers, which the task's are not."""
-    places = [[form % i for i in range(len(known['labels'] or ()))] for form in ('%d', 'LABEL_%d')]
-    return known['labels'] in places and known['labels'] != list(task.labels or ()) and not (
-        is_task(known['name']) and find_task(known['name']) is not task)
+    """Whether the model's labels are mere numbers, which the task's are not. known: as above; one
+    that was trained on another task of the table means what it says."""
+    labels = known['labels'] or []
+    numbers = [[form % i for i in range(len(labels))] for form in ('%d', 'LABEL_%d')]
+    is_of_another = is_task(known['name']) and find_task(known['name']) is not task
+    return labels in numbers and labels != list(task.labels or ()) and not is_of_another
 
 
 def _count(labels):

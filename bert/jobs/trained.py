@@ -4,7 +4,7 @@ import os
 
 from bert import files, layout
 from bert.errors import UserError
-from bert.jobs.folder import find_head, make_classifier, read_task
+from bert.jobs.folder import find_head, folder_of, make_classifier, read_task
 from bert.jobs.qa_model import build_network, make_qa_model
 from bert.model import heads, local
 
@@ -31,9 +31,11 @@ def open_trained(path, device, like_model=None, like_dataset=None, classes=None,
                         'one on it' % (found.source, head.name, TRAINERS))
     number = heads.num_classes(arrays)
     task = read_task(found, number, classes or _numbers(found, number))
-    if classes and _has_task(found) and list(classes) != read_task(found, number)['labels']:
-        raise UserError('--classes %s: %s beside the parameters names %s: leave it out' % (
-            ','.join(classes), layout.TASK, ','.join(read_task(found, number)['labels'])))
+    if classes and _has_task(found):
+        labels = read_task(found, number)['labels']
+        if labels != list(classes):
+            raise UserError('--classes %s: %s beside the parameters names %s: leave it out'
+                            % (','.join(classes), layout.TASK, ','.join(labels)))
     model = make_classifier(found, arrays, task, device)
     if pair and model.task['pair'] is False:
         raise UserError('--pair: %s was trained on single texts' % found.source)
@@ -53,8 +55,7 @@ def refuse_source(output_dir, source):
 
 def _numbers(found, number):
     """Names for classes that have none: their numbers. None where the folder knows better."""
-    folder = os.path.dirname(os.path.abspath(found.source))
-    config = os.path.join(folder, layout.CONFIG)
+    config = os.path.join(folder_of(found), layout.CONFIG)
     if number == 1 or _has_task(found) or (
             os.path.isfile(config) and 'units' not in files.read_json(config)):
         return None
@@ -64,8 +65,7 @@ def _numbers(found, number):
 
 
 def _has_task(found):
-    return os.path.isfile(os.path.join(os.path.dirname(os.path.abspath(found.source)),
-                                       layout.TASK))
+    return os.path.isfile(os.path.join(folder_of(found), layout.TASK))
 
 
 def kind_of(task):

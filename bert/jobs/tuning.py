@@ -66,9 +66,8 @@ def open_folder(args, name):
         [quantization.LOG, TRIALS, TABLE, PICTURE] + quantization.written(name))
     if os.path.exists(trials):
         os.remove(trials)
-    for name in os.listdir(folder):
-        if REBUILT.match(name):
-            shutil.rmtree(os.path.join(folder, name))
+    for rebuilt in filter(REBUILT.match, os.listdir(folder)):
+        shutil.rmtree(os.path.join(folder, rebuilt))
     return folder
 
 

@@ -80,6 +80,8 @@ def _run(args, work, words):
                         'or the folder that it made' % args.model_name_or_path)
     else:
         folder = args.model_name_or_path
+    if not (args.do_eval or args.tune):
+        return 0
     model = open_trained(find_model(folder, TRAINERS), mx.cpu())
     if work.is_squad != (kind_of(model.task) == layout.QUESTION_ANSWERING):
         raise UserError('--model_name_or_path %s: it is a model for %s, and the task is %s'
@@ -120,7 +122,7 @@ def _train(args, work, words):
 def _check_lengths(args, model):
     """Raises `UserError` for lengths that are not those that the model was trained with."""
     found = {'max_seq_length': model.max_len, 'doc_stride': model.task.get('doc_stride')}
-    for name in args.given.intersection(found):
+    for name in args.given.keys() & found.keys():
         if getattr(args, name) != found[name]:
             raise UserError('--%s %d: the model was trained with %s, and reads as many: leave it '
                             'out, or train another by --do_train'

@@ -17,8 +17,6 @@ KEYS = {'model': {'name': TEXT, 'framework': TEXT}, 'device': TEXT,
                    'accuracy_criterion': {'relative': NUMBER, 'absolute': NUMBER},
                    'exit_policy': {'timeout': WHOLE, 'max_trials': POSITIVE},
                    'random_seed': WHOLE}}
-
-
 MOST_SEED = 2 ** 32 - 1     # NumPy's
 
 
@@ -49,11 +47,11 @@ def read_config(path):
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError('%s: not YAML: %s' % (path, ' '.join(str(error).split()))) from None
     _check(path, '', values, KEYS)
-    seed = (values.get('tuning') or {}).get('random_seed') or 0
+    model, tuning = values.get('model') or {}, values.get('tuning') or {}
+    seed = tuning.get('random_seed') or 0
     if seed > MOST_SEED:
         raise UserError('%s: tuning.random_seed: %d found, at most %d expected'
                         % (path, seed, MOST_SEED))
-    model, tuning = values.get('model') or {}, values.get('tuning') or {}
     strategy = (tuning.get('strategy') or {}).get('name', STRATEGIES[0])
     if strategy not in STRATEGIES:
         raise UserError('%s: tuning.strategy.name: "%s" found, "%s" expected: the only one here'

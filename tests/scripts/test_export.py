@@ -94,6 +94,12 @@ def test_bare_parameters(call, runs, tiny_bert, in_tmp):
     assert (task['labels'], task['pair']) == (['bad', 'good'], True)
     assert call(export, *command, '--classes', 'a,b,c').error == \
         'error: --classes a,b,c: 3 given, the classifier has 2 outputs'
+    # a released model that is named has the sizes that lie beside the parameters, or is refused
+    assert call(export, *command, '--model_name', 'bert_12_768_12').error == (
+        'error: --model_name bert_12_768_12: its num_layers is 12, and config.json beside '
+        'bare/model.params says 2: leave the flag out')
+    assert call(export, *command, '--bert_dataset', 'book_corpus_wiki_en_cased').error.startswith(
+        'error: --bert_dataset book_corpus_wiki_en_cased: its vocab_size is 28996, and config.json')
 
 
 @pytest.mark.parametrize('kind,number', [('classification', 2), ('regression', 1)])

@@ -1,0 +1,49 @@
+"""What inference.py and tuning.py make of times, logits and scores."""
+import pytest
+
+
+def _answers(seconds, logits):
+    return [{'seconds': one, 'logits': logits} for one in seconds]
+
+
+def test_ways_are_compared_round_by_round(module, capsys):
+    inference = module('inference')
+    assert inference.shape('1x16') == {'size': 1, 'length': 16, 'repeats': 256}
+    assert inference.shape('64x128')['repeats'] == 3
+    found = inference.summarize('2x128', {
+        'network': _answers([4, 8, 4], [[1, 2]]), 'int8': _answers([2, 2, 1], [[1.5, 1]])})
+    assert found['network']['milliseconds'] == {'median': 4000, 'min': 4000, 'max': 8000}
+    assert found['network']['times_stock_float32'] == {'median': 1, 'min': 1, 'max': 1}
+    assert found['int8']['examples_per_second'] == {'median': 1, 'min': 1, 'max': 2}
+    assert found['int8']['times_stock_float32'] == {'median': 4, 'min': 2, 'max': 4}
+    assert (found['network']['difference'], found['int8']['difference']) == (0, 1)
+    inference.show({'2x128': found})
+    row = capsys.readouterr().out.splitlines()[3]
+    assert row.split() == ['int8', '2000.0', '1.0', '1.0e+00', '4.00', '(2.00–4.00)']
+
+
+def test_without_the_stock_network_nothing_is_compared(module, capsys):
+    inference = module('inference')
+    found = inference.summarize('1x16', {'int8': _answers([2], [[0]])})
+    assert set(found['int8']) == {'milliseconds', 'examples_per_second'}
+    inference.show({'1x16': found})
+    assert capsys.readouterr().out.splitlines()[2].split() == ['int8', '2000.0', '0.5']
+
+
+def test_tuned_networks_are_timed_against_the_float_one(module, capsys):
+    tuning = module('tuning')
+    searches = {'ours': {'reached': True, 'seconds': 12, 'scores': [0.9, 0.89]},
+                'peer': {'reached': False, 'seconds': 5, 'scores': [0.9, 0.8, 0.7]}}
+    found = {'report': {'float': 0.91, 'ours': 0.88}, 'examples': 50,
+             'seconds': {'1x128': {'float': [4, 6], 'ours': [2, 2]}}}
+    sides = tuning.summarize(searches, found)
+    assert sides['ours']['report'] == 0.88 and sides['peer']['report'] is None
+    assert sides['ours']['times_float']['1x128'] == pytest.approx(
+        {'median': 2.5, 'min': 2, 'max': 3})
+    assert sides['peer']['times_float'] == {}
+    tuning.show(sides, found)
+    assert capsys.readouterr().out.splitlines() == [
+        'float: 0.9000 to search on, 0.9100 on 50 examples to report',
+        'ours: goal reached in 1 trials and 12 s; on the report\'s 0.8800',
+        '    1x128: 2.50 (2.00–3.00) times float',
+        'peer: goal missed in 2 trials and 5 s']
