@@ -1,8 +1,11 @@
 """The package `bert`, its pins and extras."""
+import importlib.util
 import os
 import re
+import runpy
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
+from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -52,10 +55,23 @@ EXTRAS_REQUIRE = {
     ],
 }
 
+# Its module, run by its path: what `bert` imports is not installed yet.
+KERNELS_FOLDER = os.path.join('bert', 'model', 'kernels')
+KERNELS = runpy.run_path(os.path.join(HERE, KERNELS_FOLDER, 'sources.py'))
+
 
 def read(*names):
     with open(os.path.join(HERE, *names), encoding='utf-8') as file:
         return file.read()
+
+
+def kernels():
+    """The library of CPU operators."""
+    return Extension(
+        '.'.join(KERNELS_FOLDER.split(os.sep) + [KERNELS['LIBRARY'].rsplit('.', 1)[0]]),
+        sources=[os.path.join(KERNELS_FOLDER, 'source', name) for name in KERNELS['UNITS']],
+        extra_compile_args=list(KERNELS['COMPILER_FLAGS']),
+        extra_link_args=['-fopenmp', '-Wl,--strip-debug'], language='c++', optional=True)
 
 
 def version():
@@ -65,6 +81,31 @@ def version():
 
 def long_description():
     return read('README.rst') if os.path.exists(os.path.join(HERE, 'README.rst')) else ''
+
+
+class BuildKernels(build_ext):
+    """Compiles the CPU kernels, a library that MXNet loads and Python doesn't. They are optional:
+    without a compiler there are none, and MXNet's own operators compute."""
+
+    def get_ext_filename(self, fullname):
+        return os.path.join(*fullname.split('.')) + '.so'
+
+    def build_extension(self, ext):
+        mxnet = importlib.util.find_spec('mxnet')
+        if mxnet is None:
+            self.warn('no mxnet to compile the CPU kernels for: left out')
+            return
+        folder = os.path.dirname(mxnet.origin)
+        with open(os.path.join(folder, 'libinfo.py'), encoding='utf-8') as file:
+            mxnet_version = re.search('__version__ = [\'"](.+)[\'"]', file.read()).group(1)
+        ext.sources.append(os.path.relpath(os.path.join(folder, 'src', 'lib_api.cc'), HERE))
+        ext.include_dirs.append(os.path.join(folder, 'include'))
+        ext.define_macros.append(
+            ('BUILT_FROM', '"%s"' % KERNELS['fingerprint'](mxnet_version)))
+        super().build_extension(ext)
+
+    def get_export_symbols(self, ext):
+        return []       # there is no PyInit function
 
 
 class BuildPy(build_py):
@@ -97,7 +138,8 @@ setup(
     # writes an import hook instead, which every start of Python would pay for.
     package_dir={'': '.'},
     packages=find_packages(include=['bert', 'bert.*']),
-    package_data={'': ['*.json', '*.txt']},
-    cmdclass={'build_py': BuildPy},
+    package_data={'': ['*.json', '*.txt'], 'bert.model.kernels': ['source/*']},
+    ext_modules=[kernels()],
+    cmdclass={'build_py': BuildPy, 'build_ext': BuildKernels},
     zip_safe=False,
 )

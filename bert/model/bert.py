@@ -10,6 +10,7 @@ from mxnet.gluon import HybridBlock, nn
 
 from bert.errors import UserError
 from bert.model.config import BertConfig
+from bert.model.kernels.encoder import FusedEncoder
 
 __all__ = ['BERTModel', 'BertConfig']
 
@@ -192,13 +193,19 @@ class BERTModel(HybridBlock):
     returns, in this order and alone when only one is asked for,
         sequence (batch, length, units), pooled (batch, units),
         next-sentence logits (batch, 2), token logits (batch, number, vocab_size).
+
+    On a CPU that has kernels for it (bert.model.kernels) one fused operator computes the encoder:
+    without padding, behind valid_length the sequence is zero. compute_dtype: what its products
+    multiply, 'float32' or 'bfloat16'; parameters, gradients and outputs are float32 with both.
+    Elsewhere, and in symbols, MXNet's own operators compute in the parameters' type.
     """
 
     def __init__(self, config, dropout=0.1, use_pooler=True, use_decoder=False,
-                 use_classifier=False, prefix=None, params=None):
+                 use_classifier=False, compute_dtype='float32', prefix=None, params=None):
         super().__init__(prefix=prefix, params=params)
         self.config = config
         self.random_parts = []      # what the weights lacked that were loaded into it, in words
+        self._fused = FusedEncoder(config, dropout, compute_dtype)
         self._use_pooler = use_pooler
         self._use_decoder = use_decoder
         self._use_classifier = use_classifier and use_pooler
@@ -236,8 +243,7 @@ class BERTModel(HybridBlock):
 
     def hybrid_forward(self, F, token_ids, segment_ids, valid_length=None,
                        masked_positions=None):
-        x = self.word_embed(token_ids) + self.token_type_embed(segment_ids)
-        sequence = self.encoder(x, attention_mask(F, x, valid_length, self.config.num_heads))
+        sequence = self._encode(F, token_ids, segment_ids, valid_length)
         outputs = [sequence]
         if self._use_pooler:
             first = F.reshape(F.slice_axis(sequence, axis=1, begin=0, end=1), shape=(0, -1))
@@ -247,6 +253,16 @@ class BERTModel(HybridBlock):
         if self._use_decoder and masked_positions is not None:
             outputs.append(self.decoder(gather_positions(F, sequence, masked_positions)))
         return tuple(outputs) if len(outputs) > 1 else outputs[0]
+
+    def is_fused(self):
+        """Whether a fused operator computes the encoder when it is called with arrays now."""
+        return self._fused.serves(mx.nd, self)
+
+    def _encode(self, F, token_ids, segment_ids, valid_length):
+        if self._fused.serves(F, self):
+            return self._fused(F, self, token_ids, segment_ids, valid_length)
+        x = self.word_embed(token_ids) + self.token_type_embed(segment_ids)
+        return self.encoder(x, attention_mask(F, x, valid_length, self.config.num_heads))
 
 
 class Activation(HybridBlock):

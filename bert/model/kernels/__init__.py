@@ -1,0 +1,1 @@
+"""The fused CPU operators: C++ in source/, and their Python face."""

@@ -1,0 +1,116 @@
+"""BERT's embeddings and transformer layers by the operator `bert_encoder`."""
+import itertools
+import logging
+import weakref
+
+import mxnet as mx
+import numpy as np
+
+from bert.errors import UserError
+from bert.model.kernels import gluon_hooks, library
+
+LOG = logging.getLogger(__name__)
+
+DTYPES = ('float32', 'bfloat16')
+WIDTH = 32      # units, hidden_size and the size of a head are multiples of it
+NUMBERS = itertools.count()     # of models, which the operator knows their packed weights by
+SEED_BITS = 64
+
+
+def check_dtype(dtype):
+    """Raises `UserError` for a type that nothing here computes with."""
+    if dtype not in DTYPES:
+        raise UserError('compute_dtype "%s": %s expected' % (dtype, ' or '.join(DTYPES)))
+
+
+class FusedEncoder:
+    """Computes what the embeddings and the encoder of a `BERTModel` compute, by one operator.
+
+    It holds no parameters: it reads those of the network, of whatever values they are by then.
+    """
+
+    def __init__(self, config, dropout, dtype):
+        check_dtype(dtype)
+        self._config, self._dropout, self._dtype = config, dropout, dtype
+        self._model = str(next(NUMBERS))
+        # before the parameters get gradients, of which it has to know
+        found = library.load() if _has_sizes(config) else None
+        if found:
+            weakref.finalize(self, found.forget, self._model).atexit = False
+        elif dtype != 'float32':
+            LOG.warning('no %s without the fused CPU kernels: float32 computes', dtype)
+
+    def serves(self, F, network):
+        """Whether it can compute the network as it is now: on CPUs, in float32, of sizes that the
+        operator knows."""
+        return gluon_hooks.may_fuse(F) and _has_sizes(self._config) and bool(library.load()) \
+            and _is_float_on_cpu(network)
+
+    def __call__(self, F, network, token_ids, segment_ids, valid_length):
+        """token_ids (batch, length), segment_ids (batch, length), valid_length (batch,) or None
+        → (batch, length, units), or what `Encoder.layers` asks for; zero behind valid_length.
+
+        Raises `MXNetError`, when the output is read, for a valid_length that is 0 or above the
+        length, and for ids that the model has no row for.
+        """
+        device = {} if F is mx.sym else {'ctx': token_ids.context}
+        mode = F.Dropout(F.ones((SEED_BITS,), **device), p=0.5)
+        lengths = [] if valid_length is None else [valid_length]
+        values = [_value(parameter, device) for parameter in parameters(network)]
+        return F.bert_encoder(token_ids, segment_ids, mode, *lengths, *values,
+                              has_valid_length=len(lengths), **self._attributes(network))
+
+    def _attributes(self, network):
+        config = self._config
+        outputs, width = outputs_of(network.encoder.layers, config)
+        return {'num_layers': config.num_layers, 'units': config.units,
+                'hidden_size': config.hidden_size, 'num_heads': config.num_heads,
+                'vocab_size': config.vocab_size, 'token_types': config.token_type_vocab_size,
+                'max_length': config.max_length, 'epsilon': repr(config.layer_norm_eps),
+                'dropout': repr(self._dropout), 'dtype': self._dtype, 'model': self._model,
+                'outputs': ' '.join('%d:%d:%r' % one for one in outputs), 'output_width': width}
+
+
+def _has_sizes(config):
+    return config.activation == 'gelu' and not (
+        config.units % WIDTH or config.hidden_size % WIDTH
+        or config.units // config.num_heads % WIDTH)
+
+
+def _is_float_on_cpu(network):
+    parameter = network.encoder.position_weight
+    return np.dtype(parameter.dtype) == np.float32 and all(
+        device.device_type == 'cpu' for device in parameter.list_ctx())
+
+
+def _value(parameter, device):
+    return parameter.data(**device) if device else parameter.var()
+
+
+def outputs_of(layers, config):
+    """([(hidden state, first column, factor)] in the order of the states, columns) that
+    `Encoder.layers` means."""
+    if layers is None:
+        return [(config.num_layers, 0, 1.0)], config.units
+    numbers, how = layers
+    states = [number % (config.num_layers + 1) for number in numbers]
+    factor = 1.0 / len(states) if how == 'mean' else 1.0
+    columns = [i * config.units if how == 'concat' else 0 for i in range(len(states))]
+    return (sorted((state, column, factor) for state, column in zip(states, columns)),
+            config.units * (len(states) if how == 'concat' else 1))
+
+
+def parameters(network):
+    """The parameters of a `BERTModel` in the order of the operator's inputs (encoder.h)."""
+    encoder = network.encoder
+    found = [network.word_embed[0].weight, network.token_type_embed[0].weight,
+             encoder.position_weight, encoder.layer_norm.gamma, encoder.layer_norm.beta]
+    for cell in encoder.transformer_cells:
+        attention, feed_forward = cell.attention_cell, cell.ffn
+        for dense in (attention.proj_query, attention.proj_key, attention.proj_value, cell.proj):
+            found += [dense.weight, dense.bias]
+        found += [cell.layer_norm.gamma, cell.layer_norm.beta]
+        for dense in (feed_forward.ffn_1, feed_forward.ffn_2):
+            found += [dense.weight, dense.bias]
+        found += [feed_forward.layer_norm.gamma, feed_forward.layer_norm.beta]
+    return found

@@ -1,0 +1,103 @@
+"""Where Gluon has to know of the operators, for which MXNet's interface for libraries has no place.
+
+Each function replaces one method of Gluon by one that does the same and a little more.
+"""
+import contextlib
+import ctypes
+import functools
+import threading
+import weakref
+
+import mxnet as mx
+from mxnet.gluon import HybridBlock, Parameter
+
+OPERATOR = 'bert_encoder'
+
+
+class _Thread(threading.local):
+    is_hybridizing = False
+
+
+_THREAD = _Thread()
+
+
+def may_fuse(F):
+    """Whether a block that is called with `F` may use the operators: with arrays, and in the graph
+    that `hybridize` makes for itself. A symbol that somebody asked for is of MXNet's own operators:
+    it can be saved, quantized, and run where there is no library."""
+    return F is mx.nd or _THREAD.is_hybridizing
+
+
+@contextlib.contextmanager
+def _hybridizing(value):
+    before, _THREAD.is_hybridizing = _THREAD.is_hybridizing, value
+    try:
+        yield
+    finally:
+        _THREAD.is_hybridizing = before
+
+
+def watch_tracing():
+    """For `may_fuse`; and `HybridBlock.export` writes MXNet's own operators."""
+    get_graph, export = HybridBlock._get_graph, HybridBlock.export
+
+    @functools.wraps(get_graph)
+    def _get_graph(block, *args):
+        if not block._cached_graph:
+            block._traced_with = args
+        with _hybridizing(True):
+            return get_graph(block, *args)
+
+    @functools.wraps(export)
+    def _export(block, *args, **kwargs):
+        fused = block._cached_graph
+        if not _uses_operator(fused):
+            return export(block, *args, **kwargs)
+        block._cached_graph = ()
+        try:
+            with _hybridizing(False):
+                get_graph(block, *block._traced_with)
+            return export(block, *args, **kwargs)
+        finally:
+            block._cached_graph = fused
+
+    HybridBlock._get_graph, HybridBlock.export = _get_graph, _export
+
+
+def _uses_operator(graph):
+    """graph: of `HybridBlock._get_graph`, or empty."""
+    return bool(graph) and '"op": "%s"' % OPERATOR in graph[1].tojson()
+
+
+def watch_gradients(tell):
+    """Have the operators know which gradients are added to (grad_req='add'), which they would
+    replace otherwise. tell: function(address, whether it is added to)."""
+    initialise = Parameter._init_grad
+
+    def forget(addresses):
+        for address in addresses:
+            tell(address, False)
+        del addresses[:]
+
+    @functools.wraps(initialise)
+    def _init_grad(parameter):
+        if not hasattr(parameter, '_added_to'):
+            parameter._added_to = []
+            weakref.finalize(parameter, forget, parameter._added_to).atexit = False
+        forget(parameter._added_to)
+        initialise(parameter)
+        if parameter.grad_req == 'add':
+            parameter._added_to += [address_of(array) for array in parameter._grad
+                                    if array.stype == 'default' and array.ctx.device_type == 'cpu']
+            for address in parameter._added_to:
+                tell(address, True)
+
+    Parameter._init_grad = _init_grad
+
+
+def address_of(array):
+    """Of the first number of an NDArray."""
+    array.wait_to_read()
+    pointer = ctypes.c_void_p()
+    mx.base.check_call(mx.base._LIB.MXNDArrayGetData(array.handle, ctypes.byref(pointer)))
+    return pointer.value

@@ -1,0 +1,92 @@
+"""The operator library: loaded into MXNet once, where it can be."""
+import ctypes
+import functools
+import logging
+import os
+
+import mxnet as mx
+
+from bert.model.kernels import gluon_hooks, sources
+
+LOG = logging.getLogger(__name__)
+
+SWITCH = 'BERT_KERNELS'     # environment variable: 0 turns the kernels off
+CPU_INFO = '/proc/cpuinfo'
+BUILD = '"pip install --no-deps --force-reinstall" of this package, or ./run, builds it'
+
+
+class Unavailable(Exception):
+    """Why there are no kernels, and what to do, in one line."""
+
+
+def load():
+    """The `Library`, or None where MXNet's own operators have to do."""
+    return None if os.environ.get(SWITCH) == '0' else _open()
+
+
+@functools.lru_cache(maxsize=None)
+def _open():
+    """The `Library`, loaded once; None after one line of the log that says why there is none."""
+    try:
+        return Library(find())
+    except Unavailable as reason:
+        LOG.warning('no fused CPU kernels: %s; MXNet\'s own operators compute, which is slower',
+                    reason)
+        return None
+
+
+def find():
+    """The path of a library that runs here; raises `Unavailable`."""
+    missing = missing_flags()
+    if missing:
+        raise Unavailable('this CPU lacks %s' % ', '.join(missing))
+    path = os.path.join(os.path.dirname(sources.FOLDER), sources.LIBRARY)
+    if not os.path.isfile(path):
+        raise Unavailable('they were not built, for want of a C++ compiler: %s' % BUILD)
+    return path
+
+
+def missing_flags():
+    """What the CPU lacks of `sources.CPU_FLAGS`."""
+    try:
+        with open(CPU_INFO, encoding='utf-8') as file:
+            flags = next((line for line in file if line.startswith('flags')), '').split()
+    except OSError:
+        flags = ()
+    return [flag for flag in sources.CPU_FLAGS if flag not in flags]
+
+
+class Library:
+    """The operators of a file, registered with MXNet."""
+
+    def __init__(self, path):
+        try:
+            self._functions = ctypes.CDLL(path)
+            self._functions.bert_kernels_built_from.restype = ctypes.c_char_p
+            built_from = self._functions.bert_kernels_built_from().decode()
+        except (OSError, AttributeError) as error:
+            raise Unavailable('%s cannot be loaded (%s): %s' % (path, error, BUILD)) from None
+        if built_from != sources.fingerprint(mx.__version__):
+            raise Unavailable('%s was built from other sources or for another MXNet: %s'
+                              % (path, BUILD))
+        try:
+            mx.library.load(path, verbose=False)
+        except mx.MXNetError as error:
+            raise Unavailable('MXNet %s refuses %s (%s): %s' % (
+                mx.__version__, path, str(error).strip().splitlines()[-1], BUILD)) from None
+        self._functions.bert_kernels_set_threads(number_of_threads())
+        tell = self._functions.bert_kernels_add_to_gradient
+        tell.argtypes = ctypes.c_void_p, ctypes.c_int
+        gluon_hooks.watch_gradients(tell)
+        gluon_hooks.watch_tracing()
+
+    def forget(self, model):
+        """Give back the memory of the packed weights of a model."""
+        self._functions.bert_kernels_forget(model.encode())
+
+
+def number_of_threads():
+    """As MXNet counts them: OMP_NUM_THREADS, or the CPUs this process may use."""
+    given = os.environ.get('OMP_NUM_THREADS', '')
+    return int(given) if given.isdigit() and int(given) else len(os.sched_getaffinity(0))
+

@@ -1,0 +1,329 @@
+// The backward pass: gradients of all parameters, layer after layer from the last. What belongs to
+// a token is computed by the thread that owns it; weights are summed over all tokens by columns.
+#pragma once
+
+#include "forward.h"
+
+namespace bert {
+
+template <class T>
+class BackwardPass {
+ public:
+  BackwardPass(const Settings& settings, const Batch& batch, const Tokens& tokens,
+               const std::vector<Parameter>& parameters, const PackedWeights<T>& weights,
+               const SavedPass<T>& saved, const float* output_gradient,
+               const std::vector<float*>& gradients, const std::vector<bool>& add)
+      : settings_(settings), sizes_(settings.sizes), batch_(batch), tokens_(tokens),
+        parameters_(parameters), weights_(weights), saved_(saved),
+        output_gradient_(output_gradient), gradients_(gradients), add_(add) {
+    reserve();
+  }
+
+  void run() {
+#pragma omp parallel num_threads(settings_.threads)
+    {
+      const Team team = Team::of_region();
+      const Range rows = team.share(tokens_.count());
+      Sums& sums = sums_[team.rank];
+      std::memset(gradient_ + row_start(rows.begin), 0, row_start(rows.size()) * sizeof(float));
+      add_output_gradient(sizes_.num_layers, rows);
+      for (int layer = sizes_.num_layers - 1; layer >= 0; --layer) {
+        sums.clear(sizes_);
+        backward_feed_forward(layer, rows, team, sums);
+        backward_attention(layer, rows, team, sums);
+        add_sums(layer, team);
+        add_output_gradient(layer, rows);
+      }
+      backward_embedding(rows, team, sums);
+    }
+  }
+
+ private:
+  static constexpr int GROUP_TOKENS = 128 * PER_WORD<T>;  // as in the forward pass
+  static constexpr int CHUNK = 768;                       // words of a sum at a time, as there
+
+  // One thread's sums over its tokens: gradients of all vectors of a layer.
+  struct Sums {
+    float *bias[3], *projection_bias, *attention_gamma, *attention_beta;
+    float *hidden_bias, *out_bias, *out_gamma, *out_beta;
+    float* all;  // they stand one after the other
+
+    static size_t count(const Sizes& sizes) {
+      return 9 * static_cast<size_t>(sizes.units) + sizes.hidden_size;
+    }
+    void part(const Sizes& sizes) {
+      float* next = all;
+      for (float** vector : {&bias[0], &bias[1], &bias[2], &projection_bias, &attention_gamma,
+                             &attention_beta, &out_bias, &out_gamma, &out_beta, &hidden_bias}) {
+        *vector = next;
+        next += sizes.units;
+      }
+    }
+    void clear(const Sizes& sizes) { std::memset(all, 0, count(sizes) * sizeof(float)); }
+  };
+
+  void reserve() {
+    const size_t count = tokens_.count(), units = sizes_.units, hidden = sizes_.hidden_size;
+    const size_t words = round_up(count, PER_WORD<T>) / PER_WORD<T>;
+    const size_t most = std::max(3 * units, hidden);
+    sums_.resize(settings_.threads);
+    attentions_.resize(settings_.threads);
+    arena_.arrange([&](Arena& arena) {
+      arena.give(gradient_, count * units);
+      arena.give(inner_, count * units);
+      arena.give(hidden_, count * hidden);
+      arena.give(context_, count * units);
+      arena.give(projected_, 3 * count * units);
+      arena.give(left_, (words + PackedLeft::PAD) * most);
+      arena.give(right_, words * std::max(units, hidden));
+      for (auto& sums : sums_) arena.give(sums.all, Sums::count(sizes_));
+      for (auto& attention : attentions_)
+        attention.reserve(arena, tokens_.longest, sizes_.head_size(), true);
+    });
+    for (auto& sums : sums_) sums.part(sizes_);
+  }
+
+  const float* parameter(int place) const { return parameters_[place].values; }
+  size_t row_start(int row) const { return static_cast<size_t>(row) * sizes_.units; }
+
+  // Calls `compute(rows)` for as many rows at a time as stay in the cache.
+  template <class Compute>
+  static void in_groups(Range rows, Compute compute) {
+    for (int first = rows.begin; first < rows.end; first += GROUP_TOKENS)
+      compute(Range{first, std::min(rows.end, first + GROUP_TOKENS)});
+  }
+
+  // Adds what the output asks of a hidden state to gradient_.
+  void add_output_gradient(int state, Range rows) {
+    for (const Output& one : settings_.outputs)
+      for (int row = rows.begin; one.state == state && row < rows.end; ++row) {
+        const float* outer = output_gradient_ + one.column +
+                             static_cast<size_t>(tokens_.places[row]) * settings_.output_width;
+        for (int i = 0; i < sizes_.units; i += LANES)
+          add_to(gradient_ + row_start(row) + i, _mm512_mul_ps(load(outer + i), spread(one.scale)));
+      }
+  }
+
+  void backward_feed_forward(int layer, Range rows, const Team& team, Sums& sums) {
+    const LayerValues<T>& values = saved_.layers[layer];
+    in_groups(rows, [&](Range group) {
+      normalize_group(group, values.out_normal, values.out_inverse, place_of(layer, OUT_GAMMA),
+                      dropout_place(layer, DROP_OUT), sums.out_gamma, sums.out_beta, sums.out_bias);
+      multiply_hidden(layer, group, values, sums);
+    });
+    team.wait();
+    sum_weight(team, read(inner_, sizes_.units), sizes_.units,
+               [&](int row, int column) {
+                 return gelu(load(values.hidden + hidden_start(row) + column));
+               },
+               sizes_.hidden_size, {place_of(layer, OUT)});
+    sum_weight(team, read(hidden_, sizes_.hidden_size), sizes_.hidden_size,
+               read(values.attended, sizes_.units), sizes_.units, {place_of(layer, HIDDEN)});
+    team.wait();  // inner_ is written again
+  }
+
+  // Layer normalisation and dropout, backward: gradient_ is that of the residual's sum then, inner_
+  // that of what the dropout got.
+  void normalize_group(Range group, const T* normals, const float* inverses, int gamma,
+                       uint64_t place, float* gamma_sum, float* beta_sum, float* bias_sum) {
+    for (int row = group.begin; row < group.end; ++row) {
+      float* gradient = gradient_ + row_start(row);
+      normalize_backward(gradient, sizes_.units, normals + row_start(row), inverses[row],
+                         parameter(gamma), gamma_sum, beta_sum);
+      for (int i = 0; i < sizes_.units; i += LANES) {
+        const Vector x = saved_.dropout.apply(load(gradient + i), place, row, i);
+        store(inner_ + row_start(row) + i, x);
+        add_to(bias_sum + i, x);
+      }
+    }
+  }
+
+  // From inner_ to hidden_, the gradient before the activation, and on to gradient_.
+  void multiply_hidden(int layer, Range group, const LayerValues<T>& values, Sums& sums) {
+    multiply<T>(rows_of(inner_ + row_start(group.begin), sizes_.units), group.size(),
+                weights_(layer, OUT), [&](int row, int column, Vector sum) {
+                  const size_t place = hidden_start(group.begin + row) + column;
+                  sum = _mm512_mul_ps(sum, gelu_slope(load(values.hidden + place)));
+                  store(hidden_ + place, sum);
+                  add_to(sums.hidden_bias + column, sum);
+                });
+    add_product(hidden_ + hidden_start(group.begin), sizes_.hidden_size, group,
+                weights_(layer, HIDDEN));
+  }
+
+  size_t hidden_start(int row) const { return static_cast<size_t>(row) * sizes_.hidden_size; }
+
+  // gradient_ += values (rows, …) · weight
+  void add_product(const T* values, size_t stride, Range group, const Packed& weight) {
+    constexpr int STEP = CHUNK / PER_WORD<T>;
+    for (int word = 0; word < weight.depth; word += STEP)
+      multiply<T>(rows_of(values + static_cast<size_t>(word) * PER_WORD<T>, stride), group.size(),
+                  weight, {0, weight.columns}, {word, std::min(weight.depth, word + STEP)},
+                  [&](int row, int column, Vector sum) {
+                    add_to(gradient_ + row_start(group.begin + row) + column, sum);
+                  });
+  }
+
+  void backward_attention(int layer, Range rows, const Team& team, Sums& sums) {
+    const LayerValues<T>& values = saved_.layers[layer];
+    const int units = sizes_.units;
+    in_groups(rows, [&](Range group) {
+      normalize_group(group, values.attended_normal, values.attended_inverse,
+                      place_of(layer, ATTENTION_GAMMA), dropout_place(layer, DROP_PROJECTION),
+                      sums.attention_gamma, sums.attention_beta, sums.projection_bias);
+      multiply<T>(rows_of(inner_ + row_start(group.begin), units), group.size(),
+                  weights_(layer, PROJECTION), [&](int row, int column, Vector sum) {
+                    store(context_ + row_start(group.begin + row) + column, sum);
+                  });
+    });
+    team.wait();
+    attend_backward(layer, values, team);
+    sum_weight(team, read(inner_, units), units, read(values.context, units), units,
+               {place_of(layer, PROJECTION)});
+    in_groups(rows, [&](Range group) {
+      const LayerParameter matrices[] = {QUERY, KEY, VALUE};
+      for (int i = 0; i < 3; ++i) {
+        const T* part = projected_ + 3 * row_start(group.begin) + i * units;
+        add_product(part, 3 * units, group, weights_(layer, matrices[i]));
+        for (int row = 0; row < group.size(); ++row)
+          for (int j = 0; j < units; j += LANES)
+            add_to(sums.bias[i] + j, load(part + 3 * row_start(row) + j));
+      }
+    });
+    sum_weight(team, read(projected_, 3 * units), 3 * units, read(values.input, units), units,
+               {place_of(layer, QUERY), place_of(layer, KEY), place_of(layer, VALUE)});
+  }
+
+  void attend_backward(int layer, const LayerValues<T>& values, const Team& team) {
+    const int heads = sizes_.num_heads, units = sizes_.units;
+    const Range mine = team.share(tokens_.sequences() * heads);
+    for (int task = mine.begin; task < mine.end; ++task) {
+      const int sequence = task / heads, first = tokens_.starts[sequence];
+      const size_t column = task % heads * sizes_.head_size(), place = row_start(first) + column;
+      T* gradient = projected_ + 3 * row_start(first) + column;
+      attentions_[team.rank].backward(
+          head_of(values, sizes_, tokens_, layer, sequence, task % heads, first, saved_.dropout),
+          values.context + place, context_ + place, units, gradient, gradient + units,
+          gradient + 2 * units);
+    }
+  }
+
+  // 16 numbers of a row of (tokens, width).
+  static auto read(const T* values, size_t width) {
+    return [=](int row, int column) { return load(values + row * width + column); };
+  }
+
+  // Gradients of weights, one below the other: outᵀ · in, over all tokens. out (tokens,
+  // out_width): gradients behind the dense layers; in (tokens, in_width): what they got.
+  template <class ReadOut, class ReadIn>
+  void sum_weight(const Team& team, ReadOut out, int out_width, ReadIn in, int in_width,
+                  std::initializer_list<int> places) {
+    const int count = tokens_.count();
+    const int words = (count + PER_WORD<T> - 1) / PER_WORD<T>;
+    PackedLeft left = {left_, words, out_width};
+    Packed right = {right_, words, in_width};
+    team.wait();  // all tokens are there, and nobody reads left_ and right_ any more
+    const Range mine = team.share(words);
+    pack_left<T>(out, count, mine, left);
+    pack<T>(in, count, {0, in_width}, mine, right);
+    team.wait();
+    const int height = out_width / static_cast<int>(places.size());
+    int row = 0;
+    for (int place : places) {
+      multiply_left<T>(left, {row, row + height}, right, share_columns(team, in_width), add_[place],
+                       gradients_[place], in_width);
+      row += height;
+    }
+  }
+
+  // Gradients of a layer's vectors: the sums of all threads.
+  void add_sums(int layer, const Team& team) {
+    team.wait();
+    const int units = sizes_.units, hidden = sizes_.hidden_size;
+    for (int place : {QUERY_BIAS, KEY_BIAS, VALUE_BIAS, PROJECTION_BIAS, ATTENTION_GAMMA,
+                      ATTENTION_BETA, OUT_BIAS, OUT_GAMMA, OUT_BETA, HIDDEN_BIAS}) {
+      const int width = place == HIDDEN_BIAS ? hidden : units;
+      const int start = sum_start(place);
+      const Range mine = team.share(width, LANES);
+      for (int i = mine.begin; i < mine.end; i += LANES)
+        finish(place_of(layer, place), i, [&](const Sums& sums) { return sums.all + start + i; });
+    }
+    team.wait();
+  }
+
+  // Where the sums of a vector stand in `Sums::all`.
+  int sum_start(int place) const {
+    const int order[] = {QUERY_BIAS, KEY_BIAS, VALUE_BIAS, PROJECTION_BIAS, ATTENTION_GAMMA,
+                         ATTENTION_BETA, OUT_BIAS, OUT_GAMMA, OUT_BETA, HIDDEN_BIAS};
+    return static_cast<int>(std::find(std::begin(order), std::end(order), place) - order) * sizes_.units;
+  }
+
+  // 16 numbers of a gradient from `column` on: the sum of what `find(sums)` points to.
+  template <class Find>
+  void finish(int place, int column, Find find) {
+    Vector sum = add_[place] ? load(gradients_[place] + column) : spread(0);
+    for (const Sums& one : sums_) sum = _mm512_add_ps(sum, load(find(one)));
+    store(gradients_[place] + column, sum);
+  }
+
+  // Dropout, layer normalisation and the three embeddings, backward.
+  void backward_embedding(Range rows, const Team& team, Sums& sums) {
+    sums.clear(sizes_);
+    for (int row = rows.begin; row < rows.end; ++row) {
+      float* gradient = gradient_ + row_start(row);
+      for (int i = 0; i < sizes_.units; i += LANES)
+        store(gradient + i, saved_.dropout.apply(load(gradient + i),
+                                                 dropout_place(0, DROP_EMBEDDING), row, i));
+      normalize_backward(gradient, sizes_.units, saved_.embedding_normal + row_start(row),
+                         saved_.embedding_inverse[row], parameter(EMBEDDING_GAMMA), sums.out_gamma,
+                         sums.out_beta);
+    }
+    for (int place : {WORDS, TYPES, POSITIONS}) clear_gradient(place, team);
+    team.wait();
+    const Range mine = team.share(sizes_.units, LANES);
+    for (int i = mine.begin; i < mine.end; i += LANES) {
+      finish(EMBEDDING_GAMMA, i, [&](const Sums& one) { return one.out_gamma + i; });
+      finish(EMBEDDING_BETA, i, [&](const Sums& one) { return one.out_beta + i; });
+    }
+    // All threads go through all tokens, each for its columns: no row is written by two of them.
+    for (int row = 0; row < tokens_.count(); ++row) {
+      const int place = tokens_.places[row];
+      const float* gradient = gradient_ + row_start(row);
+      float* words = gradients_[WORDS] + row_start(batch_.tokens[place]);
+      float* types = gradients_[TYPES] + row_start(batch_.segments[place]);
+      float* positions = gradients_[POSITIONS] + row_start(place % batch_.length);
+      for (int i = mine.begin; i < mine.end; i += LANES) {
+        const Vector x = load(gradient + i);
+        add_to(words + i, x);
+        add_to(types + i, x);
+        add_to(positions + i, x);
+      }
+    }
+  }
+
+  void clear_gradient(int place, const Team& team) {
+    if (add_[place]) return;
+    const Range mine = team.share(shape_of(sizes_, place).first);
+    std::memset(gradients_[place] + row_start(mine.begin), 0, row_start(mine.size()) * sizeof(float));
+  }
+
+  const Settings& settings_;
+  const Sizes& sizes_;
+  const Batch& batch_;
+  const Tokens& tokens_;
+  const std::vector<Parameter>& parameters_;
+  const PackedWeights<T>& weights_;
+  const SavedPass<T>& saved_;
+  const float* output_gradient_;
+  const std::vector<float*>& gradients_;
+  const std::vector<bool>& add_;
+  float* gradient_;  // (tokens, units) of the state that is reached
+  // Gradients before the dense layers and behind them, (tokens, …):
+  T *inner_, *hidden_, *context_, *projected_;
+  Word *left_, *right_;  // operands of `sum_weight`
+  std::vector<Sums> sums_;
+  std::vector<Attention<T>> attentions_;
+  Arena arena_;
+};
+
+}  // namespace bert

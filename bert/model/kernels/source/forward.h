@@ -1,0 +1,434 @@
+// The forward pass: each thread computes whole sequences, a few hundred tokens at a time, through
+// all of a layer; where there are too few sequences for that, all threads share each product.
+#pragma once
+
+#include "attention.h"
+#include "encoder.h"
+#include "weights.h"
+
+namespace bert {
+
+// Parts of the network where numbers are dropped, for `Dropout::keep`.
+enum DropoutKind { DROP_EMBEDDING, DROP_ATTENTION, DROP_PROJECTION, DROP_OUT, DROPOUT_KINDS };
+inline uint64_t dropout_place(int layer, DropoutKind kind, int head = 0) {
+  return static_cast<uint64_t>(head) << 32 | static_cast<uint64_t>(layer * DROPOUT_KINDS + kind);
+}
+
+// The tokens of a batch without padding, one sequence after the other.
+struct Tokens {
+  explicit Tokens(const Batch& batch) : starts(batch.size + 1) {
+    for (int row = 0; row < batch.size; ++row) {
+      starts[row + 1] = starts[row] + batch.lengths[row];
+      longest = std::max(longest, batch.lengths[row]);
+      for (int position = 0; position < batch.lengths[row]; ++position)
+        places.push_back(row * batch.length + position);
+    }
+  }
+  int count() const { return starts.back(); }
+  int sequences() const { return static_cast<int>(starts.size()) - 1; }
+  int length(int sequence) const { return starts[sequence + 1] - starts[sequence]; }
+
+  std::vector<int> starts;  // (sequences + 1,) of each sequence, and the end
+  std::vector<int> places;  // (tokens,) of a token in the padded batch
+  int longest = 0;
+};
+
+// What one layer computed for its tokens; pointers are to their first one. Null is not kept.
+template <class T>
+struct LayerValues {
+  T *input = nullptr, *output = nullptr;  // (tokens, units)
+  T* projected = nullptr;                 // (tokens, 3 units): query, key, value
+  T* context = nullptr;                   // (tokens, units)
+  T *attended = nullptr, *attended_normal = nullptr;  // (tokens, units) after and before scaling
+  T* hidden = nullptr;                    // (tokens, hidden_size) before the activation
+  T* out_normal = nullptr;                // (tokens, units) before scaling
+  float *attended_inverse = nullptr, *out_inverse = nullptr;  // (tokens,) 1 / deviation
+  float* log_sums = nullptr;              // (heads, all tokens) of softmax
+
+  LayerValues from(size_t token, const Sizes& sizes) const {
+    auto shift = [&](auto* pointer, size_t width) { return pointer ? pointer + token * width : pointer; };
+    const size_t units = sizes.units;
+    LayerValues part;
+    part.input = shift(input, units);
+    part.output = shift(output, units);
+    part.projected = shift(projected, 3 * units);
+    part.context = shift(context, units);
+    part.attended = shift(attended, units);
+    part.attended_normal = shift(attended_normal, units);
+    part.hidden = shift(hidden, sizes.hidden_size);
+    part.out_normal = shift(out_normal, units);
+    part.attended_inverse = shift(attended_inverse, 1);
+    part.out_inverse = shift(out_inverse, 1);
+    part.log_sums = shift(log_sums, 1);
+    return part;
+  }
+};
+
+// What backward needs.
+template <class T>
+struct SavedPass : Saved {
+  SavedPass(const Tokens& tokens, const Settings& settings, uint64_t seed)
+      : dropout(settings.dropout, seed), layers(settings.sizes.num_layers) {
+    const Sizes& sizes = settings.sizes;
+    const size_t count = tokens.count(), units = sizes.units;
+    arena.arrange([&](Arena& memory) {
+      memory.give(embedding_normal, count * units);
+      memory.give(embedding_inverse, count);
+      for (auto& layer : layers) {
+        memory.give(layer.input, count * units);
+        memory.give(layer.projected, 3 * count * units);
+        memory.give(layer.context, count * units);
+        memory.give(layer.attended, count * units);
+        memory.give(layer.attended_normal, count * units);
+        memory.give(layer.hidden, count * sizes.hidden_size);
+        memory.give(layer.out_normal, count * units);
+        memory.give(layer.attended_inverse, count);
+        memory.give(layer.out_inverse, count);
+        memory.give(layer.log_sums, count * sizes.num_heads);
+      }
+    });
+    for (size_t i = 0; i + 1 < layers.size(); ++i) layers[i].output = layers[i + 1].input;
+  }
+
+  Dropout dropout;
+  T* embedding_normal;
+  float* embedding_inverse;
+  std::vector<LayerValues<T>> layers;
+  Arena arena;
+};
+
+// first: the sequence's first token, of those that `values` point to.
+template <class T>
+Head<T> head_of(const LayerValues<T>& values, const Sizes& sizes, const Tokens& tokens, int layer,
+                int sequence, int head, int first, const Dropout& dropout) {
+  const size_t stride = 3 * sizes.units;
+  const T* query = values.projected + first * stride + head * sizes.head_size();
+  float* log_sums = values.log_sums;
+  if (log_sums) log_sums += static_cast<size_t>(head) * tokens.count() + first;
+  return {query, query + sizes.units, query + 2 * sizes.units, stride, tokens.length(sequence),
+          sizes.head_size(), log_sums, &dropout, dropout_place(layer, DROP_ATTENTION, head),
+          static_cast<uint64_t>(tokens.starts[sequence])};
+}
+
+template <class T>
+class ForwardPass {
+ public:
+  ForwardPass(const Settings& settings, const Batch& batch, const Tokens& tokens,
+              const std::vector<Parameter>& parameters, const PackedWeights<T>& weights,
+              SavedPass<T>* saved, float* output)
+      : settings_(settings), sizes_(settings.sizes), batch_(batch), tokens_(tokens),
+        parameters_(parameters), weights_(weights), saved_(saved), output_(output) {
+    if (saved) dropout_ = saved->dropout;
+    plan();
+    reserve();
+  }
+
+  void run() {
+#pragma omp parallel num_threads(settings_.threads)
+    {
+      const Team all = Team::of_region();
+      if (together_)
+        run_part(0, all, attentions_[all.rank]);
+      else
+        for (int part = all.rank; part < static_cast<int>(parts_.size()); part += all.size)
+          run_part(part, Team::alone(), attentions_[all.rank]);
+    }
+  }
+
+ private:
+  // A thread's tokens that stay in its cache, together with what is computed of them: 384 KiB of
+  // input for BERT base, of 1 MiB on the CPU this was tried on.
+  static constexpr int GROUP_TOKENS = 128 * PER_WORD<T>;
+  // The feed-forward block is computed so many hidden columns at a time, for the same reason.
+  static constexpr int CHUNK = 768;
+  // How much more than its share of the tokens a thread may have before all share all of them.
+  static constexpr double UNEVEN = 1.3;
+
+  // What is thrown away after a group. (rows, …)
+  struct Scratch {
+    float* sums;    // units
+    T* activated;   // hidden_size, or CHUNK of it
+    LayerValues<T> values;
+    T* last;        // units: what the last layer gives, where nobody reads it
+  };
+
+  // Sequences → parts_ of about as many tokens, one for a thread, and those into groups.
+  void plan() {
+    std::vector<std::vector<Range>> parts;
+    int first = 0, most = 0;
+    for (int rank = 0; rank < settings_.threads; ++rank) {
+      const long wanted = static_cast<long>(tokens_.count()) * (rank + 1) / settings_.threads;
+      int end = first;
+      while (end < tokens_.sequences() &&
+             tokens_.starts[end] + tokens_.length(end) / 2 < wanted) ++end;
+      if (rank == settings_.threads - 1) end = tokens_.sequences();
+      if (end == first) continue;
+      most = std::max(most, tokens_.starts[end] - tokens_.starts[first]);
+      parts.push_back(groups({first, end}));
+      first = end;
+    }
+    together_ = settings_.threads > 1 && most > UNEVEN * tokens_.count() / settings_.threads;
+    parts_ = together_ ? std::vector<std::vector<Range>>{groups({0, tokens_.sequences()})} : parts;
+    for (const auto& part : parts_)
+      for (const Range& group : part) most_rows_ = std::max(most_rows_, rows_of_group(group).size());
+  }
+
+  // Neighbouring sequences of at most GROUP_TOKENS tokens, and of about as many each.
+  std::vector<Range> groups(Range sequences) const {
+    const int tokens = tokens_.starts[sequences.end] - tokens_.starts[sequences.begin];
+    const int number = std::max(1, (tokens + GROUP_TOKENS / 2) / GROUP_TOKENS);
+    std::vector<Range> found;
+    int first = sequences.begin;
+    for (int i = 0; i < number && first < sequences.end; ++i) {
+      const long wanted = tokens_.starts[sequences.begin] + static_cast<long>(tokens) * (i + 1) / number;
+      int end = first + 1;
+      while (end < sequences.end && tokens_.starts[end] + tokens_.length(end) / 2 < wanted) ++end;
+      if (i == number - 1) end = sequences.end;
+      found.push_back({first, end});
+      first = end;
+    }
+    return found;
+  }
+
+  Range rows_of_group(Range group) const {
+    return {tokens_.starts[group.begin], tokens_.starts[group.end]};
+  }
+
+  void reserve() {
+    const size_t rows = most_rows_, units = sizes_.units;
+    scratch_.resize(parts_.size());
+    attentions_.resize(settings_.threads);
+    arena_.arrange([&](Arena& arena) {
+      if (!saved_) arena.give(states_, tokens_.count() * units);
+      for (auto& attention : attentions_)
+        attention.reserve(arena, tokens_.longest, sizes_.head_size(), false);
+      for (auto& scratch : scratch_) {
+        arena.give(scratch.sums, rows * units);
+        arena.give(scratch.activated, rows * (together_ ? sizes_.hidden_size
+                                                        : std::min(CHUNK, sizes_.hidden_size)));
+        arena.give(scratch.last, rows * units);
+        if (saved_) continue;
+        arena.give(scratch.values.projected, 3 * rows * units);
+        arena.give(scratch.values.context, rows * units);
+        arena.give(scratch.values.attended, rows * units);
+      }
+    });
+  }
+
+  void run_part(int part, const Team& team, Attention<T>& attention) {
+    Scratch& scratch = scratch_[part];
+    clear_padding(parts_[part], team);
+    for (const Range& group : parts_[part]) {
+      embed(rows_of_group(group), team, scratch);
+      team.wait();
+    }
+    for (int layer = 0; layer < sizes_.num_layers; ++layer)
+      for (const Range& group : parts_[part]) {
+        compute_layer(layer, group, team, scratch, attention);
+        team.wait();
+      }
+  }
+
+  const float* parameter(int place) const { return parameters_[place].values; }
+
+  // The values of one layer for tokens from `first` on.
+  LayerValues<T> values_of(int layer, int first, const Scratch& scratch) const {
+    LayerValues<T> values;
+    if (saved_) {
+      values = saved_->layers[layer].from(first, sizes_);
+      if (!values.output) values.output = scratch.last;
+    } else {
+      values = scratch.values;
+      values.input = values.output = states_ + static_cast<size_t>(first) * sizes_.units;
+    }
+    return values;
+  }
+
+  // Adds 16 numbers of a hidden state to the output, where they are asked for.
+  void emit(int state, int token, int column, Vector x) const {
+    for (const Output& one : settings_.outputs) {
+      if (one.state != state) continue;
+      float* place = output_ + static_cast<size_t>(tokens_.places[token]) * settings_.output_width +
+                     one.column + column;
+      const Vector scaled = _mm512_mul_ps(x, spread(one.scale));
+      store(place, one.add ? _mm512_add_ps(scaled, load(place)) : scaled);
+    }
+  }
+
+  void clear_padding(const std::vector<Range>& part, const Team& team) const {
+    const Range all = {part.front().begin, part.back().end}, mine = team.share(all.size());
+    const size_t width = settings_.output_width;
+    for (int row = all.begin + mine.begin; row < all.begin + mine.end; ++row) {
+      const size_t end = static_cast<size_t>(row + 1) * batch_.length;
+      const size_t padding = batch_.length - batch_.lengths[row];
+      std::memset(output_ + (end - padding) * width, 0, padding * width * sizeof(float));
+    }
+  }
+
+  // Sum of the three embeddings, layer normalisation, dropout.
+  void embed(Range rows, const Team& team, Scratch& scratch) const {
+    const int units = sizes_.units;
+    const Range mine = team.share(rows.size());
+    T* states = saved_ ? saved_->layers[0].input : states_;
+    for (int token = rows.begin + mine.begin; token < rows.begin + mine.end; ++token) {
+      const int place = tokens_.places[token], position = place % batch_.length;
+      const float* word = parameter(WORDS) + static_cast<size_t>(batch_.tokens[place]) * units;
+      const float* type = parameter(TYPES) + static_cast<size_t>(batch_.segments[place]) * units;
+      const float* at = parameter(POSITIONS) + static_cast<size_t>(position) * units;
+      float* sum = scratch.sums + static_cast<size_t>(token - rows.begin) * units;
+      for (int i = 0; i < units; i += LANES)
+        store(sum + i, _mm512_add_ps(_mm512_add_ps(load(word + i), load(type + i)), load(at + i)));
+      T* normals = saved_ ? saved_->embedding_normal + static_cast<size_t>(token) * units : nullptr;
+      T* state = states + static_cast<size_t>(token) * units;
+      const float inverse = normalize(sum, units, settings_.epsilon, [&](int i, Vector normal) {
+        if (normals) store(normals + i, normal);
+        Vector x = scale_and_shift(normal, parameter(EMBEDDING_GAMMA), parameter(EMBEDDING_BETA), i);
+        x = dropout_.apply(x, dropout_place(0, DROP_EMBEDDING), token, i);
+        store(state + i, x);
+        emit(0, token, i, x);
+      });
+      if (saved_) saved_->embedding_inverse[token] = inverse;
+    }
+  }
+
+  void compute_layer(int layer, Range group, const Team& team, Scratch& scratch,
+                     Attention<T>& attention) const {
+    const Range rows = rows_of_group(group);
+    const LayerValues<T> values = values_of(layer, rows.begin, scratch);
+    project(layer, rows, values, team);
+    team.wait();
+    attend(layer, group, values, team, attention);
+    team.wait();
+    add_attention(layer, rows, values, team, scratch);
+    team.wait();
+    feed_forward(layer, rows, values, team, scratch);
+  }
+
+  // Queries, keys and values; the queries scaled as `Head` wants them.
+  void project(int layer, Range rows, const LayerValues<T>& values, const Team& team) const {
+    const int units = sizes_.units;
+    const float scale = LOG2_E / std::sqrt(static_cast<float>(sizes_.head_size()));
+    const LayerParameter matrices[] = {QUERY, KEY, VALUE};
+    for (int i = 0; i < 3; ++i) {
+      const Packed& weight = weights_(layer, matrices[i]);
+      const float* bias = parameter(place_of(layer, matrices[i] + 1));
+      const Vector factor = spread(i ? 1 : scale);
+      T* projected = values.projected + i * units;
+      multiply<T>(rows_of(values.input, units), rows.size(), weight, share_columns(team, units),
+                  {0, weight.depth}, [&](int row, int column, Vector sum) {
+                    sum = _mm512_mul_ps(_mm512_add_ps(sum, load(bias + column)), factor);
+                    store(projected + static_cast<size_t>(row) * 3 * units + column, sum);
+                  });
+    }
+  }
+
+  void attend(int layer, Range group, const LayerValues<T>& values, const Team& team,
+              Attention<T>& attention) const {
+    const int heads = sizes_.num_heads;
+    const Range mine = team.share(group.size() * heads);
+    for (int task = mine.begin; task < mine.end; ++task) {
+      const int sequence = group.begin + task / heads, head = task % heads;
+      const int first = tokens_.starts[sequence] - tokens_.starts[group.begin];
+      const Head<T> one = head_of(values, sizes_, tokens_, layer, sequence, head, first, dropout_);
+      attention.forward(one, values.context + static_cast<size_t>(first) * sizes_.units +
+                                 head * sizes_.head_size(), sizes_.units);
+    }
+  }
+
+  // Output projection of the attention, dropout, residual; layer normalisation.
+  void add_attention(int layer, Range rows, const LayerValues<T>& values, const Team& team,
+                     Scratch& scratch) const {
+    const int units = sizes_.units;
+    const Packed& weight = weights_(layer, PROJECTION);
+    const float* bias = parameter(place_of(layer, PROJECTION_BIAS));
+    multiply<T>(rows_of(values.context, units), rows.size(), weight, share_columns(team, units),
+                {0, weight.depth}, [&](int row, int column, Vector sum) {
+                  const size_t place = static_cast<size_t>(row) * units + column;
+                  sum = dropout_.apply(_mm512_add_ps(sum, load(bias + column)),
+                                       dropout_place(layer, DROP_PROJECTION), rows.begin + row, column);
+                  store(scratch.sums + place, _mm512_add_ps(sum, load(values.input + place)));
+                });
+    team.wait();
+    normalize_rows(rows, team, scratch.sums, place_of(layer, ATTENTION_GAMMA),
+                   values.attended_normal, values.attended_inverse,
+                   [&](int row, int column, Vector x) {
+                     store(values.attended + static_cast<size_t>(row) * units + column, x);
+                   });
+  }
+
+  // Two dense layers around GELU, dropout, residual; layer normalisation.
+  void feed_forward(int layer, Range rows, const LayerValues<T>& values, const Team& team,
+                    Scratch& scratch) const {
+    const int units = sizes_.units, hidden = sizes_.hidden_size;
+    const int step = together_ ? hidden : std::min(CHUNK, hidden);
+    const Packed &inward = weights_(layer, HIDDEN), &outward = weights_(layer, OUT);
+    const float* bias = parameter(place_of(layer, HIDDEN_BIAS));
+    const float* out_bias = parameter(place_of(layer, OUT_BIAS));
+    for (int start = 0; start < hidden; start += step) {
+      const int end = std::min(hidden, start + step);
+      multiply<T>(rows_of(values.attended, units), rows.size(), inward,
+                  together_ ? share_columns(team, hidden) : Range{start, end}, {0, inward.depth},
+                  [&](int row, int column, Vector sum) {
+                    sum = _mm512_add_ps(sum, load(bias + column));
+                    if (values.hidden)
+                      store(values.hidden + static_cast<size_t>(row) * hidden + column, sum);
+                    store(scratch.activated + static_cast<size_t>(row) * step + column - start,
+                          gelu(sum));
+                  });
+      team.wait();
+      const Range words = {start / PER_WORD<T>, end / PER_WORD<T>};
+      multiply<T>(rows_of(scratch.activated, step), rows.size(), outward, share_columns(team, units),
+                  words, [&](int row, int column, Vector sum) {
+                    const size_t place = static_cast<size_t>(row) * units + column;
+                    sum = _mm512_add_ps(sum, start ? load(scratch.sums + place) : load(out_bias + column));
+                    if (end == hidden)
+                      sum = _mm512_add_ps(
+                          dropout_.apply(sum, dropout_place(layer, DROP_OUT), rows.begin + row, column),
+                          load(values.attended + place));
+                    store(scratch.sums + place, sum);
+                  });
+    }
+    team.wait();
+    normalize_rows(rows, team, scratch.sums, place_of(layer, OUT_GAMMA), values.out_normal,
+                   values.out_inverse, [&](int row, int column, Vector x) {
+                     store(values.output + static_cast<size_t>(row) * units + column, x);
+                     emit(layer + 1, rows.begin + row, column, x);
+                   });
+  }
+
+  // gamma: the place of gamma; beta comes after it.
+  template <class Take>
+  void normalize_rows(Range rows, const Team& team, const float* sums, int gamma, T* normals,
+                      float* inverses, Take take) const {
+    const int units = sizes_.units;
+    const Range mine = team.share(rows.size());
+    for (int row = mine.begin; row < mine.end; ++row) {
+      T* normal = normals ? normals + static_cast<size_t>(row) * units : nullptr;
+      const float inverse = normalize(
+          sums + static_cast<size_t>(row) * units, units, settings_.epsilon, [&](int i, Vector x) {
+            if (normal) store(normal + i, x);
+            take(row, i, scale_and_shift(x, parameter(gamma), parameter(gamma + 1), i));
+          });
+      if (inverses) inverses[row] = inverse;
+    }
+  }
+
+  const Settings& settings_;
+  const Sizes& sizes_;
+  const Batch& batch_;
+  const Tokens& tokens_;
+  const std::vector<Parameter>& parameters_;
+  const PackedWeights<T>& weights_;
+  SavedPass<T>* saved_;
+  float* output_;
+  Dropout dropout_;
+  bool together_ = false;
+  std::vector<std::vector<Range>> parts_;  // groups of sequences, for each thread
+  int most_rows_ = 0;                      // of a group
+  T* states_ = nullptr;                    // (tokens, units) where nothing is saved
+  std::vector<Scratch> scratch_;           // for each part
+  std::vector<Attention<T>> attentions_;   // for each thread
+  Arena arena_;
+};
+
+}  // namespace bert

@@ -1,0 +1,101 @@
+// Large pieces of memory, kept for the next one who asks: fresh pages cost more than a product.
+#pragma once
+
+#include <sys/mman.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <mutex>
+#include <new>
+#include <utility>
+#include <vector>
+
+namespace bert {
+
+inline size_t round_up(size_t x, size_t multiple) { return (x + multiple - 1) / multiple * multiple; }
+
+class Pool {
+ public:
+  static Pool& shared() {
+    static Pool* pool = new Pool;  // never destroyed: threads may outlive main()
+    return *pool;
+  }
+
+  // The smallest free piece that holds `bytes` and is not twice as large, or a new one.
+  std::pair<void*, size_t> take(size_t bytes) {
+    bytes = round_up(bytes, HUGE_PAGE);
+    std::lock_guard<std::mutex> lock(mutex_);
+    auto best = free_.end();
+    for (auto one = free_.begin(); one != free_.end(); ++one)
+      if (one->second >= bytes && one->second <= 2 * bytes &&
+          (best == free_.end() || one->second < best->second))
+        best = one;
+    if (best != free_.end()) {
+      auto found = *best;
+      free_.erase(best);
+      return found;
+    }
+    void* data = std::aligned_alloc(HUGE_PAGE, bytes);
+    if (!data) throw std::bad_alloc();
+    madvise(data, bytes, MADV_HUGEPAGE);
+    return {data, bytes};
+  }
+
+  void give_back(std::pair<void*, size_t> piece) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    free_.push_back(piece);
+    if (free_.size() > MOST_FREE) {
+      std::free(free_.front().first);
+      free_.erase(free_.begin());
+    }
+  }
+
+ private:
+  static constexpr size_t HUGE_PAGE = 2 << 20;
+  static constexpr size_t MOST_FREE = 4;  // what forward and backward take, for two batch sizes
+  std::mutex mutex_;
+  std::vector<std::pair<void*, size_t>> free_;
+};
+
+// One piece of the pool, given out in parts. First `plan` says how much, then `open` and `next`
+// give it: both by the same function, which is called twice.
+class Arena {
+ public:
+  Arena() = default;
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+  ~Arena() { close(); }
+
+  // Call `layout(arena)` to count, then again to hand out.
+  template <class Layout>
+  void arrange(Layout layout) {
+    close();
+    used_ = 0;
+    layout(*this);
+    piece_ = Pool::shared().take(used_ + 1);
+    used_ = 0;
+    layout(*this);
+  }
+
+  // `count` elements, at a start that no cache line shares with the part before.
+  template <class T>
+  void give(T*& part, size_t count) {
+    part = piece_.first ? reinterpret_cast<T*>(static_cast<char*>(piece_.first) + used_) : nullptr;
+    used_ += round_up(count * sizeof(T), LINE);
+  }
+
+  bool is_open() const { return piece_.first; }
+
+  void close() {
+    if (piece_.first) Pool::shared().give_back(piece_);
+    piece_ = {nullptr, 0};
+  }
+
+ private:
+  static constexpr size_t LINE = 64;
+  std::pair<void*, size_t> piece_{nullptr, 0};
+  size_t used_ = 0;
+};
+
+}  // namespace bert

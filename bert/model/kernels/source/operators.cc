@@ -1,0 +1,318 @@
+// The encoder as an operator of MXNet, by its extension interface (lib_api.h).
+#include <mxnet/lib_api.h>
+
+#include <map>
+#include <mutex>
+#include <set>
+#include <sstream>
+#include <stdexcept>
+
+#include "encoder.h"
+
+namespace bert {
+namespace {
+
+using mxnet::ext::MXReturnValue;
+using mxnet::ext::MXTensor;
+using mxnet::ext::OpResource;
+using Attributes = std::unordered_map<std::string, std::string>;
+using Shape = std::vector<unsigned int>;
+
+// Inputs before the parameters. valid_length may be left out: then nothing is padded. mode: see
+// `read_mode`.
+enum Input { TOKEN_IDS, SEGMENT_IDS, MODE, VALID_LENGTH };
+
+// ---- what Python sets ------------------------------------------------------------------------
+
+int threads = 1;
+
+// Gradients that are added to: MXNet doesn't tell an operator of an extension that it should add.
+// By the address of their memory.
+class AddedGradients {
+ public:
+  void insert(const void* data) { Lock lock(mutex_); found_.insert(data); }
+  void erase(const void* data) { Lock lock(mutex_); found_.erase(data); }
+  bool has(const void* data) { Lock lock(mutex_); return found_.count(data); }
+
+ private:
+  using Lock = std::lock_guard<std::mutex>;
+  std::mutex mutex_;
+  std::set<const void*> found_;
+};
+AddedGradients added_gradients;
+
+// The encoders, with their packed weights, by model and type.
+struct Model {
+  std::mutex mutex;  // one pass at a time
+  std::unique_ptr<Encoder> encoder;
+};
+class Models {
+ public:
+  std::shared_ptr<Model> find(const std::string& name, const std::string& dtype) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    auto& model = models_[{name, dtype}];
+    if (!model) {
+      model = std::make_shared<Model>();
+      model->encoder = make_encoder(dtype);
+    }
+    return model;
+  }
+  void forget(const std::string& name) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    for (auto one = models_.begin(); one != models_.end();)
+      one = one->first.first == name ? models_.erase(one) : std::next(one);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::pair<std::string, std::string>, std::shared_ptr<Model>> models_;
+};
+Models models;
+
+// ---- attributes ------------------------------------------------------------------------------
+
+const std::string& get(const Attributes& attributes, const char* name) {
+  auto found = attributes.find(name);
+  if (found == attributes.end())
+    throw std::invalid_argument(std::string("bert_encoder: attribute ") + name + " is missing");
+  return found->second;
+}
+
+int get_int(const Attributes& attributes, const char* name) { return std::stoi(get(attributes, name)); }
+
+// outputs: "state:column:scale", one after the other with a space between.
+std::vector<Output> read_outputs(const std::string& text) {
+  std::vector<Output> outputs;
+  std::istringstream stream(text);
+  Output one;
+  char colon;
+  while (stream >> one.state >> colon >> one.column >> colon >> one.scale) {
+    one.add = false;
+    for (const Output& before : outputs) one.add |= before.column == one.column;
+    outputs.push_back(one);
+  }
+  return outputs;
+}
+
+Settings read_settings(const Attributes& attributes) {
+  Settings settings;
+  Sizes& sizes = settings.sizes;
+  sizes.num_layers = get_int(attributes, "num_layers");
+  sizes.units = get_int(attributes, "units");
+  sizes.hidden_size = get_int(attributes, "hidden_size");
+  sizes.num_heads = get_int(attributes, "num_heads");
+  sizes.vocab_size = get_int(attributes, "vocab_size");
+  sizes.token_types = get_int(attributes, "token_types");
+  sizes.max_length = get_int(attributes, "max_length");
+  settings.epsilon = std::stof(get(attributes, "epsilon"));
+  settings.dropout = std::stof(get(attributes, "dropout"));
+  settings.outputs = read_outputs(get(attributes, "outputs"));
+  settings.output_width = get_int(attributes, "output_width");
+  settings.threads = threads;
+  return settings;
+}
+
+bool has_lengths(const Attributes& attributes) { return get_int(attributes, "has_valid_length"); }
+int first_parameter(const Attributes& attributes) { return VALID_LENGTH + has_lengths(attributes); }
+
+// What was thrown, as MXNet wants it.
+template <class Do>
+MXReturnValue guarded(Do act) {
+  try {
+    act();
+    return mxnet::ext::MX_SUCCESS;
+  } catch (const std::exception& error) {
+    MX_ERROR_MSG << error.what();
+    return mxnet::ext::MX_FAIL;
+  }
+}
+
+MXReturnValue parse_attributes(const Attributes& attributes, int* inputs, int* outputs) {
+  return guarded([&] {
+    *inputs = first_parameter(attributes) + number_of_parameters(read_settings(attributes).sizes);
+    *outputs = 1;
+  });
+}
+
+// ---- types and shapes ------------------------------------------------------------------------
+
+MXReturnValue infer_types(const Attributes&, std::vector<int>* inputs,
+                          std::vector<int>* outputs) {
+  return guarded([&] {
+    for (size_t i = 0; i < inputs->size(); ++i) {
+      int& type = inputs->at(i);
+      const bool is_float = type == mxnet::ext::kFloat32;
+      if (type < 0)
+        type = mxnet::ext::kFloat32;
+      else if (!is_float && (i > VALID_LENGTH || i == MODE || type != mxnet::ext::kInt32))
+        throw std::invalid_argument("bert_encoder: input " + std::to_string(i) +
+                                    (i < MODE ? " is neither int32 nor float32" : " is not float32"));
+    }
+    outputs->at(0) = mxnet::ext::kFloat32;
+  });
+}
+
+std::string show(const Shape& shape) {
+  std::string text;
+  for (unsigned size : shape) text += (text.empty() ? "" : ", ") + std::to_string(size);
+  return "(" + text + ")";
+}
+
+// Takes over the shape that an input has to have, or raises.
+void expect(std::vector<Shape>& shapes, size_t input, const Shape& expected) {
+  Shape& found = shapes.at(input);
+  if (found.empty()) found = expected;
+  if (found != expected)
+    throw std::invalid_argument("bert_encoder: input " + std::to_string(input) + " has the shape " +
+                                show(found) + ", " + show(expected) + " expected");
+}
+
+MXReturnValue infer_shapes(const Attributes& attributes, std::vector<Shape>* inputs,
+                           std::vector<Shape>* outputs) {
+  return guarded([&] {
+    const Settings settings = read_settings(attributes);
+    const Shape tokens = inputs->at(TOKEN_IDS);
+    if (tokens.size() != 2)
+      throw std::invalid_argument("bert_encoder: token_ids have the shape " + show(tokens) +
+                                  ", (batch, length) expected");
+    expect(*inputs, SEGMENT_IDS, tokens);
+    expect(*inputs, MODE, {64});
+    if (has_lengths(attributes)) expect(*inputs, VALID_LENGTH, {tokens[0]});
+    for (int place = 0; place < number_of_parameters(settings.sizes); ++place) {
+      const auto shape = shape_of(settings.sizes, place);
+      const unsigned rows = shape.first, columns = shape.second;
+      const size_t input = first_parameter(attributes) + place;
+      // A matrix of one row is a matrix where MXNet says so.
+      if (rows > 1 || inputs->at(input).size() == 2) expect(*inputs, input, {rows, columns});
+      else expect(*inputs, input, {columns});
+    }
+    outputs->at(0) = {tokens[0], tokens[1], static_cast<unsigned>(settings.output_width)};
+  });
+}
+
+// ---- computing -------------------------------------------------------------------------------
+
+std::vector<int> read_ids(MXTensor& tensor) {
+  std::vector<int> ids(tensor.size());
+  if (tensor.dtype == mxnet::ext::kInt32)
+    std::copy_n(tensor.data<int32_t>(), ids.size(), ids.begin());
+  else
+    for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int>(tensor.data<float>()[i]);
+  return ids;
+}
+
+Batch read_batch(const Attributes& attributes, std::vector<MXTensor>& inputs, const Sizes& sizes) {
+  Batch batch;
+  batch.size = static_cast<int>(inputs[TOKEN_IDS].shape[0]);
+  batch.length = static_cast<int>(inputs[TOKEN_IDS].shape[1]);
+  batch.tokens = read_ids(inputs[TOKEN_IDS]);
+  batch.segments = read_ids(inputs[SEGMENT_IDS]);
+  batch.lengths = has_lengths(attributes) ? read_ids(inputs[VALID_LENGTH])
+                                          : std::vector<int>(batch.size, batch.length);
+  check(batch, sizes);
+  return batch;
+}
+
+// The mode is Dropout(64 ones, p=1/2) of MXNet. Outside of training that is 64 ones; in training
+// each is 0 or 2, 64 random bits, which seed the dropout. So one graph serves for both, and
+// mx.random.seed for all.
+struct Mode {
+  bool is_training;
+  uint64_t seed;
+};
+Mode read_mode(MXTensor& tensor) {
+  const float* values = tensor.data<float>();
+  Mode mode = {values[0] != 1, 0};
+  for (int i = 0; i < 64; ++i) mode.seed |= static_cast<uint64_t>(values[i] > 1) << i;
+  return mode;
+}
+
+class EncoderOperator : public mxnet::ext::CustomStatefulOp {
+ public:
+  explicit EncoderOperator(Attributes attributes)
+      : attributes_(std::move(attributes)),
+        model_(models.find(get(attributes_, "model"), get(attributes_, "dtype"))) {}
+
+  MXReturnValue Forward(std::vector<MXTensor>* inputs, std::vector<MXTensor>* outputs,
+                        const OpResource&) override {
+    return guarded([&] {
+      const Settings settings = read_settings(attributes_);
+      const Batch batch = read_batch(attributes_, *inputs, settings.sizes);
+      const Mode mode = read_mode(inputs->at(MODE));
+      std::lock_guard<std::mutex> lock(model_->mutex);
+      saved_.reset();
+      saved_ = model_->encoder->forward(settings, batch, read_parameters(inputs->data(), settings),
+                                        mode.is_training, mode.seed, outputs->at(0).data<float>());
+    });
+  }
+
+  // inputs: the gradient of the output, the inputs of forward, its output.
+  MXReturnValue Backward(std::vector<MXTensor>* inputs, std::vector<MXTensor>* outputs,
+                         const OpResource&) override {
+    return guarded([&] {
+      Settings settings = read_settings(attributes_);
+      std::vector<MXTensor> forward(inputs->begin() + 1, inputs->end() - 1);
+      const Batch batch = read_batch(attributes_, forward, settings.sizes);
+      const auto parameters = read_parameters(forward.data(), settings);
+      std::lock_guard<std::mutex> lock(model_->mutex);
+      if (!saved_) {  // a gradient outside of training: forward kept nothing
+        settings.dropout = 0;
+        std::vector<float> unused(batch.tokens.size() * settings.output_width);
+        saved_ = model_->encoder->forward(settings, batch, parameters, true, 0, unused.data());
+      }
+      std::vector<float*> gradients;
+      std::vector<bool> add;
+      for (size_t i = first_parameter(attributes_); i < outputs->size(); ++i) {
+        gradients.push_back(outputs->at(i).data<float>());
+        add.push_back(added_gradients.has(gradients.back()));
+      }
+      model_->encoder->backward(settings, batch, parameters, *saved_, inputs->at(0).data<float>(),
+                                gradients, add);
+    });
+  }
+
+ private:
+  std::vector<Parameter> read_parameters(MXTensor* inputs, const Settings& settings) const {
+    std::vector<Parameter> parameters;
+    MXTensor* tensor = inputs + first_parameter(attributes_);
+    for (int i = 0; i < number_of_parameters(settings.sizes); ++i, ++tensor)
+      parameters.push_back({tensor->data<float>(), tensor->verID});
+    return parameters;
+  }
+
+  Attributes attributes_;
+  std::shared_ptr<Model> model_;
+  std::unique_ptr<Saved> saved_;
+};
+
+MXReturnValue create_state(const Attributes& attributes, const mxnet::ext::MXContext&,
+                           const std::vector<Shape>&, const std::vector<int>,
+                           mxnet::ext::CustomStatefulOp** created) {
+  return guarded([&] {
+    *created = mxnet::ext::CustomStatefulOp::create<EncoderOperator>(attributes);
+    (*created)->ignore_warn = true;
+  });
+}
+
+}  // namespace
+}  // namespace bert
+
+REGISTER_OP(bert_encoder)
+    .setParseAttrs(bert::parse_attributes)
+    .setInferType(bert::infer_types)
+    .setInferShape(bert::infer_shapes)
+    .setCreateOpState(bert::create_state, "cpu");
+
+mxnet::ext::MXReturnValue initialize(int) { return mxnet::ext::MX_SUCCESS; }
+
+// ---- for library.py --------------------------------------------------------------------------
+
+extern "C" {
+const char* bert_kernels_built_from() { return BUILT_FROM; }
+void bert_kernels_set_threads(int number) { bert::threads = number; }
+void bert_kernels_add_to_gradient(const void* data, int add) {
+  if (add) bert::added_gradients.insert(data);
+  else bert::added_gradients.erase(data);
+}
+void bert_kernels_forget(const char* model) { bert::models.forget(model); }
+}

@@ -1,0 +1,133 @@
+// Products of matrices: tiles of 8 x 48 sums that never leave the registers.
+#pragma once
+
+#include "packing.h"
+
+namespace bert {
+
+// The left operand: row m, word k at words[m * row_step + k * word_step].
+struct Left {
+  const Word* words;
+  size_t row_step, word_step;
+};
+
+template <class T>
+inline Left rows_of(const T* values, size_t stride) {
+  return {reinterpret_cast<const Word*>(values), stride / PER_WORD<T>, 1};
+}
+
+// sums (ROWS, 16 VECTORS) = a · b over `depth` words of a panel. Not inlined: the compiler keeps
+// all sums in registers only where nothing else competes for them.
+template <class T, int ROWS, int VECTORS>
+[[gnu::noinline]] void multiply_tile(Left a, const Word* b, int depth, float* sums) {
+  Vector sum[ROWS][VECTORS];
+#pragma GCC unroll 8
+  for (int i = 0; i < ROWS; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < VECTORS; ++j) sum[i][j] = spread(0);
+  const Word* word = a.words;
+  for (int k = 0; k < depth; ++k) {
+    Vector right[VECTORS];
+#pragma GCC unroll 4
+    for (int j = 0; j < VECTORS; ++j)
+      right[j] = _mm512_loadu_ps(reinterpret_cast<const float*>(b + j * LANES));
+#pragma GCC unroll 8
+    for (int i = 0; i < ROWS; ++i) {
+      const Vector left = _mm512_castsi512_ps(_mm512_set1_epi32(word[i * a.row_step]));
+#pragma GCC unroll 4
+      for (int j = 0; j < VECTORS; ++j) sum[i][j] = multiply_add<T>(sum[i][j], left, right[j]);
+    }
+    word += a.word_step;
+    b += VECTORS * LANES;
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < ROWS; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < VECTORS; ++j) store(sums + (i * VECTORS + j) * LANES, sum[i][j]);
+}
+
+using Tile = void (*)(Left, const Word*, int, float*);
+
+template <class T, int VECTORS>
+inline Tile tile_of_rows(int rows) {
+  static constexpr Tile tiles[TILE_ROWS] = {
+      multiply_tile<T, 1, VECTORS>, multiply_tile<T, 2, VECTORS>, multiply_tile<T, 3, VECTORS>,
+      multiply_tile<T, 4, VECTORS>, multiply_tile<T, 5, VECTORS>, multiply_tile<T, 6, VECTORS>,
+      multiply_tile<T, 7, VECTORS>, multiply_tile<T, 8, VECTORS>};
+  return tiles[rows - 1];
+}
+
+template <class T>
+inline Tile find_tile(int rows, int width) {
+  return width == 48 ? tile_of_rows<T, 3>(rows)
+                     : width == 32 ? tile_of_rows<T, 2>(rows) : tile_of_rows<T, 1>(rows);
+}
+
+// One tile, and `finish(row, column, 16 sums)` for all of it.
+template <class T, class Finish>
+inline void compute_tile(Left a, int rows, const Word* panel, int width, int depth, Finish finish) {
+  alignas(64) float sums[TILE_ROWS * TILE_COLUMNS];
+  find_tile<T>(rows, width)(a, panel, depth, sums);
+  for (int i = 0; i < rows; ++i)
+    for (int j = 0; j < width; j += LANES) finish(i, j, load(sums + i * width + j));
+}
+
+// Asks for a part of `bytes` from `from` on: the part-th of `parts`.
+inline void prefetch_part(const void* from, size_t bytes, int part, int parts) {
+  constexpr size_t LINE = 64;
+  const size_t lines = (bytes + LINE - 1) / LINE, each = (lines + parts - 1) / parts;
+  const char* line = static_cast<const char*>(from);
+  for (size_t i = part * each; i < std::min(lines, (part + 1) * each); ++i)
+    _mm_prefetch(line + i * LINE, _MM_HINT_T1);
+}
+
+// a (rows, words.size()) · b's `words` of `columns`; `finish(row, column, 16 sums)` takes them.
+template <class T, class Finish>
+inline void multiply(Left a, int rows, const Packed& b, Range columns, Range words, Finish finish) {
+  for (int column = columns.begin; column < columns.end;) {
+    const int width = panel_width(b.columns - column), after = column + width;
+    const Word* panel = b.panel(column) + static_cast<size_t>(words.begin) * width;
+    const int next_width = after < columns.end ? panel_width(b.columns - after) : 0;
+    const Word* next = b.panel(after) + static_cast<size_t>(words.begin) * next_width;
+    for (int row = 0; row < rows; row += TILE_ROWS) {
+      prefetch_part(next, sizeof(Word) * next_width * words.size(), row / TILE_ROWS,
+                    (rows + TILE_ROWS - 1) / TILE_ROWS);
+      compute_tile<T>({a.words + row * a.row_step, a.row_step, a.word_step},
+                      std::min(TILE_ROWS, rows - row), panel, width, words.size(),
+                      [&](int i, int j, Vector sum) { finish(row + i, column + j, sum); });
+    }
+    column = after;
+  }
+}
+
+template <class T, class Finish>
+inline void multiply(Left a, int rows, const Packed& b, Finish finish) {
+  multiply<T>(a, rows, b, {0, b.columns}, {0, b.depth}, finish);
+}
+
+// aᵀ · b, the gradient of a weight, which sums over tokens: rows `rows` of it (columns of a) and
+// `columns`, with `stride` from a row to the next. add: to what stands there.
+template <class T>
+inline void multiply_left(const PackedLeft& a, Range rows, const Packed& b, Range columns, bool add,
+                          float* gradient, size_t stride) {
+  constexpr int DEPTH = 512, ROWS = 256;  // words and rows of a that stay in the cache: 512 KiB
+  for (int word = 0; word < b.depth; word += DEPTH) {
+    const int depth = std::min(DEPTH, b.depth - word);
+    for (int block = rows.begin; block < rows.end; block += ROWS)
+      for (int column = columns.begin; column < columns.end;) {
+        const int width = panel_width(b.columns - column);
+        const Word* panel = b.panel(column) + static_cast<size_t>(word) * width;
+        for (int row = block; row < std::min(rows.end, block + ROWS); row += TILE_ROWS) {
+          const Left left = {a.panel(row) + static_cast<size_t>(word) * TILE_ROWS, 1, TILE_ROWS};
+          float* corner = gradient + (row - rows.begin) * stride + column;
+          compute_tile<T>(left, TILE_ROWS, panel, width, depth, [&](int i, int j, Vector sum) {
+            float* place = corner + i * stride + j;
+            store(place, word || add ? _mm512_add_ps(sum, load(place)) : sum);
+          });
+        }
+        column += width;
+      }
+  }
+}
+
+}  // namespace bert

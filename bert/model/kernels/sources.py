@@ -1,0 +1,24 @@
+"""What the operator library is built from, and for which CPU.
+
+setup.py runs it too, when nothing is installed: only the standard library is imported here."""
+import hashlib
+import os
+
+FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'source')
+UNITS = ('encoder.cc', 'operators.cc')      # what is compiled; headers are next to them
+LIBRARY = 'avx512_bf16.so'      # beside this file: the only instruction set there is code for
+
+# What `gcc -march=x86-64-v4` takes for granted, and what the code uses beyond that, by the names
+# of /proc/cpuinfo. Zen 4, Sapphire Rapids and their successors have all of it.
+CPU_FLAGS = ('avx512f', 'avx512bw', 'avx512cd', 'avx512dq', 'avx512vl', 'avx512_bf16', 'vaes')
+COMPILER_FLAGS = ('-std=c++17', '-O3', '-fPIC', '-fopenmp', '-march=x86-64-v4', '-mavx512bf16',
+                  '-mvaes', '-fno-math-errno', '-fno-trapping-math')
+
+
+def fingerprint(mxnet_version):
+    """Of all files that are compiled, the flags, and the MXNet they are compiled for."""
+    found = hashlib.sha256(repr((COMPILER_FLAGS, mxnet_version)).encode())
+    for name in sorted(os.listdir(FOLDER)):
+        with open(os.path.join(FOLDER, name), 'rb') as file:
+            found.update(name.encode() + b'\0' + file.read() + b'\0')
+    return found.hexdigest()
