@@ -43,10 +43,24 @@ def horovodrun():
     return str(path)
 
 
+@pytest.fixture
+def kernels():
+    """The library of fused operators, whose tests use as many threads as they like."""
+    from bert.model.kernels import library
+    missing = library.missing_flags()
+    if missing:
+        pytest.skip(NO_KERNELS)
+    found = library.load()
+    assert found, 'the kernels were not built'
+    yield found
+    found.use_threads(library.number_of_threads())
+
+
 # ---- BERT_NO_SKIPS=1: a skipped test fails the run, so that CI cannot pass by testing nothing.
-# BERT_NO_SKIPS=but-optional: those that PyTorch or Horovod is missing for may be skipped.
+# BERT_NO_SKIPS=but-optional: those that PyTorch, Horovod or the CPU is missing for may be skipped.
 
 NO_TORCH, NO_HOROVOD = 'PyTorch is not installed', 'Horovod is not installed'
+NO_KERNELS = 'there are no kernels for this CPU'
 
 
 def _skips(config):
@@ -55,7 +69,7 @@ def _skips(config):
     skips = reporter.stats.get('skipped', []) if reporter and wanted else []
     return [report for report in skips
             if wanted != 'but-optional'
-            or not report.longrepr[2].endswith((NO_TORCH, NO_HOROVOD))]
+            or not report.longrepr[2].endswith((NO_TORCH, NO_HOROVOD, NO_KERNELS))]
 
 
 def pytest_sessionfinish(session):

@@ -74,11 +74,15 @@ class Library:
         except mx.MXNetError as error:
             raise Unavailable('MXNet %s refuses %s (%s): %s' % (
                 mx.__version__, path, str(error).strip().splitlines()[-1], BUILD)) from None
-        self._functions.bert_kernels_set_threads(number_of_threads())
+        self.use_threads(number_of_threads())
         tell = self._functions.bert_kernels_add_to_gradient
         tell.argtypes = ctypes.c_void_p, ctypes.c_int
         gluon_hooks.watch_gradients(tell)
         gluon_hooks.watch_tracing()
+
+    def use_threads(self, number):
+        """Have later calls compute with `number` threads."""
+        self._functions.bert_kernels_set_threads(number)
 
     def forget(self, model):
         """Give back the memory of the packed weights of a model."""
