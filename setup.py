@@ -102,6 +102,7 @@ class BuildKernels(build_ext):
         ext.include_dirs.append(os.path.join(folder, 'include'))
         ext.define_macros.append(
             ('BUILT_FROM', '"%s"' % KERNELS['fingerprint'](mxnet_version)))
+        self.force = True       # setuptools knows nothing of the headers
         super().build_extension(ext)
 
     def get_export_symbols(self, ext):

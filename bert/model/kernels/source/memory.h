@@ -2,6 +2,9 @@
 #pragma once
 
 #include <sys/mman.h>
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
 
 #include <cstddef>
 #include <cstdint>
@@ -74,6 +77,7 @@ class Arena {
     used_ = 0;
     layout(*this);
     piece_ = Pool::shared().take(used_ + 1);
+    forbid(piece_.first, piece_.second);
     used_ = 0;
     layout(*this);
   }
@@ -82,18 +86,30 @@ class Arena {
   template <class T>
   void give(T*& part, size_t count) {
     part = piece_.first ? reinterpret_cast<T*>(static_cast<char*>(piece_.first) + used_) : nullptr;
-    used_ += round_up(count * sizeof(T), LINE);
+    if (part) allow(part, count * sizeof(T));
+    used_ += round_up(count * sizeof(T) + GAP, LINE);
   }
 
   bool is_open() const { return piece_.first; }
 
   void close() {
-    if (piece_.first) Pool::shared().give_back(piece_);
+    if (!piece_.first) return;
+    allow(piece_.first, piece_.second);
+    Pool::shared().give_back(piece_);
     piece_ = {nullptr, 0};
   }
 
  private:
   static constexpr size_t LINE = 64;
+#ifdef __SANITIZE_ADDRESS__  // parts are as apart as pieces of the heap
+  static constexpr size_t GAP = LINE;
+  static void forbid(void* data, size_t bytes) { __asan_poison_memory_region(data, bytes); }
+  static void allow(void* data, size_t bytes) { __asan_unpoison_memory_region(data, bytes); }
+#else
+  static constexpr size_t GAP = 0;
+  static void forbid(void*, size_t) {}
+  static void allow(void*, size_t) {}
+#endif
   std::pair<void*, size_t> piece_{nullptr, 0};
   size_t used_ = 0;
 };

@@ -85,7 +85,7 @@ inline __m512i convert_words<Bfloat16>(const float* from) {
   return (__m512i)_mm512_cvtne2ps_pbh(load(from + LANES), load(from));
 }
 
-// 2^x to 5e-8, relative, for x up to 127; 0 for x below -126. The polynomial has the least largest
+// 2^x to 2e-7, relative, for x up to 127; 0 for x below -126. The polynomial has the least largest
 // error on [-1/2, 1/2] (tests/model/kernels/fit_constants.py).
 inline Vector exp2(Vector x) {
   const Vector whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);

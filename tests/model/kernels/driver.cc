@@ -1,0 +1,73 @@
+// Forward and backward passes of random sizes, without MXNet, for the sanitizers: every array is
+// exactly as large as it has to be. Arguments: first seed, how many.
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <random>
+
+#include "encoder.h"
+
+using namespace bert;
+
+static void run(const char* dtype, unsigned seed) {
+  std::mt19937 random(seed);
+  auto draw = [&](int low, int high) { return std::uniform_int_distribution<int>(low, high)(random); };
+  Settings settings;
+  Sizes& sizes = settings.sizes;
+  sizes.num_layers = draw(1, 2);
+  sizes.num_heads = draw(1, 4);
+  sizes.units = sizes.num_heads * (draw(0, 1) ? 32 : 64);
+  sizes.hidden_size = 32 * draw(1, seed % 8 ? 12 : 40);
+  sizes.vocab_size = 20;
+  sizes.token_types = 2;
+  sizes.max_length = 140;
+  settings.epsilon = 1e-5f;
+  settings.dropout = draw(0, 1) ? 0.1f : 0.f;
+  settings.threads = draw(1, 3);
+  const bool two = draw(0, 1);
+  settings.outputs = {{sizes.num_layers, 0, 1.f, false}};
+  if (two) settings.outputs.insert(settings.outputs.begin(), {0, sizes.units, 0.5f, false});
+  settings.output_width = sizes.units * (two ? 2 : 1);
+
+  Batch batch;
+  batch.size = draw(1, 6);
+  batch.length = draw(1, seed % 8 ? 40 : 140);
+  for (int row = 0; row < batch.size; ++row) batch.lengths.push_back(draw(1, batch.length));
+  for (int i = 0; i < batch.size * batch.length; ++i) {
+    batch.tokens.push_back(draw(0, 19));
+    batch.segments.push_back(draw(0, 1));
+  }
+  check(batch, sizes);
+
+  std::normal_distribution<float> normal(0, 0.1f);
+  auto array = [&](size_t size) {
+    std::unique_ptr<float[]> values(new float[size]);
+    for (size_t i = 0; i < size; ++i) values[i] = normal(random);
+    return values;
+  };
+  std::vector<std::unique_ptr<float[]>> values, gradients;
+  std::vector<Parameter> parameters;
+  std::vector<float*> places;
+  for (int place = 0; place < number_of_parameters(sizes); ++place) {
+    const auto shape = shape_of(sizes, place);
+    values.push_back(array(static_cast<size_t>(shape.first) * shape.second));
+    gradients.push_back(array(static_cast<size_t>(shape.first) * shape.second));
+    parameters.push_back({values.back().get(), 1});
+    places.push_back(gradients.back().get());
+  }
+  const size_t size = static_cast<size_t>(batch.size) * batch.length * settings.output_width;
+  auto output = array(size), outer = array(size);
+
+  auto encoder = make_encoder(dtype);
+  encoder->forward(settings, batch, parameters, false, seed, output.get());
+  auto saved = encoder->forward(settings, batch, parameters, true, seed, output.get());
+  encoder->backward(settings, batch, parameters, *saved, outer.get(), places,
+                    std::vector<bool>(parameters.size(), draw(0, 1)));
+}
+
+int main(int, char** arguments) {
+  const unsigned first = std::atoi(arguments[1]), number = std::atoi(arguments[2]);
+  for (unsigned seed = first; seed < first + number; ++seed)
+    for (const char* dtype : {"float32", "bfloat16"}) run(dtype, seed);
+  std::puts("done");
+}

@@ -1,0 +1,157 @@
+"""Where there are no kernels: MXNet's own operators compute, and one line says why."""
+import logging
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import fused_networks
+import mxnet as mx
+import numpy as np
+import pytest
+
+from bert.model.kernels import library, sources
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+ENDING = 'MXNet\'s own operators compute, which is slower'
+FLAGS = ' '.join(sources.CPU_FLAGS)
+
+
+@pytest.fixture
+def opening(monkeypatch, tmp_path, caplog):
+    """Function: (CPU's flags, content or path of the library, fingerprint of the sources) → what
+    the one line says."""
+    def run(flags=FLAGS, content=None, fingerprint=None):
+        (tmp_path / 'cpuinfo').write_text('processor : 0\nflags\t\t: fpu %s sse\n' % flags)
+        monkeypatch.setattr(library, 'CPU_INFO', str(tmp_path / 'cpuinfo'))
+        path = tmp_path / 'kernels.so'
+        if isinstance(content, pathlib.Path):
+            path = content
+        elif content is not None:
+            path.write_bytes(content)
+        monkeypatch.setattr(sources, 'LIBRARY', str(path))
+        if fingerprint:
+            monkeypatch.setattr(sources, 'fingerprint', lambda version: fingerprint)
+        caplog.clear()
+        assert library._open.__wrapped__() is None      # past the cache
+        record, = caplog.records
+        start, end = record.getMessage().split('; ', 1)
+        assert end == ENDING and record.levelno == logging.WARNING
+        assert start.startswith('no fused CPU kernels: ')
+        return start[len('no fused CPU kernels: '):]
+    return run
+
+
+def compile_library(path, code):
+    subprocess.run([shutil.which('g++'), '-shared', '-fPIC', '-x', 'c++', '-', '-o', str(path)],
+                   input=code.encode(), check=True)
+    return path
+
+
+def test_another_cpu(opening):
+    assert opening(flags='') == 'this CPU lacks %s' % ', '.join(sources.CPU_FLAGS)
+    assert opening(flags=FLAGS.replace('avx512_bf16', '')) == 'this CPU lacks avx512_bf16'
+
+
+def test_no_cpu_information(opening, monkeypatch):
+    monkeypatch.setattr(library, 'CPU_INFO', '/nowhere')
+    assert library.missing_flags() == list(sources.CPU_FLAGS)
+
+
+def test_it_was_not_built(opening):
+    assert opening() == 'they were not built, for want of a C++ compiler: ' + library.BUILD
+
+
+def test_no_library(opening, tmp_path):
+    found = opening(content=b'text')
+    assert found.startswith('%s cannot be loaded (' % (tmp_path / 'kernels.so'))
+    assert 'invalid ELF header' in found or 'file too short' in found
+    assert found.endswith('): ' + library.BUILD)
+
+
+def test_a_library_of_something_else(opening, tmp_path):
+    path = compile_library(tmp_path / 'other.so', 'int nothing;')
+    found = opening(content=path)
+    assert 'undefined symbol: bert_kernels_built_from' in found
+
+
+def test_other_sources(opening, tmp_path):
+    path = compile_library(tmp_path / 'old.so', 'extern "C" const char* bert_kernels_built_from() '
+                                                '{ return "older"; }')
+    assert opening(content=path) == \
+        '%s was built from other sources or for another MXNet: %s' % (path, library.BUILD)
+
+
+def test_another_mxnet(opening, tmp_path):
+    path = compile_library(
+        tmp_path / 'new.so', 'extern "C" const char* bert_kernels_built_from() { return "now"; }\n'
+        'extern "C" int _opVersion() { return 99; }\n')
+    found = opening(content=path, fingerprint='now')
+    assert found.startswith('MXNet 1.9.1 refuses %s (' % path) and '99' in found
+    assert found.endswith('): ' + library.BUILD)
+
+
+def test_the_fingerprint_is_of_all_that_is_compiled(monkeypatch, tmp_path):
+    before = sources.fingerprint('1.9.1')
+    assert before == sources.fingerprint('1.9.1') != sources.fingerprint('1.9.2')
+    shutil.copytree(sources.FOLDER, tmp_path / 'source')
+    monkeypatch.setattr(sources, 'FOLDER', str(tmp_path / 'source'))
+    assert sources.fingerprint('1.9.1') == before
+    for path in (tmp_path / 'source').iterdir():
+        content = path.read_bytes()
+        path.write_bytes(content + b' ')
+        assert sources.fingerprint('1.9.1') != before
+        path.write_bytes(content)
+    monkeypatch.setattr(sources, 'COMPILER_FLAGS', ('-O0',))
+    assert sources.fingerprint('1.9.1') != before
+
+
+def test_the_switch(kernels, monkeypatch, caplog):
+    network, arrays = fused_networks.make(), fused_networks.batch([5, 3])
+    expected = network(*arrays).asnumpy()
+    monkeypatch.setenv('BERT_KERNELS', '0')
+    assert library.load() is None and not network.is_fused()
+    output = network(*arrays).asnumpy()
+    assert output[1, 3:].any()      # own operators compute padding too
+    np.testing.assert_allclose(output[0], expected[0], atol=1e-5)
+    monkeypatch.setenv('BERT_KERNELS', '1')
+    assert network.is_fused() and not caplog.records
+
+
+def test_threads(monkeypatch):
+    monkeypatch.setenv('OMP_NUM_THREADS', '3')
+    assert library.number_of_threads() == 3
+    for given in ('', 'x', '0'):
+        monkeypatch.setenv('OMP_NUM_THREADS', given)
+        assert library.number_of_threads() == len(os.sched_getaffinity(0))
+
+
+# ---- building
+
+def build(folder, **environment):
+    done = subprocess.run([sys.executable, 'setup.py', 'build_ext', '--build-lib', str(folder),
+                           '--build-temp', str(folder / 'temporary')], cwd=str(REPOSITORY),
+                          env=dict(os.environ, **environment), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return (folder / 'bert' / 'model' / 'kernels' / sources.LIBRARY).exists(), \
+        done.stdout + done.stderr
+
+
+def test_without_a_compiler_the_rest_is_installed(tmp_path):
+    exists, said = build(tmp_path, CC='no-compiler', CXX='no-compiler')
+    assert not exists and 'no-compiler' in said
+
+
+def test_without_mxnet_the_rest_is_installed(tmp_path):
+    (tmp_path / 'sitecustomize.py').write_text(
+        'import importlib.util as util\nfind = util.find_spec\n'
+        'util.find_spec = lambda name, *more: None if name == "mxnet" else find(name, *more)\n')
+    exists, said = build(tmp_path, PYTHONPATH=str(tmp_path))
+    assert not exists and 'no mxnet to compile the CPU kernels for: left out' in said
+
+
+def test_it_is_built_for_the_mxnet_that_is_there(kernels):
+    assert kernels is library.load()
+    assert kernels._functions.bert_kernels_built_from().decode() == \
+        sources.fingerprint(mx.__version__)

@@ -1,0 +1,56 @@
+"""The C++ of the kernels: sanitizers, and where its constants are from."""
+import pathlib
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from scipy.special import ndtr
+
+from bert.model.kernels import sources
+
+HERE = pathlib.Path(__file__).with_name('kernels')
+CASES = 60      # of random sizes, each in both types
+
+
+@pytest.fixture(scope='module')
+def driver(tmp_path_factory):
+    """The encoder without MXNet, with the sanitizers of addresses and of undefined behaviour."""
+    program = tmp_path_factory.mktemp('driver') / 'driver'
+    flags = [flag for flag in sources.COMPILER_FLAGS if flag not in ('-O3', '-fPIC')]
+    subprocess.run([shutil.which('g++')] + flags + [
+        '-O1', '-g1', '-Wall', '-Wextra', '-Werror', '-Wno-uninitialized',
+        '-Wno-maybe-uninitialized',     # of the compiler's own headers
+        '-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-I', sources.FOLDER,
+        str(HERE / 'driver.cc'), str(pathlib.Path(sources.FOLDER) / 'encoder.cc'),
+        '-o', str(program)], check=True)
+    return program
+
+
+def test_the_sanitizers_find_nothing(kernels, driver):
+    done = subprocess.run([driver, '0', str(CASES)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, 'done\n'), done.stderr[-3000:]
+
+
+def constants(function):
+    """All numbers with a point in a function of vectors.h."""
+    text = (pathlib.Path(sources.FOLDER) / 'vectors.h').read_text()
+    body = re.search(r'inline Vector %s\(.*?\n}' % function, text, re.S).group()
+    return [float(number) for number in re.findall(r'-?\d[\d.]*(?:e-?\d+)?(?=f\b)', body)]
+
+
+def test_the_polynomial_of_exp2():
+    coefficients = constants('exp2')[:6]
+    x = np.linspace(-0.5, 0.5, 10001)
+    assert np.abs(np.polyval(coefficients, x) / 2 ** x - 1).max() < 2e-7
+
+
+def test_the_fraction_of_the_normal_share():
+    values = constants('normal_share')
+    assert values[:2] == [-5.3, 5.3]
+    above, below = [values[2]] + values[4:9], [values[3]] + values[9:14]
+    x = np.linspace(-5.3, 5.3, 10001)
+    found = 0.5 + x * np.polyval(above, x * x) / np.polyval(below, x * x)
+    assert np.abs(found - ndtr(x)).max() < 1e-7
+    assert 1 - ndtr(5.3) < 1e-7         # what the bound leaves out
