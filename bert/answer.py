@@ -21,7 +21,7 @@ def make_parser():
     options.add_text_output_flags(
         parser, 'a line an answer, or a line of JSON a question', batch_size=24,
         unit='windows')
-    options.add_device_flags(parser)
+    options.add_prediction_device_flags(parser)
     return parser
 
 

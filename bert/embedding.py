@@ -53,7 +53,7 @@ def add_vector_flags(group):
     group.add_argument('--long_text', choices=pooling.LONG_TEXTS, default='warn',
                        help='longer ones are cut and counted, are an error, or are read in windows '
                             'whose vectors are averaged')
-    group.add_argument('--precision', choices=pooling.DTYPES, default='float32',
+    group.add_argument('--precision', choices=pooling.PRECISIONS, default='float32',
                        help='of what is written')
 
 
@@ -66,8 +66,7 @@ def add_model_flags(group):
     group.add_argument('--bert_checkpoint', metavar='PATH',
                        help='weights instead of these: a folder in Hugging Face layout, one of '
                             'its files, or a checkpoint folder of ours')
-    group.add_argument('--dtype', choices=pooling.DTYPES, default='float32',
-                       help='to compute in; float16 on a GPU only')
+    options.add_dtype_flag(group, options.DTYPES)
     group.add_argument('--batch_size', type=options.positive_int, default=pooling.BATCH_SIZE,
                        help='texts a batch')
 

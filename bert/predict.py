@@ -20,7 +20,7 @@ def make_parser():
     options.add_text_output_flags(
         parser, 'tsv: label, probability, text; jsonl: all probabilities too', batch_size=32,
         unit='texts')
-    options.add_device_flags(parser)
+    options.add_prediction_device_flags(parser)
     return parser
 
 

@@ -45,6 +45,7 @@ PRELUDE
 esac
 '''
 
+KERNELS = 'bert/model/kernels'
 VERSION = 'sys.version_info = (3, %d, 0, "final", 0)'
 COMPLETE = VERSION % 11 + '''
 import sysconfig
@@ -66,6 +67,8 @@ class Machine:
             (self.bin / name).symlink_to(shutil.which(name))
         for name in ('run', 'setup.py', 'pyproject.toml', 'bert/bert_mxnet_compat.pth'):
             shutil.copy2(REPOSITORY / name, self.repo / name)
+        shutil.copytree(REPOSITORY / KERNELS, self.repo / KERNELS,
+                        ignore=shutil.ignore_patterns('*.so', '__pycache__'))
         script = ('"""%s"""\nimport os, sys\n\nif __name__ == \'__main__\':\n'
                   '    print(os.path.basename(__file__), sys.argv[1:], os.getcwd())\n')
         (self.repo / 'bert' / 'models.py').write_text(script % 'Lists what can be had.')
@@ -263,7 +266,8 @@ def test_the_tests_extra_comes_later(machine):
     assert len(machine.pip_calls()) == 2
 
 
-@pytest.mark.parametrize('name', ['setup.py', 'pyproject.toml', 'bert/bert_mxnet_compat.pth'])
+@pytest.mark.parametrize('name', ['setup.py', 'pyproject.toml', 'bert/bert_mxnet_compat.pth',
+                                  KERNELS + '/sources.py', KERNELS + '/source/packing.h'])
 def test_other_requirements_are_installed(machine, name):
     machine.run('models')
     (machine.repo / '.venv' / 'mine').touch()

@@ -10,6 +10,7 @@ from bert.data.windows import make_windows
 from bert.errors import UserError
 from bert.jobs.prediction import check_output, open_output, standard_input
 from bert.jobs.qa_model import open_qa_model
+from bert.model.bert import compute_in
 from bert.train.devices import pick_device
 from bert.train.log import progress
 
@@ -37,10 +38,12 @@ class Found(NamedTuple):
 
 def run(args):
     """Write the answers as the parsed flags of answer.py say; returns the number of questions."""
-    device = pick_device(args.gpu)
+    device = pick_device(args.gpu, args.dtype)
     check_output(args)
     check_flags(args)
-    return answer_questions(open_qa_model(args.model_dir, device), args, device)
+    model = open_qa_model(args.model_dir, device)
+    compute_in(model.network, args.dtype)
+    return answer_questions(model, args, device)
 
 
 def answer_questions(model, args, device):

@@ -96,6 +96,7 @@ class Run(training.Training):
         args = self.args
         examples, rejected = self._read()
         self.model = self._build_model()
+        training.choose_dtype(self.model.network, args.dtype)
         check_max_length(args.max_len, self.task.pair, self.model.config.max_length)
         self.data = self._featurize(examples)
         self._audit(rejected)

@@ -9,6 +9,7 @@ from bert.data.readers import Example, Table, read_examples, read_lines
 from bert.data.transform import featurize
 from bert.errors import UserError
 from bert.jobs.folder import open_model
+from bert.model.bert import compute_in
 from bert.train.devices import pick_device
 from bert.train.log import progress
 
@@ -17,9 +18,11 @@ CHUNK = 4096    # texts tokenized and sorted by length together; bounds the memo
 
 def run(args):
     """Write one line a text: as the parsed flags of predict.py say. Returns their number."""
-    device = pick_device(args.gpu)
+    device = pick_device(args.gpu, args.dtype)
     check_output(args)
-    return label_texts(open_model(args.model_dir, device), args, device)
+    model = open_model(args.model_dir, device)
+    compute_in(model.network, args.dtype)
+    return label_texts(model, args, device)
 
 
 def label_texts(model, args, device):

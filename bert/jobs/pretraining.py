@@ -163,6 +163,7 @@ class Pretraining(training.Training):
     def run(self):
         args = self.args
         network, vocab = build_model(args, self._devices)
+        training.choose_dtype(network, args.dtype)
         network.hybridize(**ONE_BY_ONE if args.profile else {})
         tokenizer = BertTokenizer(vocab, lower=not network.config.cased)
         self.model = PretrainingModel(network, tokenizer, network.config, {},

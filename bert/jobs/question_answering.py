@@ -143,6 +143,7 @@ class Run(training.Training):
     def run(self):
         squads = self._read()
         self.model = self._build_model()
+        training.choose_dtype(self.model.network, self.args.dtype)
         self.model.options.check(self.model.config.max_length)
         self.data = {kind: self._featurize(kind, squad) for kind, squad in squads.items()}
         self._audit()

@@ -264,6 +264,28 @@ class BERTModel(HybridBlock):
         x = self.word_embed(token_ids) + self.token_type_embed(segment_ids)
         return self.encoder(x, attention_mask(F, x, valid_length, self.config.num_heads))
 
+    def compute_in(self, dtype):
+        """Set `compute_dtype`. A graph that exists already is of the old one: `compute_in` below
+        makes new ones."""
+        self._fused.compute_in(dtype)
+
+
+def compute_in(network, dtype):
+    """Have every `BERTModel` in a network compute in `dtype`, 'float32' or 'bfloat16', on CPUs."""
+    def visit(block):
+        if isinstance(block, BERTModel):
+            block.compute_in(dtype)
+        if isinstance(block, HybridBlock):
+            block._clear_cached_op()
+    network.apply(visit)
+
+
+def is_fused(network):
+    """Whether a `BERTModel` in a network `is_fused`."""
+    found = []
+    network.apply(lambda block: found.append(isinstance(block, BERTModel) and block.is_fused()))
+    return any(found)
+
 
 class Activation(HybridBlock):
     """`activate` as a block."""

@@ -5,7 +5,7 @@ import math
 import mxnet as mx
 from mxnet.gluon.parameter import DeferredInitializationError
 
-from bert.model.bert import BERTModel, Encoder, SelfAttention
+from bert.model.bert import Encoder, SelfAttention, is_fused
 
 # Tokens of a batch, padding included, from which on the graph is faster than the network: for
 # few, oneDNN's dense layers lose more by bringing their weights into its own order at every
@@ -58,7 +58,7 @@ class Predictor:
         mask."""
         arrays = token_ids, segment_ids, valid_length
         device = token_ids.context
-        if token_ids.size < MANY_TOKENS or not _has_graph(device) or _is_fused(self._network):
+        if token_ids.size < MANY_TOKENS or not _has_graph(device) or is_fused(self._network):
             return self._network(*arrays)
         if is_padded not in self._graphs:
             self._graphs[is_padded] = prediction_graph(self._network, is_padded)
@@ -69,13 +69,6 @@ class Predictor:
         except DeferredInitializationError:     # that network's first call makes the values
             return self._network(*arrays)
         return graph(*values)
-
-
-def _is_fused(network):
-    """Whether the network's encoder is computed by a fused operator, which needs no graph."""
-    found = []
-    network.apply(lambda block: found.append(isinstance(block, BERTModel) and block.is_fused()))
-    return any(found)
 
 
 def has_onednn():

@@ -27,7 +27,7 @@ def build(config, arrays, source, ctx=None, dropout=0.1, **parts):
 
     arrays: {Gluon name: array}; tensors of parts and heads that aren't asked for are
     left out. Parts asked for that the arrays lack as a whole are initialised, and one
-    warning names them. parts: use_pooler, use_decoder, use_classifier.
+    warning names them. parts: use_pooler, use_decoder, use_classifier, compute_dtype.
     """
     network = BERTModel(config, dropout=dropout, **parts)
     encoder, heads = split_heads(arrays)

@@ -30,7 +30,8 @@ Checkpoint = collections.namedtuple('Checkpoint', 'config vocabulary arrays sour
 
 
 def load_checkpoint(path, like_model=None, like_dataset=None, ctx=None, root=None,
-                    use_pooler=True, use_decoder=False, use_classifier=False, dropout=0.1):
+                    use_pooler=True, use_decoder=False, use_classifier=False, dropout=0.1,
+                    compute_dtype='float32'):
     """The encoder of any checkpoint on this machine, and its vocabulary.
 
     path: a folder in Hugging Face layout (config.json, vocab.txt, model.safetensors, in
@@ -38,6 +39,7 @@ def load_checkpoint(path, like_model=None, like_dataset=None, ctx=None, root=Non
     .params file, a checkpoint folder of ours, or a run folder of ours (its best
     checkpoint, else its newest). like_model, like_dataset: for a file
     with no configuration or vocabulary beside it, the released model of the same sizes.
+    compute_dtype: of a `BERTModel`.
     Returns (`BERTModel` with `.config` on `ctx`, `BERTVocab`). Heads of tasks are left
     out; parts asked for that the file lacks are initialised, with one warning.
     Raises `UserError`.
@@ -45,7 +47,7 @@ def load_checkpoint(path, like_model=None, like_dataset=None, ctx=None, root=Non
     found = read_checkpoint(path, like_model, like_dataset, root)
     network = loading.build(found.config, found.arrays, found.source, ctx or mx.cpu(), dropout,
                             use_pooler=use_pooler, use_decoder=use_decoder,
-                            use_classifier=use_classifier)
+                            use_classifier=use_classifier, compute_dtype=compute_dtype)
     return network, found.vocabulary
 
 

@@ -11,14 +11,15 @@ __all__ = ['get_model', 'load_checkpoint', 'load_encoder', 'load_model', 'load_p
 
 
 def get_model(name='bert_12_768_12', dataset_name=None, pretrained=True, ctx=None,
-              root=None, use_pooler=True, use_decoder=True, use_classifier=True, dropout=0.1):
+              root=None, use_pooler=True, use_decoder=True, use_classifier=True, dropout=0.1,
+              compute_dtype='float32'):
     """A released BERT and its vocabulary.
 
     name, dataset_name: a model and a corpus of `bert.model.catalogue`; corpus None is the
     model's first (book_corpus_wiki_en_uncased for the two of Google).
     pretrained: with the released weights, on `ctx` (default: CPU); otherwise the
     parameters stay uninitialised, as in gluonnlp.
-    root: the cache, default $MXNET_HOME/models.
+    root: the cache, default $MXNET_HOME/models. compute_dtype: of a `BERTModel`.
     Ids are those of the published vocab.txt, whatever the source.
     Returns (`BERTModel` with its `BertConfig` as `.config`, gluonnlp's `BERTVocab`).
     Parts that the released weights lack are initialised; one warning names them.
@@ -26,7 +27,8 @@ def get_model(name='bert_12_768_12', dataset_name=None, pretrained=True, ctx=Non
     """
     released = sources.Released(name, dataset_name, root)
     config = catalogue.config_of(released.model, released.corpus)
-    parts = dict(use_pooler=use_pooler, use_decoder=use_decoder, use_classifier=use_classifier)
+    parts = dict(use_pooler=use_pooler, use_decoder=use_decoder, use_classifier=use_classifier,
+                 compute_dtype=compute_dtype)
     if pretrained:
         network = loading.build(config, sources.fetch_arrays(released), released.name,
                                 ctx or mx.cpu(), dropout, **parts)

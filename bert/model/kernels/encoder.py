@@ -30,14 +30,19 @@ class FusedEncoder:
     """
 
     def __init__(self, config, dropout, dtype):
-        check_dtype(dtype)
-        self._config, self._dropout, self._dtype = config, dropout, dtype
+        self._config, self._dropout = config, dropout
         self._model = str(next(NUMBERS))
         # before the parameters get gradients, of which it has to know
         found = library.load() if _has_sizes(config) else None
         if found:
             weakref.finalize(self, found.forget, self._model).atexit = False
-        elif dtype != 'float32':
+        self.compute_in(dtype)
+
+    def compute_in(self, dtype):
+        """Have products multiply 'float32' or 'bfloat16' from now on; `UserError` for others."""
+        check_dtype(dtype)
+        self._dtype = dtype
+        if dtype != 'float32' and not (_has_sizes(self._config) and library.load()):
             LOG.warning('no %s without the fused CPU kernels: float32 computes', dtype)
 
     def serves(self, F, network):
