@@ -14,6 +14,7 @@ from bert.errors import UserError
 from bert.jobs import results, run_folder
 from bert.model import zoo
 from bert.model.bert import compute_in, is_fused
+from bert.model.kernels.optimizer import fused_update
 from bert.train import checkpoint, optimizer
 from bert.train.devices import pick_device, seed_everything
 from bert.train.log import open_log
@@ -228,7 +229,7 @@ class Training:
         if args.dtype == 'float16':
             network.cast('float16')
         self._stepper = self.stepper(self.forward, self._trainer, args.seed, args.max_grad_norm,
-                                args.dtype == 'float16', self.workers)
+                                args.dtype == 'float16', self.workers, fused_update)
 
     # Checkpoints
 

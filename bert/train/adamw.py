@@ -20,7 +20,7 @@ class AdamW(BERTAdam):
     def __init__(self, learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-6, **options):
         super().__init__(learning_rate=learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon,
                          **options)
-        self._epsilon = epsilon
+        self.base_epsilon = epsilon
         self._correction = 1.0
 
     def _update_impl(self, indices, *arguments, **options):
@@ -29,7 +29,7 @@ class AdamW(BERTAdam):
         root = math.sqrt(1 - self.beta2 ** step)
         # in bertadam's formula: a larger rate, and what it mustn't change divided by it again
         self._correction = root / (1 - self.beta1 ** step)
-        self.epsilon = self._epsilon * root
+        self.epsilon = self.base_epsilon * root
         super()._update_impl(indices, *arguments, **options)
 
     def _get_lrs(self, indices):

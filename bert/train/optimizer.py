@@ -72,14 +72,18 @@ def sum_gradients(trainer, workers):
                 array._fresh_grad = True
 
 
-def clipped_update(trainer, gradients, max_norm, loss_scale=None):
+def clipped_update(trainer, gradients, max_norm, loss_scale=None, fused=None):
     """Update with `gradients` scaled so that their global L2 norm is at most `max_norm`.
 
     gradients: the NDArrays of the trainer's parameters, on the first device; those on others are
     equal. loss_scale: what float16 gradients were multiplied by; they are divided in float32,
-    where small ones don't vanish.
+    where small ones don't vanish. fused: function(trainer, max_norm) that does all this at once
+    and returns the norm, or does nothing and returns None.
     Returns the norm before scaling, a (1,) NDArray; in float32 nothing waits for it.
     """
+    norm = fused(trainer, max_norm) if fused and not loss_scale else None
+    if norm is not None:
+        return norm
     norm = global_norm(gradients) / (loss_scale or 1)
     scale = mx.nd.minimum(max_norm / (norm + 1e-8), 1.0)    # 1e-8: a zero gradient stays zero
     scale = scale / (loss_scale or 1)

@@ -62,9 +62,11 @@ class Stepper:
     seed: the random numbers of step n depend on (seed, n) and the worker alone. MXNet's generator
         can't be read back, so reseeding is what lets a resumed run draw the same dropout.
     workers: a step's gradient is the mean over the examples of all.
+    fused: of `optimizer.clipped_update`.
     """
 
-    def __init__(self, forward, trainer, seed, max_norm=1.0, float16=False, workers=None):
+    def __init__(self, forward, trainer, seed, max_norm=1.0, float16=False, workers=None,
+                 fused=None):
         self.trainer = trainer
         self.loss_scale = LossScale(float16)
         self._forward = forward
@@ -73,6 +75,7 @@ class Stepper:
         self._parameters = [p for p in trainer._params if p.grad_req != 'null']
         self._devices = self._parameters[0].list_ctx()
         self._workers = workers or Alone()
+        self._fused = fused
 
     def step(self, number, batches, learning_rate):
         """Apply the mean gradient over all examples of `batches` (micro-batches); each
@@ -127,7 +130,8 @@ class Stepper:
         gradients = [parameter.list_grad()[0] for parameter in self._parameters]
         self.trainer.set_learning_rate(learning_rate)
         if not self.loss_scale.enabled:
-            return optimizer.clipped_update(self.trainer, gradients, self._max_norm)
+            return optimizer.clipped_update(self.trainer, gradients, self._max_norm,
+                                            fused=self._fused)
         scale = self.loss_scale.value
         norm = optimizer.global_norm(gradients) / scale
         if self.loss_scale.accept(norm):

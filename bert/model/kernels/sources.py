@@ -5,7 +5,8 @@ import hashlib
 import os
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'source')
-UNITS = ('encoder.cc', 'operators.cc')      # what is compiled; headers are next to them
+# what is compiled; headers are next to them
+UNITS = ('encoder.cc', 'encoder_operator.cc', 'optimizer.cc', 'update_operator.cc', 'library.cc')
 LIBRARY = 'avx512_bf16.so'      # beside this file: the only instruction set there is code for
 
 # What `gcc -march=x86-64-v4` takes for granted, and what the code uses beyond that, by the names

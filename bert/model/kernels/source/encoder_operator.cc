@@ -1,30 +1,20 @@
-// The encoder as an operator of MXNet, by its extension interface (lib_api.h).
-#include <mxnet/lib_api.h>
-
+// The operator bert_encoder.
 #include <map>
 #include <mutex>
 #include <set>
 #include <sstream>
-#include <stdexcept>
 
 #include "encoder.h"
+#include "operator.h"
 
 namespace bert {
 namespace {
-
-using mxnet::ext::MXReturnValue;
-using mxnet::ext::MXTensor;
-using mxnet::ext::OpResource;
-using Attributes = std::unordered_map<std::string, std::string>;
-using Shape = std::vector<unsigned int>;
 
 // Inputs before the parameters. valid_length may be left out: then nothing is padded. mode: see
 // `read_mode`.
 enum Input { TOKEN_IDS, SEGMENT_IDS, MODE, VALID_LENGTH };
 
 // ---- what Python sets ------------------------------------------------------------------------
-
-int threads = 1;
 
 // Gradients that are added to: MXNet doesn't tell an operator of an extension that it should add.
 // By the address of their memory.
@@ -71,15 +61,6 @@ Models models;
 
 // ---- attributes ------------------------------------------------------------------------------
 
-const std::string& get(const Attributes& attributes, const char* name) {
-  auto found = attributes.find(name);
-  if (found == attributes.end())
-    throw std::invalid_argument(std::string("bert_encoder: attribute ") + name + " is missing");
-  return found->second;
-}
-
-int get_int(const Attributes& attributes, const char* name) { return std::stoi(get(attributes, name)); }
-
 // outputs: "state:column:scale", one after the other with a space between.
 std::vector<Output> read_outputs(const std::string& text) {
   std::vector<Output> outputs;
@@ -108,24 +89,12 @@ Settings read_settings(const Attributes& attributes) {
   settings.dropout = std::stof(get(attributes, "dropout"));
   settings.outputs = read_outputs(get(attributes, "outputs"));
   settings.output_width = get_int(attributes, "output_width");
-  settings.threads = threads;
+  settings.threads = number_of_threads;
   return settings;
 }
 
 bool has_lengths(const Attributes& attributes) { return get_int(attributes, "has_valid_length"); }
 int first_parameter(const Attributes& attributes) { return VALID_LENGTH + has_lengths(attributes); }
-
-// What was thrown, as MXNet wants it.
-template <class Do>
-MXReturnValue guarded(Do act) {
-  try {
-    act();
-    return mxnet::ext::MX_SUCCESS;
-  } catch (const std::exception& error) {
-    MX_ERROR_MSG << error.what();
-    return mxnet::ext::MX_FAIL;
-  }
-}
 
 MXReturnValue parse_attributes(const Attributes& attributes, int* inputs, int* outputs) {
   return guarded([&] {
@@ -150,12 +119,6 @@ MXReturnValue infer_types(const Attributes&, std::vector<int>* inputs,
     }
     outputs->at(0) = mxnet::ext::kFloat32;
   });
-}
-
-std::string show(const Shape& shape) {
-  std::string text;
-  for (unsigned size : shape) text += (text.empty() ? "" : ", ") + std::to_string(size);
-  return "(" + text + ")";
 }
 
 // Takes over the shape that an input has to have, or raises.
@@ -303,13 +266,7 @@ REGISTER_OP(bert_encoder)
     .setInferShape(bert::infer_shapes)
     .setCreateOpState(bert::create_state, "cpu");
 
-mxnet::ext::MXReturnValue initialize(int) { return mxnet::ext::MX_SUCCESS; }
-
-// ---- for library.py --------------------------------------------------------------------------
-
 extern "C" {
-const char* bert_kernels_built_from() { return BUILT_FROM; }
-void bert_kernels_set_threads(int number) { bert::threads = number; }
 void bert_kernels_add_to_gradient(const void* data, int add) {
   if (add) bert::added_gradients.insert(data);
   else bert::added_gradients.erase(data);
