@@ -6,7 +6,7 @@ import pathlib
 
 import peer
 
-WAYS = ('network', 'predictor', 'symbol', 'int8')
+WAYS = ('network', 'predictor', 'symbol', 'int8', 'fused', 'fused-bfloat16')
 CALIBRATION = 5     # random batches of 32 x 128 that INT8 is calibrated on
 
 
@@ -50,10 +50,18 @@ def make_way(name, model):
     import mxnet as mx
 
     from bert.export.engines import SymbolEngine
+    from bert.model.bert import compute_in, is_fused
     from bert.model.inference import ForPrediction, Predictor
+    from bert.model.kernels import library
     from bert.quantization.calibrate import Quantizer
+    if not name.startswith('fused'):
+        os.environ[library.SWITCH] = '0'
     network, _ = make_network(model)
-    if name == 'network':
+    if name.endswith('bfloat16'):
+        compute_in(network, 'bfloat16')
+    if name in ('network', 'fused', 'fused-bfloat16'):
+        if name != 'network' and not is_fused(network):
+            raise SystemExit('no fused kernels on this machine: leave them out with --ways')
         return lambda *arrays: network(*map(mx.nd.array, arrays)).asnumpy()
     if name == 'predictor':
         predict = Predictor(network)

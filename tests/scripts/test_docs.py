@@ -31,11 +31,12 @@ from bert import (
 )
 from bert.data.shards import read_shard
 from bert.export import export, to_onnx
+from bert.model.kernels import library
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = ['README.rst', 'docs/classification.rst', 'docs/models.rst',
          'docs/question_answering.rst', 'docs/pretraining.rst', 'docs/embedding.rst',
-         'docs/deployment.rst', 'docs/tutorial.rst']
+         'docs/deployment.rst', 'docs/tutorial.rst', 'docs/kernels.rst']
 SCRIPTS = {'finetune_classifier.py': finetune_classifier, 'predict.py': predict,
            'models.py': models, 'convert_checkpoint.py': convert_checkpoint,
            'finetune_squad.py': finetune_squad, 'answer.py': answer,
@@ -190,6 +191,7 @@ def test_snippets(page, in_tmp, tmp_path, capsys, monkeypatch, roomy_bert, fast)
         runpy.run_path(str(path))
     examples = read_shard('out/part-000.npz')
     printed = {'docs/embedding.rst': EMBEDDED, 'docs/deployment.rst': '(1, 2)\nTrue 1 ()\n',
+               'docs/kernels.rst': '%s\n' % bool(library.load()),
                'docs/models.rst': '384 30522\n', 'docs/question_answering.rst': '(2, 64, 2)\n',
                'docs/pretraining.rst': '%d %s %d\n' % (
                    examples.size, examples.input_ids[:examples.token_offsets[1]],
