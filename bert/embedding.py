@@ -66,7 +66,7 @@ def add_model_flags(group):
     group.add_argument('--bert_checkpoint', metavar='PATH',
                        help='weights instead of these: a folder in Hugging Face layout, one of '
                             'its files, or a checkpoint folder of ours')
-    options.add_dtype_flag(group, options.DTYPES)
+    options.add_dtype_flag(group)
     group.add_argument('--batch_size', type=options.positive_int, default=pooling.BATCH_SIZE,
                        help='texts a batch')
 

@@ -71,8 +71,8 @@ class Pooled(HybridBlock):
 class BertEmbedding:
     """Contextual vectors of the words of texts, and one vector for each text.
 
-    ctx: `mx.Context`; default: the CPU. dtype: 'float32', 'bfloat16' on a CPU (products of the
-    encoder; the fastest where the CPU has AVX-512 for it), or 'float16' on a GPU.
+    ctx: `mx.Context`; default: the CPU. dtype: 'float32', 'bfloat16' or 'int8' on a CPU
+    (products of the encoder, which are faster and less exact), or 'float16' on a GPU.
     model, dataset_name: a model that models.py lists and its corpus, default: the model's first.
     params_path: a file of weights for it. bert_checkpoint: any checkpoint instead of these: a
     folder in Hugging Face layout or one of ours, or a file of weights.
@@ -137,10 +137,10 @@ class BertEmbedding:
 
     def _keep(self, name, network):
         """Make a network ready to predict."""
-        if self._dtype == 'bfloat16':
-            compute_in(network, self._dtype)
-        else:
+        if self._dtype == 'float16':
             network.cast(self._dtype)
+        else:
+            compute_in(network, self._dtype)
         network.hybridize()
         self._networks[name] = Predictor(network)
         self._parameters[name] = network._collect_params_with_prefix()

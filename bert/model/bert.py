@@ -196,7 +196,8 @@ class BERTModel(HybridBlock):
 
     On a CPU that has kernels for it (bert.model.kernels) one fused operator computes the encoder:
     without padding, behind valid_length the sequence is zero. compute_dtype: what its products
-    multiply, 'float32' or 'bfloat16'; parameters, gradients and outputs are float32 with both.
+    multiply, 'float32', 'bfloat16', or for prediction alone 'int8' (weights with a scale for each
+    output, inputs with one for each token); parameters, gradients and outputs are always float32.
     Elsewhere, and in symbols, MXNet's own operators compute in the parameters' type.
     """
 
@@ -271,7 +272,7 @@ class BERTModel(HybridBlock):
 
 
 def compute_in(network, dtype):
-    """Have every `BERTModel` in a network compute in `dtype`, 'float32' or 'bfloat16', on CPUs."""
+    """Have every `BERTModel` in a network have a `compute_dtype`."""
     def visit(block):
         if isinstance(block, BERTModel):
             block.compute_in(dtype)

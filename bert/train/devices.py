@@ -19,16 +19,16 @@ def pick_device(gpu=None, dtype='float32', flag='--gpu'):
     """The `mx.Context` for `--gpu` (None: the CPU) after checking that it can be used.
 
     Raises UserError when there is no such GPU, when it is one MXNet's wheels hold no code
-    for, or when `dtype` is float16 on the CPU, whose operators lack it, or bfloat16 on a GPU, whose
-    operators lack that.
+    for, or when `dtype` is float16 on the CPU, whose operators lack it, or bfloat16 or int8 on a
+    GPU, whose operators lack those.
     """
     if gpu is None:
         if dtype == 'float16':
             raise UserError('--dtype float16 needs a GPU: MXNet\'s CPU operators lack it; leave '
                             '--dtype out')
         return mx.cpu()
-    if dtype == 'bfloat16':
-        raise UserError('--dtype bfloat16 is for CPUs: on a GPU it is float16')
+    if dtype in ('bfloat16', 'int8'):
+        raise UserError('--dtype %s is for CPUs: on a GPU it is float16' % dtype)
     count = mx.context.num_gpus()
     if count == 0:
         raise UserError('%s %d: no GPU for this MXNet: %s; leave %s out to run on the CPU'

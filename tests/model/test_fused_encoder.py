@@ -14,6 +14,7 @@ from bert.data.readers import Example
 from bert.data.sampler import collate
 from bert.data.tokenizer import BertTokenizer
 from bert.data.transform import featurize
+from bert.errors import UserError
 from bert.model import convert, loading, zoo
 from bert.model.bert import BERTModel
 
@@ -242,3 +243,53 @@ def test_shapes_and_types():
             ((ids.astype('uint8'), segments, lengths), 'input 0 is neither int32 nor float32')):
         with pytest.raises(mx.MXNetError, match=message):
             network(*arrays).asnumpy()
+
+
+# ---- INT8
+
+@pytest.mark.parametrize('threads', [1, 2, 3])
+@pytest.mark.parametrize('sizes', [{}, {'num_heads': 1}, {'units': 96, 'num_heads': 3},
+                                   {'hidden_size': 800}, {'units': 256, 'hidden_size': 1632}])
+def test_int8_is_near(kernels, sizes, threads):
+    kernels.use_threads(threads)
+    config, arrays = make_config(**sizes), batch([10, 3, 1, 70])
+    found, expected = (make(config, dtype=dtype)(*arrays).asnumpy()
+                       for dtype in ('int8', 'float32'))
+    difference = (found - expected)[used(arrays)]
+    assert np.sqrt((difference ** 2).mean() / (expected[used(arrays)] ** 2).mean()) < 0.02
+    assert not found[~used(arrays)].any()
+
+
+def test_int8_of_a_token_is_its_own(kernels):
+    """Its scales depend on no other text of the batch."""
+    kernels.use_threads(1)
+    network, arrays = make(dtype='int8'), batch([5, 17, 1, 40, 40, 3])
+    together = network(*arrays).asnumpy()
+    for row, length in enumerate(arrays[2].asnumpy().astype(int)):
+        alone = network(*[array[row:row + 1, :length] for array in arrays[:2]], None).asnumpy()
+        assert np.array_equal(together[row, :length], alone[0])
+
+
+def test_int8_sees_new_weights_and_zeros():
+    network, arrays = make(dtype='int8'), batch(RAGGED)
+    before = network(*arrays).asnumpy()
+    dense = network.encoder.transformer_cells[1].ffn.ffn_2
+    dense.weight.data()[3:40] = 0      # rows whose scale is 0
+    found = network(*arrays).asnumpy()
+    assert np.isfinite(found).all() and np.abs(found - before).max() > 0.1
+    with own_operators():
+        expected = network(*arrays).asnumpy()
+    assert np.abs(found - expected)[used(arrays)].max() < 0.1
+
+
+def test_int8_refuses_to_train():
+    network, arrays = make(dtype='int8'), batch(RAGGED)
+    for train_mode in (True, False):
+        with pytest.raises(mx.MXNetError, match='int8 is for prediction: float32 and bfloat16'):
+            gradients(network, arrays, train_mode=train_mode)
+    assert network(*arrays).asnumpy().any()
+
+
+def test_unknown_type():
+    with pytest.raises(UserError, match='compute_dtype "int4": float32, bfloat16, int8 expected'):
+        make(dtype='int4')

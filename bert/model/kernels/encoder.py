@@ -11,7 +11,7 @@ from bert.model.kernels import gluon_hooks, library
 
 LOG = logging.getLogger(__name__)
 
-DTYPES = ('float32', 'bfloat16')
+DTYPES = ('float32', 'bfloat16', 'int8')
 WIDTH = 32      # units, hidden_size and the size of a head are multiples of it
 NUMBERS = itertools.count()     # of models, which the operator knows their packed weights by
 SEED_BITS = 64
@@ -20,7 +20,7 @@ SEED_BITS = 64
 def check_dtype(dtype):
     """Raises `UserError` for a type that nothing here computes with."""
     if dtype not in DTYPES:
-        raise UserError('compute_dtype "%s": %s expected' % (dtype, ' or '.join(DTYPES)))
+        raise UserError('compute_dtype "%s": %s expected' % (dtype, ', '.join(DTYPES)))
 
 
 class FusedEncoder:
@@ -39,7 +39,7 @@ class FusedEncoder:
         self.compute_in(dtype)
 
     def compute_in(self, dtype):
-        """Have products multiply 'float32' or 'bfloat16' from now on; `UserError` for others."""
+        """Have products multiply one of `DTYPES` from now on; `UserError` for others."""
         check_dtype(dtype)
         self._dtype = dtype
         if dtype != 'float32' and not (_has_sizes(self._config) and library.load()):

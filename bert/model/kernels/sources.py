@@ -11,9 +11,10 @@ LIBRARY = 'avx512_bf16.so'      # beside this file: the only instruction set the
 
 # What `gcc -march=x86-64-v4` takes for granted, and what the code uses beyond that, by the names
 # of /proc/cpuinfo. Zen 4, Sapphire Rapids and their successors have all of it.
-CPU_FLAGS = ('avx512f', 'avx512bw', 'avx512cd', 'avx512dq', 'avx512vl', 'avx512_bf16', 'vaes')
+CPU_FLAGS = ('avx512f', 'avx512bw', 'avx512cd', 'avx512dq', 'avx512vl', 'avx512_bf16',
+             'avx512_vnni', 'vaes')
 COMPILER_FLAGS = ('-std=c++17', '-O3', '-fPIC', '-fopenmp', '-march=x86-64-v4', '-mavx512bf16',
-                  '-mvaes', '-fno-math-errno', '-fno-trapping-math')
+                  '-mavx512vnni', '-mvaes', '-fno-math-errno', '-fno-trapping-math')
 
 
 def fingerprint(mxnet_version):

@@ -40,7 +40,6 @@ class BackwardPass {
 
  private:
   static constexpr int GROUP_TOKENS = 128 * PER_WORD<T>;  // as in the forward pass
-  static constexpr int CHUNK = 768;                       // words of a sum at a time, as there
 
   // One thread's sums over its tokens: gradients of all vectors of a layer.
   struct Sums {
@@ -155,7 +154,7 @@ class BackwardPass {
 
   // gradient_ += values (rows, …) · weight
   void add_product(const T* values, size_t stride, Range group, const Packed& weight) {
-    constexpr int STEP = CHUNK / PER_WORD<T>;
+    constexpr int STEP = CHUNK / PER_WORD<T>;  // words of a sum at a time, as there
     for (int word = 0; word < weight.depth; word += STEP)
       multiply<T>(rows_of(values + static_cast<size_t>(word) * PER_WORD<T>, stride), group.size(),
                   weight, {0, weight.columns}, {word, std::min(weight.depth, word + STEP)},

@@ -4,6 +4,7 @@
 
 #include "backward.h"
 #include "forward.h"
+#include "quantized.h"
 
 namespace bert {
 
@@ -61,7 +62,9 @@ class TypedEncoder : public Encoder {
     const Tokens tokens(batch);
     std::unique_ptr<SavedPass<T>> saved;
     if (keep) saved.reset(new SavedPass<T>(tokens, settings, seed));
-    ForwardPass<T>(settings, batch, tokens, parameters, forward_weights_, saved.get(), output).run();
+    ForwardPass<T, PackedWeights<T>>(settings, batch, tokens, parameters, forward_weights_,
+                                     saved.get(), output)
+        .run();
     return saved;
   }
 
@@ -80,10 +83,39 @@ class TypedEncoder : public Encoder {
   PackedWeights<T> forward_weights_{false}, backward_weights_{true};
 };
 
+// Prediction alone: the products of the layers are of whole numbers, attention's of bfloat16.
+class QuantizedEncoder : public Encoder {
+ public:
+  std::unique_ptr<Saved> forward(const Settings& settings, const Batch& batch,
+                                 const std::vector<Parameter>& parameters, bool keep, uint64_t,
+                                 float* output) override {
+    if (keep) refuse_training();
+    weights_.refresh(settings.sizes, parameters, settings.threads);
+    const Tokens tokens(batch);
+    ForwardPass<Bfloat16, QuantizedWeights>(settings, batch, tokens, parameters, weights_, nullptr,
+                                            output)
+        .run();
+    return nullptr;
+  }
+
+  void backward(const Settings&, const Batch&, const std::vector<Parameter>&, Saved&, const float*,
+                const std::vector<float*>&, const std::vector<bool>&) override {
+    refuse_training();
+  }
+
+ private:
+  [[noreturn]] static void refuse_training() {
+    throw std::invalid_argument("int8 is for prediction: float32 and bfloat16 have gradients");
+  }
+
+  QuantizedWeights weights_;
+};
+
 std::unique_ptr<Encoder> make_encoder(const std::string& dtype) {
   if (dtype == "float32") return std::unique_ptr<Encoder>(new TypedEncoder<float>);
   if (dtype == "bfloat16") return std::unique_ptr<Encoder>(new TypedEncoder<Bfloat16>);
-  throw std::invalid_argument("dtype " + dtype + ": float32 or bfloat16 expected");
+  if (dtype == "int8") return std::unique_ptr<Encoder>(new QuantizedEncoder);
+  throw std::invalid_argument("dtype " + dtype + ": float32, bfloat16 or int8 expected");
 }
 
 }  // namespace bert

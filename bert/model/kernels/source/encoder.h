@@ -87,7 +87,7 @@ class Encoder {
                         const std::vector<bool>& add) = 0;
 };
 
-// dtype: what products multiply, "float32" or "bfloat16". Raises std::invalid_argument.
+// dtype: what products multiply, "float32", "bfloat16", or "int8", which has no gradients. Raises std::invalid_argument.
 std::unique_ptr<Encoder> make_encoder(const std::string& dtype);
 
 }  // namespace bert

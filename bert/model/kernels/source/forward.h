@@ -110,11 +110,12 @@ Head<T> head_of(const LayerValues<T>& values, const Sizes& sizes, const Tokens& 
           static_cast<uint64_t>(tokens.starts[sequence])};
 }
 
-template <class T>
+// Weights: how products are computed, `PackedWeights<T>` or `QuantizedWeights`.
+template <class T, class Weights>
 class ForwardPass {
  public:
   ForwardPass(const Settings& settings, const Batch& batch, const Tokens& tokens,
-              const std::vector<Parameter>& parameters, const PackedWeights<T>& weights,
+              const std::vector<Parameter>& parameters, const Weights& weights,
               SavedPass<T>* saved, float* output)
       : settings_(settings), sizes_(settings.sizes), batch_(batch), tokens_(tokens),
         parameters_(parameters), weights_(weights), saved_(saved), output_(output) {
@@ -139,8 +140,6 @@ class ForwardPass {
   // A thread's tokens that stay in its cache, together with what is computed of them: 384 KiB of
   // input for BERT base, of 1 MiB on the CPU this was tried on.
   static constexpr int GROUP_TOKENS = 128 * PER_WORD<T>;
-  // The feed-forward block is computed so many hidden columns at a time, for the same reason.
-  static constexpr int CHUNK = 768;
   // How much more than its share of the tokens a thread may have before all share all of them.
   static constexpr double UNEVEN = 1.3;
 
@@ -150,6 +149,7 @@ class ForwardPass {
     T* activated;   // hidden_size, or CHUNK of it
     LayerValues<T> values;
     T* last;        // units: what the last layer gives, where nobody reads it
+    typename Weights::Room room;  // for the left operand of the product that is computed
   };
 
   // Sequences → parts_ of about as many tokens, one for a thread, and those into groups.
@@ -207,6 +207,7 @@ class ForwardPass {
         arena.give(scratch.activated, rows * (together_ ? sizes_.hidden_size
                                                         : std::min(CHUNK, sizes_.hidden_size)));
         arena.give(scratch.last, rows * units);
+        scratch.room.reserve(arena, most_rows_, std::max(sizes_.units, sizes_.hidden_size));
         if (saved_) continue;
         arena.give(scratch.values.projected, 3 * rows * units);
         arena.give(scratch.values.context, rows * units);
@@ -295,7 +296,7 @@ class ForwardPass {
                      Attention<T>& attention) const {
     const Range rows = rows_of_group(group);
     const LayerValues<T> values = values_of(layer, rows.begin, scratch);
-    project(layer, rows, values, team);
+    project(layer, rows, values, team, scratch);
     team.wait();
     attend(layer, group, values, team, attention);
     team.wait();
@@ -305,20 +306,21 @@ class ForwardPass {
   }
 
   // Queries, keys and values; the queries scaled as `Head` wants them.
-  void project(int layer, Range rows, const LayerValues<T>& values, const Team& team) const {
+  void project(int layer, Range rows, const LayerValues<T>& values, const Team& team,
+               Scratch& scratch) const {
     const int units = sizes_.units;
     const float scale = LOG2_E / std::sqrt(static_cast<float>(sizes_.head_size()));
     const LayerParameter matrices[] = {QUERY, KEY, VALUE};
+    const auto input = weights_.take(values.input, units, rows.size(), units, team, scratch.room);
     for (int i = 0; i < 3; ++i) {
-      const Packed& weight = weights_(layer, matrices[i]);
       const float* bias = parameter(place_of(layer, matrices[i] + 1));
       const Vector factor = spread(i ? 1 : scale);
       T* projected = values.projected + i * units;
-      multiply<T>(rows_of(values.input, units), rows.size(), weight, share_columns(team, units),
-                  {0, weight.depth}, [&](int row, int column, Vector sum) {
-                    sum = _mm512_mul_ps(_mm512_add_ps(sum, load(bias + column)), factor);
-                    store(projected + static_cast<size_t>(row) * 3 * units + column, sum);
-                  });
+      weights_.multiply(input, rows.size(), layer, matrices[i], share_columns(team, units),
+                        {0, units}, [&](int row, int column, Vector sum) {
+                          sum = _mm512_mul_ps(_mm512_add_ps(sum, load(bias + column)), factor);
+                          store(projected + static_cast<size_t>(row) * 3 * units + column, sum);
+                        });
     }
   }
 
@@ -339,15 +341,16 @@ class ForwardPass {
   void add_attention(int layer, Range rows, const LayerValues<T>& values, const Team& team,
                      Scratch& scratch) const {
     const int units = sizes_.units;
-    const Packed& weight = weights_(layer, PROJECTION);
     const float* bias = parameter(place_of(layer, PROJECTION_BIAS));
-    multiply<T>(rows_of(values.context, units), rows.size(), weight, share_columns(team, units),
-                {0, weight.depth}, [&](int row, int column, Vector sum) {
-                  const size_t place = static_cast<size_t>(row) * units + column;
-                  sum = dropout_.apply(_mm512_add_ps(sum, load(bias + column)),
-                                       dropout_place(layer, DROP_PROJECTION), rows.begin + row, column);
-                  store(scratch.sums + place, _mm512_add_ps(sum, load(values.input + place)));
-                });
+    const auto input = weights_.take(values.context, units, rows.size(), units, team, scratch.room);
+    weights_.multiply(
+        input, rows.size(), layer, PROJECTION, share_columns(team, units), {0, units},
+        [&](int row, int column, Vector sum) {
+          const size_t place = static_cast<size_t>(row) * units + column;
+          sum = dropout_.apply(_mm512_add_ps(sum, load(bias + column)),
+                               dropout_place(layer, DROP_PROJECTION), rows.begin + row, column);
+          store(scratch.sums + place, _mm512_add_ps(sum, load(values.input + place)));
+        });
     team.wait();
     normalize_rows(rows, team, scratch.sums, place_of(layer, ATTENTION_GAMMA),
                    values.attended_normal, values.attended_inverse,
@@ -361,32 +364,32 @@ class ForwardPass {
                     Scratch& scratch) const {
     const int units = sizes_.units, hidden = sizes_.hidden_size;
     const int step = together_ ? hidden : std::min(CHUNK, hidden);
-    const Packed &inward = weights_(layer, HIDDEN), &outward = weights_(layer, OUT);
     const float* bias = parameter(place_of(layer, HIDDEN_BIAS));
     const float* out_bias = parameter(place_of(layer, OUT_BIAS));
     for (int start = 0; start < hidden; start += step) {
       const int end = std::min(hidden, start + step);
-      multiply<T>(rows_of(values.attended, units), rows.size(), inward,
-                  together_ ? share_columns(team, hidden) : Range{start, end}, {0, inward.depth},
-                  [&](int row, int column, Vector sum) {
-                    sum = _mm512_add_ps(sum, load(bias + column));
-                    if (values.hidden)
-                      store(values.hidden + static_cast<size_t>(row) * hidden + column, sum);
-                    store(scratch.activated + static_cast<size_t>(row) * step + column - start,
-                          gelu(sum));
-                  });
+      const auto inward = weights_.take(values.attended, units, rows.size(), units, team, scratch.room);
+      weights_.multiply(
+          inward, rows.size(), layer, HIDDEN,
+          together_ ? share_columns(team, hidden) : Range{start, end}, {0, units},
+          [&](int row, int column, Vector sum) {
+            sum = _mm512_add_ps(sum, load(bias + column));
+            if (values.hidden) store(values.hidden + static_cast<size_t>(row) * hidden + column, sum);
+            store(scratch.activated + static_cast<size_t>(row) * step + column - start, gelu(sum));
+          });
       team.wait();
-      const Range words = {start / PER_WORD<T>, end / PER_WORD<T>};
-      multiply<T>(rows_of(scratch.activated, step), rows.size(), outward, share_columns(team, units),
-                  words, [&](int row, int column, Vector sum) {
-                    const size_t place = static_cast<size_t>(row) * units + column;
-                    sum = _mm512_add_ps(sum, start ? load(scratch.sums + place) : load(out_bias + column));
-                    if (end == hidden)
-                      sum = _mm512_add_ps(
-                          dropout_.apply(sum, dropout_place(layer, DROP_OUT), rows.begin + row, column),
-                          load(values.attended + place));
-                    store(scratch.sums + place, sum);
-                  });
+      const auto outward = weights_.take(scratch.activated, step, rows.size(), end - start, team, scratch.room);
+      weights_.multiply(
+          outward, rows.size(), layer, OUT, share_columns(team, units), {start, end},
+          [&](int row, int column, Vector sum) {
+            const size_t place = static_cast<size_t>(row) * units + column;
+            sum = _mm512_add_ps(sum, start ? load(scratch.sums + place) : load(out_bias + column));
+            if (end == hidden)
+              sum = _mm512_add_ps(
+                  dropout_.apply(sum, dropout_place(layer, DROP_OUT), rows.begin + row, column),
+                  load(values.attended + place));
+            store(scratch.sums + place, sum);
+          });
     }
     team.wait();
     normalize_rows(rows, team, scratch.sums, place_of(layer, OUT_GAMMA), values.out_normal,
@@ -418,7 +421,7 @@ class ForwardPass {
   const Batch& batch_;
   const Tokens& tokens_;
   const std::vector<Parameter>& parameters_;
-  const PackedWeights<T>& weights_;
+  const Weights& weights_;
   SavedPass<T>* saved_;
   float* output_;
   Dropout dropout_;

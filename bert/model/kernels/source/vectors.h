@@ -22,7 +22,12 @@ struct Bfloat16 {
   uint16_t bits;
 };
 
-// What products multiply: a float32, or two bfloat16 that are neighbours along the sum.
+// A whole number from -127 to 127. Of the left operand of a product it stands for 128 more.
+struct Int8 {
+  int8_t number;
+};
+
+// What products multiply: a float32, or two bfloat16 or four int8 that are neighbours along the sum.
 using Word __attribute__((may_alias)) = uint32_t;
 template <class T>
 constexpr int PER_WORD = sizeof(Word) / sizeof(T);
@@ -53,6 +58,12 @@ inline Vector multiply_add<float>(Vector sum, Vector a, Vector b) {
 template <>
 inline Vector multiply_add<Bfloat16>(Vector sum, Vector a, Vector b) {
   return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
+}
+// The sums are whole numbers then, in the same registers.
+template <>
+inline Vector multiply_add<Int8>(Vector sum, Vector a, Vector b) {
+  return _mm512_castsi512_ps(_mm512_dpbusd_epi32(_mm512_castps_si512(sum), _mm512_castps_si512(a),
+                                                 _mm512_castps_si512(b)));
 }
 
 // 16 words, lane by lane: of `first` alone, or of `first` and `second`, which comes after it.

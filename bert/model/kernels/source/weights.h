@@ -6,11 +6,14 @@
 
 #include "encoder.h"
 #include "memory.h"
-#include "packing.h"
+#include "products.h"
 
 namespace bert {
 
 constexpr int MATRICES[] = {QUERY, KEY, VALUE, PROJECTION, HIDDEN, OUT};
+
+// The feed-forward block is computed so many hidden columns at a time, which stay in the cache.
+constexpr int CHUNK = 768;
 
 // Whether a parameter is still the one that was packed. MXNet's version number tells when it was
 // written; a few of its numbers tell when another one got its memory, with the same version.
@@ -37,6 +40,27 @@ class Stamp {
   float sample_[SPOTS * LANES] = {};
 };
 
+// Those of all matrices.
+class Stamps {
+ public:
+  // The places of the matrices that have changed since the last time.
+  std::vector<int> find_stale(const Sizes& sizes, const std::vector<Parameter>& parameters) {
+    stamps_.resize(number_of_parameters(sizes));
+    std::vector<int> stale;
+    for (int layer = 0; layer < sizes.num_layers; ++layer)
+      for (int matrix : MATRICES) {
+        const int place = place_of(layer, matrix);
+        const auto shape = shape_of(sizes, place);
+        if (stamps_[place].renew(parameters[place], static_cast<size_t>(shape.first) * shape.second))
+          stale.push_back(place);
+      }
+    return stale;
+  }
+
+ private:
+  std::vector<Stamp> stamps_;
+};
+
 // All matrices of all layers, in one direction: for y = x Wᵀ, or for the gradient of x, which is
 // that of y times W.
 template <class T>
@@ -48,17 +72,29 @@ class PackedWeights {
     return packed_[place_of(layer, parameter)];
   }
 
+  // What `multiply` wants of (rows, width) numbers, `step` from a row to the next: nothing has to
+  // be done to them.
+  using Input = Left;
+  struct Room {
+    void reserve(Arena&, int, int) {}
+  };
+  Input take(const T* numbers, size_t step, int, int, const Team&, const Room&) const {
+    return rows_of(numbers, step);
+  }
+
+  // `finish(row, column, 16 sums)` of a product: rows of `input`, which are the `numbers` of what
+  // the layer gets, with `columns` of what it gives.
+  template <class Finish>
+  void multiply(const Input& input, int rows, int layer, LayerParameter parameter, Range columns,
+                Range numbers, Finish finish) const {
+    bert::multiply<T>(input, rows, (*this)(layer, parameter), columns,
+                      {numbers.begin / PER_WORD<T>, numbers.end / PER_WORD<T>}, finish);
+  }
+
   // Pack what has changed since the last time.
   void refresh(const Sizes& sizes, const std::vector<Parameter>& parameters, int threads) {
     if (!arena_.is_open()) reserve(sizes);
-    std::vector<int> stale;
-    for (int layer = 0; layer < sizes.num_layers; ++layer)
-      for (int matrix : MATRICES) {
-        const int place = place_of(layer, matrix);
-        const auto shape = shape_of(sizes, place);
-        if (stamps_[place].renew(parameters[place], static_cast<size_t>(shape.first) * shape.second))
-          stale.push_back(place);
-      }
+    const std::vector<int> stale = stamps_.find_stale(sizes, parameters);
     const int count = static_cast<int>(stale.size());
 #pragma omp parallel for num_threads(threads) schedule(dynamic) if (count)
     for (int i = 0; i < count; ++i)
@@ -67,7 +103,6 @@ class PackedWeights {
 
  private:
   void reserve(const Sizes& sizes) {
-    stamps_.resize(number_of_parameters(sizes));
     packed_.resize(number_of_parameters(sizes));
     arena_.arrange([&](Arena& arena) {
       for (int layer = 0; layer < sizes.num_layers; ++layer)
@@ -96,7 +131,7 @@ class PackedWeights {
   }
 
   bool is_backward_;
-  std::vector<Stamp> stamps_;
+  Stamps stamps_;
   std::vector<Packed> packed_;
   Arena arena_;
 };
