@@ -2,6 +2,9 @@
 import gc
 import json
 import os
+import pathlib
+import subprocess
+import sys
 import threading
 
 import mxnet as mx
@@ -356,43 +359,49 @@ def test_float64_takes_own_operators_after_float32():
     np.testing.assert_allclose(output.asnumpy()[chosen], found[chosen], atol=1e-4)
 
 
-# ---- memory
+# ---- memory: of a process of its own, which nothing else has filled and emptied
+
+LOOP = """
+import gc, os
+import mxnet as mx
+from fused_networks import batch, gradients, make, make_config
 
 def resident():
-    """Bytes of this process in memory."""
     with open('/proc/self/statm') as file:
         return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
 
+def growth(first, then):
+    %s
+    run(first)
+    before = resident()
+    run(then)
+    return resident() - before
 
-def test_no_leak_over_ten_thousand_calls():
-    network, arrays = make(make_config(1, 32, 32, 1)), [batch([3, n]) for n in (1, 5, 9)]
+print(growth(%d, %d))
+"""
+CALLS = """network, arrays = make(make_config(1, 32, 32, 1)), [batch([3, n]) for n in (1, 5, 9)]
     network.hybridize()
-
     def run(number):
         for i in range(number):
             if i % 4:
                 network(*arrays[i % 3]).wait_to_read()
             else:
-                gradients(network, arrays[i % 3])
-    run(500)
-    before = resident()
-    run(10000)
-    assert resident() - before < 4 << 20
+                gradients(network, arrays[i % 3])"""
+MODELS = """def run(number):
+        for _ in range(number):
+            network = make(make_config(4, 512, 2048, 8))
+            network(*batch([9, 3])).wait_to_read()
+            del network
+            gc.collect()
+            mx.nd.waitall()"""
 
 
-def test_a_model_that_is_gone_gives_its_memory_back():
-    arrays = batch(RAGGED)
-    sizes = make_config(4, 512, 2048, 8)        # 12.6 million weights of layers, packed 50 MB
-
-    def run():
-        network = make(sizes)
-        network(*arrays).wait_to_read()
-        del network
-        gc.collect()
-        mx.nd.waitall()
-    for _ in range(3):
-        run()
-    before = resident()
-    for _ in range(8):
-        run()
-    assert resident() - before < 60 << 20
+@pytest.mark.parametrize('code,first,then,most', [(CALLS, 500, 10000, 4 << 20),
+                                                  # of which each packs 50 MB of weights
+                                                  (MODELS, 3, 8, 60 << 20)],
+                         ids=['calls', 'models'])
+def test_no_leak(code, first, then, most):
+    environment = dict(os.environ, PYTHONPATH=str(pathlib.Path(__file__).parents[1]))
+    done = subprocess.run([sys.executable, '-c', LOOP % (code, first, then)], text=True,
+                          capture_output=True, env=environment, check=True)
+    assert int(done.stdout) < most

@@ -284,7 +284,7 @@ def test_a_str_is_one_text(make):
 
 @pytest.mark.parametrize('options, problem', [
     ({'layers': (3,)}, 'layers 3: numbers from -3 to 2 expected: this model has 2 layers'),
-    ({'dtype': 'int8'}, 'dtype "int8": one of float32, float16 expected'),
+    ({'dtype': 'int4'}, 'dtype "int4": one of float32, bfloat16, int8, float16 expected'),
     ({'dtype': 'float16'}, '--dtype float16 needs a GPU'),
     ({'batch_size': 0}, 'batch_size 0: a whole number of texts from 1 on expected'),
     ({'batch_size': 2.5}, 'batch_size 2.5: a whole number'),

@@ -8,7 +8,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <mutex>
 #include <new>
 #include <utility>
@@ -39,22 +38,33 @@ class Pool {
       free_.erase(best);
       return found;
     }
-    void* data = std::aligned_alloc(HUGE_PAGE, bytes);
-    if (!data) throw std::bad_alloc();
-    madvise(data, bytes, MADV_HUGEPAGE);
-    return {data, bytes};
+    return {map(bytes), bytes};
   }
 
   void give_back(std::pair<void*, size_t> piece) {
     std::lock_guard<std::mutex> lock(mutex_);
     free_.push_back(piece);
     if (free_.size() > MOST_FREE) {
-      std::free(free_.front().first);
+      munmap(free_.front().first, free_.front().second);
       free_.erase(free_.begin());
     }
   }
 
  private:
+  // Memory of the system's own, whatever malloc is told to do with its; from the start of a huge
+  // page on.
+  static void* map(size_t bytes) {
+    char* data = static_cast<char*>(mmap(nullptr, bytes + HUGE_PAGE, PROT_READ | PROT_WRITE,
+                                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    if (data == MAP_FAILED) throw std::bad_alloc();
+    const size_t before = round_up(reinterpret_cast<uintptr_t>(data), HUGE_PAGE) -
+                          reinterpret_cast<uintptr_t>(data);
+    if (before) munmap(data, before);
+    munmap(data + before + bytes, HUGE_PAGE - before);
+    madvise(data + before, bytes, MADV_HUGEPAGE);
+    return data + before;
+  }
+
   static constexpr size_t HUGE_PAGE = 2 << 20;
   static constexpr size_t MOST_FREE = 4;  // what forward and backward take, for two batch sizes
   std::mutex mutex_;
