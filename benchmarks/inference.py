@@ -2,7 +2,7 @@
 
 One network with random weights, for all: ours by MXNet's stock operators, by the predictor that
 our commands take without the fused kernels, as an exported symbol, in INT8, and by the fused
-kernels in float32 and bfloat16; the ONNX file that export/to_onnx.py writes on
+kernels in float32, bfloat16 and dynamic INT8; the ONNX file that export/to_onnx.py writes on
 ONNX Runtime in float32 and in its dynamic INT8, and on OpenVINO in float32, bfloat16 and INT8
 (NNCF's post-training quantization, for transformers); transformers on PyTorch in float32 and
 bfloat16. In each round they compute the same batch one after the other, some times each (the median
@@ -20,7 +20,8 @@ import peer
 from finetune_classifier import median_and_range, warn_if_busy
 
 SHAPES = ('1x16', '1x128', '32x128')
-OURS = ('network', 'predictor', 'symbol', 'int8', 'fused', 'fused-bfloat16')
+OURS = ('network', 'predictor', 'symbol', 'int8', 'fused', 'fused-bfloat16',
+        'fused-int8')
 PEERS = ('onnxruntime', 'onnxruntime-int8', 'openvino', 'openvino-bfloat16', 'openvino-int8',
          'torch', 'torch-bfloat16')
 FLOAT32 = ('predictor', 'symbol', 'fused', 'onnxruntime', 'openvino', 'torch')

@@ -6,7 +6,7 @@ import pathlib
 
 import peer
 
-WAYS = ('network', 'predictor', 'symbol', 'int8', 'fused', 'fused-bfloat16')
+WAYS = ('network', 'predictor', 'symbol', 'int8', 'fused', 'fused-bfloat16', 'fused-int8')
 CALIBRATION = 5     # random batches of 32 x 128 that INT8 is calibrated on
 
 
@@ -57,9 +57,9 @@ def make_way(name, model):
     if not name.startswith('fused'):
         os.environ[library.SWITCH] = '0'
     network, _ = make_network(model)
-    if name.endswith('bfloat16'):
-        compute_in(network, 'bfloat16')
-    if name in ('network', 'fused', 'fused-bfloat16'):
+    if name in ('fused-bfloat16', 'fused-int8'):
+        compute_in(network, name.split('-')[1])
+    if name == 'network' or name.startswith('fused'):
         if name != 'network' and not is_fused(network):
             raise SystemExit('no fused kernels on this machine: leave them out with --ways')
         return lambda *arrays: network(*map(mx.nd.array, arrays)).asnumpy()
