@@ -20,6 +20,7 @@ from bert.options import refuse
 from bert.quantization import speed
 from bert.quantization.calibrate import Quantizer
 from bert.quantization.loss import Goal
+from bert.quantization.tune import symbol_block
 from bert.train.devices import pick_device, seed_everything
 from bert.train.log import open_log
 from bert.train.metrics import format_metrics
@@ -185,19 +186,16 @@ def compare_scores(model, quantized, judge):
 
 
 def _of_own_operators(network):
-    """The same network, with the same parameters, by MXNet's operators alone."""
-    inputs = [mx.sym.var(name) for name in layout.SYMBOL_INPUTS]
-    block = mx.gluon.SymbolBlock(network(*inputs), inputs, params=network.collect_params())
-    block.hybridize()
-    return block
+    """The same network, with the same parameters, by MXNet's operators alone: function of NumPy
+    arrays."""
+    graph = network(*[mx.sym.var(name) for name in layout.SYMBOL_INPUTS])
+    return symbol_block(graph, {name: value.data()
+                                for name, value in network.collect_params().items()})
 
 
 def compare_speed(model, quantized, device):
     """Seconds of float32 and INT8 side by side, for `SPEED_SHAPES`."""
     stock = _of_own_operators(model.network)
-
-    def network(*arrays):
-        return stock(*[mx.nd.array(array, ctx=device) for array in arrays]).asnumpy()
 
     def fastest(*arrays):
         return model.outputs(Batch(*arrays, None), device).asnumpy()
@@ -207,8 +205,9 @@ def compare_speed(model, quantized, device):
     for size, length in SPEED_SHAPES:
         length = min(length, model.max_len)
         batch = speed.random_batch(size, length, model.config.vocab_size)
-        seconds = speed.time_together({'float32': network, 'predictor': fastest,
-                                       'int8': quantized.network}, batch, SPEED_ROUNDS)
+        seconds = speed.time_together({'float32': lambda *arrays: stock(*arrays).asnumpy(),
+                                       'predictor': fastest, 'int8': quantized.network},
+                                      batch, SPEED_ROUNDS)
         ratios = {name: np.array(seconds[name]) / seconds['int8'] for name in
                   ('float32', 'predictor')}
         found.append({'batch_size': size, 'length': length,

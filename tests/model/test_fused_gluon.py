@@ -397,8 +397,9 @@ MODELS = """def run(number):
 
 
 @pytest.mark.parametrize('code,first,then,most', [(CALLS, 500, 10000, 4 << 20),
-                                                  # of which each packs 50 MB of weights
-                                                  (MODELS, 3, 8, 60 << 20)],
+                                                  # each packs 50 MB of weights; one may wait
+                                                  # for MXNet to let go of it
+                                                  (MODELS, 3, 8, 150 << 20)],
                          ids=['calls', 'models'])
 def test_no_leak(code, first, then, most):
     environment = dict(os.environ, PYTHONPATH=str(pathlib.Path(__file__).parents[1]))

@@ -44,8 +44,11 @@ class BackwardPass {
   // One thread's sums over its tokens: gradients of all vectors of a layer.
   struct Sums {
     float *bias[3], *projection_bias, *attention_gamma, *attention_beta;
-    float *hidden_bias, *out_bias, *out_gamma, *out_beta;
-    float* all;  // they stand one after the other
+    float *out_bias, *out_gamma, *out_beta, *hidden_bias;
+    float* all;  // they stand one after the other, in this order:
+    static constexpr int ORDER[] = {QUERY_BIAS, KEY_BIAS, VALUE_BIAS, PROJECTION_BIAS,
+                                    ATTENTION_GAMMA, ATTENTION_BETA, OUT_BIAS, OUT_GAMMA, OUT_BETA,
+                                    HIDDEN_BIAS};
 
     static size_t count(const Sizes& sizes) {
       return 9 * static_cast<size_t>(sizes.units) + sizes.hidden_size;
@@ -238,30 +241,24 @@ class BackwardPass {
   // Gradients of a layer's vectors: the sums of all threads.
   void add_sums(int layer, const Team& team) {
     team.wait();
-    const int units = sizes_.units, hidden = sizes_.hidden_size;
-    for (int place : {QUERY_BIAS, KEY_BIAS, VALUE_BIAS, PROJECTION_BIAS, ATTENTION_GAMMA,
-                      ATTENTION_BETA, OUT_BIAS, OUT_GAMMA, OUT_BETA, HIDDEN_BIAS}) {
-      const int width = place == HIDDEN_BIAS ? hidden : units;
-      const int start = sum_start(place);
+    int start = 0;
+    for (int place : Sums::ORDER) {
+      const int width = place == HIDDEN_BIAS ? sizes_.hidden_size : sizes_.units;
       const Range mine = team.share(width, LANES);
       for (int i = mine.begin; i < mine.end; i += LANES)
-        finish(place_of(layer, place), i, [&](const Sums& sums) { return sums.all + start + i; });
+        finish(place_of(layer, place), i, team,
+               [&](const Sums& sums) { return sums.all + start + i; });
+      start += width;
     }
     team.wait();
   }
 
-  // Where the sums of a vector stand in `Sums::all`.
-  int sum_start(int place) const {
-    const int order[] = {QUERY_BIAS, KEY_BIAS, VALUE_BIAS, PROJECTION_BIAS, ATTENTION_GAMMA,
-                         ATTENTION_BETA, OUT_BIAS, OUT_GAMMA, OUT_BETA, HIDDEN_BIAS};
-    return static_cast<int>(std::find(std::begin(order), std::end(order), place) - order) * sizes_.units;
-  }
-
-  // 16 numbers of a gradient from `column` on: the sum of what `find(sums)` points to.
+  // 16 numbers of a gradient from `column` on: the sum of what `find(sums)` points to, over the
+  // team, which may have fewer members than were asked for.
   template <class Find>
-  void finish(int place, int column, Find find) {
+  void finish(int place, int column, const Team& team, Find find) {
     Vector sum = add_[place] ? load(gradients_[place] + column) : spread(0);
-    for (const Sums& one : sums_) sum = _mm512_add_ps(sum, load(find(one)));
+    for (int rank = 0; rank < team.size; ++rank) sum = _mm512_add_ps(sum, load(find(sums_[rank])));
     store(gradients_[place] + column, sum);
   }
 
@@ -281,8 +278,8 @@ class BackwardPass {
     team.wait();
     const Range mine = team.share(sizes_.units, LANES);
     for (int i = mine.begin; i < mine.end; i += LANES) {
-      finish(EMBEDDING_GAMMA, i, [&](const Sums& one) { return one.out_gamma + i; });
-      finish(EMBEDDING_BETA, i, [&](const Sums& one) { return one.out_beta + i; });
+      finish(EMBEDDING_GAMMA, i, team, [&](const Sums& one) { return one.out_gamma + i; });
+      finish(EMBEDDING_BETA, i, team, [&](const Sums& one) { return one.out_beta + i; });
     }
     // All threads go through all tokens, each for its columns: no row is written by two of them.
     for (int row = 0; row < tokens_.count(); ++row) {

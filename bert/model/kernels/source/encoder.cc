@@ -36,6 +36,7 @@ void refuse(const char* what, int row, int found, int low, int high) {
 }  // namespace
 
 void check(const Batch& batch, const Sizes& sizes) {
+  if (batch.size < 1 || batch.length < 1) throw std::invalid_argument("the batch is empty");
   if (batch.length > sizes.max_length)
     throw std::invalid_argument("the batch is " + std::to_string(batch.length) +
                                 " tokens long, and the model has " +
