@@ -98,8 +98,7 @@ class BuildKernels(build_ext):
         folder = os.path.dirname(mxnet.origin)
         with open(os.path.join(folder, 'libinfo.py'), encoding='utf-8') as file:
             mxnet_version = re.search('__version__ = [\'"](.+)[\'"]', file.read()).group(1)
-        ext.sources.append(os.path.relpath(os.path.join(folder, 'src', 'lib_api.cc'), HERE))
-        ext.include_dirs.append(os.path.join(folder, 'include'))
+        ext.include_dirs += [os.path.join(folder, 'include'), os.path.join(folder, 'src')]
         ext.define_macros.append(
             ('BUILT_FROM', '"%s"' % KERNELS['fingerprint'](mxnet_version)))
         self.force = True       # setuptools knows nothing of the headers

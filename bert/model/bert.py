@@ -266,13 +266,14 @@ class BERTModel(HybridBlock):
         return self.encoder(x, attention_mask(F, x, valid_length, self.config.num_heads))
 
     def compute_in(self, dtype):
-        """Set `compute_dtype`. A graph that exists already is of the old one: `compute_in` below
-        makes new ones."""
+        """Set `compute_dtype`. A graph that exists already is of the old one: call `compute_in`
+        below on the outermost block that is hybridized."""
         self._fused.compute_in(dtype)
 
 
 def compute_in(network, dtype):
-    """Have every `BERTModel` in a network have a `compute_dtype`."""
+    """Set the `compute_dtype` of every `BERTModel` in a network, whose graphs are made anew.
+    network: the outermost block that is hybridized."""
     def visit(block):
         if isinstance(block, BERTModel):
             block.compute_in(dtype)

@@ -167,6 +167,10 @@ def test_attention_drops_single_weights():
         assert_independent(one, other)
 
 
+def test_a_rate_of_one_drops_all():
+    assert not state(make(CONFIG, dropout=1.0), 0).any()
+
+
 def test_a_rate_of_zero_drops_nothing():
     network = make(CONFIG, dropout=0.0)
     assert np.array_equal(state(network, 2), network(*batch(LENGTHS)).asnumpy())

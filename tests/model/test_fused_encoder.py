@@ -282,6 +282,15 @@ def test_int8_sees_new_weights_and_zeros():
     assert np.abs(found - expected)[used(arrays)].max() < 0.1
 
 
+def test_int8_of_tiny_numbers_and_of_nan():
+    network, arrays = make(dtype='int8'), batch(RAGGED)
+    weight = network.encoder.transformer_cells[1].ffn.ffn_2.weight
+    weight.data()[3:40] = 1e-40
+    assert np.isfinite(network(*arrays).asnumpy()).all()
+    weight.data()[7, 5] = np.nan
+    assert np.isnan(network(*arrays).asnumpy()[used(arrays)]).all()     # a unit of every token
+
+
 def test_int8_refuses_to_train():
     network, arrays = make(dtype='int8'), batch(RAGGED)
     for train_mode in (True, False):

@@ -1,4 +1,5 @@
 """The fused encoder within Gluon: graphs, gradients that are added up, weights that change."""
+import copy
 import gc
 import json
 import os
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from fused_networks import batch, gradients, make, make_config, own_operators, used
 
+from bert.errors import UserError
 from bert.export.symbol import export_network
 from bert.model.bert import BERTModel
 from bert.model.classification import BERTClassifier
@@ -156,6 +158,62 @@ def test_a_tied_decoder_adds_to_the_word_embedding():
     with own_operators():
         expected = run()
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_a_gradient_that_is_added_to_survives_a_cast():
+    network, arrays = make(), batch(RAGGED)
+    expected = gradients(network, arrays)[1]
+    for value in network.collect_params().values():
+        value.grad_req = 'add'
+    network.cast('float32')         # which makes new gradients
+    for value in network.collect_params().values():
+        value.zero_grad()
+    for _ in range(2):
+        found = gradients(network, arrays)[1]
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], 2 * value, atol=1e-5 * np.abs(value).max() + 1e-7)
+
+
+def test_a_copy_has_nothing_of_the_original():
+    network, arrays = make(), batch(RAGGED)
+    expected = gradients(network, arrays)
+    for value in network.collect_params().values():
+        value.grad_req = 'add'
+        value.zero_grad()
+    other = copy.deepcopy(network)
+    assert other._fused._model != network._fused._model
+    assert np.array_equal(other(*arrays).asnumpy(), expected[0])
+    for request in ('null', 'write'):
+        for value in other.collect_params().values():
+            value.grad_req = request
+    for _ in range(2):
+        found = gradients(network, arrays)[1]
+    for name, value in expected[1].items():
+        np.testing.assert_allclose(found[name], 2 * value, atol=1e-5 * np.abs(value).max() + 1e-7)
+
+
+def test_models_of_one_number():
+    """As a graph or a pickle of another process may bring it."""
+    arrays = batch(RAGGED)
+    models = [make(make_config(2, units, 2 * units, 2)) for units in (64, 256)] + [make(seed=4)]
+    expected = [network(*arrays).asnumpy() for network in models]
+    for network in models:
+        network._fused._model = 'same'
+    for _ in range(2):
+        for network, output in zip(models, expected):
+            assert np.array_equal(network(*arrays).asnumpy(), output)
+
+
+def test_fewer_threads_than_asked_for(kernels):
+    code = ('from fused_networks import *\nfrom bert.model.kernels import library\n'
+            'library.load().use_threads(4)\n'
+            'found = gradients(make(), batch([9, 2]))[1].values()\n'
+            'print(float(sum(abs(one).sum() for one in found)))')
+    environment = dict(os.environ, PYTHONPATH=str(pathlib.Path(__file__).parents[1]))
+    found = [float(subprocess.run(
+        [sys.executable, '-c', code], env=dict(environment, OMP_THREAD_LIMIT=limit), text=True,
+        capture_output=True, check=True).stdout) for limit in ('1', '2', '9')]
+    assert found == pytest.approx([found[0]] * 3, rel=1e-5)
 
 
 def test_frozen_parameters():
@@ -307,6 +365,32 @@ def test_a_symbol_block_of_the_operator(tmp_path):
     assert np.array_equal(output.asnumpy(), expected[0])
     for name, value in network._collect_params_with_prefix().items():
         assert np.array_equal(value.grad().asnumpy(), expected[1][name]), name
+
+
+def test_a_symbol_block_of_the_operator_is_not_exported(tmp_path):
+    network = make()
+    network.hybridize()
+    network(*batch(RAGGED))
+    inputs = [mx.sym.var('data%d' % i) for i in range(3)]
+    block = mx.gluon.SymbolBlock(network._cached_graph[1], inputs, params=network.collect_params())
+    block(*batch(RAGGED))
+    with pytest.raises(UserError, match='export the block that it was made from'):
+        block.export(str(tmp_path / 'block'))
+    assert not os.listdir(tmp_path)
+
+
+def test_without_values():
+    network = BERTModel(make_config())
+    assert not network.is_fused()
+    with pytest.raises(RuntimeError, match='has not been initialized'):
+        network(*batch(RAGGED))
+
+
+def test_a_hidden_state_that_is_not_there():
+    network = make()
+    network.encoder.layers = (5,), 'sum'
+    with pytest.raises(IndexError):
+        network(*batch(RAGGED))
 
 
 def test_without_valid_length():

@@ -60,7 +60,7 @@ def test_no_cpu_information(opening, monkeypatch):
 
 
 def test_it_was_not_built(opening):
-    assert opening() == 'they were not built, for want of a C++ compiler: ' + library.BUILD
+    assert opening() == 'they were not built, for want of GCC 11 or later: ' + library.BUILD
 
 
 def test_no_library(opening, tmp_path):
@@ -98,7 +98,9 @@ def test_the_fingerprint_is_of_all_that_is_compiled(monkeypatch, tmp_path):
     shutil.copytree(sources.FOLDER, tmp_path / 'source')
     monkeypatch.setattr(sources, 'FOLDER', str(tmp_path / 'source'))
     assert sources.fingerprint('1.9.1') == before
-    for path in (tmp_path / 'source').iterdir():
+    (tmp_path / 'source' / '.ipynb_checkpoints').mkdir()
+    assert sources.fingerprint('1.9.1') == before
+    for path in (tmp_path / 'source').glob('*.*[ch]'):
         content = path.read_bytes()
         path.write_bytes(content + b' ')
         assert sources.fingerprint('1.9.1') != before
@@ -117,6 +119,16 @@ def test_the_switch(kernels, monkeypatch, caplog):
     np.testing.assert_allclose(output[0], expected[0], atol=1e-5)
     monkeypatch.setenv('BERT_KERNELS', '1')
     assert network.is_fused() and not caplog.records
+
+
+def test_threads_that_come_first_together(kernels):
+    code = ('import threading\nfrom bert.model.kernels import library\nfound = []\n'
+            'threads = [threading.Thread(target=lambda: found.append(library.load()))'
+            ' for _ in range(8)]\n'
+            '[one.start() for one in threads]\n[one.join() for one in threads]\n'
+            'print(len(set(found)), None in found)')
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ('1 False\n', '')
 
 
 def test_threads(monkeypatch):

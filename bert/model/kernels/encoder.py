@@ -31,12 +31,23 @@ class FusedEncoder:
 
     def __init__(self, config, dropout, dtype):
         self._config, self._dropout = config, dropout
+        self._register()
+        self.compute_in(dtype)
+
+    def _register(self):
+        """Take a number of its own. That loads the library, which has to know of gradients before
+        the parameters get them."""
         self._model = str(next(NUMBERS))
-        # before the parameters get gradients, of which it has to know
-        found = library.load() if _has_sizes(config) else None
+        found = library.load() if _has_sizes(self._config) else None
         if found:
             weakref.finalize(self, found.forget, self._model).atexit = False
-        self.compute_in(dtype)
+
+    def __getstate__(self):
+        return {name: value for name, value in vars(self).items() if name != '_model'}
+
+    def __setstate__(self, state):      # of a copy, or of another process
+        vars(self).update(state)
+        self._register()
 
     def compute_in(self, dtype):
         """Have products multiply one of `DTYPES` from now on; `UserError` for others."""
@@ -84,6 +95,8 @@ def _has_sizes(config):
 
 def _is_float_on_cpu(network):
     parameter = network.encoder.position_weight
+    if parameter._data is None and not parameter._deferred_init:
+        return False        # not initialised
     return np.dtype(parameter.dtype) == np.float32 and all(
         device.device_type == 'cpu' for device in parameter.list_ctx())
 
@@ -98,7 +111,7 @@ def outputs_of(layers, config):
     if layers is None:
         return [(config.num_layers, 0, 1.0)], config.units
     numbers, how = layers
-    states = [number % (config.num_layers + 1) for number in numbers]
+    states = [range(config.num_layers + 1)[number] for number in numbers]
     factor = 1.0 / len(states) if how == 'mean' else 1.0
     columns = [i * config.units if how == 'concat' else 0 for i in range(len(states))]
     return (sorted((state, column, factor) for state, column in zip(states, columns)),

@@ -11,6 +11,8 @@ import weakref
 import mxnet as mx
 from mxnet.gluon import HybridBlock, Parameter
 
+from bert.errors import UserError
+
 OPERATOR = 'bert_encoder'
 
 
@@ -44,7 +46,7 @@ def watch_tracing():
     @functools.wraps(get_graph)
     def _get_graph(block, *args):
         if not block._cached_graph:
-            block._traced_with = args
+            block._traced_with = _placeholders(args)
         with _hybridizing(True):
             return get_graph(block, *args)
 
@@ -53,6 +55,10 @@ def watch_tracing():
         fused = block._cached_graph
         if not _uses_operator(fused):
             return export(block, *args, **kwargs)
+        if not hasattr(block, '_traced_with'):
+            raise UserError('%s: its graph holds the operator %s, which runs with this package '
+                            'alone: export the block that it was made from'
+                            % (block.name, OPERATOR))
         block._cached_graph = ()
         try:
             with _hybridizing(False):
@@ -64,6 +70,13 @@ def watch_tracing():
     HybridBlock._get_graph, HybridBlock.export = _get_graph, _export
 
 
+def _placeholders(args):
+    """The same arguments without their values."""
+    if isinstance(args, (list, tuple)):
+        return type(args)(_placeholders(one) for one in args)
+    return None if args is None else mx.sym.var('placeholder')
+
+
 def _uses_operator(graph):
     """graph: of `HybridBlock._get_graph`, or empty."""
     return bool(graph) and '"op": "%s"' % OPERATOR in graph[1].tojson()
@@ -72,27 +85,30 @@ def _uses_operator(graph):
 def watch_gradients(tell):
     """Have the operators know which gradients are added to (grad_req='add'), which they would
     replace otherwise. tell: function(address, whether it is added to)."""
-    initialise = Parameter._init_grad
+    known = weakref.WeakKeyDictionary()     # {parameter: addresses that were told of}
 
     def forget(addresses):
         for address in addresses:
             tell(address, False)
         del addresses[:]
 
-    @functools.wraps(initialise)
-    def _init_grad(parameter):
-        if not hasattr(parameter, '_added_to'):
-            parameter._added_to = []
-            weakref.finalize(parameter, forget, parameter._added_to).atexit = False
-        forget(parameter._added_to)
-        initialise(parameter)
-        if parameter.grad_req == 'add':
-            parameter._added_to += [address_of(array) for array in parameter._grad
-                                    if array.stype == 'default' and array.ctx.device_type == 'cpu']
-            for address in parameter._added_to:
-                tell(address, True)
+    def watch(method):
+        @functools.wraps(method)
+        def watched(parameter, *args):
+            if parameter not in known:
+                known[parameter] = []
+                weakref.finalize(parameter, forget, known[parameter]).atexit = False
+            addresses = known[parameter]
+            forget(addresses)       # before somebody else gets that memory
+            method(parameter, *args)
+            if parameter.grad_req == 'add':
+                addresses += [address_of(array) for array in parameter._grad or ()
+                              if array.stype == 'default' and array.ctx.device_type == 'cpu']
+                for address in addresses:
+                    tell(address, True)
+        return watched
 
-    Parameter._init_grad = _init_grad
+    Parameter._init_grad, Parameter.cast = watch(Parameter._init_grad), watch(Parameter.cast)
 
 
 def address_of(array):

@@ -3,6 +3,7 @@ import ctypes
 import functools
 import logging
 import os
+import threading
 
 import mxnet as mx
 
@@ -12,7 +13,8 @@ LOG = logging.getLogger(__name__)
 
 SWITCH = 'BERT_KERNELS'     # environment variable: 0 turns the kernels off
 CPU_INFO = '/proc/cpuinfo'
-BUILD = '"pip install --no-deps --force-reinstall" of this package, or ./run, builds it'
+BUILD = 'install this package again from its sources, for ./run after deleting .venv'
+_LOCK = threading.Lock()
 
 
 class Unavailable(Exception):
@@ -21,7 +23,10 @@ class Unavailable(Exception):
 
 def load():
     """The `Library`, or None where MXNet's own operators have to do."""
-    return None if os.environ.get(SWITCH) == '0' else _open()
+    if os.environ.get(SWITCH) == '0':
+        return None
+    with _LOCK:
+        return _open()
 
 
 @functools.lru_cache(maxsize=None)
@@ -42,7 +47,7 @@ def find():
         raise Unavailable('this CPU lacks %s' % ', '.join(missing))
     path = os.path.join(os.path.dirname(sources.FOLDER), sources.LIBRARY)
     if not os.path.isfile(path):
-        raise Unavailable('they were not built, for want of a C++ compiler: %s' % BUILD)
+        raise Unavailable('they were not built, for want of GCC 11 or later: %s' % BUILD)
     return path
 
 
@@ -66,7 +71,7 @@ class Library:
             built_from = self._functions.bert_kernels_built_from().decode()
         except (OSError, AttributeError) as error:
             raise Unavailable('%s cannot be loaded (%s): %s' % (path, error, BUILD)) from None
-        if built_from != sources.fingerprint(mx.__version__):
+        if built_from != _fingerprint():
             raise Unavailable('%s was built from other sources or for another MXNet: %s'
                               % (path, BUILD))
         try:
@@ -89,8 +94,15 @@ class Library:
         self._functions.bert_kernels_forget(model.encode())
 
 
+def _fingerprint():
+    try:
+        return sources.fingerprint(mx.__version__)
+    except OSError as error:
+        raise Unavailable('their sources cannot be read (%s): %s' % (error, BUILD)) from None
+
+
 def number_of_threads():
-    """As MXNet counts them: OMP_NUM_THREADS, or the CPUs this process may use."""
+    """OMP_NUM_THREADS, which the scripts set, or the CPUs this process may use."""
     given = os.environ.get('OMP_NUM_THREADS', '')
     return int(given) if given.isdigit() and int(given) else len(os.sched_getaffinity(0))
 

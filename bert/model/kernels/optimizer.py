@@ -50,7 +50,8 @@ def _fits(trainer, indices):
     optimizer = trainer._optimizer
     counts = {optimizer._index_update_count.get(i, optimizer.begin_num_update) for i in indices}
     return (len(trainer._contexts) == 1 and trainer._contexts[0].device_type == 'cpu'
-            and not trainer._kvstore and not optimizer.clip_gradient and len(counts) == 1
+            and not trainer._kvstore_params['kvstore'] and trainer._scale == 1
+            and not optimizer.clip_gradient and len(counts) == 1
             and all(_is_plain(trainer._params[i]) for i in indices))
 
 

@@ -20,7 +20,7 @@ COMPILER_FLAGS = ('-std=c++17', '-O3', '-fPIC', '-fopenmp', '-march=x86-64-v4', 
 def fingerprint(mxnet_version):
     """Of all files that are compiled, the flags, and the MXNet they are compiled for."""
     found = hashlib.sha256(repr((COMPILER_FLAGS, mxnet_version)).encode())
-    for name in sorted(os.listdir(FOLDER)):
+    for name in sorted(name for name in os.listdir(FOLDER) if name.endswith(('.cc', '.h'))):
         with open(os.path.join(FOLDER, name), 'rb') as file:
             found.update(name.encode() + b'\0' + file.read() + b'\0')
     return found.hexdigest()

@@ -12,13 +12,14 @@ class Dropout {
   Dropout() = default;
   // rate: the share that is dropped, in steps of 1/65536. seed: of this forward pass.
   Dropout(float rate, uint64_t seed)
-      : threshold_(static_cast<int>(rate * 65536.f + 0.5f)), seed_(seed), scale_(1 / (1 - rate)) {}
+      : threshold_(static_cast<int>(rate * 65536.f + 0.5f)), seed_(seed), scale_(rate < 1 ? 1 / (1 - rate) : 0) {}
 
   bool is_off() const { return threshold_ == 0; }
   float scale() const { return is_off() ? 1 : scale_; }
 
   // Which of the 16 numbers from `column` on are kept. place: where in the network; row: of all.
   Mask keep(uint64_t place, uint64_t row, uint64_t column) const {
+    if (threshold_ > 65535) return 0;
     // ARS-5 of Salmon et al. 2011 (Parallel random numbers: as easy as 1, 2, 3): five rounds of AES
     // on a counter, whose round keys are a Weyl sequence of the golden ratio and of √3 - 1.
     const __m256i step = _mm256_set_epi64x(0xBB67AE8584CAA73B, 0x9E3779B97F4A7C15,

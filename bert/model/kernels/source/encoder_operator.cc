@@ -38,9 +38,11 @@ struct Model {
 };
 class Models {
  public:
-  std::shared_ptr<Model> find(const std::string& name, const std::string& dtype) {
+  // A name may come twice, out of a file: then the sizes tell which one is meant, or two share one.
+  std::shared_ptr<Model> find(const std::string& name, const std::string& dtype, const Sizes& sizes) {
     std::lock_guard<std::mutex> lock(mutex_);
-    auto& model = models_[{name, dtype}];
+    auto& model = models_[{name, dtype + " " + show({unsigned(sizes.num_layers), unsigned(sizes.units),
+                                                     unsigned(sizes.hidden_size)})}];
     if (!model) {
       model = std::make_shared<Model>();
       model->encoder = make_encoder(dtype);
@@ -65,6 +67,7 @@ Models models;
 std::vector<Output> read_outputs(const std::string& text) {
   std::vector<Output> outputs;
   std::istringstream stream(text);
+  stream.imbue(std::locale::classic());
   Output one;
   char colon;
   while (stream >> one.state >> colon >> one.column >> colon >> one.scale) {
@@ -85,8 +88,8 @@ Settings read_settings(const Attributes& attributes) {
   sizes.vocab_size = get_int(attributes, "vocab_size");
   sizes.token_types = get_int(attributes, "token_types");
   sizes.max_length = get_int(attributes, "max_length");
-  settings.epsilon = std::stof(get(attributes, "epsilon"));
-  settings.dropout = std::stof(get(attributes, "dropout"));
+  settings.epsilon = get_float(attributes, "epsilon");
+  settings.dropout = get_float(attributes, "dropout");
   settings.outputs = read_outputs(get(attributes, "outputs"));
   settings.output_width = get_int(attributes, "output_width");
   settings.threads = number_of_threads;
@@ -194,7 +197,8 @@ class EncoderOperator : public mxnet::ext::CustomStatefulOp {
  public:
   explicit EncoderOperator(Attributes attributes)
       : attributes_(std::move(attributes)),
-        model_(models.find(get(attributes_, "model"), get(attributes_, "dtype"))) {}
+        model_(models.find(get(attributes_, "model"), get(attributes_, "dtype"),
+                           read_settings(attributes_).sizes)) {}
 
   MXReturnValue Forward(std::vector<MXTensor>* inputs, std::vector<MXTensor>* outputs,
                         const OpResource&) override {

@@ -1,4 +1,6 @@
 // What MXNet and library.py ask of the library as a whole.
+#include <lib_api.cc>  // of MXNet: what its header declares
+
 #include "operator.h"
 
 namespace bert {

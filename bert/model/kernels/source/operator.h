@@ -3,6 +3,9 @@
 
 #include <mxnet/lib_api.h>
 
+#include <limits>
+#include <locale>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <unordered_map>
@@ -28,8 +31,19 @@ inline const std::string& get(const Attributes& attributes, const char* name) {
 inline int get_int(const Attributes& attributes, const char* name) {
   return std::stoi(get(attributes, name));
 }
+// With a point, whatever the program's locale has. istringstream knows no "inf".
+inline double get_double(const Attributes& attributes, const char* name) {
+  const std::string& text = get(attributes, name);
+  if (text == "inf") return std::numeric_limits<double>::infinity();
+  std::istringstream stream(text);
+  stream.imbue(std::locale::classic());
+  double number;
+  if (!(stream >> number))
+    throw std::invalid_argument(std::string("attribute ") + name + " is no number: " + text);
+  return number;
+}
 inline float get_float(const Attributes& attributes, const char* name) {
-  return std::stof(get(attributes, name));
+  return static_cast<float>(get_double(attributes, name));
 }
 
 inline std::string show(const Shape& shape) {

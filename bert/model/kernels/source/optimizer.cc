@@ -114,8 +114,7 @@ float update(const Adam& rule, const std::vector<Updated>& parameters, int threa
                             }))
     total += sum;
   const float norm = std::sqrt(total);
-  // 1e-8: a zero gradient stays zero, as in bert/train/optimizer.py; an infinite norm makes all
-  // weights NaN there too
+  // 1e-8: a zero gradient stays zero, as in bert/train/optimizer.py
   const Vector scale = spread(std::min(rule.max_norm / (norm + 1e-8f), 1.f));
   if (rule.is_lamb)  // its factor is of the new averages, over all of a parameter
     for_all(pieces, threads, [&](const Piece& piece, int) {

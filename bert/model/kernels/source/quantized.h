@@ -2,6 +2,8 @@
 // with one for each token, found anew each time. Nothing has to be calibrated.
 #pragma once
 
+#include <limits>
+
 #include "weights.h"
 
 namespace bert {
@@ -12,12 +14,23 @@ constexpr int INT8_ZERO = 128;  // a left operand of 0: vpdpbusd wants it withou
 // 16 numbers, already scaled, to the next whole ones.
 inline __m128i round_to_int8(Vector x) { return _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(x)); }
 
+// The scale with which a row's numbers lie from -127 to 127: 0 for a row that is all but 0, NaN
+// where one of them is.
 template <class T>
-inline float largest(const T* row, int width) {
+inline float scale_of(const T* row, int width) {
   Vector most = spread(0);
-  for (int i = 0; i < width; i += LANES) most = _mm512_max_ps(most, _mm512_abs_ps(load(row + i)));
-  return _mm512_reduce_max_ps(most);
+  Mask is_nan = 0;
+  for (int i = 0; i < width; i += LANES) {
+    const Vector x = load(row + i);
+    most = _mm512_max_ps(most, _mm512_abs_ps(x));
+    is_nan |= _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+  }
+  const float scale = _mm512_reduce_max_ps(most) / INT8_LARGEST;
+  if (is_nan) return std::numeric_limits<float>::quiet_NaN();
+  return scale < std::numeric_limits<float>::min() ? 0 : scale;
 }
+
+inline Vector inverse_of(float scale) { return spread(scale > 0 ? 1 / scale : 0); }
 
 // Rows of a left operand. Numbers behind the width are multiplied by weights of 0.
 struct QuantizedRows {
@@ -54,14 +67,13 @@ class QuantizedWeights {
     team.wait();  // the product before has read the room
     for (int row = mine.begin; row < mine.end; ++row) {
       const Bfloat16* from = numbers + row * step;
-      const float most = largest(from, width);
-      const Vector inverse = spread(most > 0 ? INT8_LARGEST / most : 0);
+      room.scales[row] = scale_of(from, width);
+      const Vector inverse = inverse_of(room.scales[row]);
       for (int i = 0; i < width; i += LANES) {
         const __m128i rounded = round_to_int8(_mm512_mul_ps(load(from + i), inverse));
         _mm_storeu_si128(reinterpret_cast<__m128i*>(room.numbers + row * stride + i),
                          _mm_xor_si128(rounded, _mm_set1_epi8(static_cast<char>(INT8_ZERO))));
       }
-      room.scales[row] = most / INT8_LARGEST;
     }
     team.wait();
     return {{reinterpret_cast<const Word*>(room.numbers), stride / PER_WORD<Int8>, 1}, room.scales};
@@ -119,7 +131,7 @@ class QuantizedWeights {
     const int rows = shape.first, columns = shape.second;
     for (int row = 0; row < rows; ++row) {
       const float* from = weight + static_cast<size_t>(row) * columns;
-      matrix.scales[row] = largest(from, columns) / INT8_LARGEST;
+      matrix.scales[row] = scale_of(from, columns);
       for (int chunk = 0; chunk < chunks_of(columns); ++chunk) {
         Vector sum = spread(0);
         for (int i = chunk * CHUNK; i < std::min(columns, (chunk + 1) * CHUNK); i += LANES)
@@ -140,7 +152,7 @@ class QuantizedWeights {
   }
 
   static Vector scaled(const float* numbers, float scale) {
-    return _mm512_mul_ps(load(numbers), spread(scale > 0 ? 1 / scale : 0));
+    return _mm512_mul_ps(load(numbers), inverse_of(scale));
   }
 
   Stamps stamps_;

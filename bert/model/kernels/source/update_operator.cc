@@ -60,8 +60,8 @@ MXReturnValue find_written(const Attributes& attributes, std::vector<int>* input
 
 Adam read_rule(const Attributes& attributes) {
   Adam rule;
-  rule.beta1 = std::stod(get(attributes, "beta1"));
-  rule.beta2 = std::stod(get(attributes, "beta2"));
+  rule.beta1 = get_double(attributes, "beta1");
+  rule.beta2 = get_double(attributes, "beta2");
   rule.epsilon = get_float(attributes, "epsilon");
   rule.max_norm = get_float(attributes, "max_norm");
   rule.is_lamb = get_int(attributes, "is_lamb");

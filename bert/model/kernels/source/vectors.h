@@ -109,15 +109,19 @@ inline Vector exp2(Vector x) {
 
 // The share of the normal distribution below x, to 2e-7: 1/2 + x P(x²) / Q(x²), of least largest
 // error (tests/model/kernels/fit_constants.py) on the x that it is bounded to.
-inline Vector normal_share(Vector x) {
-  x = _mm512_min_ps(_mm512_max_ps(x, spread(-5.3f)), spread(5.3f));
+inline Vector normal_share(Vector all) {
+  const Vector x = _mm512_min_ps(_mm512_max_ps(all, spread(-5.3f)), spread(5.3f));
   const Vector square = _mm512_mul_ps(x, x);
   Vector above = spread(2.31534959e-8f), below = spread(1.22603774e-6f);
   for (float coefficient : {6.57562167e-6f, 1.78006464e-4f, 4.73319588e-3f, 3.4581261e-2f, 0.398942163f})
     above = _mm512_fmadd_ps(above, square, spread(coefficient));
   for (float coefficient : {7.74635289e-5f, 1.93466373e-3f, 2.90925998e-2f, 0.253346856f, 1.f})
     below = _mm512_fmadd_ps(below, square, spread(coefficient));
-  return _mm512_fmadd_ps(x, _mm512_div_ps(above, below), spread(0.5f));
+  const Vector share = _mm512_fmadd_ps(x, _mm512_div_ps(above, below), spread(0.5f));
+  // beyond, 0 and 1: gelu multiplies by numbers as large as one likes
+  const Mask is_small = _mm512_cmp_ps_mask(all, x, _CMP_LT_OQ);
+  const Mask is_large = _mm512_cmp_ps_mask(all, x, _CMP_GT_OQ);
+  return _mm512_mask_mov_ps(_mm512_maskz_mov_ps(~is_small, share), is_large, spread(1));
 }
 
 // Hendrycks & Gimpel 2016, arXiv:1606.08415, the exact form.
