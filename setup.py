@@ -51,6 +51,7 @@ EXTRAS_REQUIRE = {
     'onnx': RUNTIMES,
     'tests': DASK + RUNTIMES + [
         'pytest==8.3.5',
+        'clang-format==23.1.5',
         'ruff==0.17.5',
     ],
 }
@@ -71,7 +72,7 @@ def kernels():
         '.'.join(KERNELS_FOLDER.split(os.sep) + [KERNELS['LIBRARY'].rsplit('.', 1)[0]]),
         sources=[os.path.join(KERNELS_FOLDER, 'source', name) for name in KERNELS['UNITS']],
         extra_compile_args=list(KERNELS['COMPILER_FLAGS']),
-        extra_link_args=['-fopenmp', '-Wl,--strip-debug'], language='c++', optional=True)
+        extra_link_args=list(KERNELS['LINKER_FLAGS']), language='c++', optional=True)
 
 
 def version():

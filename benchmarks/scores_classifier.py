@@ -94,9 +94,8 @@ def score(task, dev, outputs):
 # Ours
 
 
-def train_ours(args, folder):
-    """Run finetune_classifier.py with the same options; path of its results.json."""
-    folder = folder / ('%s-ours' % args.task)
+def train_ours(args, folder, *more):
+    """Run finetune_classifier.py with the same options and `more`; path of its results.json."""
     command = [sys.executable, '-m', 'bert.finetune_classifier', '--task_name', args.task,
                '--bert_model', peer.WEIGHTS[0], '--bert_dataset', peer.WEIGHTS[1],
                '--seeds', ','.join(map(str, args.seeds)), '--output_dir', str(folder)]
@@ -105,6 +104,7 @@ def train_ours(args, folder):
     if args.data_dir:
         command += ['--data_dir', os.path.abspath(args.data_dir)]
     command += ['--resume'] if (folder / 'options.json').exists() else []
+    command += more
     if subprocess.run(command).returncode:
         sys.exit('finetune_classifier.py failed')
     return folder / 'results.json'
@@ -125,14 +125,15 @@ def our_history(results, seeds):
 # The comparison
 
 
-def compare(ours, theirs, metric, pick):
-    """Paired differences (ours − theirs) of one metric; pick: history → value."""
-    mine, other = ([pick([epoch[metric] for epoch in side[seed]]) for seed in sorted(ours)]
-                   for side in (ours, theirs))
-    differences = [a - b for a, b in zip(mine, other)]
-    return {'seeds': sorted(ours), 'ours': mine, 'transformers': other,
-            'differences': differences, 'mean': statistics.mean(differences),
-            'interval': interval(differences)}
+def compare(histories, metric, pick):
+    """Paired differences (the first minus the second) of one metric; histories: {'ours': {seed:
+    history}, another's name: …}, pick: history → value."""
+    seeds = sorted(next(iter(histories.values())))
+    values = {name: [pick([epoch[metric] for epoch in side[seed]]) for seed in seeds]
+              for name, side in histories.items()}
+    differences = [a - b for a, b in zip(*values.values())]
+    return {'seeds': seeds, 'values': values, 'differences': differences,
+            'mean': statistics.mean(differences), 'interval': interval(differences)}
 
 
 def interval(differences):
@@ -150,14 +151,26 @@ def last(values):
     return values[-1]
 
 
+def compare_all(histories):
+    """{metric: {'last': …, 'best': …}} of `compare`, for all metrics."""
+    epoch = next(iter(next(iter(histories.values())).values()))[0]
+    return {metric: {'last': compare(histories, metric, last),
+                     'best': compare(histories, metric, max)} for metric in epoch}
+
+
+def print_scores(scores):
+    for metric, epochs in scores.items():
+        for epoch, found in epochs.items():
+            print_comparison(metric, epoch, found)
+
+
 def print_comparison(metric, epoch, found):
-    print('\n%s, %s epoch\n%6s %9s %13s %11s' % (metric, epoch, 'seed', 'ours', 'transformers',
-                                               'difference'))
-    rows = zip(found['seeds'], found['ours'], found['transformers'], found['differences'])
-    for row in rows:
+    names = list(found['values'])
+    print('\n%s, %s epoch\n%6s %9s %13s %11s' % (metric, epoch, 'seed', *names, 'difference'))
+    for row in zip(found['seeds'], *found['values'].values(), found['differences']):
         print('%6d %9.4f %13.4f %+11.4f' % row)
-    print('%6s %9.4f %13.4f %+11.4f' % ('mean', statistics.mean(found['ours']),
-                                        statistics.mean(found['transformers']), found['mean']))
+    means = map(statistics.mean, found['values'].values())
+    print('%6s %9.4f %13.4f %+11.4f' % ('mean', *means, found['mean']))
     if found['interval']:
         print('95 %% interval of the mean difference: %+.4f to %+.4f' % tuple(found['interval']))
 
@@ -170,16 +183,12 @@ def main():
     theirs = peer_history(args, folder)
     if args.peer_only:
         return
-    ours = our_history(args.ours or train_ours(args, folder), args.seeds)
-    scores = {metric: {'last': compare(ours, theirs, metric, last),
-                       'best': compare(ours, theirs, metric, max)}
-              for metric in theirs[args.seeds[0]][0]}
+    ours = our_history(args.ours or train_ours(args, folder / ('%s-ours' % args.task)), args.seeds)
+    scores = compare_all({'ours': ours, 'transformers': theirs})
     result = peer.report(args, scores=scores)
     peer.write_json(folder / ('%s-scores.json' % args.task), result)
     peer.describe(result)
-    for metric, epochs in scores.items():
-        for epoch, found in epochs.items():
-            print_comparison(metric, epoch, found)
+    print_scores(scores)
 
 
 if __name__ == '__main__':

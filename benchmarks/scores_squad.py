@@ -126,7 +126,7 @@ def main():
     print_alone(theirs)
     found = {'transformers': theirs}
     if mine:
-        found['scores'] = {metric: compare(mine, theirs, metric, last)
+        found['scores'] = {metric: compare({'ours': mine, 'transformers': theirs}, metric, last)
                            for metric in ('exact_match', 'f1')}
     result = peer.report(args, **found)
     peer.write_json(folder / 'SQuAD-scores.json', result)

@@ -199,8 +199,8 @@ def add_step_flags(group, learning_rate, warmup_ratio):
 
 
 DTYPES = {
-    'float32': 'the exact one', 'bfloat16': 'products of 16 bits, twice as fast on a CPU with '
-    'AVX-512 for it', 'int8': 'of 8 bits, faster still and less exact', 'float16': 'on a GPU only'}
+    'float32': 'the exact one', 'bfloat16': 'products of 16 bits, faster on a CPU with AVX-512 for '
+    'it', 'int8': 'of 8 bits, faster still and less exact', 'float16': 'on a GPU only'}
 
 
 def add_dtype_flag(group, choices=tuple(DTYPES)):

@@ -47,8 +47,7 @@ def horovodrun():
 def kernels():
     """The library of fused operators, whose tests use as many threads as they like."""
     from bert.model.kernels import library
-    missing = library.missing_flags()
-    if missing:
+    if library.missing_flags():
         pytest.skip(NO_KERNELS)
     found = library.load()
     assert found, 'the kernels were not built'

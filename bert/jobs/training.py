@@ -132,7 +132,7 @@ def choose_dtype(network, dtype):
     if dtype == 'bfloat16':
         compute_in(network, dtype)
     elif dtype == 'float32' and is_fused(network):
-        logging.info('--dtype bfloat16 would be about twice as fast on this CPU')
+        logging.info('--dtype bfloat16 would be faster on this CPU')
 
 
 def sample(items, limit):

@@ -13,11 +13,11 @@ import pytest
 
 BENCHMARKS = pathlib.Path(__file__).resolve().parents[2] / 'benchmarks'
 SCRIPTS = ('parity_classifier.py', 'finetune_classifier.py', 'scores_classifier.py',
-           'tokenizer.py', 'kill_and_resume.py', 'chinese_path.py', 'conversion.py',
-           'parity_squad.py', 'squad.py', 'scores_squad.py', 'split_squad.py', 'static_squad.py',
-           'inference.py', 'predictor.py', 'tuning.py', 'create_pretraining_data.py',
-           'pretraining_rxnfp.py', 'pretraining_from_scratch.py', 'pretraining.py',
-           'embedding.py', 'embedding_memory.py')
+           'scores_dtypes.py', 'tokenizer.py', 'kill_and_resume.py', 'chinese_path.py',
+           'conversion.py', 'parity_squad.py', 'squad.py', 'scores_squad.py', 'split_squad.py',
+           'static_squad.py', 'inference.py', 'predictor.py', 'tuning.py',
+           'create_pretraining_data.py', 'pretraining_rxnfp.py', 'pretraining_from_scratch.py',
+           'pretraining.py', 'embedding.py', 'embedding_memory.py')
 
 
 @pytest.mark.parametrize('script', SCRIPTS)
@@ -76,12 +76,13 @@ def test_the_interval_of_paired_differences_is_scipys(tmp_path, module):
             {'metrics': {'dev': {'f1': 0.9}}}, {'metrics': {'dev': {'f1': value}}}]})
     ours = scores.our_history(tmp_path / 'results.json', [1, 2, 3])
     theirs = {seed: [{'f1': value}] for seed, value in enumerate(theirs, 1)}
-    found = scores.compare(ours, theirs, 'f1', scores.last)
+    histories = {'ours': ours, 'transformers': theirs}
+    found = scores.compare(histories, 'f1', scores.last)
     low, high = stats.t.interval(0.95, 2, loc=0.05 / 3, scale=stats.sem(found['differences']))
-    assert found['ours'] == mine
+    assert found['values'] == {'ours': mine, 'transformers': [0.74, 0.73, 0.72]}
     assert found['mean'] == pytest.approx(0.05 / 3)
     assert found['interval'] == pytest.approx([low, high])
-    assert scores.compare(ours, theirs, 'f1', max)['ours'] == [0.9] * 3
+    assert scores.compare_all(histories)['f1']['best']['values']['ours'] == [0.9] * 3
     with pytest.raises(SystemExit, match='seed-4'):
         scores.our_history(tmp_path / 'results.json', [4])
 

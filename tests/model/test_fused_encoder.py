@@ -243,6 +243,10 @@ def test_shapes_and_types():
             ((ids.astype('uint8'), segments, lengths), 'input 0 is neither int32 nor float32')):
         with pytest.raises(mx.MXNetError, match=message):
             network(*arrays).asnumpy()
+    network.word_embed.cast('int32')
+    for arrays, number in (((ids, segments, lengths), 4), ((ids, segments), 3)):
+        with pytest.raises(mx.MXNetError, match='input %d is not float32' % number):
+            network(*arrays).asnumpy()
 
 
 # ---- INT8

@@ -105,8 +105,10 @@ def test_the_fingerprint_is_of_all_that_is_compiled(monkeypatch, tmp_path):
         path.write_bytes(content + b' ')
         assert sources.fingerprint('1.9.1') != before
         path.write_bytes(content)
-    monkeypatch.setattr(sources, 'COMPILER_FLAGS', ('-O0',))
-    assert sources.fingerprint('1.9.1') != before
+    for flags in ('COMPILER_FLAGS', 'LINKER_FLAGS'):
+        with monkeypatch.context() as patch:
+            patch.setattr(sources, flags, ('-O0',))
+            assert sources.fingerprint('1.9.1') != before
 
 
 def test_the_switch(kernels, monkeypatch, caplog):
@@ -129,6 +131,17 @@ def test_threads_that_come_first_together(kernels):
             'print(len(set(found)), None in found)')
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ('1 False\n', '')
+
+
+def test_beside_the_symbols_of_mxnet(kernels):
+    """Horovod makes those of libmxnet.so global, which has classes of the names of ours."""
+    code = ('import ctypes\nimport fused_networks\nimport mxnet\n'
+            'ctypes.CDLL(mxnet.libinfo.find_lib_path()[0], ctypes.RTLD_GLOBAL)\n'
+            'network = fused_networks.make()\n'
+            'print(network.is_fused(), network(*fused_networks.batch([5, 3])).asnumpy().shape)')
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
+                          env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)))
+    assert (done.returncode, done.stdout) == (0, 'True (2, 5, 64)\n'), done.stderr
 
 
 def test_threads(monkeypatch):

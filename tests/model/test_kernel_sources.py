@@ -1,8 +1,9 @@
-"""The C++ of the kernels: sanitizers, and where its constants are from."""
+"""The C++ of the kernels: its format, sanitizers, and where its constants are from."""
 import pathlib
 import re
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -26,6 +27,17 @@ def driver(tmp_path_factory):
         str(HERE / 'driver.cc'), str(pathlib.Path(sources.FOLDER) / 'encoder.cc'),
         '-o', str(program)], check=True)
     return program
+
+
+def test_format():
+    """As `clang-format -i` leaves the files, by .clang-format."""
+    files = [path for folder in (pathlib.Path(sources.FOLDER), HERE)
+             for path in folder.iterdir() if path.suffix in ('.h', '.cc')]
+    assert len(files) > len(sources.UNITS)
+    program = pathlib.Path(sys.executable).with_name('clang-format')
+    done = subprocess.run([program, '--dry-run', '--Werror'] + files, capture_output=True,
+                          text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_sanitizers_find_nothing(kernels, driver):

@@ -14,12 +14,16 @@ LIBRARY = 'avx512_bf16.so'      # beside this file: the only instruction set the
 CPU_FLAGS = ('avx512f', 'avx512bw', 'avx512cd', 'avx512dq', 'avx512vl', 'avx512_bf16',
              'avx512_vnni', 'vaes')
 COMPILER_FLAGS = ('-std=c++17', '-O3', '-fPIC', '-fopenmp', '-march=x86-64-v4', '-mavx512bf16',
-                  '-mavx512vnni', '-mvaes', '-fno-math-errno', '-fno-trapping-math')
+                  '-mavx512vnni', '-mvaes', '-fno-math-errno', '-fno-trapping-math',
+                  '-fno-gnu-unique')
+# -Bsymbolic and -fno-gnu-unique: MXNet's own library has classes of the same names (mxnet::ext::…)
+# and other insides. Where its symbols are global, as Horovod makes them, ours would be its.
+LINKER_FLAGS = ('-fopenmp', '-Wl,--strip-debug', '-Wl,-Bsymbolic')
 
 
 def fingerprint(mxnet_version):
     """Of all files that are compiled, the flags, and the MXNet they are compiled for."""
-    found = hashlib.sha256(repr((COMPILER_FLAGS, mxnet_version)).encode())
+    found = hashlib.sha256(repr((COMPILER_FLAGS, LINKER_FLAGS, mxnet_version)).encode())
     for name in sorted(name for name in os.listdir(FOLDER) if name.endswith(('.cc', '.h'))):
         with open(os.path.join(FOLDER, name), 'rb') as file:
             found.update(name.encode() + b'\0' + file.read() + b'\0')

@@ -11,7 +11,9 @@ using namespace bert;
 
 static void run(const char* dtype, unsigned seed) {
   std::mt19937 random(seed);
-  auto draw = [&](int low, int high) { return std::uniform_int_distribution<int>(low, high)(random); };
+  auto draw = [&](int low, int high) {
+    return std::uniform_int_distribution<int>(low, high)(random);
+  };
   Settings settings;
   Sizes& sizes = settings.sizes;
   sizes.num_layers = draw(1, 2);

@@ -18,9 +18,9 @@ struct Head {
   const T *query, *key, *value;
   size_t stride;
   int length, size;
-  float* log_sums;       // (length,) log2 of the sums of softmax; for backward
+  float* log_sums;  // (length,) log2 of the sums of softmax; for backward
   const Dropout* dropout;
-  uint64_t place, row;   // for `Dropout::keep`
+  uint64_t place, row;  // for `Dropout::keep`
 };
 
 template <class T>
@@ -94,7 +94,8 @@ class Attention {
 
  private:
   Packed transposed(Word* words, const T* values, const Head<T>& head, size_t stride) {
-    Packed packed = {words, head.size / PER_WORD<T>, static_cast<int>(round_up(head.length, LANES))};
+    Packed packed = {words, head.size / PER_WORD<T>,
+                     static_cast<int>(round_up(head.length, LANES))};
     pack_transposed(
         [&](int row, int word) { return read_words(values + row * stride + word * PER_WORD<T>); },
         head.length, {0, packed.columns}, packed);
@@ -102,19 +103,19 @@ class Attention {
   }
 
   Packed untransposed(Word* words, const T* values, const Head<T>& head, size_t stride) {
-    Packed packed = {words, static_cast<int>(round_up(head.length, LANES)) / PER_WORD<T>, head.size};
+    Packed packed = {words, static_cast<int>(round_up(head.length, LANES)) / PER_WORD<T>,
+                     head.size};
     pack<T>([&](int row, int column) { return load(values + row * stride + column); }, head.length,
             {0, packed.columns}, {0, packed.depth}, packed);
     return packed;
   }
 
   // scores (rows, padded length) of rows from `row` on with all columns.
-  void score(int row, int rows, const T* values, size_t stride,
-             const Packed& columns, float* scores) {
-    multiply<T>(rows_of(values + row * stride, stride), rows, columns,
-                [&](int i, int column, Vector sum) {
-                  store(scores + i * columns.columns + column, sum);
-                });
+  void score(int row, int rows, const T* values, size_t stride, const Packed& columns,
+             float* scores) {
+    multiply<T>(
+        rows_of(values + row * stride, stride), rows, columns,
+        [&](int i, int column, Vector sum) { store(scores + i * columns.columns + column, sum); });
   }
 
   // Powers of 2 of a row of scores, some of them dropped, into weights_. Returns what to multiply
@@ -149,9 +150,8 @@ class Attention {
     for (int j = 0; j < padded; j += LANES) {
       const Vector weight = _mm512_maskz_mov_ps(first_lanes(head.length - j),
                                                 exp2(_mm512_sub_ps(load(scores + j), log_sum)));
-      const Mask keep = head.dropout->is_off()
-                            ? static_cast<Mask>(0xffff)
-                            : head.dropout->keep(head.place, head.row + row, j);
+      const Mask keep = head.dropout->is_off() ? static_cast<Mask>(0xffff)
+                                               : head.dropout->keep(head.place, head.row + row, j);
       const Vector outer = _mm512_maskz_mul_ps(keep, load(slopes + j), scale);
       store(kept + j, _mm512_maskz_mul_ps(keep, weight, scale));
       store(gradients + j, _mm512_mul_ps(weight, _mm512_sub_ps(outer, spread(slope))));
@@ -183,7 +183,7 @@ class Attention {
 
   // Words: packed operands. rows_: keys, gradients of the context, queries, not transposed.
   Word *keys_ = nullptr, *values_ = nullptr, *rows_[3] = {}, *columns_ = nullptr;
-  float *scores_ = nullptr, *slopes_ = nullptr;     // TILE_ROWS rows of them
+  float *scores_ = nullptr, *slopes_ = nullptr;  // TILE_ROWS rows of them
   T *weights_ = nullptr, *kept_ = nullptr, *score_gradients_ = nullptr;
 };
 

@@ -39,16 +39,14 @@ class BackwardPass {
   }
 
  private:
-  static constexpr int GROUP_TOKENS = 128 * PER_WORD<T>;  // as in the forward pass
-
   // One thread's sums over its tokens: gradients of all vectors of a layer.
   struct Sums {
     float *bias[3], *projection_bias, *attention_gamma, *attention_beta;
     float *out_bias, *out_gamma, *out_beta, *hidden_bias;
     float* all;  // they stand one after the other, in this order:
-    static constexpr int ORDER[] = {QUERY_BIAS, KEY_BIAS, VALUE_BIAS, PROJECTION_BIAS,
-                                    ATTENTION_GAMMA, ATTENTION_BETA, OUT_BIAS, OUT_GAMMA, OUT_BETA,
-                                    HIDDEN_BIAS};
+    static constexpr int ORDER[] = {QUERY_BIAS,      KEY_BIAS,       VALUE_BIAS, PROJECTION_BIAS,
+                                    ATTENTION_GAMMA, ATTENTION_BETA, OUT_BIAS,   OUT_GAMMA,
+                                    OUT_BETA,        HIDDEN_BIAS};
 
     static size_t count(const Sizes& sizes) {
       return 9 * static_cast<size_t>(sizes.units) + sizes.hidden_size;
@@ -91,8 +89,8 @@ class BackwardPass {
   // Calls `compute(rows)` for as many rows at a time as stay in the cache.
   template <class Compute>
   static void in_groups(Range rows, Compute compute) {
-    for (int first = rows.begin; first < rows.end; first += GROUP_TOKENS)
-      compute(Range{first, std::min(rows.end, first + GROUP_TOKENS)});
+    for (int first = rows.begin; first < rows.end; first += GROUP_TOKENS<T>)
+      compute(Range{first, std::min(rows.end, first + GROUP_TOKENS<T>)});
   }
 
   // Adds what the output asks of a hidden state to gradient_.
@@ -113,15 +111,12 @@ class BackwardPass {
                       dropout_place(layer, DROP_OUT), sums.out_gamma, sums.out_beta, sums.out_bias);
       multiply_hidden(layer, group, values, sums);
     });
-    team.wait();
-    sum_weight(team, read(inner_, sizes_.units), sizes_.units,
-               [&](int row, int column) {
-                 return gelu(load(values.hidden + hidden_start(row) + column));
-               },
-               sizes_.hidden_size, {place_of(layer, OUT)});
+    sum_weight(
+        team, read(inner_, sizes_.units), sizes_.units,
+        [&](int row, int column) { return gelu(load(values.hidden + hidden_start(row) + column)); },
+        sizes_.hidden_size, {place_of(layer, OUT)});
     sum_weight(team, read(hidden_, sizes_.hidden_size), sizes_.hidden_size,
                read(values.attended, sizes_.units), sizes_.units, {place_of(layer, HIDDEN)});
-    team.wait();  // inner_ is written again
   }
 
   // Layer normalisation and dropout, backward: gradient_ is that of the residual's sum then, inner_
@@ -268,8 +263,8 @@ class BackwardPass {
     for (int row = rows.begin; row < rows.end; ++row) {
       float* gradient = gradient_ + row_start(row);
       for (int i = 0; i < sizes_.units; i += LANES)
-        store(gradient + i, saved_.dropout.apply(load(gradient + i),
-                                                 dropout_place(0, DROP_EMBEDDING), row, i));
+        store(gradient + i,
+              saved_.dropout.apply(load(gradient + i), dropout_place(0, DROP_EMBEDDING), row, i));
       normalize_backward(gradient, sizes_.units, saved_.embedding_normal + row_start(row),
                          saved_.embedding_inverse[row], parameter(EMBEDDING_GAMMA), sums.out_gamma,
                          sums.out_beta);
@@ -300,7 +295,8 @@ class BackwardPass {
   void clear_gradient(int place, const Team& team) {
     if (add_[place]) return;
     const Range mine = team.share(shape_of(sizes_, place).first);
-    std::memset(gradients_[place] + row_start(mine.begin), 0, row_start(mine.size()) * sizeof(float));
+    std::memset(gradients_[place] + row_start(mine.begin), 0,
+                row_start(mine.size()) * sizeof(float));
   }
 
   const Settings& settings_;

@@ -12,7 +12,8 @@ class Dropout {
   Dropout() = default;
   // rate: the share that is dropped, in steps of 1/65536. seed: of this forward pass.
   Dropout(float rate, uint64_t seed)
-      : threshold_(static_cast<int>(rate * 65536.f + 0.5f)), seed_(seed), scale_(rate < 1 ? 1 / (1 - rate) : 0) {}
+      : threshold_(static_cast<int>(rate * 65536.f + 0.5f)), seed_(seed),
+        scale_(rate < 1 ? 1 / (1 - rate) : 0) {}
 
   bool is_off() const { return threshold_ == 0; }
   float scale() const { return is_off() ? 1 : scale_; }

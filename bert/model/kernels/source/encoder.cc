@@ -14,10 +14,14 @@ std::pair<int, int> shape_of(const Sizes& sizes, int place) {
     case WORDS: return {sizes.vocab_size, units};
     case TYPES: return {sizes.token_types, units};
     case POSITIONS: return {sizes.max_length, units};
-    case EMBEDDING_GAMMA: case EMBEDDING_BETA: return {1, units};
+    case EMBEDDING_GAMMA:
+    case EMBEDDING_BETA: return {1, units};
   }
   switch ((place - LAYERS) % LAYER_PARAMETERS) {
-    case QUERY: case KEY: case VALUE: case PROJECTION: return {units, units};
+    case QUERY:
+    case KEY:
+    case VALUE:
+    case PROJECTION: return {units, units};
     case HIDDEN: return {hidden, units};
     case OUT: return {units, hidden};
     case HIDDEN_BIAS: return {1, hidden};
@@ -28,9 +32,9 @@ std::pair<int, int> shape_of(const Sizes& sizes, int place) {
 namespace {
 
 void refuse(const char* what, int row, int found, int low, int high) {
-  throw std::invalid_argument(std::string(what) + " in row " + std::to_string(row) + " of the batch is " +
-                              std::to_string(found) + ", " + std::to_string(low) + " to " +
-                              std::to_string(high) + " expected");
+  throw std::invalid_argument(std::string(what) + " in row " + std::to_string(row) +
+                              " of the batch is " + std::to_string(found) + ", " +
+                              std::to_string(low) + " to " + std::to_string(high) + " expected");
 }
 
 }  // namespace
@@ -57,8 +61,8 @@ template <class T>
 class TypedEncoder : public Encoder {
  public:
   std::unique_ptr<Saved> forward(const Settings& settings, const Batch& batch,
-                                 const std::vector<Parameter>& parameters, bool keep,
-                                 uint64_t seed, float* output) override {
+                                 const std::vector<Parameter>& parameters, bool keep, uint64_t seed,
+                                 float* output) override {
     forward_weights_.refresh(settings.sizes, parameters, settings.threads);
     const Tokens tokens(batch);
     std::unique_ptr<SavedPass<T>> saved;

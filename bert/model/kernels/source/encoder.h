@@ -42,11 +42,27 @@ struct Parameter {
 // Places of parameters: those before the layers, then LAYER_PARAMETERS of each layer.
 enum EmbeddingParameter { WORDS, TYPES, POSITIONS, EMBEDDING_GAMMA, EMBEDDING_BETA, LAYERS };
 enum LayerParameter {
-  QUERY, QUERY_BIAS, KEY, KEY_BIAS, VALUE, VALUE_BIAS, PROJECTION, PROJECTION_BIAS,
-  ATTENTION_GAMMA, ATTENTION_BETA, HIDDEN, HIDDEN_BIAS, OUT, OUT_BIAS, OUT_GAMMA, OUT_BETA,
+  QUERY,
+  QUERY_BIAS,
+  KEY,
+  KEY_BIAS,
+  VALUE,
+  VALUE_BIAS,
+  PROJECTION,
+  PROJECTION_BIAS,
+  ATTENTION_GAMMA,
+  ATTENTION_BETA,
+  HIDDEN,
+  HIDDEN_BIAS,
+  OUT,
+  OUT_BIAS,
+  OUT_GAMMA,
+  OUT_BETA,
   LAYER_PARAMETERS
 };
-inline int place_of(int layer, int parameter) { return LAYERS + LAYER_PARAMETERS * layer + parameter; }
+inline int place_of(int layer, int parameter) {
+  return LAYERS + LAYER_PARAMETERS * layer + parameter;
+}
 
 // (rows, columns) of the parameter at `place`; a vector has one row.
 std::pair<int, int> shape_of(const Sizes& sizes, int place);
@@ -87,7 +103,8 @@ class Encoder {
                         const std::vector<bool>& add) = 0;
 };
 
-// dtype: what products multiply, "float32", "bfloat16", or "int8", which has no gradients. Raises std::invalid_argument.
+// dtype: what products multiply, "float32", "bfloat16", or "int8", which has no gradients. Raises
+// std::invalid_argument for others.
 std::unique_ptr<Encoder> make_encoder(const std::string& dtype);
 
 }  // namespace bert

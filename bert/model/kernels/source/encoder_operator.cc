@@ -13,6 +13,7 @@ namespace {
 // Inputs before the parameters. valid_length may be left out: then nothing is padded. mode: see
 // `read_mode`.
 enum Input { TOKEN_IDS, SEGMENT_IDS, MODE, VALID_LENGTH };
+constexpr unsigned SEED_BITS = 64;  // the length of the mode, as in encoder.py
 
 // ---- what Python sets ------------------------------------------------------------------------
 
@@ -20,9 +21,18 @@ enum Input { TOKEN_IDS, SEGMENT_IDS, MODE, VALID_LENGTH };
 // By the address of their memory.
 class AddedGradients {
  public:
-  void insert(const void* data) { Lock lock(mutex_); found_.insert(data); }
-  void erase(const void* data) { Lock lock(mutex_); found_.erase(data); }
-  bool has(const void* data) { Lock lock(mutex_); return found_.count(data); }
+  void insert(const void* data) {
+    Lock lock(mutex_);
+    found_.insert(data);
+  }
+  void erase(const void* data) {
+    Lock lock(mutex_);
+    found_.erase(data);
+  }
+  bool has(const void* data) {
+    Lock lock(mutex_);
+    return found_.count(data);
+  }
 
  private:
   using Lock = std::lock_guard<std::mutex>;
@@ -39,10 +49,12 @@ struct Model {
 class Models {
  public:
   // A name may come twice, out of a file: then the sizes tell which one is meant, or two share one.
-  std::shared_ptr<Model> find(const std::string& name, const std::string& dtype, const Sizes& sizes) {
+  std::shared_ptr<Model> find(const std::string& name, const std::string& dtype,
+                              const Sizes& sizes) {
     std::lock_guard<std::mutex> lock(mutex_);
-    auto& model = models_[{name, dtype + " " + show({unsigned(sizes.num_layers), unsigned(sizes.units),
-                                                     unsigned(sizes.hidden_size)})}];
+    auto& model = models_[{name, dtype + " " +
+                                     show({unsigned(sizes.num_layers), unsigned(sizes.units),
+                                           unsigned(sizes.hidden_size)})}];
     if (!model) {
       model = std::make_shared<Model>();
       model->encoder = make_encoder(dtype);
@@ -108,17 +120,17 @@ MXReturnValue parse_attributes(const Attributes& attributes, int* inputs, int* o
 
 // ---- types and shapes ------------------------------------------------------------------------
 
-MXReturnValue infer_types(const Attributes&, std::vector<int>* inputs,
+MXReturnValue infer_types(const Attributes& attributes, std::vector<int>* inputs,
                           std::vector<int>* outputs) {
   return guarded([&] {
-    for (size_t i = 0; i < inputs->size(); ++i) {
+    for (int i = 0; i < static_cast<int>(inputs->size()); ++i) {
       int& type = inputs->at(i);
-      const bool is_float = type == mxnet::ext::kFloat32;
-      if (type < 0)
-        type = mxnet::ext::kFloat32;
-      else if (!is_float && (i > VALID_LENGTH || i == MODE || type != mxnet::ext::kInt32))
-        throw std::invalid_argument("bert_encoder: input " + std::to_string(i) +
-                                    (i < MODE ? " is neither int32 nor float32" : " is not float32"));
+      if (type < 0) type = mxnet::ext::kFloat32;
+      const bool may_be_int = i != MODE && i < first_parameter(attributes);
+      if (type != mxnet::ext::kFloat32 && !(may_be_int && type == mxnet::ext::kInt32))
+        throw std::invalid_argument(
+            "bert_encoder: input " + std::to_string(i) +
+            (may_be_int ? " is neither int32 nor float32" : " is not float32"));
     }
     outputs->at(0) = mxnet::ext::kFloat32;
   });
@@ -142,15 +154,17 @@ MXReturnValue infer_shapes(const Attributes& attributes, std::vector<Shape>* inp
       throw std::invalid_argument("bert_encoder: token_ids have the shape " + show(tokens) +
                                   ", (batch, length) expected");
     expect(*inputs, SEGMENT_IDS, tokens);
-    expect(*inputs, MODE, {64});
+    expect(*inputs, MODE, {SEED_BITS});
     if (has_lengths(attributes)) expect(*inputs, VALID_LENGTH, {tokens[0]});
     for (int place = 0; place < number_of_parameters(settings.sizes); ++place) {
       const auto shape = shape_of(settings.sizes, place);
       const unsigned rows = shape.first, columns = shape.second;
       const size_t input = first_parameter(attributes) + place;
       // A matrix of one row is a matrix where MXNet says so.
-      if (rows > 1 || inputs->at(input).size() == 2) expect(*inputs, input, {rows, columns});
-      else expect(*inputs, input, {columns});
+      if (rows > 1 || inputs->at(input).size() == 2)
+        expect(*inputs, input, {rows, columns});
+      else
+        expect(*inputs, input, {columns});
     }
     outputs->at(0) = {tokens[0], tokens[1], static_cast<unsigned>(settings.output_width)};
   });
@@ -189,7 +203,7 @@ struct Mode {
 Mode read_mode(MXTensor& tensor) {
   const float* values = tensor.data<float>();
   Mode mode = {values[0] != 1, 0};
-  for (int i = 0; i < 64; ++i) mode.seed |= static_cast<uint64_t>(values[i] > 1) << i;
+  for (unsigned i = 0; i < SEED_BITS; ++i) mode.seed |= static_cast<uint64_t>(values[i] > 1) << i;
   return mode;
 }
 
@@ -272,8 +286,10 @@ REGISTER_OP(bert_encoder)
 
 extern "C" {
 void bert_kernels_add_to_gradient(const void* data, int add) {
-  if (add) bert::added_gradients.insert(data);
-  else bert::added_gradients.erase(data);
+  if (add)
+    bert::added_gradients.insert(data);
+  else
+    bert::added_gradients.erase(data);
 }
 void bert_kernels_forget(const char* model) { bert::models.forget(model); }
 }

@@ -36,17 +36,19 @@ struct Tokens {
 // What one layer computed for its tokens; pointers are to their first one. Null is not kept.
 template <class T>
 struct LayerValues {
-  T *input = nullptr, *output = nullptr;  // (tokens, units)
-  T* projected = nullptr;                 // (tokens, 3 units): query, key, value
-  T* context = nullptr;                   // (tokens, units)
+  T *input = nullptr, *output = nullptr;              // (tokens, units)
+  T* projected = nullptr;                             // (tokens, 3 units): query, key, value
+  T* context = nullptr;                               // (tokens, units)
   T *attended = nullptr, *attended_normal = nullptr;  // (tokens, units) after and before scaling
-  T* hidden = nullptr;                    // (tokens, hidden_size) before the activation
-  T* out_normal = nullptr;                // (tokens, units) before scaling
+  T* hidden = nullptr;                                // (tokens, hidden_size) before the activation
+  T* out_normal = nullptr;                            // (tokens, units) before scaling
   float *attended_inverse = nullptr, *out_inverse = nullptr;  // (tokens,) 1 / deviation
-  float* log_sums = nullptr;              // (heads, all tokens) of softmax
+  float* log_sums = nullptr;                                  // (heads, all tokens) of softmax
 
   LayerValues from(size_t token, const Sizes& sizes) const {
-    auto shift = [&](auto* pointer, size_t width) { return pointer ? pointer + token * width : pointer; };
+    auto shift = [&](auto* pointer, size_t width) {
+      return pointer ? pointer + token * width : pointer;
+    };
     const size_t units = sizes.units;
     LayerValues part;
     part.input = shift(input, units);
@@ -105,8 +107,15 @@ Head<T> head_of(const LayerValues<T>& values, const Sizes& sizes, const Tokens& 
   const T* query = values.projected + first * stride + head * sizes.head_size();
   float* log_sums = values.log_sums;
   if (log_sums) log_sums += static_cast<size_t>(head) * tokens.count() + first;
-  return {query, query + sizes.units, query + 2 * sizes.units, stride, tokens.length(sequence),
-          sizes.head_size(), log_sums, &dropout, dropout_place(layer, DROP_ATTENTION, head),
+  return {query,
+          query + sizes.units,
+          query + 2 * sizes.units,
+          stride,
+          tokens.length(sequence),
+          sizes.head_size(),
+          log_sums,
+          &dropout,
+          dropout_place(layer, DROP_ATTENTION, head),
           static_cast<uint64_t>(tokens.starts[sequence])};
 }
 
@@ -115,8 +124,8 @@ template <class T, class Weights>
 class ForwardPass {
  public:
   ForwardPass(const Settings& settings, const Batch& batch, const Tokens& tokens,
-              const std::vector<Parameter>& parameters, const Weights& weights,
-              SavedPass<T>* saved, float* output)
+              const std::vector<Parameter>& parameters, const Weights& weights, SavedPass<T>* saved,
+              float* output)
       : settings_(settings), sizes_(settings.sizes), batch_(batch), tokens_(tokens),
         parameters_(parameters), weights_(weights), saved_(saved), output_(output) {
     if (saved) dropout_ = saved->dropout;
@@ -137,18 +146,15 @@ class ForwardPass {
   }
 
  private:
-  // A thread's tokens that stay in its cache, together with what is computed of them: 384 KiB of
-  // input for BERT base, of 1 MiB on the CPU this was tried on.
-  static constexpr int GROUP_TOKENS = 128 * PER_WORD<T>;
   // How much more than its share of the tokens a thread may have before all share all of them.
   static constexpr double UNEVEN = 1.3;
 
   // What is thrown away after a group. (rows, …)
   struct Scratch {
-    float* sums;    // units
-    T* activated;   // hidden_size, or CHUNK of it
+    float* sums;   // units
+    T* activated;  // hidden_size, or CHUNK of it
     LayerValues<T> values;
-    T* last;        // units: what the last layer gives, where nobody reads it
+    T* last;                      // units: what the last layer gives, where nobody reads it
     typename Weights::Room room;  // for the left operand of the product that is computed
   };
 
@@ -159,8 +165,8 @@ class ForwardPass {
     for (int rank = 0; rank < settings_.threads; ++rank) {
       const long wanted = static_cast<long>(tokens_.count()) * (rank + 1) / settings_.threads;
       int end = first;
-      while (end < tokens_.sequences() &&
-             tokens_.starts[end] + tokens_.length(end) / 2 < wanted) ++end;
+      while (end < tokens_.sequences() && tokens_.starts[end] + tokens_.length(end) / 2 < wanted)
+        ++end;
       if (rank == settings_.threads - 1) end = tokens_.sequences();
       if (end == first) continue;
       most = std::max(most, tokens_.starts[end] - tokens_.starts[first]);
@@ -170,17 +176,19 @@ class ForwardPass {
     together_ = settings_.threads > 1 && most > UNEVEN * tokens_.count() / settings_.threads;
     parts_ = together_ ? std::vector<std::vector<Range>>{groups({0, tokens_.sequences()})} : parts;
     for (const auto& part : parts_)
-      for (const Range& group : part) most_rows_ = std::max(most_rows_, rows_of_group(group).size());
+      for (const Range& group : part)
+        most_rows_ = std::max(most_rows_, rows_of_group(group).size());
   }
 
   // Neighbouring sequences of at most GROUP_TOKENS tokens, and of about as many each.
   std::vector<Range> groups(Range sequences) const {
     const int tokens = tokens_.starts[sequences.end] - tokens_.starts[sequences.begin];
-    const int number = std::max(1, (tokens + GROUP_TOKENS / 2) / GROUP_TOKENS);
+    const int number = std::max(1, (tokens + GROUP_TOKENS<T> / 2) / GROUP_TOKENS<T>);
     std::vector<Range> found;
     int first = sequences.begin;
     for (int i = 0; i < number && first < sequences.end; ++i) {
-      const long wanted = tokens_.starts[sequences.begin] + static_cast<long>(tokens) * (i + 1) / number;
+      const long wanted =
+          tokens_.starts[sequences.begin] + static_cast<long>(tokens) * (i + 1) / number;
       int end = first + 1;
       while (end < sequences.end && tokens_.starts[end] + tokens_.length(end) / 2 < wanted) ++end;
       if (i == number - 1) end = sequences.end;
@@ -204,8 +212,8 @@ class ForwardPass {
         attention.reserve(arena, tokens_.longest, sizes_.head_size(), false);
       for (auto& scratch : scratch_) {
         arena.give(scratch.sums, rows * units);
-        arena.give(scratch.activated, rows * (together_ ? sizes_.hidden_size
-                                                        : std::min(CHUNK, sizes_.hidden_size)));
+        arena.give(scratch.activated,
+                   rows * (together_ ? sizes_.hidden_size : std::min(CHUNK, sizes_.hidden_size)));
         arena.give(scratch.last, rows * units);
         scratch.room.reserve(arena, most_rows_, std::max(sizes_.units, sizes_.hidden_size));
         if (saved_) continue;
@@ -283,7 +291,8 @@ class ForwardPass {
       T* state = states + static_cast<size_t>(token) * units;
       const float inverse = normalize(sum, units, settings_.epsilon, [&](int i, Vector normal) {
         if (normals) store(normals + i, normal);
-        Vector x = scale_and_shift(normal, parameter(EMBEDDING_GAMMA), parameter(EMBEDDING_BETA), i);
+        Vector x =
+            scale_and_shift(normal, parameter(EMBEDDING_GAMMA), parameter(EMBEDDING_BETA), i);
         x = dropout_.apply(x, dropout_place(0, DROP_EMBEDDING), token, i);
         store(state + i, x);
         emit(0, token, i, x);
@@ -332,8 +341,10 @@ class ForwardPass {
       const int sequence = group.begin + task / heads, head = task % heads;
       const int first = tokens_.starts[sequence] - tokens_.starts[group.begin];
       const Head<T> one = head_of(values, sizes_, tokens_, layer, sequence, head, first, dropout_);
-      attention.forward(one, values.context + static_cast<size_t>(first) * sizes_.units +
-                                 head * sizes_.head_size(), sizes_.units);
+      attention.forward(
+          one,
+          values.context + static_cast<size_t>(first) * sizes_.units + head * sizes_.head_size(),
+          sizes_.units);
     }
   }
 
@@ -343,14 +354,14 @@ class ForwardPass {
     const int units = sizes_.units;
     const float* bias = parameter(place_of(layer, PROJECTION_BIAS));
     const auto input = weights_.take(values.context, units, rows.size(), units, team, scratch.room);
-    weights_.multiply(
-        input, rows.size(), layer, PROJECTION, share_columns(team, units), {0, units},
-        [&](int row, int column, Vector sum) {
-          const size_t place = static_cast<size_t>(row) * units + column;
-          sum = dropout_.apply(_mm512_add_ps(sum, load(bias + column)),
-                               dropout_place(layer, DROP_PROJECTION), rows.begin + row, column);
-          store(scratch.sums + place, _mm512_add_ps(sum, load(values.input + place)));
-        });
+    weights_.multiply(input, rows.size(), layer, PROJECTION, share_columns(team, units), {0, units},
+                      [&](int row, int column, Vector sum) {
+                        const size_t place = static_cast<size_t>(row) * units + column;
+                        sum = dropout_.apply(_mm512_add_ps(sum, load(bias + column)),
+                                             dropout_place(layer, DROP_PROJECTION),
+                                             rows.begin + row, column);
+                        store(scratch.sums + place, _mm512_add_ps(sum, load(values.input + place)));
+                      });
     team.wait();
     normalize_rows(rows, team, scratch.sums, place_of(layer, ATTENTION_GAMMA),
                    values.attended_normal, values.attended_inverse,
@@ -368,17 +379,20 @@ class ForwardPass {
     const float* out_bias = parameter(place_of(layer, OUT_BIAS));
     for (int start = 0; start < hidden; start += step) {
       const int end = std::min(hidden, start + step);
-      const auto inward = weights_.take(values.attended, units, rows.size(), units, team, scratch.room);
+      const auto inward =
+          weights_.take(values.attended, units, rows.size(), units, team, scratch.room);
       weights_.multiply(
           inward, rows.size(), layer, HIDDEN,
           together_ ? share_columns(team, hidden) : Range{start, end}, {0, units},
           [&](int row, int column, Vector sum) {
             sum = _mm512_add_ps(sum, load(bias + column));
-            if (values.hidden) store(values.hidden + static_cast<size_t>(row) * hidden + column, sum);
+            if (values.hidden)
+              store(values.hidden + static_cast<size_t>(row) * hidden + column, sum);
             store(scratch.activated + static_cast<size_t>(row) * step + column - start, gelu(sum));
           });
       team.wait();
-      const auto outward = weights_.take(scratch.activated, step, rows.size(), end - start, team, scratch.room);
+      const auto outward =
+          weights_.take(scratch.activated, step, rows.size(), end - start, team, scratch.room);
       weights_.multiply(
           outward, rows.size(), layer, OUT, share_columns(team, units), {start, end},
           [&](int row, int column, Vector sum) {

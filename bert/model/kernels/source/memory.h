@@ -15,7 +15,9 @@
 
 namespace bert {
 
-inline size_t round_up(size_t x, size_t multiple) { return (x + multiple - 1) / multiple * multiple; }
+inline size_t round_up(size_t x, size_t multiple) {
+  return (x + multiple - 1) / multiple * multiple;
+}
 
 class Pool {
  public:
@@ -57,8 +59,8 @@ class Pool {
     char* data = static_cast<char*>(mmap(nullptr, bytes + HUGE_PAGE, PROT_READ | PROT_WRITE,
                                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     if (data == MAP_FAILED) throw std::bad_alloc();
-    const size_t before = round_up(reinterpret_cast<uintptr_t>(data), HUGE_PAGE) -
-                          reinterpret_cast<uintptr_t>(data);
+    const size_t before =
+        round_up(reinterpret_cast<uintptr_t>(data), HUGE_PAGE) - reinterpret_cast<uintptr_t>(data);
     if (before) munmap(data, before);
     munmap(data + before + bytes, HUGE_PAGE - before);
     madvise(data + before, bytes, MADV_HUGEPAGE);

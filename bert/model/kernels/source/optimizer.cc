@@ -44,7 +44,8 @@ inline void store(float* to, Mask lanes, Vector x) { _mm512_mask_storeu_ps(to, l
 // The sum of squares of what `read(piece, place, lanes)` gives, for each parameter: of the sums of
 // its pieces, in their order.
 template <class Read>
-std::vector<double> squares(const std::vector<Piece>& pieces, size_t parameters, int threads, Read read) {
+std::vector<double> squares(const std::vector<Piece>& pieces, size_t parameters, int threads,
+                            Read read) {
   std::vector<double> parts(pieces.size()), sums(parameters);
   for_all(pieces, threads, [&](const Piece& piece, int number) {
     Vector sum = spread(0);
@@ -86,14 +87,14 @@ inline Vector direction(const Adam& rule, const Updated& one, size_t i, Mask lan
 // LAMB's factor of the step, for each parameter.
 std::vector<float> trust(const Adam& rule, const std::vector<Updated>& parameters,
                          const std::vector<Piece>& pieces, int threads) {
-  const auto weights = squares(pieces, parameters.size(), threads,
-                               [&](const Piece& piece, size_t i, Mask lanes) {
-                                 return load(parameters[piece.parameter].weight + i, lanes);
-                               });
-  const auto steps = squares(pieces, parameters.size(), threads,
-                             [&](const Piece& piece, size_t i, Mask lanes) {
-                               return direction(rule, parameters[piece.parameter], i, lanes);
-                             });
+  const auto weights =
+      squares(pieces, parameters.size(), threads, [&](const Piece& piece, size_t i, Mask lanes) {
+        return load(parameters[piece.parameter].weight + i, lanes);
+      });
+  const auto steps =
+      squares(pieces, parameters.size(), threads, [&](const Piece& piece, size_t i, Mask lanes) {
+        return direction(rule, parameters[piece.parameter], i, lanes);
+      });
   std::vector<float> factors;
   for (size_t i = 0; i < parameters.size(); ++i) {
     const double weight = std::min<double>(
@@ -108,10 +109,10 @@ std::vector<float> trust(const Adam& rule, const std::vector<Updated>& parameter
 float update(const Adam& rule, const std::vector<Updated>& parameters, int threads) {
   const std::vector<Piece> pieces = cut(parameters);
   double total = 0;
-  for (double sum : squares(pieces, parameters.size(), threads,
-                            [&](const Piece& piece, size_t i, Mask lanes) {
-                              return load(parameters[piece.parameter].gradient + i, lanes);
-                            }))
+  for (double sum :
+       squares(pieces, parameters.size(), threads, [&](const Piece& piece, size_t i, Mask lanes) {
+         return load(parameters[piece.parameter].gradient + i, lanes);
+       }))
     total += sum;
   const float norm = std::sqrt(total);
   // 1e-8: a zero gradient stays zero, as in bert/train/optimizer.py
@@ -129,8 +130,8 @@ float update(const Adam& rule, const std::vector<Updated>& parameters, int threa
     const Vector rate = spread(one.rate * factors[piece.parameter]);
     for_lanes(piece, [&](size_t i, Mask lanes) {
       if (!rule.is_lamb) average(rule, one, i, lanes, scale);
-      store(one.weight + i, lanes, _mm512_fnmadd_ps(rate, direction(rule, one, i, lanes),
-                                                    load(one.weight + i, lanes)));
+      store(one.weight + i, lanes,
+            _mm512_fnmadd_ps(rate, direction(rule, one, i, lanes), load(one.weight + i, lanes)));
     });
   });
   return norm;

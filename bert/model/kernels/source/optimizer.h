@@ -13,9 +13,9 @@ struct Updated {
   const float* gradient;
   float *mean, *variance;  // of the gradient and of its square, decaying
   size_t size;
-  float rate;              // learning rate
-  float decay;             // of the weight, times the rate
-  float gradient_decay;    // times the weight is added to the gradient
+  float rate;            // learning rate
+  float decay;           // of the weight, times the rate
+  float gradient_decay;  // times the weight is added to the gradient
 };
 
 // m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g²;

@@ -129,7 +129,8 @@ void pack_left(Read read, int rows, Range words, PackedLeft& packed) {
     for (int column = 0; column < packed.columns; column += LANES) {
       const __m512i joined = join_rows<T>(read, rows, word, column);
       auto place = [&](int panel) {
-        return reinterpret_cast<__m256i*>(packed.panel(panel) + static_cast<size_t>(word) * TILE_ROWS);
+        return reinterpret_cast<__m256i*>(packed.panel(panel) +
+                                          static_cast<size_t>(word) * TILE_ROWS);
       };
       _mm256_storeu_si256(place(column), _mm512_castsi512_si256(joined));
       _mm256_storeu_si256(place(column + TILE_ROWS), _mm512_extracti64x4_epi64(joined, 1));

@@ -59,8 +59,9 @@ inline Tile tile_of_rows(int rows) {
 
 template <class T>
 inline Tile find_tile(int rows, int width) {
-  return width == 48 ? tile_of_rows<T, 3>(rows)
-                     : width == 32 ? tile_of_rows<T, 2>(rows) : tile_of_rows<T, 1>(rows);
+  return width == 48   ? tile_of_rows<T, 3>(rows)
+         : width == 32 ? tile_of_rows<T, 2>(rows)
+                       : tile_of_rows<T, 1>(rows);
 }
 
 // One tile, and `finish(row, column, 16 sums)` for all of it.

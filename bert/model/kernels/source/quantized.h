@@ -91,19 +91,20 @@ class QuantizedWeights {
         [&](int row, int column, Vector bits) {
           Vector sum = _mm512_cvtepi32_ps(_mm512_castps_si512(bits));
           for (int chunk = chunks.begin; chunk < chunks.end; ++chunk)
-            sum = _mm512_sub_ps(sum, load(matrix.excess + static_cast<size_t>(chunk) * height + column));
-          const Vector scale = _mm512_mul_ps(load(matrix.scales + column), spread(input.scales[row]));
+            sum = _mm512_sub_ps(sum,
+                                load(matrix.excess + static_cast<size_t>(chunk) * height + column));
+          const Vector scale =
+              _mm512_mul_ps(load(matrix.scales + column), spread(input.scales[row]));
           finish(row, column, _mm512_mul_ps(sum, scale));
         });
   }
 
   void refresh(const Sizes& sizes, const std::vector<Parameter>& parameters, int threads) {
     if (!arena_.is_open()) reserve(sizes);
-    const std::vector<int> stale = stamps_.find_stale(sizes, parameters);
-    const int count = static_cast<int>(stale.size());
-#pragma omp parallel for num_threads(threads) schedule(dynamic) if (count)
-    for (int i = 0; i < count; ++i)
-      quantize(parameters[stale[i]].values, shape_of(sizes, stale[i]), matrices_[stale[i]]);
+    stamps_.refresh(sizes, parameters, threads,
+                    [&](int place, const float* weight, std::pair<int, int> shape) {
+                      quantize(weight, shape, matrices_[place]);
+                    });
   }
 
  private:
@@ -136,16 +137,19 @@ class QuantizedWeights {
         Vector sum = spread(0);
         for (int i = chunk * CHUNK; i < std::min(columns, (chunk + 1) * CHUNK); i += LANES)
           sum = _mm512_add_ps(sum, _mm512_roundscale_ps(scaled(from + i, matrix.scales[row]), 0));
-        matrix.excess[static_cast<size_t>(chunk) * rows + row] = INT8_ZERO * _mm512_reduce_add_ps(sum);
+        matrix.excess[static_cast<size_t>(chunk) * rows + row] =
+            INT8_ZERO * _mm512_reduce_add_ps(sum);
       }
     }
     pack_transposed(
         [&](int row, int word) {
           const float* from = weight + static_cast<size_t>(row) * columns;
           alignas(64) int8_t numbers[LANES * PER_WORD<Int8>] = {};
-          for (int i = 0; i < LANES * PER_WORD<Int8> && word * PER_WORD<Int8> + i < columns; i += LANES)
-            _mm_store_si128(reinterpret_cast<__m128i*>(numbers + i),
-                            round_to_int8(scaled(from + word * PER_WORD<Int8> + i, matrix.scales[row])));
+          for (int i = 0; i < LANES * PER_WORD<Int8> && word * PER_WORD<Int8> + i < columns;
+               i += LANES)
+            _mm_store_si128(
+                reinterpret_cast<__m128i*>(numbers + i),
+                round_to_int8(scaled(from + word * PER_WORD<Int8> + i, matrix.scales[row])));
           return _mm512_load_si512(numbers);
         },
         rows, {0, rows}, matrix.packed);

@@ -102,7 +102,8 @@ inline Vector exp2(Vector x) {
   const Vector whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   const Vector part = _mm512_sub_ps(x, whole);
   Vector sum = spread(1.32956775e-3f);
-  for (float coefficient : {9.67360261e-3f, 5.55071299e-2f, 0.240221878f, 0.693146893f, 1.00000004f})
+  for (float coefficient :
+       {9.67360261e-3f, 5.55071299e-2f, 0.240221878f, 0.693146893f, 1.00000004f})
     sum = _mm512_fmadd_ps(sum, part, spread(coefficient));
   return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x, spread(-126.f), _CMP_GE_OQ), sum, whole);
 }
@@ -113,7 +114,8 @@ inline Vector normal_share(Vector all) {
   const Vector x = _mm512_min_ps(_mm512_max_ps(all, spread(-5.3f)), spread(5.3f));
   const Vector square = _mm512_mul_ps(x, x);
   Vector above = spread(2.31534959e-8f), below = spread(1.22603774e-6f);
-  for (float coefficient : {6.57562167e-6f, 1.78006464e-4f, 4.73319588e-3f, 3.4581261e-2f, 0.398942163f})
+  for (float coefficient :
+       {6.57562167e-6f, 1.78006464e-4f, 4.73319588e-3f, 3.4581261e-2f, 0.398942163f})
     above = _mm512_fmadd_ps(above, square, spread(coefficient));
   for (float coefficient : {7.74635289e-5f, 1.93466373e-3f, 2.90925998e-2f, 0.253346856f, 1.f})
     below = _mm512_fmadd_ps(below, square, spread(coefficient));
