@@ -67,12 +67,16 @@ def read(*names):
 
 
 def kernels():
-    """The library of CPU operators."""
-    return Extension(
-        '.'.join(KERNELS_FOLDER.split(os.sep) + [KERNELS['LIBRARY'].rsplit('.', 1)[0]]),
-        sources=[os.path.join(KERNELS_FOLDER, 'source', name) for name in KERNELS['UNITS']],
-        extra_compile_args=list(KERNELS['COMPILER_FLAGS']),
-        extra_link_args=list(KERNELS['LINKER_FLAGS']), language='c++', optional=True)
+    """The libraries of CPU operators, one for each kind of CPU."""
+    return [Extension('.'.join(KERNELS_FOLDER.split(os.sep) + [build.name]),
+                      sources=source_files('UNITS'), language='c++', optional=True,
+                      extra_compile_args=list(KERNELS['COMPILER_FLAGS'] + build.compiler_flags),
+                      extra_link_args=list(KERNELS['LINKER_FLAGS']))
+            for build in KERNELS['BUILDS']]
+
+
+def source_files(which):
+    return [os.path.join(KERNELS_FOLDER, 'source', name) for name in KERNELS[which]]
 
 
 def version():
@@ -91,22 +95,38 @@ class BuildKernels(build_ext):
     def get_ext_filename(self, fullname):
         return os.path.join(*fullname.split('.')) + '.so'
 
+    shared_objects = None       # compiled, once for all libraries
+
     def build_extension(self, ext):
         mxnet = importlib.util.find_spec('mxnet')
         if mxnet is None:
             self.warn('no mxnet to compile the CPU kernels for: left out')
             return
         folder = os.path.dirname(mxnet.origin)
-        with open(os.path.join(folder, 'libinfo.py'), encoding='utf-8') as file:
-            mxnet_version = re.search('__version__ = [\'"](.+)[\'"]', file.read()).group(1)
         ext.include_dirs += [os.path.join(folder, 'include'), os.path.join(folder, 'src')]
-        ext.define_macros.append(
-            ('BUILT_FROM', '"%s"' % KERNELS['fingerprint'](mxnet_version)))
+        if self.shared_objects is None:
+            self.shared_objects = self.compile_shared(ext.include_dirs, mxnet_version(folder))
+        ext.extra_objects += self.shared_objects
         self.force = True       # setuptools knows nothing of the headers
+        all_temporary = self.build_temp
+        self.build_temp = os.path.join(all_temporary, ext.name)
         super().build_extension(ext)
+        self.build_temp = all_temporary
+
+    def compile_shared(self, include_dirs, version):
+        return self.compiler.compile(
+            source_files('SHARED_UNITS'), output_dir=self.build_temp, include_dirs=include_dirs,
+            macros=[('BUILT_FROM', '"%s"' % KERNELS['fingerprint'](version))],
+            extra_postargs=list(KERNELS['COMPILER_FLAGS'] + KERNELS['SHARED_FLAGS']))
 
     def get_export_symbols(self, ext):
         return []       # there is no PyInit function
+
+
+def mxnet_version(folder):
+    """The version of the package mxnet in `folder`, read and not imported, which takes seconds."""
+    with open(os.path.join(folder, 'libinfo.py'), encoding='utf-8') as file:
+        return re.search('__version__ = [\'"](.+)[\'"]', file.read()).group(1)
 
 
 class BuildPy(build_py):
@@ -140,7 +160,7 @@ setup(
     package_dir={'': '.'},
     packages=find_packages(include=['bert', 'bert.*']),
     package_data={'': ['*.json', '*.txt'], 'bert.model.kernels': ['source/*']},
-    ext_modules=[kernels()],
+    ext_modules=kernels(),
     cmdclass={'build_py': BuildPy, 'build_ext': BuildKernels},
     zip_safe=False,
 )

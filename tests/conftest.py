@@ -44,11 +44,21 @@ def horovodrun():
 
 
 @pytest.fixture
-def kernels():
-    """The library of fused operators, whose tests use as many threads as they like."""
+def need_cpu_for():
+    """Function of a `sources.Build`: skips where the CPU can't run it."""
     from bert.model.kernels import library
-    if library.missing_flags():
-        pytest.skip(NO_KERNELS)
+
+    def check(build):
+        if library.missing_flags(build):
+            pytest.skip(NO_KERNELS)
+    return check
+
+
+@pytest.fixture
+def kernels(need_cpu_for):
+    """The library of fused operators, whose tests use as many threads as they like."""
+    from bert.model.kernels import library, sources
+    need_cpu_for(sources.BUILDS[-1])
     found = library.load()
     assert found, 'the kernels were not built'
     yield found

@@ -131,7 +131,7 @@ def choose_dtype(network, dtype):
     in float32."""
     if dtype == 'bfloat16':
         compute_in(network, dtype)
-    elif dtype == 'float32' and is_fused(network):
+    elif dtype == 'float32' and is_fused(network, 'bfloat16'):
         logging.info('--dtype bfloat16 would be faster on this CPU')
 
 

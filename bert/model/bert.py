@@ -255,9 +255,10 @@ class BERTModel(HybridBlock):
             outputs.append(self.decoder(gather_positions(F, sequence, masked_positions)))
         return tuple(outputs) if len(outputs) > 1 else outputs[0]
 
-    def is_fused(self):
-        """Whether a fused operator computes the encoder when it is called with arrays now."""
-        return self._fused.serves(mx.nd, self)
+    def is_fused(self, dtype='float32'):
+        """Whether a fused operator computes the encoder when it is called with arrays now, and
+        whether its products can multiply a type."""
+        return self._fused.serves(mx.nd, self) and self._fused.has(dtype)
 
     def _encode(self, F, token_ids, segment_ids, valid_length):
         if self._fused.serves(F, self):
@@ -282,10 +283,11 @@ def compute_in(network, dtype):
     network.apply(visit)
 
 
-def is_fused(network):
+def is_fused(network, dtype='float32'):
     """Whether a `BERTModel` in a network `is_fused`."""
     found = []
-    network.apply(lambda block: found.append(isinstance(block, BERTModel) and block.is_fused()))
+    network.apply(lambda block: found.append(isinstance(block, BERTModel)
+                                             and block.is_fused(dtype)))
     return any(found)
 
 

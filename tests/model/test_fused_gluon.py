@@ -422,7 +422,7 @@ def test_sizes_it_does_not_know(config, caplog):
     assert not caplog.records
     make(config, dtype='bfloat16')
     assert [record.getMessage() for record in caplog.records] == [
-        'no bfloat16 without the fused CPU kernels: float32 computes']
+        'no fused kernels with bfloat16 for this CPU and network: float32 computes']
 
 
 def test_other_types_than_float32():

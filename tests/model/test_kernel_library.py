@@ -15,7 +15,8 @@ from bert.model.kernels import library, sources
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 ENDING = 'MXNet\'s own operators compute, which is slower'
-FLAGS = ' '.join(sources.CPU_FLAGS)
+FLAGS = ' '.join(sources.BUILDS[0].cpu_flags)
+LEAST = sources.BUILDS[-1].cpu_flags
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def opening(monkeypatch, tmp_path, caplog):
             path = content
         elif content is not None:
             path.write_bytes(content)
-        monkeypatch.setattr(sources, 'LIBRARY', str(path))
+        monkeypatch.setattr(sources, 'file_of', lambda build: str(path))
         if fingerprint:
             monkeypatch.setattr(sources, 'fingerprint', lambda version: fingerprint)
         caplog.clear()
@@ -50,13 +51,34 @@ def compile_library(path, code):
 
 
 def test_another_cpu(opening):
-    assert opening(flags='') == 'this CPU lacks %s' % ', '.join(sources.CPU_FLAGS)
+    assert opening(flags='') == 'this CPU lacks %s' % ', '.join(LEAST)
+    assert opening(flags=' '.join(LEAST).replace('fma', '')) == 'this CPU lacks fma'
+
+
+def test_a_library_that_the_cpu_cannot_run(opening, monkeypatch):
+    monkeypatch.setenv('BERT_KERNELS', 'avx512_bf16')
     assert opening(flags=FLAGS.replace('avx512_bf16', '')) == 'this CPU lacks avx512_bf16'
+
+
+def test_a_library_that_does_not_exist(opening, monkeypatch):
+    monkeypatch.setenv('BERT_KERNELS', 'sse2')
+    assert opening() == 'BERT_KERNELS="sse2": 0, 1 or one of avx512_bf16, avx512_vnni, avx512, ' \
+        'avx2 expected'
+
+
+@pytest.mark.parametrize('build', sources.BUILDS, ids=lambda build: build.name)
+def test_every_cpu_takes_the_fastest_library_it_can_run(build, monkeypatch, tmp_path):
+    monkeypatch.delenv('BERT_KERNELS', raising=False)
+    (tmp_path / 'cpuinfo').write_text('flags : %s\n' % ' '.join(build.cpu_flags))
+    monkeypatch.setattr(library, 'CPU_INFO', str(tmp_path / 'cpuinfo'))
+    monkeypatch.setattr(library.os.path, 'isfile', lambda path: True)
+    found, path = library.find()
+    assert found is build and path.endswith('bert/model/kernels/%s.so' % build.name)
 
 
 def test_no_cpu_information(opening, monkeypatch):
     monkeypatch.setattr(library, 'CPU_INFO', '/nowhere')
-    assert library.missing_flags() == list(sources.CPU_FLAGS)
+    assert library.missing_flags(sources.BUILDS[-1]) == list(LEAST)
 
 
 def test_it_was_not_built(opening):
@@ -159,21 +181,26 @@ def build(folder, **environment):
                            '--build-temp', str(folder / 'temporary')], cwd=str(REPOSITORY),
                           env=dict(os.environ, **environment), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return (folder / 'bert' / 'model' / 'kernels' / sources.LIBRARY).exists(), \
-        done.stdout + done.stderr
+    files = {path.name for path in (folder / 'bert' / 'model' / 'kernels').glob('*')}
+    return files, done.stdout + done.stderr
+
+
+def test_a_library_for_every_cpu(kernels):
+    files = {path.name for path in pathlib.Path(sources.FOLDER).parent.glob('*.so')}
+    assert files == {'avx512_bf16.so', 'avx512_vnni.so', 'avx512.so', 'avx2.so'}
 
 
 def test_without_a_compiler_the_rest_is_installed(tmp_path):
-    exists, said = build(tmp_path, CC='no-compiler', CXX='no-compiler')
-    assert not exists and 'no-compiler' in said
+    files, said = build(tmp_path, CC='no-compiler', CXX='no-compiler')
+    assert not files and 'no-compiler' in said
 
 
 def test_without_mxnet_the_rest_is_installed(tmp_path):
     (tmp_path / 'sitecustomize.py').write_text(
         'import importlib.util as util\nfind = util.find_spec\n'
         'util.find_spec = lambda name, *more: None if name == "mxnet" else find(name, *more)\n')
-    exists, said = build(tmp_path, PYTHONPATH=str(tmp_path))
-    assert not exists and 'no mxnet to compile the CPU kernels for: left out' in said
+    files, said = build(tmp_path, PYTHONPATH=str(tmp_path))
+    assert not files and 'no mxnet to compile the CPU kernels for: left out' in said
 
 
 def test_it_is_built_for_the_mxnet_that_is_there(kernels):

@@ -15,33 +15,35 @@ HERE = pathlib.Path(__file__).with_name('kernels')
 CASES = 60      # of random sizes, each in both types
 
 
-@pytest.fixture(scope='module')
-def driver(tmp_path_factory):
+def compile_driver(build, program):
     """The encoder without MXNet, with the sanitizers of addresses and of undefined behaviour."""
-    program = tmp_path_factory.mktemp('driver') / 'driver'
-    flags = [flag for flag in sources.COMPILER_FLAGS if flag not in ('-O3', '-fPIC')]
+    flags = [flag for flag in sources.COMPILER_FLAGS + build.compiler_flags
+             if flag not in ('-O3', '-fPIC')]
     subprocess.run([shutil.which('g++')] + flags + [
         '-O1', '-g1', '-Wall', '-Wextra', '-Werror', '-Wno-uninitialized',
         '-Wno-maybe-uninitialized',     # of the compiler's own headers
         '-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-I', sources.FOLDER,
         str(HERE / 'driver.cc'), str(pathlib.Path(sources.FOLDER) / 'encoder.cc'),
         '-o', str(program)], check=True)
-    return program
 
 
 def test_format():
     """As `clang-format -i` leaves the files, by .clang-format."""
     files = [path for folder in (pathlib.Path(sources.FOLDER), HERE)
              for path in folder.iterdir() if path.suffix in ('.h', '.cc')]
-    assert len(files) > len(sources.UNITS)
+    assert len(files) > len(sources.UNITS + sources.SHARED_UNITS)
     program = pathlib.Path(sys.executable).with_name('clang-format')
     done = subprocess.run([program, '--dry-run', '--Werror'] + files, capture_output=True,
                           text=True)
     assert done.returncode == 0, done.stderr
 
 
-def test_the_sanitizers_find_nothing(kernels, driver):
-    done = subprocess.run([driver, '0', str(CASES)], capture_output=True, text=True)
+@pytest.mark.parametrize('build', sources.BUILDS, ids=lambda build: build.name)
+def test_the_sanitizers_find_nothing(need_cpu_for, build, tmp_path):
+    need_cpu_for(build)
+    compile_driver(build, tmp_path / 'driver')
+    done = subprocess.run([tmp_path / 'driver', '0', str(CASES), *build.dtypes],
+                          capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, 'done\n'), done.stderr[-3000:]
 
 

@@ -53,8 +53,14 @@ class FusedEncoder:
         """Have products multiply one of `DTYPES` from now on; `UserError` for others."""
         check_dtype(dtype)
         self._dtype = dtype
-        if dtype != 'float32' and not (_has_sizes(self._config) and library.load()):
-            LOG.warning('no %s without the fused CPU kernels: float32 computes', dtype)
+        if not self.has(dtype):
+            LOG.warning('no fused kernels with %s for this CPU and network: float32 computes',
+                        dtype)
+
+    def has(self, dtype):
+        """Whether its products can multiply a type here."""
+        found = library.load() if _has_sizes(self._config) else None
+        return dtype in (found.dtypes if found else ('float32',))
 
     def serves(self, F, network):
         """Whether it can compute the network as it is now: on CPUs, in float32, of sizes that the
@@ -79,11 +85,12 @@ class FusedEncoder:
     def _attributes(self, network):
         config = self._config
         outputs, width = outputs_of(network.encoder.layers, config)
+        dtype = self._dtype if self.has(self._dtype) else 'float32'
         return {'num_layers': config.num_layers, 'units': config.units,
                 'hidden_size': config.hidden_size, 'num_heads': config.num_heads,
                 'vocab_size': config.vocab_size, 'token_types': config.token_type_vocab_size,
                 'max_length': config.max_length, 'epsilon': repr(config.layer_norm_eps),
-                'dropout': repr(self._dropout), 'dtype': self._dtype, 'model': self._model,
+                'dropout': repr(self._dropout), 'dtype': dtype, 'model': self._model,
                 'outputs': ' '.join('%d:%d:%r' % one for one in outputs), 'output_width': width}
 
 

@@ -11,7 +11,7 @@ from bert.model.kernels import gluon_hooks, sources
 
 LOG = logging.getLogger(__name__)
 
-SWITCH = 'BERT_KERNELS'     # environment variable: 0 turns the kernels off
+SWITCH = 'BERT_KERNELS'     # environment variable: 0 turns the kernels off, a name takes that one
 CPU_INFO = '/proc/cpuinfo'
 BUILD = 'install this package again from its sources, for ./run after deleting .venv'
 _LOCK = threading.Lock()
@@ -33,7 +33,7 @@ def load():
 def _open():
     """The `Library`, loaded once; None after one line of the log that says why there is none."""
     try:
-        return Library(find())
+        return Library(*find())
     except Unavailable as reason:
         LOG.warning('no fused CPU kernels: %s; MXNet\'s own operators compute, which is slower',
                     reason)
@@ -41,30 +41,44 @@ def _open():
 
 
 def find():
-    """The path of a library that runs here; raises `Unavailable`."""
-    missing = missing_flags()
-    if missing:
-        raise Unavailable('this CPU lacks %s' % ', '.join(missing))
-    path = os.path.join(os.path.dirname(sources.FOLDER), sources.LIBRARY)
+    """(`sources.Build`, path) of the library for this CPU, or of the one that BERT_KERNELS names;
+    raises `Unavailable`."""
+    build = _choose(os.environ.get(SWITCH, ''))
+    path = os.path.join(os.path.dirname(sources.FOLDER), sources.file_of(build))
     if not os.path.isfile(path):
         raise Unavailable('they were not built, for want of GCC 11 or later: %s' % BUILD)
-    return path
+    return build, path
 
 
-def missing_flags():
-    """What the CPU lacks of `sources.CPU_FLAGS`."""
+def _choose(name):
+    builds = {build.name: build for build in sources.BUILDS}
+    if name in builds:
+        chosen = builds[name]
+    elif name in ('', '1'):
+        chosen = next((one for one in sources.BUILDS if not missing_flags(one)), sources.BUILDS[-1])
+    else:
+        raise Unavailable('%s="%s": 0, 1 or one of %s expected' % (SWITCH, name, ', '.join(builds)))
+    missing = missing_flags(chosen)
+    if missing:
+        raise Unavailable('this CPU lacks %s' % ', '.join(missing))
+    return chosen
+
+
+def missing_flags(build):
+    """What the CPU lacks of `build.cpu_flags`."""
     try:
         with open(CPU_INFO, encoding='utf-8') as file:
             flags = next((line for line in file if line.startswith('flags')), '').split()
     except OSError:
         flags = ()
-    return [flag for flag in sources.CPU_FLAGS if flag not in flags]
+    return [flag for flag in build.cpu_flags if flag not in flags]
 
 
 class Library:
-    """The operators of a file, registered with MXNet."""
+    """The operators of a file, registered with MXNet. dtypes: what its products can multiply."""
 
-    def __init__(self, path):
+    def __init__(self, build, path):
+        self.name, self.dtypes = build.name, build.dtypes
         try:
             self._functions = ctypes.CDLL(path)
             self._functions.bert_kernels_built_from.restype = ctypes.c_char_p

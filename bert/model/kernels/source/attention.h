@@ -55,8 +55,7 @@ class Attention {
       float inverse[TILE_ROWS];
       for (int i = 0; i < rows; ++i) inverse[i] = soften(head, row + i, i, padded);
       multiply<T>(rows_of(weights_, padded), rows, values, [&](int i, int column, Vector sum) {
-        store(context + (row + i) * context_stride + column,
-              _mm512_mul_ps(sum, spread(inverse[i])));
+        store(context + (row + i) * context_stride + column, sum * spread(inverse[i]));
       });
     }
   }
@@ -81,8 +80,7 @@ class Attention {
       }
       multiply<T>(rows_of(score_gradients_ + static_cast<size_t>(row) * padded, padded), rows,
                   key_rows, [&](int i, int column, Vector sum) {
-                    store(query_gradient + (row + i) * head.stride + column,
-                          _mm512_mul_ps(sum, scale));
+                    store(query_gradient + (row + i) * head.stride + column, sum * scale);
                   });
     }
     sum_over_queries(head, kept_, untransposed(rows_[1], gradient, head, context_stride), 1,
@@ -97,7 +95,7 @@ class Attention {
     Packed packed = {words, head.size / PER_WORD<T>,
                      static_cast<int>(round_up(head.length, LANES))};
     pack_transposed(
-        [&](int row, int word) { return read_words(values + row * stride + word * PER_WORD<T>); },
+        [&](int row, int word) { return load_words(values + row * stride + word * PER_WORD<T>); },
         head.length, {0, packed.columns}, packed);
     return packed;
   }
@@ -125,17 +123,17 @@ class Attention {
     T* weights = weights_ + i * padded;
     Vector most = spread(-INFINITY), sum = spread(0);
     for (int j = 0; j < padded; j += LANES)
-      most = _mm512_mask_max_ps(most, first_lanes(head.length - j), most, load(scores + j));
-    const float largest = _mm512_reduce_max_ps(most);
+      most = where(first_lanes(head.length - j), max(most, load(scores + j)), most);
+    const float largest = largest_of(most);
     for (int j = 0; j < padded; j += LANES) {
-      Vector weight = exp2(_mm512_sub_ps(load(scores + j), spread(largest)));
-      weight = _mm512_maskz_mov_ps(first_lanes(head.length - j), weight);
-      sum = _mm512_add_ps(sum, weight);
+      Vector weight = exp2(load(scores + j) - spread(largest));
+      weight = where(first_lanes(head.length - j), weight);
+      sum = sum + weight;
       if (!head.dropout->is_off())
-        weight = _mm512_maskz_mov_ps(head.dropout->keep(head.place, head.row + row, j), weight);
+        weight = where(head.dropout->keep(head.place, head.row + row, j), weight);
       store(weights + j, weight);
     }
-    const float total = _mm512_reduce_add_ps(sum);
+    const float total = sum_of(sum);
     if (head.log_sums) head.log_sums[row] = largest + std::log2(total);
     return head.dropout->scale() / total;
   }
@@ -148,13 +146,12 @@ class Attention {
     T* gradients = score_gradients_ + static_cast<size_t>(row) * padded;
     const Vector scale = spread(head.dropout->scale()), log_sum = spread(head.log_sums[row]);
     for (int j = 0; j < padded; j += LANES) {
-      const Vector weight = _mm512_maskz_mov_ps(first_lanes(head.length - j),
-                                                exp2(_mm512_sub_ps(load(scores + j), log_sum)));
-      const Mask keep = head.dropout->is_off() ? static_cast<Mask>(0xffff)
-                                               : head.dropout->keep(head.place, head.row + row, j);
-      const Vector outer = _mm512_maskz_mul_ps(keep, load(slopes + j), scale);
-      store(kept + j, _mm512_maskz_mul_ps(keep, weight, scale));
-      store(gradients + j, _mm512_mul_ps(weight, _mm512_sub_ps(outer, spread(slope))));
+      const Vector weight = where(first_lanes(head.length - j), exp2(load(scores + j) - log_sum));
+      const Mask keep =
+          head.dropout->is_off() ? all_lanes() : head.dropout->keep(head.place, head.row + row, j);
+      const Vector outer = where(keep, load(slopes + j) * scale);
+      store(kept + j, where(keep, weight * scale));
+      store(gradients + j, weight * (outer - spread(slope)));
     }
   }
 
@@ -167,18 +164,18 @@ class Attention {
     };
     for (int word = 0; word < right.depth; ++word)
       for (int column = 0; column < padded; column += LANES)
-        _mm512_storeu_si512(columns_ + static_cast<size_t>(word) * padded + column,
-                            join_rows<T>(read, head.length, word, column));
+        store_words(columns_ + static_cast<size_t>(word) * padded + column,
+                    join_rows<T>(read, head.length, word, column));
     multiply<T>({columns_, 1, static_cast<size_t>(padded)}, head.length, right,
                 [&](int row, int column, Vector sum) {
-                  store(gradient + row * head.stride + column, _mm512_mul_ps(sum, spread(scale)));
+                  store(gradient + row * head.stride + column, sum * spread(scale));
                 });
   }
 
   static float dot(const T* a, const T* b, int size) {
     Vector sum = spread(0);
-    for (int i = 0; i < size; i += LANES) sum = _mm512_fmadd_ps(load(a + i), load(b + i), sum);
-    return _mm512_reduce_add_ps(sum);
+    for (int i = 0; i < size; i += LANES) sum = fmadd(load(a + i), load(b + i), sum);
+    return sum_of(sum);
   }
 
   // Words: packed operands. rows_: keys, gradients of the context, queries, not transposed.

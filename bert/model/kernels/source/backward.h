@@ -100,7 +100,7 @@ class BackwardPass {
         const float* outer = output_gradient_ + one.column +
                              static_cast<size_t>(tokens_.places[row]) * settings_.output_width;
         for (int i = 0; i < sizes_.units; i += LANES)
-          add_to(gradient_ + row_start(row) + i, _mm512_mul_ps(load(outer + i), spread(one.scale)));
+          add_to(gradient_ + row_start(row) + i, load(outer + i) * spread(one.scale));
       }
   }
 
@@ -140,7 +140,7 @@ class BackwardPass {
     multiply<T>(rows_of(inner_ + row_start(group.begin), sizes_.units), group.size(),
                 weights_(layer, OUT), [&](int row, int column, Vector sum) {
                   const size_t place = hidden_start(group.begin + row) + column;
-                  sum = _mm512_mul_ps(sum, gelu_slope(load(values.hidden + place)));
+                  sum = sum * gelu_slope(load(values.hidden + place));
                   store(hidden_ + place, sum);
                   add_to(sums.hidden_bias + column, sum);
                 });
@@ -205,7 +205,7 @@ class BackwardPass {
     }
   }
 
-  // 16 numbers of a row of (tokens, width).
+  // LANES numbers of a row of (tokens, width).
   static auto read(const T* values, size_t width) {
     return [=](int row, int column) { return load(values + row * width + column); };
   }
@@ -248,12 +248,12 @@ class BackwardPass {
     team.wait();
   }
 
-  // 16 numbers of a gradient from `column` on: the sum of what `find(sums)` points to, over the
+  // LANES numbers of a gradient from `column` on: the sum of what `find(sums)` points to, over the
   // team, which may have fewer members than were asked for.
   template <class Find>
   void finish(int place, int column, const Team& team, Find find) {
     Vector sum = add_[place] ? load(gradients_[place] + column) : spread(0);
-    for (int rank = 0; rank < team.size; ++rank) sum = _mm512_add_ps(sum, load(find(sums_[rank])));
+    for (int rank = 0; rank < team.size; ++rank) sum = sum + load(find(sums_[rank]));
     store(gradients_[place] + column, sum);
   }
 

@@ -4,7 +4,9 @@
 
 #include "backward.h"
 #include "forward.h"
+#ifdef __AVX512VNNI__
 #include "quantized.h"
+#endif
 
 namespace bert {
 
@@ -88,7 +90,14 @@ class TypedEncoder : public Encoder {
   PackedWeights<T> forward_weights_{false}, backward_weights_{true};
 };
 
-// Prediction alone: the products of the layers are of whole numbers, attention's of bfloat16.
+#ifdef __AVX512VNNI__
+#ifdef __AVX512BF16__
+using Attended = Bfloat16;
+#else
+using Attended = float;
+#endif
+
+// Prediction alone: the products of the layers are of whole numbers, attention's are not.
 class QuantizedEncoder : public Encoder {
  public:
   std::unique_ptr<Saved> forward(const Settings& settings, const Batch& batch,
@@ -97,7 +106,7 @@ class QuantizedEncoder : public Encoder {
     if (keep) refuse_training();
     weights_.refresh(settings.sizes, parameters, settings.threads);
     const Tokens tokens(batch);
-    ForwardPass<Bfloat16, QuantizedWeights>(settings, batch, tokens, parameters, weights_, nullptr,
+    ForwardPass<Attended, QuantizedWeights>(settings, batch, tokens, parameters, weights_, nullptr,
                                             output)
         .run();
     return nullptr;
@@ -115,12 +124,17 @@ class QuantizedEncoder : public Encoder {
 
   QuantizedWeights weights_;
 };
+#endif
 
 std::unique_ptr<Encoder> make_encoder(const std::string& dtype) {
   if (dtype == "float32") return std::unique_ptr<Encoder>(new TypedEncoder<float>);
+#ifdef __AVX512BF16__
   if (dtype == "bfloat16") return std::unique_ptr<Encoder>(new TypedEncoder<Bfloat16>);
+#endif
+#ifdef __AVX512VNNI__
   if (dtype == "int8") return std::unique_ptr<Encoder>(new QuantizedEncoder);
-  throw std::invalid_argument("dtype " + dtype + ": float32, bfloat16 or int8 expected");
+#endif
+  throw std::invalid_argument("dtype " + dtype + ": this library has no products of it");
 }
 
 }  // namespace bert

@@ -253,14 +253,14 @@ class ForwardPass {
     return values;
   }
 
-  // Adds 16 numbers of a hidden state to the output, where they are asked for.
+  // Adds LANES numbers of a hidden state to the output, where they are asked for.
   void emit(int state, int token, int column, Vector x) const {
     for (const Output& one : settings_.outputs) {
       if (one.state != state) continue;
       float* place = output_ + static_cast<size_t>(tokens_.places[token]) * settings_.output_width +
                      one.column + column;
-      const Vector scaled = _mm512_mul_ps(x, spread(one.scale));
-      store(place, one.add ? _mm512_add_ps(scaled, load(place)) : scaled);
+      const Vector scaled = x * spread(one.scale);
+      store(place, one.add ? scaled + load(place) : scaled);
     }
   }
 
@@ -286,7 +286,7 @@ class ForwardPass {
       const float* at = parameter(POSITIONS) + static_cast<size_t>(position) * units;
       float* sum = scratch.sums + static_cast<size_t>(token - rows.begin) * units;
       for (int i = 0; i < units; i += LANES)
-        store(sum + i, _mm512_add_ps(_mm512_add_ps(load(word + i), load(type + i)), load(at + i)));
+        store(sum + i, load(word + i) + load(type + i) + load(at + i));
       T* normals = saved_ ? saved_->embedding_normal + static_cast<size_t>(token) * units : nullptr;
       T* state = states + static_cast<size_t>(token) * units;
       const float inverse = normalize(sum, units, settings_.epsilon, [&](int i, Vector normal) {
@@ -327,7 +327,7 @@ class ForwardPass {
       T* projected = values.projected + i * units;
       weights_.multiply(input, rows.size(), layer, matrices[i], share_columns(team, units),
                         {0, units}, [&](int row, int column, Vector sum) {
-                          sum = _mm512_mul_ps(_mm512_add_ps(sum, load(bias + column)), factor);
+                          sum = (sum + load(bias + column)) * factor;
                           store(projected + static_cast<size_t>(row) * 3 * units + column, sum);
                         });
     }
@@ -357,10 +357,10 @@ class ForwardPass {
     weights_.multiply(input, rows.size(), layer, PROJECTION, share_columns(team, units), {0, units},
                       [&](int row, int column, Vector sum) {
                         const size_t place = static_cast<size_t>(row) * units + column;
-                        sum = dropout_.apply(_mm512_add_ps(sum, load(bias + column)),
+                        sum = dropout_.apply(sum + load(bias + column),
                                              dropout_place(layer, DROP_PROJECTION),
                                              rows.begin + row, column);
-                        store(scratch.sums + place, _mm512_add_ps(sum, load(values.input + place)));
+                        store(scratch.sums + place, sum + load(values.input + place));
                       });
     team.wait();
     normalize_rows(rows, team, scratch.sums, place_of(layer, ATTENTION_GAMMA),
@@ -385,7 +385,7 @@ class ForwardPass {
           inward, rows.size(), layer, HIDDEN,
           together_ ? share_columns(team, hidden) : Range{start, end}, {0, units},
           [&](int row, int column, Vector sum) {
-            sum = _mm512_add_ps(sum, load(bias + column));
+            sum = sum + load(bias + column);
             if (values.hidden)
               store(values.hidden + static_cast<size_t>(row) * hidden + column, sum);
             store(scratch.activated + static_cast<size_t>(row) * step + column - start, gelu(sum));
@@ -397,11 +397,10 @@ class ForwardPass {
           outward, rows.size(), layer, OUT, share_columns(team, units), {start, end},
           [&](int row, int column, Vector sum) {
             const size_t place = static_cast<size_t>(row) * units + column;
-            sum = _mm512_add_ps(sum, start ? load(scratch.sums + place) : load(out_bias + column));
+            sum = sum + (start ? load(scratch.sums + place) : load(out_bias + column));
             if (end == hidden)
-              sum = _mm512_add_ps(
-                  dropout_.apply(sum, dropout_place(layer, DROP_OUT), rows.begin + row, column),
-                  load(values.attended + place));
+              sum = dropout_.apply(sum, dropout_place(layer, DROP_OUT), rows.begin + row, column) +
+                    load(values.attended + place);
             store(scratch.sums + place, sum);
           });
     }

@@ -31,15 +31,12 @@ void for_all(const std::vector<Piece>& pieces, int threads, Compute compute) {
   for (int i = 0; i < static_cast<int>(pieces.size()); ++i) compute(pieces[i], i);
 }
 
-// Calls `compute(place, lanes)` for each 16 numbers of a piece, or the fewer at its end.
+// Calls `compute(place, lanes)` for each LANES numbers of a piece, or the fewer at its end.
 template <class Compute>
 inline void for_lanes(const Piece& piece, Compute compute) {
   for (size_t i = piece.begin; i < piece.end; i += LANES)
     compute(i, first_lanes(static_cast<int>(std::min<size_t>(LANES, piece.end - i))));
 }
-
-inline Vector load(const float* from, Mask lanes) { return _mm512_maskz_loadu_ps(lanes, from); }
-inline void store(float* to, Mask lanes, Vector x) { _mm512_mask_storeu_ps(to, lanes, x); }
 
 // The sum of squares of what `read(piece, place, lanes)` gives, for each parameter: of the sums of
 // its pieces, in their order.
@@ -51,9 +48,9 @@ std::vector<double> squares(const std::vector<Piece>& pieces, size_t parameters,
     Vector sum = spread(0);
     for_lanes(piece, [&](size_t i, Mask lanes) {
       const Vector x = read(piece, i, lanes);
-      sum = _mm512_fmadd_ps(x, x, sum);
+      sum = fmadd(x, x, sum);
     });
-    parts[number] = _mm512_reduce_add_ps(sum);
+    parts[number] = sum_of(sum);
   });
   for (size_t i = 0; i < pieces.size(); ++i) sums[pieces[i].parameter] += parts[i];
   return sums;
@@ -61,27 +58,27 @@ std::vector<double> squares(const std::vector<Piece>& pieces, size_t parameters,
 
 // Brings mean and variance up to date.
 inline void average(const Adam& rule, const Updated& one, size_t i, Mask lanes, Vector scale) {
-  Vector gradient = _mm512_mul_ps(load(one.gradient + i, lanes), scale);
-  gradient = _mm512_fmadd_ps(spread(one.gradient_decay), load(one.weight + i, lanes), gradient);
+  Vector gradient = load(lanes, one.gradient + i) * scale;
+  gradient = fmadd(spread(one.gradient_decay), load(lanes, one.weight + i), gradient);
   auto mix = [&](double beta, const float* old, Vector now) {
-    const Vector share = _mm512_mul_ps(spread(static_cast<float>(1 - beta)), now);
-    return _mm512_fmadd_ps(spread(static_cast<float>(beta)), load(old + i, lanes), share);
+    const Vector share = spread(static_cast<float>(1 - beta)) * now;
+    return fmadd(spread(static_cast<float>(beta)), load(lanes, old + i), share);
   };
   const Vector mean = mix(rule.beta1, one.mean, gradient);
-  const Vector variance = mix(rule.beta2, one.variance, _mm512_mul_ps(gradient, gradient));
-  store(one.mean + i, lanes, mean);
-  store(one.variance + i, lanes, variance);
+  const Vector variance = mix(rule.beta2, one.variance, gradient * gradient);
+  store(lanes, one.mean + i, mean);
+  store(lanes, one.variance + i, variance);
 }
 
-// m / (√v + epsilon) + decay w, of 16 numbers.
+// m / (√v + epsilon) + decay w, of LANES numbers.
 inline Vector direction(const Adam& rule, const Updated& one, size_t i, Mask lanes) {
-  Vector mean = load(one.mean + i, lanes), variance = load(one.variance + i, lanes);
+  Vector mean = load(lanes, one.mean + i), variance = load(lanes, one.variance + i);
   if (rule.is_lamb) {
-    mean = _mm512_div_ps(mean, spread(rule.mean_correction));
-    variance = _mm512_div_ps(variance, spread(rule.variance_correction));
+    mean = mean / spread(rule.mean_correction);
+    variance = variance / spread(rule.variance_correction);
   }
-  const Vector root = _mm512_add_ps(_mm512_sqrt_ps(variance), spread(rule.epsilon));
-  return _mm512_fmadd_ps(spread(one.decay), load(one.weight + i, lanes), _mm512_div_ps(mean, root));
+  const Vector root = sqrt(variance) + spread(rule.epsilon);
+  return fmadd(spread(one.decay), load(lanes, one.weight + i), mean / root);
 }
 
 // LAMB's factor of the step, for each parameter.
@@ -89,7 +86,7 @@ std::vector<float> trust(const Adam& rule, const std::vector<Updated>& parameter
                          const std::vector<Piece>& pieces, int threads) {
   const auto weights =
       squares(pieces, parameters.size(), threads, [&](const Piece& piece, size_t i, Mask lanes) {
-        return load(parameters[piece.parameter].weight + i, lanes);
+        return load(lanes, parameters[piece.parameter].weight + i);
       });
   const auto steps =
       squares(pieces, parameters.size(), threads, [&](const Piece& piece, size_t i, Mask lanes) {
@@ -111,7 +108,7 @@ float update(const Adam& rule, const std::vector<Updated>& parameters, int threa
   double total = 0;
   for (double sum :
        squares(pieces, parameters.size(), threads, [&](const Piece& piece, size_t i, Mask lanes) {
-         return load(parameters[piece.parameter].gradient + i, lanes);
+         return load(lanes, parameters[piece.parameter].gradient + i);
        }))
     total += sum;
   const float norm = std::sqrt(total);
@@ -130,8 +127,8 @@ float update(const Adam& rule, const std::vector<Updated>& parameters, int threa
     const Vector rate = spread(one.rate * factors[piece.parameter]);
     for_lanes(piece, [&](size_t i, Mask lanes) {
       if (!rule.is_lamb) average(rule, one, i, lanes, scale);
-      store(one.weight + i, lanes,
-            _mm512_fnmadd_ps(rate, direction(rule, one, i, lanes), load(one.weight + i, lanes)));
+      store(lanes, one.weight + i,
+            fnmadd(rate, direction(rule, one, i, lanes), load(lanes, one.weight + i)));
     });
   });
   return norm;

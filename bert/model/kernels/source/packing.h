@@ -8,13 +8,16 @@
 
 namespace bert {
 
-constexpr int TILE_ROWS = 8;
-constexpr int TILE_COLUMNS = 48;  // 8 x 3 vectors of sums, and 3 of b: 27 of the 32 registers
+// 3 vectors of sums for each row, 3 of b and one of a: with AVX-512 8 rows, which are 28 of the 32
+// registers; with AVX2 4 rows, all 16.
+constexpr int TILE_ROWS = LANES / 2;
+constexpr int TILE_COLUMNS = 3 * LANES;
 
-// Columns of the next panel when `left` are left: 48, and 32 where that leaves no panel of 16,
-// which would keep the multipliers waiting for the sums before.
+// Columns of the next panel when `left` are left: 3 vectors, and 2 where that leaves no panel of
+// one, which would keep the multipliers waiting for the sums before.
 inline int panel_width(int left) {
-  return left == 16 ? 16 : left == 32 || left == 64 ? 32 : TILE_COLUMNS;
+  const int vectors = left / LANES;
+  return vectors == 1 ? LANES : vectors == 2 || vectors == 4 ? 2 * LANES : TILE_COLUMNS;
 }
 
 // This member's columns: whole panels.
@@ -29,7 +32,7 @@ inline Range share_columns(const Team& team, int columns) {
 }
 
 // The right operand b of a product, (depth words, columns): panels of columns, one after the other,
-// in each of them word after word. columns: a multiple of 16.
+// in each of them word after word. columns: a multiple of LANES.
 struct Packed {
   Word* words = nullptr;
   int depth = 0, columns = 0;
@@ -39,36 +42,8 @@ struct Packed {
   Word* panel(int column) const { return words + static_cast<size_t>(column) * depth; }
 };
 
-// Rows and columns of a square of 16 x 16 words change places.
-inline void transpose(__m512i rows[LANES]) {
-  __m512i other[LANES];
-  for (int i = 0; i < LANES; i += 2) {
-    other[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
-    other[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
-  }
-  for (int i = 0; i < LANES; i += 4) {
-    rows[i] = _mm512_unpacklo_epi64(other[i], other[i + 2]);
-    rows[i + 1] = _mm512_unpackhi_epi64(other[i], other[i + 2]);
-    rows[i + 2] = _mm512_unpacklo_epi64(other[i + 1], other[i + 3]);
-    rows[i + 3] = _mm512_unpackhi_epi64(other[i + 1], other[i + 3]);
-  }
-  // Now rows[4 i + j] holds, for each quarter q, column 4 q + j of rows 4 i to 4 i + 3.
-  constexpr int EVEN = 0x88, ODD = 0xdd;  // quarters 0 and 2, 1 and 3, of both operands
-  for (int j = 0; j < 4; ++j) {
-    const __m512i upper_even = _mm512_shuffle_i32x4(rows[j], rows[4 + j], EVEN);
-    const __m512i upper_odd = _mm512_shuffle_i32x4(rows[j], rows[4 + j], ODD);
-    const __m512i lower_even = _mm512_shuffle_i32x4(rows[8 + j], rows[12 + j], EVEN);
-    const __m512i lower_odd = _mm512_shuffle_i32x4(rows[8 + j], rows[12 + j], ODD);
-    other[j] = _mm512_shuffle_i32x4(upper_even, lower_even, EVEN);
-    other[4 + j] = _mm512_shuffle_i32x4(upper_odd, lower_odd, EVEN);
-    other[8 + j] = _mm512_shuffle_i32x4(upper_even, lower_even, ODD);
-    other[12 + j] = _mm512_shuffle_i32x4(upper_odd, lower_odd, ODD);
-  }
-  for (int i = 0; i < LANES; ++i) rows[i] = other[i];
-}
-
-// b = sourceᵀ: column n is row n of `source`, of which `read(row, word)` gives 16 words. Columns
-// behind `rows` are zeros. depth: a multiple of 16.
+// b = sourceᵀ: column n is row n of `source`, of which `read(row, word)` gives LANES words. Columns
+// behind `rows` are zeros. depth: a multiple of LANES.
 template <class Read>
 void pack_transposed(Read read, int rows, Range columns, Packed& packed) {
   for (int start = columns.begin; start < columns.end;) {
@@ -76,21 +51,21 @@ void pack_transposed(Read read, int rows, Range columns, Packed& packed) {
     Word* panel = packed.panel(start);
     for (int n = 0; n < width; n += LANES)
       for (int word = 0; word < packed.depth; word += LANES) {
-        __m512i square[LANES];
+        Words square[LANES];
         for (int i = 0; i < LANES; ++i)
-          square[i] = start + n + i < rows ? read(start + n + i, word) : _mm512_setzero_si512();
+          square[i] = start + n + i < rows ? read(start + n + i, word) : no_words();
         transpose(square);
         for (int i = 0; i < LANES; ++i)
-          _mm512_storeu_si512(panel + static_cast<size_t>(word + i) * width + n, square[i]);
+          store_words(panel + static_cast<size_t>(word + i) * width + n, square[i]);
       }
     start += width;
   }
 }
 
-// Word `word` of columns `column` to `column` + 15 of a matrix whose `read(row, column)` gives 16
-// numbers of a row. Rows behind `rows` are zeros.
+// Word `word` of LANES columns from `column` on, of a matrix whose `read(row, column)` gives
+// so many numbers of a row. Rows behind `rows` are zeros.
 template <class T, class Read>
-inline __m512i join_rows(Read& read, int rows, int word, int column) {
+inline Words join_rows(Read& read, int rows, int word, int column) {
   const int row = word * PER_WORD<T>;
   const Vector first = row < rows ? read(row, column) : spread(0);
   const Vector second = PER_WORD<T> > 1 && row + 1 < rows ? read(row + 1, column) : spread(0);
@@ -105,14 +80,14 @@ void pack(Read read, int rows, Range columns, Range words, Packed& packed) {
     Word* panel = packed.panel(start);
     for (int word = words.begin; word < words.end; ++word)
       for (int n = 0; n < width; n += LANES)
-        _mm512_storeu_si512(panel + static_cast<size_t>(word) * width + n,
-                            join_rows<T>(read, rows, word, start + n));
+        store_words(panel + static_cast<size_t>(word) * width + n,
+                    join_rows<T>(read, rows, word, start + n));
     start += width;
   }
 }
 
 // The left operand of a product that sums over tokens: aᵀ, (columns, depth words), in panels of
-// eight rows of the product. Their distance is no power of two, or all would fall in the same sets
+// TILE_ROWS rows of the product. Their distance is no power of two, or all would fall in the same sets
 // of the cache.
 struct PackedLeft {
   static constexpr int PAD = 136;  // words of a panel
@@ -127,13 +102,11 @@ template <class T, class Read>
 void pack_left(Read read, int rows, Range words, PackedLeft& packed) {
   for (int word = words.begin; word < words.end; ++word)
     for (int column = 0; column < packed.columns; column += LANES) {
-      const __m512i joined = join_rows<T>(read, rows, word, column);
+      const Words joined = join_rows<T>(read, rows, word, column);
       auto place = [&](int panel) {
-        return reinterpret_cast<__m256i*>(packed.panel(panel) +
-                                          static_cast<size_t>(word) * TILE_ROWS);
+        return packed.panel(panel) + static_cast<size_t>(word) * TILE_ROWS;
       };
-      _mm256_storeu_si256(place(column), _mm512_castsi512_si256(joined));
-      _mm256_storeu_si256(place(column + TILE_ROWS), _mm512_extracti64x4_epi64(joined, 1));
+      store_halves(place(column), place(column + TILE_ROWS), joined);
     }
 }
 

@@ -1,5 +1,7 @@
-// Products of matrices: tiles of 8 x 48 sums that never leave the registers.
+// Products of matrices: tiles of sums that never leave the registers.
 #pragma once
+
+#include <utility>
 
 #include "packing.h"
 
@@ -16,7 +18,7 @@ inline Left rows_of(const T* values, size_t stride) {
   return {reinterpret_cast<const Word*>(values), stride / PER_WORD<T>, 1};
 }
 
-// sums (ROWS, 16 VECTORS) = a · b over `depth` words of a panel. Not inlined: the compiler keeps
+// sums (ROWS, VECTORS LANES) = a · b over `depth` words of a panel. Not inlined: the compiler keeps
 // all sums in registers only where nothing else competes for them.
 template <class T, int ROWS, int VECTORS>
 [[gnu::noinline]] void multiply_tile(Left a, const Word* b, int depth, float* sums) {
@@ -29,11 +31,10 @@ template <class T, int ROWS, int VECTORS>
   for (int k = 0; k < depth; ++k) {
     Vector right[VECTORS];
 #pragma GCC unroll 4
-    for (int j = 0; j < VECTORS; ++j)
-      right[j] = _mm512_loadu_ps(reinterpret_cast<const float*>(b + j * LANES));
+    for (int j = 0; j < VECTORS; ++j) right[j] = load_operand(b + j * LANES);
 #pragma GCC unroll 8
     for (int i = 0; i < ROWS; ++i) {
-      const Vector left = _mm512_castsi512_ps(_mm512_set1_epi32(word[i * a.row_step]));
+      const Vector left = spread_word(word[i * a.row_step]);
 #pragma GCC unroll 4
       for (int j = 0; j < VECTORS; ++j) sum[i][j] = multiply_add<T>(sum[i][j], left, right[j]);
     }
@@ -48,23 +49,21 @@ template <class T, int ROWS, int VECTORS>
 
 using Tile = void (*)(Left, const Word*, int, float*);
 
-template <class T, int VECTORS>
-inline Tile tile_of_rows(int rows) {
-  static constexpr Tile tiles[TILE_ROWS] = {
-      multiply_tile<T, 1, VECTORS>, multiply_tile<T, 2, VECTORS>, multiply_tile<T, 3, VECTORS>,
-      multiply_tile<T, 4, VECTORS>, multiply_tile<T, 5, VECTORS>, multiply_tile<T, 6, VECTORS>,
-      multiply_tile<T, 7, VECTORS>, multiply_tile<T, 8, VECTORS>};
+template <class T, int VECTORS, int... BEFORE>
+inline Tile tile_of_rows(int rows, std::integer_sequence<int, BEFORE...>) {
+  static constexpr Tile tiles[] = {multiply_tile<T, 1 + BEFORE, VECTORS>...};
   return tiles[rows - 1];
 }
 
 template <class T>
 inline Tile find_tile(int rows, int width) {
-  return width == 48   ? tile_of_rows<T, 3>(rows)
-         : width == 32 ? tile_of_rows<T, 2>(rows)
-                       : tile_of_rows<T, 1>(rows);
+  constexpr auto all = std::make_integer_sequence<int, TILE_ROWS>();
+  return width == 3 * LANES   ? tile_of_rows<T, 3>(rows, all)
+         : width == 2 * LANES ? tile_of_rows<T, 2>(rows, all)
+                              : tile_of_rows<T, 1>(rows, all);
 }
 
-// One tile, and `finish(row, column, 16 sums)` for all of it.
+// One tile, and `finish(row, column, LANES sums)` for all of it.
 template <class T, class Finish>
 inline void compute_tile(Left a, int rows, const Word* panel, int width, int depth, Finish finish) {
   alignas(64) float sums[TILE_ROWS * TILE_COLUMNS];
@@ -82,7 +81,7 @@ inline void prefetch_part(const void* from, size_t bytes, int part, int parts) {
     _mm_prefetch(line + i * LINE, _MM_HINT_T1);
 }
 
-// a (rows, words.size()) · b's `words` of `columns`; `finish(row, column, 16 sums)` takes them.
+// a (rows, words.size()) · b's `words` of `columns`; `finish(row, column, LANES sums)` takes them.
 template <class T, class Finish>
 inline void multiply(Left a, int rows, const Packed& b, Range columns, Range words, Finish finish) {
   for (int column = columns.begin; column < columns.end;) {
@@ -123,7 +122,7 @@ inline void multiply_left(const PackedLeft& a, Range rows, const Packed& b, Rang
           float* corner = gradient + (row - rows.begin) * stride + column;
           compute_tile<T>(left, TILE_ROWS, panel, width, depth, [&](int i, int j, Vector sum) {
             float* place = corner + i * stride + j;
-            store(place, word || add ? _mm512_add_ps(sum, load(place)) : sum);
+            store(place, word || add ? sum + load(place) : sum);
           });
         }
         column += width;

@@ -97,7 +97,7 @@ class PackedWeights {
     return rows_of(numbers, step);
   }
 
-  // `finish(row, column, 16 sums)` of a product: rows of `input`, which are the `numbers` of what
+  // `finish(row, column, LANES sums)` of a product: rows of `input`, which are the `numbers` of what
   // the layer gets, with `columns` of what it gives.
   template <class Finish>
   void multiply(const Input& input, int rows, int layer, LayerParameter parameter, Range columns,

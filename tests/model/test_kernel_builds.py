@@ -1,0 +1,52 @@
+"""The libraries of other CPUs than this one, as far as it can run them: the tests of the numbers
+once more. A process holds one library, so each has a process of its own."""
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from bert.model.kernels import sources
+
+HERE = pathlib.Path(__file__).parent
+FILES = ('test_fused_encoder.py', 'test_fused_dropout.py', 'test_fused_optimizer.py')
+REST = 'not (thousand and 00)'      # of a thousand random networks the first hundred
+
+
+def run_tests(build, files, wanted):
+    done = subprocess.run(
+        [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '-k', wanted]
+        + [str(HERE / name) for name in files],
+        env=dict(os.environ, BERT_KERNELS=build.name, BERT_NO_SKIPS='1'), capture_output=True,
+        text=True)
+    assert done.returncode == 0, done.stdout[-5000:]
+
+
+@pytest.mark.parametrize('build', sources.BUILDS[1:], ids=lambda build: build.name)
+def test_numbers(need_cpu_for, build):
+    need_cpu_for(build)
+    without = ['not ' + dtype for dtype in ('bfloat16', 'int8') if dtype not in build.dtypes]
+    run_tests(build, FILES, ' and '.join(without + [REST]))
+
+
+@pytest.mark.parametrize('build', sources.BUILDS[1:], ids=lambda build: build.name)
+def test_a_type_that_it_lacks(need_cpu_for, build):
+    """float32 computes, and one line says so."""
+    need_cpu_for(build)
+    code = ('import fused_networks\n'
+            'for dtype in ("float32", "bfloat16", "int8"):\n'
+            '    network = fused_networks.make(dtype=dtype)\n'
+            '    print(dtype, network.is_fused(), network.is_fused(dtype),\n'
+            '          network(*fused_networks.batch([5, 3])).asnumpy().sum())\n')
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True,
+                          env=dict(os.environ, BERT_KERNELS=build.name,
+                                   PYTHONPATH=os.pathsep.join(sys.path)))
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [line[:3] for line in lines] == [
+        [dtype, 'True', str(dtype in build.dtypes)] for dtype in ('float32', 'bfloat16', 'int8')]
+    for dtype, _, _, total in lines:
+        assert (total == lines[0][3]) == (dtype not in build.dtypes or dtype == 'float32')
+    assert done.stderr.splitlines() == [
+        'no fused kernels with %s for this CPU and network: float32 computes' % dtype
+        for dtype in ('bfloat16', 'int8') if dtype not in build.dtypes]
