@@ -85,11 +85,13 @@ def add_calibration_flags(parser, num_calib_batches):
                        help='texts or windows in each')
     group.add_argument('--quantized_dtype', choices=('auto', 'int8', 'uint8'), default='auto',
                        help='of activations; auto: uint8 where nothing negative was seen')
-    group.add_argument('--calib_mode', choices=layout.CALIBRATION_MODES, default='customize',
+    group.add_argument('--calib_mode', choices=layout.CALIBRATION_MODES + (layout.FUSED_MODE,),
+                       default='customize',
                        help='how the range of each activation is found: customize: least and '
                             'greatest value seen, cut for layer normalisation and GELU; naive: not '
                             'cut; entropy: by Kullback-Leibler divergence; none: anew for every '
-                            'batch that is computed')
+                            'batch that is computed; fused: by the CPU kernels of this package '
+                            'instead of MXNet\'s operators, anew for every token')
     return group
 
 

@@ -30,7 +30,9 @@ def symbol_names(prefix, epoch=0):
 CLASSIFICATION, REGRESSION, QUESTION_ANSWERING = KINDS = (
     'classification', 'regression', 'question_answering')
 SYMBOL_ENDING, ONNX_ENDING = '-symbol.json', '.onnx'
-CALIBRATION_MODES = ('customize', 'naive', 'entropy', 'none')   # in the names of INT8 models
+# in the names of INT8 models: the ways of MXNet's operators, and that of the fused kernels
+CALIBRATION_MODES = ('customize', 'naive', 'entropy', 'none')
+FUSED_MODE, FUSED_OPERATOR = 'fused', 'bert_encoder'
 EXPORT_LOG = 'hybrid_export_bert.log'   # the original's name
 
 # as transformers calls them; ours have the same

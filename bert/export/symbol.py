@@ -7,8 +7,8 @@ import mxnet as mx
 
 from bert import files
 from bert.errors import UserError
+from bert.layout import FUSED_MODE, FUSED_OPERATOR, symbol_names
 from bert.layout import SYMBOL_INPUTS as INPUTS
-from bert.layout import symbol_names
 
 
 def export_network(network, folder, prefix, epoch=0):
@@ -67,6 +67,8 @@ def read_symbol(graph_path, parameters_path):
             raise UserError('%s: no such file: a symbol and its parameters, %s and %s, belong '
                             'together' % (path, os.path.basename(graph_path),
                                           os.path.basename(parameters_path)))
+    if needs_kernels(graph_path) and not hasattr(mx.sym, FUSED_OPERATOR):
+        raise lack_of_kernels(graph_path)
     graph = _read(graph_path, mx.sym.load)
     found = _read(parameters_path, mx.nd.load)
     parameters = {name.split(':', 1)[-1]: array for name, array in found.items()} \
@@ -93,4 +95,25 @@ def _read(path, load):
 
 def is_quantized(graph):
     """Whether a symbol computes with INT8 anywhere."""
-    return '_contrib_quantize_v2' in graph.tojson()
+    return '_contrib_quantize_v2' in graph.tojson() or is_fused(graph)
+
+
+def is_fused(graph):
+    """Whether a symbol is of the fused kernels: an INT8 one, no other is written."""
+    return FUSED_OPERATOR in graph.tojson()
+
+
+def lack_of_kernels(path):
+    """A `UserError` for a file that `needs_kernels`."""
+    return UserError('%s: --calib_mode %s made it, and it takes the fused CPU kernels with int8, '
+                     'which are not here (docs/kernels.rst): quantize the model by another '
+                     '--calib_mode' % (path, FUSED_MODE))
+
+
+def needs_kernels(path):
+    """The same of a file; False for one that can't be read."""
+    try:
+        with open(path, encoding='utf-8', errors='replace') as file:
+            return '"op": "%s"' % FUSED_OPERATOR in file.read()
+    except OSError:
+        return False

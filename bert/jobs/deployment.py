@@ -9,12 +9,13 @@ from bert import files, layout
 from bert.data.sampler import evaluation_batches
 from bert.data.tokenizer import BertTokenizer
 from bert.errors import UserError
-from bert.export import engines
+from bert.export import engines, symbol
 from bert.jobs import answering, labelled, prediction, results
 from bert.jobs.folder import Classifier
 from bert.jobs.qa_model import TASK, QAModel
 from bert.jobs.trained import kind_of
 from bert.model import local, tokenizer_files
+from bert.model.kernels import library
 from bert.options import refuse
 from bert.quantization import speed
 from bert.train.devices import pick_device
@@ -175,6 +176,10 @@ def find_export(folder, prefix, engine):
 
 def _open_engine(path, engine, device, threads):
     if path.endswith(layout.SYMBOL_ENDING):
+        if symbol.needs_kernels(path):
+            found = library.load()
+            if not found or 'int8' not in found.dtypes:
+                raise symbol.lack_of_kernels(path)
         made = engines.open_symbol(path, device)
         if made.is_quantized:
             warn_without_vnni()

@@ -16,6 +16,7 @@ from bert.jobs.deployment import ExportedClassifier, ExportedQAModel, warn_witho
 from bert.jobs.folder import Classifier, find_model
 from bert.jobs.trained import TRAINERS, open_trained, refuse_source
 from bert.model.inference import ForPrediction
+from bert.model.kernels.quantizer import FusedQuantizer
 from bert.options import refuse
 from bert.quantization import speed
 from bert.quantization.calibrate import Quantizer
@@ -28,6 +29,8 @@ from bert.train.metrics import format_metrics
 SCRIPT, LOG = 'quantize.py', 'quantize.log'
 SPEED_SHAPES = ((1, 128), (32, 128))    # batches whose speed is reported: texts, tokens
 SPEED_ROUNDS = 9
+UNCALIBRATED = ('none', layout.FUSED_MODE)
+OF_CALIBRATION = ('num_calib_batches', 'calib_batch_size', 'max_train_samples')
 
 
 def prefix_of(task, mode):
@@ -68,6 +71,8 @@ def open_source(args, device):
                 (task.name,) + (('pairs', 'single texts') if task.pair else
                                 ('single texts', 'pairs'))))
         model.task.update(name=task.name, pair=task.pair, metrics=list(task.metrics))
+    if args.calib_mode == layout.FUSED_MODE:
+        make_quantizer(model, args)     # raises, if it does, before a folder is changed
     return model
 
 
@@ -85,7 +90,7 @@ def calibrate_model(args, model, sets, folder, batch_size, device):
     if device.device_type != 'cpu':
         raise UserError('--gpu: INT8 is for CPUs here; leave it out')
     warn_without_vnni()
-    batches = [] if args.calib_mode == 'none' else calibration_batches(args, model, sets)
+    batches = [] if args.calib_mode in UNCALIBRATED else calibration_batches(args, model, sets)
     quantizer = make_quantizer(model, args)
     quantizer.calibrate(batches)
     judge = Judge({key: one for key, one in sets.items() if not key.startswith('train')}, Goal(),
@@ -128,9 +133,13 @@ def traced(model, mode, dtype):
 
 
 def make_quantizer(model, args):
-    """The `Quantizer` of the flags."""
-    return Quantizer(traced(model, args.calib_mode, args.quantized_dtype), args.calib_mode,
-                     args.quantized_dtype)
+    """The `Quantizer` or `FusedQuantizer` of the flags."""
+    if args.calib_mode != layout.FUSED_MODE:
+        return Quantizer(traced(model, args.calib_mode, args.quantized_dtype), args.calib_mode,
+                         args.quantized_dtype)
+    refuse(args, ('quantized_dtype',) + (() if getattr(args, 'tune', False) else OF_CALIBRATION),
+           '--calib_mode %s: its products are int8, and nothing is calibrated' % layout.FUSED_MODE)
+    return FusedQuantizer(model.network)
 
 
 def calibration_batches(args, model, sets):

@@ -116,7 +116,7 @@ def _search_arguments(args, model, folder, search, device):
     return {'network': quantization.traced(model, args.calib_mode, args.quantized_dtype),
             'eval_func': evaluate, 'journal': os.path.join(folder, TRIALS),
             'make': lambda *network: engines.SymbolEngine(*network, device),
-            'mode': args.calib_mode, 'dtype': args.quantized_dtype}
+            'quantizer': quantization.make_quantizer(model, args)}
 
 
 def read_sets(args, model):

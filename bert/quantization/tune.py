@@ -49,7 +49,7 @@ class Tuned(NamedTuple):
 
 
 def tune(network, calibration_batches, eval_func, config=None, interval=None, make=None,
-         journal=None, mode='customize', dtype='auto'):
+         journal=None, quantizer=None):
     """Search for the operators that have to stay float; returns a `Tuned`.
 
     network: an initialised block; called with symbols of token_ids, segment_ids (batch, length) and
@@ -61,7 +61,7 @@ def tune(network, calibration_batches, eval_func, config=None, interval=None, ma
     network, outputs) → `Loss`, for an `eval_func` that gives outputs; else the loss has none.
     make: function(symbol, {name: NDArray}) → network, default a hybridized `SymbolBlock`.
     journal: path of a file that takes every trial; those that it has are not tried again.
-    mode, dtype: of `Quantizer`.
+    quantizer: of the network, a `Quantizer` or what has its methods; default `Quantizer(network)`.
 
     All is INT8 first. When the goal is missed, operators return to float one after another, the
     most harmful first: harm is how much nearer the outputs for the calibration batches come to
@@ -69,13 +69,13 @@ def tune(network, calibration_batches, eval_func, config=None, interval=None, ma
     those of them that harm least are tried in INT8 again.
     """
     search = _Search(network, calibration_batches, eval_func, config or Config(), interval,
-                     make or symbol_block, Journal(journal), Quantizer(network, mode, dtype))
+                     make or symbol_block, Journal(journal), quantizer or Quantizer(network))
     search.prepare()
     return search.run()
 
 
 def rebuild(number, journal, network, calibration_batches, eval_func, config=None, make=None,
-            mode='customize', dtype='auto'):
+            quantizer=None):
     """(the operators that stayed float, (symbol, {name: NDArray})) of trial `number` in a journal.
 
     The other arguments are those of `tune`. Raises `UserError` when the journal has no such trial,
@@ -85,7 +85,7 @@ def rebuild(number, journal, network, calibration_batches, eval_func, config=Non
     if not 1 <= number <= len(found.trials()):
         raise UserError('--rebuild %d: %s has %d trials' % (number, journal, len(found.trials())))
     search = _Search(network, calibration_batches, eval_func, config or Config(), None,
-                     make or symbol_block, found, Quantizer(network, mode, dtype))
+                     make or symbol_block, found, quantizer or Quantizer(network))
     search.prepare()
     return search.rebuild(number)
 

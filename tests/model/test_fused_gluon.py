@@ -15,6 +15,7 @@ from fused_networks import batch, gradients, make, make_config, own_operators, u
 
 from bert.errors import UserError
 from bert.export.symbol import export_network
+from bert.layout import FUSED_OPERATOR
 from bert.model.bert import BERTModel
 from bert.model.classification import BERTClassifier
 from bert.model.inference import ForPrediction, Predictor
@@ -331,21 +332,21 @@ def test_a_symbol_is_of_own_operators(tmp_path):
     network = classifier()
     network.hybridize()
     expected = network(*batch(RAGGED)).asnumpy()
-    assert gluon_hooks.OPERATOR in operators(network._cached_graph[1])
+    assert FUSED_OPERATOR in operators(network._cached_graph[1])
     inputs = [mx.sym.var('data%d' % i) for i in range(3)]
-    assert gluon_hooks.OPERATOR not in operators(network(*inputs))
-    assert gluon_hooks.OPERATOR not in operators(ForPrediction(network)(*inputs))
+    assert FUSED_OPERATOR not in operators(network(*inputs))
+    assert FUSED_OPERATOR not in operators(ForPrediction(network)(*inputs))
     paths = export_network(network, str(tmp_path), 'ours')
     network.export(str(tmp_path / 'gluon'), 2)
     assert sorted(os.listdir(tmp_path)) == ['gluon-0002.params', 'gluon-symbol.json',
                                             'ours-0000.params', 'ours-symbol.json']
     for graph, values in (paths, (str(tmp_path / 'gluon-symbol.json'),
                                   str(tmp_path / 'gluon-0002.params'))):
-        assert gluon_hooks.OPERATOR not in operators(mx.sym.load(graph))
+        assert FUSED_OPERATOR not in operators(mx.sym.load(graph))
         block = mx.gluon.SymbolBlock.imports(graph, ['data0', 'data1', 'data2'], values)
         np.testing.assert_allclose(block(*batch(RAGGED)).asnumpy(), expected, atol=1e-5)
     # and what is hybridized goes on as before
-    assert gluon_hooks.OPERATOR in operators(network._cached_graph[1])
+    assert FUSED_OPERATOR in operators(network._cached_graph[1])
     assert np.array_equal(network(*batch(RAGGED)).asnumpy(), expected)
 
 

@@ -199,7 +199,8 @@ def test_a_journal_of_something_else(network, tmp_path):
     for arguments in ((other, 0.9, Evaluation(other)),):
         with pytest.raises(UserError, match='trials.jsonl: its trials are of other parameters'):
             search(*arguments, journal=str(path))
-    for options in ({'mode': 'naive'}, {'is_relative': True}, {'config': {'random_seed': 1}}):
+    for options in ({'quantizer': Quantizer(ForPrediction(network), 'naive')},
+                    {'is_relative': True}, {'config': {'random_seed': 1}}):
         with pytest.raises(UserError, match='its trials are of other'):
             search(network, 0.9, journal=str(path), **options)
 

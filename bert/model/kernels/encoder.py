@@ -91,7 +91,8 @@ class FusedEncoder:
                 'vocab_size': config.vocab_size, 'token_types': config.token_type_vocab_size,
                 'max_length': config.max_length, 'epsilon': repr(config.layer_norm_eps),
                 'dropout': repr(self._dropout), 'dtype': dtype, 'model': self._model,
-                'outputs': ' '.join('%d:%d:%r' % one for one in outputs), 'output_width': width}
+                'outputs': ' '.join('%d:%d:%r' % one for one in outputs), 'output_width': width,
+                'kept': ''}
 
 
 def _has_sizes(config):

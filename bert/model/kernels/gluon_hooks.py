@@ -12,12 +12,11 @@ import mxnet as mx
 from mxnet.gluon import HybridBlock, Parameter
 
 from bert.errors import UserError
-
-OPERATOR = 'bert_encoder'
+from bert.layout import FUSED_OPERATOR
 
 
 class _Thread(threading.local):
-    is_hybridizing = False
+    may_fuse = False
 
 
 _THREAD = _Thread()
@@ -27,16 +26,17 @@ def may_fuse(F):
     """Whether a block that is called with `F` may use the operators: with arrays, and in the graph
     that `hybridize` makes for itself. A symbol that somebody asked for is of MXNet's own operators:
     it can be saved, quantized, and run where there is no library."""
-    return F is mx.nd or _THREAD.is_hybridizing
+    return F is mx.nd or _THREAD.may_fuse
 
 
 @contextlib.contextmanager
-def _hybridizing(value):
-    before, _THREAD.is_hybridizing = _THREAD.is_hybridizing, value
+def fusing(value=True):
+    """Context in which symbols too are of the operators, or not."""
+    before, _THREAD.may_fuse = _THREAD.may_fuse, value
     try:
         yield
     finally:
-        _THREAD.is_hybridizing = before
+        _THREAD.may_fuse = before
 
 
 def watch_tracing():
@@ -47,7 +47,7 @@ def watch_tracing():
     def _get_graph(block, *args):
         if not block._cached_graph:
             block._traced_with = _placeholders(args)
-        with _hybridizing(True):
+        with fusing():
             return get_graph(block, *args)
 
     @functools.wraps(export)
@@ -58,10 +58,10 @@ def watch_tracing():
         if not hasattr(block, '_traced_with'):
             raise UserError('%s: its graph holds the operator %s, which runs with this package '
                             'alone: export the block that it was made from'
-                            % (block.name, OPERATOR))
+                            % (block.name, FUSED_OPERATOR))
         block._cached_graph = ()
         try:
-            with _hybridizing(False):
+            with fusing(False):
                 get_graph(block, *block._traced_with)
             return export(block, *args, **kwargs)
         finally:
@@ -79,7 +79,7 @@ def _placeholders(args):
 
 def _uses_operator(graph):
     """graph: of `HybridBlock._get_graph`, or empty."""
-    return bool(graph) and '"op": "%s"' % OPERATOR in graph[1].tojson()
+    return bool(graph) and '"op": "%s"' % FUSED_OPERATOR in graph[1].tojson()
 
 
 def watch_gradients(tell):

@@ -26,6 +26,7 @@ static void run(const char* dtype, unsigned seed) {
   settings.epsilon = 1e-5f;
   settings.dropout = draw(0, 1) ? 0.1f : 0.f;
   settings.threads = draw(1, 3);
+  for (int i = 0; i < PRODUCTS * sizes.num_layers; ++i) settings.kept.push_back(!draw(0, 3));
   const bool two = draw(0, 1);
   settings.outputs = {{sizes.num_layers, 0, 1.f, false}};
   if (two) settings.outputs.insert(settings.outputs.begin(), {0, sizes.units, 0.5f, false});

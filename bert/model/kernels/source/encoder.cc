@@ -59,13 +59,15 @@ void check(const Batch& batch, const Sizes& sizes) {
   }
 }
 
+inline bool all_matrices(int, int) { return true; }
+
 template <class T>
 class TypedEncoder : public Encoder {
  public:
   std::unique_ptr<Saved> forward(const Settings& settings, const Batch& batch,
                                  const std::vector<Parameter>& parameters, bool keep, uint64_t seed,
                                  float* output) override {
-    forward_weights_.refresh(settings.sizes, parameters, settings.threads);
+    forward_weights_.refresh(settings.sizes, parameters, settings.threads, all_matrices);
     const Tokens tokens(batch);
     std::unique_ptr<SavedPass<T>> saved;
     if (keep) saved.reset(new SavedPass<T>(tokens, settings, seed));
@@ -79,7 +81,7 @@ class TypedEncoder : public Encoder {
                 const std::vector<Parameter>& parameters, Saved& saved,
                 const float* output_gradient, const std::vector<float*>& gradients,
                 const std::vector<bool>& add) override {
-    backward_weights_.refresh(settings.sizes, parameters, settings.threads);
+    backward_weights_.refresh(settings.sizes, parameters, settings.threads, all_matrices);
     const Tokens tokens(batch);
     BackwardPass<T>(settings, batch, tokens, parameters, backward_weights_,
                     static_cast<SavedPass<T>&>(saved), output_gradient, gradients, add)
@@ -104,10 +106,10 @@ class QuantizedEncoder : public Encoder {
                                  const std::vector<Parameter>& parameters, bool keep, uint64_t,
                                  float* output) override {
     if (keep) refuse_training();
-    weights_.refresh(settings.sizes, parameters, settings.threads);
+    weights_.refresh(settings.sizes, parameters, settings.threads, settings.kept);
     const Tokens tokens(batch);
-    ForwardPass<Attended, QuantizedWeights>(settings, batch, tokens, parameters, weights_, nullptr,
-                                            output)
+    ForwardPass<Attended, QuantizedWeights<Attended>>(settings, batch, tokens, parameters, weights_,
+                                                      nullptr, output)
         .run();
     return nullptr;
   }
@@ -122,7 +124,7 @@ class QuantizedEncoder : public Encoder {
     throw std::invalid_argument("int8 is for prediction: float32 and bfloat16 have gradients");
   }
 
-  QuantizedWeights weights_;
+  QuantizedWeights<Attended> weights_;
 };
 #endif
 

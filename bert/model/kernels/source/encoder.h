@@ -29,6 +29,7 @@ struct Settings {
   Sizes sizes;
   float epsilon = 0, dropout = 0;
   std::vector<Output> outputs;  // in the order of their states
+  std::vector<bool> kept;       // of PRODUCTS of each layer: which INT8 leaves alone; or empty
   int output_width = 0;
   int threads = 1;
 };
@@ -62,6 +63,15 @@ enum LayerParameter {
 };
 inline int place_of(int layer, int parameter) {
   return LAYERS + LAYER_PARAMETERS * layer + parameter;
+}
+
+// Products that INT8 may leave to floating point, one by one: those of a layer.
+enum Product { QUERY_KEY_VALUE, PROJECT, EXPAND, CONTRACT, PRODUCTS };
+inline Product product_of(int parameter) {
+  return parameter == PROJECTION ? PROJECT
+         : parameter == HIDDEN   ? EXPAND
+         : parameter == OUT      ? CONTRACT
+                                 : QUERY_KEY_VALUE;
 }
 
 // (rows, columns) of the parameter at `place`; a vector has one row.

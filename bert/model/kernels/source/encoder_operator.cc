@@ -90,6 +90,19 @@ std::vector<Output> read_outputs(const std::string& text) {
   return outputs;
 }
 
+// kept: numbers, PRODUCTS a layer, with a space between.
+std::vector<bool> read_kept(const std::string& text, const Sizes& sizes) {
+  std::vector<bool> kept(static_cast<size_t>(PRODUCTS) * sizes.num_layers);
+  std::istringstream stream(text);
+  stream.imbue(std::locale::classic());
+  for (size_t number; stream >> number;) {
+    if (number >= kept.size())
+      throw std::invalid_argument("attribute kept: there is no product " + std::to_string(number));
+    kept[number] = true;
+  }
+  return kept;
+}
+
 Settings read_settings(const Attributes& attributes) {
   Settings settings;
   Sizes& sizes = settings.sizes;
@@ -104,6 +117,7 @@ Settings read_settings(const Attributes& attributes) {
   settings.dropout = get_float(attributes, "dropout");
   settings.outputs = read_outputs(get(attributes, "outputs"));
   settings.output_width = get_int(attributes, "output_width");
+  settings.kept = read_kept(get(attributes, "kept"), sizes);
   settings.threads = number_of_threads;
   return settings;
 }

@@ -320,7 +320,8 @@ class ForwardPass {
     const int units = sizes_.units;
     const float scale = LOG2_E / std::sqrt(static_cast<float>(sizes_.head_size()));
     const LayerParameter matrices[] = {QUERY, KEY, VALUE};
-    const auto input = weights_.take(values.input, units, rows.size(), units, team, scratch.room);
+    const auto input =
+        weights_.take(layer, QUERY, values.input, units, rows.size(), units, team, scratch.room);
     for (int i = 0; i < 3; ++i) {
       const float* bias = parameter(place_of(layer, matrices[i] + 1));
       const Vector factor = spread(i ? 1 : scale);
@@ -353,7 +354,8 @@ class ForwardPass {
                      Scratch& scratch) const {
     const int units = sizes_.units;
     const float* bias = parameter(place_of(layer, PROJECTION_BIAS));
-    const auto input = weights_.take(values.context, units, rows.size(), units, team, scratch.room);
+    const auto input = weights_.take(layer, PROJECTION, values.context, units, rows.size(), units,
+                                     team, scratch.room);
     weights_.multiply(input, rows.size(), layer, PROJECTION, share_columns(team, units), {0, units},
                       [&](int row, int column, Vector sum) {
                         const size_t place = static_cast<size_t>(row) * units + column;
@@ -379,8 +381,8 @@ class ForwardPass {
     const float* out_bias = parameter(place_of(layer, OUT_BIAS));
     for (int start = 0; start < hidden; start += step) {
       const int end = std::min(hidden, start + step);
-      const auto inward =
-          weights_.take(values.attended, units, rows.size(), units, team, scratch.room);
+      const auto inward = weights_.take(layer, HIDDEN, values.attended, units, rows.size(), units,
+                                        team, scratch.room);
       weights_.multiply(
           inward, rows.size(), layer, HIDDEN,
           together_ ? share_columns(team, hidden) : Range{start, end}, {0, units},
@@ -391,8 +393,8 @@ class ForwardPass {
             store(scratch.activated + static_cast<size_t>(row) * step + column - start, gelu(sum));
           });
       team.wait();
-      const auto outward =
-          weights_.take(scratch.activated, step, rows.size(), end - start, team, scratch.room);
+      const auto outward = weights_.take(layer, OUT, scratch.activated, step, rows.size(),
+                                         end - start, team, scratch.room);
       weights_.multiply(
           outward, rows.size(), layer, OUT, share_columns(team, units), {start, end},
           [&](int row, int column, Vector sum) {

@@ -40,6 +40,8 @@ struct QuantizedMatrix {
   float *scales = nullptr, *excess = nullptr;  // (rows,), (chunks, rows)
 };
 
+// T: what the products are of that are kept.
+template <class T>
 class QuantizedWeights {
  public:
   using Input = QuantizedRows;
@@ -55,9 +57,9 @@ class QuantizedWeights {
   };
 
   // Quantizes (rows, width) numbers, `step` from a row to the next; the team shares that.
-  template <class T>
-  Input take(const T* numbers, size_t step, int rows, int width, const Team& team,
-             const Room& room) const {
+  Input take(int layer, LayerParameter parameter, const T* numbers, size_t step, int rows,
+             int width, const Team& team, const Room& room) const {
+    if (is_kept(layer, parameter)) return {rows_of(numbers, step), nullptr};
     const size_t stride = padded(width);
     const Range mine = team.share(rows);
     team.wait();  // the product before has read the room
@@ -75,6 +77,10 @@ class QuantizedWeights {
   template <class Finish>
   void multiply(const Input& input, int rows, int layer, LayerParameter parameter, Range columns,
                 Range numbers, Finish finish) const {
+    if (is_kept(layer, parameter)) {
+      kept_weights_.multiply(input.left, rows, layer, parameter, columns, numbers, finish);
+      return;
+    }
     const QuantizedMatrix& matrix = matrices_[place_of(layer, parameter)];
     const int height = matrix.packed.columns;
     const Range chunks = {numbers.begin / CHUNK, (numbers.end + CHUNK - 1) / CHUNK};
@@ -89,15 +95,26 @@ class QuantizedWeights {
         });
   }
 
-  void refresh(const Sizes& sizes, const std::vector<Parameter>& parameters, int threads) {
+  // kept: of `Settings`
+  void refresh(const Sizes& sizes, const std::vector<Parameter>& parameters, int threads,
+               const std::vector<bool>& kept) {
     if (!arena_.is_open()) reserve(sizes);
-    stamps_.refresh(sizes, parameters, threads,
-                    [&](int place, const float* weight, std::pair<int, int> shape) {
-                      quantize(weight, shape, matrices_[place]);
-                    });
+    kept_ = kept;
+    kept_weights_.refresh(sizes, parameters, threads,
+                          [&](int layer, int matrix) { return is_kept(layer, matrix); });
+    stamps_.refresh(
+        sizes, parameters, threads, [&](int layer, int matrix) { return !is_kept(layer, matrix); },
+        [&](int place, const float* weight, std::pair<int, int> shape) {
+          quantize(weight, shape, matrices_[place]);
+        });
   }
 
  private:
+  bool is_kept(int layer, int matrix) const {
+    const size_t number = PRODUCTS * layer + product_of(matrix);
+    return number < kept_.size() && kept_[number];
+  }
+
   // `pack_transposed` takes LANES words at a time.
   static size_t padded(int width) { return round_up(width, LANES * PER_WORD<Int8>); }
   static int chunks_of(int width) { return (width + CHUNK - 1) / CHUNK; }
@@ -146,6 +163,8 @@ class QuantizedWeights {
     return load(numbers) * inverse_of(scale);
   }
 
+  std::vector<bool> kept_;
+  PackedWeights<T> kept_weights_{false};
   Stamps stamps_;
   std::vector<QuantizedMatrix> matrices_;  // by the places of the parameters
   Arena arena_;

@@ -47,11 +47,12 @@ class Stamp {
 // Those of all matrices.
 class Stamps {
  public:
-  // Calls `pack(place, numbers, shape)` for the matrices that have changed since the last time.
-  template <class Pack>
+  // Calls `pack(place, numbers, shape)` for the matrices that have changed since the last time, of
+  // those that `is_wanted(layer, matrix)`.
+  template <class Wanted, class Pack>
   void refresh(const Sizes& sizes, const std::vector<Parameter>& parameters, int threads,
-               Pack pack) {
-    const std::vector<int> stale = find_stale(sizes, parameters);
+               Wanted is_wanted, Pack pack) {
+    const std::vector<int> stale = find_stale(sizes, parameters, is_wanted);
     const int count = static_cast<int>(stale.size());
 #pragma omp parallel for num_threads(threads) schedule(dynamic) if (count)
     for (int i = 0; i < count; ++i)
@@ -59,13 +60,16 @@ class Stamps {
   }
 
  private:
-  std::vector<int> find_stale(const Sizes& sizes, const std::vector<Parameter>& parameters) {
+  template <class Wanted>
+  std::vector<int> find_stale(const Sizes& sizes, const std::vector<Parameter>& parameters,
+                              Wanted is_wanted) {
     stamps_.resize(number_of_parameters(sizes));
     std::vector<int> stale;
     for (int layer = 0; layer < sizes.num_layers; ++layer)
       for (int matrix : MATRICES) {
         const int place = place_of(layer, matrix);
         const auto shape = shape_of(sizes, place);
+        if (!is_wanted(layer, matrix)) continue;
         if (stamps_[place].renew(parameters[place],
                                  static_cast<size_t>(shape.first) * shape.second))
           stale.push_back(place);
@@ -87,13 +91,14 @@ class PackedWeights {
     return packed_[place_of(layer, parameter)];
   }
 
-  // What `multiply` wants of (rows, width) numbers, `step` from a row to the next: nothing has to
-  // be done to them.
+  // What `multiply` by a matrix wants of (rows, width) numbers, `step` from a row to the next:
+  // nothing has to be done to them.
   using Input = Left;
   struct Room {
     void reserve(Arena&, int, int) {}
   };
-  Input take(const T* numbers, size_t step, int, int, const Team&, const Room&) const {
+  Input take(int, LayerParameter, const T* numbers, size_t step, int, int, const Team&,
+             const Room&) const {
     return rows_of(numbers, step);
   }
 
@@ -106,10 +111,12 @@ class PackedWeights {
                       {numbers.begin / PER_WORD<T>, numbers.end / PER_WORD<T>}, finish);
   }
 
-  // Pack what has changed since the last time.
-  void refresh(const Sizes& sizes, const std::vector<Parameter>& parameters, int threads) {
+  // Pack what has changed since the last time, of what `is_wanted(layer, matrix)`.
+  template <class Wanted>
+  void refresh(const Sizes& sizes, const std::vector<Parameter>& parameters, int threads,
+               Wanted is_wanted) {
     if (!arena_.is_open()) reserve(sizes);
-    stamps_.refresh(sizes, parameters, threads,
+    stamps_.refresh(sizes, parameters, threads, is_wanted,
                     [&](int place, const float* weight, std::pair<int, int> shape) {
                       pack_matrix(weight, shape, packed_[place]);
                     });
