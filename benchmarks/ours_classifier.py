@@ -15,6 +15,8 @@ from bert.data.task import find_task
 from bert.data.tokenizer import BertTokenizer
 from bert.data.transform import Features, featurize
 from bert.model import classification, zoo
+from bert.model.bert import compute_in
+from bert.model.kernels.optimizer import fused_update
 from bert.model.sources import Released, fetch_tokens
 from bert.train import optimizer
 from bert.train.step import Stepper
@@ -79,7 +81,7 @@ def make_stepper(task, network, learning_rate, seed):
 
     trainer = optimizer.make_trainer(network.collect_params(), 'bertadam', learning_rate,
                                      epsilon=1e-6, weight_decay=0.01)
-    return Stepper(forward, trainer, seed, max_norm=1.0)
+    return Stepper(forward, trainer, seed, max_norm=1.0, fused=fused_update)
 
 
 class Speed:
@@ -89,7 +91,9 @@ class Speed:
         task = find_task(args.task)
         self._features = load_features(args.examples)
         self._batch_size = args.batch_size
-        self._stepper = make_stepper(task, make_network(task, dropout=0.1), 2e-5, seed=1)
+        network = make_network(task, dropout=0.1)
+        compute_in(network, args.dtype)
+        self._stepper = make_stepper(task, network, 2e-5, seed=1)
         self._step = 0
 
     def train(self, question):
@@ -114,6 +118,7 @@ def main():
     parser.add_argument('--task', required=True)
     parser.add_argument('--examples', required=True, help='.npz of save_features')
     parser.add_argument('--batch_size', type=int, required=True)
+    parser.add_argument('--dtype', choices=('float32', 'bfloat16'), default='float32')
     args = parser.parse_args()
     memory.keep_freed(training=True)    # as the script does, if later
     mx.random.seed(1)

@@ -10,16 +10,22 @@ WAYS = ('network', 'predictor', 'symbol', 'int8', 'fused', 'fused-bfloat16', 'fu
 CALIBRATION = 5     # random batches of 32 x 128 that INT8 is calibrated on
 
 
-def make_network(model):
-    """A classifier with random weights, the same in every process."""
-    import mxnet as mx
+def config_of(model):
+    """The `BertConfig` of 'minilm' or 'base'."""
     from ours_predictor import BASE
 
     from bert.model import catalogue
+    return catalogue.config_of(*(peer.WEIGHTS if model == 'minilm' else
+                                 (BASE, 'book_corpus_wiki_en_uncased')))
+
+
+def make_network(model):
+    """A classifier with random weights, the same in every process."""
+    import mxnet as mx
+
     from bert.model.bert import BERTModel
     from bert.model.classification import BERTClassifier
-    config = catalogue.config_of(*(peer.WEIGHTS if model == 'minilm' else
-                                   (BASE, 'book_corpus_wiki_en_uncased')))
+    config = config_of(model)
     network = BERTClassifier(BERTModel(config, dropout=0.1), 2, dropout=0.1)
     mx.random.seed(0)
     network.initialize(mx.init.Normal(0.02))

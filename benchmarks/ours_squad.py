@@ -18,6 +18,7 @@ from bert.jobs import training
 from bert.jobs.qa_model import TASK, QAModel, open_qa_model
 from bert.jobs.question_answering import write_parameters
 from bert.model import zoo
+from bert.model.kernels.optimizer import fused_update
 from bert.model.qa import BertForQA, BertForQALoss
 from bert.model.sources import Released, fetch_tokens
 from bert.train import optimizer
@@ -88,7 +89,7 @@ def make_stepper(model, learning_rate, seed):
 
     trainer = optimizer.make_trainer(model.network.collect_params(), 'bertadam', learning_rate,
                                      epsilon=1e-6, weight_decay=0.01)
-    return Stepper(forward, trainer, seed, max_norm=1.0)
+    return Stepper(forward, trainer, seed, max_norm=1.0, fused=fused_update)
 
 
 def digest(windows, i):

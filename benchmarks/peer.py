@@ -149,23 +149,29 @@ def answer_texts(encode):
     answer_questions(answer)
 
 
-def random_batch(size, length, seed=0):
+def random_batch(size, length, seed=0, mean=None):
     """token_ids, segment_ids (size, length) int32 and valid_length (size,) float32: random tokens
-    without padding, the same on both sides."""
+    without padding, or of lengths that are `mean` on average and `length` at most, the same on both
+    sides."""
     import numpy as np
     rng = np.random.RandomState(seed)
     token_ids = rng.randint(1000, 20000, size=(size, length)).astype('int32')
-    return token_ids, np.zeros_like(token_ids), np.full(size, length, dtype='float32')
+    lengths = np.full(size, length, dtype='float32')
+    if mean:
+        spread = min(mean, length - mean) / 3
+        lengths[1:] = rng.normal(mean, spread, size - 1).round().clip(3, length)
+        token_ids *= np.arange(length) < lengths[:, None]
+    return token_ids, np.zeros_like(token_ids), lengths
 
 
 def answer_timed(compute):
     """The worker's end where a way to compute is timed: compute(*arrays) → logits. The questions
-    are {'size', 'length'} of a `random_batch`, and how many 'repeats' to take the median of; the
-    answers are its seconds and the logits."""
+    are {'size', 'length', 'mean'} of a `random_batch`, and how many 'repeats' to take the median of;
+    the answers are its seconds and the logits."""
     import numpy as np
 
     def answer(question):
-        batch = random_batch(question['size'], question['length'])
+        batch = random_batch(question['size'], question['length'], mean=question.get('mean'))
         compute(*batch)     # the others' turns have emptied the caches
         seconds = []
         for _ in range(question.get('repeats', 1)):

@@ -8,7 +8,7 @@ def _answers(seconds, logits):
 
 def test_ways_are_compared_round_by_round(module, capsys):
     inference = module('inference')
-    assert inference.shape('1x16') == {'size': 1, 'length': 16, 'repeats': 256}
+    assert inference.shape('1x16') == {'size': 1, 'length': 16, 'mean': None, 'repeats': 256}
     assert inference.shape('64x128')['repeats'] == 3
     found = inference.summarize('2x128', {
         'network': _answers([4, 8, 4], [[1, 2]]), 'int8': _answers([2, 2, 1], [[1.5, 1]])})
@@ -20,6 +20,29 @@ def test_ways_are_compared_round_by_round(module, capsys):
     inference.show({'2x128': found})
     row = capsys.readouterr().out.splitlines()[3]
     assert row.split() == ['int8', '2000.0', '1.0', '1.0e+00', '4.00', '(2.00–4.00)']
+
+
+def test_shares_of_the_limit(module, capsys):
+    inference, limit = module('inference'), module('product_limit')
+    config = inference.config_of('base')
+    # BERT base: 85 million weights in its layers, each multiplied and added once a token
+    assert limit.operations(config, [1]) == 2 * 84934656 + 12 * 4 * 768
+    found = inference.summarize('2x128', {'fused-int8': _answers([0.5, 1], [[0]])},
+                                [{'int8': 100, 'float32': 1}, {'int8': 200, 'float32': 1}], config)
+    needed = limit.operations(config, [128, 128]) / 1e9
+    assert found['fused-int8']['share_of_limit'] == pytest.approx(
+        {'median': (needed / 50 + needed / 200) / 2, 'min': needed / 200, 'max': needed / 50})
+    inference.show({'2x128': found})
+    assert '%.0f' % (100 * (needed / 50 + needed / 200) / 2) in capsys.readouterr().out
+
+
+def test_mixed_lengths(module):
+    inference = module('inference')
+    lengths = inference.lengths_of('32x53of128')
+    assert len(lengths) == 32 and lengths.max() == 128 and 45 < lengths.mean() < 61
+    assert inference.shape('32x53of128')['mean'] == 53
+    tokens, _, found = module('peer').random_batch(32, 128, mean=53)
+    assert (tokens != 0).sum() == found.sum() == lengths.sum()
 
 
 def test_without_the_stock_network_nothing_is_compared(module, capsys):

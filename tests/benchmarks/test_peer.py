@@ -97,7 +97,8 @@ def test_a_round_draws_the_same_examples_for_all(module):
 
 def test_speed_is_summarized_round_by_round(module):
     speed = module('finetune_classifier')
-    rates = dict(zip(speed.CONTENDERS, ([20.0, 40.0, 30.0], [10.0, 10.0, 10.0], [40.0] * 3)))
+    rates = dict(zip(speed.CONTENDERS, ([20.0, 40.0, 30.0], [10.0, 10.0, 10.0], [40.0] * 3,
+                                        [5.0] * 3)))
     found = speed.summarize(rates)[speed.CONTENDERS[1]]
     assert found['ours_over_it'] == {'median': 3.0, 'min': 2.0, 'max': 4.0}
     assert found['examples_per_second']['median'] == 10.0

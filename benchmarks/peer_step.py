@@ -1,0 +1,37 @@
+"""The peer's side of training_step.py: transformers on PyTorch."""
+import argparse
+import os
+import time
+
+import numpy as np
+import peer
+import torch
+from peer_classifier import adamw, inputs, train_step
+from transformers import BertForSequenceClassification
+
+
+def main():
+    parser = argparse.ArgumentParser(description='worker of training_step.py')
+    parser.add_argument('--folder')
+    parser.add_argument('--dtype')
+    parser.add_argument('--batch_size', type=int)
+    parser.add_argument('--length', type=int)
+    args = parser.parse_args()
+    torch.set_num_threads(int(os.environ['OMP_NUM_THREADS']))
+    model = BertForSequenceClassification.from_pretrained(args.folder)
+    model.train()
+    optimizer = adamw(model, 2e-5)
+    tokens, segments, _ = peer.random_batch(args.batch_size, args.length)
+    batch = inputs(tokens, segments, np.ones_like(tokens), np.arange(args.batch_size) % 2)
+
+    def answer(question):
+        started = time.perf_counter()
+        for _ in range(question['steps']):
+            train_step(model, batch, optimizer, args.dtype).item()
+        return {'seconds': (time.perf_counter() - started) / question['steps'],
+                'bytes': peer.peak_memory()}
+    peer.answer_questions(answer)
+
+
+if __name__ == '__main__':
+    main()

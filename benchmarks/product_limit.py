@@ -1,0 +1,64 @@
+"""How fast this CPU multiplies matrices: what the kernels could reach if they did nothing else.
+
+Compiles product_limit.cc with the tiles of the kernels and times them on the feed-forward product
+of BERT base, of operands that are packed already. The comparisons tell shares of what it finds in
+the same round: the clock of a CPU drifts.
+"""
+import pathlib
+import shutil
+import subprocess
+import tempfile
+
+import peer
+
+TIMES = 5       # the median counts
+
+
+class Limit:
+    """Measures with `threads` threads; a context, which removes the program."""
+
+    def __init__(self, threads):
+        from bert.model.kernels import library, sources
+        self._build = library.find()[0]
+        self.dtypes, self._threads = self._build.dtypes, threads
+        self._folder = tempfile.TemporaryDirectory()
+        self._program = str(pathlib.Path(self._folder.name) / 'product_limit')
+        subprocess.run([shutil.which('g++'), *sources.COMPILER_FLAGS, *self._build.compiler_flags,
+                        '-w', '-I', sources.FOLDER, str(peer.HERE / 'product_limit.cc'),
+                        '-o', self._program], check=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._folder.cleanup()
+
+    def measure(self):
+        """{type: thousand million operations a second}, a product and a sum being two."""
+        printed = subprocess.check_output(
+            [self._program, str(self._threads), str(TIMES), *self.dtypes], text=True)
+        return dict(zip(self.dtypes, map(float, printed.split())))
+
+
+def operations(config, lengths):
+    """Of the products of a forward pass over texts of these lengths; backward has twice as many."""
+    dense = 2 * (4 * config.units ** 2 + 2 * config.units * config.hidden_size)
+    return config.num_layers * sum(length * dense + 4 * length ** 2 * config.units
+                                   for length in lengths)
+
+
+def main():
+    parser = peer.make_parser(__doc__, 'product_limit.json')
+    parser.add_argument('--rounds', type=int, default=5)
+    args = parser.parse_args()
+    with Limit(args.threads) as limit:
+        rounds = [limit.measure() for _ in range(args.rounds)]
+    result = peer.report(args, rounds=rounds)
+    peer.write_json(args.output, result)
+    peer.describe(result)
+    for dtype in rounds[0]:
+        print('%-10s %s Gop/s' % (dtype, ' '.join('%.0f' % one[dtype] for one in rounds)))
+
+
+if __name__ == '__main__':
+    main()
