@@ -110,8 +110,10 @@ class BuildKernels(build_ext):
         self.force = True       # setuptools knows nothing of the headers
         all_temporary = self.build_temp
         self.build_temp = os.path.join(all_temporary, ext.name)
-        super().build_extension(ext)
-        self.build_temp = all_temporary
+        try:
+            super().build_extension(ext)
+        finally:
+            self.build_temp = all_temporary
 
     def compile_shared(self, include_dirs, version):
         return self.compiler.compile(

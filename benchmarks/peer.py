@@ -166,8 +166,8 @@ def random_batch(size, length, seed=0, mean=None):
 
 def answer_timed(compute):
     """The worker's end where a way to compute is timed: compute(*arrays) → logits. The questions
-    are {'size', 'length', 'mean'} of a `random_batch`, and how many 'repeats' to take the median of;
-    the answers are its seconds and the logits."""
+    are {'size', 'length', 'mean'} of a `random_batch`, and how many 'repeats' to take the median
+    of; the answers are its seconds and the logits."""
     import numpy as np
 
     def answer(question):

@@ -36,6 +36,26 @@ def test_shares_of_the_limit(module, capsys):
     assert '%.0f' % (100 * (needed / 50 + needed / 200) / 2) in capsys.readouterr().out
 
 
+def test_training_steps(module, capsys):
+    step, limit = module('training_step'), module('product_limit')
+    args = step.make_parser().parse_args(['--model', 'minilm', '--batch_size', '4',
+                                          '--length', '9'])
+    found = step.summarize(args, {
+        contender: [{'seconds': seconds, 'bytes': 5}, {'seconds': 2 * seconds, 'bytes': 6}]
+        for contender, seconds in zip(step.CONTENDERS, (1, 2, 8, 4))},
+        [{'float32': 100, 'bfloat16': 200}] * 2)
+    needed = 3 * limit.operations(step.config_of('minilm'), [9] * 4) / 1e9
+    assert found['ours bfloat16']['share_of_limit'] == pytest.approx(
+        {'median': needed * 0.75 / 200, 'min': needed / 400, 'max': needed / 200})
+    assert found['transformers bfloat16']['ours_over_it'] == {'median': 4, 'min': 4, 'max': 4}
+    assert 'share_of_limit' not in found['transformers bfloat16']
+    assert found['ours float32']['bytes'] == 6
+    assert found['ours float32']['examples_per_second'] == {'median': 1.5, 'min': 1, 'max': 2}
+    step.show(found)
+    assert capsys.readouterr().out.splitlines()[-2].split()[:4] == [
+        'transformers', 'bfloat16', '6.00', '0.75']
+
+
 def test_mixed_lengths(module):
     inference = module('inference')
     lengths = inference.lengths_of('32x53of128')

@@ -17,7 +17,8 @@ SCRIPTS = ('parity_classifier.py', 'finetune_classifier.py', 'scores_classifier.
            'conversion.py', 'parity_squad.py', 'squad.py', 'scores_squad.py', 'split_squad.py',
            'static_squad.py', 'inference.py', 'predictor.py', 'tuning.py',
            'create_pretraining_data.py', 'pretraining_rxnfp.py', 'pretraining_from_scratch.py',
-           'pretraining.py', 'embedding.py', 'embedding_memory.py')
+           'pretraining.py', 'embedding.py', 'embedding_memory.py', 'training_step.py',
+           'product_limit.py')
 
 
 @pytest.mark.parametrize('script', SCRIPTS)
