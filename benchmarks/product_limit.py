@@ -47,10 +47,14 @@ def operations(config, lengths):
                                    for length in lengths)
 
 
-def main():
+def make_parser():
     parser = peer.make_parser(__doc__, 'product_limit.json')
     parser.add_argument('--rounds', type=int, default=5)
-    args = parser.parse_args()
+    return parser
+
+
+def main():
+    args = make_parser().parse_args()
     with Limit(args.threads) as limit:
         rounds = [limit.measure() for _ in range(args.rounds)]
     result = peer.report(args, rounds=rounds)
