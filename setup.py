@@ -97,6 +97,10 @@ class BuildKernels(build_ext):
 
     shared_objects = None       # compiled, once for all libraries
 
+    def finalize_options(self):
+        super().finalize_options()
+        self.parallel = None    # build_extension changes this object
+
     def build_extension(self, ext):
         mxnet = importlib.util.find_spec('mxnet')
         if mxnet is None:

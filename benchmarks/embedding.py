@@ -2,10 +2,10 @@
 
 all-MiniLM-L6-v2, mean pooling, length 1, on the sentences of the STS benchmark and on paragraphs of
 a text, if one is given. Each round, all contenders embed the same texts one after the other: ours
-in float32, theirs in float32 and bfloat16, by ONNX Runtime and by OpenVINO, each in batches of 32
-texts (their default) and of 256 (ours). Then what the vectors are worth: the correlation of cosines
-with what people said, and how far ours are from theirs. Exit status 1 when a correlation differs by
-0.001, a number by 1e-5. Compare within one run only.
+in float32, bfloat16 and int8, theirs in float32 and bfloat16, by ONNX Runtime and by OpenVINO, each
+in batches of 32 texts (their default) and of 256 (ours). Then what the vectors are worth: the
+correlation of cosines with what people said, and how far ours are from theirs. Exit status 1 when a
+correlation in float32 differs by 0.001, a number by 1e-5. Compare within one run only.
 """
 import contextlib
 import csv
@@ -23,6 +23,8 @@ from scipy.stats import spearmanr
 
 SEGMENTS = ('dev', 'test')
 OURS, THEIRS = 'ours float32', 'theirs float32'
+OUR_WAYS = {OURS: 'float32', 'ours bfloat16': 'bfloat16', 'ours int8': 'int8'}
+BASE = 'ours bfloat16'      # whose speed is compared with all others
 WAYS = {THEIRS: 'float32', 'theirs bfloat16': 'bfloat16', 'theirs ONNX': 'onnx',
         'theirs OpenVINO': 'openvino'}
 SAME_CORRELATION, SAME = 1e-3, 1e-5
@@ -76,7 +78,8 @@ def write_texts(folder, pairs, args):
 def start(folder, weights, args):
     """{contender: `Worker` to be entered}. Theirs get folders of their own, into which they
     write exported networks."""
-    workers = {OURS: peer.Worker('ours', 'ours_embedding.py', weights, threads=args.threads)}
+    workers = {name: peer.Worker('ours', 'ours_embedding.py', weights, '--dtype', dtype,
+                                 threads=args.threads) for name, dtype in OUR_WAYS.items()}
     for name, way in WAYS.items():
         own = folder / way
         own.mkdir()
@@ -125,18 +128,18 @@ def difference(folder, name):
 
 
 def summarize(rates):
-    """Of one kind of texts: the rates by contender and batch size; ours over each of the same
-    size; and each at the size that suits it best, ours over them."""
+    """Of one kind of texts: the rates by contender and batch size; `BASE` over each of the same
+    size; and each at the size that suits it best, `BASE` over them."""
     best = {}
     for contender, size in rates:
         at_best = best.setdefault(contender, size)
         if np.median(rates[contender, size]) > np.median(rates[contender, at_best]):
             best[contender] = size
-    mine = rates[OURS, best[OURS]]
+    mine = rates[BASE, best[BASE]]
     return {
         'by_size': [{'contender': contender, 'batch_size': size,
                      'texts_per_second': median_and_range(found),
-                     'ours_over_it': median_and_range(ratios(rates[OURS, size], found))}
+                     'ours_over_it': median_and_range(ratios(rates[BASE, size], found))}
                     for (contender, size), found in rates.items()],
         'at_best': [{'contender': contender, 'batch_size': size, 'ours_over_it': median_and_range(
             ratios(mine, rates[contender, size]))} for contender, size in best.items()]}
@@ -149,7 +152,7 @@ def ratios(numerators, denominators):
 
 def show(result):
     print('\n%-12s %-16s %5s %24s %22s' % ('texts', '', 'batch', 'texts a second',
-                                           'ours over it'))
+                                           BASE + ' over it'))
     for name, found in result['speed'].items():
         for one in found['by_size']:
             rate = one['texts_per_second']

@@ -15,7 +15,7 @@ from bert.data.task import find_task
 from bert.data.tokenizer import BertTokenizer
 from bert.data.transform import Features, featurize
 from bert.model import classification, zoo
-from bert.model.bert import compute_in
+from bert.model.bert import compute_in, is_fused
 from bert.model.kernels.optimizer import fused_update
 from bert.model.sources import Released, fetch_tokens
 from bert.train import optimizer
@@ -93,6 +93,8 @@ class Speed:
         self._batch_size = args.batch_size
         network = make_network(task, dropout=0.1)
         compute_in(network, args.dtype)
+        if args.dtype != 'float32' and not is_fused(network, args.dtype):
+            raise SystemExit('no fused kernels with %s here' % args.dtype)
         self._stepper = make_stepper(task, network, 2e-5, seed=1)
         self._step = 0
 

@@ -7,6 +7,7 @@ import peer
 def main():
     parser = argparse.ArgumentParser(description='worker of embedding.py')
     parser.add_argument('folder')
+    parser.add_argument('--dtype', default='float32')
     args = parser.parse_args()
     from bert import memory
     memory.keep_freed(training=False)       # as the script does, before mxnet is imported
@@ -15,7 +16,8 @@ def main():
 
     def encode(texts, batch_size):
         if batch_size not in makers:
-            makers[batch_size] = BertEmbedding(bert_checkpoint=args.folder, batch_size=batch_size)
+            makers[batch_size] = BertEmbedding(dtype=args.dtype, batch_size=batch_size,
+                                               bert_checkpoint=args.folder)
         return makers[batch_size].sentence(texts)
     peer.answer_texts(encode)
 

@@ -63,11 +63,13 @@ def make_way(name, model):
     if not name.startswith('fused'):
         os.environ[library.SWITCH] = '0'
     network, _ = make_network(model)
-    if name in ('fused-bfloat16', 'fused-int8'):
-        compute_in(network, name.split('-')[1])
+    dtype = name.partition('-')[2] or 'float32'
+    if name.startswith('fused'):
+        compute_in(network, dtype)
     if name == 'network' or name.startswith('fused'):
-        if name != 'network' and not is_fused(network):
-            raise SystemExit('no fused kernels on this machine: leave them out with --ways')
+        if name != 'network' and not is_fused(network, dtype):
+            raise SystemExit('no fused kernels with %s here: leave %s out with --ways'
+                             % (dtype, name))
         return lambda *arrays: network(*map(mx.nd.array, arrays)).asnumpy()
     if name == 'predictor':
         predict = Predictor(network)

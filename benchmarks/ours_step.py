@@ -9,11 +9,13 @@ import peer
 def make_stepper(network, dtype):
     import mxnet as mx
 
-    from bert.model.bert import compute_in
+    from bert.model.bert import compute_in, is_fused
     from bert.model.kernels.optimizer import fused_update
     from bert.train import optimizer
     from bert.train.step import Stepper
     compute_in(network, dtype)
+    if not is_fused(network, dtype):
+        raise SystemExit('no fused kernels with %s here' % dtype)
     loss = mx.gluon.loss.SoftmaxCELoss()
 
     def forward(batch):

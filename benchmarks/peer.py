@@ -158,8 +158,8 @@ def random_batch(size, length, seed=0, mean=None):
     token_ids = rng.randint(1000, 20000, size=(size, length)).astype('int32')
     lengths = np.full(size, length, dtype='float32')
     if mean:
-        spread = min(mean, length - mean) / 3
-        lengths[1:] = rng.normal(mean, spread, size - 1).round().clip(3, length)
+        others = (mean * size - length) / (size - 1)     # the first one is the longest
+        lengths[1:] = rng.normal(others, others / 3, size - 1).round().clip(3, length)
         token_ids *= np.arange(length) < lengths[:, None]
     return token_ids, np.zeros_like(token_ids), lengths
 

@@ -12,7 +12,9 @@ using namespace bert;
 
 // The feed-forward product of BERT base in a batch of 32 x 128.
 constexpr int ROWS = 4096, DEPTH = 768, COLUMNS = 3072;
-constexpr int GROUP_ROWS = 256;  // that a thread computes at a time, as the encoder does
+// Rows that a thread computes at a time, as the encoder does.
+template <class T>
+constexpr int GROUP_ROWS = PER_WORD<T> == 1 ? 128 : 256;
 
 template <class T>
 static double measure(int threads) {
@@ -25,10 +27,10 @@ static double measure(int threads) {
   {
     const Range mine = Team::of_region().share(ROWS, TILE_ROWS);
     Vector sum = spread(0);
-    for (int row = mine.begin; row < mine.end; row += GROUP_ROWS)
+    for (int row = mine.begin; row < mine.end; row += GROUP_ROWS<T>)
       multiply<T>({left.data() + static_cast<size_t>(row) * packed.depth,
                    static_cast<size_t>(packed.depth), 1},
-                  std::min(GROUP_ROWS, mine.end - row), packed,
+                  std::min(GROUP_ROWS<T>, mine.end - row), packed,
                   [&](int, int, Vector x) { sum = max(sum, x); });
     total += sum_of(sum);
   }

@@ -7,6 +7,7 @@ the same round: the clock of a CPU drifts.
 import pathlib
 import shutil
 import subprocess
+import sys
 import tempfile
 
 import peer
@@ -19,13 +20,16 @@ class Limit:
 
     def __init__(self, threads):
         from bert.model.kernels import library, sources
-        self._build = library.find()[0]
-        self.dtypes, self._threads = self._build.dtypes, threads
+        found = library.load()
+        if not found:
+            sys.exit('no fused kernels here: there is nothing to measure')
+        flags = next(one.compiler_flags for one in sources.BUILDS if one.name == found.name)
+        self.dtypes, self._threads = found.dtypes, threads
         self._folder = tempfile.TemporaryDirectory()
         self._program = str(pathlib.Path(self._folder.name) / 'product_limit')
-        subprocess.run([shutil.which('g++'), *sources.COMPILER_FLAGS, *self._build.compiler_flags,
-                        '-w', '-I', sources.FOLDER, str(peer.HERE / 'product_limit.cc'),
-                        '-o', self._program], check=True)
+        subprocess.run([shutil.which('g++'), *sources.COMPILER_FLAGS, *flags, '-w', '-I',
+                        sources.FOLDER, str(peer.HERE / 'product_limit.cc'), '-o', self._program],
+                       check=True)
 
     def __enter__(self):
         return self

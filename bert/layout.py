@@ -33,6 +33,7 @@ SYMBOL_ENDING, ONNX_ENDING = '-symbol.json', '.onnx'
 # in the names of INT8 models: the ways of MXNet's operators, and that of the fused kernels
 CALIBRATION_MODES = ('customize', 'naive', 'entropy', 'none')
 FUSED_MODE, FUSED_OPERATOR = 'fused', 'bert_encoder'
+FUSED_NODE = '"op": "%s"' % FUSED_OPERATOR     # in the JSON of a symbol
 EXPORT_LOG = 'hybrid_export_bert.log'   # the original's name
 
 # as transformers calls them; ours have the same

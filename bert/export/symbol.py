@@ -7,7 +7,7 @@ import mxnet as mx
 
 from bert import files
 from bert.errors import UserError
-from bert.layout import FUSED_MODE, FUSED_OPERATOR, symbol_names
+from bert.layout import FUSED_MODE, FUSED_NODE, FUSED_OPERATOR, symbol_names
 from bert.layout import SYMBOL_INPUTS as INPUTS
 
 
@@ -100,7 +100,7 @@ def is_quantized(graph):
 
 def is_fused(graph):
     """Whether a symbol is of the fused kernels: an INT8 one, no other is written."""
-    return FUSED_OPERATOR in graph.tojson()
+    return FUSED_NODE in graph.tojson()
 
 
 def lack_of_kernels(path):
@@ -114,6 +114,6 @@ def needs_kernels(path):
     """The same of a file; False for one that can't be read."""
     try:
         with open(path, encoding='utf-8', errors='replace') as file:
-            return '"op": "%s"' % FUSED_OPERATOR in file.read()
+            return FUSED_NODE in file.read()
     except OSError:
         return False

@@ -49,6 +49,8 @@ def run(args):
     device = training.pick_device_of(args, workers)
     check_copies(args.optimizer, 1, workers.size)
     check_flags(args)
+    if args.only_calibration:
+        quantization.check_mode(args)
     task = make_task(args)
     check_max_length(args.max_len, task.pair)
     args.task_name = task.name

@@ -176,12 +176,13 @@ def find_export(folder, prefix, engine):
 
 def _open_engine(path, engine, device, threads):
     if path.endswith(layout.SYMBOL_ENDING):
-        if symbol.needs_kernels(path):
+        is_fused = symbol.needs_kernels(path)
+        if is_fused:
             found = library.load()
             if not found or 'int8' not in found.dtypes:
                 raise symbol.lack_of_kernels(path)
         made = engines.open_symbol(path, device)
-        if made.is_quantized:
+        if made.is_quantized and not is_fused:
             warn_without_vnni()
         return made
     if device.device_type != 'cpu':

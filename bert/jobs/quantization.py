@@ -44,6 +44,7 @@ def run(args):
     for flag in ('config', 'resume', 'rebuild'):
         if getattr(args, flag):
             raise UserError('--%s is for --tune' % flag)
+    check_mode(args)
     device = pick_device(None)
     model = open_source(args, device)
     args.output_dir = args.output_dir or os.path.join(args.model_dir, 'quantized')
@@ -52,7 +53,8 @@ def run(args):
                                                can_resume=False)
     seed_everything(args.seed)
     open_log(os.path.join(folder, LOG))
-    sets = labelled.read_segments(args, model, ['train', 'dev'])
+    needed = ['dev'] if args.calib_mode in UNCALIBRATED else ['train', 'dev']
+    sets = labelled.read_segments(args, model, needed)
     return calibrate_model(args, model, sets, folder, args.dev_batch_size, device)
 
 
@@ -89,7 +91,8 @@ def calibrate_model(args, model, sets, folder, batch_size, device):
     {name: `Labelled`}; returns the report."""
     if device.device_type != 'cpu':
         raise UserError('--gpu: INT8 is for CPUs here; leave it out')
-    warn_without_vnni()
+    if args.calib_mode != layout.FUSED_MODE:
+        warn_without_vnni()
     batches = [] if args.calib_mode in UNCALIBRATED else calibration_batches(args, model, sets)
     quantizer = make_quantizer(model, args)
     quantizer.calibrate(batches)
@@ -134,12 +137,19 @@ def traced(model, mode, dtype):
 
 def make_quantizer(model, args):
     """The `Quantizer` or `FusedQuantizer` of the flags."""
-    if args.calib_mode != layout.FUSED_MODE:
-        return Quantizer(traced(model, args.calib_mode, args.quantized_dtype), args.calib_mode,
-                         args.quantized_dtype)
-    refuse(args, ('quantized_dtype',) + (() if getattr(args, 'tune', False) else OF_CALIBRATION),
-           '--calib_mode %s: its products are int8, and nothing is calibrated' % layout.FUSED_MODE)
-    return FusedQuantizer(model.network)
+    if args.calib_mode == layout.FUSED_MODE:
+        return FusedQuantizer(model.network)
+    return Quantizer(traced(model, args.calib_mode, args.quantized_dtype), args.calib_mode,
+                     args.quantized_dtype)
+
+
+def check_mode(args, is_tuned=False):
+    """Raises `UserError` for flags of a calibration that isn't made. Tuning has batches in any
+    mode."""
+    if args.calib_mode == layout.FUSED_MODE:
+        refuse(args, ('quantized_dtype',) + (() if is_tuned else OF_CALIBRATION),
+               '--calib_mode %s: its products are int8, and nothing is calibrated'
+               % layout.FUSED_MODE)
 
 
 def calibration_batches(args, model, sets):

@@ -84,6 +84,8 @@ def check_flags(args, door):
     """Raises `UserError` for flags that contradict each other; returns the length of static
     windows, None for dynamic ones."""
     training.check_flags(args)
+    if args.only_calibration:
+        quantization.check_mode(args)
     take_saved(args)
     seq_length = resolve_lengths(args) if door.is_static else None
     Options(args.max_seq_length, args.doc_stride, args.max_query_length).check()

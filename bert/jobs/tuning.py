@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 
-from bert import files
+from bert import files, layout
 from bert.data.locate import locate_labelled_test
 from bert.errors import UserError
 from bert.export import engines
@@ -30,6 +30,7 @@ def run(args):
     if args.rebuild and not args.resume:
         raise UserError('--rebuild %d: the trial of which run? Give --resume too' % args.rebuild)
     refuse(args, ('seed',), 'the seed of --tune is random_seed in its configuration')
+    quantization.check_mode(args, is_tuned=True)
     args.output_dir = args.output_dir or os.path.join(args.model_dir, 'tuned')
     folder = run_folder.reopen_folder(args, '', quantization.SCRIPT) if args.resume else None
     config = choose_config(args)
@@ -73,7 +74,8 @@ def open_folder(args, name):
 
 def tune_model(args, model, folder, config, device):
     """Search, write the network that was chosen and the trials; returns (report, exit status)."""
-    warn_without_vnni()
+    if args.calib_mode != layout.FUSED_MODE:
+        warn_without_vnni()
     logging.info('configuration: %s: a loss of at most %s, timeout %d s, max_trials %d',
                  config.path or 'the defaults', config.goal.describe(), config.timeout,
                  config.max_trials)

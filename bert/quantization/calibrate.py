@@ -37,12 +37,17 @@ class Quantizer:
             raise ValueError('mode %r: one of %s expected' % (mode, ', '.join(CALIBRATION_MODES)))
         self._mode, self._dtype = mode, dtype
         graph = network(*[mx.sym.var(name) for name in INPUTS])
+        self._float_graph = graph
         # without calibration MXNet 1.9.1 can't run what this pass makes: it ends by signal 11
         self._graph = graph if mode == 'none' else graph.get_backend_symbol('MKLDNN_QUANTIZE')
         self._parameters = {name: value.data().as_in_context(mx.cpu())
                             for name, value in network.collect_params().items()}
         self._thresholds = None
         self.operators = self._find_operators(network)
+
+    def unquantized(self):
+        """(symbol, {name: NDArray}) of the float network."""
+        return self._float_graph, self._parameters
 
     def calibrate(self, batches):
         """Watch the float network compute `batches`, each three arrays as `network` takes them;

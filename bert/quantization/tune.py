@@ -68,7 +68,7 @@ def tune(network, calibration_batches, eval_func, config=None, interval=None, ma
     those of the float network when this operator alone is float. With time left (config.timeout)
     those of them that harm least are tried in INT8 again.
     """
-    search = _Search(network, calibration_batches, eval_func, config or Config(), interval,
+    search = _Search(calibration_batches, eval_func, config or Config(), interval,
                      make or symbol_block, Journal(journal), quantizer or Quantizer(network))
     search.prepare()
     return search.run()
@@ -84,7 +84,7 @@ def rebuild(number, journal, network, calibration_batches, eval_func, config=Non
     found = Journal(journal)
     if not 1 <= number <= len(found.trials()):
         raise UserError('--rebuild %d: %s has %d trials' % (number, journal, len(found.trials())))
-    search = _Search(network, calibration_batches, eval_func, config or Config(), None,
+    search = _Search(calibration_batches, eval_func, config or Config(), None,
                      make or symbol_block, found, quantizer or Quantizer(network))
     search.prepare()
     return search.rebuild(number)
@@ -164,13 +164,11 @@ def _read_entry(where, line):
 class _Search:
     """The search of `tune`."""
 
-    def __init__(self, network, batches, evaluate, config, interval, make, journal, quantizer):
+    def __init__(self, batches, evaluate, config, interval, make, journal, quantizer):
         self._batches, self._config, self._interval = batches, config, interval
         self._evaluate, self._make, self._journal = evaluate, make, journal
         self._quantizer = quantizer
-        graph = network(*[mx.sym.var(name) for name in SYMBOL_INPUTS])
-        self._float = make(graph, {name: value.data().as_in_context(mx.cpu())
-                                      for name, value in network.collect_params().items()})
+        self._float = make(*quantizer.unquantized())
         self._trials, self._harms = [], {}
 
     def prepare(self):

@@ -10,7 +10,8 @@ import pytest
 from bert.model.kernels import sources
 
 HERE = pathlib.Path(__file__).parent
-FILES = ('test_fused_encoder.py', 'test_fused_dropout.py', 'test_fused_optimizer.py')
+FILES = ('test_fused_encoder.py', 'test_fused_quantizer.py', 'test_fused_dropout.py',
+         'test_fused_optimizer.py')
 REST = 'not (thousand and 00)'      # of a thousand random networks the first hundred
 
 
@@ -32,17 +33,30 @@ def test_numbers(need_cpu_for, build):
 
 @pytest.mark.parametrize('build', sources.BUILDS[1:], ids=lambda build: build.name)
 def test_a_type_that_it_lacks(need_cpu_for, build):
-    """float32 computes, and one line says so."""
+    """float32 computes, and one line says so; a symbol of that type is an error, each time."""
     need_cpu_for(build)
     code = ('import fused_networks\n'
             'for dtype in ("float32", "bfloat16", "int8"):\n'
             '    network = fused_networks.make(dtype=dtype)\n'
             '    print(dtype, network.is_fused(), network.is_fused(dtype),\n'
-            '          network(*fused_networks.batch([5, 3])).asnumpy().sum())\n')
+            '          network(*fused_networks.batch([5, 3])).asnumpy().sum())\n'
+            'from bert.model.kernels import gluon_hooks, quantizer\n'
+            'from bert.quantization.tune import symbol_block\n'
+            'import mxnet as mx\n'
+            'with gluon_hooks.fusing():\n'
+            '    graph = network(*[mx.sym.var("data%d" % i) for i in range(3)])\n'
+            'values = {name: one.data() for name, one in network.collect_params().items()}\n'
+            'block = symbol_block(quantizer.with_attributes(graph, dtype="bfloat16"), values)\n'
+            'for _ in range(2):\n'
+            '    try:\n'
+            '        block(*fused_networks.batch([5, 3])).asnumpy()\n'
+            '    except mx.MXNetError as error:\n'
+            '        print("dtype bfloat16: this library has no products of it" in str(error))\n')
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True,
                           env=dict(os.environ, BERT_KERNELS=build.name,
                                    PYTHONPATH=os.pathsep.join(sys.path)))
-    lines = [line.split() for line in done.stdout.splitlines()]
+    *lines, first, second = [line.split() for line in done.stdout.splitlines()]
+    assert first == second == ['True']
     assert [line[:3] for line in lines] == [
         [dtype, 'True', str(dtype in build.dtypes)] for dtype in ('float32', 'bfloat16', 'int8')]
     for dtype, _, _, total in lines:

@@ -127,7 +127,7 @@ def test_the_fingerprint_is_of_all_that_is_compiled(monkeypatch, tmp_path):
         path.write_bytes(content + b' ')
         assert sources.fingerprint('1.9.1') != before
         path.write_bytes(content)
-    for flags in ('COMPILER_FLAGS', 'LINKER_FLAGS'):
+    for flags in ('COMPILER_FLAGS', 'LINKER_FLAGS', 'SHARED_FLAGS', 'BUILDS'):
         with monkeypatch.context() as patch:
             patch.setattr(sources, flags, ('-O0',))
             assert sources.fingerprint('1.9.1') != before

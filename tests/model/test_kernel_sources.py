@@ -12,6 +12,7 @@ from scipy.special import ndtr
 from bert.model.kernels import sources
 
 HERE = pathlib.Path(__file__).with_name('kernels')
+BENCHMARKS = HERE.parents[2] / 'benchmarks'
 CASES = 60      # of random sizes, each in both types
 
 
@@ -29,9 +30,11 @@ def compile_driver(build, program):
 
 def test_format():
     """As `clang-format -i` leaves the files, by .clang-format."""
-    files = [path for folder in (pathlib.Path(sources.FOLDER), HERE)
+    files = [path for folder in (pathlib.Path(sources.FOLDER), HERE, BENCHMARKS)
              for path in folder.iterdir() if path.suffix in ('.h', '.cc')]
     assert len(files) > len(sources.UNITS + sources.SHARED_UNITS)
+    for path in files:      # clang-format leaves comments as they are
+        assert max(map(len, path.read_text(encoding='utf-8').splitlines())) <= 100, path
     program = pathlib.Path(sys.executable).with_name('clang-format')
     done = subprocess.run([program, '--dry-run', '--Werror'] + files, capture_output=True,
                           text=True)

@@ -3,7 +3,6 @@ import dataclasses
 import json
 import os
 
-import mxnet as mx
 import numpy as np
 import pytest
 import tiny
@@ -12,10 +11,6 @@ from small_squad import QUICK, read_json, write_files
 
 from bert import answer, deploy, finetune_classifier, finetune_squad, predict, quantize
 from bert.jobs import labelled
-from bert.jobs.trained import open_trained
-from bert.model.bert import compute_in
-from bert.model.kernels.quantizer import FusedQuantizer
-from bert.quantization.tune import symbol_block
 
 WIDE = dataclasses.replace(tiny.CONFIG, units=64, hidden_size=96)     # the kernels serve it
 FILES = {'model_bert_%s_quantized_fused-symbol.json', 'model_bert_%s_quantized_fused-0000.params',
@@ -109,15 +104,31 @@ def test_tuning(call, int8, work, in_tmp):
     assert kept[-1] == sorted(report['harms'], key=report['harms'].get, reverse=True)[:3]
 
 
-@pytest.mark.parametrize('flags,message', [
-    (('--num_calib_batches', 3), '--num_calib_batches: --calib_mode fused: its products are int8, '
-                                 'and nothing is calibrated'),
-    (('--quantized_dtype', 'uint8'), '--quantized_dtype: --calib_mode fused: its products are '
-                                     'int8, and nothing is calibrated')])
-def test_flags_that_would_do_nothing(call, work, in_tmp, flags, message):
-    outcome = call(quantize, '--model_dir', work / 'run-SST', '--data_dir', work / 'SST-2',
-                   '--calib_mode', 'fused', '--output_dir', 'out', *flags)
-    assert (outcome.code, outcome.error) == (2, 'error: ' + message)
+@pytest.mark.parametrize('script', [quantize, finetune_classifier])
+@pytest.mark.parametrize('flag,value', [('--num_calib_batches', 3), ('--calib_batch_size', 3),
+                                        ('--max_train_samples', 3), ('--quantized_dtype', 'uint8')])
+def test_flags_that_would_do_nothing(call, work, in_tmp, script, flag, value):
+    model = {quantize: ('--model_dir', work / 'run-SST'), finetune_classifier: (
+        '--only_calibration', '--task_name', 'SST', '--bert_checkpoint', work / 'bert',
+        '--model_parameters', work / 'none.params')}
+    outcome = call(script, *model[script], '--data_dir', work / 'SST-2', '--calib_mode', 'fused',
+                   '--output_dir', 'out', flag, value)
+    assert (outcome.code, outcome.error) == (2, 'error: %s: --calib_mode fused: its products are '
+                                             'int8, and nothing is calibrated' % flag)
+    assert not os.path.exists('out')
+
+
+def test_only_calibration(call, int8, work, in_tmp):
+    best = work / 'run-SST' / read_json(work / 'run-SST' / 'checkpoints.json')['best']
+    outcome = call(finetune_classifier, '--task_name', 'SST', '--data_dir', work / 'SST-2',
+                   '--bert_checkpoint', work / 'bert', '--model_parameters', best / 'model.params',
+                   '--only_calibration', '--max_len', 24, '--calib_mode', 'fused', '--output_dir',
+                   'out')
+    assert outcome.code == 0, outcome.err
+    assert call(quantize, '--model_dir', work / 'run-SST', '--data_dir', work / 'SST-2',
+                '--calib_mode', 'fused', '--output_dir', 'other').code == 0
+    scores = [read_json(in_tmp / name / 'results.json')['scores'] for name in ('out', 'other')]
+    assert scores[0] == scores[1]
 
 
 def test_without_the_kernels(call, int8, work, in_tmp, monkeypatch):
@@ -133,22 +144,3 @@ def test_without_the_kernels(call, int8, work, in_tmp, monkeypatch):
         assert (refused.code, refused.error) == (
             2, 'error: no fused kernels with int8 for this CPU and network: see docs/kernels.rst, '
                'or take another --calib_mode')
-
-
-def test_products_that_are_kept(int8, work):
-    """All: the network in bfloat16, or float32, bit by bit. One after another: nearer to it."""
-    network = open_trained(str(work / 'run-SST'), mx.cpu()).network
-    random = np.random.RandomState(0)
-    batch = (random.randint(10, size=(6, 20)), random.randint(2, size=(6, 20)),
-             np.array([20, 3, 7, 20, 1, 12]))
-    quantizer = FusedQuantizer(network)
-    assert list(quantizer.operators) == OPERATORS and quantizer.calibrate([]) == {}
-
-    def outputs(kept):
-        return symbol_block(*quantizer.quantize(kept))(*batch).asnumpy()
-    compute_in(network, 'bfloat16')
-    expected = network(*[mx.nd.array(one, dtype='float32') for one in batch]).asnumpy()
-    assert np.array_equal(outputs(OPERATORS), expected) == network.bert.is_fused('bfloat16')
-    errors = [np.abs(outputs(OPERATORS[:n]) - expected).max() for n in (0, 4, 8)]
-    assert errors[0] > errors[2] and errors[1] > errors[2]
-    assert len({outputs([name]).tobytes() for name in OPERATORS} | {outputs([]).tobytes()}) == 9

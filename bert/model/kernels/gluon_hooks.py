@@ -12,7 +12,7 @@ import mxnet as mx
 from mxnet.gluon import HybridBlock, Parameter
 
 from bert.errors import UserError
-from bert.layout import FUSED_OPERATOR
+from bert.layout import FUSED_NODE, FUSED_OPERATOR
 
 
 class _Thread(threading.local):
@@ -24,8 +24,8 @@ _THREAD = _Thread()
 
 def may_fuse(F):
     """Whether a block that is called with `F` may use the operators: with arrays, and in the graph
-    that `hybridize` makes for itself. A symbol that somebody asked for is of MXNet's own operators:
-    it can be saved, quantized, and run where there is no library."""
+    that `hybridize` makes for itself. A symbol that somebody asked for is of MXNet's own operators,
+    but for `fusing`: it can be saved, quantized, and run where there is no library."""
     return F is mx.nd or _THREAD.may_fuse
 
 
@@ -79,7 +79,7 @@ def _placeholders(args):
 
 def _uses_operator(graph):
     """graph: of `HybridBlock._get_graph`, or empty."""
-    return bool(graph) and '"op": "%s"' % FUSED_OPERATOR in graph[1].tojson()
+    return bool(graph) and FUSED_NODE in graph[1].tojson()
 
 
 def watch_gradients(tell):

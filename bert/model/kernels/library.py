@@ -44,10 +44,15 @@ def find():
     """(`sources.Build`, path) of the library for this CPU, or of the one that BERT_KERNELS names;
     raises `Unavailable`."""
     build = _choose(os.environ.get(SWITCH, ''))
-    path = os.path.join(os.path.dirname(sources.FOLDER), sources.file_of(build))
+    path = path_of(build)
     if not os.path.isfile(path):
         raise Unavailable('they were not built, for want of GCC 11 or later: %s' % BUILD)
     return build, path
+
+
+def path_of(build):
+    """Where the library of a `sources.Build` is, if it was built."""
+    return os.path.join(os.path.dirname(sources.FOLDER), sources.file_of(build))
 
 
 def _choose(name):
@@ -55,7 +60,8 @@ def _choose(name):
     if name in builds:
         chosen = builds[name]
     elif name in ('', '1'):
-        chosen = next((one for one in sources.BUILDS if not missing_flags(one)), sources.BUILDS[-1])
+        fit = [one for one in sources.BUILDS if not missing_flags(one)] or [sources.BUILDS[-1]]
+        chosen = next((one for one in fit if os.path.isfile(path_of(one))), fit[0])
     else:
         raise Unavailable('%s="%s": 0, 1 or one of %s expected' % (SWITCH, name, ', '.join(builds)))
     missing = missing_flags(chosen)

@@ -5,7 +5,7 @@ import json
 import mxnet as mx
 
 from bert.errors import UserError
-from bert.layout import FUSED_OPERATOR, SYMBOL_INPUTS
+from bert.layout import FUSED_NODE, FUSED_OPERATOR, SYMBOL_INPUTS
 from bert.model.kernels import gluon_hooks, library
 
 # Products of a layer, in the order of `Product` in encoder.h: the place of a weight of theirs
@@ -20,20 +20,25 @@ class FusedQuantizer:
     when it is computed. Nothing is calibrated.
 
     network: called with symbols of token_ids, segment_ids and valid_length it gives one; a
-    `BERTModel` is in it. Its values are read now. Raises `UserError` where there are no kernels
-    with INT8 for it.
+    `BERTModel` is in it. Its values are read when they are needed. Raises `UserError` where there
+    are no kernels with INT8 for it.
     """
 
     def __init__(self, network):
         found = library.load()
         with gluon_hooks.fusing():
             self._graph = network(*[mx.sym.var(name) for name in SYMBOL_INPUTS])
-        if not found or 'int8' not in found.dtypes or FUSED_OPERATOR not in self._graph.tojson():
+        if not found or 'int8' not in found.dtypes or FUSED_NODE not in self._graph.tojson():
             raise UserError('no fused kernels with int8 for this CPU and network: see '
                             'docs/kernels.rst, or take another --calib_mode')
         self._parameters = {name: value.data().as_in_context(mx.cpu())
                             for name, value in network.collect_params().items()}
         self.operators = self._find_operators(network)
+        self._digest = _digest(found.name, self._parameters)
+
+    def unquantized(self):
+        """(symbol, {name: NDArray}) of the float network."""
+        return with_attributes(self._graph, dtype='float32'), self._parameters
 
     def calibrate(self, batches):
         """Nothing has to be."""
@@ -43,15 +48,13 @@ class FusedQuantizer:
         """(symbol, {name: NDArray}) of the INT8 network. kept: keys of `operators` that stay
         float."""
         numbers = sorted(self.operators[name] for name in kept)
-        return with_attributes(self._graph, dtype='int8', kept=' '.join(map(str, numbers))), \
-            self._parameters
+        return with_attributes(self._graph, dtype='int8', kept=' '.join(map(str, numbers)),
+                               model=self._digest), self._parameters
 
     def digest(self):
-        """sha256 over the parameters."""
-        total = hashlib.sha256(b'fused')
-        for value in self._parameters.values():
-            total.update(value.asnumpy().tobytes())
-        return total.hexdigest()
+        """sha256 over the parameters and the kind of kernels: some keep products in bfloat16,
+        others in float32."""
+        return self._digest
 
     def _find_operators(self, network):
         """{readable name: number of the product}, in the order in which they are computed."""
@@ -67,6 +70,13 @@ class FusedQuantizer:
                 name = names[parameters[LAYER_PARAMETERS * layer + place]].rpartition('.')[0]
                 found[name.rpartition('.')[0] + '.' + last if last else name] = len(found)
         return found
+
+
+def _digest(name, parameters):
+    total = hashlib.sha256(('fused ' + name).encode('utf-8'))
+    for value in parameters.values():
+        total.update(value.asnumpy().tobytes())
+    return total.hexdigest()
 
 
 def with_attributes(graph, **attributes):

@@ -56,8 +56,9 @@ class Models {
                                      show({unsigned(sizes.num_layers), unsigned(sizes.units),
                                            unsigned(sizes.hidden_size)})}];
     if (!model) {
-      model = std::make_shared<Model>();
-      model->encoder = make_encoder(dtype);
+      auto made = std::make_shared<Model>();
+      made->encoder = make_encoder(dtype);  // or throws
+      model = made;
     }
     return model;
   }

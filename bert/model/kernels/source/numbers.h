@@ -19,7 +19,8 @@ struct Int8 {
 };
 constexpr int INT8_ZERO = 128;
 
-// What products multiply: a float32, or two bfloat16 or four int8 that are neighbours along the sum.
+// What products multiply: a float32, or two bfloat16 or four int8 that are neighbours along the
+// sum.
 using Word __attribute__((may_alias)) = uint32_t;
 template <class T>
 constexpr int PER_WORD = sizeof(Word) / sizeof(T);

@@ -87,8 +87,8 @@ void pack(Read read, int rows, Range columns, Range words, Packed& packed) {
 }
 
 // The left operand of a product that sums over tokens: aᵀ, (columns, depth words), in panels of
-// TILE_ROWS rows of the product. Their distance is no power of two, or all would fall in the same sets
-// of the cache.
+// TILE_ROWS rows of the product. Their distance is no power of two, or all would fall in the same
+// sets of the cache.
 struct PackedLeft {
   static constexpr int PAD = 136;  // words of a panel
   Word* words = nullptr;

@@ -100,8 +100,9 @@ class QuantizedWeights {
                const std::vector<bool>& kept) {
     if (!arena_.is_open()) reserve(sizes);
     kept_ = kept;
-    kept_weights_.refresh(sizes, parameters, threads,
-                          [&](int layer, int matrix) { return is_kept(layer, matrix); });
+    if (std::count(kept.begin(), kept.end(), true))
+      kept_weights_.refresh(sizes, parameters, threads,
+                            [&](int layer, int matrix) { return is_kept(layer, matrix); });
     stamps_.refresh(
         sizes, parameters, threads, [&](int layer, int matrix) { return !is_kept(layer, matrix); },
         [&](int place, const float* weight, std::pair<int, int> shape) {

@@ -66,10 +66,10 @@ inline Vector load_operand(const Word* from) { return _mm512_castsi512_ps(load_w
 // sum + a · b in each lane, of words of T.
 template <class T>
 inline Vector multiply_add(Vector sum, Vector a, Vector b);
-// 16 words, lane by lane: of `first` alone, or of `first` and `second`, which comes after it.
+// LANES words, lane by lane: of `first` alone, or of `first` and `second`, which comes after it.
 template <class T>
 inline Words join(Vector first, Vector second);
-// 16 words of neighbouring numbers.
+// LANES words of neighbouring numbers.
 template <class T>
 inline Words convert_words(const float* from);
 

@@ -102,8 +102,8 @@ class PackedWeights {
     return rows_of(numbers, step);
   }
 
-  // `finish(row, column, LANES sums)` of a product: rows of `input`, which are the `numbers` of what
-  // the layer gets, with `columns` of what it gives.
+  // `finish(row, column, LANES sums)` of a product: rows of `input`, which are the `numbers` of
+  // what the layer gets, with `columns` of what it gives.
   template <class Finish>
   void multiply(const Input& input, int rows, int layer, LayerParameter parameter, Range columns,
                 Range numbers, Finish finish) const {
