@@ -11,6 +11,7 @@ from small_squad import QUICK, read_json, write_files
 
 from bert import answer, deploy, finetune_classifier, finetune_squad, predict, quantize
 from bert.jobs import labelled
+from bert.model.kernels import sources
 
 WIDE = dataclasses.replace(tiny.CONFIG, units=64, hidden_size=96)     # the kernels serve it
 FILES = {'model_bert_%s_quantized_fused-symbol.json', 'model_bert_%s_quantized_fused-0000.params',
@@ -41,9 +42,8 @@ def work(tmp_path_factory):
 
 
 @pytest.fixture
-def int8(kernels):
-    if 'int8' not in kernels.dtypes:
-        pytest.skip('there are no kernels for this CPU')
+def int8(kernels, need_cpu_for):
+    need_cpu_for(next(build for build in reversed(sources.BUILDS) if 'int8' in build.dtypes))
 
 
 def test_a_classifier(call, int8, work, in_tmp):
