@@ -69,6 +69,14 @@ def kernels(request, need_cpu_for):
     found.use_threads(library.number_of_threads())
 
 
+@pytest.fixture
+def int8(kernels):
+    """The same with products of int8."""
+    if 'int8' not in kernels.dtypes:
+        pytest.skip(NO_KERNELS)
+    return kernels
+
+
 # ---- BERT_NO_SKIPS=1: a skipped test fails the run, so that CI cannot pass by testing nothing.
 # BERT_NO_SKIPS=but-optional: those that PyTorch, Horovod or the CPU is missing for may be skipped.
 

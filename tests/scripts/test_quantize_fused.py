@@ -11,7 +11,6 @@ from small_squad import QUICK, read_json, write_files
 
 from bert import answer, deploy, finetune_classifier, finetune_squad, predict, quantize
 from bert.jobs import labelled
-from bert.model.kernels import sources
 
 WIDE = dataclasses.replace(tiny.CONFIG, units=64, hidden_size=96)     # the kernels serve it
 FILES = {'model_bert_%s_quantized_fused-symbol.json', 'model_bert_%s_quantized_fused-0000.params',
@@ -39,11 +38,6 @@ def work(tmp_path_factory):
     finetune_squad.main([str(word) for word in write_files(folder, dev=40) + QUICK] + [
         '--bert_checkpoint', bert, '--output_dir', str(folder / 'run-squad')])
     return folder
-
-
-@pytest.fixture
-def int8(kernels, need_cpu_for):
-    need_cpu_for(next(build for build in reversed(sources.BUILDS) if 'int8' in build.dtypes))
 
 
 def test_a_classifier(call, int8, work, in_tmp):
