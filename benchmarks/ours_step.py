@@ -40,9 +40,7 @@ class Batch:
 def main():
     parser = argparse.ArgumentParser(description='worker of training_step.py')
     parser.add_argument('--model')
-    parser.add_argument('--dtype')
-    parser.add_argument('--batch_size', type=int)
-    parser.add_argument('--length', type=int)
+    peer.add_step_flags(parser)
     args = parser.parse_args()
     from bert import memory, options
     options.prepare_mxnet(int(os.environ['OMP_NUM_THREADS']))

@@ -244,6 +244,13 @@ def add_corpus_flags(parser):
     parser.add_argument('--vocab', default=WEIGHTS[1], metavar='NAME')
 
 
+def add_step_flags(parser):
+    """What the workers of training_step.py are told."""
+    parser.add_argument('--dtype')
+    parser.add_argument('--batch_size', type=int)
+    parser.add_argument('--length', type=int)
+
+
 def add_squad_flags(parser):
     """The files of SQuAD 1.1, for `squad_file`."""
     parser.add_argument('--train_file', metavar='FILE', help='the questions to train on')

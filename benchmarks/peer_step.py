@@ -13,9 +13,7 @@ from transformers import BertForSequenceClassification
 def main():
     parser = argparse.ArgumentParser(description='worker of training_step.py')
     parser.add_argument('--folder')
-    parser.add_argument('--dtype')
-    parser.add_argument('--batch_size', type=int)
-    parser.add_argument('--length', type=int)
+    peer.add_step_flags(parser)
     args = parser.parse_args()
     torch.set_num_threads(int(os.environ['OMP_NUM_THREADS']))
     model = BertForSequenceClassification.from_pretrained(args.folder)

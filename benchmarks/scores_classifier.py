@@ -21,14 +21,7 @@ from bert.train.metrics import Metric
 
 def make_parser():
     parser = peer.make_parser(__doc__)
-    parser.add_argument('--task', default='MRPC', help='a task of finetune_classifier.py')
-    parser.add_argument('--seeds', type=peer.seed_list, default=[1, 2, 3, 4, 5])
-    parser.add_argument('--lr', type=float, default=5e-5, help='peak learning rate')
-    parser.add_argument('--epochs', type=int, default=3)
-    parser.add_argument('--optimizer', default='adamw',
-                        help='of ours, where it is trained here; transformers has AdamW')
-    parser.add_argument('--batch_size', type=int, default=32)
-    parser.add_argument('--max_len', type=int, default=128)
+    add_recipe_flags(parser, epochs=3)
     parser.add_argument('--peer_dtype', choices=('float32', 'bfloat16'), default='bfloat16',
                         help='of transformers; bfloat16 is autocast')
     parser.add_argument('--ours', metavar='RESULTS',
@@ -38,6 +31,18 @@ def make_parser():
     parser.add_argument('--output_dir', default='scores',
                         help='folder of the result, <task>-scores.json, and of finished seeds')
     return parser
+
+
+def add_recipe_flags(parser, epochs):
+    """How `train_ours` trains. epochs: the default."""
+    parser.add_argument('--task', default='MRPC', help='a task of finetune_classifier.py')
+    parser.add_argument('--seeds', type=peer.seed_list, default=[1, 2, 3, 4, 5])
+    parser.add_argument('--lr', type=float, default=5e-5, help='peak learning rate')
+    parser.add_argument('--epochs', type=int, default=epochs)
+    parser.add_argument('--optimizer', default='adamw',
+                        help='of ours, where it is trained here; transformers has AdamW')
+    parser.add_argument('--batch_size', type=int, default=32)
+    parser.add_argument('--max_len', type=int, default=128)
 
 
 # Transformers

@@ -6,20 +6,14 @@ goes on. The last epoch is what counts: the best epoch is chosen on dev itself, 
 import pathlib
 
 import peer
-from scores_classifier import compare_all, our_history, print_scores, train_ours
+from scores_classifier import add_recipe_flags, compare_all, our_history, print_scores, train_ours
 
 DTYPES = ('bfloat16', 'float32')
 
 
 def make_parser():
     parser = peer.make_parser(__doc__)
-    parser.add_argument('--task', default='MRPC', help='a task of finetune_classifier.py')
-    parser.add_argument('--seeds', type=peer.seed_list, default=[1, 2, 3, 4, 5])
-    parser.add_argument('--lr', type=float, default=5e-5, help='peak learning rate')
-    parser.add_argument('--epochs', type=int, default=2)
-    parser.add_argument('--optimizer', default='adamw')
-    parser.add_argument('--batch_size', type=int, default=32)
-    parser.add_argument('--max_len', type=int, default=128)
+    add_recipe_flags(parser, epochs=2)
     parser.add_argument('--output_dir', default='scores',
                         help='folder of the result, <task>-dtypes.json, and of the runs')
     return parser

@@ -95,12 +95,17 @@ def _read(path, load):
 
 def is_quantized(graph):
     """Whether a symbol computes with INT8 anywhere."""
-    return '_contrib_quantize_v2' in graph.tojson() or is_fused(graph)
+    content = graph.tojson()
+    return '_contrib_quantize_v2' in content or FUSED_NODE in content
 
 
-def is_fused(graph):
-    """Whether a symbol is of the fused kernels: an INT8 one, no other is written."""
-    return FUSED_NODE in graph.tojson()
+def needs_kernels(path):
+    """Whether a file holds a symbol of the fused kernels; False for one that can't be read."""
+    try:
+        with open(path, encoding='utf-8', errors='replace') as file:
+            return FUSED_NODE in file.read()
+    except OSError:
+        return False
 
 
 def lack_of_kernels(path):
@@ -108,12 +113,3 @@ def lack_of_kernels(path):
     return UserError('%s: --calib_mode %s made it, and it takes the fused CPU kernels with int8, '
                      'which are not here (docs/kernels.rst): quantize the model by another '
                      '--calib_mode' % (path, FUSED_MODE))
-
-
-def needs_kernels(path):
-    """The same of a file; False for one that can't be read."""
-    try:
-        with open(path, encoding='utf-8', errors='replace') as file:
-            return FUSED_NODE in file.read()
-    except OSError:
-        return False

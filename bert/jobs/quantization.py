@@ -91,8 +91,6 @@ def calibrate_model(args, model, sets, folder, batch_size, device):
     {name: `Labelled`}; returns the report."""
     if device.device_type != 'cpu':
         raise UserError('--gpu: INT8 is for CPUs here; leave it out')
-    if args.calib_mode != layout.FUSED_MODE:
-        warn_without_vnni()
     batches = [] if args.calib_mode in UNCALIBRATED else calibration_batches(args, model, sets)
     quantizer = make_quantizer(model, args)
     quantizer.calibrate(batches)
@@ -139,6 +137,7 @@ def make_quantizer(model, args):
     """The `Quantizer` or `FusedQuantizer` of the flags."""
     if args.calib_mode == layout.FUSED_MODE:
         return FusedQuantizer(model.network)
+    warn_without_vnni()
     return Quantizer(traced(model, args.calib_mode, args.quantized_dtype), args.calib_mode,
                      args.quantized_dtype)
 

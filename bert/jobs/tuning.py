@@ -4,12 +4,11 @@ import os
 import re
 import shutil
 
-from bert import files, layout
+from bert import files
 from bert.data.locate import locate_labelled_test
 from bert.errors import UserError
 from bert.export import engines
 from bert.jobs import labelled, quantization, run_folder
-from bert.jobs.deployment import warn_without_vnni
 from bert.jobs.folder import Classifier
 from bert.options import refuse
 from bert.quantization import report
@@ -74,8 +73,6 @@ def open_folder(args, name):
 
 def tune_model(args, model, folder, config, device):
     """Search, write the network that was chosen and the trials; returns (report, exit status)."""
-    if args.calib_mode != layout.FUSED_MODE:
-        warn_without_vnni()
     logging.info('configuration: %s: a loss of at most %s, timeout %d s, max_trials %d',
                  config.path or 'the defaults', config.goal.describe(), config.timeout,
                  config.max_trials)
