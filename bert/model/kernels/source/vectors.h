@@ -10,6 +10,40 @@
 
 namespace bert {
 
+// sum + a · b in each lane, of words of T.
+template <class T>
+inline Vector multiply_add(Vector sum, Vector a, Vector b);
+// LANES words, lane by lane: of `first` alone, or of `first` and `second`, which comes after it.
+template <class T>
+inline Words join(Vector first, Vector second);
+// LANES words of neighbouring numbers.
+template <class T>
+inline Words convert_words(const float* from);
+
+template <>
+inline Vector multiply_add<float>(Vector sum, Vector a, Vector b) {
+  return fmadd(a, b, sum);
+}
+template <>
+inline Words join<float>(Vector first, Vector) {
+  return as_words(first);
+}
+template <>
+inline Words convert_words<float>(const float* from) {
+  return load_words(from);
+}
+
+}  // namespace bert
+
+#ifdef __AVX512BF16__
+#include "vectors_bfloat16.h"
+#endif
+#ifdef __AVX512VNNI__
+#include "vectors_int8.h"
+#endif
+
+namespace bert {
+
 constexpr float LOG2_E = 1.44269504f;
 
 // 2^x to 2e-7, relative, for x up to 127; 0 for x below -126. The polynomial has the least largest

@@ -77,25 +77,7 @@ inline void store_halves(Word* low, Word* high, Words words) {
 inline Vector spread_word(Word word) { return _mm256_castsi256_ps(_mm256_set1_epi32(word)); }
 inline Vector load_operand(const Word* from) { return _mm256_castsi256_ps(load_words(from)); }
 
-template <class T>
-inline Vector multiply_add(Vector sum, Vector a, Vector b);
-template <class T>
-inline Words join(Vector first, Vector second);
-template <class T>
-inline Words convert_words(const float* from);
-
-template <>
-inline Vector multiply_add<float>(Vector sum, Vector a, Vector b) {
-  return fmadd(a, b, sum);
-}
-template <>
-inline Words join<float>(Vector first, Vector) {
-  return _mm256_castps_si256(first);
-}
-template <>
-inline Words convert_words<float>(const float* from) {
-  return load_words(from);
-}
+inline Words as_words(Vector x) { return _mm256_castps_si256(x); }
 
 // Rows and columns of a square of 8 x 8 words change places.
 inline void transpose(Words rows[LANES]) {

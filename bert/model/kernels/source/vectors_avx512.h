@@ -63,71 +63,8 @@ inline void store_halves(Word* low, Word* high, Words words) {
 inline Vector spread_word(Word word) { return _mm512_castsi512_ps(_mm512_set1_epi32(word)); }
 inline Vector load_operand(const Word* from) { return _mm512_castsi512_ps(load_words(from)); }
 
-// sum + a · b in each lane, of words of T.
-template <class T>
-inline Vector multiply_add(Vector sum, Vector a, Vector b);
-// LANES words, lane by lane: of `first` alone, or of `first` and `second`, which comes after it.
-template <class T>
-inline Words join(Vector first, Vector second);
-// LANES words of neighbouring numbers.
-template <class T>
-inline Words convert_words(const float* from);
-
-template <>
-inline Vector multiply_add<float>(Vector sum, Vector a, Vector b) {
-  return fmadd(a, b, sum);
-}
-template <>
-inline Words join<float>(Vector first, Vector) {
-  return _mm512_castps_si512(first);
-}
-template <>
-inline Words convert_words<float>(const float* from) {
-  return load_words(from);
-}
-
-#ifdef __AVX512BF16__
-inline Vector load(const Bfloat16* from) {
-  const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
-  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
-}
-inline void store(Bfloat16* to, Vector x) {
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), (__m256i)_mm512_cvtneps_pbh(x));
-}
-template <>
-inline Vector multiply_add<Bfloat16>(Vector sum, Vector a, Vector b) {
-  return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
-}
-template <>
-inline Words join<Bfloat16>(Vector first, Vector second) {
-  const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24,
-                                         8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-  return _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(second, first));
-}
-template <>
-inline Words convert_words<Bfloat16>(const float* from) {
-  return (__m512i)_mm512_cvtne2ps_pbh(load(from + LANES), load(from));
-}
-#endif
-
-#ifdef __AVX512VNNI__
-// The sums are whole numbers then, in the same registers.
-template <>
-inline Vector multiply_add<Int8>(Vector sum, Vector a, Vector b) {
-  return _mm512_castsi512_ps(_mm512_dpbusd_epi32(_mm512_castps_si512(sum), _mm512_castps_si512(a),
-                                                 _mm512_castps_si512(b)));
-}
-inline Vector whole_numbers(Vector bits) { return _mm512_cvtepi32_ps(_mm512_castps_si512(bits)); }
-// To the next whole numbers, from -127 to 127; with INT8_ZERO added, as left operands are.
-inline void store(Int8* to, Vector x) {
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(x)));
-}
-inline void store_left(Int8* to, Vector x) {
-  const __m128i zero = _mm_set1_epi8(static_cast<char>(INT8_ZERO));
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
-                   _mm_xor_si128(_mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(x)), zero));
-}
-#endif
+// LANES words of float32
+inline Words as_words(Vector x) { return _mm512_castps_si512(x); }
 
 // Rows and columns of a square of 16 x 16 words change places.
 inline void transpose(Words rows[LANES]) {
