@@ -1,36 +1,49 @@
-"""Dev scores of fine-tuning in bfloat16 and in float32, seed by seed.
+"""Dev scores of fine-tuning in bfloat16, in float32, and with MXNet's own operators, seed by seed.
 
-finetune_classifier.py trains with each seed from the same weights, in both; a run that was killed
-goes on. The last epoch is what counts: the best epoch is chosen on dev itself, which flatters.
+finetune_classifier.py trains with each seed from the same weights, in each of these ways; a run
+that was killed goes on. The last epoch is what counts: the best epoch is chosen on dev itself,
+which flatters.
 """
+import os
 import pathlib
 
 import peer
 from scores_classifier import add_recipe_flags, compare_all, our_history, print_scores, train_ours
 
-DTYPES = ('bfloat16', 'float32')
+# {way: (--dtype, BERT_KERNELS)}; each is compared with the one after it
+WAYS = {'bfloat16': ('bfloat16', '1'), 'float32': ('float32', '1'), 'stock': ('float32', '0')}
 
 
 def make_parser():
     parser = peer.make_parser(__doc__)
     add_recipe_flags(parser, epochs=2)
+    parser.add_argument('--ways', type=peer.comma_list, default=list(WAYS),
+                        help='some of %s, where stock are MXNet\'s own operators, in float32'
+                             % ', '.join(WAYS))
     parser.add_argument('--output_dir', default='scores',
                         help='folder of the result, <task>-dtypes.json, and of the runs')
     return parser
+
+
+def train(args, way, folder):
+    """{seed: [{metric: value} of each epoch]}"""
+    dtype, os.environ['BERT_KERNELS'] = WAYS[way]
+    results = train_ours(args, folder / ('%s-%s' % (args.task, way)), '--dtype', dtype)
+    return our_history(results, args.seeds)
 
 
 def main():
     args = make_parser().parse_args()
     folder = pathlib.Path(args.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    histories = {}
-    for dtype in DTYPES:
-        results = train_ours(args, folder / ('%s-%s' % (args.task, dtype)), '--dtype', dtype)
-        histories[dtype] = our_history(results, args.seeds)
-    result = peer.report(args, scores=compare_all(histories))
+    histories = {way: train(args, way, folder) for way in args.ways}
+    pairs = list(zip(args.ways, args.ways[1:]))
+    result = peer.report(args, scores={
+        ' - '.join(pair): compare_all({way: histories[way] for way in pair}) for pair in pairs})
     peer.write_json(folder / ('%s-dtypes.json' % args.task), result)
     peer.describe(result)
-    print_scores(result['scores'])
+    for scores in result['scores'].values():
+        print_scores(scores)
 
 
 if __name__ == '__main__':
