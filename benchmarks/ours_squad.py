@@ -18,6 +18,7 @@ from bert.jobs import training
 from bert.jobs.qa_model import TASK, QAModel, open_qa_model
 from bert.jobs.question_answering import write_parameters
 from bert.model import zoo
+from bert.model.bert import compute_in
 from bert.model.kernels.optimizer import fused_update
 from bert.model.qa import BertForQA, BertForQALoss
 from bert.model.sources import Released, fetch_tokens
@@ -52,9 +53,10 @@ def save_model(model, folder):
     model.write_description(folder)
 
 
-def open_model(folder):
+def open_model(folder, dtype='float32'):
     """The `QAModel` of a run or checkpoint, with the recipe of the comparisons."""
     model = open_qa_model(folder, mx.cpu())
+    compute_in(model.network, dtype)
     model.task, model.max_len = TASK_HERE, OPTIONS.max_seq_length
     return model
 
@@ -113,7 +115,7 @@ def features(args):
 
 def speed(args):
     """Answer {'squad': file} with the answers to its questions and the seconds they took."""
-    model = open_model(args.model)
+    model = open_model(args.model, args.dtype)
 
     def answer(question):
         started = time.time()
@@ -137,6 +139,7 @@ def main():
     parser.add_argument('job', choices=sorted(JOBS))
     parser.add_argument('--model', help='checkpoint folder (speed)')
     parser.add_argument('--batch_size', type=int, help='windows a batch (speed)')
+    parser.add_argument('--dtype', default='float32', help='of the products (speed)')
     parser.add_argument('--dev', help='SQuAD file (features)')
     parser.add_argument('--output', help='file to write (features)')
     args = parser.parse_args()

@@ -187,7 +187,7 @@ def logits_of(model, windows, batch_size, by_length=False):
     for start in range(0, len(order), batch_size):
         indices = order[start:start + batch_size]
         outputs = model(**batch_of([windows[i] for i in indices]))
-        both = torch.stack([outputs.start_logits, outputs.end_logits], dim=1).numpy()
+        both = torch.stack([outputs.start_logits, outputs.end_logits], dim=1).float().numpy()
         for i, scores in zip(indices, both):
             found[i] = scores[:, :len(windows[i].token_ids)]
     return found
@@ -314,7 +314,7 @@ def speed(args):
     """Answer {'squad': file, 'padded': to the longest window} with the answers to its questions
     and the seconds that they took."""
     tokenizer = AutoTokenizer.from_pretrained(args.weights)
-    model = make_model(args.weights, dropout=0.0)
+    model = make_model(args.weights, dropout=0.0).to(getattr(torch, args.dtype))
 
     def answer(question):
         started = time.time()
@@ -364,7 +364,7 @@ def main():
     parser.add_argument('job', choices=sorted(JOBS))
     parser.add_argument('--weights', required=True, help='folder in Hugging Face layout')
     parser.add_argument('--dtype', choices=('float32', 'bfloat16'), default='float32',
-                        help='of training (scores)')
+                        help='of training (scores: autocast) or of the network (speed)')
     parser.add_argument('--batches', help='.npz of batches, and rates (losses, logits)')
     parser.add_argument('--train', help='SQuAD file to train on (scores)')
     parser.add_argument('--dev', help='SQuAD file to predict (predict, features, scores)')

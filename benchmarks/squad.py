@@ -1,14 +1,15 @@
 """Speed and memory of predicting SQuAD 1.1, ours and transformers' side by side in one run.
 
 From the file to the answers: each round draws paragraphs of dev at random, and all contenders
-answer those same questions one after the other, with the same weights, in the same windows, in
-float32. Ours batches windows by length; transformers takes them in the order of the file, padded
-to the longest of each batch or, the default of its run_qa example, all to max_seq_length. Opening
-the model is not counted. Then reading dev and cutting it into windows, each time in a process of
-its own: seconds, and the most memory that the process had. There transformers follows run_qa, whose
-windows overlap differently: 1000 questions a call of the tokenizer, padded or not, kept as Python
-lists. Exit status 1 when ours takes 1 GB or more, or half of transformers' time or more, for that.
-Compare within one run only; where other work runs, not even that is fair.
+answer those same questions one after the other, with the same weights, in the same windows: ours in
+bfloat16, int8 and float32, transformers in bfloat16 and float32. Ours batches windows by length;
+transformers takes them in the order of the file, padded to the longest of each batch or, the
+default of its run_qa example, all to max_seq_length. Opening the model is not counted. Then
+reading dev and cutting it into windows, each time in a process of its own: seconds, and the most
+memory that the process had. There transformers follows run_qa, whose windows overlap differently:
+1000 questions a call of the tokenizer, padded or not, kept as Python lists. Exit status 1 when ours
+takes 1 GB or more, or half of transformers' time or more, for that. Compare within one run only;
+where other work runs, not even that is fair.
 """
 import contextlib
 import os
@@ -20,10 +21,16 @@ import peer
 from finetune_classifier import median_and_range, warn_if_busy
 
 OURS = 'ours'
-# {contender: what its worker is asked, beside the file}
-ANSWERING = {OURS: {},
-             'transformers, longest of batch': {'padded': False},
-             'transformers, all to %d' % peer.MAX_SEQ_LENGTH: {'padded': True}}
+BASE = 'ours bfloat16'      # whose speed is compared with all others
+# {contender: (side, dtype, what its worker is asked beside the file)}
+ANSWERING = {
+    BASE: ('ours', 'bfloat16', {}),
+    'ours int8': ('ours', 'int8', {}),
+    'ours float32': ('ours', 'float32', {}),
+    'transformers bfloat16': ('peer', 'bfloat16', {'padded': False}),
+    'transformers float32': ('peer', 'float32', {'padded': False}),
+    'transformers bfloat16, all to %d' % peer.MAX_SEQ_LENGTH: ('peer', 'bfloat16',
+                                                               {'padded': True})}
 # {contender: (environment, script, more arguments)}
 CUTTING = {OURS: ('ours', 'ours_squad.py', []),
            'transformers, not padded': ('peer', 'peer_squad.py', []),
@@ -68,25 +75,29 @@ def prepare(args, folder):
     return mine, ours.convert(mine, folder + '/transformers')
 
 
+def start(stack, args, folder):
+    """{(side, dtype): its `Worker`}"""
+    model, weights = prepare(args, folder)
+    given = {'ours': ('ours_squad.py', 'speed', '--model', model, '--batch_size', args.batch_size),
+             'peer': ('peer_squad.py', 'speed', '--weights', weights, '--batch_size',
+                      args.peer_batch_size)}
+    return {(side, dtype): stack.enter_context(peer.Worker(
+                side, *given[side], '--dtype', dtype, threads=args.threads))
+            for side, dtype in dict.fromkeys(found[:2] for found in ANSWERING.values())}
+
+
 def time_answers(args, content, folder):
     """{contender: [answer of its worker in each round]}"""
-    model, weights = prepare(args, folder)
     with contextlib.ExitStack() as stack:
-        mine = stack.enter_context(peer.Worker(
-            'ours', 'ours_squad.py', 'speed', '--model', model, '--batch_size', args.batch_size,
-            threads=args.threads))
-        theirs = stack.enter_context(peer.Worker(
-            'peer', 'peer_squad.py', 'speed', '--weights', weights, '--batch_size',
-            args.peer_batch_size, threads=args.threads))
+        workers = start(stack, args, folder)
         rounds = {contender: [] for contender in ANSWERING}
         for number in range(args.rounds + 1):
             path = os.path.join(folder, 'round-%d.json' % number)
             wanted = args.questions if number else WARMUP
             peer.write_json(path, peer.select_questions(
                 content, set(draw(content, wanted, args.seed, number))))
-            for contender, more in ANSWERING.items():
-                worker = mine if contender == OURS else theirs
-                rounds[contender].append(worker.ask(squad=path, **more))
+            for contender, (side, dtype, more) in ANSWERING.items():
+                rounds[contender].append(workers[side, dtype].ask(squad=path, **more))
             if number:
                 print_round('answers, round %d' % number, rounds)
     return {contender: found[1:] for contender, found in rounds.items()}    # without warm-up
@@ -94,14 +105,14 @@ def time_answers(args, content, folder):
 
 def summarize_answers(rounds):
     """What came out for each contender; ratios are taken round by round."""
-    mine = rounds[OURS]
+    mine, exact = rounds[BASE], rounds['ours float32']
     return {contender: {
         'questions_per_second': median_and_range([len(one['answers']) / one['seconds']
                                                   for one in found]),
         'ours_over_it': median_and_range([b['seconds'] / a['seconds']
                                           for a, b in zip(mine, found)]),
         'same_answers': [sum(a['answers'][name] == text for name, text in b['answers'].items())
-                         for a, b in zip(mine, found)],
+                         for a, b in zip(exact, found)],
         'rounds': [{key: one[key] for key in ('seconds', 'windows', 'parts')} for one in found]}
         for contender, found in rounds.items()}
 
@@ -156,16 +167,16 @@ def with_range(value, digits):
 
 
 def show(answers, windows):
-    print('\n%-31s %24s %21s %13s' % ('answering', 'questions a second', 'ours over it',
-                                      'same answers'))
+    print('\n%-34s %24s %21s %13s' % ('answering', 'questions a second', BASE + ' over it',
+                                      'as float32\'s'))
     for contender, found in answers.items():
-        print('%-31s %24s %21s %13s' % (
+        print('%-34s %24s %21s %13s' % (
             contender, with_range(found['questions_per_second'], 1),
             with_range(found['ours_over_it'], 2), ', '.join(map(str, found['same_answers']))))
-    print('\n%-31s %24s %21s %13s' % ('reading, cutting windows', 'seconds', 'time of ours / its',
+    print('\n%-34s %24s %21s %13s' % ('reading, cutting windows', 'seconds', 'time of ours / its',
                                       'MB at most'))
     for contender, found in windows.items():
-        print('%-31s %24s %21s %13.0f' % (contender, with_range(found['seconds'], 2),
+        print('%-34s %24s %21s %13.0f' % (contender, with_range(found['seconds'], 2),
                                           with_range(found['time_of_ours'], 2),
                                           found['bytes'] / 1e6))
     print('median (lowest–highest) over the rounds; ratios are taken round by round')

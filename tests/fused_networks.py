@@ -16,10 +16,10 @@ def make_config(num_layers=2, units=64, hidden_size=128, num_heads=2, **more):
                       max_length=POSITIONS, **more)
 
 
-def make(config=None, dropout=0.0, seed=0, gain=1.0, dtype='float32', **parts):
+def make(config=None, dropout=0.0, seed=0, gain=1.0, dtype='float32', use_pooler=False, **parts):
     """A `BERTModel` of random weights, with which a dense layer gives about `gain` times the
     spread that it gets."""
-    network = BERTModel(config or make_config(), dropout=dropout, use_pooler=False,
+    network = BERTModel(config or make_config(), dropout=dropout, use_pooler=use_pooler,
                         compute_dtype=dtype, **parts)
     network.initialize()
     random = np.random.RandomState(seed)

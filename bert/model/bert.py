@@ -247,22 +247,33 @@ class BERTModel(HybridBlock):
         sequence = self._encode(F, token_ids, segment_ids, valid_length)
         outputs = [sequence]
         if self._use_pooler:
-            first = F.reshape(F.slice_axis(sequence, axis=1, begin=0, end=1), shape=(0, -1))
-            outputs.append(self.pooler(first))
+            outputs.append(self._pool(F, sequence))
         if self._use_classifier:
             outputs.append(self.classifier(outputs[1]))
         if self._use_decoder and masked_positions is not None:
             outputs.append(self.decoder(gather_positions(F, sequence, masked_positions)))
         return tuple(outputs) if len(outputs) > 1 else outputs[0]
 
+    def pooled(self, F, token_ids, segment_ids, valid_length=None):
+        """What calling it returns as pooled (batch, units), alone, for the `hybrid_forward` of a
+        block that needs no more: the fused operator then computes the last layer for the first
+        token of each text only."""
+        with self.name_scope():
+            return self._pool(F, self._encode(F, token_ids, segment_ids, valid_length,
+                                              first_only=True))
+
+    def _pool(self, F, sequence):
+        first = F.slice_axis(sequence, axis=1, begin=0, end=1)
+        return self.pooler(F.reshape(first, shape=(0, -1)))
+
     def is_fused(self, dtype='float32'):
         """Whether a fused operator computes the encoder when it is called with arrays now, and
         whether its products can multiply a type."""
         return self._fused.serves(mx.nd, self) and self._fused.has(dtype)
 
-    def _encode(self, F, token_ids, segment_ids, valid_length):
+    def _encode(self, F, token_ids, segment_ids, valid_length, first_only=False):
         if self._fused.serves(F, self):
-            return self._fused(F, self, token_ids, segment_ids, valid_length)
+            return self._fused(F, self, token_ids, segment_ids, valid_length, first_only)
         x = self.word_embed(token_ids) + self.token_type_embed(segment_ids)
         return self.encoder(x, attention_mask(F, x, valid_length, self.config.num_heads))
 

@@ -2,6 +2,8 @@
 import mxnet as mx
 from mxnet.gluon import HybridBlock, nn
 
+from bert.model.bert import BERTModel
+
 
 class BERTClassifier(HybridBlock):
     """Dropout and a dense layer on the pooled vector of one text or a pair.
@@ -22,7 +24,10 @@ class BERTClassifier(HybridBlock):
             self.classifier.add(nn.Dense(num_classes, weight_initializer=mx.init.Normal(0.02)))
 
     def hybrid_forward(self, F, token_ids, segment_ids, valid_length=None):
-        _, pooled = self.bert(token_ids, segment_ids, valid_length)
+        if isinstance(self.bert, BERTModel):
+            pooled = self.bert.pooled(F, token_ids, segment_ids, valid_length)
+        else:
+            _, pooled = self.bert(token_ids, segment_ids, valid_length)
         return self.classifier(pooled)
 
 

@@ -68,9 +68,12 @@ class FusedEncoder:
         return gluon_hooks.may_fuse(F) and _has_sizes(self._config) and bool(library.load()) \
             and _is_float_on_cpu(network)
 
-    def __call__(self, F, network, token_ids, segment_ids, valid_length):
+    def __call__(self, F, network, token_ids, segment_ids, valid_length, first_only=False):
         """token_ids (batch, length), segment_ids (batch, length), valid_length (batch,) or None
         → (batch, length, units), or what `Encoder.layers` asks for; zero behind valid_length.
+
+        first_only: (batch, 1, units), the last state of first tokens alone, so that the last layer
+        computes no others behind its attention. It has no meaning beside `Encoder.layers`.
 
         Raises `MXNetError`, when the output is read, for a valid_length that is 0 or above the
         length, and for ids that the model has no row for.
@@ -80,9 +83,10 @@ class FusedEncoder:
         lengths = [] if valid_length is None else [valid_length]
         values = [_value(parameter, device) for parameter in parameters(network)]
         return F.bert_encoder(token_ids, segment_ids, mode, *lengths, *values,
-                              has_valid_length=len(lengths), **self._attributes(network))
+                              has_valid_length=len(lengths),
+                              **self._attributes(network, first_only))
 
-    def _attributes(self, network):
+    def _attributes(self, network, first_only):
         config = self._config
         outputs, width = outputs_of(network.encoder.layers, config)
         dtype = self._dtype if self.has(self._dtype) else 'float32'
@@ -92,7 +96,7 @@ class FusedEncoder:
                 'max_length': config.max_length, 'epsilon': repr(config.layer_norm_eps),
                 'dropout': repr(self._dropout), 'dtype': dtype, 'model': self._model,
                 'outputs': ' '.join('%d:%d:%r' % one for one in outputs), 'output_width': width,
-                'kept': ''}
+                'first_only': int(first_only and network.encoder.layers is None), 'kept': ''}
 
 
 def _has_sizes(config):

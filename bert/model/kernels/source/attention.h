@@ -18,6 +18,7 @@ struct Head {
   const T *query, *key, *value;
   size_t stride;
   int length, size;
+  int queries;      // of so many tokens, from the first on; elsewhere nobody asks
   float* log_sums;  // (length,) log2 of the sums of softmax; for backward
   const Dropout* dropout;
   uint64_t place, row;  // for `Dropout::keep`
@@ -44,13 +45,13 @@ class Attention {
     arena.give(columns_, all);
   }
 
-  // context (length, size): softmax(query keyᵀ) value.
+  // context (queries, size): softmax(query keyᵀ) value.
   void forward(const Head<T>& head, T* context, size_t context_stride) {
     const int padded = round_up(head.length, LANES);
     Packed keys = transposed(keys_, head.key, head, head.stride);
-    Packed values = untransposed(values_, head.value, head, head.stride);
-    for (int row = 0; row < head.length; row += TILE_ROWS) {
-      const int rows = std::min(TILE_ROWS, head.length - row);
+    Packed values = untransposed(values_, head.value, head.length, head.size, head.stride);
+    for (int row = 0; row < head.queries; row += TILE_ROWS) {
+      const int rows = std::min(TILE_ROWS, head.queries - row);
       score(row, rows, head.query, head.stride, keys, scores_);
       float inverse[TILE_ROWS];
       for (int i = 0; i < rows; ++i) inverse[i] = soften(head, row + i, i, padded);
@@ -67,10 +68,10 @@ class Attention {
     const int padded = round_up(head.length, LANES);
     Packed keys = transposed(keys_, head.key, head, head.stride);
     Packed values = transposed(values_, head.value, head, head.stride);
-    Packed key_rows = untransposed(rows_[0], head.key, head, head.stride);
+    Packed key_rows = untransposed(rows_[0], head.key, head.length, head.size, head.stride);
     const Vector scale = spread(1 / std::sqrt(static_cast<float>(head.size)));
-    for (int row = 0; row < head.length; row += TILE_ROWS) {
-      const int rows = std::min(TILE_ROWS, head.length - row);
+    for (int row = 0; row < head.queries; row += TILE_ROWS) {
+      const int rows = std::min(TILE_ROWS, head.queries - row);
       score(row, rows, head.query, head.stride, keys, scores_);
       score(row, rows, gradient, context_stride, values, slopes_);
       for (int i = 0; i < rows; ++i) {
@@ -83,10 +84,12 @@ class Attention {
                     store(query_gradient + (row + i) * head.stride + column, sum * scale);
                   });
     }
-    sum_over_queries(head, kept_, untransposed(rows_[1], gradient, head, context_stride), 1,
+    sum_over_queries(head, kept_,
+                     untransposed(rows_[1], gradient, head.queries, head.size, context_stride), 1,
                      value_gradient);
     // The queries carry log2(e) / √size, and this wants 1 / √size.
-    sum_over_queries(head, score_gradients_, untransposed(rows_[2], head.query, head, head.stride),
+    sum_over_queries(head, score_gradients_,
+                     untransposed(rows_[2], head.query, head.queries, head.size, head.stride),
                      1 / LOG2_E, key_gradient);
   }
 
@@ -100,10 +103,10 @@ class Attention {
     return packed;
   }
 
-  Packed untransposed(Word* words, const T* values, const Head<T>& head, size_t stride) {
-    Packed packed = {words, static_cast<int>(round_up(head.length, LANES)) / PER_WORD<T>,
-                     head.size};
-    pack<T>([&](int row, int column) { return load(values + row * stride + column); }, head.length,
+  // (rows, size) values, `stride` from a row to the next.
+  static Packed untransposed(Word* words, const T* values, int rows, int size, size_t stride) {
+    Packed packed = {words, static_cast<int>(round_up(rows, LANES)) / PER_WORD<T>, size};
+    pack<T>([&](int row, int column) { return load(values + row * stride + column); }, rows,
             {0, packed.columns}, {0, packed.depth}, packed);
     return packed;
   }
@@ -155,7 +158,7 @@ class Attention {
     }
   }
 
-  // gradient (length, size) = scale · weightsᵀ (length, length) · right
+  // gradient (length, size) = scale · weightsᵀ (length, queries) · right
   void sum_over_queries(const Head<T>& head, const T* weights, const Packed& right, float scale,
                         T* gradient) {
     const int padded = round_up(head.length, LANES);
@@ -165,7 +168,7 @@ class Attention {
     for (int word = 0; word < right.depth; ++word)
       for (int column = 0; column < padded; column += LANES)
         store_words(columns_ + static_cast<size_t>(word) * padded + column,
-                    join_rows<T>(read, head.length, word, column));
+                    join_rows<T>(read, head.queries, word, column));
     multiply<T>({columns_, 1, static_cast<size_t>(padded)}, head.length, right,
                 [&](int row, int column, Vector sum) {
                   store(gradient + row * head.stride + column, sum * spread(scale));

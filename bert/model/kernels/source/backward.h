@@ -1,5 +1,6 @@
 // The backward pass: gradients of all parameters, layer after layer from the last. What belongs to
-// a token is computed by the thread that owns it; weights are summed over all tokens by columns.
+// a row (`LayerValues`) is computed by the thread that owns it; weights are summed over all rows by
+// columns.
 #pragma once
 
 #include "forward.h"
@@ -23,18 +24,18 @@ class BackwardPass {
 #pragma omp parallel num_threads(settings_.threads)
     {
       const Team team = Team::of_region();
-      const Range rows = team.share(tokens_.count());
+      const Range tokens = team.share(tokens_.count());
       Sums& sums = sums_[team.rank];
-      std::memset(gradient_ + row_start(rows.begin), 0, row_start(rows.size()) * sizeof(float));
-      add_output_gradient(sizes_.num_layers, rows);
+      start(team);
       for (int layer = sizes_.num_layers - 1; layer >= 0; --layer) {
+        const Range rows = team.share(number_of_rows(layer));
         sums.clear(sizes_);
         backward_feed_forward(layer, rows, team, sums);
-        backward_attention(layer, rows, team, sums);
+        backward_attention(layer, rows, tokens, team, sums);
         add_sums(layer, team);
-        add_output_gradient(layer, rows);
+        add_output_gradient(layer, tokens, gradient_);
       }
-      backward_embedding(rows, team, sums);
+      backward_embedding(tokens, team, sums);
     }
   }
 
@@ -70,6 +71,10 @@ class BackwardPass {
     attentions_.resize(settings_.threads);
     arena_.arrange([&](Arena& arena) {
       arena.give(gradient_, count * units);
+      if (settings_.first_only) {
+        arena.give(first_gradient_, tokens_.sequences() * units);
+        arena.give(first_query_, tokens_.sequences() * units);
+      }
       arena.give(inner_, count * units);
       arena.give(hidden_, count * hidden);
       arena.give(context_, count * units);
@@ -93,49 +98,74 @@ class BackwardPass {
       compute(Range{first, std::min(rows.end, first + GROUP_TOKENS<T>)});
   }
 
-  // Adds what the output asks of a hidden state to gradient_.
-  void add_output_gradient(int state, Range rows) {
+  int number_of_rows(int layer) const {
+    return settings_.is_of_firsts(layer) ? tokens_.sequences() : tokens_.count();
+  }
+  // The token that a row is of.
+  int token_of(int layer, int row) const {
+    return settings_.is_of_firsts(layer) ? tokens_.starts[row] : row;
+  }
+  // (rows, units) the gradient of what a layer gives.
+  float* gradient_behind(int layer) const {
+    return settings_.is_of_firsts(layer) ? first_gradient_ : gradient_;
+  }
+
+  // The gradient of what the last layer gives.
+  void start(const Team& team) {
+    const int last = sizes_.num_layers - 1;
+    const Range rows = team.share(number_of_rows(last));
+    float* gradient = gradient_behind(last);
+    std::fill_n(gradient + row_start(rows.begin), row_start(rows.size()), 0.f);
+    add_output_gradient(sizes_.num_layers, rows, gradient);
+  }
+
+  // Adds what the output asks of a hidden state to its gradient.
+  void add_output_gradient(int state, Range rows, float* gradient) {
     for (const Output& one : settings_.outputs)
       for (int row = rows.begin; one.state == state && row < rows.end; ++row) {
-        const float* outer = output_gradient_ + one.column +
-                             static_cast<size_t>(tokens_.places[row]) * settings_.output_width;
+        const size_t place = settings_.first_only ? row : tokens_.places[row];
+        const float* outer = output_gradient_ + one.column + place * settings_.output_width;
         for (int i = 0; i < sizes_.units; i += LANES)
-          add_to(gradient_ + row_start(row) + i, load(outer + i) * spread(one.scale));
+          add_to(gradient + row_start(row) + i, load(outer + i) * spread(one.scale));
       }
   }
 
   void backward_feed_forward(int layer, Range rows, const Team& team, Sums& sums) {
     const LayerValues<T>& values = saved_.layers[layer];
     in_groups(rows, [&](Range group) {
-      normalize_group(group, values.out_normal, values.out_inverse, place_of(layer, OUT_GAMMA),
-                      dropout_place(layer, DROP_OUT), sums.out_gamma, sums.out_beta, sums.out_bias);
+      normalize_group(layer, group, values.out_normal, values.out_inverse, OUT_GAMMA, DROP_OUT,
+                      sums.out_gamma, sums.out_beta, sums.out_bias);
       multiply_hidden(layer, group, values, sums);
     });
+    const int count = number_of_rows(layer);
     sum_weight(
-        team, read(inner_, sizes_.units), sizes_.units,
+        team, count, read(inner_, sizes_.units), sizes_.units,
         [&](int row, int column) { return gelu(load(values.hidden + hidden_start(row) + column)); },
         sizes_.hidden_size, {place_of(layer, OUT)});
-    sum_weight(team, read(hidden_, sizes_.hidden_size), sizes_.hidden_size,
+    sum_weight(team, count, read(hidden_, sizes_.hidden_size), sizes_.hidden_size,
                read(values.attended, sizes_.units), sizes_.units, {place_of(layer, HIDDEN)});
   }
 
-  // Layer normalisation and dropout, backward: gradient_ is that of the residual's sum then, inner_
-  // that of what the dropout got.
-  void normalize_group(Range group, const T* normals, const float* inverses, int gamma,
-                       uint64_t place, float* gamma_sum, float* beta_sum, float* bias_sum) {
+  // Layer normalisation and dropout, backward: the gradient is that of the residual's sum then,
+  // inner_ that of what the dropout got.
+  void normalize_group(int layer, Range group, const T* normals, const float* inverses,
+                       LayerParameter gamma, DropoutKind kind, float* gamma_sum, float* beta_sum,
+                       float* bias_sum) {
+    const uint64_t place = dropout_place(layer, kind);
     for (int row = group.begin; row < group.end; ++row) {
-      float* gradient = gradient_ + row_start(row);
+      float* gradient = gradient_behind(layer) + row_start(row);
       normalize_backward(gradient, sizes_.units, normals + row_start(row), inverses[row],
-                         parameter(gamma), gamma_sum, beta_sum);
+                         parameter(place_of(layer, gamma)), gamma_sum, beta_sum);
+      const int token = token_of(layer, row);
       for (int i = 0; i < sizes_.units; i += LANES) {
-        const Vector x = saved_.dropout.apply(load(gradient + i), place, row, i);
+        const Vector x = saved_.dropout.apply(load(gradient + i), place, token, i);
         store(inner_ + row_start(row) + i, x);
         add_to(bias_sum + i, x);
       }
     }
   }
 
-  // From inner_ to hidden_, the gradient before the activation, and on to gradient_.
+  // From inner_ to hidden_, the gradient before the activation, and on to that of what the block got.
   void multiply_hidden(int layer, Range group, const LayerValues<T>& values, Sums& sums) {
     multiply<T>(rows_of(inner_ + row_start(group.begin), sizes_.units), group.size(),
                 weights_(layer, OUT), [&](int row, int column, Vector sum) {
@@ -145,29 +175,30 @@ class BackwardPass {
                   add_to(sums.hidden_bias + column, sum);
                 });
     add_product(hidden_ + hidden_start(group.begin), sizes_.hidden_size, group,
-                weights_(layer, HIDDEN));
+                weights_(layer, HIDDEN), gradient_behind(layer));
   }
 
   size_t hidden_start(int row) const { return static_cast<size_t>(row) * sizes_.hidden_size; }
 
-  // gradient_ += values (rows, …) · weight
-  void add_product(const T* values, size_t stride, Range group, const Packed& weight) {
+  // gradient += values (rows, …) · weight
+  void add_product(const T* values, size_t stride, Range group, const Packed& weight,
+                   float* gradient) {
     constexpr int STEP = CHUNK / PER_WORD<T>;  // words of a sum at a time, as there
     for (int word = 0; word < weight.depth; word += STEP)
       multiply<T>(rows_of(values + static_cast<size_t>(word) * PER_WORD<T>, stride), group.size(),
                   weight, {0, weight.columns}, {word, std::min(weight.depth, word + STEP)},
                   [&](int row, int column, Vector sum) {
-                    add_to(gradient_ + row_start(group.begin + row) + column, sum);
+                    add_to(gradient + row_start(group.begin + row) + column, sum);
                   });
   }
 
-  void backward_attention(int layer, Range rows, const Team& team, Sums& sums) {
+  void backward_attention(int layer, Range rows, Range tokens, const Team& team, Sums& sums) {
     const LayerValues<T>& values = saved_.layers[layer];
     const int units = sizes_.units;
     in_groups(rows, [&](Range group) {
-      normalize_group(group, values.attended_normal, values.attended_inverse,
-                      place_of(layer, ATTENTION_GAMMA), dropout_place(layer, DROP_PROJECTION),
-                      sums.attention_gamma, sums.attention_beta, sums.projection_bias);
+      normalize_group(layer, group, values.attended_normal, values.attended_inverse,
+                      ATTENTION_GAMMA, DROP_PROJECTION, sums.attention_gamma, sums.attention_beta,
+                      sums.projection_bias);
       multiply<T>(rows_of(inner_ + row_start(group.begin), units), group.size(),
                   weights_(layer, PROJECTION), [&](int row, int column, Vector sum) {
                     store(context_ + row_start(group.begin + row) + column, sum);
@@ -175,51 +206,84 @@ class BackwardPass {
     });
     team.wait();
     attend_backward(layer, values, team);
-    sum_weight(team, read(inner_, units), units, read(values.context, units), units,
-               {place_of(layer, PROJECTION)});
-    in_groups(rows, [&](Range group) {
-      const LayerParameter matrices[] = {QUERY, KEY, VALUE};
-      for (int i = 0; i < 3; ++i) {
-        const T* part = projected_ + 3 * row_start(group.begin) + i * units;
-        add_product(part, 3 * units, group, weights_(layer, matrices[i]));
-        for (int row = 0; row < group.size(); ++row)
-          for (int j = 0; j < units; j += LANES)
-            add_to(sums.bias[i] + j, load(part + 3 * row_start(row) + j));
-      }
+    sum_weight(team, number_of_rows(layer), read(inner_, units), units, read(values.context, units),
+               units, {place_of(layer, PROJECTION)});
+    if (settings_.is_of_firsts(layer)) {
+      in_groups(rows, [&](Range group) {
+        backward_projection(layer, 0, group, first_query_ + row_start(group.begin), units,
+                            first_gradient_, sums);
+      });
+      sum_weight(team, number_of_rows(layer), read(first_query_, units), units,
+                 read(values.asking, units), units, {place_of(layer, QUERY)});
+      spread_first_gradient(tokens);
+    }
+    const int first = settings_.is_of_firsts(layer) ? 1 : 0;
+    in_groups(tokens, [&](Range group) {
+      for (int i = first; i < 3; ++i)
+        backward_projection(layer, i, group, projected_ + 3 * row_start(group.begin) + i * units,
+                            3 * units, gradient_, sums);
     });
-    sum_weight(team, read(projected_, 3 * units), 3 * units, read(values.input, units), units,
-               {place_of(layer, QUERY), place_of(layer, KEY), place_of(layer, VALUE)});
+    const auto out = read(projected_ + first * units, 3 * units);
+    const auto in = read(values.input, units);
+    if (first)
+      sum_weight(team, tokens_.count(), out, 2 * units, in, units,
+                 {place_of(layer, KEY), place_of(layer, VALUE)});
+    else
+      sum_weight(team, tokens_.count(), out, 3 * units, in, units,
+                 {place_of(layer, QUERY), place_of(layer, KEY), place_of(layer, VALUE)});
+  }
+
+  // From the gradient of queries, keys or values, the i-th of them, to that of what they are of.
+  void backward_projection(int layer, int i, Range group, const T* projected, size_t stride,
+                           float* gradient, Sums& sums) {
+    constexpr LayerParameter matrices[] = {QUERY, KEY, VALUE};
+    add_product(projected, stride, group, weights_(layer, matrices[i]), gradient);
+    for (int row = 0; row < group.size(); ++row)
+      for (int j = 0; j < sizes_.units; j += LANES)
+        add_to(sums.bias[i] + j, load(projected + row * stride + j));
+  }
+
+  // The gradient of first tokens goes on as that of all `tokens`; of the others it is zero so far.
+  void spread_first_gradient(Range tokens) {
+    std::fill_n(gradient_ + row_start(tokens.begin), row_start(tokens.size()), 0.f);
+    for (int sequence = 0; sequence < tokens_.sequences(); ++sequence) {
+      const int token = tokens_.starts[sequence];
+      if (token >= tokens.begin && token < tokens.end)
+        std::copy_n(first_gradient_ + row_start(sequence), sizes_.units,
+                    gradient_ + row_start(token));
+    }
   }
 
   void attend_backward(int layer, const LayerValues<T>& values, const Team& team) {
     const int heads = sizes_.num_heads, units = sizes_.units;
+    const bool is_of_firsts = settings_.is_of_firsts(layer);
     const Range mine = team.share(tokens_.sequences() * heads);
     for (int task = mine.begin; task < mine.end; ++task) {
       const int sequence = task / heads, first = tokens_.starts[sequence];
-      const size_t column = task % heads * sizes_.head_size(), place = row_start(first) + column;
+      const size_t column = task % heads * sizes_.head_size();
+      const size_t place = row_start(is_of_firsts ? sequence : first) + column;
       T* gradient = projected_ + 3 * row_start(first) + column;
       attentions_[team.rank].backward(
-          head_of(values, sizes_, tokens_, layer, sequence, task % heads, first, saved_.dropout),
-          values.context + place, context_ + place, units, gradient, gradient + units,
-          gradient + 2 * units);
+          head_of(values, settings_, tokens_, layer, sequence, task % heads, first, saved_.dropout),
+          values.context + place, context_ + place, units,
+          is_of_firsts ? first_query_ + place : gradient, gradient + units, gradient + 2 * units);
     }
   }
 
-  // LANES numbers of a row of (tokens, width).
+  // LANES numbers of a row of (rows, width).
   static auto read(const T* values, size_t width) {
     return [=](int row, int column) { return load(values + row * width + column); };
   }
 
-  // Gradients of weights, one below the other: outᵀ · in, over all tokens. out (tokens,
-  // out_width): gradients behind the dense layers; in (tokens, in_width): what they got.
+  // Gradients of weights, one below the other: outᵀ · in, over `count` rows. out (rows,
+  // out_width): gradients behind the dense layers; in (rows, in_width): what they got.
   template <class ReadOut, class ReadIn>
-  void sum_weight(const Team& team, ReadOut out, int out_width, ReadIn in, int in_width,
+  void sum_weight(const Team& team, int count, ReadOut out, int out_width, ReadIn in, int in_width,
                   std::initializer_list<int> places) {
-    const int count = tokens_.count();
     const int words = (count + PER_WORD<T> - 1) / PER_WORD<T>;
     PackedLeft left = {left_, words, out_width};
     Packed right = {right_, words, in_width};
-    team.wait();  // all tokens are there, and nobody reads left_ and right_ any more
+    team.wait();  // all rows are there, and nobody reads left_ and right_ any more
     const Range mine = team.share(words);
     pack_left<T>(out, count, mine, left);
     pack<T>(in, count, {0, in_width}, mine, right);
@@ -309,9 +373,11 @@ class BackwardPass {
   const float* output_gradient_;
   const std::vector<float*>& gradients_;
   const std::vector<bool>& add_;
-  float* gradient_;  // (tokens, units) of the state that is reached
-  // Gradients before the dense layers and behind them, (tokens, …):
+  float* gradient_;        // (tokens, units) of the state that is reached
+  float* first_gradient_;  // (sequences, units) the same in a layer of firsts
+  // Gradients before the dense layers and behind them, (rows, …), but `projected_` of all tokens:
   T *inner_, *hidden_, *context_, *projected_;
+  T* first_query_;       // (sequences, units) gradient of queries in a layer of firsts
   Word *left_, *right_;  // operands of `sum_weight`
   std::vector<Sums> sums_;
   std::vector<Attention<T>> attentions_;

@@ -31,7 +31,12 @@ struct Settings {
   std::vector<Output> outputs;  // in the order of their states
   std::vector<bool> kept;       // of PRODUCTS of each layer: which INT8 leaves alone; or empty
   int output_width = 0;
+  // The output has a row for the first token of each sequence alone, (batch, output_width), of the
+  // last state: the last layer computes no other tokens behind its attention.
+  bool first_only = false;
   int threads = 1;
+
+  bool is_of_firsts(int layer) const { return first_only && layer == sizes.num_layers - 1; }
 };
 
 // A parameter as MXNet hands it over: `version` changes when it is written.
@@ -99,8 +104,8 @@ class Encoder {
  public:
   virtual ~Encoder() = default;
 
-  // output (batch, length, output_width), zero behind the length of a row. With `keep` it returns
-  // what backward needs. seed: of the dropout; without `keep` nothing is dropped.
+  // output (batch, length, output_width), zero behind the length of a row, or as `first_only` has
+  // it. With `keep` it returns what backward needs. seed: of the dropout; without `keep` nothing is dropped.
   virtual std::unique_ptr<Saved> forward(const Settings& settings, const Batch& batch,
                                          const std::vector<Parameter>& parameters, bool keep,
                                          uint64_t seed, float* output) = 0;

@@ -118,6 +118,11 @@ Settings read_settings(const Attributes& attributes) {
   settings.dropout = get_float(attributes, "dropout");
   settings.outputs = read_outputs(get(attributes, "outputs"));
   settings.output_width = get_int(attributes, "output_width");
+  // symbols of before it existed have none
+  settings.first_only = attributes.count("first_only") && get_int(attributes, "first_only");
+  if (settings.first_only &&
+      (settings.outputs.size() != 1 || settings.outputs[0].state != sizes.num_layers))
+    throw std::invalid_argument("attribute first_only: for the last state alone");
   settings.kept = read_kept(get(attributes, "kept"), sizes);
   settings.threads = number_of_threads;
   return settings;
@@ -181,7 +186,8 @@ MXReturnValue infer_shapes(const Attributes& attributes, std::vector<Shape>* inp
       else
         expect(*inputs, input, {columns});
     }
-    outputs->at(0) = {tokens[0], tokens[1], static_cast<unsigned>(settings.output_width)};
+    outputs->at(0) = {tokens[0], settings.first_only ? 1 : tokens[1],
+                      static_cast<unsigned>(settings.output_width)};
   });
 }
 

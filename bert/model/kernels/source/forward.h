@@ -33,35 +33,39 @@ struct Tokens {
   int longest = 0;
 };
 
-// What one layer computed for its tokens; pointers are to their first one. Null is not kept.
+// What one layer computed for its tokens; pointers are to the first one. Null is not kept. Rows are
+// tokens, but of a layer of firsts (`Settings`) they are sequences: the first token of each.
 template <class T>
 struct LayerValues {
-  T *input = nullptr, *output = nullptr;              // (tokens, units)
+  T* input = nullptr;                                 // (tokens, units)
   T* projected = nullptr;                             // (tokens, 3 units): query, key, value
-  T* context = nullptr;                               // (tokens, units)
-  T *attended = nullptr, *attended_normal = nullptr;  // (tokens, units) after and before scaling
-  T* hidden = nullptr;                                // (tokens, hidden_size) before the activation
-  T* out_normal = nullptr;                            // (tokens, units) before scaling
-  float *attended_inverse = nullptr, *out_inverse = nullptr;  // (tokens,) 1 / deviation
+  T* asking = nullptr;                                // (rows, units) the input of queries
+  T* context = nullptr;                               // (rows, units)
+  T *attended = nullptr, *attended_normal = nullptr;  // (rows, units) after and before scaling
+  T* hidden = nullptr;                                // (rows, hidden_size) before the activation
+  T* out_normal = nullptr;                            // (rows, units) before scaling
+  T* output = nullptr;                                // (rows, units)
+  float *attended_inverse = nullptr, *out_inverse = nullptr;  // (rows,) 1 / deviation
   float* log_sums = nullptr;                                  // (heads, all tokens) of softmax
 
-  LayerValues from(size_t token, const Sizes& sizes) const {
-    auto shift = [&](auto* pointer, size_t width) {
-      return pointer ? pointer + token * width : pointer;
+  LayerValues from(size_t token, size_t row, const Sizes& sizes) const {
+    auto shift = [](auto* pointer, size_t number, size_t width) {
+      return pointer ? pointer + number * width : pointer;
     };
     const size_t units = sizes.units;
     LayerValues part;
-    part.input = shift(input, units);
-    part.output = shift(output, units);
-    part.projected = shift(projected, 3 * units);
-    part.context = shift(context, units);
-    part.attended = shift(attended, units);
-    part.attended_normal = shift(attended_normal, units);
-    part.hidden = shift(hidden, sizes.hidden_size);
-    part.out_normal = shift(out_normal, units);
-    part.attended_inverse = shift(attended_inverse, 1);
-    part.out_inverse = shift(out_inverse, 1);
-    part.log_sums = shift(log_sums, 1);
+    part.input = shift(input, token, units);
+    part.projected = shift(projected, token, 3 * units);
+    part.asking = shift(asking, row, units);
+    part.context = shift(context, row, units);
+    part.attended = shift(attended, row, units);
+    part.attended_normal = shift(attended_normal, row, units);
+    part.hidden = shift(hidden, row, sizes.hidden_size);
+    part.out_normal = shift(out_normal, row, units);
+    part.output = shift(output, row, units);
+    part.attended_inverse = shift(attended_inverse, row, 1);
+    part.out_inverse = shift(out_inverse, row, 1);
+    part.log_sums = shift(log_sums, token, 1);
     return part;
   }
 };
@@ -77,15 +81,19 @@ struct SavedPass : Saved {
       memory.give(embedding_normal, count * units);
       memory.give(embedding_inverse, count);
       for (auto& layer : layers) {
+        const bool is_of_firsts = settings.is_of_firsts(&layer - layers.data());
+        const size_t rows = is_of_firsts ? tokens.sequences() : count;
         memory.give(layer.input, count * units);
         memory.give(layer.projected, 3 * count * units);
-        memory.give(layer.context, count * units);
-        memory.give(layer.attended, count * units);
-        memory.give(layer.attended_normal, count * units);
-        memory.give(layer.hidden, count * sizes.hidden_size);
-        memory.give(layer.out_normal, count * units);
-        memory.give(layer.attended_inverse, count);
-        memory.give(layer.out_inverse, count);
+        layer.asking = layer.input;
+        if (is_of_firsts) memory.give(layer.asking, rows * units);
+        memory.give(layer.context, rows * units);
+        memory.give(layer.attended, rows * units);
+        memory.give(layer.attended_normal, rows * units);
+        memory.give(layer.hidden, rows * sizes.hidden_size);
+        memory.give(layer.out_normal, rows * units);
+        memory.give(layer.attended_inverse, rows);
+        memory.give(layer.out_inverse, rows);
         memory.give(layer.log_sums, count * sizes.num_heads);
       }
     });
@@ -101,8 +109,9 @@ struct SavedPass : Saved {
 
 // first: the sequence's first token, of those that `values` point to.
 template <class T>
-Head<T> head_of(const LayerValues<T>& values, const Sizes& sizes, const Tokens& tokens, int layer,
-                int sequence, int head, int first, const Dropout& dropout) {
+Head<T> head_of(const LayerValues<T>& values, const Settings& settings, const Tokens& tokens,
+                int layer, int sequence, int head, int first, const Dropout& dropout) {
+  const Sizes& sizes = settings.sizes;
   const size_t stride = 3 * sizes.units;
   const T* query = values.projected + first * stride + head * sizes.head_size();
   float* log_sums = values.log_sums;
@@ -113,6 +122,7 @@ Head<T> head_of(const LayerValues<T>& values, const Sizes& sizes, const Tokens& 
           stride,
           tokens.length(sequence),
           sizes.head_size(),
+          settings.is_of_firsts(layer) ? 1 : tokens.length(sequence),
           log_sums,
           &dropout,
           dropout_place(layer, DROP_ATTENTION, head),
@@ -208,6 +218,9 @@ class ForwardPass {
     attentions_.resize(settings_.threads);
     arena_.arrange([&](Arena& arena) {
       if (!saved_) arena.give(states_, tokens_.count() * units);
+      if (!saved_ && settings_.first_only)
+        for (T** values : {&firsts_.asking, &firsts_.context, &firsts_.attended, &firsts_.output})
+          arena.give(*values, tokens_.sequences() * units);
       for (auto& attention : attentions_)
         attention.reserve(arena, tokens_.longest, sizes_.head_size(), false);
       for (auto& scratch : scratch_) {
@@ -231,25 +244,36 @@ class ForwardPass {
       embed(rows_of_group(group), team, scratch);
       team.wait();
     }
-    for (int layer = 0; layer < sizes_.num_layers; ++layer)
+    for (int layer = 0; layer < sizes_.num_layers; ++layer) {
       for (const Range& group : parts_[part]) {
-        compute_layer(layer, group, team, scratch, attention);
+        attend(layer, group, team, scratch, attention);
         team.wait();
+        if (!settings_.is_of_firsts(layer)) go_on(layer, rows_of_group(group), team, scratch);
       }
+      if (settings_.is_of_firsts(layer)) go_on_with_firsts(layer, parts_[part], team, scratch);
+    }
   }
 
   const float* parameter(int place) const { return parameters_[place].values; }
 
-  // The values of one layer for tokens from `first` on.
-  LayerValues<T> values_of(int layer, int first, const Scratch& scratch) const {
-    LayerValues<T> values;
+  // The token that a row of a layer is of.
+  int token_of(int layer, int row) const {
+    return settings_.is_of_firsts(layer) ? tokens_.starts[row] : row;
+  }
+
+  // The values of one layer for tokens and rows from these on.
+  LayerValues<T> values_of(int layer, int token, int row, const Scratch& scratch) const {
     if (saved_) {
-      values = saved_->layers[layer].from(first, sizes_);
+      LayerValues<T> values = saved_->layers[layer].from(token, row, sizes_);
       if (!values.output) values.output = scratch.last;
-    } else {
-      values = scratch.values;
-      values.input = values.output = states_ + static_cast<size_t>(first) * sizes_.units;
+      return values;
     }
+    T* input = states_ + static_cast<size_t>(token) * sizes_.units;
+    LayerValues<T> values = scratch.values;
+    values.asking = values.output = input;
+    if (settings_.is_of_firsts(layer)) values = firsts_.from(token, row, sizes_);
+    values.input = input;
+    values.projected = scratch.values.projected;
     return values;
   }
 
@@ -257,14 +281,16 @@ class ForwardPass {
   void emit(int state, int token, int column, Vector x) const {
     for (const Output& one : settings_.outputs) {
       if (one.state != state) continue;
-      float* place = output_ + static_cast<size_t>(tokens_.places[token]) * settings_.output_width +
-                     one.column + column;
+      const int place_of_token = tokens_.places[token];
+      const size_t row = settings_.first_only ? place_of_token / batch_.length : place_of_token;
+      float* place = output_ + row * settings_.output_width + one.column + column;
       const Vector scaled = x * spread(one.scale);
       store(place, one.add ? scaled + load(place) : scaled);
     }
   }
 
   void clear_padding(const std::vector<Range>& part, const Team& team) const {
+    if (settings_.first_only) return;
     const Range all = {part.front().begin, part.back().end}, mine = team.share(all.size());
     const size_t width = settings_.output_width;
     for (int row = all.begin + mine.begin; row < all.begin + mine.end; ++row) {
@@ -301,52 +327,89 @@ class ForwardPass {
     }
   }
 
-  void compute_layer(int layer, Range group, const Team& team, Scratch& scratch,
-                     Attention<T>& attention) const {
-    const Range rows = rows_of_group(group);
-    const LayerValues<T> values = values_of(layer, rows.begin, scratch);
-    project(layer, rows, values, team, scratch);
-    team.wait();
-    attend(layer, group, values, team, attention);
-    team.wait();
-    add_attention(layer, rows, values, team, scratch);
-    team.wait();
-    feed_forward(layer, rows, values, team, scratch);
-  }
-
-  // Queries, keys and values; the queries scaled as `Head` wants them.
-  void project(int layer, Range rows, const LayerValues<T>& values, const Team& team,
-               Scratch& scratch) const {
-    const int units = sizes_.units;
-    const float scale = LOG2_E / std::sqrt(static_cast<float>(sizes_.head_size()));
-    const LayerParameter matrices[] = {QUERY, KEY, VALUE};
-    const auto input =
-        weights_.take(layer, QUERY, values.input, units, rows.size(), units, team, scratch.room);
-    for (int i = 0; i < 3; ++i) {
-      const float* bias = parameter(place_of(layer, matrices[i] + 1));
-      const Vector factor = spread(i ? 1 : scale);
-      T* projected = values.projected + i * units;
-      weights_.multiply(input, rows.size(), layer, matrices[i], share_columns(team, units),
-                        {0, units}, [&](int row, int column, Vector sum) {
-                          sum = (sum + load(bias + column)) * factor;
-                          store(projected + static_cast<size_t>(row) * 3 * units + column, sum);
-                        });
-    }
-  }
-
-  void attend(int layer, Range group, const LayerValues<T>& values, const Team& team,
+  // A layer up to the context that its heads give.
+  void attend(int layer, Range group, const Team& team, Scratch& scratch,
               Attention<T>& attention) const {
+    const Range rows = rows_of_group(group);
+    const bool is_of_firsts = settings_.is_of_firsts(layer);
+    const LayerValues<T> values =
+        values_of(layer, rows.begin, is_of_firsts ? group.begin : rows.begin, scratch);
+    project(layer, rows, is_of_firsts ? 1 : 0, values, team, scratch);
+    if (is_of_firsts) project_firsts(layer, group, values, team, scratch);
+    team.wait();
     const int heads = sizes_.num_heads;
     const Range mine = team.share(group.size() * heads);
     for (int task = mine.begin; task < mine.end; ++task) {
-      const int sequence = group.begin + task / heads, head = task % heads;
-      const int first = tokens_.starts[sequence] - tokens_.starts[group.begin];
-      const Head<T> one = head_of(values, sizes_, tokens_, layer, sequence, head, first, dropout_);
-      attention.forward(
-          one,
-          values.context + static_cast<size_t>(first) * sizes_.units + head * sizes_.head_size(),
-          sizes_.units);
+      const int number = task / heads, sequence = group.begin + number, head = task % heads;
+      const int first = tokens_.starts[sequence] - rows.begin;
+      const size_t row = is_of_firsts ? number : first;
+      attention.forward(head_of(values, settings_, tokens_, layer, sequence, head, first, dropout_),
+                        values.context + row * sizes_.units + head * sizes_.head_size(),
+                        sizes_.units);
     }
+  }
+
+  // A layer from that context on, of these rows.
+  void go_on(int layer, Range rows, const Team& team, Scratch& scratch) const {
+    const LayerValues<T> values =
+        values_of(layer, token_of(layer, rows.begin), rows.begin, scratch);
+    add_attention(layer, rows, values, team, scratch);
+    team.wait();
+    feed_forward(layer, rows, values, team, scratch);
+    team.wait();
+  }
+
+  // The same of a part's sequences, as many at a time as there is room for: together they need the
+  // weights less often than group by group.
+  void go_on_with_firsts(int layer, const std::vector<Range>& part, const Team& team,
+                         Scratch& scratch) const {
+    const int end = part.back().end;
+    for (int first = part.front().begin; first < end; first += most_rows_)
+      go_on(layer, {first, std::min(end, first + most_rows_)}, team, scratch);
+  }
+
+  // Queries, keys and values, from the first-th of these on.
+  void project(int layer, Range rows, int first, const LayerValues<T>& values, const Team& team,
+               Scratch& scratch) const {
+    const auto input = weights_.take(layer, KEY, values.input, sizes_.units, rows.size(),
+                                     sizes_.units, team, scratch.room);
+    for (int i = first; i < 3; ++i)
+      project_one(layer, i, input, rows.size(), values, team, [](int row) { return row; });
+  }
+
+  // The queries of first tokens alone, out of a copy of their input.
+  void project_firsts(int layer, Range group, const LayerValues<T>& values, const Team& team,
+                      Scratch& scratch) const {
+    const int units = sizes_.units, start = tokens_.starts[group.begin];
+    auto token_of_row = [&](int row) { return tokens_.starts[group.begin + row] - start; };
+    const Range mine = team.share(group.size());
+    for (int row = mine.begin; row < mine.end; ++row)
+      std::memcpy(values.asking + static_cast<size_t>(row) * units,
+                  values.input + static_cast<size_t>(token_of_row(row)) * units, units * sizeof(T));
+    team.wait();
+    const auto input =
+        weights_.take(layer, QUERY, values.asking, units, group.size(), units, team, scratch.room);
+    project_one(layer, 0, input, group.size(), values, team, token_of_row);
+  }
+
+  // The i-th of queries, keys and values, for the tokens token_of_row(row); the queries scaled as
+  // `Head` wants them.
+  template <class Input, class TokenOfRow>
+  void project_one(int layer, int i, const Input& input, int rows, const LayerValues<T>& values,
+                   const Team& team, TokenOfRow token_of_row) const {
+    const int units = sizes_.units;
+    constexpr LayerParameter matrices[] = {QUERY, KEY, VALUE};
+    const LayerParameter matrix = matrices[i];
+    const float* bias = parameter(place_of(layer, matrix + 1));
+    const float scale = LOG2_E / std::sqrt(static_cast<float>(sizes_.head_size()));
+    const Vector factor = spread(i ? 1 : scale);
+    T* projected = values.projected + i * units;
+    weights_.multiply(input, rows, layer, matrix, share_columns(team, units), {0, units},
+                      [&](int row, int column, Vector sum) {
+                        const size_t token = token_of_row(row);
+                        store(projected + token * 3 * units + column,
+                              (sum + load(bias + column)) * factor);
+                      });
   }
 
   // Output projection of the attention, dropout, residual; layer normalisation.
@@ -361,8 +424,8 @@ class ForwardPass {
                         const size_t place = static_cast<size_t>(row) * units + column;
                         sum = dropout_.apply(sum + load(bias + column),
                                              dropout_place(layer, DROP_PROJECTION),
-                                             rows.begin + row, column);
-                        store(scratch.sums + place, sum + load(values.input + place));
+                                             token_of(layer, rows.begin + row), column);
+                        store(scratch.sums + place, sum + load(values.asking + place));
                       });
     team.wait();
     normalize_rows(rows, team, scratch.sums, place_of(layer, ATTENTION_GAMMA),
@@ -395,22 +458,23 @@ class ForwardPass {
       team.wait();
       const auto outward = weights_.take(layer, OUT, scratch.activated, step, rows.size(),
                                          end - start, team, scratch.room);
-      weights_.multiply(
-          outward, rows.size(), layer, OUT, share_columns(team, units), {start, end},
-          [&](int row, int column, Vector sum) {
-            const size_t place = static_cast<size_t>(row) * units + column;
-            sum = sum + (start ? load(scratch.sums + place) : load(out_bias + column));
-            if (end == hidden)
-              sum = dropout_.apply(sum, dropout_place(layer, DROP_OUT), rows.begin + row, column) +
-                    load(values.attended + place);
-            store(scratch.sums + place, sum);
-          });
+      weights_.multiply(outward, rows.size(), layer, OUT, share_columns(team, units), {start, end},
+                        [&](int row, int column, Vector sum) {
+                          const size_t place = static_cast<size_t>(row) * units + column;
+                          sum =
+                              sum + (start ? load(scratch.sums + place) : load(out_bias + column));
+                          if (end == hidden)
+                            sum = dropout_.apply(sum, dropout_place(layer, DROP_OUT),
+                                                 token_of(layer, rows.begin + row), column) +
+                                  load(values.attended + place);
+                          store(scratch.sums + place, sum);
+                        });
     }
     team.wait();
     normalize_rows(rows, team, scratch.sums, place_of(layer, OUT_GAMMA), values.out_normal,
                    values.out_inverse, [&](int row, int column, Vector x) {
                      store(values.output + static_cast<size_t>(row) * units + column, x);
-                     emit(layer + 1, rows.begin + row, column, x);
+                     emit(layer + 1, token_of(layer, rows.begin + row), column, x);
                    });
   }
 
@@ -444,6 +508,7 @@ class ForwardPass {
   std::vector<std::vector<Range>> parts_;  // groups of sequences, for each thread
   int most_rows_ = 0;                      // of a group
   T* states_ = nullptr;                    // (tokens, units) where nothing is saved
+  LayerValues<T> firsts_;                  // of a layer of firsts, there
   std::vector<Scratch> scratch_;           // for each part
   std::vector<Attention<T>> attentions_;   // for each thread
   Arena arena_;
