@@ -138,10 +138,11 @@ class BackwardPass {
       multiply_hidden(layer, group, values, sums);
     });
     const int count = number_of_rows(layer);
-    sum_weight(
-        team, count, read(inner_, sizes_.units), sizes_.units,
-        [&](int row, int column) { return gelu(load(values.hidden + hidden_start(row) + column)); },
-        sizes_.hidden_size, {place_of(layer, OUT)});
+    sum_weight(team, count, read(inner_, sizes_.units), sizes_.units,
+               [&](int row, int column) {
+                 return gelu<T>(load(values.hidden + hidden_start(row) + column));
+               },
+               sizes_.hidden_size, {place_of(layer, OUT)});
     sum_weight(team, count, read(hidden_, sizes_.hidden_size), sizes_.hidden_size,
                read(values.attended, sizes_.units), sizes_.units, {place_of(layer, HIDDEN)});
   }
@@ -170,7 +171,7 @@ class BackwardPass {
     multiply<T>(rows_of(inner_ + row_start(group.begin), sizes_.units), group.size(),
                 weights_(layer, OUT), [&](int row, int column, Vector sum) {
                   const size_t place = hidden_start(group.begin + row) + column;
-                  sum = sum * gelu_slope(load(values.hidden + place));
+                  sum = sum * gelu_slope<T>(load(values.hidden + place));
                   store(hidden_ + place, sum);
                   add_to(sums.hidden_bias + column, sum);
                 });

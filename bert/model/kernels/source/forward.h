@@ -446,15 +446,16 @@ class ForwardPass {
       const int end = std::min(hidden, start + step);
       const auto inward = weights_.take(layer, HIDDEN, values.attended, units, rows.size(), units,
                                         team, scratch.room);
-      weights_.multiply(
-          inward, rows.size(), layer, HIDDEN,
-          together_ ? share_columns(team, hidden) : Range{start, end}, {0, units},
-          [&](int row, int column, Vector sum) {
-            sum = sum + load(bias + column);
-            if (values.hidden)
-              store(values.hidden + static_cast<size_t>(row) * hidden + column, sum);
-            store(scratch.activated + static_cast<size_t>(row) * step + column - start, gelu(sum));
-          });
+      weights_.multiply(inward, rows.size(), layer, HIDDEN,
+                        together_ ? share_columns(team, hidden) : Range{start, end}, {0, units},
+                        [&](int row, int column, Vector sum) {
+                          sum = sum + load(bias + column);
+                          if (values.hidden)
+                            store(values.hidden + static_cast<size_t>(row) * hidden + column, sum);
+                          store(
+                              scratch.activated + static_cast<size_t>(row) * step + column - start,
+                              gelu<T>(sum));
+                        });
       team.wait();
       const auto outward = weights_.take(layer, OUT, scratch.activated, step, rows.size(),
                                          end - start, team, scratch.room);

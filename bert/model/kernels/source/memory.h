@@ -6,6 +6,7 @@
 #include <sanitizer/asan_interface.h>
 #endif
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
@@ -20,32 +21,36 @@ inline size_t round_up(size_t x, size_t multiple) {
 }
 
 class Pool {
+  using Piece = std::pair<void*, size_t>;  // data, bytes
+
  public:
   static Pool& shared() {
     static Pool* pool = new Pool;  // never destroyed: threads may outlive main()
     return *pool;
   }
 
-  // The smallest free piece that holds `bytes` and is not twice as large, or a new one.
-  std::pair<void*, size_t> take(size_t bytes) {
+  // The smallest free piece that holds `bytes`, or a new one. lasting: one that is not much larger,
+  // for who keeps it.
+  Piece take(size_t bytes, bool lasting) {
     bytes = round_up(bytes, HUGE_PAGE);
     std::lock_guard<std::mutex> lock(mutex_);
-    auto best = free_.end();
-    for (auto one = free_.begin(); one != free_.end(); ++one)
-      if (one->second >= bytes && one->second <= 2 * bytes &&
-          (best == free_.end() || one->second < best->second))
-        best = one;
-    if (best != free_.end()) {
-      auto found = *best;
-      free_.erase(best);
-      return found;
-    }
-    return {map(bytes), bytes};
+    const auto found = std::find_if(free_.begin(), free_.end(),
+                                    [&](const Piece& piece) { return piece.second >= bytes; });
+    if (found == free_.end() || (lasting && found->second > bytes + bytes / 4))
+      return {map(bytes), bytes};
+    const Piece piece = *found;
+    free_.erase(found);
+    return piece;
   }
 
-  void give_back(std::pair<void*, size_t> piece) {
+  // Of those that are free the smallest goes back to the system: batches differ in size, and what
+  // is large enough for one serves for all smaller ones.
+  void give_back(Piece piece) {
     std::lock_guard<std::mutex> lock(mutex_);
-    free_.push_back(piece);
+    const auto smaller = [](const Piece& one, const Piece& other) {
+      return one.second < other.second;
+    };
+    free_.insert(std::upper_bound(free_.begin(), free_.end(), piece, smaller), piece);
     if (free_.size() > MOST_FREE) {
       munmap(free_.front().first, free_.front().second);
       free_.erase(free_.begin());
@@ -68,9 +73,9 @@ class Pool {
   }
 
   static constexpr size_t HUGE_PAGE = 2 << 20;
-  static constexpr size_t MOST_FREE = 4;  // what forward and backward take, for two batch sizes
+  static constexpr size_t MOST_FREE = 4;  // what forward and backward take, and one more
   std::mutex mutex_;
-  std::vector<std::pair<void*, size_t>> free_;
+  std::vector<Piece> free_;  // the smallest first
 };
 
 // One piece of the pool, given out in parts. First `plan` says how much, then `open` and `next`
@@ -82,13 +87,14 @@ class Arena {
   Arena& operator=(const Arena&) = delete;
   ~Arena() { close(); }
 
-  // Call `layout(arena)` to count, then again to hand out.
+  // Call `layout(arena)` to count, then again to hand out. lasting: the arena is for more than one
+  // pass.
   template <class Layout>
-  void arrange(Layout layout) {
+  void arrange(Layout layout, bool lasting = false) {
     close();
     used_ = 0;
     layout(*this);
-    piece_ = Pool::shared().take(used_ + 1);
+    piece_ = Pool::shared().take(used_ + 1, lasting);
     forbid(piece_.first, piece_.second);
     used_ = 0;
     layout(*this);

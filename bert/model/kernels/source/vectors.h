@@ -33,17 +33,6 @@ inline Words convert_words<float>(const float* from) {
   return load_words(from);
 }
 
-}  // namespace bert
-
-#ifdef __AVX512BF16__
-#include "vectors_bfloat16.h"
-#endif
-#ifdef __AVX512VNNI__
-#include "vectors_int8.h"
-#endif
-
-namespace bert {
-
 constexpr float LOG2_E = 1.44269504f;
 
 // 2^x to 2e-7, relative, for x up to 127; 0 for x below -126. The polynomial has the least largest
@@ -73,12 +62,23 @@ inline Vector normal_share(Vector all) {
   return where(is_less(x, all), spread(1), where(is_less(all, x), spread(0), share));
 }
 
-// Hendrycks & Gimpel 2016, arXiv:1606.08415, the exact form.
-inline Vector gelu(Vector x) { return x * normal_share(x); }
+// Hendrycks & Gimpel 2016, arXiv:1606.08415, the exact form, as exact as T is.
+template <class T>
+inline Vector gelu(Vector x) {
+  return x * normal_share(x);
+}
 
+template <class T>
 inline Vector gelu_slope(Vector x) {
   const Vector density = spread(0.3989422804f) * exp2(x * x * spread(-0.5f * LOG2_E));
   return fmadd(x, density, normal_share(x));
 }
 
 }  // namespace bert
+
+#ifdef __AVX512BF16__
+#include "vectors_bfloat16.h"
+#endif
+#ifdef __AVX512VNNI__
+#include "vectors_int8.h"
+#endif
