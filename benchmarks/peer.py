@@ -106,6 +106,10 @@ class Worker:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, universal_newlines=True, bufsize=1,
             preexec_fn=_end_with_parent)
 
+    @property
+    def pid(self):
+        return self._process.pid
+
     def ask(self, **question):
         """Hand over `question`, wait for the answer."""
         self._process.send_signal(signal.SIGCONT)

@@ -45,10 +45,15 @@ class Limit:
 
 
 def operations(config, lengths):
-    """Of the products of a forward pass over texts of these lengths; backward has twice as many."""
-    dense = 2 * (4 * config.units ** 2 + 2 * config.units * config.hidden_size)
-    return config.num_layers * sum(length * dense + 4 * length ** 2 * config.units
-                                   for length in lengths)
+    """Of the products of a classifier's forward pass over texts of these lengths; backward has
+    twice as many. Behind its keys and values the last layer computes first tokens alone."""
+    keys_and_values = 2 * 2 * config.units ** 2
+    others = 2 * (2 * config.units ** 2 + 2 * config.units * config.hidden_size)
+
+    def layer(length, rows):
+        return length * keys_and_values + rows * (others + 4 * length * config.units)
+    return sum((config.num_layers - 1) * layer(length, length) + layer(length, 1)
+               for length in lengths)
 
 
 def make_parser():

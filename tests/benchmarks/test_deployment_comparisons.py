@@ -27,6 +27,10 @@ def test_shares_of_the_limit(module, capsys):
     config = inference.config_of('base')
     # BERT base: 85 million weights in its layers, each multiplied and added once a token
     assert limit.operations(config, [1]) == 2 * 84934656 + 12 * 4 * 768
+    # the last layer has queries, and all behind its attention, of 2 of 60 tokens
+    whole = 60 * 2 * 84934656 + 12 * 4 * 768 * (50 ** 2 + 10 ** 2)
+    assert limit.operations(config, [50, 10]) == (
+        whole - 58 * 2 * 10 * 768 ** 2 - 4 * 768 * (50 * 49 + 10 * 9))
     found = inference.summarize('2x128', {'fused-int8': _answers([0.5, 1], [[0]])},
                                 [{'int8': 100, 'float32': 1}, {'int8': 200, 'float32': 1}], config)
     needed = limit.operations(config, [128, 128]) / 1e9
@@ -54,6 +58,27 @@ def test_training_steps(module, capsys):
     step.show(found)
     assert capsys.readouterr().out.splitlines()[-2].split()[:4] == [
         'transformers', 'bfloat16', '6.00', '0.75']
+
+
+def test_where_time_goes(module):
+    """Lines of `perf script`, in which each look at a thread is one."""
+    where = module('where_time_goes')
+    name = 'bert::compute_tile<bert::Bfloat16, bert::multiply<bert::Bfloat16, bert::%s>>'
+    lines = ['    7f47 %s (%s)' % line for line in (
+        ('bert::multiply_tile<bert::Bfloat16, 8, 3>', '/x/kernels/avx512_bf16.so'),
+        ('bert::multiply_tile<bert::Bfloat16, 1, 2>', '/x/kernels/avx512_bf16.so'),
+        (name % 'Attention<bert::Bfloat16>::score(int)', '/x/kernels/avx512_bf16.so'),
+        (name % 'BackwardPass<bert::Bfloat16>::multiply_hidden(int)', '/x/kernels/avx512_bf16.so'),
+        ('bert::ForwardPass<bert::Bfloat16, bert::PackedWeights<bert::Bfloat16> >::go_on', '/y.so'),
+        ('bert::pack<bert::Bfloat16, bert::PackedWeights<bert::Bfloat16>::x>', '/y.so'),
+        ('bert::for_all<bert::update(bert::Adam const&)>', '/y.so'),
+        ('[unknown]', '/x/kernels/avx2.so'), ('mxnet::NDArray::NDArray', '/x/libmxnet.so'),
+        ('_PyEval_EvalFrameDefault', '/usr/lib/libpython3.11.so.1.0'),
+        ('[unknown]', '/usr/lib/libgomp.so.1.0.0'), ('clear_page_erms', '[kernel.kallsyms]'))]
+    shares = where.count(lines + ['', 'x'], threads=2, seconds=12 / where.FREQUENCY)
+    assert {part: round(24 * share) for part, share in shares.items()} == {
+        'products': 2, 'packing': 1, 'attention': 1, 'element-wise': 3, 'optimizer': 1, 'MXNet': 1,
+        'Python': 1, 'waiting awake': 1, 'system and others': 1, 'waiting': 12}
 
 
 def test_mixed_lengths(module):

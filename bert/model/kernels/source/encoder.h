@@ -105,7 +105,8 @@ class Encoder {
   virtual ~Encoder() = default;
 
   // output (batch, length, output_width), zero behind the length of a row, or as `first_only` has
-  // it. With `keep` it returns what backward needs. seed: of the dropout; without `keep` nothing is dropped.
+  // it. With `keep` it returns what backward needs. seed: of the dropout; without `keep` nothing
+  // is dropped.
   virtual std::unique_ptr<Saved> forward(const Settings& settings, const Batch& batch,
                                          const std::vector<Parameter>& parameters, bool keep,
                                          uint64_t seed, float* output) = 0;
