@@ -166,7 +166,7 @@ class BackwardPass {
     }
   }
 
-  // From inner_ to hidden_, the gradient before the activation, and on to that of the block's input.
+  // From inner_ to hidden_, the gradient before the activation, and on to that of what came in.
   void multiply_hidden(int layer, Range group, const LayerValues<T>& values, Sums& sums) {
     multiply<T>(rows_of(inner_ + row_start(group.begin), sizes_.units), group.size(),
                 weights_(layer, OUT), [&](int row, int column, Vector sum) {
