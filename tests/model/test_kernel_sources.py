@@ -50,9 +50,9 @@ def test_the_sanitizers_find_nothing(need_cpu_for, build, tmp_path):
     assert (done.returncode, done.stdout) == (0, 'done\n'), done.stderr[-3000:]
 
 
-def constants(function):
-    """All numbers with a point in a function of vectors.h."""
-    text = (pathlib.Path(sources.FOLDER) / 'vectors.h').read_text()
+def constants(function, file='vectors.h'):
+    """All numbers with a point in a function."""
+    text = (pathlib.Path(sources.FOLDER) / file).read_text()
     body = re.search(r'inline Vector %s\(.*?\n}' % function, text, re.S).group()
     return [float(number) for number in re.findall(r'-?\d[\d.]*(?:e-?\d+)?(?=f\b)', body)]
 
@@ -71,3 +71,20 @@ def test_the_fraction_of_the_normal_share():
     found = 0.5 + x * np.polyval(above, x * x) / np.polyval(below, x * x)
     assert np.abs(found - ndtr(x)).max() < 1e-7
     assert 1 - ndtr(5.3) < 1e-7         # what the bound leaves out
+
+
+def test_the_polynomials_of_bfloat16():
+    """Rounding alone changes 2^-9 = 2e-3 of a number."""
+    x = np.linspace(-0.5, 0.5, 10001)
+    found = np.polyval(constants('rough_exp2', 'vectors_bfloat16.h'), x)
+    assert np.abs(found / 2 ** x - 1).max() < 1e-4
+    x = np.linspace(-50, 50, 100001)
+    density = np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
+    for function, limit, expected, factor, error in (
+            ('rough_normal_share', 4.0, ndtr(x), x, 2e-4),
+            ('rough_gelu_slope', 4.3, ndtr(x) + x * density, 1, 6e-4)):
+        bounds, *coefficients = np.split(np.array(constants(function, 'vectors_bfloat16.h')), [2])
+        assert bounds.tolist() == [-limit, limit]
+        inside = np.clip(x, -limit, limit)
+        found = 0.5 + inside * np.polyval(coefficients[0][:-1], inside ** 2)
+        assert np.abs(factor * (found - expected)).max() < error, function

@@ -1,5 +1,5 @@
-"""Where the constants of vectors.h are from: polynomials whose largest error is least, by linear
-programming. `python fit_constants.py` prints them."""
+"""Where the constants of vectors.h and vectors_bfloat16.h are from: polynomials whose largest error
+is least, by linear programming. `python fit_constants.py` prints them."""
 import numpy as np
 from numpy.polynomial import chebyshev
 from scipy.optimize import linprog
@@ -8,15 +8,36 @@ from scipy.special import ndtr
 EXP2_DEGREE, SHARE_DEGREE, BOUND = 5, 5, 5.3
 
 
-def fit_exp2():
-    """Coefficients, of the powers 0 to 5, for 2^x on [-1/2, 1/2]: the least relative error."""
+def fit_exp2(degree=EXP2_DEGREE):
+    """Coefficients, of the powers 0 to `degree`, for 2^x on [-1/2, 1/2]: the least relative
+    error."""
     x = np.cos(np.linspace(0, np.pi, 400)) / 2
-    ratios = np.vander(x, EXP2_DEGREE + 1, increasing=True) / 2 ** x[:, None]
-    ones = np.ones((len(x), 1))
-    # |ratios · c - 1| ≤ e, for the least e
-    found = linprog([0] * (EXP2_DEGREE + 1) + [1], np.block([[ratios, -ones], [-ratios, -ones]]),
-                    np.concatenate([ones[:, 0], -ones[:, 0]]), bounds=(None, None))
+    return _fit(np.vander(x, degree + 1, increasing=True) / 2 ** x[:, None], np.ones(len(x)))
+
+
+def _fit(basis, values, **constraint):
+    """c for the least largest error of basis · c."""
+    ones = np.ones((len(values), 1))
+    # |basis · c - values| ≤ e, for the least e
+    found = linprog([0] * basis.shape[1] + [1], np.block([[basis, -ones], [-basis, -ones]]),
+                    np.concatenate([values, -values]), bounds=(None, None), **constraint)
     return found.x[:-1]
+
+
+def gelu_slope(x):
+    return ndtr(x) + x * np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
+
+
+def fit_rising(function, bound, degree, least=1.0):
+    """Coefficients P, of the powers 0 to `degree` of x², of 1/2 + x P(x²) for a function that rises
+    to 1: the least error up to `bound`, where it is 1. The error counts as |x|, or as `least`."""
+    x = bound * (0.5 - 0.5 * np.cos(np.linspace(0.005, np.pi, 2000)))
+    weight = np.maximum(x, least) if least < 1 else np.ones_like(x)
+    basis = x[:, None] * chebyshev.chebvander(2 * (x / bound) ** 2 - 1, degree)
+    end = bound * chebyshev.chebvander(np.array([1.0]), degree)
+    found = _fit(basis * weight[:, None], (function(x) - 0.5) * weight,
+                 A_eq=np.append(end, 0)[None], b_eq=[0.5])
+    return _in_powers(found, bound)
 
 
 def fit_normal_share():
@@ -37,17 +58,20 @@ def fit_normal_share():
                         np.concatenate([np.zeros(2 * len(x)), np.full(len(x), -0.01)]),
                         at_zero[None], [1], bounds=(None, None))
         low, high, best = (low, error, found.x) if found.status == 0 else (error, high, best)
-    return [_in_powers(part) for part in (best[:size], best[size:])]
+    return [_in_powers(part, BOUND) for part in (best[:size], best[size:])]
 
 
-def _in_powers(coefficients):
-    """Chebyshev coefficients in 2 x² / BOUND² - 1 → those of the powers of x²."""
-    argument, total = np.poly1d([2 / BOUND ** 2, -1]), np.poly1d([0.0])
+def _in_powers(coefficients, bound):
+    """Chebyshev coefficients in 2 x² / bound² - 1 → those of the powers of x²."""
+    argument, total = np.poly1d([2 / bound ** 2, -1]), np.poly1d([0.0])
     for power, coefficient in enumerate(chebyshev.cheb2poly(coefficients)):
         total += coefficient * argument ** power
     return total.coeffs[::-1]
 
 
 if __name__ == '__main__':
-    for name, values in zip(('exp2', 'P', 'Q'), [fit_exp2()] + list(fit_normal_share())):
+    for name, values in (
+            ('exp2', fit_exp2()), *zip('PQ', fit_normal_share()), ('rough exp2', fit_exp2(3)),
+            ('rough normal share', fit_rising(ndtr, 4.0, 6, 0.3)),
+            ('rough GELU slope', fit_rising(gelu_slope, 4.3, 7))):
         print(name, ' '.join('%.9g' % value for value in values))

@@ -129,7 +129,7 @@ class Attention {
       most = where(first_lanes(head.length - j), max(most, load(scores + j)), most);
     const float largest = largest_of(most);
     for (int j = 0; j < padded; j += LANES) {
-      Vector weight = exp2(load(scores + j) - spread(largest));
+      Vector weight = weight_of<T>(load(scores + j) - spread(largest));
       weight = where(first_lanes(head.length - j), weight);
       sum = sum + weight;
       if (!head.dropout->is_off())
@@ -149,7 +149,8 @@ class Attention {
     T* gradients = score_gradients_ + static_cast<size_t>(row) * padded;
     const Vector scale = spread(head.dropout->scale()), log_sum = spread(head.log_sums[row]);
     for (int j = 0; j < padded; j += LANES) {
-      const Vector weight = where(first_lanes(head.length - j), exp2(load(scores + j) - log_sum));
+      const Vector weight =
+          where(first_lanes(head.length - j), weight_of<T>(load(scores + j) - log_sum));
       const Mask keep =
           head.dropout->is_off() ? all_lanes() : head.dropout->keep(head.place, head.row + row, j);
       const Vector outer = where(keep, load(slopes + j) * scale);

@@ -168,13 +168,19 @@ class BackwardPass {
 
   // From inner_ to hidden_, the gradient before the activation, and on to that of what came in.
   void multiply_hidden(int layer, Range group, const LayerValues<T>& values, Sums& sums) {
-    multiply<T>(rows_of(inner_ + row_start(group.begin), sizes_.units), group.size(),
-                weights_(layer, OUT), [&](int row, int column, Vector sum) {
-                  const size_t place = hidden_start(group.begin + row) + column;
-                  sum = sum * gelu_slope<T>(load(values.hidden + place));
-                  store(hidden_ + place, sum);
-                  add_to(sums.hidden_bias + column, sum);
-                });
+    multiply<T>(
+        rows_of(inner_ + row_start(group.begin), sizes_.units), group.size(), weights_(layer, OUT),
+        [&](int row, int column, Vector sum) {
+          const size_t place = hidden_start(group.begin + row) + column;
+          sum = sum * gelu_slope<T>(load(values.hidden + place));
+          store(hidden_ + place, sum);
+          add_to(sums.hidden_bias + column, sum);
+        },
+        [&](Range tile_rows, Range columns) {  // far apart: the CPU doesn't see them coming
+          for (int row = tile_rows.begin; row < tile_rows.end; ++row)
+            prefetch_part(values.hidden + hidden_start(group.begin + row) + columns.begin,
+                          columns.size() * sizeof(T), 0, 1);
+        });
     add_product(hidden_ + hidden_start(group.begin), sizes_.hidden_size, group,
                 weights_(layer, HIDDEN), gradient_behind(layer));
   }

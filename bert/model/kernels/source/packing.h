@@ -75,19 +75,14 @@ inline Words join_rows(Read& read, int rows, int word, int column) {
 // b = source. `read`, `rows`: as for `join_rows`.
 template <class T, class Read>
 void pack(Read read, int rows, Range columns, Range words, Packed& packed) {
-  constexpr int BLOCK = 32;  // words, so that what is read of the rows stays in the cache
-  for (int first = words.begin; first < words.end; first += BLOCK) {
-    const int end = std::min(words.end, first + BLOCK);
+  for (int word = words.begin; word < words.end; ++word)
     for (int start = columns.begin; start < columns.end;) {
       const int width = panel_width(packed.columns - start);
-      Word* panel = packed.panel(start);
-      for (int word = first; word < end; ++word)
-        for (int n = 0; n < width; n += LANES)
-          store_words(panel + static_cast<size_t>(word) * width + n,
-                      join_rows<T>(read, rows, word, start + n));
+      Word* place = packed.panel(start) + static_cast<size_t>(word) * width;
+      for (int n = 0; n < width; n += LANES)
+        store_words(place + n, join_rows<T>(read, rows, word, start + n));
       start += width;
     }
-  }
 }
 
 // The left operand of a product that sums over tokens: aᵀ, (columns, depth words), in panels of

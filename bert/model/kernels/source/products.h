@@ -81,9 +81,16 @@ inline void prefetch_part(const void* from, size_t bytes, int part, int parts) {
     _mm_prefetch(line + i * LINE, _MM_HINT_T1);
 }
 
+// What is done before a tile (rows, columns) is computed: nothing.
+struct Nothing {
+  void operator()(Range, Range) const {}
+};
+
 // a (rows, words.size()) · b's `words` of `columns`; `finish(row, column, LANES sums)` takes them.
-template <class T, class Finish>
-inline void multiply(Left a, int rows, const Packed& b, Range columns, Range words, Finish finish) {
+// before(rows, columns): of each tile, to ask for what `finish` is going to read.
+template <class T, class Finish, class Before = Nothing>
+inline void multiply(Left a, int rows, const Packed& b, Range columns, Range words, Finish finish,
+                     Before before = {}) {
   for (int column = columns.begin; column < columns.end;) {
     const int width = panel_width(b.columns - column), after = column + width;
     const Word* panel = b.panel(column) + static_cast<size_t>(words.begin) * width;
@@ -92,6 +99,7 @@ inline void multiply(Left a, int rows, const Packed& b, Range columns, Range wor
     for (int row = 0; row < rows; row += TILE_ROWS) {
       prefetch_part(next, sizeof(Word) * next_width * words.size(), row / TILE_ROWS,
                     (rows + TILE_ROWS - 1) / TILE_ROWS);
+      before(Range{row, std::min(rows, row + TILE_ROWS)}, Range{column, after});
       compute_tile<T>({a.words + row * a.row_step, a.row_step, a.word_step},
                       std::min(TILE_ROWS, rows - row), panel, width, words.size(),
                       [&](int i, int j, Vector sum) { finish(row + i, column + j, sum); });
@@ -100,9 +108,9 @@ inline void multiply(Left a, int rows, const Packed& b, Range columns, Range wor
   }
 }
 
-template <class T, class Finish>
-inline void multiply(Left a, int rows, const Packed& b, Finish finish) {
-  multiply<T>(a, rows, b, {0, b.columns}, {0, b.depth}, finish);
+template <class T, class Finish, class Before = Nothing>
+inline void multiply(Left a, int rows, const Packed& b, Finish finish, Before before = {}) {
+  multiply<T>(a, rows, b, {0, b.columns}, {0, b.depth}, finish, before);
 }
 
 // aᵀ · b, the gradient of a weight, which sums over tokens: rows `rows` of it (columns of a) and

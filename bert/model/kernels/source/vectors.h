@@ -62,6 +62,12 @@ inline Vector normal_share(Vector all) {
   return where(is_less(x, all), spread(1), where(is_less(all, x), spread(0), share));
 }
 
+// 2^x for softmax, as exact as T is; x is 0 at most, or little more.
+template <class T>
+inline Vector weight_of(Vector x) {
+  return exp2(x);
+}
+
 // Hendrycks & Gimpel 2016, arXiv:1606.08415, the exact form, as exact as T is.
 template <class T>
 inline Vector gelu(Vector x) {
