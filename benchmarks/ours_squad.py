@@ -18,7 +18,7 @@ from bert.jobs import training
 from bert.jobs.qa_model import TASK, QAModel, open_qa_model
 from bert.jobs.question_answering import write_parameters
 from bert.model import zoo
-from bert.model.bert import compute_in
+from bert.model.bert import compute_in, is_fused
 from bert.model.kernels.optimizer import fused_update
 from bert.model.qa import BertForQA, BertForQALoss
 from bert.model.sources import Released, fetch_tokens
@@ -57,6 +57,8 @@ def open_model(folder, dtype='float32'):
     """The `QAModel` of a run or checkpoint, with the recipe of the comparisons."""
     model = open_qa_model(folder, mx.cpu())
     compute_in(model.network, dtype)
+    if dtype != 'float32' and not is_fused(model.network, dtype):
+        raise SystemExit('no fused kernels with %s here' % dtype)
     model.task, model.max_len = TASK_HERE, OPTIONS.max_seq_length
     return model
 

@@ -99,8 +99,9 @@ def score(task, dev, outputs):
 # Ours
 
 
-def train_ours(args, folder, *more):
-    """Run finetune_classifier.py with the same options and `more`; path of its results.json."""
+def train_ours(args, folder, *more, environ=None):
+    """Run finetune_classifier.py with the same options and `more`; path of its results.json.
+    environ: environment variables beside ours."""
     command = [sys.executable, '-m', 'bert.finetune_classifier', '--task_name', args.task,
                '--bert_model', peer.WEIGHTS[0], '--bert_dataset', peer.WEIGHTS[1],
                '--seeds', ','.join(map(str, args.seeds)), '--output_dir', str(folder)]
@@ -110,7 +111,7 @@ def train_ours(args, folder, *more):
         command += ['--data_dir', os.path.abspath(args.data_dir)]
     command += ['--resume'] if (folder / 'options.json').exists() else []
     command += more
-    if subprocess.run(command).returncode:
+    if subprocess.run(command, env=dict(os.environ, **environ or {})).returncode:
         sys.exit('finetune_classifier.py failed')
     return folder / 'results.json'
 

@@ -4,22 +4,22 @@ finetune_classifier.py trains with each seed from the same weights, in each of t
 that was killed goes on. The last epoch is what counts: the best epoch is chosen on dev itself,
 which flatters.
 """
-import os
 import pathlib
 
 import peer
 from scores_classifier import add_recipe_flags, compare_all, our_history, print_scores, train_ours
 
-# {way: (--dtype, BERT_KERNELS)}; each is compared with the one after it
+from bert.model.kernels.library import SWITCH
+
+# {way: (--dtype, SWITCH)}; each is compared with the one after it
 WAYS = {'bfloat16': ('bfloat16', '1'), 'float32': ('float32', '1'), 'stock': ('float32', '0')}
 
 
 def make_parser():
     parser = peer.make_parser(__doc__)
     add_recipe_flags(parser, epochs=2)
-    parser.add_argument('--ways', type=peer.comma_list, default=list(WAYS),
-                        help='some of %s, where stock are MXNet\'s own operators, in float32'
-                             % ', '.join(WAYS))
+    parser.add_argument('--ways', nargs='+', choices=WAYS, default=list(WAYS),
+                        help='stock: by MXNet\'s own operators, in float32')
     parser.add_argument('--output_dir', default='scores',
                         help='folder of the result, <task>-dtypes.json, and of the runs')
     return parser
@@ -27,8 +27,9 @@ def make_parser():
 
 def train(args, way, folder):
     """{seed: [{metric: value} of each epoch]}"""
-    dtype, os.environ['BERT_KERNELS'] = WAYS[way]
-    results = train_ours(args, folder / ('%s-%s' % (args.task, way)), '--dtype', dtype)
+    dtype, kernels = WAYS[way]
+    results = train_ours(args, folder / ('%s-%s' % (args.task, way)), '--dtype', dtype,
+                         environ={SWITCH: kernels})
     return our_history(results, args.seeds)
 
 

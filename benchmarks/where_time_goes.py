@@ -3,7 +3,9 @@
 One process works on and on, training MRPC from its file's examples to updated weights, or on one
 batch of random tokens: training steps, or forward passes of a classifier. Linux's perf (package
 linux-perf) looks at it many times a second, at the function that each thread is in; nothing is
-built for it. What perf doesn't see is a thread that waits.
+built for it. What perf doesn't see is a thread that waits. The products of attention are among the
+products; what is between them, softmax above all, is attention. Packing brings operands of products
+into the order in which they are read, and computes some of them again.
 """
 import collections
 import os
@@ -45,7 +47,7 @@ def make_parser():
 
 
 def start(args, folder):
-    """(worker, question that keeps it busy for about a second)"""
+    """(worker, question that keeps it busy for some seconds)"""
     if args.work == 'mrpc':
         import finetune_classifier
         args.batch_size, args.max_len = 32, 128     # of that comparison

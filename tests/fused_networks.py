@@ -1,6 +1,7 @@
 """Networks that the fused operators serve, the same of MXNet's own operators, and batches."""
 import contextlib
 import os
+import re
 
 import mxnet as mx
 import numpy as np
@@ -9,6 +10,7 @@ from bert.model.bert import BertConfig, BERTModel
 from bert.model.kernels import library
 
 VOCABULARY, POSITIONS = 50, 512
+VALUE = re.compile(r'(query|key)\.(weight|bias)')
 
 
 def make_config(num_layers=2, units=64, hidden_size=128, num_heads=2, **more):
@@ -65,13 +67,32 @@ def used(arrays):
 
 def gradients(network, arrays, seed=1, train_mode=True):
     """(output, {name: gradient}) of a sum of the outputs with random factors, 0 at padding."""
+    return gradients_of(network, lambda: network(*arrays), used(arrays)[:, :, None], seed,
+                        train_mode)
+
+
+def gradients_of(network, compute, mask=1, seed=1, train_mode=True):
+    """The same of what `compute()` gives, a part of it where `mask` is 1."""
     with mx.autograd.record(train_mode):
-        output = network(*arrays)
-        random = np.random.RandomState(seed).randn(*output.shape) * used(arrays)[:, :, None]
+        output = compute()
+        random = np.random.RandomState(seed).randn(*output.shape) * mask
         total = (output * mx.nd.array(random)).sum()
     total.backward(train_mode=train_mode)
     return output.asnumpy(), {name: value.grad().asnumpy().copy() for name, value
                               in network._collect_params_with_prefix().items()}
+
+
+def assert_same_gradients(found, expected, bound):
+    """Within `bound` of the largest number of each array."""
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        scale = np.abs(value).max()
+        if 'proj_query' in name or 'proj_key' in name:
+            # zero for a single token, and for the bias of keys always: then it is rounding alone,
+            # and small next to what went into it
+            scale = max(scale, 0.01 * np.abs(expected[VALUE.sub('value.weight', name)]).max())
+        difference = np.abs(found[name] - value).max()
+        assert difference <= bound * scale, (name, difference / scale)
 
 
 def cosine(a, b):

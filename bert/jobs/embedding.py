@@ -65,7 +65,7 @@ class Pooled(HybridBlock):
         self.bert = bert
 
     def hybrid_forward(self, F, token_ids, segment_ids, valid_length=None):
-        return self.bert(token_ids, segment_ids, valid_length)[1]
+        return self.bert.pooled(F, token_ids, segment_ids, valid_length)
 
 
 class BertEmbedding:

@@ -6,7 +6,14 @@ import json
 import mxnet as mx
 import numpy as np
 import pytest
-from fused_networks import batch, make, make_config, own_operators
+from fused_networks import (
+    assert_same_gradients,
+    batch,
+    gradients_of,
+    make,
+    make_config,
+    own_operators,
+)
 from mxnet.gluon import HybridBlock
 
 from bert.layout import FUSED_OPERATOR
@@ -36,27 +43,9 @@ class NotOurs(HybridBlock):
         return self.network(*arrays)
 
 
-def gradients(network, compute, seed=1):
-    """(output, {name: gradient}) of a sum of what `compute()` gives, with random factors."""
-    mx.random.seed(seed)
-    with mx.autograd.record():
-        output = compute()
-        total = (output * mx.nd.array(np.random.RandomState(seed).randn(*output.shape))).sum()
-    total.backward()
-    return output.asnumpy(), {name: value.grad().asnumpy().copy() for name, value
-                              in network._collect_params_with_prefix().items()
-                              if value.grad_req != 'null'}
-
-
-def assert_same_gradients(found, expected, bound):
-    assert found.keys() == expected.keys()
-    for name, value in expected.items():
-        largest = np.abs(value).max()
-        if 'proj_query' in name or 'proj_key' in name:
-            # zero for a single token, and for the bias of keys always: then it is rounding alone
-            largest = max(largest, 0.01 * np.abs(expected[
-                name.replace('query', 'value').replace('key', 'value')]).max())
-        assert np.abs(found[name] - value).max() <= bound * largest, name
+def gradients(network, compute, **more):
+    mx.random.seed(1)       # of the dropout
+    return gradients_of(network, compute, **more)
 
 
 def classifier_on(bert, num_classes=2):
@@ -119,6 +108,32 @@ def test_random_networks_equal_the_own_operators(kernels, seed):
     assert_same_gradients(found[1], expected[1], GRADIENT)
 
 
+@pytest.mark.parametrize('train_mode', [True, False])
+@pytest.mark.parametrize('request_of', ['write', 'add'])
+def test_gradients_that_are_added_or_outside_of_training(kernels, request_of, train_mode):
+    """Outside of training forward keeps nothing, and backward computes it again."""
+    kernels.use_threads(2)
+    classifier, arrays = classifier_on(make(use_pooler=True)), batch(LENGTHS)
+    classifier(*arrays)
+    for parameter in classifier.collect_params().values():
+        parameter.grad_req = request_of
+
+    def twice():
+        for parameter in classifier.collect_params().values():
+            parameter.zero_grad()
+        return [gradients(classifier, lambda: classifier(*arrays), train_mode=train_mode)
+                for _ in range(2)]
+
+    found = twice()
+    with own_operators():
+        expected = twice()
+    for one, other in zip(found, expected):
+        assert_same_gradients(one[1], other[1], GRADIENT)
+    name = 'bert.encoder.transformer_cells.1.attention_cell.proj_query.weight'
+    times = 2 if request_of == 'add' else 1
+    assert np.allclose(found[1][1][name], times * found[0][1][name], rtol=1e-5, atol=1e-7)
+
+
 @pytest.mark.parametrize('threads', [1, 2])
 def test_int8_equals_the_whole_layer(kernels, int8, threads):
     kernels.use_threads(threads)
@@ -145,6 +160,12 @@ def test_who_reads_first_tokens_alone():
     sequence, pooled = bert(*arrays)
     assert sequence.shape == (5, 70, 64)
     assert np.array_equal(pooled.asnumpy(), bert.pooled(mx.nd, *arrays).asnumpy())
+
+
+def test_without_layers_the_own_operators_compute():
+    network = make(make_config(num_layers=0), use_pooler=True)
+    assert not network.is_fused()
+    assert network.pooled(mx.nd, *batch(LENGTHS)).shape == (5, 64)
 
 
 def test_hidden_states_are_of_all_tokens():

@@ -100,7 +100,7 @@ class FusedEncoder:
 
 
 def _has_sizes(config):
-    return config.activation == 'gelu' and not (
+    return config.activation == 'gelu' and config.num_layers > 0 and not (
         config.units % WIDTH or config.hidden_size % WIDTH
         or config.units // config.num_heads % WIDTH)
 

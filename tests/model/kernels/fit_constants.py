@@ -28,11 +28,12 @@ def gelu_slope(x):
     return ndtr(x) + x * np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
 
 
-def fit_rising(function, bound, degree, least=1.0):
-    """Coefficients P, of the powers 0 to `degree` of x², of 1/2 + x P(x²) for a function that rises
-    to 1: the least error up to `bound`, where it is 1. The error counts as |x|, or as `least`."""
+def fit_rising(function, bound, degree, least=None):
+    """Coefficients P, of the powers 0 to `degree` of x², of 1/2 + x P(x²) for a function with
+    f(-x) = 1 - f(x): the least error up to `bound`, where it is to be 1. All errors count alike, or
+    with `least` as much as x, and at least that."""
     x = bound * (0.5 - 0.5 * np.cos(np.linspace(0.005, np.pi, 2000)))
-    weight = np.maximum(x, least) if least < 1 else np.ones_like(x)
+    weight = np.ones_like(x) if least is None else np.maximum(x, least)
     basis = x[:, None] * chebyshev.chebvander(2 * (x / bound) ** 2 - 1, degree)
     end = bound * chebyshev.chebvander(np.array([1.0]), degree)
     found = _fit(basis * weight[:, None], (function(x) - 0.5) * weight,

@@ -26,7 +26,7 @@ class BackwardPass {
       const Team team = Team::of_region();
       const Range tokens = team.share(tokens_.count());
       Sums& sums = sums_[team.rank];
-      start(team);
+      start_gradient(team);
       for (int layer = sizes_.num_layers - 1; layer >= 0; --layer) {
         const Range rows = team.share(number_of_rows(layer));
         sums.clear(sizes_);
@@ -111,7 +111,7 @@ class BackwardPass {
   }
 
   // The gradient of what the last layer gives.
-  void start(const Team& team) {
+  void start_gradient(const Team& team) {
     const int last = sizes_.num_layers - 1;
     const Range rows = team.share(number_of_rows(last));
     float* gradient = gradient_behind(last);

@@ -37,10 +37,10 @@ struct Tokens {
 // tokens, but of a layer of firsts (`Settings`) they are sequences: the first token of each.
 template <class T>
 struct LayerValues {
-  T* input = nullptr;                                 // (tokens, units)
-  T* projected = nullptr;                             // (tokens, 3 units): query, key, value
-  T* asking = nullptr;                                // (rows, units) the input of queries
-  T* context = nullptr;                               // (rows, units)
+  T* input = nullptr;      // (tokens, units)
+  T* projected = nullptr;  // (tokens, 3 units): query, key, value
+  T* asking = nullptr;     // (rows, units) of the input, and the residual
+  T* context = nullptr;    // (rows, units)
   T *attended = nullptr, *attended_normal = nullptr;  // (rows, units) after and before scaling
   T* hidden = nullptr;                                // (rows, hidden_size) before the activation
   T* out_normal = nullptr;                            // (rows, units) before scaling

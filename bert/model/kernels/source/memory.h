@@ -44,7 +44,8 @@ class Pool {
   }
 
   // Of those that are free the smallest goes back to the system: batches differ in size, and what
-  // is large enough for one serves for all smaller ones.
+  // is large enough for one serves for all smaller ones. Where more than MOST_FREE are in use at
+  // once, as many of the largest may stay.
   void give_back(Piece piece) {
     std::lock_guard<std::mutex> lock(mutex_);
     const auto smaller = [](const Piece& one, const Piece& other) {
@@ -87,17 +88,15 @@ class Arena {
   Arena& operator=(const Arena&) = delete;
   ~Arena() { close(); }
 
-  // Call `layout(arena)` to count, then again to hand out. lasting: the arena is for more than one
-  // pass.
+  // Call `layout(arena)` to count, then again to hand out, for one pass.
   template <class Layout>
-  void arrange(Layout layout, bool lasting = false) {
-    close();
-    used_ = 0;
-    layout(*this);
-    piece_ = Pool::shared().take(used_ + 1, lasting);
-    forbid(piece_.first, piece_.second);
-    used_ = 0;
-    layout(*this);
+  void arrange(Layout layout) {
+    arrange(layout, false);
+  }
+  // For more than one.
+  template <class Layout>
+  void arrange_lasting(Layout layout) {
+    arrange(layout, true);
   }
 
   // `count` elements, at a start that no cache line shares with the part before.
@@ -118,6 +117,17 @@ class Arena {
   }
 
  private:
+  template <class Layout>
+  void arrange(Layout layout, bool lasting) {
+    close();
+    used_ = 0;
+    layout(*this);
+    piece_ = Pool::shared().take(used_ + 1, lasting);
+    forbid(piece_.first, piece_.second);
+    used_ = 0;
+    layout(*this);
+  }
+
   static constexpr size_t LINE = 64;
 #ifdef __SANITIZE_ADDRESS__  // parts are as apart as pieces of the heap
   static constexpr size_t GAP = LINE;

@@ -122,20 +122,18 @@ class QuantizedWeights {
 
   void reserve(const Sizes& sizes) {
     matrices_.resize(number_of_parameters(sizes));
-    arena_.arrange(
-        [&](Arena& arena) {
-          for (int layer = 0; layer < sizes.num_layers; ++layer)
-            for (int parameter : MATRICES) {
-              QuantizedMatrix& matrix = matrices_[place_of(layer, parameter)];
-              const auto shape = shape_of(sizes, place_of(layer, parameter));
-              matrix.packed.depth = static_cast<int>(padded(shape.second)) / PER_WORD<Int8>;
-              matrix.packed.columns = shape.first;
-              arena.give(matrix.packed.words, matrix.packed.size());
-              arena.give(matrix.scales, shape.first);
-              arena.give(matrix.excess, static_cast<size_t>(chunks_of(shape.second)) * shape.first);
-            }
-        },
-        true);
+    arena_.arrange_lasting([&](Arena& arena) {
+      for (int layer = 0; layer < sizes.num_layers; ++layer)
+        for (int parameter : MATRICES) {
+          QuantizedMatrix& matrix = matrices_[place_of(layer, parameter)];
+          const auto shape = shape_of(sizes, place_of(layer, parameter));
+          matrix.packed.depth = static_cast<int>(padded(shape.second)) / PER_WORD<Int8>;
+          matrix.packed.columns = shape.first;
+          arena.give(matrix.packed.words, matrix.packed.size());
+          arena.give(matrix.scales, shape.first);
+          arena.give(matrix.excess, static_cast<size_t>(chunks_of(shape.second)) * shape.first);
+        }
+    });
   }
 
   static void quantize(const float* weight, std::pair<int, int> shape, QuantizedMatrix& matrix) {

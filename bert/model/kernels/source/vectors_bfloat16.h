@@ -25,10 +25,11 @@ inline Words convert_words<Bfloat16>(const float* from) {
   return (__m512i)_mm512_cvtne2ps_pbh(load(from + LANES), load(from));
 }
 
-// What follows is a tenth as far off as what rounding to bfloat16 changes, at most. Polynomials of
-// least largest error: tests/model/kernels/fit_constants.py.
+// What follows is less exact than in float32: what is computed of it is rounded to bfloat16, which
+// changes numbers of about 1 by 2e-3. Polynomials of least largest error:
+// tests/model/kernels/fit_constants.py.
 
-// Of GELU and its slope, to 2e-4 and 6e-4: 1/2 + x P(x²) that ends in 0 and 1.
+// GELU to 2e-4 (for |x| up to 200) and its slope to 6e-4, absolute: 1/2 + x P(x²), 0 or 1 beyond.
 inline Vector rough_normal_share(Vector all) {
   const Vector x = min(max(all, spread(-4.f)), spread(4.f)), square = x * x;
   Vector sum = spread(2.25881846e-8f);
@@ -45,7 +46,7 @@ inline Vector rough_gelu_slope(Vector all) {
     sum = fmadd(sum, square, spread(coefficient));
   return fmadd(x, sum, spread(0.5f));
 }
-// 2^x to 8e-5, relative.
+// 2^x to 8e-5, relative, for finite x up to 127.
 inline Vector rough_exp2(Vector x) {
   const Vector whole = round(x), part = x - whole;
   Vector sum = spread(5.51716674e-2f);

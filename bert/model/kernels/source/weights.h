@@ -125,18 +125,16 @@ class PackedWeights {
  private:
   void reserve(const Sizes& sizes) {
     packed_.resize(number_of_parameters(sizes));
-    arena_.arrange(
-        [&](Arena& arena) {
-          for (int layer = 0; layer < sizes.num_layers; ++layer)
-            for (int matrix : MATRICES) {
-              Packed& packed = packed_[place_of(layer, matrix)];
-              const auto shape = shape_of(sizes, place_of(layer, matrix));
-              packed.depth = (is_backward_ ? shape.first : shape.second) / PER_WORD<T>;
-              packed.columns = is_backward_ ? shape.second : shape.first;
-              arena.give(packed.words, packed.size());
-            }
-        },
-        true);
+    arena_.arrange_lasting([&](Arena& arena) {
+      for (int layer = 0; layer < sizes.num_layers; ++layer)
+        for (int matrix : MATRICES) {
+          Packed& packed = packed_[place_of(layer, matrix)];
+          const auto shape = shape_of(sizes, place_of(layer, matrix));
+          packed.depth = (is_backward_ ? shape.first : shape.second) / PER_WORD<T>;
+          packed.columns = is_backward_ ? shape.second : shape.first;
+          arena.give(packed.words, packed.size());
+        }
+    });
   }
 
   void pack_matrix(const float* weight, std::pair<int, int> shape, Packed& packed) {
