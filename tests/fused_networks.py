@@ -7,6 +7,7 @@ import mxnet as mx
 import numpy as np
 
 from bert.model.bert import BertConfig, BERTModel
+from bert.model.classification import BERTClassifier
 from bert.model.kernels import library
 
 VOCABULARY, POSITIONS = 50, 512
@@ -44,6 +45,14 @@ def batch(lengths, seed=0, longest=None):
     return (mx.nd.array(random.randint(VOCABULARY, size=shape), dtype='int32'),
             mx.nd.array(random.randint(2, size=shape), dtype='int32'),
             mx.nd.array(lengths, dtype='float32'))
+
+
+def make_classifier(dropout=0.1, **parts):
+    """A `BERTClassifier` that is not hybridized."""
+    network = BERTClassifier(BERTModel(make_config(), dropout=dropout, **parts), dropout=dropout)
+    network.initialize(mx.init.Normal(0.2))
+    network(*batch([2]))        # the head's width is open until then
+    return network
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """The fused encoder within Gluon: graphs, gradients that are added up, weights that change."""
 import copy
 import gc
-import json
 import os
 import pathlib
 import subprocess
@@ -11,29 +10,16 @@ import threading
 import mxnet as mx
 import numpy as np
 import pytest
-from fused_networks import batch, gradients, make, make_config, own_operators, used
+from fused_networks import batch, gradients, make, make_classifier, make_config, own_operators, used
 
-from bert.errors import UserError
-from bert.export.symbol import export_network
-from bert.layout import FUSED_OPERATOR
 from bert.model.bert import BERTModel
-from bert.model.classification import BERTClassifier
-from bert.model.inference import ForPrediction, Predictor
+from bert.model.inference import Predictor
 from bert.model.kernels import gluon_hooks
 
 pytestmark = pytest.mark.usefixtures('kernels')
 
 RAGGED = [10, 3, 1, 7]
 HYBRID = [None, {}, {'static_alloc': True}, {'static_alloc': True, 'static_shape': True}]
-
-
-def classifier(dropout=0.1, **parts):
-    """A `BERTClassifier` that is not hybridized."""
-    bert = BERTModel(make_config(), dropout=dropout, **parts)
-    network = BERTClassifier(bert, dropout=dropout)
-    network.initialize(mx.init.Normal(0.2))
-    network(*batch([2]))        # the head's width is open until then
-    return network
 
 
 def step(network, arrays, seed=3):
@@ -56,7 +42,7 @@ def assert_equal(found, expected):
 @pytest.mark.parametrize('options', HYBRID)
 def test_hybridized(options):
     """The same graph serves for training and prediction, step after step."""
-    plain, network = classifier(), classifier()
+    plain, network = make_classifier(), make_classifier()
     for one, other in zip(plain.collect_params().values(), network.collect_params().values()):
         other.set_data(one.data())
     if options is not None:
@@ -322,64 +308,6 @@ def test_threads(kernels):
     assert not wrong
 
 
-# ---- symbols
-
-def operators(graph):
-    return {node['op'] for node in json.loads(graph.tojson())['nodes']}
-
-
-def test_a_symbol_is_of_own_operators(tmp_path):
-    network = classifier()
-    network.hybridize()
-    expected = network(*batch(RAGGED)).asnumpy()
-    assert FUSED_OPERATOR in operators(network._cached_graph[1])
-    inputs = [mx.sym.var('data%d' % i) for i in range(3)]
-    assert FUSED_OPERATOR not in operators(network(*inputs))
-    assert FUSED_OPERATOR not in operators(ForPrediction(network)(*inputs))
-    paths = export_network(network, str(tmp_path), 'ours')
-    network.export(str(tmp_path / 'gluon'), 2)
-    assert sorted(os.listdir(tmp_path)) == ['gluon-0002.params', 'gluon-symbol.json',
-                                            'ours-0000.params', 'ours-symbol.json']
-    for graph, values in (paths, (str(tmp_path / 'gluon-symbol.json'),
-                                  str(tmp_path / 'gluon-0002.params'))):
-        assert FUSED_OPERATOR not in operators(mx.sym.load(graph))
-        block = mx.gluon.SymbolBlock.imports(graph, ['data0', 'data1', 'data2'], values)
-        np.testing.assert_allclose(block(*batch(RAGGED)).asnumpy(), expected, atol=1e-5)
-    # and what is hybridized goes on as before
-    assert FUSED_OPERATOR in operators(network._cached_graph[1])
-    assert np.array_equal(network(*batch(RAGGED)).asnumpy(), expected)
-
-
-def test_a_symbol_block_of_the_operator(tmp_path):
-    """The graph that `hybridize` made, with the operator in it, runs where the library is."""
-    network, arrays = make(), batch(RAGGED)
-    network.hybridize()
-    expected = gradients(network, arrays)
-    graph = network._cached_graph[1]
-    block = mx.gluon.SymbolBlock(graph, [mx.sym.var('data%d' % i) for i in range(3)],
-                                 params=network.collect_params())
-    with mx.autograd.record():
-        output = block(*arrays)
-        random = np.random.RandomState(1).randn(*output.shape) * used(arrays)[:, :, None]
-        total = (output * mx.nd.array(random)).sum()
-    total.backward()
-    assert np.array_equal(output.asnumpy(), expected[0])
-    for name, value in network._collect_params_with_prefix().items():
-        assert np.array_equal(value.grad().asnumpy(), expected[1][name]), name
-
-
-def test_a_symbol_block_of_the_operator_is_not_exported(tmp_path):
-    network = make()
-    network.hybridize()
-    network(*batch(RAGGED))
-    inputs = [mx.sym.var('data%d' % i) for i in range(3)]
-    block = mx.gluon.SymbolBlock(network._cached_graph[1], inputs, params=network.collect_params())
-    block(*batch(RAGGED))
-    with pytest.raises(UserError, match='export the block that it was made from'):
-        block.export(str(tmp_path / 'block'))
-    assert not os.listdir(tmp_path)
-
-
 def test_without_values():
     network = BERTModel(make_config())
     assert not network.is_fused()
@@ -403,7 +331,7 @@ def test_without_valid_length():
 
 
 def test_the_predictor_takes_it():
-    network, arrays = classifier(dropout=0.0), batch([40] * 20)
+    network, arrays = make_classifier(dropout=0.0), batch([40] * 20)
     predictor = Predictor(network)
     assert np.array_equal(predictor(*arrays).asnumpy(), network(*arrays).asnumpy())
     assert not predictor._graphs

@@ -5,6 +5,7 @@ Each function replaces one method of Gluon by one that does the same and a littl
 import contextlib
 import ctypes
 import functools
+import sys
 import threading
 import weakref
 
@@ -40,21 +41,29 @@ def fusing(value=True):
 
 
 def watch_tracing():
-    """For `may_fuse`; and `HybridBlock.export` writes MXNet's own operators."""
+    """For `may_fuse`; and `HybridBlock.export` writes MXNet's own operators.
+
+    MXNet's `quantize_net_v2` computes with lengths of 0 before it exports. The operator refuses
+    them, nobody reads that output, and MXNet raises the error where the next array is read. So
+    there too the graph is of MXNet's own operators, and it is forgotten after that.
+    """
     get_graph, export = HybridBlock._get_graph, HybridBlock.export
 
     @functools.wraps(get_graph)
     def _get_graph(block, *args):
         if not block._cached_graph:
             block._traced_with = _placeholders(args)
-        with fusing():
+        with fusing(not _is_quantizing()):
             return get_graph(block, *args)
 
     @functools.wraps(export)
     def _export(block, *args, **kwargs):
         fused = block._cached_graph
         if not _uses_operator(fused):
-            return export(block, *args, **kwargs)
+            exported = export(block, *args, **kwargs)
+            if _is_quantizing():
+                block._clear_cached_op()
+            return exported
         if not hasattr(block, '_traced_with'):
             raise UserError('%s: its graph holds the operator %s, which runs with this package '
                             'alone: export the block that it was made from'
@@ -68,6 +77,14 @@ def watch_tracing():
             block._cached_graph = fused
 
     HybridBlock._get_graph, HybridBlock.export = _get_graph, _export
+
+
+def _is_quantizing():
+    """Whether `quantize_net_v2` is calling, under whichever name it was imported."""
+    code, frame = mx.contrib.quantization.quantize_net_v2.__code__, sys._getframe()
+    while frame and frame.f_code is not code:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _placeholders(args):
