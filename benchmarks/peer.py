@@ -39,6 +39,8 @@ PINS = {
     'peer-inference': ('torch==2.13.0', 'transformers==5.23.0', 'numpy==2.4.6',
                        'safetensors==0.8.0', 'onnxruntime==1.31.1', 'openvino==2026.4.1',
                        'nncf==3.4.0', 'onnx==1.23.2'),
+    # a library, not a package: its headers, and code for all CPUs since SSE 4.1
+    'peer-onednn': ('onednn-cpu-gomp==2023.2.0', 'onednn-devel-cpu-gomp==2023.2.0'),
     # the last release of what became of the tool of seed 004 that takes MXNet
     'peer-tuning': ('neural-compressor==2.6', 'mxnet==1.9.1', 'numpy==1.23.5', 'packaging==24.2',
                     'setuptools==75.8.0', 'six==1.17.0'),

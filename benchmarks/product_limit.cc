@@ -45,9 +45,7 @@ static double measure(const std::string& type, int threads) {
 #ifdef __AVX512BF16__
   if (type == "bfloat16") return measure<Bfloat16>(threads);
 #endif
-#ifdef __AVX512VNNI__
   if (type == "int8") return measure<Int8>(threads);
-#endif
   return 0;
 }
 

@@ -15,21 +15,28 @@ import peer
 TIMES = 5       # the median counts
 
 
-class Limit:
-    """Measures with `threads` threads; a context, which removes the program."""
+def build_of_this_cpu():
+    """The `sources.Build` of the library that computes here."""
+    from bert.model.kernels import library, sources
+    found = library.load()
+    if not found:
+        sys.exit('no fused kernels here: there is nothing to measure')
+    return next(one for one in sources.BUILDS if one.name == found.name)
 
-    def __init__(self, threads):
-        from bert.model.kernels import library, sources
-        found = library.load()
-        if not found:
-            sys.exit('no fused kernels here: there is nothing to measure')
-        flags = next(one.compiler_flags for one in sources.BUILDS if one.name == found.name)
-        self.dtypes, self._threads = found.dtypes, threads
+
+class Limit:
+    """Measures with `threads` threads the products of a build, or of this CPU's; a context, which
+    removes the program."""
+
+    def __init__(self, threads, build=None):
+        from bert.model.kernels import sources
+        build = build or build_of_this_cpu()
+        self.dtypes, self._threads = build.dtypes, threads
         self._folder = tempfile.TemporaryDirectory()
         self._program = str(pathlib.Path(self._folder.name) / 'product_limit')
-        subprocess.run([shutil.which('g++'), *sources.COMPILER_FLAGS, *flags, '-w', '-I',
-                        sources.FOLDER, str(peer.HERE / 'product_limit.cc'), '-o', self._program],
-                       check=True)
+        subprocess.run([shutil.which('g++'), *sources.COMPILER_FLAGS, *build.compiler_flags, '-w',
+                        '-I', sources.FOLDER, str(peer.HERE / 'product_limit.cc'), '-o',
+                        self._program], check=True)
 
     def __enter__(self):
         return self

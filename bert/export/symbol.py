@@ -110,6 +110,6 @@ def needs_kernels(path):
 
 def lack_of_kernels(path):
     """A `UserError` for a file that `needs_kernels`."""
-    return UserError('%s: --calib_mode %s made it, and it takes the fused CPU kernels with int8, '
+    return UserError('%s: --calib_mode %s made it, and it takes the fused CPU kernels, '
                      'which are not here (docs/kernels.rst): quantize the model by another '
                      '--calib_mode' % (path, FUSED_MODE))

@@ -18,7 +18,7 @@ SCRIPTS = ('parity_classifier.py', 'finetune_classifier.py', 'scores_classifier.
            'static_squad.py', 'inference.py', 'predictor.py', 'tuning.py',
            'create_pretraining_data.py', 'pretraining_rxnfp.py', 'pretraining_from_scratch.py',
            'pretraining.py', 'embedding.py', 'embedding_memory.py', 'training_step.py',
-           'product_limit.py', 'where_time_goes.py')
+           'product_limit.py', 'onednn_products.py', 'where_time_goes.py')
 
 
 @pytest.mark.parametrize('script', SCRIPTS)

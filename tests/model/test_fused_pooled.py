@@ -135,7 +135,7 @@ def test_gradients_that_are_added_or_outside_of_training(kernels, request_of, tr
 
 
 @pytest.mark.parametrize('threads', [1, 2])
-def test_int8_equals_the_whole_layer(kernels, int8, threads):
+def test_int8_equals_the_whole_layer(kernels, threads):
     kernels.use_threads(threads)
     network, arrays = make(make_config(hidden_size=1600), dtype='int8'), batch(LENGTHS)
     assert np.array_equal(firsts(network, arrays, True).asnumpy(),
@@ -187,7 +187,7 @@ def test_the_bert_of_somebody_else():
     assert np.array_equal(other(*arrays).asnumpy(), expected)
 
 
-def test_symbols(kernels, int8):
+def test_symbols():
     """An INT8 symbol has it too; one of before the attribute existed is of all tokens."""
     classifier, arrays = classifier_on(make(use_pooler=True)), batch(LENGTHS)
     classifier(*arrays)

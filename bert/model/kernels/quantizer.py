@@ -21,15 +21,15 @@ class FusedQuantizer:
 
     network: called with symbols of token_ids, segment_ids and valid_length it gives one; a
     `BERTModel` is in it. Its values are read when they are needed. Raises `UserError` where there
-    are no kernels with INT8 for it.
+    are no kernels for it.
     """
 
     def __init__(self, network):
         found = library.load()
         with gluon_hooks.fusing():
             self._graph = network(*[mx.sym.var(name) for name in SYMBOL_INPUTS])
-        if not found or 'int8' not in found.dtypes or FUSED_NODE not in self._graph.tojson():
-            raise UserError('no fused kernels with int8 for this CPU and network: see '
+        if not found or FUSED_NODE not in self._graph.tojson():
+            raise UserError('no fused kernels for this CPU and network: see '
                             'docs/kernels.rst, or take another --calib_mode')
         self._parameters = {name: value.data().as_in_context(mx.cpu())
                             for name, value in network.collect_params().items()}

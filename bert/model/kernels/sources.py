@@ -25,9 +25,9 @@ BUILDS = (      # the fastest first
     Build('avx512_vnni', AVX512_FLAGS + ('avx512_vnni',), AVX512 + ('-mavx512vnni',),
           ('float32', 'int8')),
     # Intel Skylake-X
-    Build('avx512', AVX512_FLAGS, AVX512, ('float32',)),
+    Build('avx512', AVX512_FLAGS, AVX512, ('float32', 'int8')),
     # Intel Haswell, AMD Zen and their successors
-    Build('avx2', AVX2_FLAGS, ('-march=x86-64-v3', '-maes'), ('float32',)),
+    Build('avx2', AVX2_FLAGS, ('-march=x86-64-v3', '-maes'), ('float32', 'int8')),
 )
 SHARED_FLAGS = ('-march=x86-64-v3',)
 

@@ -18,7 +18,7 @@ struct Head {
   const T *query, *key, *value;
   size_t stride;
   int length, size;
-  int queries;      // of so many tokens, from the first on; elsewhere nobody asks
+  int queries;      // this many tokens, from the first on, attend to all; often `length`
   float* log_sums;  // (length,) log2 of the sums of softmax; for backward
   const Dropout* dropout;
   uint64_t place, row;  // for `Dropout::keep`

@@ -40,6 +40,9 @@ class BackwardPass {
   }
 
  private:
+  // The weights of what `projected` holds, in its order.
+  static constexpr LayerParameter PROJECTED[] = {QUERY, KEY, VALUE};
+
   // One thread's sums over its tokens: gradients of all vectors of a layer.
   struct Sums {
     float *bias[3], *projection_bias, *attention_gamma, *attention_beta;
@@ -221,7 +224,7 @@ class BackwardPass {
                             first_gradient_, sums);
       });
       sum_weight(team, number_of_rows(layer), read(first_query_, units), units,
-                 read(values.asking, units), units, {place_of(layer, QUERY)});
+                 read(values.query_input, units), units, {place_of(layer, QUERY)});
       spread_first_gradient(tokens);
     }
     const int first = settings_.is_of_firsts(layer) ? 1 : 0;
@@ -230,21 +233,16 @@ class BackwardPass {
         backward_projection(layer, i, group, projected_ + 3 * row_start(group.begin) + i * units,
                             3 * units, gradient_, sums);
     });
-    const auto out = read(projected_ + first * units, 3 * units);
-    const auto in = read(values.input, units);
-    if (first)
-      sum_weight(team, tokens_.count(), out, 2 * units, in, units,
-                 {place_of(layer, KEY), place_of(layer, VALUE)});
-    else
-      sum_weight(team, tokens_.count(), out, 3 * units, in, units,
-                 {place_of(layer, QUERY), place_of(layer, KEY), place_of(layer, VALUE)});
+    std::vector<int> places;
+    for (int i = first; i < 3; ++i) places.push_back(place_of(layer, PROJECTED[i]));
+    sum_weight(team, tokens_.count(), read(projected_ + first * units, 3 * units),
+               (3 - first) * units, read(values.input, units), units, places);
   }
 
   // From the gradient of queries, keys or values, the i-th of them, to that of what they are of.
   void backward_projection(int layer, int i, Range group, const T* projected, size_t stride,
                            float* gradient, Sums& sums) {
-    constexpr LayerParameter matrices[] = {QUERY, KEY, VALUE};
-    add_product(projected, stride, group, weights_(layer, matrices[i]), gradient);
+    add_product(projected, stride, group, weights_(layer, PROJECTED[i]), gradient);
     for (int row = 0; row < group.size(); ++row)
       for (int j = 0; j < sizes_.units; j += LANES)
         add_to(sums.bias[i] + j, load(projected + row * stride + j));
@@ -286,7 +284,7 @@ class BackwardPass {
   // out_width): gradients behind the dense layers; in (rows, in_width): what they got.
   template <class ReadOut, class ReadIn>
   void sum_weight(const Team& team, int count, ReadOut out, int out_width, ReadIn in, int in_width,
-                  std::initializer_list<int> places) {
+                  const std::vector<int>& places) {
     const int words = (count + PER_WORD<T> - 1) / PER_WORD<T>;
     PackedLeft left = {left_, words, out_width};
     Packed right = {right_, words, in_width};

@@ -4,9 +4,7 @@
 
 #include "backward.h"
 #include "forward.h"
-#ifdef __AVX512VNNI__
 #include "quantized.h"
-#endif
 
 namespace bert {
 
@@ -92,7 +90,6 @@ class TypedEncoder : public Encoder {
   PackedWeights<T> forward_weights_{false}, backward_weights_{true};
 };
 
-#ifdef __AVX512VNNI__
 #ifdef __AVX512BF16__
 using Attended = Bfloat16;
 #else
@@ -126,16 +123,13 @@ class QuantizedEncoder : public Encoder {
 
   QuantizedWeights<Attended> weights_;
 };
-#endif
 
 std::unique_ptr<Encoder> make_encoder(const std::string& dtype) {
   if (dtype == "float32") return std::unique_ptr<Encoder>(new TypedEncoder<float>);
 #ifdef __AVX512BF16__
   if (dtype == "bfloat16") return std::unique_ptr<Encoder>(new TypedEncoder<Bfloat16>);
 #endif
-#ifdef __AVX512VNNI__
   if (dtype == "int8") return std::unique_ptr<Encoder>(new QuantizedEncoder);
-#endif
   throw std::invalid_argument("dtype " + dtype + ": this library has no products of it");
 }
 

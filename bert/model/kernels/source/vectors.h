@@ -82,9 +82,7 @@ inline Vector gelu_slope(Vector x) {
 
 }  // namespace bert
 
+#include "vectors_int8.h"
 #ifdef __AVX512BF16__
 #include "vectors_bfloat16.h"
-#endif
-#ifdef __AVX512VNNI__
-#include "vectors_int8.h"
 #endif

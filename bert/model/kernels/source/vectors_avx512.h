@@ -63,7 +63,7 @@ inline void store_halves(Word* low, Word* high, Words words) {
 inline Vector spread_word(Word word) { return _mm512_castsi512_ps(_mm512_set1_epi32(word)); }
 inline Vector load_operand(const Word* from) { return _mm512_castsi512_ps(load_words(from)); }
 
-// LANES words of float32
+// The same bits
 inline Words as_words(Vector x) { return _mm512_castps_si512(x); }
 
 // Rows and columns of a square of 16 x 16 words change places.

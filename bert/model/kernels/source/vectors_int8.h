@@ -1,23 +1,53 @@
-// What vectors.h has for float32, for products of int8 by AVX-512 VNNI.
+// What vectors.h has for float32, for products of int8: by AVX-512 VNNI, AVX-512 or AVX2.
 #pragma once
 
 namespace bert {
 
-// The sums are whole numbers then, in the same registers.
+#ifdef __AVX512F__
+inline Vector whole_numbers(Vector bits) { return _mm512_cvtepi32_ps(as_words(bits)); }
+inline Vector as_bits(Words words) { return _mm512_castsi512_ps(words); }
+#else
+inline Vector whole_numbers(Vector bits) { return _mm256_cvtepi32_ps(as_words(bits)); }
+inline Vector as_bits(Words words) { return _mm256_castsi256_ps(words); }
+#endif
+
+// multiply_add: the sums are whole numbers, in the same registers.
+// store, store_left: to the next whole numbers; INT8_ZERO is added to left operands.
+#ifdef __AVX512VNNI__
 template <>
 inline Vector multiply_add<Int8>(Vector sum, Vector a, Vector b) {
-  return _mm512_castsi512_ps(_mm512_dpbusd_epi32(_mm512_castps_si512(sum), _mm512_castps_si512(a),
-                                                 _mm512_castps_si512(b)));
+  return as_bits(_mm512_dpbusd_epi32(as_words(sum), as_words(a), as_words(b)));
 }
-inline Vector whole_numbers(Vector bits) { return _mm512_cvtepi32_ps(_mm512_castps_si512(bits)); }
-// To the next whole numbers, from -127 to 127; with INT8_ZERO added, as left operands are.
+inline __m128i to_int8(Vector x) { return _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(x)); }
 inline void store(Int8* to, Vector x) {
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(x)));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), to_int8(x));
 }
 inline void store_left(Int8* to, Vector x) {
   const __m128i zero = _mm_set1_epi8(static_cast<char>(INT8_ZERO));
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
-                   _mm_xor_si128(_mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(x)), zero));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_xor_si128(to_int8(x), zero));
 }
+#elif defined(__AVX512F__)
+template <>
+inline Vector multiply_add<Int8>(Vector sum, Vector a, Vector b) {
+  return as_bits(_mm512_add_epi32(as_words(sum), _mm512_madd_epi16(as_words(a), as_words(b))));
+}
+inline void store(Int8* to, Vector x) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
+                      _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(x)));
+}
+inline void store_left(Int8* to, Vector x) { store(to, x); }
+#else
+template <>
+inline Vector multiply_add<Int8>(Vector sum, Vector a, Vector b) {
+  return as_bits(_mm256_add_epi32(as_words(sum), _mm256_madd_epi16(as_words(a), as_words(b))));
+}
+inline void store(Int8* to, Vector x) {
+  const Words whole = _mm256_cvtps_epi32(x);
+  _mm_storeu_si128(
+      reinterpret_cast<__m128i*>(to),
+      _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1)));
+}
+inline void store_left(Int8* to, Vector x) { store(to, x); }
+#endif
 
 }  // namespace bert
