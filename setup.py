@@ -165,7 +165,9 @@ setup(
     # writes an import hook instead, which every start of Python would pay for.
     package_dir={'': '.'},
     packages=find_packages(include=['bert', 'bert.*']),
-    package_data={'': ['*.json', '*.txt'], 'bert.model.kernels': ['source/*']},
+    # bert_embedding is a folder of a script, no package
+    package_data={'': ['*.json', '*.txt'], 'bert': ['bert_embedding/bert.py'],
+                  'bert.model.kernels': ['source/*']},
     ext_modules=kernels(),
     cmdclass={'build_py': BuildPy, 'build_ext': BuildKernels},
     zip_safe=False,

@@ -83,7 +83,8 @@ def summary(rounds):
     if not all(medians.values()):
         return line
     ratios = sorted(one['ours'] / one['onednn'] for one in rounds)
-    return '%s: %.2f times (%.2f to %.2f)' % (line, statistics.median(ratios), ratios[0], ratios[-1])
+    return '%s: %.2f times (%.2f to %.2f)' % (
+        line, statistics.median(ratios), ratios[0], ratios[-1])
 
 
 if __name__ == '__main__':
