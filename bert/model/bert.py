@@ -10,6 +10,7 @@ from mxnet.gluon import HybridBlock, nn
 
 from bert.errors import UserError
 from bert.model.config import BertConfig
+from bert.model.kernels.dense import dense
 from bert.model.kernels.encoder import FusedEncoder
 
 __all__ = ['BERTModel', 'BertConfig']
@@ -251,7 +252,7 @@ class BERTModel(HybridBlock):
         if self._use_classifier:
             outputs.append(self.classifier(outputs[1]))
         if self._use_decoder and masked_positions is not None:
-            outputs.append(self.decoder(gather_positions(F, sequence, masked_positions)))
+            outputs.append(self._decode(F, gather_positions(F, sequence, masked_positions)))
         return tuple(outputs) if len(outputs) > 1 else outputs[0]
 
     def pooled(self, F, token_ids, segment_ids, valid_length=None):
@@ -265,6 +266,16 @@ class BERTModel(HybridBlock):
     def _pool(self, F, sequence):
         first = F.slice_axis(sequence, axis=1, begin=0, end=1)
         return self.pooler(F.reshape(first, shape=(0, -1)))
+
+    def _decode(self, F, x):
+        """Scores of all words. In float32 MXNet's own product is as fast as the fused one."""
+        dtype = self._fused.product_dtype
+        if dtype != 'bfloat16' or not self._fused.serves(F, self):
+            return self.decoder(x)
+        *blocks, scores = self.decoder
+        for block in blocks:
+            x = block(x)
+        return dense(F, scores, x, dtype)
 
     def is_fused(self, dtype='float32'):
         """Whether a fused operator computes the encoder when it is called with arrays now, and

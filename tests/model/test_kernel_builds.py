@@ -11,7 +11,7 @@ from bert.model.kernels import sources
 
 HERE = pathlib.Path(__file__).parent
 FILES = ('test_fused_encoder.py', 'test_fused_quantizer.py', 'test_fused_dropout.py',
-         'test_fused_pooled.py', 'test_fused_optimizer.py')
+         'test_fused_pooled.py', 'test_fused_dense.py', 'test_fused_optimizer.py')
 REST = 'not (thousand and 00)'      # of a thousand random networks the first hundred
 
 

@@ -17,15 +17,16 @@ CASES = 60      # of random sizes, each in both types
 
 
 def compile_driver(build, program):
-    """The encoder without MXNet, with the sanitizers of addresses and of undefined behaviour."""
+    """The operators without MXNet, with the sanitizers of addresses and of undefined behaviour."""
     flags = [flag for flag in sources.COMPILER_FLAGS + build.compiler_flags
              if flag not in ('-O3', '-fPIC')]
     subprocess.run([shutil.which('g++')] + flags + [
         '-O1', '-g1', '-Wall', '-Wextra', '-Werror', '-Wno-uninitialized',
         '-Wno-maybe-uninitialized',     # of the compiler's own headers
         '-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-I', sources.FOLDER,
-        str(HERE / 'driver.cc'), str(pathlib.Path(sources.FOLDER) / 'encoder.cc'),
-        '-o', str(program)], check=True)
+        str(HERE / 'driver.cc'), '-o', str(program)]
+        + [str(pathlib.Path(sources.FOLDER) / name) for name in ('encoder.cc', 'dense.cc')],
+        check=True)
 
 
 def test_format():

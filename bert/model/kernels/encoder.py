@@ -3,11 +3,11 @@ import itertools
 import logging
 import weakref
 
-import mxnet as mx
 import numpy as np
 
 from bert.errors import UserError
 from bert.model.kernels import gluon_hooks, library
+from bert.model.kernels.gluon_hooks import device_of, value_of
 
 LOG = logging.getLogger(__name__)
 
@@ -62,6 +62,11 @@ class FusedEncoder:
         found = library.load() if _has_sizes(self._config) else None
         return dtype in (found.dtypes if found else ('float32',))
 
+    @property
+    def product_dtype(self):
+        """What its products multiply here, of `DTYPES`."""
+        return self._dtype if self.has(self._dtype) else 'float32'
+
     def serves(self, F, network):
         """Whether it can compute the network as it is now: on CPUs, in float32, of sizes that the
         operator knows."""
@@ -78,10 +83,10 @@ class FusedEncoder:
         Raises `MXNetError`, when the output is read, for a valid_length that is 0 or above the
         length, and for ids that the model has no row for.
         """
-        device = {} if F is mx.sym else {'ctx': token_ids.context}
+        device = device_of(F, token_ids)
         mode = F.Dropout(F.ones((SEED_BITS,), **device), p=0.5)
         lengths = [] if valid_length is None else [valid_length]
-        values = [_value(parameter, device) for parameter in parameters(network)]
+        values = [value_of(parameter, device) for parameter in parameters(network)]
         return F.bert_encoder(token_ids, segment_ids, mode, *lengths, *values,
                               has_valid_length=len(lengths),
                               **self._attributes(network, first_only))
@@ -89,12 +94,11 @@ class FusedEncoder:
     def _attributes(self, network, first_only):
         config = self._config
         outputs, width = outputs_of(network.encoder.layers, config)
-        dtype = self._dtype if self.has(self._dtype) else 'float32'
         return {'num_layers': config.num_layers, 'units': config.units,
                 'hidden_size': config.hidden_size, 'num_heads': config.num_heads,
                 'vocab_size': config.vocab_size, 'token_types': config.token_type_vocab_size,
                 'max_length': config.max_length, 'epsilon': repr(config.layer_norm_eps),
-                'dropout': repr(self._dropout), 'dtype': dtype, 'model': self._model,
+                'dropout': repr(self._dropout), 'dtype': self.product_dtype, 'model': self._model,
                 'outputs': ' '.join('%d:%d:%r' % one for one in outputs), 'output_width': width,
                 'first_only': int(first_only and network.encoder.layers is None), 'kept': ''}
 
@@ -111,10 +115,6 @@ def _is_float_on_cpu(network):
         return False        # not initialised
     return np.dtype(parameter.dtype) == np.float32 and all(
         device.device_type == 'cpu' for device in parameter.list_ctx())
-
-
-def _value(parameter, device):
-    return parameter.data(**device) if device else parameter.var()
 
 
 def outputs_of(layers, config):

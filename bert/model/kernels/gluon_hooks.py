@@ -40,6 +40,16 @@ def fusing(value=True):
         _THREAD.may_fuse = before
 
 
+def device_of(F, array):
+    """The arguments that say where a block that is called with `F` computes: none of a symbol."""
+    return {} if F is mx.sym else {'ctx': array.context}
+
+
+def value_of(parameter, device):
+    """A parameter where `device_of` says."""
+    return parameter.data(**device) if device else parameter.var()
+
+
 def watch_tracing():
     """For `may_fuse`; and `HybridBlock.export` writes MXNet's own operators.
 

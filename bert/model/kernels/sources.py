@@ -7,8 +7,8 @@ import os
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'source')
 # what is compiled for each CPU, and what is the same for all; headers are next to them
-UNITS = ('encoder.cc', 'optimizer.cc')
-SHARED_UNITS = ('encoder_operator.cc', 'update_operator.cc', 'library.cc')
+UNITS = ('encoder.cc', 'dense.cc', 'optimizer.cc')
+SHARED_UNITS = ('encoder_operator.cc', 'dense_operator.cc', 'update_operator.cc', 'library.cc')
 
 # A library: its name (the file's, without .so, beside this one), what the CPU has to have, by the
 # names of /proc/cpuinfo, the compiler's names for that, and what its products can multiply.

@@ -1,10 +1,12 @@
 // Forward and backward passes of random sizes, without MXNet, for the sanitizers: every array is
 // exactly as large as it has to be. Arguments: first seed, how many, types.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <random>
 
+#include "dense.h"
 #include "encoder.h"
 
 using namespace bert;
@@ -71,9 +73,35 @@ static void run(const char* dtype, unsigned seed) {
                     std::vector<bool>(parameters.size(), draw(0, 1)));
 }
 
+static void run_dense(const char* dtype, unsigned seed) {
+  std::mt19937 random(seed);
+  auto draw = [&](int low, int high) {
+    return std::uniform_int_distribution<int>(low, high)(random);
+  };
+  auto array = [&](size_t size) {
+    std::unique_ptr<float[]> values(new float[size]);
+    std::fill_n(values.get(), size, 0.5f);
+    return values;
+  };
+  const int rows = draw(1, 40), in = 32 * draw(1, 30), out = draw(1, seed % 8 ? 200 : 1200);
+  const size_t inputs = static_cast<size_t>(rows) * in, outputs = static_cast<size_t>(rows) * out;
+  auto input = array(inputs), weight = array(static_cast<size_t>(out) * in), bias = array(out);
+  auto output = array(outputs), outer = array(outputs), input_gradient = array(inputs);
+  auto weight_gradient = array(static_cast<size_t>(out) * in), bias_gradient = array(out);
+  const Dense dense = {input.get(), weight.get(), bias.get(), rows, in, out, draw(1, 3)};
+  forward_dense(dtype, dense, output.get());
+  const bool add = draw(0, 1);
+  backward_dense(
+      dtype, dense, outer.get(),
+      {{input_gradient.get(), false}, {weight_gradient.get(), add}, {bias_gradient.get(), add}});
+}
+
 int main(int count, char** arguments) {
   const unsigned first = std::atoi(arguments[1]), number = std::atoi(arguments[2]);
   for (unsigned seed = first; seed < first + number; ++seed)
-    for (int i = 3; i < count; ++i) run(arguments[i], seed);
+    for (int i = 3; i < count; ++i) {
+      run(arguments[i], seed);
+      if (std::string(arguments[i]) != "int8") run_dense(arguments[i], seed);
+    }
   std::puts("done");
 }

@@ -1,9 +1,9 @@
 // The operator bert_encoder.
 #include <map>
 #include <mutex>
-#include <set>
 #include <sstream>
 
+#include "added_gradients.h"
 #include "encoder.h"
 #include "operator.h"
 
@@ -14,32 +14,6 @@ namespace {
 // `read_mode`.
 enum Input { TOKEN_IDS, SEGMENT_IDS, MODE, VALID_LENGTH };
 constexpr unsigned SEED_BITS = 64;  // the length of the mode, as in encoder.py
-
-// ---- what Python sets ------------------------------------------------------------------------
-
-// Gradients that are added to: MXNet doesn't tell an operator of an extension that it should add.
-// By the address of their memory.
-class AddedGradients {
- public:
-  void insert(const void* data) {
-    Lock lock(mutex_);
-    found_.insert(data);
-  }
-  void erase(const void* data) {
-    Lock lock(mutex_);
-    found_.erase(data);
-  }
-  bool has(const void* data) {
-    Lock lock(mutex_);
-    return found_.count(data);
-  }
-
- private:
-  using Lock = std::lock_guard<std::mutex>;
-  std::mutex mutex_;
-  std::set<const void*> found_;
-};
-AddedGradients added_gradients;
 
 // The encoders, with their packed weights, by model and type.
 struct Model {
@@ -266,7 +240,7 @@ class EncoderOperator : public mxnet::ext::CustomStatefulOp {
       std::vector<bool> add;
       for (size_t i = first_parameter(attributes_); i < outputs->size(); ++i) {
         gradients.push_back(outputs->at(i).data<float>());
-        add.push_back(added_gradients.has(gradients.back()));
+        add.push_back(added_gradients().has(gradients.back()));
       }
       model_->encoder->backward(settings, batch, parameters, *saved_, inputs->at(0).data<float>(),
                                 gradients, add);
@@ -305,12 +279,4 @@ REGISTER_OP(bert_encoder)
     .setInferShape(bert::infer_shapes)
     .setCreateOpState(bert::create_state, "cpu");
 
-extern "C" {
-void bert_kernels_add_to_gradient(const void* data, int add) {
-  if (add)
-    bert::added_gradients.insert(data);
-  else
-    bert::added_gradients.erase(data);
-}
-void bert_kernels_forget(const char* model) { bert::models.forget(model); }
-}
+extern "C" void bert_kernels_forget(const char* model) { bert::models.forget(model); }

@@ -129,6 +129,7 @@ inline void multiply_left(const PackedLeft& a, Range rows, const Packed& b, Rang
           const Left left = {a.panel(row) + static_cast<size_t>(word) * TILE_ROWS, 1, TILE_ROWS};
           float* corner = gradient + (row - rows.begin) * stride + column;
           compute_tile<T>(left, TILE_ROWS, panel, width, depth, [&](int i, int j, Vector sum) {
+            if (row + i >= rows.end) return;
             float* place = corner + i * stride + j;
             store(place, word || add ? sum + load(place) : sum);
           });

@@ -1,0 +1,159 @@
+"""The operator of the decoder's scores of all words, against NumPy and MXNet's own operator."""
+import json
+
+import mxnet as mx
+import numpy as np
+import pytest
+from fused_networks import (
+    VOCABULARY,
+    assert_same_gradients,
+    batch,
+    cosine,
+    gradients_of,
+    make,
+    make_config,
+    own_operators,
+)
+
+from bert.model.kernels import gluon_hooks
+
+pytestmark = pytest.mark.usefixtures('kernels')
+
+# (rows, in, out): one of each, no multiples of what a register or a tile holds, several blocks of
+# the sums of the bias, several steps of the sum over words
+SIZES = [(1, 32, 1), (7, 64, 50), (33, 96, 17), (3, 32, 2100), (130, 800, 67)]
+PRECISION = {'float32': 1e-5, 'bfloat16': 1e-2}
+HYBRID = [None, {}, {'static_alloc': True, 'static_shape': True}]
+
+
+def draw(rows, width, units, seed=0):
+    """(input, weight, bias, gradient of the output) as NumPy arrays of float64."""
+    random = np.random.RandomState(seed)
+    return [random.randn(*shape).astype('float32').astype('float64') for shape in
+            ((rows, width), (units, width), (units,), (rows, units))]
+
+
+def compute(arrays, dtype, request='write', times=1):
+    """[output, gradients of input, weight and bias] of the operator."""
+    *inputs, outer = map(mx.nd.array, arrays)
+    parameters = [mx.gluon.Parameter(str(i), shape=one.shape, grad_req=request)
+                  for i, one in enumerate(inputs[1:])]
+    for parameter, value in zip(parameters, inputs[1:]):
+        parameter.initialize()
+        parameter.set_data(value)
+        parameter.zero_grad()
+    inputs[0].attach_grad()
+    for _ in range(times):
+        with mx.autograd.record():
+            output = mx.nd.bert_dense(inputs[0], *[one.data() for one in parameters], dtype=dtype)
+        output.backward(outer)
+    return [one.asnumpy() for one in
+            (output, inputs[0].grad, *[parameter.grad() for parameter in parameters])]
+
+
+def assert_near(found, expected, precision):
+    for one, other in zip(found, expected):
+        assert np.abs(one - other).max() <= precision * np.abs(other).max()
+
+
+@pytest.mark.parametrize('threads', [1, 2, 3])
+@pytest.mark.parametrize('sizes', SIZES)
+@pytest.mark.parametrize('dtype', PRECISION)
+def test_against_numpy(kernels, dtype, sizes, threads):
+    kernels.use_threads(threads)
+    arrays = values, weight, bias, outer = draw(*sizes)
+    expected = values @ weight.T + bias, outer @ weight, outer.T @ values, outer.sum(axis=0)
+    found = compute(arrays, dtype)
+    assert_near(found, expected, PRECISION[dtype])
+    for one, other in zip(found, compute(arrays, dtype)):      # and the same bits twice
+        assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize('dtype', PRECISION)
+def test_gradients_that_are_added_up(dtype):
+    arrays = draw(9, 32, 70)
+    once, thrice = compute(arrays, dtype), compute(arrays, dtype, 'add', times=3)
+    assert np.array_equal(once[1], thrice[1])
+    for one, other in zip(once[2:], thrice[2:]):
+        np.testing.assert_allclose(other, 3 * one, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('shapes', [
+    ((2, 48), (5, 48), (5,)), ((2, 32), (5, 64), (5,)), ((2, 32), (5, 32), (6,)),
+    ((2, 2, 32), (5, 32), (5,))])
+def test_wrong_shapes(shapes):
+    with pytest.raises(mx.MXNetError, match='bert_dense: input .* expected, in a multiple of 32'):
+        mx.nd.bert_dense(*map(mx.nd.ones, shapes), dtype='float32').asnumpy()
+
+
+def test_wrong_types():
+    arrays = [mx.nd.ones(shape) for shape in ((2, 32), (5, 32), (5,))]
+    with pytest.raises(mx.MXNetError, match='dtype int8: this library has no products of it'):
+        mx.nd.bert_dense(*arrays, dtype='int8').asnumpy()
+    with pytest.raises(mx.MXNetError, match='bert_dense: input 1 is not float32'):
+        mx.nd.bert_dense(arrays[0], arrays[1].astype('float64'), arrays[2],
+                         dtype='float32').asnumpy()
+
+
+# ---- in a model
+
+POSITIONS = [[0, 3, 1], [2, 2, 0], [0, 1, 2], [6, 5, 0]]
+
+
+def decoder_model(dtype, options=None, tied=True):
+    network = make(make_config(tied_decoder=tied), dtype=dtype, use_decoder=True)
+    if options is not None:
+        network.hybridize(**options)
+    return network
+
+
+def scores_and_gradients(network):
+    """Of the decoder's scores alone; its gradients reach all of the encoder."""
+    arrays = *batch([10, 3, 4, 7]), mx.nd.array(POSITIONS)
+    return gradients_of(network, lambda: network(*arrays)[1])
+
+
+def operators(network):
+    return {node['op'] for node in json.loads(network._cached_graph[1].tojson())['nodes']}
+
+
+@pytest.mark.parametrize('tied', [True, False])
+@pytest.mark.parametrize('options', HYBRID)
+@pytest.mark.parametrize('dtype', PRECISION)
+def test_a_model(kernels, dtype, options, tied):
+    network = decoder_model(dtype, options, tied)
+    found, gradients = scores_and_gradients(network)
+    assert found.shape == (4, 3, VOCABULARY)
+    if options is not None:     # in float32 MXNet's own product is as fast
+        assert ('bert_dense' in operators(network)) == (dtype == 'bfloat16')
+    with own_operators():
+        expected, exact = scores_and_gradients(decoder_model('float32', tied=tied))
+    if dtype == 'float32':
+        assert_near([found], [expected], 1e-5)
+        assert_same_gradients(gradients, exact, 1e-4)
+        return
+    assert_near([found], [expected], 2e-2)
+    for name, value in exact.items():
+        if np.abs(value).max() > 1e-4:      # the bias of keys has none
+            assert cosine(gradients[name], value) > 0.999, name
+
+
+def test_bfloat16_adds_to_a_tied_weight():
+    """The word embedding gets two gradients, and adds both to what stands there."""
+    network = decoder_model('bfloat16')
+    _, once = scores_and_gradients(network)
+    for value in network.collect_params().values():
+        value.grad_req = 'add'
+        value.zero_grad()
+    for _ in range(3):
+        _, thrice = scores_and_gradients(network)
+    for name, value in once.items():
+        np.testing.assert_allclose(thrice[name], 3 * value, atol=1e-4 * np.abs(value).max() + 1e-6)
+
+
+def test_bfloat16_symbols_are_of_own_operators():
+    network = decoder_model('bfloat16')
+    inputs = [mx.sym.var('data%d' % i) for i in range(4)]
+    assert 'bert_dense' not in network(*inputs)[1].tojson()
+    with gluon_hooks.fusing():
+        assert 'bert_dense' in network(*inputs)[1].tojson()
