@@ -2,17 +2,12 @@
 // before. Arguments: threads, times, types. Prints Gop/s of each, 0 of what it lacks.
 #include <omp.h>
 
-#include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
-#include <vector>
 
 #include "dnnl.hpp"
-
-// The feed-forward product of BERT base in a batch of 32 x 128.
-constexpr int ROWS = 4096, DEPTH = 768, COLUMNS = 3072;
+#include "timed_product.h"
 
 using Type = dnnl::memory::data_type;
 using Order = dnnl::memory::format_tag;
@@ -31,14 +26,10 @@ class Product {
     }
   }
 
-  // Gop/s of one product
-  double measure() {
-    const auto started = std::chrono::steady_clock::now();
+  void multiply() {
     product_.execute(stream_,
                      {{DNNL_ARG_SRC, left_}, {DNNL_ARG_WEIGHTS, right_}, {DNNL_ARG_DST, sums_}});
     stream_.wait();
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - started;
-    return 2e-9 * ROWS * DEPTH * COLUMNS / seconds.count();
   }
 
  private:
@@ -55,14 +46,9 @@ static Product product_of(const std::string& type) {
   return {Type::f32, Type::f32, Type::f32};
 }
 
-// Gop/s, the median; 0 where oneDNN has no product of that type
 static double measure(const std::string& type, int times) try {
   Product product = product_of(type);
-  std::vector<double> found;
-  product.measure();
-  for (int time = 0; time < times; ++time) found.push_back(product.measure());
-  std::sort(found.begin(), found.end());
-  return found[found.size() / 2];
+  return measure(times, [&] { product.multiply(); });
 } catch (const dnnl::error& error) {
   if (error.status != dnnl_unimplemented) throw;
   return 0;
@@ -71,5 +57,5 @@ static double measure(const std::string& type, int times) try {
 int main(int count, char** arguments) {
   omp_set_num_threads(std::atoi(arguments[1]));
   for (int i = 3; i < count; ++i)
-    std::printf("%.1f\n", measure(arguments[i], std::atoi(arguments[2])));
+    std::printf("%.1f\n", measure(std::string(arguments[i]), std::atoi(arguments[2])));
 }

@@ -1,0 +1,25 @@
+// What product_limit.cc and onednn_products.cc time.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <vector>
+
+// The feed-forward product of BERT base in a batch of 32 x 128.
+constexpr int ROWS = 4096, DEPTH = 768, COLUMNS = 3072;
+
+// Gop/s of `multiply()`, a product and a sum being two: the median of `times`, after one of
+// warm-up.
+template <class Multiply>
+inline double measure(int times, Multiply multiply) {
+  std::vector<double> found;
+  multiply();
+  for (int time = 0; time < times; ++time) {
+    const auto started = std::chrono::steady_clock::now();
+    multiply();
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - started;
+    found.push_back(2e-9 * ROWS * DEPTH * COLUMNS / seconds.count());
+  }
+  std::sort(found.begin(), found.end());
+  return found[found.size() / 2];
+}
