@@ -1,5 +1,6 @@
 """Networks that the fused operators serve, the same of MXNet's own operators, and batches."""
 import contextlib
+import json
 import os
 import re
 
@@ -67,6 +68,16 @@ def own_operators():
             del os.environ[library.SWITCH]
         else:
             os.environ[library.SWITCH] = before
+
+
+def operators_of(network):
+    """The names of the operators in the graph of a hybridized network."""
+    return operators(network._cached_graph[1])
+
+
+def operators(graph):
+    """The names of the operators in a symbol."""
+    return {node['op'] for node in json.loads(graph.tojson())['nodes']}
 
 
 def used(arrays):

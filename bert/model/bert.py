@@ -10,7 +10,7 @@ from mxnet.gluon import HybridBlock, nn
 
 from bert.errors import UserError
 from bert.model.config import BertConfig
-from bert.model.kernels.dense import dense
+from bert.model.kernels.dense import fused_dense
 from bert.model.kernels.encoder import FusedEncoder
 
 __all__ = ['BERTModel', 'BertConfig']
@@ -198,7 +198,8 @@ class BERTModel(HybridBlock):
     On a CPU that has kernels for it (bert.model.kernels) one fused operator computes the encoder:
     without padding, behind valid_length the sequence is zero. compute_dtype: what its products
     multiply, 'float32', 'bfloat16', or for prediction alone 'int8' (weights with a scale for each
-    output, inputs with one for each token); parameters, gradients and outputs are always float32.
+    output, inputs with one for each token), and in bfloat16 the decoder's product with all words
+    too; parameters, gradients and outputs are always float32.
     Elsewhere, and in symbols, MXNet's own operators compute in the parameters' type.
     """
 
@@ -275,7 +276,7 @@ class BERTModel(HybridBlock):
         *blocks, scores = self.decoder
         for block in blocks:
             x = block(x)
-        return dense(F, scores, x, dtype)
+        return fused_dense(F, scores, x, dtype)
 
     def is_fused(self, dtype='float32'):
         """Whether a fused operator computes the encoder when it is called with arrays now, and

@@ -1,5 +1,5 @@
 """The operator of the decoder's scores of all words, against NumPy and MXNet's own operator."""
-import json
+import unittest.mock
 
 import mxnet as mx
 import numpy as np
@@ -12,16 +12,18 @@ from fused_networks import (
     gradients_of,
     make,
     make_config,
+    operators_of,
     own_operators,
 )
 
+from bert.model import bert
 from bert.model.kernels import gluon_hooks
 
 pytestmark = pytest.mark.usefixtures('kernels')
 
 # (rows, in, out): one of each, no multiples of what a register or a tile holds, several blocks of
-# the sums of the bias, several steps of the sum over words
-SIZES = [(1, 32, 1), (7, 64, 50), (33, 96, 17), (3, 32, 2100), (130, 800, 67)]
+# the sums of the bias, several steps of the sum over words, several blocks of that over rows
+SIZES = [(1, 32, 1), (7, 64, 50), (33, 96, 17), (3, 32, 2100), (130, 800, 67), (1100, 32, 40)]
 PRECISION = {'float32': 1e-5, 'bfloat16': 1e-2}
 HYBRID = [None, {}, {'static_alloc': True, 'static_shape': True}]
 
@@ -73,6 +75,8 @@ def test_against_numpy(kernels, dtype, sizes, threads):
 def test_gradients_that_are_added_up(dtype):
     arrays = draw(9, 32, 70)
     once, thrice = compute(arrays, dtype), compute(arrays, dtype, 'add', times=3)
+    for one, other in zip(once, compute(arrays, dtype, 'write', times=3)):      # replaced
+        assert np.array_equal(one, other)
     assert np.array_equal(once[1], thrice[1])
     for one, other in zip(once[2:], thrice[2:]):
         np.testing.assert_allclose(other, 3 * one, rtol=1e-5, atol=1e-5)
@@ -95,6 +99,17 @@ def test_wrong_types():
                          dtype='float32').asnumpy()
 
 
+def test_a_gradient_that_nobody_wants():
+    arrays = draw(9, 32, 70)
+    *inputs, outer = map(mx.nd.array, arrays)
+    inputs[0].attach_grad()
+    inputs[1].attach_grad('null')
+    with mx.autograd.record():
+        output = mx.nd.bert_dense(*inputs, dtype='float32')
+    output.backward(outer)
+    assert np.array_equal(inputs[0].grad.asnumpy(), compute(arrays, 'float32')[1])
+
+
 # ---- in a model
 
 POSITIONS = [[0, 3, 1], [2, 2, 0], [0, 1, 2], [6, 5, 0]]
@@ -113,10 +128,6 @@ def scores_and_gradients(network):
     return gradients_of(network, lambda: network(*arrays)[1])
 
 
-def operators(network):
-    return {node['op'] for node in json.loads(network._cached_graph[1].tojson())['nodes']}
-
-
 @pytest.mark.parametrize('tied', [True, False])
 @pytest.mark.parametrize('options', HYBRID)
 @pytest.mark.parametrize('dtype', PRECISION)
@@ -124,8 +135,15 @@ def test_a_model(kernels, dtype, options, tied):
     network = decoder_model(dtype, options, tied)
     found, gradients = scores_and_gradients(network)
     assert found.shape == (4, 3, VOCABULARY)
-    if options is not None:     # in float32 MXNet's own product is as fast
-        assert ('bert_dense' in operators(network)) == (dtype == 'bfloat16')
+    # in float32 MXNet's own product is as fast
+    with unittest.mock.patch.object(bert, 'fused_dense', side_effect=RuntimeError('asked for')):
+        if dtype == 'bfloat16':
+            with pytest.raises(RuntimeError, match='asked for'):
+                scores_and_gradients(decoder_model(dtype, options, tied))
+        else:
+            scores_and_gradients(decoder_model(dtype, options, tied))
+    if options is not None:
+        assert ('bert_dense' in operators_of(network)) == (dtype == 'bfloat16')
     with own_operators():
         expected, exact = scores_and_gradients(decoder_model('float32', tied=tied))
     if dtype == 'float32':
@@ -138,9 +156,11 @@ def test_a_model(kernels, dtype, options, tied):
             assert cosine(gradients[name], value) > 0.999, name
 
 
-def test_bfloat16_adds_to_a_tied_weight():
-    """The word embedding gets two gradients, and adds both to what stands there."""
-    network = decoder_model('bfloat16')
+@pytest.mark.parametrize('tied', [True, False])
+@pytest.mark.parametrize('options', HYBRID)
+def test_bfloat16_adds_up(options, tied):
+    """A tied word embedding gets two gradients, and adds both to what stands there."""
+    network = decoder_model('bfloat16', options, tied)
     _, once = scores_and_gradients(network)
     for value in network.collect_params().values():
         value.grad_req = 'add'

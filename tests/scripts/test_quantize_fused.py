@@ -146,5 +146,8 @@ def test_on_another_cpu(call, kernels, work, in_tmp):
         return [list(json.loads(line)['probabilities'].values())
                 for line in done.out.splitlines()]
     expected = served('here', {})
-    for folder, env in (('here', other), ('there', other), ('there', {})):
-        np.testing.assert_allclose(served(folder, env), expected, atol=0.01)
+    found = [served(folder, env) for folder, env in
+             (('here', other), ('there', other), ('there', {}))]
+    np.testing.assert_allclose(found, [expected] * 3, atol=0.01)
+    # attention is of other types, or at least added up in another order
+    assert kernels.name == 'avx2' or found[0] != expected

@@ -2,7 +2,7 @@
 from bert.model.kernels.gluon_hooks import device_of, value_of
 
 
-def dense(F, block, x, dtype):
+def fused_dense(F, block, x, dtype):
     """What `block`, an `nn.Dense` without activation whose in_units are a multiple of
     `encoder.WIDTH`, gives for x (batch, number, in_units), its products of `dtype`, 'float32' or
     'bfloat16' → (batch, number, units)."""

@@ -1,6 +1,6 @@
 """Where Gluon has to know of the operators, for which MXNet's interface for libraries has no place.
 
-Each function replaces one method of Gluon by one that does the same and a little more.
+The functions that watch replace methods of Gluon by some that do the same and a little more.
 """
 import contextlib
 import ctypes
@@ -70,10 +70,11 @@ def watch_tracing():
     def _export(block, *args, **kwargs):
         fused = block._cached_graph
         if not _uses_operator(fused):
-            exported = export(block, *args, **kwargs)
-            if _is_quantizing():
-                block._clear_cached_op()
-            return exported
+            try:
+                return export(block, *args, **kwargs)
+            finally:
+                if _is_quantizing():
+                    block._clear_cached_op()
         if not hasattr(block, '_traced_with'):
             raise UserError('%s: its graph holds the operator %s, which runs with this package '
                             'alone: export the block that it was made from'

@@ -8,9 +8,6 @@
 namespace bert {
 namespace {
 
-// Words of a sum at a time, for which the right operand stays in the cache: `CHUNK` of weights.h.
-template <class T>
-constexpr int STEP = 768 / PER_WORD<T>;
 constexpr int BLOCK = 64 * LANES;  // columns whose sums stay in the first cache
 
 // The weight is packed anew in every pass: in training it has changed since the last one.
@@ -33,11 +30,7 @@ class DensePass {
       const Team team = Team::of_region();
       const Range columns = share_columns(team, out_);
       convert(dense_.input, in_, in_, team.share(dense_.rows), input_);
-      pack_transposed(
-          [&](int row, int word) {
-            return convert_words<T>(dense_.weight + size(row, in_) + word * PER_WORD<T>);
-          },
-          dense_.out_width, columns, weight_);
+      pack_for_output<T>(dense_.weight, dense_.out_width, columns, weight_);
       team.wait();
       multiply<T>(rows_of(input_, in_), dense_.rows, weight_, columns, {0, weight_.depth},
                   [&](int row, int column, Vector sum) {
@@ -64,8 +57,7 @@ class DensePass {
     {
       const Team team = Team::of_region();
       convert(output_gradient, dense_.out_width, out_, team.share(dense_.rows), gradient_);
-      pack<T>([&](int row, int column) { return load(dense_.weight + size(row, in_) + column); },
-              dense_.out_width, {0, in_}, team.share(weight_.depth), weight_);
+      pack_for_gradient<T>(dense_.weight, dense_.out_width, team.share(weight_.depth), weight_);
       sum_bias(output_gradient, team.share(dense_.out_width, BLOCK), gradients.bias);
       team.wait();
       const Range words = team.share(row_words);
@@ -94,9 +86,10 @@ class DensePass {
 
   // The input's gradient of some rows: that of the output times the weight.
   void pass_on(Range rows, Gradient gradient) const {
-    for (int word = 0; word < weight_.depth; word += STEP<T>)
+    constexpr int STEP = CHUNK / PER_WORD<T>;
+    for (int word = 0; word < weight_.depth; word += STEP)
       multiply<T>(rows_of(gradient_ + size(rows.begin, out_) + size(word, PER_WORD<T>), out_),
-                  rows.size(), weight_, {0, in_}, {word, std::min(weight_.depth, word + STEP<T>)},
+                  rows.size(), weight_, {0, in_}, {word, std::min(weight_.depth, word + STEP)},
                   [&](int row, int column, Vector sum) {
                     float* place = gradient.values + size(rows.begin + row, in_) + column;
                     store(place, word || gradient.add ? sum + load(place) : sum);

@@ -1,4 +1,5 @@
-// One dense layer and its gradients: what scores every word of the vocabulary for a masked token.
+// One dense layer and its gradients: what scores every word of the vocabulary for masked tokens.
+// Made for many rows, and for weights that have changed: they are packed in every pass.
 #pragma once
 
 #include <string>
@@ -11,7 +12,7 @@ struct Dense {
   int threads;
 };
 
-// What is written; `add`: to what stands there.
+// Where a gradient goes; add: to what stands there, which it replaces otherwise.
 struct Gradient {
   float* values;
   bool add;

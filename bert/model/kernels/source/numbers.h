@@ -12,8 +12,8 @@ struct Bfloat16 {
   uint16_t bits;
 };
 
-// A whole number from -127 to 127, as the CPU multiplies it. Of the left operand of a product it
-// stands for INT8_ZERO more.
+// A whole number from -127 to 127, as the CPU multiplies it: one byte, or two. Of the left operand
+// of a product it stands for INT8_ZERO more.
 #ifdef __AVX512VNNI__
 struct Int8 {  // vpdpbusd takes a left operand without sign
   int8_t number;

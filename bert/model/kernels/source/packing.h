@@ -85,6 +85,24 @@ void pack(Read read, int rows, Range columns, Range words, Packed& packed) {
     }
 }
 
+// A dense layer's weight (rows, width) for what the layer gives, x Wᵀ: `columns` of it.
+template <class T>
+void pack_for_output(const float* weight, int rows, Range columns, Packed& packed) {
+  const size_t width = static_cast<size_t>(packed.depth) * PER_WORD<T>;
+  pack_transposed(
+      [&](int row, int word) {
+        return convert_words<T>(weight + row * width + word * PER_WORD<T>);
+      },
+      rows, columns, packed);
+}
+// The same for the gradient of x, which is that of the output times W: `words` of it.
+template <class T>
+void pack_for_gradient(const float* weight, int rows, Range words, Packed& packed) {
+  const size_t width = packed.columns;
+  pack<T>([&](int row, int column) { return load(weight + row * width + column); }, rows,
+          {0, packed.columns}, words, packed);
+}
+
 // The left operand of a product that sums over tokens: aᵀ, (columns, depth words), in panels of
 // TILE_ROWS rows of the product. Their distance is no power of two, or all would fall in the same
 // sets of the cache.

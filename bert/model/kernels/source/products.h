@@ -7,6 +7,9 @@
 
 namespace bert {
 
+// So many numbers of a sum at a time that the right operand stays in the cache.
+constexpr int CHUNK = 768;
+
 // The left operand: row m, word k at words[m * row_step + k * word_step].
 struct Left {
   const Word* words;

@@ -16,8 +16,6 @@ constexpr int MATRICES[] = {QUERY, KEY, VALUE, PROJECTION, HIDDEN, OUT};
 // input for BERT base, of 1 MiB on the CPU this was tried on.
 template <class T>
 constexpr int GROUP_TOKENS = 128 * PER_WORD<T>;
-// The feed-forward block is computed so many hidden columns at a time, for the same reason.
-constexpr int CHUNK = 768;
 
 // Whether a parameter is still the one that was packed. MXNet's version number tells when it was
 // written; a few of its numbers tell when another one got its memory, with the same version.
@@ -138,17 +136,10 @@ class PackedWeights {
   }
 
   void pack_matrix(const float* weight, std::pair<int, int> shape, Packed& packed) {
-    const int rows = shape.first;
-    const size_t stride = shape.second;
     if (is_backward_)
-      pack<T>([&](int row, int column) { return load(weight + row * stride + column); }, rows,
-              {0, packed.columns}, {0, packed.depth}, packed);
+      pack_for_gradient<T>(weight, shape.first, {0, packed.depth}, packed);
     else
-      pack_transposed(
-          [&](int row, int word) {
-            return convert_words<T>(weight + row * stride + word * PER_WORD<T>);
-          },
-          rows, {0, packed.columns}, packed);
+      pack_for_output<T>(weight, shape.first, {0, packed.columns}, packed);
   }
 
   bool is_backward_;
