@@ -20,10 +20,9 @@ class Product {
                      {{DEPTH, COLUMNS}, right, Order::any}, {{ROWS, COLUMNS}, sums, Order::ab}),
         product_(description_), left_(description_.src_desc(), engine_),
         right_(description_.weights_desc(), engine_), sums_(description_.dst_desc(), engine_) {
-    for (dnnl::memory* one : {&left_, &right_}) {
-      auto* bytes = static_cast<unsigned char*>(one->get_data_handle());
-      std::fill_n(bytes, one->get_desc().get_size(), 1);
-    }
+    for (dnnl::memory* one : {&left_, &right_})
+      std::fill_n(static_cast<uint32_t*>(one->get_data_handle()),
+                  one->get_desc().get_size() / sizeof OPERAND, OPERAND);
   }
 
   void multiply() {

@@ -15,8 +15,8 @@ constexpr int GROUP_ROWS = PER_WORD<T> == 1 ? 128 : 256;
 
 template <class T>
 static double measure(int threads, int times) {
-  std::vector<Word> left(ROWS * DEPTH / PER_WORD<T>, 0x3f803f80);
-  std::vector<Word> right(static_cast<size_t>(DEPTH) / PER_WORD<T> * COLUMNS, 0x3f803f80);
+  std::vector<Word> left(ROWS * DEPTH / PER_WORD<T>, OPERAND);
+  std::vector<Word> right(static_cast<size_t>(DEPTH) / PER_WORD<T> * COLUMNS, OPERAND);
   const Packed packed = {right.data(), DEPTH / PER_WORD<T>, COLUMNS};
   volatile float kept = 0;
   return measure(times, [&] {

@@ -3,10 +3,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <vector>
 
 // The feed-forward product of BERT base in a batch of 32 x 128.
 constexpr int ROWS = 4096, DEPTH = 768, COLUMNS = 3072;
+constexpr uint32_t OPERAND = 0x3f803f80;  // about 1 in float32, 1 twice in bfloat16
 
 // Gop/s of `multiply()`, a product and a sum being two: the median of `times`, after one of
 // warm-up.
