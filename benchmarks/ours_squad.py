@@ -89,7 +89,8 @@ def make_stepper(model, learning_rate, seed):
 
     def forward(batch):
         outputs, labels = model.outputs(batch, mx.cpu()), mx.nd.array(batch.labels)
-        return loss(outputs, [labels[:, 0], labels[:, 1]]), labels, outputs
+        lengths = mx.nd.array(batch.valid_length, dtype='float32')
+        return loss(outputs, [labels[:, 0], labels[:, 1]], lengths), labels, outputs
 
     trainer = optimizer.make_trainer(model.network.collect_params(), 'bertadam', learning_rate,
                                      epsilon=1e-6, weight_decay=0.01)

@@ -5,6 +5,7 @@ itself, cuts windows with the tokenizer of transformers, and finds answers by th
 run_qa example of transformers (20 best starts with 20 best ends, no rule about context).
 """
 import argparse
+import contextlib
 import hashlib
 import itertools
 import json
@@ -253,9 +254,6 @@ def losses(args):
     """Train on the batches in --batches as they are; write the loss of each step."""
     batches = Batches(args.batches)
     model = make_model(args.weights, dropout=0.0)
-    # Padded positions take part in the softmax, so the vector of [PAD] has a gradient: BERT's own
-    # code and ours apply it, transformers by default does not.
-    model.bert.embeddings.word_embeddings.padding_idx = None
     model.train()
     optimizer = BertAdam(parameter_groups(model, 0.01))
     found = []
@@ -264,8 +262,20 @@ def losses(args):
             group['lr'] = float(rate)
         batch, labels = batches.arguments(i)
         batch.update(start_positions=labels[:, 0], end_positions=labels[:, 1])
-        found.append(train_step(model, batch, optimizer, 'float32').item())
+        with leaving_padding_out(model, batch['attention_mask']):
+            found.append(train_step(model, batch, optimizer, 'float32').item())
     np.savez(args.output, losses=np.array(found))
+
+
+@contextlib.contextmanager
+def leaving_padding_out(model, attention_mask):
+    """Within it padded positions take no part in the softmax of the loss. In run_qa they do; ours
+    leaves them out."""
+    padded = attention_mask[:, :, None] == 0
+    hook = model.qa_outputs.register_forward_hook(
+        lambda _, __, scores: scores.masked_fill(padded, -10000.0))
+    yield
+    hook.remove()
 
 
 @torch.no_grad()

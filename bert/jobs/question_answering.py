@@ -259,8 +259,9 @@ class Run(training.Training):
 
     def forward(self, batch):
         outputs = self.model.outputs(batch, self.device)
-        labels = mx.nd.array(batch.labels, ctx=self.device)
-        return self._loss(outputs, [labels[:, 0], labels[:, 1]]), labels, outputs
+        labels, lengths = (mx.nd.array(array, ctx=self.device, dtype='float32')
+                           for array in (batch.labels, batch.valid_length))
+        return self._loss(outputs, [labels[:, 0], labels[:, 1]], lengths), labels, outputs
 
     # Evaluation
 

@@ -25,18 +25,27 @@ class BertForQA(HybridBlock):
         return self.span_classifier(sequence)
 
 
+# Score of a padded position: none of its probability is left. BERT's own number for attention.
+NO_SCORE = -10000.0
+
+
 class BertForQALoss(Loss):
     """Mean of the softmax cross-entropies of start and end (Devlin et al. 2018, 4.2).
 
-    Calling it with scores (batch, length, 2) of `BertForQA` and a list of two, the positions of
-    start and end, each (batch,), returns the loss of each example (batch,). As in BERT's own
-    code, padded positions take part in the softmax.
+    Calling it with scores (batch, length, 2) of `BertForQA`, a list of two, the positions of
+    start and end, each (batch,), and valid_length (batch,) returns the loss of each example
+    (batch,). It is over the tokens of each window, so that it doesn't depend on how far a batch
+    is padded; in BERT's own code, and without valid_length, padded positions take part in the
+    softmax.
     """
 
     def __init__(self, weight=None, batch_axis=0, **kwargs):
         super().__init__(weight, batch_axis, **kwargs)
         self.loss = SoftmaxCELoss(weight=weight, batch_axis=batch_axis)
 
-    def hybrid_forward(self, F, scores, positions):
+    def hybrid_forward(self, F, scores, positions, valid_length=None):
+        if valid_length is not None:
+            scores = F.SequenceMask(scores, valid_length, use_sequence_length=True, axis=1,
+                                    value=NO_SCORE)
         start, end = F.split(scores, axis=2, num_outputs=2, squeeze_axis=True)
         return (self.loss(start, positions[0]) + self.loss(end, positions[1])) / 2

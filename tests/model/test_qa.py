@@ -88,6 +88,30 @@ def test_loss_equals_numpy():
         np.testing.assert_allclose(found.asnumpy(), wanted, rtol=1e-5)
 
 
+@pytest.mark.parametrize('hybrid', [False, True])
+def test_loss_is_over_the_tokens_of_each_window(hybrid):
+    random = np.random.RandomState(3)
+    scores = random.normal(size=(3, 7, 2)).astype('float32')
+    positions, lengths = np.array([[0, 1], [2, 2], [3, 6]]), np.array([2, 4, 7])
+    loss, given = BertForQALoss(), mx.nd.array(scores)
+    loss.hybridize(hybrid)
+    given.attach_grad()
+    with mx.autograd.record():
+        found = loss(given, [mx.nd.array(positions[:, 0]), mx.nd.array(positions[:, 1])],
+                     mx.nd.array(lengths))
+    found.backward()
+    for row, length in enumerate(lengths):
+        chances = numpy_bert.softmax(scores[row, :length].T.astype('float64')).T
+        start, end = positions[row]
+        wanted = -(np.log(chances[start, 0]) + np.log(chances[end, 1])) / 2
+        np.testing.assert_allclose(found[row].asscalar(), wanted, rtol=1e-5)
+        chances[start, 0] -= 1
+        chances[end, 1] -= 1
+        gradient = given.grad[row].asnumpy()
+        np.testing.assert_allclose(gradient[:length], chances / 2, atol=1e-6)
+        assert not gradient[length:].any()
+
+
 def test_static_equals_dynamic_on_the_same_window(tensors):
     """The window padded to the static length gives what it gives alone."""
     dynamic, static = network_of(tensors), network_of(tensors, StaticBertForQA, seq_length=30)

@@ -87,7 +87,7 @@ def test_predictions_are_what_the_official_scripts_read(train, in_tmp):
 
 def test_it_learns(train, in_tmp):
     """The tiny task is learnt: far better than picking any word."""
-    outcome = train('--output_dir', 'run', '--epochs', 30, '--lr', 2e-2, '--dropout', 0,
+    outcome = train('--output_dir', 'run', '--epochs', 30, '--lr', 1e-2, '--dropout', 0,
                     '--max_answer_length', 1)
     assert outcome.code == 0, outcome.err
     results = read_json(in_tmp / 'run' / 'results.json')
@@ -132,7 +132,7 @@ def test_threshold_from_another_file(train, in_tmp, call):
     """It is what the official search finds on that file, and nothing of dev is used."""
     third = tiny.write_squad(in_tmp / 'third.json', 15, 3, version_2=True)
     outcome = train('--output_dir', 'run', '--threshold_file', third, '--lr', 1e-2,
-                    version_2=True)
+                    '--epochs', 6, version_2=True)
     assert outcome.code == 0, outcome.err
     run = in_tmp / 'run'
     threshold = read_json(run / 'results.json')['null_score_diff_threshold']

@@ -1,0 +1,24 @@
+"""finetune_squad.py and static_finetune_squad.py learn the same however far windows are padded."""
+import numpy as np
+from small_squad import QUICK, read_json, write_files
+
+from bert import finetune_squad, static_finetune_squad
+
+
+def losses(run):
+    newest = read_json(run / 'checkpoints.json')['newest']
+    return [entry['loss'] for entry in read_json(run / newest / 'trainer.json')['curve']]
+
+
+def test_padding_does_not_change_what_is_learnt(call, tiny_bert, in_tmp):
+    flags = *write_files(in_tmp), '--bert_checkpoint', tiny_bert, *QUICK, '--dropout', 0, \
+        '--lr', 1e-2, '--epochs', 3
+    for name, script, more in (('as-they-are', finetune_squad, []),
+                               ('to-32', finetune_squad, ['--round_to', 32]),
+                               ('static', static_finetune_squad, ['--seq_length', 40])):
+        outcome = call(script, *flags, '--output_dir', name, *more)
+        assert outcome.code == 0, outcome.err
+    expected = losses(in_tmp / 'as-they-are')
+    assert len(set(expected)) > 5
+    for name in ('to-32', 'static'):
+        np.testing.assert_allclose(losses(in_tmp / name), expected, rtol=1e-4)
