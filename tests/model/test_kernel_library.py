@@ -92,6 +92,15 @@ def test_no_library(opening, tmp_path):
     assert found.endswith('): ' + library.BUILD)
 
 
+@pytest.mark.parametrize('kept', [-1, -1000, 1000, 64])
+def test_a_library_without_its_end(opening, tmp_path, kept):
+    """Past the end of what the loader maps, the process would be killed."""
+    path = compile_library(tmp_path / 'whole.so', 'int nothing;')
+    found = opening(content=path.read_bytes()[:kept])
+    assert found == '%s cannot be loaded (its end is missing): %s' % (tmp_path / 'kernels.so',
+                                                                     library.BUILD)
+
+
 def test_a_library_of_something_else(opening, tmp_path):
     path = compile_library(tmp_path / 'other.so', 'int nothing;')
     found = opening(content=path)

@@ -3,6 +3,7 @@ import ctypes
 import functools
 import logging
 import os
+import struct
 import threading
 
 import mxnet as mx
@@ -14,6 +15,9 @@ LOG = logging.getLogger(__name__)
 SWITCH = 'BERT_KERNELS'     # environment variable: 0 turns the kernels off, a name takes that one
 CPU_INFO = '/proc/cpuinfo'
 BUILD = 'install this package again from its sources, for ./run after deleting .venv'
+# Of the header of an ELF file of 64 bits (man 5 elf) how it begins, and e_shoff, e_shentsize and
+# e_shnum: where the table that ends the file begins, the bytes of an entry, how many there are.
+ELF_HEADER, ELF = struct.Struct('<4s36xQ10xHH2x'), b'\x7fELF'
 _LOCK = threading.Lock()
 
 
@@ -86,6 +90,8 @@ class Library:
     def __init__(self, build, path):
         self.name, self.dtypes = build.name, build.dtypes
         try:
+            if _is_cut(path):
+                raise OSError('its end is missing')
             self._functions = ctypes.CDLL(path)
             self._functions.bert_kernels_built_from.restype = ctypes.c_char_p
             built_from = self._functions.bert_kernels_built_from().decode()
@@ -112,6 +118,16 @@ class Library:
     def forget(self, model):
         """Give back the memory of the packed weights of a model."""
         self._functions.bert_kernels_forget(model.encode())
+
+
+def _is_cut(path):
+    """Whether the end of a library is missing: the loader would have the process killed."""
+    with open(path, 'rb') as file:
+        header = file.read(ELF_HEADER.size)
+    if len(header) < ELF_HEADER.size:
+        return False        # the loader refuses it
+    begin, start, size, number = ELF_HEADER.unpack(header)
+    return begin == ELF and os.path.getsize(path) < start + size * number
 
 
 def _fingerprint():
