@@ -6,6 +6,7 @@ import sys
 from tqdm import tqdm
 
 FORMAT = '%(levelname)s:%(name)s:%(asctime)s %(message)s'
+CHATTY = 'matplotlib',      # tells at INFO of the fonts that it looks for
 
 
 class _FileHandler(logging.FileHandler):
@@ -28,7 +29,8 @@ class _TerminalHandler(logging.Handler):
 
 
 def open_log(path=None, level=logging.INFO):
-    """Send the log, from `level` on, to standard error and, appended, to the file `path`.
+    """Send the log, from `level` on, to standard error and, appended, to the file `path`;
+    of libraries that say much, warnings only.
 
     Replaces what an earlier call in the same process set up."""
     root = logging.getLogger()
@@ -37,6 +39,8 @@ def open_log(path=None, level=logging.INFO):
             root.removeHandler(handler)
             handler.close()
     root.setLevel(level)
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
     handlers = [_TerminalHandler()]
     if path:
         os.makedirs(os.path.dirname(path) or '.', exist_ok=True)

@@ -31,6 +31,15 @@ def test_lines_have_the_original_format_in_both_places(root, tmp_path, capsys):
     assert re.fullmatch(pattern, err) and out == ''
 
 
+def test_other_libraries_are_heard_when_they_warn(root, capsys):
+    open_log()
+    fonts = logging.getLogger('matplotlib.font_manager')
+    fonts.info('generated new fontManager')
+    fonts.warning('no font')
+    assert re.fullmatch(r'WARNING:matplotlib.font_manager:\d\d:\d\d:\d\d no font\n',
+                        capsys.readouterr().err)
+
+
 def test_a_second_run_has_a_log_of_its_own_and_the_first_is_kept(root, tmp_path, capsys):
     first, second = tmp_path / 'a.txt', tmp_path / 'b.txt'
     for path in (first, second, first):
