@@ -1,5 +1,6 @@
 """The fused encoder against NumPy, and against MXNet's own operators."""
 import pathlib
+import re
 
 import fused_networks
 import mxnet as mx
@@ -232,16 +233,40 @@ def test_too_long():
 def test_shapes_and_types():
     network, (ids, segments, lengths) = make(), batch(RAGGED)
     for arrays, message in (
-            ((ids, segments[:3], lengths), r'input 1 has the shape \(3, 10\), \(4, 10\) expected'),
-            ((ids, segments, lengths[:3]), r'input 3 has the shape \(3\), \(4\) expected'),
+            ((ids, segments[:3], lengths), r'segment_ids: shape \(3, 10\), \(4, 10\) expected'),
+            ((ids, segments, lengths[:3]), r'valid_length: shape \(3\), \(4\) expected'),
             ((ids[0], segments[0], None), r'token_ids have the shape \(10\), \(batch, length\)'),
-            ((ids.astype('uint8'), segments, lengths), 'input 0 is neither int32 nor float32')):
+            ((ids.astype('float16'), segments, lengths),
+             'token_ids: whole numbers, float32 or float64 expected')):
         with pytest.raises(mx.MXNetError, match=message):
             network(*arrays).asnumpy()
     network.word_embed.cast('int32')
-    for arrays, number in (((ids, segments, lengths), 4), ((ids, segments), 3)):
-        with pytest.raises(mx.MXNetError, match='input %d is not float32' % number):
+    for arrays in ((ids, segments, lengths), (ids, segments)):
+        with pytest.raises(mx.MXNetError, match='parameter 0: float32 expected'):
             network(*arrays).asnumpy()
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'float64', 'int64', 'int8', 'uint8'])
+def test_types_of_ids(dtype):
+    network, arrays = make(), batch(RAGGED)
+    expected = gradients(network, arrays)
+    found = gradients(network, [array.astype(dtype) for array in arrays])
+    assert np.array_equal(found[0], expected[0])
+    for name, value in expected[1].items():
+        assert np.array_equal(found[1][name], value), name
+
+
+@pytest.mark.parametrize('place,what', [(0, 'a token id'), (1, 'a segment id'),
+                                        (2, 'valid_length')])
+@pytest.mark.parametrize('value,shown', [(1.5, '1.5'), (np.nan, 'nan'), (np.inf, 'inf'),
+                                         (2.0 ** 31, '2.14748e+09')])
+def test_numbers_that_are_no_ids(place, what, value, shown):
+    network, arrays = make(), list(batch(RAGGED))
+    arrays[place] = arrays[place].astype('float32')
+    arrays[place][2] = value
+    with pytest.raises(mx.MXNetError, match='%s in row 2 of the batch is %s, a whole number of '
+                                            '32 bits expected' % (what, re.escape(shown))):
+        network(*arrays).asnumpy()
 
 
 # ---- INT8

@@ -47,12 +47,12 @@ void check(const Batch& batch, const Sizes& sizes) {
                                 std::to_string(sizes.max_length) + " positions");
   for (int row = 0; row < batch.size; ++row) {
     const int length = batch.lengths[row];
-    if (length < 1 || length > batch.length) refuse("valid_length", row, length, 1, batch.length);
+    if (length < 1 || length > batch.length) refuse(LENGTH, row, length, 1, batch.length);
     for (int i = row * batch.length; i < row * batch.length + length; ++i) {
       if (batch.tokens[i] < 0 || batch.tokens[i] >= sizes.vocab_size)
-        refuse("a token id", row, batch.tokens[i], 0, sizes.vocab_size - 1);
+        refuse(TOKEN, row, batch.tokens[i], 0, sizes.vocab_size - 1);
       if (batch.segments[i] < 0 || batch.segments[i] >= sizes.token_types)
-        refuse("a segment id", row, batch.segments[i], 0, sizes.token_types - 1);
+        refuse(SEGMENT, row, batch.segments[i], 0, sizes.token_types - 1);
     }
   }
 }

@@ -89,6 +89,9 @@ struct Batch {
   std::vector<int> tokens, segments, lengths;
 };
 
+// What errors call the numbers of a batch.
+constexpr char TOKEN[] = "a token id", SEGMENT[] = "a segment id", LENGTH[] = "valid_length";
+
 // Raises std::invalid_argument that names the row of an id or a length that can't be.
 void check(const Batch& batch, const Sizes& sizes);
 

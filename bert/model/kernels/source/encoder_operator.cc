@@ -1,4 +1,6 @@
 // The operator bert_encoder.
+#include <climits>
+#include <cmath>
 #include <map>
 #include <mutex>
 #include <sstream>
@@ -13,6 +15,7 @@ namespace {
 // Inputs before the parameters. valid_length may be left out: then nothing is padded. mode: see
 // `read_mode`.
 enum Input { TOKEN_IDS, SEGMENT_IDS, MODE, VALID_LENGTH };
+const char* const INPUT_NAMES[] = {"token_ids", "segment_ids", "mode", "valid_length"};
 constexpr unsigned SEED_BITS = 64;  // the length of the mode, as in encoder.py
 
 // The encoders, with their packed weights, by model and type.
@@ -114,29 +117,42 @@ MXReturnValue parse_attributes(const Attributes& attributes, int* inputs, int* o
 
 // ---- types and shapes ------------------------------------------------------------------------
 
+std::string name_of(const Attributes& attributes, int input) {
+  const int parameter = input - first_parameter(attributes);
+  return parameter < 0 ? INPUT_NAMES[input] : "parameter " + std::to_string(parameter);
+}
+
+// The inputs of a batch hold whole numbers, in any of the types that Python has them in.
+bool is_type_of_ids(int type) {
+  return type == mxnet::ext::kFloat32 || type == mxnet::ext::kFloat64 ||
+         type == mxnet::ext::kInt32 || type == mxnet::ext::kInt64 || type == mxnet::ext::kInt8 ||
+         type == mxnet::ext::kUint8;
+}
+
 MXReturnValue infer_types(const Attributes& attributes, std::vector<int>* inputs,
                           std::vector<int>* outputs) {
   return guarded([&] {
     for (int i = 0; i < static_cast<int>(inputs->size()); ++i) {
       int& type = inputs->at(i);
       if (type < 0) type = mxnet::ext::kFloat32;
-      const bool may_be_int = i != MODE && i < first_parameter(attributes);
-      if (type != mxnet::ext::kFloat32 && !(may_be_int && type == mxnet::ext::kInt32))
+      const bool holds_ids = i != MODE && i < first_parameter(attributes);
+      if (type != mxnet::ext::kFloat32 && !(holds_ids && is_type_of_ids(type)))
         throw std::invalid_argument(
-            "bert_encoder: input " + std::to_string(i) +
-            (may_be_int ? " is neither int32 nor float32" : " is not float32"));
+            "bert_encoder: " + name_of(attributes, i) +
+            (holds_ids ? ": whole numbers, float32 or float64 expected" : ": float32 expected"));
     }
     outputs->at(0) = mxnet::ext::kFloat32;
   });
 }
 
 // Takes over the shape that an input has to have, or raises.
-void expect(std::vector<Shape>& shapes, size_t input, const Shape& expected) {
+void expect(std::vector<Shape>& shapes, size_t input, const Shape& expected,
+            const Attributes& attributes) {
   Shape& found = shapes.at(input);
   if (found.empty()) found = expected;
   if (found != expected)
-    throw std::invalid_argument("bert_encoder: input " + std::to_string(input) + " has the shape " +
-                                show(found) + ", " + show(expected) + " expected");
+    throw std::invalid_argument("bert_encoder: " + name_of(attributes, static_cast<int>(input)) +
+                                ": shape " + show(found) + ", " + show(expected) + " expected");
 }
 
 MXReturnValue infer_shapes(const Attributes& attributes, std::vector<Shape>* inputs,
@@ -147,18 +163,18 @@ MXReturnValue infer_shapes(const Attributes& attributes, std::vector<Shape>* inp
     if (tokens.size() != 2)
       throw std::invalid_argument("bert_encoder: token_ids have the shape " + show(tokens) +
                                   ", (batch, length) expected");
-    expect(*inputs, SEGMENT_IDS, tokens);
-    expect(*inputs, MODE, {SEED_BITS});
-    if (has_lengths(attributes)) expect(*inputs, VALID_LENGTH, {tokens[0]});
+    expect(*inputs, SEGMENT_IDS, tokens, attributes);
+    expect(*inputs, MODE, {SEED_BITS}, attributes);
+    if (has_lengths(attributes)) expect(*inputs, VALID_LENGTH, {tokens[0]}, attributes);
     for (int place = 0; place < number_of_parameters(settings.sizes); ++place) {
       const auto shape = shape_of(settings.sizes, place);
       const unsigned rows = shape.first, columns = shape.second;
       const size_t input = first_parameter(attributes) + place;
       // A matrix of one row is a matrix where MXNet says so.
       if (rows > 1 || inputs->at(input).size() == 2)
-        expect(*inputs, input, {rows, columns});
+        expect(*inputs, input, {rows, columns}, attributes);
       else
-        expect(*inputs, input, {columns});
+        expect(*inputs, input, {columns}, attributes);
     }
     outputs->at(0) = {tokens[0], settings.first_only ? 1 : tokens[1],
                       static_cast<unsigned>(settings.output_width)};
@@ -167,12 +183,31 @@ MXReturnValue infer_shapes(const Attributes& attributes, std::vector<Shape>* inp
 
 // ---- computing -------------------------------------------------------------------------------
 
-std::vector<int> read_ids(MXTensor& tensor) {
+template <class Number>
+void copy_ids(const Number* numbers, const char* what, std::vector<int>& ids, int per_row) {
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const double number = static_cast<double>(numbers[i]);
+    if (!(number >= INT_MIN && number <= INT_MAX) || number != std::floor(number)) {
+      std::ostringstream text;
+      text << what << " in row " << i / per_row << " of the batch is " << number
+           << ", a whole number of 32 bits expected";
+      throw std::invalid_argument(text.str());
+    }
+    ids[i] = static_cast<int>(number);
+  }
+}
+
+// per_row: numbers of a text.
+std::vector<int> read_ids(MXTensor& tensor, const char* what, int per_row) {
   std::vector<int> ids(tensor.size());
-  if (tensor.dtype == mxnet::ext::kInt32)
-    std::copy_n(tensor.data<int32_t>(), ids.size(), ids.begin());
-  else
-    for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int>(tensor.data<float>()[i]);
+  switch (tensor.dtype) {
+    case mxnet::ext::kFloat64: copy_ids(tensor.data<double>(), what, ids, per_row); break;
+    case mxnet::ext::kInt32: copy_ids(tensor.data<int32_t>(), what, ids, per_row); break;
+    case mxnet::ext::kInt64: copy_ids(tensor.data<int64_t>(), what, ids, per_row); break;
+    case mxnet::ext::kInt8: copy_ids(tensor.data<int8_t>(), what, ids, per_row); break;
+    case mxnet::ext::kUint8: copy_ids(tensor.data<uint8_t>(), what, ids, per_row); break;
+    default: copy_ids(tensor.data<float>(), what, ids, per_row);
+  }
   return ids;
 }
 
@@ -180,9 +215,9 @@ Batch read_batch(const Attributes& attributes, std::vector<MXTensor>& inputs, co
   Batch batch;
   batch.size = static_cast<int>(inputs[TOKEN_IDS].shape[0]);
   batch.length = static_cast<int>(inputs[TOKEN_IDS].shape[1]);
-  batch.tokens = read_ids(inputs[TOKEN_IDS]);
-  batch.segments = read_ids(inputs[SEGMENT_IDS]);
-  batch.lengths = has_lengths(attributes) ? read_ids(inputs[VALID_LENGTH])
+  batch.tokens = read_ids(inputs[TOKEN_IDS], TOKEN, batch.length);
+  batch.segments = read_ids(inputs[SEGMENT_IDS], SEGMENT, batch.length);
+  batch.lengths = has_lengths(attributes) ? read_ids(inputs[VALID_LENGTH], LENGTH, 1)
                                           : std::vector<int>(batch.size, batch.length);
   check(batch, sizes);
   return batch;
