@@ -32,9 +32,10 @@ def tiny_bert(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def roomy_bert(tmp_path_factory):
-    """The same with the 512 positions that the commands count on."""
-    return tiny.write_checkpoint(tmp_path_factory.mktemp('roomy') / 'bert',
-                                 dataclasses.replace(tiny.CONFIG, max_length=512))
+    """The same with the 512 positions that the commands count on, and as wide as the fused
+    operators want it."""
+    return tiny.write_checkpoint(tmp_path_factory.mktemp('roomy') / 'bert', dataclasses.replace(
+        tiny.CONFIG, units=32, hidden_size=32, num_heads=1, max_length=512), seed=2)
 
 
 @pytest.fixture(scope='session')

@@ -39,7 +39,10 @@ def test_what_it_prints(tutorial):
     assert '38 products can be INT8;' in printed
     changed = re.search(r'the classes of (\d+) of %d pairs have changed' % DEV, printed)
     assert int(changed.group(1)) < DEV / 10
-    assert len(re.findall(r'^batch of \d+, 128 tokens: INT8 [\d.]+ ms', printed, re.M)) == 2
+    timed = re.findall(r'^batch of (\d+), 128 tokens: (.+) [\d.]+ ms', printed, re.M)
+    assert timed == [(size, way) for size in ('1', '32')
+                     for way in ('float', 'INT8', 'fused INT8')]
+    assert len(re.findall(r'^fused INT8: F1 0\.\d{4}; loss ', printed, re.M)) == 1
     trials = re.findall(r'^trial \d: (\d) in float, nearness (0\.9\d+),', printed, re.M)
     assert [int(kept) for kept, _ in trials] == list(range(8))
     assert trials[-1][1] > trials[0][1]
