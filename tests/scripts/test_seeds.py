@@ -164,7 +164,7 @@ def check_squad(arguments, outcome):
         parameters = mx.nd.load(str(run / 'static_net-0002.params'))
         width, = {array.shape[1] for name, array in parameters.items()
                   if name.endswith('word_embed_embedding0_weight')}
-        assert width == (1024 if 'bert_24_1024_16' in arguments else 8)
+        assert width == (1024 if 'bert_24_1024_16' in arguments else 32)
 
 
 def test_the_evaluator_of_the_seeds(tmp_path):
