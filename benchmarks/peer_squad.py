@@ -274,8 +274,10 @@ def leaving_padding_out(model, attention_mask):
     padded = attention_mask[:, :, None] == 0
     hook = model.qa_outputs.register_forward_hook(
         lambda _, __, scores: scores.masked_fill(padded, -10000.0))
-    yield
-    hook.remove()
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 @torch.no_grad()

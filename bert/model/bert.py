@@ -15,7 +15,8 @@ from bert.model.kernels.encoder import FusedEncoder
 
 __all__ = ['BERTModel', 'BertConfig']
 
-# Added to the attention score of a padded position; google-research/bert uses the same.
+# Added to the attention score of a padded position, and in question answering the score of one;
+# google-research/bert uses the same for attention.
 # Far below any real score, and still finite in float16.
 MASKED_SCORE = -10000.0
 

@@ -3,6 +3,8 @@ import mxnet as mx
 from mxnet.gluon import HybridBlock, nn
 from mxnet.gluon.loss import Loss, SoftmaxCELoss
 
+from bert.model.bert import MASKED_SCORE
+
 
 class BertForQA(HybridBlock):
     """The encoder with a layer that scores every token as start and as end of the answer.
@@ -25,18 +27,17 @@ class BertForQA(HybridBlock):
         return self.span_classifier(sequence)
 
 
-# Score of a padded position: none of its probability is left. BERT's own number for attention.
-NO_SCORE = -10000.0
-
-
 class BertForQALoss(Loss):
     """Mean of the softmax cross-entropies of start and end (Devlin et al. 2018, 4.2).
 
-    Calling it with scores (batch, length, 2) of `BertForQA`, a list of two, the positions of
-    start and end, each (batch,), and valid_length (batch,) returns the loss of each example
-    (batch,). It is over the tokens of each window, so that it doesn't depend on how far a batch
-    is padded; in BERT's own code, and without valid_length, padded positions take part in the
-    softmax.
+    Calling it with
+        scores (batch, length, 2) of `BertForQA`,
+        positions, a list of start and end, each (batch,),
+        valid_length (batch,) or None
+    returns the loss of each example (batch,). It is over the tokens of each window, so that it
+    doesn't depend on how far a batch is padded. In BERT's own code, and without valid_length,
+    padded positions take part in the softmax; what they score then differs between the fused
+    operators and MXNet's own.
     """
 
     def __init__(self, weight=None, batch_axis=0, **kwargs):
@@ -46,6 +47,6 @@ class BertForQALoss(Loss):
     def hybrid_forward(self, F, scores, positions, valid_length=None):
         if valid_length is not None:
             scores = F.SequenceMask(scores, valid_length, use_sequence_length=True, axis=1,
-                                    value=NO_SCORE)
+                                    value=MASKED_SCORE)
         start, end = F.split(scores, axis=2, num_outputs=2, squeeze_axis=True)
         return (self.loss(start, positions[0]) + self.loss(end, positions[1])) / 2

@@ -6,7 +6,7 @@ import sys
 from tqdm import tqdm
 
 FORMAT = '%(levelname)s:%(name)s:%(asctime)s %(message)s'
-CHATTY = 'matplotlib',      # tells at INFO of the fonts that it looks for
+CHATTY = ('matplotlib',)     # tells at INFO of the fonts that it looks for
 
 
 class _FileHandler(logging.FileHandler):

@@ -216,12 +216,15 @@ def test_values_that_cannot_be(change, message):
     assert network(*batch(RAGGED)).asnumpy().any()      # it goes on
 
 
-def test_padding_may_hold_any_ids():
-    network, arrays = make(), batch(RAGGED)
-    ids = arrays[0].asnumpy()
-    ids[~used(arrays)] = 999
-    assert np.array_equal(network(*arrays).asnumpy(),
-                          network(mx.nd.array(ids, dtype='int32'), *arrays[1:]).asnumpy())
+@pytest.mark.parametrize('dtype,value', [('int32', 999), ('int64', 2 ** 40), ('float32', np.nan)])
+def test_padding_may_hold_anything(dtype, value):
+    network, arrays = make(), list(batch(RAGGED))
+    expected = network(*arrays).asnumpy()
+    for place in (0, 1):
+        ids = arrays[place].asnumpy().astype(dtype)
+        ids[~used(arrays)] = value
+        arrays[place] = mx.nd.array(ids, dtype=dtype)
+    assert np.array_equal(network(*arrays).asnumpy(), expected)
 
 
 def test_too_long():
@@ -237,7 +240,7 @@ def test_shapes_and_types():
             ((ids, segments, lengths[:3]), r'valid_length: shape \(3\), \(4\) expected'),
             ((ids[0], segments[0], None), r'token_ids have the shape \(10\), \(batch, length\)'),
             ((ids.astype('float16'), segments, lengths),
-             'token_ids: whole numbers, float32 or float64 expected')):
+             'token_ids: int8, uint8, int32, int64, float32 or float64 expected')):
         with pytest.raises(mx.MXNetError, match=message):
             network(*arrays).asnumpy()
     network.word_embed.cast('int32')
@@ -259,7 +262,8 @@ def test_types_of_ids(dtype):
 @pytest.mark.parametrize('place,what', [(0, 'a token id'), (1, 'a segment id'),
                                         (2, 'valid_length')])
 @pytest.mark.parametrize('value,shown', [(1.5, '1.5'), (np.nan, 'nan'), (np.inf, 'inf'),
-                                         (2.0 ** 31, '2.14748e+09')])
+                                         (2.0 ** 31, '2147483648'),
+                                         (2.9999998, '2.9999997615814209')])
 def test_numbers_that_are_no_ids(place, what, value, shown):
     network, arrays = make(), list(batch(RAGGED))
     arrays[place] = arrays[place].astype('float32')

@@ -25,7 +25,7 @@ from bert.quantization.tune import symbol_block
 
 pytestmark = pytest.mark.usefixtures('kernels')
 
-LENGTHS = [10, 3, 1, 70, 7]
+LENGTHS = [3, 10, 1, 70, 7]     # the first text has fewer tokens than there are texts
 FORWARD, GRADIENT = 1e-5, 1e-4      # relative to the largest number
 ORDER = 1e-6        # the same numbers added in another order
 SIZES = [{}, {'num_layers': 1}, {'units': 96, 'num_heads': 3}, {'hidden_size': 1632},

@@ -81,7 +81,8 @@ class FusedEncoder:
         computes no others behind its attention. It has no meaning beside `Encoder.layers`.
 
         Raises `MXNetError`, when the output is read, for a valid_length that is 0 or above the
-        length, and for ids that the model has no row for.
+        length, for ids that the model has no row for, and for numbers that are not whole; behind
+        valid_length anything may stand. All three: any type of whole numbers, float32 or float64.
         """
         device = device_of(F, token_ids)
         mode = F.Dropout(F.ones((SEED_BITS,), **device), p=0.5)

@@ -16,7 +16,8 @@ SWITCH = 'BERT_KERNELS'     # environment variable: 0 turns the kernels off, a n
 CPU_INFO = '/proc/cpuinfo'
 BUILD = 'install this package again from its sources, for ./run after deleting .venv'
 # Of the header of an ELF file of 64 bits (man 5 elf) how it begins, and e_shoff, e_shentsize and
-# e_shnum: where the table that ends the file begins, the bytes of an entry, how many there are.
+# e_shnum: where the table begins with which the linker ends the file, the bytes of an entry, how
+# many there are.
 ELF_HEADER, ELF = struct.Struct('<4s36xQ10xHH2x'), b'\x7fELF'
 _LOCK = threading.Lock()
 

@@ -1,6 +1,8 @@
 // The operator bert_encoder.
+#include <algorithm>
 #include <climits>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <sstream>
@@ -122,7 +124,7 @@ std::string name_of(const Attributes& attributes, int input) {
   return parameter < 0 ? INPUT_NAMES[input] : "parameter " + std::to_string(parameter);
 }
 
-// The inputs of a batch hold whole numbers, in any of the types that Python has them in.
+// The inputs of a batch hold whole numbers, in any type of lib_api.h that has them, but float16.
 bool is_type_of_ids(int type) {
   return type == mxnet::ext::kFloat32 || type == mxnet::ext::kFloat64 ||
          type == mxnet::ext::kInt32 || type == mxnet::ext::kInt64 || type == mxnet::ext::kInt8 ||
@@ -139,7 +141,8 @@ MXReturnValue infer_types(const Attributes& attributes, std::vector<int>* inputs
       if (type != mxnet::ext::kFloat32 && !(holds_ids && is_type_of_ids(type)))
         throw std::invalid_argument(
             "bert_encoder: " + name_of(attributes, i) +
-            (holds_ids ? ": whole numbers, float32 or float64 expected" : ": float32 expected"));
+            (holds_ids ? ": int8, uint8, int32, int64, float32 or float64 expected"
+                       : ": float32 expected"));
     }
     outputs->at(0) = mxnet::ext::kFloat32;
   });
@@ -183,42 +186,48 @@ MXReturnValue infer_shapes(const Attributes& attributes, std::vector<Shape>* inp
 
 // ---- computing -------------------------------------------------------------------------------
 
+// The first used[row] numbers of each row; behind them, where anything may stand, 0.
 template <class Number>
-void copy_ids(const Number* numbers, const char* what, std::vector<int>& ids, int per_row) {
-  for (size_t i = 0; i < ids.size(); ++i) {
-    const double number = static_cast<double>(numbers[i]);
-    if (!(number >= INT_MIN && number <= INT_MAX) || number != std::floor(number)) {
-      std::ostringstream text;
-      text << what << " in row " << i / per_row << " of the batch is " << number
-           << ", a whole number of 32 bits expected";
-      throw std::invalid_argument(text.str());
+std::vector<int> to_ids(const Number* numbers, const char* what, int per_row,
+                        const std::vector<int>& used) {
+  std::vector<int> ids(used.size() * per_row);
+  for (size_t row = 0; row < used.size(); ++row)
+    for (size_t i = row * per_row; i < row * per_row + std::min(used[row], per_row); ++i) {
+      const double number = static_cast<double>(numbers[i]);
+      if (!(number >= INT_MIN && number <= INT_MAX) || number != std::floor(number)) {
+        std::ostringstream text;
+        text.imbue(std::locale::classic());
+        text.precision(std::numeric_limits<double>::max_digits10);
+        text << what << " in row " << row << " of the batch is " << number
+             << ", a whole number of 32 bits expected";
+        throw std::invalid_argument(text.str());
+      }
+      ids[i] = static_cast<int>(number);
     }
-    ids[i] = static_cast<int>(number);
-  }
+  return ids;
 }
 
-// per_row: numbers of a text.
-std::vector<int> read_ids(MXTensor& tensor, const char* what, int per_row) {
-  std::vector<int> ids(tensor.size());
+std::vector<int> read_ids(MXTensor& tensor, const char* what, int per_row,
+                          const std::vector<int>& used) {
   switch (tensor.dtype) {
-    case mxnet::ext::kFloat64: copy_ids(tensor.data<double>(), what, ids, per_row); break;
-    case mxnet::ext::kInt32: copy_ids(tensor.data<int32_t>(), what, ids, per_row); break;
-    case mxnet::ext::kInt64: copy_ids(tensor.data<int64_t>(), what, ids, per_row); break;
-    case mxnet::ext::kInt8: copy_ids(tensor.data<int8_t>(), what, ids, per_row); break;
-    case mxnet::ext::kUint8: copy_ids(tensor.data<uint8_t>(), what, ids, per_row); break;
-    default: copy_ids(tensor.data<float>(), what, ids, per_row);
+    case mxnet::ext::kFloat64: return to_ids(tensor.data<double>(), what, per_row, used);
+    case mxnet::ext::kInt32: return to_ids(tensor.data<int32_t>(), what, per_row, used);
+    case mxnet::ext::kInt64: return to_ids(tensor.data<int64_t>(), what, per_row, used);
+    case mxnet::ext::kInt8: return to_ids(tensor.data<int8_t>(), what, per_row, used);
+    case mxnet::ext::kUint8: return to_ids(tensor.data<uint8_t>(), what, per_row, used);
+    default: return to_ids(tensor.data<float>(), what, per_row, used);
   }
-  return ids;
 }
 
 Batch read_batch(const Attributes& attributes, std::vector<MXTensor>& inputs, const Sizes& sizes) {
   Batch batch;
   batch.size = static_cast<int>(inputs[TOKEN_IDS].shape[0]);
   batch.length = static_cast<int>(inputs[TOKEN_IDS].shape[1]);
-  batch.tokens = read_ids(inputs[TOKEN_IDS], TOKEN, batch.length);
-  batch.segments = read_ids(inputs[SEGMENT_IDS], SEGMENT, batch.length);
-  batch.lengths = has_lengths(attributes) ? read_ids(inputs[VALID_LENGTH], LENGTH, 1)
+  const std::vector<int> ones(batch.size, 1);
+  batch.lengths = has_lengths(attributes) ? read_ids(inputs[VALID_LENGTH], LENGTH, 1, ones)
                                           : std::vector<int>(batch.size, batch.length);
+  batch.tokens = read_ids(inputs[TOKEN_IDS], TOKEN, batch.length, batch.lengths);
+  batch.segments = read_ids(inputs[SEGMENT_IDS], SEGMENT, batch.length, batch.lengths);
   check(batch, sizes);
   return batch;
 }
