@@ -319,6 +319,13 @@ def test_int8_of_tiny_numbers_and_of_nan():
     assert np.isnan(network(*arrays).asnumpy()[used(arrays)]).all()     # a unit of every token
 
 
+def test_int8_of_nan_between_layers():
+    """One of the numbers that a product gets: all that it gives is NaN, as in floating point."""
+    network, arrays = make(dtype='int8'), batch(RAGGED)
+    network.encoder.transformer_cells[1].ffn.ffn_1.bias.data()[5] = np.nan
+    assert np.isnan(network(*arrays).asnumpy()[used(arrays)]).all()
+
+
 def test_int8_refuses_to_train():
     network, arrays = make(dtype='int8'), batch(RAGGED)
     for train_mode in (True, False):

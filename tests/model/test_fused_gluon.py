@@ -278,6 +278,20 @@ def test_memory_that_comes_back_holds_another_weight():
         check_against_own(network, arrays)
 
 
+def test_other_memory_that_looks_alike():
+    """A weight in the place of another: written as often, and the same where samples are taken."""
+    network, arrays = make(), batch(RAGGED)
+    weight = network.encoder.transformer_cells[0].ffn.ffn_1.weight
+    numbers = weight.data().asnumpy()
+    others = numbers.copy()
+    others[1, 5:9] += 3
+    outputs = []
+    for values in [mx.nd.array(numbers), mx.nd.array(others)]:
+        weight._data = [values]
+        outputs.append(check_against_own(network, arrays))
+    assert np.abs(outputs[0] - outputs[1]).max() > 0.01
+
+
 def test_several_models_in_turns():
     models = [make(seed=seed) for seed in range(3)] + [make(make_config(3, 96, 96, 3))]
     arrays = batch(RAGGED)

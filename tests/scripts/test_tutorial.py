@@ -9,7 +9,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGE = ROOT / 'docs' / 'tutorial.rst'
-TRAIN, DEV = 64, 48     # pairs: half a minute instead of ten
+TRAIN, DEV = 64, 48     # pairs: half a minute instead of six
 
 
 @pytest.fixture(scope='module')
