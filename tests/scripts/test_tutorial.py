@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from bert.model.kernels import sources
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGE = ROOT / 'docs' / 'tutorial.rst'
 TRAIN, DEV = 64, 48     # pairs: half a minute instead of six
@@ -28,7 +30,8 @@ def tutorial(data_dir, tmp_path_factory):
     return folder, done.stdout
 
 
-def test_what_it_prints(tutorial):
+def test_what_it_prints(tutorial, need_cpu_for):
+    need_cpu_for(sources.BUILDS[-1])    # for "fused INT8"
     _, printed = tutorial
     lines = printed.splitlines()
     assert lines[0] == '%d pairs to train on, %d to choose by' % (TRAIN, DEV)
