@@ -113,6 +113,23 @@ def test_options_of_lamb(options):
     assert any(np.abs(found[key] - plain[key]).max() > 1e-3 for key in plain)
 
 
+def test_lamb_moves_weights_that_are_zero():
+    """Their norm is no factor of the step, or they would stay zero for ever."""
+    found = []
+    for fused in (fused_update, None):
+        parameters = make_parameters()
+        trainer = optimizer.make_trainer(parameters, 'lamb', 0.1, 1e-6, 0.01)
+        for value in parameters.values():
+            value.set_data(mx.nd.zeros(value.shape))
+        write_gradients(parameters, 0)
+        arrays = [parameter.list_grad()[0] for parameter in trainer._params]
+        optimizer.clipped_update(trainer, arrays, 1.0, fused=fused)
+        found.append([value.data().asnumpy() for value in parameters.values()])
+    for one, other in zip(*found):
+        assert np.abs(one).min() > 0.01
+        np.testing.assert_allclose(one, other, rtol=1e-3)
+
+
 def test_the_clipping_is_of_all_gradients_together():
     parameters = make_parameters()
     trainer = optimizer.make_trainer(parameters, 'bertadam', 0.1)
