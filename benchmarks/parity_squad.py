@@ -1,9 +1,9 @@
 """Our losses, scores and answers on SQuAD 1.1 against transformers', from the same weights.
 
 Losses of the first steps of training, without dropout, over the tokens of each window as ours has
-them; scores of dev windows, padded in batches,
-from those weights and from a trained model; and that model's answers to some dev questions, each
-side with windows, network and search of its own: transformers by the recipe of its run_qa example.
+them; scores of dev windows, padded in batches, from those weights and from a trained model; and
+that model's answers to some dev questions, each side with windows, network and search of its own:
+transformers by the recipe of its run_qa example.
 Where two answers differ, the rule of ours that makes the difference is found by dropping it. Exit
 status 1 when a bound is missed, or a difference has no explanation. All in float32.
 """

@@ -201,6 +201,9 @@ def test_a_gradient_outside_of_training():
 
 @pytest.mark.parametrize('change,message', [
     ((2, 1, 0), 'valid_length in row 1 of the batch is 0, 1 to 10 expected'),
+    ((2, 0, -5), 'valid_length in row 0 of the batch is -5, 1 to 10 expected'),
+    ((2, 2, -2 ** 31), 'valid_length in row 2 of the batch is -2147483648, 1 to 10 expected'),
+    ((2, 3, 2 ** 30), 'valid_length in row 3 of the batch is 1073741824, 1 to 10 expected'),
     ((2, 3, 11), 'valid_length in row 3 of the batch is 11, 1 to 10 expected'),
     ((0, (2, 0), 50), 'a token id in row 2 of the batch is 50, 0 to 49 expected'),
     ((0, (0, 9), -1), 'a token id in row 0 of the batch is -1, 0 to 49 expected'),

@@ -191,8 +191,10 @@ template <class Number>
 std::vector<int> to_ids(const Number* numbers, const char* what, int per_row,
                         const std::vector<int>& used) {
   std::vector<int> ids(used.size() * per_row);
-  for (size_t row = 0; row < used.size(); ++row)
-    for (size_t i = row * per_row; i < row * per_row + std::min(used[row], per_row); ++i) {
+  for (size_t row = 0; row < used.size(); ++row) {
+    // a length that can't be, below 0 or too large, is refused later, by `check`
+    const size_t start = row * per_row, end = start + std::max(0, std::min(used[row], per_row));
+    for (size_t i = start; i < end; ++i) {
       const double number = static_cast<double>(numbers[i]);
       if (!(number >= INT_MIN && number <= INT_MAX) || number != std::floor(number)) {
         std::ostringstream text;
@@ -204,6 +206,7 @@ std::vector<int> to_ids(const Number* numbers, const char* what, int per_row,
       }
       ids[i] = static_cast<int>(number);
     }
+  }
   return ids;
 }
 
