@@ -1,8 +1,9 @@
 """The package `bert`, its pins and extras."""
-import importlib.util
 import os
 import re
 import runpy
+import sys
+import sysconfig
 
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
@@ -10,49 +11,46 @@ from setuptools.command.build_py import build_py
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
-# Every direct dependency is pinned: MXNet 1.9.1 is the last of its line, and what works beside
-# it is known only by trying. These sets were tried on Python 3.8, 3.9, 3.10, 3.11 and 3.12.
+# Ranges that fit into an environment of the user's own: each starts with the first release that
+# was tried with numpy 2, and is open above. What ./run and CI install is locked, in constraints/.
+#
+# mxnet itself is not here: its metadata ask for numpy<2 and graphviz<0.9, so that pip would find
+# no solution. It is installed first, without a look at them: pip install --no-deps mxnet==1.9.1.
 INSTALL_REQUIRES = [
-    'mxnet==1.9.1',
-    'gluonnlp==0.10.0',
-    # The newest numpy that MXNet imports with as it is; Python 3.12 needs a newer one,
-    # and then bert/_compat.py puts the missing names back.
-    'numpy==1.23.5; python_version < "3.12"',
-    'numpy==1.26.4; python_version >= "3.12"',
+    'gluonnlp==0.10.0',     # the last one with BERT's models; 1.0 was never released
+    'numpy>=2.0',
     # MXNet imports distutils, which Python 3.12 no longer has and setuptools provides.
-    'setuptools==75.3.2; python_version >= "3.12"',
-    'tokenizers==0.20.3',
-    'safetensors==0.5.3',
-    'huggingface_hub==0.36.0',
-    'joblib==1.4.2',
-    'matplotlib==3.7.5',
-    'nltk==3.9.1',
-    'onnx==1.17.0',
-    'pyyaml==6.0.3',
-    'requests==2.32.4',
-    'scikit-learn==1.3.2',
-    'scipy==1.10.1; python_version < "3.12"',
-    'scipy==1.11.4; python_version >= "3.12"',
-    'tqdm==4.67.1',
+    'setuptools>=77',
+    'tokenizers>=0.20',
+    'safetensors>=0.5',
+    'huggingface_hub>=0.36',
+    'joblib>=1.4',
+    'matplotlib>=3.9',
+    'nltk>=3.9',
+    'onnx>=1.17',
+    'pyyaml>=6',
+    'requests>=2.32',       # MXNet's and gluonnlp's, too
+    'scikit-learn>=1.5',
+    'scipy>=1.13',
+    'tqdm>=4.67',
 ]
 
-DASK = ['distributed==2023.5.0; python_version < "3.9"',
-        'distributed==2024.8.0; python_version >= "3.9"']
+DASK = ['distributed>=2024.8']
 
-# What runs ONNX files: the newest releases with wheels for Python 3.8
-RUNTIMES = ['onnxruntime==1.19.2', 'openvino==2024.4.0']
+# What runs ONNX files
+RUNTIMES = ['onnxruntime>=1.19', 'openvino>=2024.4']
 
-# On a GPU, `mxnet-cu112==1.9.1` or `mxnet-cu117==1.9.1` takes the place of mxnet. It cannot be
-# an extra: both fill the same folder, and pip would install the two of them.
+# On a GPU, `mxnet-cu112==1.9.1` or `mxnet-cu117==1.9.1` takes the place of mxnet.
 EXTRAS_REQUIRE = {
     # create_pretraining_data.py --engine dask
     'dask': DASK,
     # deploy.py --engine onnxruntime, --engine openvino
     'onnx': RUNTIMES,
     'tests': DASK + RUNTIMES + [
-        'pytest==8.3.5',
-        'clang-format==23.1.5',
-        'ruff==0.17.5',
+        'pytest',
+        'pytest-xdist',
+        'clang-format',
+        'ruff',
     ],
 }
 
@@ -102,11 +100,10 @@ class BuildKernels(build_ext):
         self.parallel = None    # build_extension changes this object
 
     def build_extension(self, ext):
-        mxnet = importlib.util.find_spec('mxnet')
-        if mxnet is None:
+        folder = mxnet_folder()
+        if folder is None:
             self.warn('no mxnet to compile the CPU kernels for: left out')
             return
-        folder = os.path.dirname(mxnet.origin)
         ext.include_dirs += [os.path.join(folder, 'include'), os.path.join(folder, 'src')]
         if self.shared_objects is None:
             self.shared_objects = self.compile_shared(ext.include_dirs, mxnet_version(folder))
@@ -127,6 +124,15 @@ class BuildKernels(build_ext):
 
     def get_export_symbols(self, ext):
         return []       # there is no PyInit function
+
+
+def mxnet_folder():
+    """Path of the package mxnet, or None. pip builds with a path of its own on `sys.path`, which
+    lacks what is installed in the environment that it installs into."""
+    for folder in sys.path + [sysconfig.get_path('purelib')]:
+        if os.path.exists(os.path.join(folder, 'mxnet', 'libinfo.py')):
+            return os.path.join(folder, 'mxnet')
+    return None
 
 
 def mxnet_version(folder):
@@ -154,11 +160,10 @@ setup(
     long_description_content_type='text/x-rst',
     license='Apache-2.0',
     classifiers=[
-        'License :: OSI Approved :: Apache Software License',
         'Operating System :: POSIX :: Linux',
         'Programming Language :: Python :: 3',
     ],
-    python_requires='>=3.8,<3.13',
+    python_requires='>=3.10,<3.15',
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
     # A plain entry in a .pth file makes the editable install; without `package_dir` setuptools

@@ -11,7 +11,7 @@ import itertools
 import json
 import os
 import time
-from typing import List, NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 import numpy as np
 import peer
@@ -33,15 +33,15 @@ class Question(NamedTuple):
     id: str
     text: str
     context: str
-    answer: Optional[Tuple[str, int]]   # text, first character
+    answer: tuple[str, int] | None   # text, first character
 
 
 class Window(NamedTuple):
     """What the tokenizer makes of a question and a part of its context."""
     question: int           # its index
-    token_ids: List[int]
-    segment_ids: List[int]
-    mask: List[int]
+    token_ids: list[int]
+    segment_ids: list[int]
+    mask: list[int]
     spans: list             # of each token the characters (start, end); None outside the context
 
 

@@ -90,13 +90,13 @@ def our_ids(path, texts):
     return our_tokenizer(path).encode(texts)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def our_tokenizer(path):
     from bert.data.tokenizer import BertTokenizer
     return BertTokenizer(vocabulary_at(path), is_lower(path.stem))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def vocabulary_at(path):
     from bert.vocabulary import read_vocabulary
     return read_vocabulary(str(path))

@@ -1,81 +1,264 @@
-"""What MXNet 1.9.1 needs on today's Pythons: the numpy names that numpy 1.24 took away, and an
-`export` of symbol blocks that writes their parameters.
+"""Repairs of MXNet 1.9.1 and gluonnlp 0.10, which were written for numpy 1 and Python 3.8.
 
-Importing this module imports neither numpy nor MXNet: it leaves a hook that acts when `mxnet`
-is first imported. `bert` imports it, and the environment's `bert_mxnet_compat.pth` does at every
-start of Python, so that a program may import mxnet before bert.
+Each repair says what breaks without it, and tests/test_compat.py shows it. The repairs stay inside
+the two packages: the user's own numpy keeps its names, their meaning, and how it prints.
+
+Importing this module imports neither numpy nor MXNet. It adds a finder to `sys.meta_path`, which
+repairs modules of the two packages as they are imported. `bert` imports this module, and so does
+`bert_mxnet_compat.pth` at every start of the environment's Python, so that a program may import
+mxnet before bert.
 """
-import importlib.util
+import builtins
+import functools
+import importlib.machinery
+import os
 import sys
+import types
 
-# What each name meant: the builtin type.
-ALIASES = {'bool': bool, 'int': int, 'float': float, 'complex': complex, 'object': object,
-           'str': str}
+PACKAGES = ('mxnet', 'gluonnlp')
 
 
-def add_aliases():
-    """Put those of the aliases back that numpy lacks; leave alone those that it has.
+class InstallationError(ImportError):
+    """The installed packages do not fit together. The message is one line with the command that
+    mends it; scripts print it without a stack trace."""
 
-    numpy 1.20 to 1.23 give the names on request, with a warning for each; to look into the
-    module's dictionary asks for nothing, and then MXNet is not warned either."""
+
+# ---- numpy as MXNet knows it
+# Without these names `import mxnet` or a later call ends in AttributeError.
+
+# As until numpy 1.23; numpy 2 has another `bool` of its own.
+TYPES = {'bool': bool, 'int': int}
+CONSTANTS = {'Inf': float('inf'), 'NAN': float('nan'), 'NaN': float('nan'), 'PINF': float('inf'),
+             'NINF': -float('inf'), 'PZERO': 0.0, 'NZERO': -0.0}
+RENAMED = {'alltrue': 'all', 'product': 'prod', 'round_': 'round', 'sometrue': 'any',
+           'trapz': 'trapezoid'}
+# Functions that numpy gave up in its version 1.20. `mxnet.numpy` only passes them on.
+FINANCIAL = ('mirr', 'npv', 'pmt', 'ppmt', 'pv', 'rate')
+
+
+def aliases(numpy):
+    """{name: value} of all that MXNet looks up in numpy and numpy may lack."""
+    def in1d(ar1, ar2, assume_unique=False, invert=False):
+        return numpy.isin(numpy.ravel(ar1), ar2, assume_unique, invert)
+
+    def financial(name):
+        def refuse(*arguments, **options):
+            raise RuntimeError('numpy has no %s since 1.20: install numpy-financial' % name)
+        return refuse
+
+    return {**TYPES, **CONSTANTS,
+            **{name: getattr(numpy, successor) for name, successor in RENAMED.items()},
+            **{name: financial(name) for name in FINANCIAL},
+            'in1d': in1d,
+            'msort': functools.partial(numpy.sort, axis=0),
+            'compat': types.SimpleNamespace(basestring=str)}
+
+
+class NumpyForMXNet(types.ModuleType):
+    """numpy with the aliases. Everything else is numpy's own, to the identity of objects."""
+
+    def __init__(self, numpy):
+        super().__init__('numpy')
+        self.__dict__.update(vars(numpy))
+        self.__dict__.update(aliases(numpy))
+        self._numpy = numpy
+
+    def __getattr__(self, name):        # modules of numpy that are imported on demand
+        return getattr(self._numpy, name)
+
+
+def _builtins_with_own_numpy():
+    """Builtins for a module of MXNet, whose `import numpy` brings a `NumpyForMXNet`."""
+    made = {}
+
+    def import_(name, globals=None, locals=None, fromlist=(), level=0):
+        module = builtins.__import__(name, globals, locals, fromlist, level)
+        if level or name.partition('.')[0] != 'numpy' or module is not sys.modules['numpy']:
+            return module
+        if 'numpy' not in made:
+            made['numpy'] = NumpyForMXNet(module)
+        return made['numpy']
+    return {**vars(builtins), '__import__': import_}
+
+
+# ---- repairs of single modules, right after their import
+
+class _Str(type):
+    def __instancecheck__(cls, value):
+        return isinstance(value, str)
+
+
+class plain_str(str, metaclass=_Str):
+    """`str`, but numpy numbers inside tuples and lists are written as bare numbers: `(1.0,)`.
+
+    MXNet sends the parameters of operators as text. numpy 2 writes `(np.float64(1.0),)`, and MXNet
+    answers "Invalid Parameter format": at every step of gluonnlp's BERTAdam, for a Dense layer of
+    numpy.int64 units, for `array[:, numpy.int32(2)]`.
+    """
+    def __new__(cls, value='', *encoding):
+        return str(_bare(value) if type(value) in (tuple, list) else value, *encoding)
+
+
+class _Verbatim(str):
+    __repr__ = str.__str__
+
+
+def _bare(value):
+    if type(value) in (tuple, list):
+        return type(value)(map(_bare, value))
+    numpy = sys.modules['numpy']
+    return _Verbatim(value) if isinstance(value, (numpy.number, numpy.bool_)) else value
+
+
+def write_plain_numbers(module):
+    module.str = plain_str
+
+
+def take_arrays_of_one(base):
+    """`c_array` takes arrays of one number, as numpy 1 did: entropy calibration passes thresholds
+    of shape (1,), and with numpy 2 ends in "only 0-dimensional arrays can be converted"."""
     import numpy
-    for name, type_ in ALIASES.items():
-        vars(numpy).setdefault(name, type_)
+    c_array = base.c_array
+
+    @functools.wraps(c_array)
+    def c_array_of_numbers(ctype, values):
+        return c_array(ctype, [value.item() if isinstance(value, numpy.ndarray) else value
+                               for value in values])
+    base.c_array = c_array_of_numbers
 
 
-def repair_export():
-    """Have `SymbolBlock.export` write the parameters also of a block that has not computed
-    anything yet, such as `quantize_net_v2` returns: MXNet 1.9.1 writes a file with none."""
-    gluon = sys.modules.get('mxnet.gluon')
-    if gluon is None:       # not MXNet, or not whole
-        return
+def sum_metrics_in_float64(metric):
+    """Metrics add up in float64 and return Python's numbers, as they did. With numpy 2 a Python
+    number plus a numpy.float32 is a numpy.float32: MAE, MSE, RMSE, CrossEntropy and Loss would
+    lose digits, `json.dumps` would refuse their values, and others print as `np.float64(0.5)`."""
+    import numpy
 
+    def sum_in_float64(name):
+        return property(lambda self: self.__dict__[name],
+                        lambda self, value: self.__dict__.update({name: numpy.float64(value)}))
+    for name in ('sum_metric', 'global_sum_metric'):
+        setattr(metric.EvalMetric, name, sum_in_float64(name))
+
+    def plain(value):
+        return list(map(plain, value)) if isinstance(value, list) else \
+            value.item() if isinstance(value, numpy.generic) else value
+
+    def returning_plain(get):
+        @functools.wraps(get)
+        def get_plain(self):
+            name, value = get(self)
+            return name, plain(value)
+        return get_plain
+    for kind in vars(metric).values():
+        if isinstance(kind, type) and issubclass(kind, metric.EvalMetric):
+            for name in {'get', 'get_global'} & set(vars(kind)):
+                setattr(kind, name, returning_plain(vars(kind)[name]))
+
+
+def export_parameters(block):
+    """`SymbolBlock.export` writes the parameters also of a block that has not computed anything
+    yet, such as `quantize_net_v2` returns: MXNet writes a file with none."""
     def export(self, path, epoch=0, remove_amp_cast=True):
         if not self._cached_op_args:
             self._build_cache()
-        return gluon.HybridBlock.export(self, path, epoch, remove_amp_cast)
-    export.__doc__ = gluon.HybridBlock.export.__doc__
-    gluon.SymbolBlock.export = export
+        return block.HybridBlock.export(self, path, epoch, remove_amp_cast)
+    export.__doc__ = block.HybridBlock.export.__doc__
+    block.SymbolBlock.export = export
 
 
-class ImportHook:
-    """A finder of `sys.meta_path` that is told that mxnet is about to be imported: it adds the
-    aliases, has the export repaired when mxnet is there, and leaves."""
+REPAIRS = {
+    'mxnet._ctypes.ndarray': write_plain_numbers,
+    'mxnet._ctypes.symbol': write_plain_numbers,
+    'mxnet.symbol.symbol': write_plain_numbers,
+    'mxnet.io.io': write_plain_numbers,
+    'mxnet.base': take_arrays_of_one,
+    'mxnet.metric': sum_metrics_in_float64,
+    'mxnet.gluon.block': export_parameters,
+}
+
+
+# ---- what must be installed
+
+MXNET = '1.9.1'
+# pip can't install MXNet beside numpy 2, which MXNet's metadata exclude; --no-deps has it not look.
+INSTALL_MXNET = 'pip install --no-deps mxnet==%s' % MXNET
+
+
+def installed_mxnets():
+    """[(name, version)] of the distributions that fill the folder mxnet, such as mxnet-cu112."""
+    found = {}
+    for folder in filter(os.path.isdir, [path or '.' for path in sys.path]):
+        for name in os.listdir(folder):
+            project, _, version = name.removesuffix('.dist-info').partition('-')
+            if name.endswith('.dist-info') and project.split('_')[0] == 'mxnet':
+                found.setdefault(project.replace('_', '-'), version)
+    return sorted(found.items())
+
+
+def check_installation(mxnet):
+    """Raise the `InstallationError` that says in one line what does not fit.
+
+    mxnet: the `ModuleSpec` that was found, or None."""
+    installed = installed_mxnets()
+    names = ' and '.join('%s %s' % distribution for distribution in installed)
+    if mxnet is None or mxnet.origin is None:       # None: a folder that pip left behind
+        raise InstallationError("no MXNet here: install it with '%s'" % INSTALL_MXNET,
+                                name='mxnet')
+    if len(installed) > 1:
+        raise InstallationError(
+            "%s are both installed and overwrite each other's files: mend it with 'pip uninstall "
+            "-y %s', then '%s'" % (names, ' '.join(name for name, _ in installed), INSTALL_MXNET),
+            name='mxnet')
+    if installed and installed[0][1] != MXNET:
+        raise InstallationError("%s is installed, and bert needs %s %s: mend it with '%s'" % (
+            names, installed[0][0], MXNET,
+            INSTALL_MXNET.replace('mxnet==', installed[0][0] + '==')), name='mxnet')
+    check_numpy()
+
+
+def check_numpy():
+    try:
+        import numpy
+    except ImportError:     # MXNet itself says so better
+        return
+    if int(numpy.__version__.partition('.')[0]) < 2:
+        raise InstallationError("numpy %s is installed, and bert needs numpy 2 or later: mend it "
+                                "with 'pip install \"numpy>=2\"'" % numpy.__version__, name='mxnet')
+
+
+# ---- the import of repaired modules
+
+class RepairingLoader(importlib.machinery.SourceFileLoader):
+    """Imports a module of MXNet or gluonnlp with its own numpy, then repairs it."""
+    builtins = _builtins_with_own_numpy()
+
+    def exec_module(self, module):
+        vars(module)['__builtins__'] = self.builtins
+        super().exec_module(module)
+        if self.name in REPAIRS:
+            REPAIRS[self.name](module)
+
+
+class RepairingFinder:
+    """A finder of `sys.meta_path` for the modules of MXNet and gluonnlp."""
 
     def find_spec(self, name, path=None, target=None):
         """Called by Python for every module that is not imported yet."""
-        if name != 'mxnet':
+        if name.partition('.')[0] not in PACKAGES:
             return None
-        # A new list: Python is going through the old one, and would miss its next finder.
-        sys.meta_path = [finder for finder in sys.meta_path if finder is not self]
-        try:
-            add_aliases()
-        except ImportError:     # no numpy: MXNet itself says so better
-            pass
-        spec = importlib.util.find_spec(name)
-        if spec is not None:
-            _then(spec.loader, repair_export)
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if name == 'mxnet':
+            check_installation(spec)
+        if spec is not None and isinstance(spec.loader, importlib.machinery.SourceFileLoader):
+            spec.loader = RepairingLoader(spec.loader.name, spec.loader.path)
         return spec
 
 
-def _then(loader, action):
-    """Have `action` called when the loader has imported its module."""
-    run = loader.exec_module
-
-    def exec_module(module):
-        run(module)
-        action()
-    loader.exec_module = exec_module
-
-
 def install():
-    """Wait for the import of mxnet, unless that has happened or somebody waits already (the
-    .pth file runs a copy of this module, and Python reads it twice in a virtual environment)."""
-    waiting = ImportHook.__name__ in [type(finder).__name__ for finder in sys.meta_path]
-    if 'mxnet' not in sys.modules and not waiting:
-        sys.meta_path.insert(0, ImportHook())
-    elif 'mxnet' in sys.modules and not waiting:
-        repair_export()
+    """Put the finder in the place of one that a copy of this module left: the .pth file runs one at
+    every start of Python, twice in a virtual environment."""
+    sys.meta_path[:] = [RepairingFinder()] + [
+        finder for finder in sys.meta_path if type(finder).__name__ != RepairingFinder.__name__]
 
 
 install()

@@ -4,6 +4,8 @@ import os
 import signal
 import sys
 
+from bert._compat import InstallationError
+
 EXIT_USER_ERROR = 2     # what argparse uses for a bad command line
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
@@ -23,13 +25,13 @@ def nearest(word, choices):
 
 
 def run_script(main):
-    """Run `main()` as the program; turn a `UserError` into one line and exit code 2,
-    Ctrl-C into exit code 130."""
+    """Run `main()` as the program; turn a `UserError` and an `InstallationError` into one line and
+    exit code 2, Ctrl-C into exit code 130."""
     # warnings of a program that opens no log
     logging.lastResort.setFormatter(logging.Formatter('%(levelname)s: %(message)s'))
     try:
         code = main()
-    except UserError as error:
+    except (UserError, InstallationError) as error:
         print('error: %s' % error, file=sys.stderr)
         code = EXIT_USER_ERROR
     except KeyboardInterrupt:

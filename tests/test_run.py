@@ -28,6 +28,9 @@ case "$1 $2" in
         echo "pip $*" >> CALLS
         [ ! -e SLOW ] || sleep "$(cat SLOW)"
         [ ! -e BROKEN ] || { cat BROKEN; exit 1; }
+        case "$*" in
+            *mxnet==*) mkdir -p lib/python3/site-packages/mxnet-1.9.1.dist-info ;;
+        esac
         for program in ruff pytest; do
             { echo '#!/bin/sh'; echo "echo $program \"\$@\""; echo "exit \$(cat STATUS.$program)"
             } > "${0%/*}/$program"
@@ -65,8 +68,10 @@ class Machine:
         self.bin.mkdir()
         for name in TOOLS:
             (self.bin / name).symlink_to(shutil.which(name))
-        for name in ('run', 'setup.py', 'pyproject.toml', 'bert/bert_mxnet_compat.pth'):
+        for name in ('run', 'setup.py', 'pyproject.toml', 'bert/_compat.py',
+                     'bert/bert_mxnet_compat.pth'):
             shutil.copy2(REPOSITORY / name, self.repo / name)
+        shutil.copytree(REPOSITORY / 'constraints', self.repo / 'constraints')
         shutil.copytree(REPOSITORY / KERNELS, self.repo / KERNELS,
                         ignore=shutil.ignore_patterns('*.so', '__pycache__'))
         script = ('"""%s"""\nimport os, sys\n\nif __name__ == \'__main__\':\n'
@@ -169,16 +174,16 @@ def test_another_machine(machine, name):
                     % (architecture, system))
     assert refusal(machine) == (
         'error: MXNet 1.9.1 needs Linux x86_64, and this is %s: enter a container with '
-        '\'docker run -it --platform linux/amd64 -v "%s":/bert -w /bert python:3.11 bash\''
+        '\'docker run -it --platform linux/amd64 -v "%s":/bert -w /bert python:3.13 bash\''
         % (name, machine.repo))
 
 
-@pytest.mark.parametrize('minor', [7, 13])
+@pytest.mark.parametrize('minor', [8, 9, 15])
 def test_another_python(machine, minor):
     machine.python(VERSION % minor)
     assert refusal(machine) == (
-        "error: needs Python 3.8 to 3.12, and python3 is 3.%d: install one with 'apt-get install "
-        "pipx && pipx run uv python install 3.11', then 'PYTHON=~/.local/bin/python3.11 ./run …'"
+        "error: needs Python 3.10 to 3.14, and python3 is 3.%d: install one with 'apt-get install "
+        "pipx && pipx run uv python install 3.13', then 'PYTHON=~/.local/bin/python3.13 ./run …'"
         % minor)
 
 
@@ -188,26 +193,26 @@ def test_no_python(machine):
         "error: no python3: install it with 'apt-get install python3 python3-venv python3-dev g++'")
 
 
-@pytest.mark.parametrize('minor', [8, 9, 10, 12])
+@pytest.mark.parametrize('minor', [10, 12, 13, 14])
 def test_a_python_of_another_name_is_found(machine, minor):
-    machine.python(VERSION % 13)
-    machine.python(VERSION % 13, name='python3.11')     # a name that lies, as pyenv's shims do
+    machine.python(VERSION % 9)
+    machine.python(VERSION % 9, name='python3.11')      # a name that lies, as pyenv's shims do
     machine.python(VERSION % minor, name='python3.%d' % minor)
     code = 'import sys; print(sys.version_info[1])'
     assert machine.run('python', '-c', code) == (0, '%d\n' % minor, SETTING_UP)
 
 
 def test_the_environment_variable_chooses_python(machine):
-    machine.python(VERSION % 9, name='my python')
+    machine.python(VERSION % 10, name='my python')
     code = 'import sys; print(sys.version_info[1])'
-    assert machine.run('python', '-c', code, PYTHON=str(machine.bin / 'my python'))[1] == '9\n'
+    assert machine.run('python', '-c', code, PYTHON=str(machine.bin / 'my python'))[1] == '10\n'
 
 
 def test_the_environment_variable_chooses_wrong(machine):
-    machine.python(VERSION % 13, name='new')
+    machine.python(VERSION % 15, name='new')
     assert refusal(machine, PYTHON='new') == (
-        "error: PYTHON=new is not a Python 3.8 to 3.12: name one that is with "
-        "'PYTHON=/path/to/python3.11 ./run …'")
+        "error: PYTHON=new is not a Python 3.10 to 3.14: name one that is with "
+        "'PYTHON=/path/to/python3.13 ./run …'")
 
 
 def test_pip_fails(machine):
@@ -246,16 +251,36 @@ def test_first_and_second_call(machine):
     assert machine.run('models') == (0, models, SETTING_UP)
     assert machine.run('models') == (0, models, '')
     assert machine.pip_calls() == [
+        'pip -m pip install --disable-pip-version-check --no-deps mxnet==1.9.1',
         'pip -m pip install --disable-pip-version-check --use-pep517 --prefer-binary --editable %s'
         % machine.repo]
+
+
+def test_what_the_locks_of_its_python_say_is_installed(machine):
+    for minor in (11, 13):
+        machine.python(VERSION % minor)
+        shutil.rmtree(str(machine.repo / '.venv'), ignore_errors=True)
+        machine.run('models')
+        assert (machine.repo / '.venv' / 'constraints.txt').read_text() == \
+            (REPOSITORY / 'constraints' / ('3.%d.txt' % minor)).read_text()
+
+
+def test_an_mxnet_for_a_gpu_stays(machine):
+    machine.run('models')
+    packages = machine.repo / '.venv' / 'lib' / 'python3' / 'site-packages'
+    (packages / 'mxnet-1.9.1.dist-info').rename(packages / 'mxnet_cu112-1.9.1.dist-info')
+    with open(machine.repo / 'setup.py', 'a') as file:
+        file.write('\n')
+    machine.run('models')
+    assert ['mxnet==' in call for call in machine.pip_calls()] == [True, False, False]
 
 
 def test_tests_install_their_extra_once(machine):
     for _ in range(2):
         assert machine.run('tests')[0] == 0
     assert machine.run('models')[0] == 0
-    assert [call.split(' --editable ')[1] for call in machine.pip_calls()] == [
-        '%s[tests]' % machine.repo]
+    assert [call.split()[-1] for call in machine.pip_calls()] == [
+        'mxnet==1.9.1', 'repo[tests]']
 
 
 def test_the_tests_extra_comes_later(machine):
@@ -263,10 +288,11 @@ def test_the_tests_extra_comes_later(machine):
     assert machine.run('tests') == (
         0, 'ruff check --quiet {0}\npytest -c {0}/pyproject.toml --rootdir {0} {0}/tests\n'
         .format(machine.repo), 'updating .venv (about a minute) …\n')
-    assert len(machine.pip_calls()) == 2
+    assert len(machine.pip_calls()) == 3
 
 
-@pytest.mark.parametrize('name', ['setup.py', 'pyproject.toml', 'bert/bert_mxnet_compat.pth',
+@pytest.mark.parametrize('name', ['setup.py', 'pyproject.toml', 'constraints/3.13.txt',
+                                  'bert/bert_mxnet_compat.pth',
                                   KERNELS + '/sources.py', KERNELS + '/source/packing.h'])
 def test_other_requirements_are_installed(machine, name):
     machine.run('models')
@@ -275,17 +301,31 @@ def test_other_requirements_are_installed(machine, name):
         file.write('\n')
     assert machine.run('models')[2] == 'updating .venv (about a minute) …\n'
     assert machine.run('models')[2] == ''
-    assert len(machine.pip_calls()) == 2
+    assert len(machine.pip_calls()) == 3
     assert (machine.repo / '.venv' / 'mine').exists()
 
 
 def test_another_python_makes_a_new_environment(machine):
     machine.run('models')
-    machine.python(VERSION % 9, name='python3.9')
-    for messages in (SETTING_UP, ''):
+    machine.python(VERSION % 13, name='python3.13')
+    wanted, old = str(machine.bin / 'python3.13'), machine.bin / 'python3'
+    for messages in (made_by(old, wanted) + SETTING_UP, ''):
         status, output, errors = machine.run('python', '-c', 'print(sys.version_info[1])',
-                                             PYTHON=str(machine.bin / 'python3.9'))
-        assert (status, output, errors) == (0, '9\n', messages)
+                                             PYTHON=wanted)
+        assert (status, output, errors) == (0, '13\n', messages)
+
+
+def made_by(old, new):
+    return '.venv was made by %s: making it anew with %s …\n' % (old, new)
+
+
+def test_the_system_has_another_python_now(machine):
+    machine.run('models')
+    (machine.bin / 'python3').rename(machine.bin / 'python3.11')
+    machine.python(VERSION % 13, name='python3.13')
+    (machine.bin / 'python3').symlink_to('python3.13')
+    assert machine.run('models')[2] == made_by(
+        machine.bin / 'python3', 'python3') + SETTING_UP
 
 
 def no_stamp(venv):
@@ -317,13 +357,15 @@ def test_a_half_made_environment_is_made_anew(machine, damage):
     venv = machine.repo / '.venv'
     (venv / 'left behind').touch()
     damage(venv)
-    assert machine.run('models') == (0, 'models.py [] %s\n' % machine.folder, SETTING_UP)
+    status, output, errors = machine.run('models')
+    assert (status, output) == (0, 'models.py [] %s\n' % machine.folder)
+    assert errors.removeprefix(made_by(machine.bin / 'python3', 'python3')) == SETTING_UP
     assert not (venv / 'left behind').exists()
 
 
 def test_a_copied_repository_makes_its_own_environment(machine):
     machine.run('models')
-    shutil.copytree(str(machine.repo), str(machine.folder / 'copy'))
+    shutil.copytree(str(machine.repo), str(machine.folder / 'copy'), symlinks=True)
     machine.repo = machine.folder / 'copy'
     assert machine.run('models')[2] == SETTING_UP
     assert machine.pip_calls()[-1].endswith('--editable %s' % machine.repo)
@@ -346,7 +388,7 @@ def test_two_first_calls_at_once(machine):
     errors = sorted(process.communicate(timeout=60)[1] for process in processes)
     assert [process.returncode for process in processes] == [0, 0]
     assert errors == [SETTING_UP, 'waiting for another ./run to set up .venv …\n']
-    assert len(machine.pip_calls()) == 1
+    assert len(machine.pip_calls()) == 2
 
 
 # ---- running

@@ -2,7 +2,7 @@
 
 The scripts here use `bert.data.squad` and `bert.data.windows`, which do the same for a whole file.
 """
-from typing import Dict, List, NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,7 @@ class SquadExample(NamedTuple):
     """One question. start_position, end_position: words of `doc_tokens`, -1 without an answer."""
     qas_id: str
     question_text: str
-    doc_tokens: List[str]           # the context, split at white space
+    doc_tokens: list[str]           # the context, split at white space
     example_id: int
     orig_answer_text: str
     start_position: int
@@ -27,16 +27,16 @@ class SQuADFeature(NamedTuple):
     """One window. Positions count from [CLS], 0."""
     example_id: int
     qas_id: str
-    doc_tokens: List[str]
+    doc_tokens: list[str]
     doc_span_index: int             # which window of its question
-    tokens: List[str]
-    token_to_orig_map: Dict[int, int]       # position of a context token → word of doc_tokens
-    token_is_max_context: Dict[int, bool]   # by the same positions
+    tokens: list[str]
+    token_to_orig_map: dict[int, int]       # position of a context token → word of doc_tokens
+    token_is_max_context: dict[int, bool]   # by the same positions
     input_ids: list                 # ids (tokens when do_lookup is off), padded when is_pad is on
     valid_length: int
-    segment_ids: List[int]          # padded like input_ids
-    start_position: Optional[int]   # 0 where the window does not hold the answer
-    end_position: Optional[int]
+    segment_ids: list[int]          # padded like input_ids
+    start_position: int | None   # 0 where the window does not hold the answer
+    end_position: int | None
     is_impossible: bool
 
 

@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import sys
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 from bert.errors import UserError, nearest
 
@@ -16,8 +16,8 @@ FORMATS = {'.tsv': 'tsv', '.txt': 'tsv', '.csv': 'csv', '.jsonl': 'jsonl', '.jso
 
 class Example(NamedTuple):
     """One raw example and where it stood."""
-    texts: Tuple[str, ...]
-    label: Optional[str]
+    texts: tuple[str, ...]
+    label: str | None
     path: str
     line: int           # counted from 1
 
@@ -37,9 +37,9 @@ class Table(NamedTuple):
     header: column names for a file that has none of its own; () takes positions as they are,
         None reads the first row as the header.
     """
-    text: Tuple[str, ...]
-    label: Optional[str] = None
-    header: Optional[Tuple[str, ...]] = None
+    text: tuple[str, ...]
+    label: str | None = None
+    header: tuple[str, ...] | None = None
 
 
 def read_lines(path):
@@ -182,7 +182,7 @@ class _Fields(NamedTuple):
     """Where the columns of a table stand in the rows of a file."""
     text: tuple
     label: object
-    width: Optional[int]        # fields a row must have; None for JSON lines
+    width: int | None        # fields a row must have; None for JSON lines
 
 
 def _locate_columns(path, rows, table):

@@ -1,6 +1,6 @@
 """Which examples go together, and how they become padded arrays."""
 import math
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,7 @@ class Batch(NamedTuple):
     token_ids: np.ndarray           # (size, length) int32
     segment_ids: np.ndarray         # (size, length) int32
     valid_length: np.ndarray        # (size,) float32
-    labels: Optional[np.ndarray]    # (size,) int32 or float32
+    labels: np.ndarray | None    # (size,) int32 or float32
 
     @property
     def size(self):

@@ -3,7 +3,7 @@
 The layout is that of https://rajpurkar.github.io/SQuAD-explorer (Rajpurkar et al. 2016 and 2018).
 """
 import json
-from typing import List, NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 from bert.data.readers import is_text
 from bert.errors import UserError
@@ -17,7 +17,7 @@ class Question(NamedTuple):
     id: str
     text: str
     context: int                    # index in `Squad.contexts`
-    answers: Optional[Tuple]        # of (text, first character in the context); None: not told
+    answers: tuple | None        # of (text, first character in the context); None: not told
     is_impossible: bool             # 2.0: the context does not answer it
 
 
@@ -33,9 +33,9 @@ class Problem(NamedTuple):
 class Squad(NamedTuple):
     """What a file holds."""
     path: str
-    contexts: List[str]
-    questions: List[Question]
-    problems: List[Problem]
+    contexts: list[str]
+    questions: list[Question]
+    problems: list[Problem]
 
     @property
     def labelled(self):

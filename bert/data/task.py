@@ -1,6 +1,6 @@
 """The table of tasks. A new task is one row; a user's own files make a `Task` too."""
 import dataclasses
-from typing import Mapping, Optional, Tuple
+from collections.abc import Mapping
 
 from bert.data.readers import Table
 from bert.errors import UserError, nearest
@@ -25,9 +25,9 @@ class Task:
     folder: name of the task's folder in a data directory.
     """
     name: str
-    labels: Optional[Tuple[str, ...]]
+    labels: tuple[str, ...] | None
     pair: bool
-    metrics: Tuple[str, ...]
+    metrics: tuple[str, ...]
     segments: Mapping[str, Segment]
     folder: str = ''
     aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)

@@ -1,5 +1,5 @@
 """Texts to what BERT reads: token_ids, segment_ids, valid_length and the label."""
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,7 @@ class Features(NamedTuple):
     token_ids: np.ndarray           # (valid_length,) int32, [CLS] a [SEP] or [CLS] a [SEP] b [SEP]
     segment_ids: np.ndarray         # (valid_length,) int32, 1 in the second text and its [SEP]
     valid_length: int
-    label: Optional[np.generic]     # int32 class index, float32 score, or None
+    label: np.generic | None     # int32 class index, float32 score, or None
     num_tokens: int                 # before truncation, special tokens counted
 
 

@@ -1,7 +1,7 @@
 """Answers to questions on documents of one's own: from arguments, files or standard input."""
 import json
 import sys
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from bert.data.readers import decode, is_text, json_row, read_rows, read_text
 from bert.data.spans import Answer, Span, n_best_entries
@@ -23,7 +23,7 @@ NO_ANSWER = '[no answer]'
 
 class Query(NamedTuple):
     """One question on one or more documents, and where it stood."""
-    id: Optional[str]   # None for that of the command line
+    id: str | None   # None for that of the command line
     question: str
     names: tuple        # of the documents, as the answers refer to them
     documents: tuple    # their texts

@@ -2,7 +2,8 @@
 import logging
 import math
 import os
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import mxnet as mx
 import numpy as np

@@ -5,7 +5,6 @@ Everything is NumPy in between, floating values as float32.
 import collections
 import os
 import re
-import sys
 import warnings
 
 import numpy as np
@@ -70,7 +69,6 @@ def write_safetensors(path, arrays):
 # PyTorch's files: pickles, which the library reads without running what they ask for. Before
 # 2.6 it could be tricked into that (CVE-2025-32434).
 TORCH_SAFE_SINCE = (2, 6)
-TORCH_SAFE_PYTHON = (3, 9)
 TORCH_INSTEAD = 'let transformers write the model as safetensors, with save_pretrained(FOLDER)'
 
 
@@ -102,13 +100,8 @@ def import_torch(path):
     try:
         import torch
     except ImportError:
-        torch = None
-    if sys.version_info < TORCH_SAFE_PYTHON:
-        raise UserError('%s: reading it takes PyTorch %d.%d, which needs Python %d.%d or later; %s'
-                        % ((path,) + TORCH_SAFE_SINCE + TORCH_SAFE_PYTHON + (TORCH_INSTEAD,)))
-    if torch is None:
         raise UserError('%s: reading it takes PyTorch: pip install torch; or %s'
-                        % (path, TORCH_INSTEAD))
+                        % (path, TORCH_INSTEAD)) from None
     if tuple(int(part) for part in torch.__version__.split('.')[:2]) < TORCH_SAFE_SINCE:
         raise UserError('%s: PyTorch %s could be tricked into running code that is in the file; '
                         'install %d.%d or later; or %s'

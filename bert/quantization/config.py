@@ -1,6 +1,6 @@
 """The configuration file of a tuning run, in the form that lpot's examples print."""
 import os
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import yaml
 
@@ -26,8 +26,8 @@ class Config(NamedTuple):
     timeout: int = 0        # seconds; 0: end with the first network that meets the goal
     max_trials: int = 100   # as in lpot
     random_seed: int = 1978  # as in lpot
-    framework: Optional[str] = None
-    path: Optional[str] = None      # absolute, of the file; None: the defaults
+    framework: str | None = None
+    path: str | None = None      # absolute, of the file; None: the defaults
 
 
 def find_config(path=None):

@@ -5,7 +5,7 @@ import logging
 import os
 import time
 import warnings
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 import mxnet as mx
 import numpy as np
@@ -29,7 +29,7 @@ ROUNDS = 5      # batches of each network when their speed is compared
 class Trial(NamedTuple):
     """One network that was tried."""
     number: int
-    kept: Tuple[str, ...]       # operators that stayed float
+    kept: tuple[str, ...]       # operators that stayed float
     score: float
     loss: Loss
     speed: float                # times the float network's
@@ -40,9 +40,9 @@ class Trial(NamedTuple):
 
 class Tuned(NamedTuple):
     """What a tuning run found."""
-    trial: Optional[Trial]      # the chosen one
+    trial: Trial | None      # the chosen one
     reached: bool               # whether it meets the goal; else it is the best found
-    trials: Tuple[Trial, ...]
+    trials: tuple[Trial, ...]
     harms: dict                 # {operator: harm}, where they had to be ranked
     float_score: float
     quantizer: Quantizer

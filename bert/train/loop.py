@@ -5,7 +5,8 @@ import logging
 import math
 import signal
 import time
-from typing import Callable, List, NamedTuple, Optional
+from collections.abc import Callable
+from typing import NamedTuple
 
 from bert.errors import UserError
 from bert.train.log import duration, progress
@@ -22,10 +23,10 @@ class Plan:
     accumulate: int = 1         # micro-batches a step
     log_interval: int = 10      # micro-batches a log line
     checkpoint_interval: int = 0    # steps between checkpoints inside an epoch; 0: none
-    early_stop: Optional[int] = None    # evaluations without a better score before stopping
+    early_stop: int | None = None    # evaluations without a better score before stopping
     # Steps between evaluations, whose scores then don't choose a best checkpoint: the newest is
     # it. None: an evaluation at the end of each epoch.
-    evaluation_interval: Optional[int] = None
+    evaluation_interval: int | None = None
 
 
 @dataclasses.dataclass
@@ -35,12 +36,12 @@ class State:
     epoch: int = 0
     position: int = 0           # micro-batches of this epoch that are done
     best_step: int = 0
-    best_score: Optional[float] = None
+    best_score: float | None = None
     evaluations_without_gain: int = 0
     stopped_early: bool = False
     seconds: float = 0.0        # spent training, evaluation and earlier sessions included
-    history: List[dict] = dataclasses.field(default_factory=list)   # one entry an evaluation
-    curve: List[dict] = dataclasses.field(default_factory=list)     # one entry a log line
+    history: list[dict] = dataclasses.field(default_factory=list)   # one entry an evaluation
+    curve: list[dict] = dataclasses.field(default_factory=list)     # one entry a log line
 
 
 class LogEntry(NamedTuple):

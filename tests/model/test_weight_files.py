@@ -244,21 +244,12 @@ def test_an_index_of_an_index_is_refused(tmp_path, tensors):
 
 def test_without_pytorch_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'torch', None)     # import raises ImportError
-    monkeypatch.setattr(weight_files, 'TORCH_SAFE_PYTHON', (3, 8))
     with pytest.raises(UserError, match='x.bin: reading it takes PyTorch: pip install torch; or '
                                         'let transformers write the model as safetensors'):
         weight_files.read_torch(str(tmp_path / 'x.bin'))
 
 
-def test_a_python_without_a_safe_pytorch(tmp_path, monkeypatch):
-    monkeypatch.setattr(weight_files, 'TORCH_SAFE_PYTHON', (4, 0))
-    with pytest.raises(UserError, match='x.bin: reading it takes PyTorch 2.6, which needs Python '
-                                        '4.0 or later; let transformers write'):
-        weight_files.read_torch(str(tmp_path / 'x.bin'))
-
-
 def test_a_pytorch_that_can_be_tricked_is_not_used(tmp_path, monkeypatch):
-    monkeypatch.setattr(weight_files, 'TORCH_SAFE_PYTHON', (3, 8))
     monkeypatch.setitem(sys.modules, 'torch', types.SimpleNamespace(__version__='2.5.1+cpu'))
     with pytest.raises(UserError, match='x.bin: PyTorch 2.5.1.cpu could be tricked into running '
                                         'code that is in the file; install 2.6 or later'):

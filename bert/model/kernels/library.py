@@ -34,7 +34,7 @@ def load():
         return _open()
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _open():
     """The `Library`, loaded once; None after one line of the log that says why there is none."""
     try:

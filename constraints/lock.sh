@@ -1,0 +1,24 @@
+#!/bin/sh
+# Writes constraints/3.*.txt: what ./run and CI install on each Python that bert supports, the newest
+# release of every package on the day of the call. Needs a Python and PyPI, but none of the Pythons.
+#
+#     constraints/lock.sh             all Pythons
+#     constraints/lock.sh 3.13        this one
+set -eu
+
+root=$(dirname "$(dirname "$(readlink -f "$0")")")
+tools=$(mktemp -d)
+trap 'rm -rf "$tools"' EXIT
+
+python3 -m venv "$tools/venv"
+"$tools/venv/bin/pip" install --quiet --disable-pip-version-check uv
+
+[ $# -gt 0 ] || set -- 3.10 3.11 3.12 3.13 3.14
+cd "$root"
+for version in "$@"; do
+    # Wheels that the oldest supported distributions can use: Ubuntu 22.04 has glibc 2.35.
+    UV_CUSTOM_COMPILE_COMMAND="constraints/lock.sh $version" \
+        "$tools/venv/bin/uv" pip compile --quiet --upgrade --no-emit-index-url \
+        --python-version "$version" --python-platform x86_64-manylinux_2_35 \
+        --extra tests --output-file "constraints/$version.txt" setup.py
+done
