@@ -206,8 +206,8 @@ def test_without_a_compiler_the_rest_is_installed(tmp_path):
 
 def test_without_mxnet_the_rest_is_installed(tmp_path):
     (tmp_path / 'sitecustomize.py').write_text(
-        'import importlib.util as util\nfind = util.find_spec\n'
-        'util.find_spec = lambda name, *more: None if name == "mxnet" else find(name, *more)\n')
+        'import os.path\nexists = os.path.exists\n'
+        'os.path.exists = lambda path: not str(path).endswith("mxnet/libinfo.py") and exists(path)\n')
     files, said = build(tmp_path, PYTHONPATH=str(tmp_path))
     assert not files and 'no mxnet to compile the CPU kernels for: left out' in said
 
