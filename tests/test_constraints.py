@@ -44,7 +44,8 @@ def test_the_lock_satisfies_the_ranges(stated, python):
     wanted = stated['install_requires'] + sum(stated['extras_require'].values(), [])
     for requirement in map(Requirement, wanted):
         assert requirement.marker is None
-        assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
+        pin = pins[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(pin), (requirement, pin)
 
 
 @pytest.mark.parametrize('python', sorted(LOCKS))
