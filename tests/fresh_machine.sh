@@ -97,12 +97,12 @@ readme_commands() {
 
 # ---- what the host knows about the registries
 
-# The one that the host's apt uses.
+# The one that the host's apt uses; none where it has another distribution's, and debootstrap takes
+# Debian's own.
 debian_mirror() {
     local sources=/etc/apt/sources.list
     { cat $sources $sources.d/*.list $sources.d/*.sources 2> /dev/null || true; } |
-        grep -v '^ *#' | grep -oE -m 1 'https?://[^ ]*/debian/?( |$)' ||
-        echo http://deb.debian.org/debian
+        grep -v '^ *#' | grep -oE -m 1 'https?://[^ ]*/debian/?( |$)' || true
 }
 
 apt_settings() {
@@ -163,7 +163,8 @@ as_user() {
 }
 
 make_machine() {
-    debootstrap --variant=minbase "$suite" "$machine" "$(debian_mirror)" > "$folder/log" || {
+    # shellcheck disable=SC2046
+    debootstrap --variant=minbase "$suite" "$machine" $(debian_mirror) > "$folder/log" || {
         tail -n 15 "$folder/log" >&2
         return 1
     }
