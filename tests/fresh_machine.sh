@@ -36,6 +36,14 @@ step() {
     step='' child=''
 }
 
+# What the command says is shown only where it fails.
+quietly() {
+    "$@" > "$folder/log" 2>&1 || {
+        tail -n 15 "$folder/log" >&2
+        return 1
+    }
+}
+
 # Those of a step that was broken off, and those that a step has left in the machine.
 end_processes() {
     local root process
@@ -164,12 +172,10 @@ as_user() {
 
 make_machine() {
     # shellcheck disable=SC2046
-    debootstrap --variant=minbase "$suite" "$machine" $(debian_mirror) > "$folder/log" || {
-        tail -n 15 "$folder/log" >&2
-        return 1
-    }
+    quietly debootstrap --variant=minbase "$suite" "$machine" $(debian_mirror)
     mount -t proc proc "$machine/proc"
     mount -t tmpfs -o mode=1777 tmpfs "$machine/dev/shm"
+    mount -t devpts -o newinstance,ptmxmode=0666,gid=5,mode=620 devpts "$machine/dev/pts"
     cp --remove-destination /etc/resolv.conf "$machine/etc/resolv.conf"
     # Horovod ends in a segmentation fault where the machine's own name has no address
     printf '127.0.0.1 localhost %s\n' "$(hostname)" > "$machine/etc/hosts"
@@ -180,9 +186,9 @@ make_machine() {
 }
 
 install_packages() {
-    as_root apt-get -q update
+    quietly as_root apt-get -q update
     # shellcheck disable=SC2086
-    as_root apt-get -q -y install $1
+    quietly as_root apt-get -q -y install $1
     carry_settings      # again: a package may have put its own file in the place of the host's
 }
 
