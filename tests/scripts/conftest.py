@@ -11,6 +11,27 @@ import tiny
 from commands import PACKAGE, Outcome
 
 from bert.errors import run_script
+from bert.jobs import results
+from bert.quantization import report
+
+
+@pytest.fixture(scope='session', autouse=True)
+def undrawn():
+    """Drawing takes longer than a tiny training: runs in this process write empty pictures.
+    The drawing functions, to be put back where a test looks at pictures."""
+    functions = {(results, 'draw_curves'): results.draw_curves, (report, 'draw'): report.draw}
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in functions:
+            patch.setattr(module, name, lambda path, *values: open(path, 'wb').close())
+        yield functions
+
+
+@pytest.fixture
+def is_picture(undrawn, monkeypatch):
+    """Function: path → whether a picture lies there. Pictures are drawn in this test."""
+    for (module, name), function in undrawn.items():
+        monkeypatch.setattr(module, name, function)
+    return lambda path: path.read_bytes().startswith(b'\x89PNG')
 
 
 @pytest.fixture

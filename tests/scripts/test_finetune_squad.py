@@ -41,7 +41,7 @@ def checkpoints(run):
     return {name for name in os.listdir(run) if name.startswith('step-')}
 
 
-def test_files_of_a_run(train, in_tmp):
+def test_files_of_a_run(train, in_tmp, is_picture):
     outcome = train()
     assert outcome.code == 0, outcome.err
     run = in_tmp / 'output_dir' / 'SQuAD1.1-001'
@@ -50,6 +50,7 @@ def test_files_of_a_run(train, in_tmp):
     assert index['newest'] == index['best']     # the last epoch counts
     assert set(os.listdir(run)) - checkpoints(run) == OF_A_RUN | {'finetune_squad.log'}
     assert set(os.listdir(run / index['newest'])) == CHECKPOINT
+    assert is_picture(run / 'curves.png')
 
 
 def test_log_keeps_the_original_lines(train, in_tmp):

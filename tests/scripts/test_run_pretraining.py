@@ -76,12 +76,13 @@ def evaluation(outcome):
 # ---- a run
 
 
-def test_files_log_and_scores(call, made, in_tmp):
+def test_files_log_and_scores(call, made, in_tmp, is_picture):
     outcome = trained(call, *flags(made, '--data_eval', made / 'out' / 'part-000.npz',
                                    '--eval_interval', 5, '--ckpt_dir', 'ckpt'))
     assert sorted(os.listdir('ckpt')) == [
         'checkpoints.json', 'curves.png', 'options.json', 'phase1_log.0', 'results.json',
         'step-0000012']
+    assert is_picture(in_tmp / 'ckpt' / 'curves.png')
     lines = [LINE.search(line) for line in outcome.err.splitlines() if '[step ' in line]
     assert [int(found.group(1)) for found in lines] == [3, 6, 9, 12]
     assert '[step 12]' in (in_tmp / 'ckpt' / 'phase1_log.0').read_text()
