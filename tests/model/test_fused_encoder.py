@@ -2,11 +2,12 @@
 import pathlib
 import re
 
-import fused_networks
 import mxnet as mx
 import numpy as np
 import pytest
-from fused_networks import (
+from reference import numpy_bert
+from support import fused_networks
+from support.fused_networks import (
     assert_same_gradients,
     batch,
     gradients,
@@ -15,7 +16,6 @@ from fused_networks import (
     own_operators,
     used,
 )
-from reference import numpy_bert
 
 import bert
 from bert.data.readers import Example

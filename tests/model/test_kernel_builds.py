@@ -30,7 +30,7 @@ def test_numbers(need_cpu_for, build):
 def test_a_type_that_it_lacks(need_cpu_for, build):
     """float32 computes, and one line says so; a symbol of that type is an error, each time."""
     need_cpu_for(build)
-    code = ('import fused_networks\n'
+    code = ('from support import fused_networks\n'
             'for dtype in ("float32", "bfloat16", "int8"):\n'
             '    network = fused_networks.make(dtype=dtype)\n'
             '    print(dtype, network.is_fused(), network.is_fused(dtype),\n'

@@ -7,8 +7,8 @@ import time
 import mxnet as mx
 import numpy as np
 import pytest
-import tiny
-from commands import spawn, start
+from support import tiny
+from support.processes import spawn, start
 
 from bert import finetune_classifier, predict
 from bert.train import devices

@@ -9,9 +9,9 @@ import textwrap
 
 import numpy as np
 import pytest
-import tiny
-from commands import spawn
 from reference import numpy_bert
+from support import tiny
+from support.processes import spawn
 
 from bert import (
     answer,

@@ -7,9 +7,9 @@ import time
 
 import numpy as np
 import pytest
-import tiny
-from commands import spawn, start
 from reference import numpy_bert
+from support import tiny
+from support.processes import spawn, start
 
 from bert import embedding as script
 from bert import files

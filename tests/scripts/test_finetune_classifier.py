@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-import tiny
+from support import tiny
 
 from bert import finetune_classifier, predict
 from bert.data import readers

@@ -7,9 +7,9 @@ import shutil
 import mxnet as mx
 import numpy as np
 import pytest
-import tiny
-from commands import spawn, start
-from small_squad import QUICK, SIZES, read_json, write_files
+from support import tiny
+from support.processes import spawn, start
+from support.small_squad import QUICK, SIZES, read_json, write_files
 
 from bert import (
     convert_checkpoint,

@@ -8,10 +8,10 @@ import shutil
 import mxnet as mx
 import numpy as np
 import pytest
-import tiny
-from commands import spawn
 from safetensors.numpy import load_file, save_file
-from small_squad import QUICK, read_json, write_files
+from support import tiny
+from support.processes import spawn
+from support.small_squad import QUICK, read_json, write_files
 
 from bert import convert_checkpoint, finetune_classifier, finetune_squad, quantize
 from bert.data import locate

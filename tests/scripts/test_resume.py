@@ -4,11 +4,10 @@ import os
 import pathlib
 import random
 import signal
-import time
 
 import pytest
-import tiny
-from commands import spawn, start
+from support import tiny
+from support.processes import spawn, start, wait_for_step
 
 from bert import finetune_classifier
 
@@ -37,17 +36,6 @@ def expected(task, tiny_bert, tmp_path_factory):
 def final_bytes(folder):
     return {name: (pathlib.Path(folder) / FINAL / name).read_bytes()
             for name in ('model.params', 'optimizer.params')}
-
-
-def wait_for_step(folder, step):
-    """Until the checkpoint of `step`, or a later one, is there."""
-    deadline = time.time() + 120
-    while time.time() < deadline:
-        if any(name.startswith('step-') and name[5:].isdigit() and int(name[5:]) >= step
-               for name in (os.listdir(folder) if os.path.isdir(folder) else ())):
-            return
-        time.sleep(0.001)
-    raise AssertionError('no checkpoint of step %d' % step)
 
 
 @pytest.mark.parametrize('step', random.Random(0).sample(range(1, 12), 3))

@@ -3,9 +3,10 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 from typing import NamedTuple
 
-PACKAGE = pathlib.Path(__file__).resolve().parents[1] / 'bert'
+PACKAGE = pathlib.Path(__file__).resolve().parents[2] / 'bert'
 
 
 class Outcome(NamedTuple):
@@ -32,6 +33,17 @@ def spawn(script, *arguments, **options):
     process = start(script, *arguments, **options)
     out, err = process.communicate(timeout=300)
     return Outcome(process.returncode, out, err)
+
+
+def wait_for_step(folder, step):
+    """Until the checkpoint of `step`, or a later one, is there."""
+    deadline = time.time() + 120
+    while time.time() < deadline:
+        if any(name.startswith('step-') and name[5:].isdigit() and int(name[5:]) >= step
+               for name in (os.listdir(folder) if os.path.isdir(folder) else ())):
+            return
+        time.sleep(0.001)
+    raise AssertionError('no checkpoint of step %d' % step)
 
 
 def die(*arguments):
