@@ -73,7 +73,7 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp('pretraining')
     (folder / 'vocab.txt').write_text(''.join(token + '\n' for token in tiny.TOKENS))
     (folder / 'sizes.json').write_text(json.dumps(pretraining.SIZES))
-    tiny.tiny.write_corpus(folder / 'text.txt', 40)
+    tiny.write_corpus(folder / 'text.txt', 40)
     create_pretraining_data.main([
         '--input_file', str(folder / 'text.txt'), '--vocab', str(folder / 'vocab.txt'),
         '--output_dir', str(folder / 'out'), '--num_workers', '1', '--num_outputs', '3',
