@@ -15,11 +15,14 @@ FILES = ('test_fused_encoder.py', 'test_fused_quantizer.py', 'test_fused_dropout
 REST = 'not (thousand and 00)'      # of a thousand random networks the first hundred
 
 
+pytestmark = pytest.mark.exhaustive
+
+
 @pytest.mark.parametrize('build', sources.BUILDS[1:], ids=lambda build: build.name)
 def test_numbers(need_cpu_for, build):
     need_cpu_for(build)
     done = subprocess.run(
-        [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '-k', REST]
+        [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '--all', '-k', REST]
         + [str(HERE / name) for name in FILES],
         env=dict(os.environ, BERT_KERNELS=build.name, BERT_NO_SKIPS='but-optional'),
         capture_output=True, text=True)
