@@ -345,6 +345,7 @@ def flags_of_a_process(folder, tiny_bert, run):
         '--epochs', 3, '--ckpt_interval', 1, '--output_dir', run)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize('script', ['finetune_squad.py', 'static_finetune_squad.py'])
 def test_a_killed_run_goes_on_bit_for_bit(tiny_bert, tmp_path, script):
     whole = spawn(script, *flags_of_a_process(tmp_path, tiny_bert, tmp_path / 'whole'))

@@ -117,6 +117,7 @@ def test_dev_is_one_copy_with_seed_0(call, made, text):
     assert all(np.array_equal(one[key], two[key]) for key in one)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize('step', random.Random(5).sample(range(2, 50), 2))
 def test_a_killed_run_goes_on_bit_for_bit(step, made, text, in_tmp):
     """Within an epoch and after it, whose examples are drawn again."""

@@ -131,6 +131,7 @@ def test_without_the_kernels(call, kernels, work, in_tmp, monkeypatch):
            'or take another --calib_mode')
 
 
+@pytest.mark.process
 def test_on_another_cpu(call, kernels, work, in_tmp):
     """A file that one library's kernels made is run by another's, with nearly the same scores."""
     arguments = ('--model_dir', str(work / 'run-SST'), '--data_dir', str(work / 'SST-2'),
