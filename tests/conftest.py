@@ -12,6 +12,38 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 
 
+# ---- the short run and the long one
+
+SLOW_MARKS = 'exhaustive', 'compiles', 'process', 'real_models'
+
+
+def pytest_addoption(parser):
+    parser.addoption('--all', action='store_true',
+                     help='also the slow tests (%s), and more random cases in the others'
+                     % ', '.join(SLOW_MARKS))
+
+
+def _leaves_out_slow_tests(config):
+    """Not where the command line itself says which tests it wants, by -m or by their names."""
+    return not (config.option.all or config.option.markexpr
+                or any('::' in argument for argument in config.args))
+
+
+def pytest_collection_modifyitems(config, items):
+    if _leaves_out_slow_tests(config):
+        kept, slow = [], []
+        for item in items:
+            (slow if any(map(item.get_closest_marker, SLOW_MARKS)) else kept).append(item)
+        items[:] = kept
+        config.hook.pytest_deselected(items=slow)
+
+
+@pytest.fixture(scope='session')
+def number_of(request):
+    """Function: how many random cases the short run tries, how many the long one → the number."""
+    return lambda short, long: long if request.config.option.all else short
+
+
 @pytest.fixture(scope='session')
 def data_dir():
     """The data shared by the checkouts: $BERT_TEST_DATA, or shared/data beside this one."""
@@ -90,6 +122,9 @@ def pytest_sessionfinish(session):
 
 
 def pytest_terminal_summary(terminalreporter, config):
+    if _leaves_out_slow_tests(config):
+        terminalreporter.line('without the slow tests (%s): --all runs these too'
+                              % ', '.join(SLOW_MARKS))
     skips = _skips(config)
     if skips:
         terminalreporter.section('BERT_NO_SKIPS: %d skipped, none may be' % len(skips))

@@ -13,7 +13,7 @@ import pathlib
 import sys
 import tempfile
 
-import tiny
+from support import tiny
 
 from bert import (
     create_pretraining_data,

@@ -14,7 +14,7 @@ import warnings
 
 import numpy as np
 import pytest
-from commands import spawn
+from support.processes import spawn
 
 from bert import _compat
 

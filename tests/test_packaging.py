@@ -5,6 +5,8 @@ import subprocess
 import sys
 import tarfile
 
+import pytest
+
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 # what is made by Python, by setuptools and by the compiler
 MADE = ('.pyc', '.so')
@@ -22,6 +24,7 @@ def files_of(folder):
             if path.is_file() and path.suffix not in MADE}
 
 
+@pytest.mark.compiles
 def test_every_file_is_installed_from_the_archive(tmp_path):
     """What an editable install finds is all there without one: a folder that lacks its
     __init__.py is a package in a checkout, and nothing in a wheel."""

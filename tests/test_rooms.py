@@ -5,8 +5,10 @@ import subprocess
 import sys
 
 import pytest
+from support.help_pages import help_pages
 
-PACKAGE = pathlib.Path(__file__).resolve().parents[1] / 'bert'
+TESTS = pathlib.Path(__file__).resolve().parent
+PACKAGE = TESTS.parent / 'bert'
 ROOMS = ('data', 'model', 'train', 'quantization', 'export')
 # floors: a module may import from lower ones, and from its own room
 BASE, ROOM, JOBS, SCRIPT = range(4)
@@ -34,17 +36,23 @@ def place(name):
     return (JOBS, room) if room == 'jobs' else (BASE, 'base')
 
 
-def imports(name):
-    """{module of ours that it imports}, also inside functions."""
-    found = set()
-    for node in ast.walk(ast.parse(MODULES[name].read_text(encoding='utf-8'))):
+def imported_names(path):
+    """{module, or a name in it: the module} of all imports of a file, also inside functions."""
+    found = {}
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
         if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
+            found.update((alias.name, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert not node.level, '%s: a relative import' % name
-            for alias in node.names:
-                inner = '%s.%s' % (node.module, alias.name)
-                found.add(inner if inner in MODULES else node.module)
+            assert not node.level, '%s: a relative import' % path
+            found.update(('%s.%s' % (node.module, alias.name), node.module)
+                         for alias in node.names)
+    return found
+
+
+def imports(name):
+    """{module of ours that it imports}"""
+    found = {inner if inner in MODULES else module
+             for inner, module in imported_names(MODULES[name]).items()}
     return {module for module in found if module in MODULES} - {name, 'bert'}
 
 
@@ -89,6 +97,14 @@ def test_no_cycles():
         visit(name)
 
 
+def test_no_file_imports_tests():
+    """What several test files need is in tests/support/, or a fixture of a conftest.py."""
+    for path in TESTS.rglob('*.py'):
+        modules = {part for name in imported_names(path) for part in name.split('.')}
+        assert not [name for name in modules if name.startswith('test_')], path
+        assert 'conftest' not in modules, path
+
+
 # ---- what may not be imported, or be called so
 
 def run_python(code, *flags):
@@ -104,13 +120,17 @@ def test_these_need_no_mxnet(module):
     assert not {'mxnet', 'gluonnlp', 'numpy'} & set(ast.literal_eval(run_python(code)))
 
 
-@pytest.mark.parametrize('script', [name for name in MODULES if is_script(name)])
-def test_help_needs_no_mxnet(script):
-    code = ('import sys\n'
-            'sys.modules.update(mxnet=None, gluonnlp=None)\n'       # importing them now fails
-            'sys.argv = ["script", "--help"]\n'
-            'import runpy\nrunpy.run_path(%r, run_name="__main__")' % str(MODULES[script]))
-    assert run_python(code).startswith('usage: ')
+SCRIPTS = [name for name in MODULES if is_script(name)]
+
+
+@pytest.fixture(scope='module')
+def pages_without_mxnet():
+    return help_pages([MODULES[name] for name in SCRIPTS], without=('mxnet', 'gluonnlp'))
+
+
+@pytest.mark.parametrize('script', SCRIPTS)
+def test_help_needs_no_mxnet(script, pages_without_mxnet):
+    assert pages_without_mxnet[MODULES[script]].startswith('usage: ')
 
 
 def test_training_needs_no_model_and_no_data():

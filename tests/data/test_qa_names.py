@@ -1,7 +1,7 @@
 """The names of the original: SquadExample, SQuADFeature, SQuADTransform."""
 import gluonnlp
 import pytest
-import tiny
+from support import tiny
 
 from bert.data.qa import SquadExample, SQuADTransform
 from bert.data.squad import Question, Squad

@@ -3,7 +3,7 @@ import os
 
 import numpy as np
 import pytest
-import tiny
+from support import tiny
 
 from bert import files
 from bert.data import windows as windows_module

@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 import pytest
-import tiny
+from support import tiny
 
 from bert.data import words
 from bert.data.tokenizer import BertTokenizer

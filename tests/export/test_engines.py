@@ -4,7 +4,7 @@ import sys
 import mxnet as mx
 import numpy as np
 import pytest
-import tiny_networks
+from support import tiny_networks
 
 from bert.errors import UserError
 from bert.export import engines

@@ -4,9 +4,8 @@ import dataclasses
 import numpy as np
 import onnx
 import pytest
-import tiny
-import tiny_networks
 from reference import numpy_bert
+from support import tiny, tiny_networks
 
 from bert.errors import UserError
 from bert.export import onnx_graph

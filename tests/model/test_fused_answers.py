@@ -3,7 +3,7 @@ of a window, and by MXNet's own operators, which compute something there."""
 import mxnet as mx
 import numpy as np
 import pytest
-from fused_networks import assert_same_gradients, batch, gradients_of, make, own_operators
+from support.fused_networks import assert_same_gradients, batch, gradients_of, make, own_operators
 
 from bert.model.qa import BertForQA, BertForQALoss
 

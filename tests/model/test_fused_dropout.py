@@ -1,10 +1,10 @@
 """The fused encoder's dropout: how much, where, and the same again in backward."""
-import fused_networks
 import mxnet as mx
 import numpy as np
 import pytest
-from fused_networks import batch, gradients, make, make_config
 from scipy import stats
+from support import fused_networks
+from support.fused_networks import batch, gradients, make, make_config
 
 RATE, UNITS, LENGTH, BATCH = 0.1, 256, 64, 32
 CONFIG = make_config(2, UNITS, 512, 8)

@@ -2,11 +2,12 @@
 import pathlib
 import re
 
-import fused_networks
 import mxnet as mx
 import numpy as np
 import pytest
-from fused_networks import (
+from reference import numpy_bert
+from support import fused_networks
+from support.fused_networks import (
     assert_same_gradients,
     batch,
     gradients,
@@ -15,7 +16,6 @@ from fused_networks import (
     own_operators,
     used,
 )
-from reference import numpy_bert
 
 import bert
 from bert.data.readers import Example
@@ -108,15 +108,15 @@ def random_case(seed):
 
 
 @pytest.mark.parametrize('first', range(0, 1000, 100))
-def test_a_thousand_random_networks(kernels, first):
-    for seed in range(first, first + 100):
+def test_a_thousand_random_networks(kernels, first, number_of):
+    for seed in range(first, first + number_of(2, 100)):
         kernels.use_threads(seed % 4 + 1)
         compare(*random_case(seed))
 
 
 @pytest.mark.parametrize('first', [0, 50])
-def test_bfloat16_of_random_networks(kernels, first):
-    for seed in range(first, first + 50):
+def test_bfloat16_of_random_networks(kernels, first, number_of):
+    for seed in range(first, first + number_of(5, 50)):
         kernels.use_threads(seed % 4 + 1)
         network, arrays = random_case(seed)
         exact = gradients(network, arrays)

@@ -10,7 +10,15 @@ import threading
 import mxnet as mx
 import numpy as np
 import pytest
-from fused_networks import batch, gradients, make, make_classifier, make_config, own_operators, used
+from support.fused_networks import (
+    batch,
+    gradients,
+    make,
+    make_classifier,
+    make_config,
+    own_operators,
+    used,
+)
 
 from bert.model.bert import BERTModel
 from bert.model.inference import Predictor
@@ -391,7 +399,7 @@ def test_float64_takes_own_operators_after_float32():
 LOOP = """
 import gc, os
 import mxnet as mx
-from fused_networks import batch, gradients, make, make_config
+from support.fused_networks import batch, gradients, make, make_config
 
 def resident():
     with open('/proc/self/statm') as file:

@@ -2,7 +2,7 @@
 import mxnet as mx
 import numpy as np
 import pytest
-from fused_networks import batch, gradients, make
+from support.fused_networks import batch, gradients, make
 
 from bert.model.kernels.optimizer import fused_update
 from bert.train import optimizer

@@ -6,7 +6,8 @@ import json
 import mxnet as mx
 import numpy as np
 import pytest
-from fused_networks import (
+from mxnet.gluon import HybridBlock
+from support.fused_networks import (
     assert_same_gradients,
     batch,
     gradients_of,
@@ -14,7 +15,6 @@ from fused_networks import (
     make_config,
     own_operators,
 )
-from mxnet.gluon import HybridBlock
 
 from bert.layout import FUSED_OPERATOR
 from bert.model.bert import compute_in

@@ -2,7 +2,7 @@
 import mxnet as mx
 import numpy as np
 import pytest
-from fused_networks import batch, make, make_config, own_operators
+from support.fused_networks import batch, make, make_config, own_operators
 
 from bert.errors import UserError
 from bert.model.bert import compute_in

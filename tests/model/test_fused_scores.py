@@ -25,6 +25,7 @@ def correlation(dtype, pairs):
     return spearmanr((first * second).sum(axis=1), pairs[1])[0]
 
 
+@pytest.mark.real_models
 def test_scores(minilm, kernels, pairs):
     exact = correlation('float32', pairs)
     assert exact == pytest.approx(0.8672, abs=5e-4)     # of the released model (docs/embedding.rst)

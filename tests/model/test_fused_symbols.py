@@ -4,7 +4,7 @@ import os
 import mxnet as mx
 import numpy as np
 import pytest
-from fused_networks import (
+from support.fused_networks import (
     batch,
     gradients,
     make,

@@ -4,7 +4,7 @@ import dataclasses
 import mxnet as mx
 import numpy as np
 import pytest
-import tiny
+from support import tiny
 
 from bert.data.sampler import Batch
 from bert.jobs.folder import Model

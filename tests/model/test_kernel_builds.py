@@ -15,11 +15,14 @@ FILES = ('test_fused_encoder.py', 'test_fused_quantizer.py', 'test_fused_dropout
 REST = 'not (thousand and 00)'      # of a thousand random networks the first hundred
 
 
+pytestmark = pytest.mark.exhaustive
+
+
 @pytest.mark.parametrize('build', sources.BUILDS[1:], ids=lambda build: build.name)
 def test_numbers(need_cpu_for, build):
     need_cpu_for(build)
     done = subprocess.run(
-        [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '-k', REST]
+        [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '--all', '-k', REST]
         + [str(HERE / name) for name in FILES],
         env=dict(os.environ, BERT_KERNELS=build.name, BERT_NO_SKIPS='but-optional'),
         capture_output=True, text=True)
@@ -30,7 +33,7 @@ def test_numbers(need_cpu_for, build):
 def test_a_type_that_it_lacks(need_cpu_for, build):
     """float32 computes, and one line says so; a symbol of that type is an error, each time."""
     need_cpu_for(build)
-    code = ('import fused_networks\n'
+    code = ('from support import fused_networks\n'
             'for dtype in ("float32", "bfloat16", "int8"):\n'
             '    network = fused_networks.make(dtype=dtype)\n'
             '    print(dtype, network.is_fused(), network.is_fused(dtype),\n'

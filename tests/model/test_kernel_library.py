@@ -6,10 +6,10 @@ import shutil
 import subprocess
 import sys
 
-import fused_networks
 import mxnet as mx
 import numpy as np
 import pytest
+from support import fused_networks
 
 from bert.model.kernels import library, sources
 
@@ -166,7 +166,7 @@ def test_threads_that_come_first_together(kernels):
 
 def test_beside_the_symbols_of_mxnet(kernels):
     """Horovod makes those of libmxnet.so global, which has classes of the names of ours."""
-    code = ('import ctypes\nimport fused_networks\nimport mxnet\n'
+    code = ('import ctypes\nfrom support import fused_networks\nimport mxnet\n'
             'ctypes.CDLL(mxnet.libinfo.find_lib_path()[0], ctypes.RTLD_GLOBAL)\n'
             'network = fused_networks.make()\n'
             'print(network.is_fused(), network(*fused_networks.batch([5, 3])).asnumpy().shape)')
@@ -199,11 +199,13 @@ def test_a_library_for_every_cpu(kernels):
     assert files == {'avx512_bf16.so', 'avx512_vnni.so', 'avx512.so', 'avx2.so'}
 
 
+@pytest.mark.compiles
 def test_without_a_compiler_the_rest_is_installed(tmp_path):
     files, said = build(tmp_path, CC='no-compiler', CXX='no-compiler')
     assert not files and 'no-compiler' in said
 
 
+@pytest.mark.compiles
 def test_without_mxnet_the_rest_is_installed(tmp_path):
     (tmp_path / 'sitecustomize.py').write_text(
         'import os.path\n'

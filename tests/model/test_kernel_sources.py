@@ -42,6 +42,7 @@ def test_format():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize('build', sources.BUILDS, ids=lambda build: build.name)
 def test_the_sanitizers_find_nothing(need_cpu_for, build, tmp_path):
     need_cpu_for(build)

@@ -6,8 +6,8 @@ import sys
 import mxnet as mx
 import numpy as np
 import pytest
-import tiny
 from reference import numpy_bert
+from support import tiny
 
 from bert.data.sampler import Batch
 from bert.errors import UserError

@@ -2,8 +2,8 @@
 import mxnet as mx
 import numpy as np
 import pytest
-import tiny_networks
 from mxnet.contrib import quantization
+from support import tiny_networks
 
 from bert.model.inference import ForPrediction
 from bert.quantization.calibrate import CLIP_MAX, CLIP_MIN, Quantizer

@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 import pytest
-import tiny_networks
+from support import tiny_networks
 
 from bert.errors import UserError
 from bert.model.inference import ForPrediction

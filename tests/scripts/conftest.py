@@ -1,5 +1,6 @@
 """Entry scripts through their command lines, in this process or in one of their own."""
 import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -7,10 +8,32 @@ import sys
 import time
 
 import pytest
-import tiny
-from commands import PACKAGE, Outcome
+from support import pretraining, tiny
+from support.processes import PACKAGE, Outcome
 
+from bert import create_pretraining_data
 from bert.errors import run_script
+from bert.jobs import results
+from bert.quantization import report
+
+
+@pytest.fixture(scope='session', autouse=True)
+def undrawn():
+    """Drawing takes longer than a tiny training: runs in this process write empty pictures.
+    The drawing functions, to be put back where a test looks at pictures."""
+    functions = {(results, 'draw_curves'): results.draw_curves, (report, 'draw'): report.draw}
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in functions:
+            patch.setattr(module, name, lambda path, *values: open(path, 'wb').close())
+        yield functions
+
+
+@pytest.fixture
+def is_picture(undrawn, monkeypatch):
+    """Function: path → whether a picture lies there. Pictures are drawn in this test."""
+    for (module, name), function in undrawn.items():
+        monkeypatch.setattr(module, name, function)
+    return lambda path: path.read_bytes().startswith(b'\x89PNG')
 
 
 @pytest.fixture
@@ -42,6 +65,20 @@ def roomy_bert(tmp_path_factory):
 def sst(tmp_path_factory):
     """Path of a tiny SST-2 folder."""
     return tiny.write_sst(tmp_path_factory.mktemp('data') / 'SST-2')
+
+
+@pytest.fixture(scope='session')
+def made(tmp_path_factory):
+    """A folder with shards in out/, a vocabulary and the sizes of a tiny model."""
+    folder = tmp_path_factory.mktemp('pretraining')
+    (folder / 'vocab.txt').write_text(''.join(token + '\n' for token in tiny.TOKENS))
+    (folder / 'sizes.json').write_text(json.dumps(pretraining.SIZES))
+    tiny.write_corpus(folder / 'text.txt', 40)
+    create_pretraining_data.main([
+        '--input_file', str(folder / 'text.txt'), '--vocab', str(folder / 'vocab.txt'),
+        '--output_dir', str(folder / 'out'), '--num_workers', '1', '--num_outputs', '3',
+        '--max_seq_length', '32', '--max_predictions_per_seq', '5'])
+    return folder
 
 
 @pytest.fixture

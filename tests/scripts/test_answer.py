@@ -5,7 +5,7 @@ import json
 import mxnet as mx
 import numpy as np
 import pytest
-from small_squad import QUICK, read_json, write_files
+from support.small_squad import QUICK, read_json, write_files
 
 from bert import answer, finetune_squad
 from bert.jobs.answering import passage

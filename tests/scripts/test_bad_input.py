@@ -7,8 +7,8 @@ import time
 import mxnet as mx
 import numpy as np
 import pytest
-import tiny
-from commands import spawn, start
+from support import tiny
+from support.processes import spawn, start
 
 from bert import finetune_classifier, predict
 from bert.train import devices
@@ -258,6 +258,7 @@ def test_loss_that_is_not_finite_keeps_the_last_checkpoint(fail, sst, in_tmp, mo
     assert all(np.isfinite(array.asnumpy()).all() for array in kept.values())
 
 
+@pytest.mark.process
 def test_disk_full_while_saving_keeps_the_old_checkpoint(sst, tiny_bert, tmp_path):
     """Once a checkpoint is there, no file may grow beyond 6,000 bytes: the next checkpoint
     can't be written, and the run can be resumed when the limit is gone."""

@@ -3,8 +3,8 @@ import json
 import os
 
 import pytest
-import tiny
-from small_squad import QUICK, SIZES, read_json, write_files
+from support import tiny
+from support.small_squad import QUICK, SIZES, read_json, write_files
 
 from bert import finetune_squad, static_finetune_squad
 

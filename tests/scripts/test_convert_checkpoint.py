@@ -5,10 +5,10 @@ import resource
 
 import numpy as np
 import pytest
-import tiny
-from commands import start
 from reference import numpy_bert
 from safetensors.numpy import load_file
+from support import tiny
+from support.processes import start
 
 from bert import convert_checkpoint, finetune_classifier, predict
 

@@ -1,14 +1,13 @@
 """create_pretraining_data.py: files, the same bytes by any number of workers, resume, mistakes."""
 import json
 import os
-import random
 import shutil
 import time
 
 import numpy as np
 import pytest
-import tiny
-from commands import die, spawn, start
+from support import tiny
+from support.processes import die, spawn, start
 
 from bert import create_pretraining_data as script
 from bert.data import generation
@@ -17,21 +16,12 @@ from bert.data.shards import read_shard
 SMALL = ['--max_seq_length', 32, '--max_predictions_per_seq', 5, '--dupe_factor', 3]
 
 
-def write_corpus(path, documents=30, seed=0):
-    """A text of the tiny vocabulary's words; returns its path."""
-    rng = random.Random(seed)
-    parts = ['\n'.join(' '.join(rng.choices(tiny.WORDS, k=rng.randrange(3, 9))) + ' .'
-                       for _ in range(rng.randrange(2, 12))) for _ in range(documents)]
-    path.write_text('\n\n'.join(parts) + '\n')
-    return str(path)
-
-
 @pytest.fixture
 def corpus(in_tmp, monkeypatch):
     """Text and vocabulary in the current folder, which is cut into several blocks."""
     (in_tmp / 'vocab.txt').write_text(''.join(token + '\n' for token in tiny.TOKENS))
     monkeypatch.setattr('bert.jobs.tokenized_text.SMALLEST_BLOCK', 500)
-    return write_corpus(in_tmp / 'text.txt')
+    return tiny.write_corpus(in_tmp / 'text.txt')
 
 
 def make(call, *flags, folder='out', text='text.txt'):
@@ -112,7 +102,7 @@ def test_another_seed_gives_other_examples(call, corpus, in_tmp):
 
 
 def test_files_are_read_one_after_the_other(call, corpus, in_tmp):
-    write_corpus(in_tmp / 'text-2.txt', 5, seed=1)
+    tiny.write_corpus(in_tmp / 'text-2.txt', 5, seed=1)
     made(call, text='text*.txt')
     assert [entry['path'] for entry in manifest_of(in_tmp / 'out')['inputs']] == [
         'text-2.txt', 'text.txt']
@@ -200,7 +190,7 @@ def test_the_same_bytes_on_a_dask_cluster(call, corpus, in_tmp):
 
 def test_finished_files_are_kept_after_a_kill(corpus, in_tmp, call):
     """kill -9 while shards are made; those that are there are not made again."""
-    write_corpus(in_tmp / 'long.txt', 3000)
+    tiny.write_corpus(in_tmp / 'long.txt', 3000)
     flags = ['--input_file', 'long.txt', '--vocab', 'vocab.txt', '--num_workers', 1,
              '--num_outputs', 12] + SMALL
     assert spawn('create_pretraining_data.py', *flags, '--output_dir', 'whole').code == 0
@@ -252,7 +242,7 @@ def test_a_run_goes_on_with_its_own_options_and_text_only(call, corpus, in_tmp, 
     problem = ('error: --resume: the run in out was started with another text, vocabulary or '
                'other options: give the same ones, or --overwrite_output_dir')
     assert make(call, '--resume', '--seed', 3).error == problem
-    write_corpus(in_tmp / 'text.txt', seed=8)
+    tiny.write_corpus(in_tmp / 'text.txt', seed=8)
     assert make(call, '--resume').error == problem
 
 

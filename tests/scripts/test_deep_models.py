@@ -4,9 +4,9 @@ import dataclasses
 import json
 
 import pytest
-import tiny
-from small_squad import QUICK, write_files
-from test_run_pretraining import SIZES, flags, made  # noqa: F401
+from support import tiny
+from support.pretraining import SIZES, flags
+from support.small_squad import QUICK, write_files
 
 from bert import finetune_classifier, finetune_squad, run_pretraining
 
@@ -35,7 +35,7 @@ def test_question_answering(call, deep_bert, in_tmp):
 
 
 @pytest.mark.parametrize('optimizer', ['bertadam', 'lamb', 'adamw'])
-def test_pretraining(call, made, in_tmp, optimizer):  # noqa: F811
+def test_pretraining(call, made, in_tmp, optimizer):
     (in_tmp / 'deep.json').write_text(json.dumps(dict(SIZES, num_layers=LAYERS)))
     outcome = call(run_pretraining, *flags(made, '--bert_config', 'deep.json', '--optimizer',
                                            optimizer, steps=2), '--ckpt_dir', 'ckpt')

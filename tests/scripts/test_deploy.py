@@ -6,9 +6,9 @@ import re
 import shutil
 
 import pytest
-import tiny
-from commands import spawn
-from small_squad import QUICK, read_json, write_files
+from support import tiny
+from support.processes import spawn
+from support.small_squad import QUICK, read_json, write_files
 
 from bert import answer, deploy, finetune_classifier, finetune_squad, predict, quantize
 from bert.export import export, to_onnx

@@ -9,9 +9,9 @@ import textwrap
 
 import numpy as np
 import pytest
-import tiny
-from commands import spawn
 from reference import numpy_bert
+from support import tiny
+from support.processes import spawn
 
 from bert import (
     answer,
@@ -72,11 +72,15 @@ def binary(similarity):
     return int(similarity > 0.3)
 
 
+def write_mrpc(folder):
+    tiny.write_pairs(folder, ('#1 String', '#2 String', 'Quality'), binary,
+                     files={'dev': ['dev.tsv'], 'test': ['test.tsv', 'msr_paraphrase_test.txt']})
+
+
 @pytest.fixture
 def workplace(in_tmp, monkeypatch):
     """A folder in which the pages' commands find what they name."""
-    tiny.write_pairs(in_tmp / 'glue_data' / 'MRPC', ('#1 String', '#2 String', 'Quality'), binary,
-                     files={'dev': ['dev.tsv'], 'test': ['test.tsv', 'msr_paraphrase_test.txt']})
+    write_mrpc(in_tmp / 'glue_data' / 'MRPC')
     tiny.write_sst(in_tmp / 'glue_data' / 'SST-2')
     tiny.write_pairs(in_tmp / 'glue_data' / 'STS-B', ('sentence1', 'sentence2', 'score'),
                      lambda similarity: 5 * similarity)
@@ -140,25 +144,42 @@ def run(line, call, checkpoint, monkeypatch):
     return call(SCRIPTS[script], *arguments)
 
 
-def write_mrpc_run(checkpoint, data_dir):
-    """The run that the page on deployment takes, with the checkpoint that it names."""
-    finetune_classifier.main(['--bert_checkpoint', checkpoint, '--task_name', 'MRPC', '--data_dir',
-                              str(data_dir), '--output_dir', 'output_dir/MRPC-001', '--max_len',
-                              '32'])
-    step = next(pathlib.Path('output_dir/MRPC-001').glob('step-*'))
+@pytest.fixture(scope='module')
+def runs(tmp_path_factory, roomy_bert, sst):
+    """A folder with what the pages find trained already: of SST-2 `trained`, and of MRPC `mrpc`,
+    with the checkpoint that the page on deployment names. The tests copy them."""
+    folder = tmp_path_factory.mktemp('runs')
+    finetune_classifier.main(['--bert_checkpoint', roomy_bert, '--task_name', 'SST', '--data_dir',
+                              sst, '--output_dir', str(folder / 'trained'), '--epochs', '1'])
+    write_mrpc(folder / 'glue_data' / 'MRPC')
+    finetune_classifier.main(['--bert_checkpoint', roomy_bert, '--task_name', 'MRPC', '--data_dir',
+                              str(folder / 'glue_data'), '--output_dir', str(folder / 'mrpc'),
+                              '--max_len', '32'])
+    step = next((folder / 'mrpc').glob('step-*'))
     shutil.copytree(step, step.with_name('step-0000230'))
+    return folder
+
+
+@pytest.fixture(scope='module')
+def shards(tmp_path_factory):
+    """A folder with examples to pre-train on, `out`, and with the texts that they are made of."""
+    folder = tmp_path_factory.mktemp('shards')
+    write_texts(folder)
+    create_pretraining_data.main([
+        '--input_file', str(folder / 'news.txt'), '--vocab', str(folder / 'vocab.txt'),
+        '--output_dir', str(folder / 'out'), '--num_workers', '1'])
+    return folder
 
 
 @pytest.mark.parametrize('page', PAGES)
-def test_commands(page, call, roomy_bert, workplace, monkeypatch, sst, fast, request):
+def test_commands(page, call, roomy_bert, workplace, runs, monkeypatch, fast, request):
     if page in ('docs/models.rst', 'docs/pretraining.rst'):     # about the real cache
         monkeypatch.delenv('MXNET_HOME')
-    finetune_classifier.main(['--bert_checkpoint', roomy_bert, '--task_name', 'SST', '--data_dir',
-                              sst, '--output_dir', 'trained', '--epochs', '1'])
+    shutil.copytree(runs / 'trained', 'trained')
     if page == 'docs/models.rst':       # which takes a run of another page away
         shutil.copytree('trained', 'output_dir/MRPC-001')
     if page == 'docs/deployment.rst':
-        write_mrpc_run(roomy_bert, workplace / 'glue_data')
+        shutil.copytree(runs / 'mrpc', 'output_dir/MRPC-001')
         (workplace / 'pairs.txt').write_text('so good\tvery good\nthe plot\tit was\n')
     os.mkdir('sst')
     os.rename(next(workplace.glob('trained/step-*')) / 'model.params', 'sst/net.params')
@@ -177,16 +198,14 @@ def test_commands(page, call, roomy_bert, workplace, monkeypatch, sst, fast, req
 
 
 @pytest.mark.parametrize('page', [page for page in PAGES if page != 'docs/tutorial.rst'])
-def test_snippets(page, in_tmp, tmp_path, capsys, monkeypatch, roomy_bert, fast):
+def test_snippets(page, in_tmp, tmp_path, capsys, monkeypatch, runs, shards, fast):
     monkeypatch.delenv('MXNET_HOME')
-    write_texts(in_tmp)
+    shutil.copytree(shards, in_tmp, dirs_exist_ok=True)
     if page == 'docs/deployment.rst':
         tiny.write_pairs(in_tmp / 'MRPC', ('#1 String', '#2 String', 'Quality'), binary)
-        write_mrpc_run(roomy_bert, in_tmp)
+        shutil.copytree(runs / 'mrpc', 'output_dir/MRPC-001')
         export.main(['--model_dir', 'output_dir/MRPC-001', '--output_dir', 'mrpc-symbol'])
-        capsys.readouterr()
-    create_pretraining_data.main(['--input_file', 'news.txt', '--vocab', 'vocab.txt',
-                                  '--output_dir', 'out', '--num_workers', '1'])
+    capsys.readouterr()
     for i, code in enumerate(snippets(page)):
         path = tmp_path / ('snippet%d.py' % i)
         path.write_text(code, encoding='utf-8')

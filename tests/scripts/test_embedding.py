@@ -5,9 +5,8 @@ import logging
 import mxnet as mx
 import numpy as np
 import pytest
-import tiny
 from reference import numpy_bert
-from test_create_pretraining_data import write_corpus
+from support import tiny
 
 from bert import create_pretraining_data, finetune_classifier, run_pretraining
 from bert.errors import UserError
@@ -122,7 +121,7 @@ def test_what_pretraining_and_finetuning_leave(call, in_tmp, tiny_bert, sst):
     (in_tmp / 'sizes.json').write_text(json.dumps(
         dict(num_layers=2, units=8, hidden_size=16, num_heads=2, max_length=40)))
     (in_tmp / 'vocab.txt').write_text(''.join(token + '\n' for token in tiny.TOKENS))
-    write_corpus(in_tmp / 'text.txt')
+    tiny.write_corpus(in_tmp / 'text.txt')
     assert call(create_pretraining_data, '--input_file', 'text.txt', '--vocab', 'vocab.txt',
                 '--output_dir', 'data', '--max_seq_length', 40, '--num_workers', 1).code == 0
     assert call(run_pretraining, '--data', 'data/*.npz', '--bert_config', 'sizes.json',

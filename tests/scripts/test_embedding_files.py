@@ -7,9 +7,9 @@ import time
 
 import numpy as np
 import pytest
-import tiny
-from commands import spawn, start
 from reference import numpy_bert
+from support import tiny
+from support.processes import spawn, start
 
 from bert import embedding as script
 from bert import files
@@ -161,6 +161,7 @@ def test_a_run_that_ended_goes_on_with_the_same_bytes(embed, monkeypatch, form, 
     assert not os.path.exists('out.%s.work' % form)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize('form, granularity', [('npy', 'sentence'), ('npz', 'word')])
 def test_processes_and_kills_change_no_byte(tiny_bert, in_tmp, form, granularity):
     """One process undisturbed, two, and two of which all are killed in the middle and resumed."""

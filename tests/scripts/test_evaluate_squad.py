@@ -2,9 +2,9 @@
 import json
 
 import pytest
-import tiny
-from commands import spawn
-from small_squad import read_json
+from support import tiny
+from support.processes import spawn
+from support.small_squad import read_json
 
 SCRIPT = 'evaluate-v2.0.py'
 

@@ -5,9 +5,9 @@ import shutil
 import mxnet as mx
 import numpy as np
 import pytest
-import tiny
-from commands import spawn
-from small_squad import QUICK, read_json, write_files
+from support import tiny
+from support.processes import spawn
+from support.small_squad import QUICK, read_json, write_files
 
 from bert import finetune_classifier, finetune_squad
 from bert.export import export, to_onnx

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-import tiny
+from support import tiny
 
 from bert import finetune_classifier, predict
 from bert.data import readers
@@ -25,7 +25,7 @@ def train(call, tiny_bert, in_tmp):
     return train
 
 
-def test_run_writes_these_files_and_no_others(train, sst, in_tmp):
+def test_run_writes_these_files_and_no_others(train, sst, in_tmp, is_picture):
     outcome = train('--task_name', 'SST', '--data_dir', sst)
     assert outcome.code == 0, outcome.err
     run = in_tmp / 'output_dir' / 'SST-001'
@@ -41,6 +41,7 @@ def test_run_writes_these_files_and_no_others(train, sst, in_tmp):
     assert set(os.listdir(run / index['best'])) == {
         'model.params', 'optimizer.params', 'trainer.json', 'config.json', 'vocab.txt',
         'task.json', 'results.json'}
+    assert is_picture(run / 'curves.png')
 
 
 def test_log_keeps_the_original_lines(train, sst, in_tmp):

@@ -7,9 +7,9 @@ import shutil
 import mxnet as mx
 import numpy as np
 import pytest
-import tiny
-from commands import spawn, start
-from small_squad import QUICK, SIZES, read_json, write_files
+from support import tiny
+from support.processes import spawn, start
+from support.small_squad import QUICK, SIZES, read_json, write_files
 
 from bert import (
     convert_checkpoint,
@@ -41,7 +41,7 @@ def checkpoints(run):
     return {name for name in os.listdir(run) if name.startswith('step-')}
 
 
-def test_files_of_a_run(train, in_tmp):
+def test_files_of_a_run(train, in_tmp, is_picture):
     outcome = train()
     assert outcome.code == 0, outcome.err
     run = in_tmp / 'output_dir' / 'SQuAD1.1-001'
@@ -50,6 +50,7 @@ def test_files_of_a_run(train, in_tmp):
     assert index['newest'] == index['best']     # the last epoch counts
     assert set(os.listdir(run)) - checkpoints(run) == OF_A_RUN | {'finetune_squad.log'}
     assert set(os.listdir(run / index['newest'])) == CHECKPOINT
+    assert is_picture(run / 'curves.png')
 
 
 def test_log_keeps_the_original_lines(train, in_tmp):
@@ -344,6 +345,7 @@ def flags_of_a_process(folder, tiny_bert, run):
         '--epochs', 3, '--ckpt_interval', 1, '--output_dir', run)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize('script', ['finetune_squad.py', 'static_finetune_squad.py'])
 def test_a_killed_run_goes_on_bit_for_bit(tiny_bert, tmp_path, script):
     whole = spawn(script, *flags_of_a_process(tmp_path, tiny_bert, tmp_path / 'whole'))

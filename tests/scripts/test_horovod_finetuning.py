@@ -6,9 +6,9 @@ import shlex
 import mxnet as mx
 import numpy as np
 import pytest
-import tiny
-from commands import PACKAGE, spawn
-from small_squad import QUICK, SIZES, read_json, write_files
+from support import tiny
+from support.processes import PACKAGE, spawn
+from support.small_squad import QUICK, SIZES, read_json, write_files
 
 pytestmark = pytest.mark.horovod
 

@@ -4,8 +4,8 @@ import json
 import mxnet as mx
 import numpy as np
 import pytest
-import tiny
-from commands import spawn
+from support import tiny
+from support.processes import spawn
 
 from bert import finetune_classifier, predict
 from bert.jobs.folder import open_model

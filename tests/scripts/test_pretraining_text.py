@@ -9,17 +9,15 @@ import shutil
 import mxnet as mx
 import numpy as np
 import pytest
-from commands import spawn, start
-from test_create_pretraining_data import write_corpus
-from test_resume import wait_for_step
-from test_run_pretraining import (  # noqa: F401
+from support import tiny
+from support.pretraining import (
     evaluation,
     flags,
-    made,
     parameters,
     results,
     trained,
 )
+from support.processes import spawn, start, wait_for_step
 
 from bert import create_pretraining_data, finetune_classifier, run_pretraining
 from bert.data.shards import read_shard
@@ -30,15 +28,15 @@ SAMPLING = ('--max_seq_length', 24, '--max_predictions_per_seq', 4, '--short_seq
 
 @pytest.fixture
 def text(in_tmp):
-    write_corpus(in_tmp / 'text.txt', 30)
+    tiny.write_corpus(in_tmp / 'text.txt', 30)
     return in_tmp / 'text.txt'
 
 
-def raw_flags(made, text, *more, steps=12):  # noqa: F811
+def raw_flags(made, text, *more, steps=12):
     return flags(made, '--raw', '--data', text, *SAMPLING, *more, steps=steps)
 
 
-def make_shards(made, text, *more):  # noqa: F811
+def make_shards(made, text, *more):
     """The examples that create_pretraining_data.py makes of the text."""
     arguments = ('--input_file', text, '--vocab', made / 'vocab.txt', '--output_dir', 'made',
                  '--num_workers', 1) + SAMPLING + more
@@ -65,7 +63,7 @@ def batch_rows(batch):
                batch.next_sentence_labels[i])
 
 
-def test_every_epoch_is_a_copy_of_its_own(call, made, text, monkeypatch):  # noqa: F811
+def test_every_epoch_is_a_copy_of_its_own(call, made, text, monkeypatch):
     """Epoch by epoch the copies that create_pretraining_data.py makes, each example once."""
     epochs = []
 
@@ -91,7 +89,7 @@ def test_every_epoch_is_a_copy_of_its_own(call, made, text, monkeypatch):  # noq
     assert len(set(epochs[0]) & set(epochs[1])) < 0.2 * len(epochs[0])
 
 
-def test_its_folders_last_as_long_as_the_run(call, made, text, monkeypatch):  # noqa: F811
+def test_its_folders_last_as_long_as_the_run(call, made, text, monkeypatch):
     seen = []
 
     def load_batch(self, place):
@@ -107,7 +105,7 @@ def test_its_folders_last_as_long_as_the_run(call, made, text, monkeypatch):  # 
         'step-0000040']
 
 
-def test_dev_is_one_copy_with_seed_0(call, made, text):  # noqa: F811
+def test_dev_is_one_copy_with_seed_0(call, made, text):
     make_shards(made, text, '--dupe_factor', 1, '--seed', 0)
     outcome = trained(call, *raw_flags(made, text, '--data_eval', text, '--seed', 5),
                       '--ckpt_dir', 'raw')
@@ -119,8 +117,9 @@ def test_dev_is_one_copy_with_seed_0(call, made, text):  # noqa: F811
     assert all(np.array_equal(one[key], two[key]) for key in one)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize('step', random.Random(5).sample(range(2, 50), 2))
-def test_a_killed_run_goes_on_bit_for_bit(step, made, text, in_tmp):  # noqa: F811
+def test_a_killed_run_goes_on_bit_for_bit(step, made, text, in_tmp):
     """Within an epoch and after it, whose examples are drawn again."""
     common = raw_flags(made, text, '--ckpt_interval', 1, '--data_eval', text, steps=60)
     assert spawn('run_pretraining.py', *common, '--ckpt_dir', 'whole').code == 0
@@ -136,7 +135,7 @@ def test_a_killed_run_goes_on_bit_for_bit(step, made, text, in_tmp):  # noqa: F8
     assert results('whole')['metrics'] == results('broken')['metrics']
 
 
-def test_another_text_is_not_taken_for_the_first(call, made, text, in_tmp):  # noqa: F811
+def test_another_text_is_not_taken_for_the_first(call, made, text, in_tmp):
     """What a run left that was killed before its first checkpoint is not read by the next."""
     trained(call, *raw_flags(made, text, '--data_eval', text), '--ckpt_dir', 'expected')
     for name in ('.raw', '.raw_eval'):
@@ -147,12 +146,12 @@ def test_another_text_is_not_taken_for_the_first(call, made, text, in_tmp):  # n
     trained(call, *raw_flags(made, text, '--data_eval', text), '--ckpt_dir', 'ckpt')
     expected, found = parameters('expected'), parameters('ckpt')
     assert all(np.array_equal(expected[key], found[key]) for key in expected)
-    write_corpus(in_tmp / 'other.txt', 9)
+    tiny.write_corpus(in_tmp / 'other.txt', 9)
     outcome = call(run_pretraining, '--resume', '--ckpt_dir', 'ckpt', '--data', 'other.txt')
     assert outcome.error.startswith('error: --resume: the training examples are not those')
 
 
-def test_files_of_the_user_stay(call, made, text, in_tmp):  # noqa: F811
+def test_files_of_the_user_stay(call, made, text, in_tmp):
     (in_tmp / 'ckpt' / '.raw').mkdir(parents=True)
     (in_tmp / 'ckpt' / '.raw' / 'mine.txt').write_text('kept')
     assert call(run_pretraining, *raw_flags(made, text), '--ckpt_dir', 'ckpt').error == (
@@ -163,7 +162,7 @@ def test_files_of_the_user_stay(call, made, text, in_tmp):  # noqa: F811
 
 
 @pytest.mark.horovod
-def test_two_workers_read_what_one_makes(run_workers, made, text, in_tmp):  # noqa: F811
+def test_two_workers_read_what_one_makes(run_workers, made, text, in_tmp):
     common = raw_flags(made, text, '--dropout', 0, '--data_eval', text, steps=30)
     common = common[2:]     # without --batch_size
     assert spawn('run_pretraining.py', *common, '--batch_size', 8, '--ckpt_dir', 'one').code == 0
@@ -180,7 +179,7 @@ def test_two_workers_read_what_one_makes(run_workers, made, text, in_tmp):  # no
 
 @pytest.mark.parametrize('more, length', [(['--synthetic_data', '--max_seq_length', 20], 20),
                                           (['--dummy_data_len', 30], 30)])
-def test_synthetic_examples(call, made, in_tmp, more, length, monkeypatch):  # noqa: F811
+def test_synthetic_examples(call, made, in_tmp, more, length, monkeypatch):
     batches = []
 
     def load_batch(self, place):
@@ -202,7 +201,7 @@ def test_synthetic_examples(call, made, in_tmp, more, length, monkeypatch):  # n
     assert all('\tmlm_loss=' in line and '\tnsp_loss=' in line for line in lines)
 
 
-def test_a_resume_has_no_profile_unless_asked(call, made, in_tmp):  # noqa: F811
+def test_a_resume_has_no_profile_unless_asked(call, made, in_tmp):
     trained(call, *flags(made, steps=20), '--ckpt_dir', 'ckpt')
     outcome = trained(call, '--resume', '--ckpt_dir', 'ckpt', '--profile', 'profile.json')
     assert 'the run ended before step 14 of this session: there is no profile' in outcome.err
@@ -210,7 +209,7 @@ def test_a_resume_has_no_profile_unless_asked(call, made, in_tmp):  # noqa: F811
     assert 'profile' not in trained(call, '--resume', '--ckpt_dir', 'ckpt').err
 
 
-def test_profile_ends_the_run(made, in_tmp):  # noqa: F811
+def test_profile_ends_the_run(made, in_tmp):
     outcome = spawn('run_pretraining.py', *flags(made, steps=20), '--profile', 'profile.json',
                     '--ckpt_dir', 'ckpt')
     assert outcome.code == 0, outcome.err
@@ -229,7 +228,7 @@ def states(folder):
     return {name: array.asnumpy() for name, array in mx.nd.load(str(path)).items()}
 
 
-def test_phase_2_goes_on_with_the_optimizer(call, made, in_tmp):  # noqa: F811
+def test_phase_2_goes_on_with_the_optimizer(call, made, in_tmp):
     """Its state after a step is 0.9 (mean) and 0.999 (variance) of phase 1's more than that of a
     fresh one."""
     trained(call, *flags(made), '--ckpt_dir', 'one')
@@ -248,7 +247,7 @@ def test_phase_2_goes_on_with_the_optimizer(call, made, in_tmp):  # noqa: F811
     assert any(np.abs(array).max() > 1e-4 for array in before.values())
 
 
-def test_start_step_is_a_checked_resume(call, made, in_tmp):  # noqa: F811
+def test_start_step_is_a_checked_resume(call, made, in_tmp):
     trained(call, *flags(made), '--ckpt_dir', 'ckpt')
     assert 'resumed from' in trained(call, '--start_step', 12, '--ckpt_dir', 'ckpt').err
     assert call(run_pretraining, '--start_step', 7, '--ckpt_dir', 'ckpt').error == (
@@ -278,7 +277,7 @@ def test_start_step_is_a_checked_resume(call, made, in_tmp):  # noqa: F811
     (['--profile', 'no/x', '--num_steps', 20], '--profile no/x: '),
     (['--synthetic_data'], '--synthetic_data takes the place of --data: give one of the two'),
     (['--sp_alpha', 1], '--sp_alpha: SentencePiece models are not supported')])
-def test_mistakes_are_told_in_one_line(call, made, text, in_tmp, more, problem):  # noqa: F811
+def test_mistakes_are_told_in_one_line(call, made, text, in_tmp, more, problem):
     (in_tmp / 'single.txt').write_text('the film\nwas good\n')
     (in_tmp / 'bytes.txt').write_bytes(b'ab\xff')
     outcome = call(run_pretraining, *flags(made, '--ckpt_dir', 'ckpt', *more))
@@ -286,7 +285,7 @@ def test_mistakes_are_told_in_one_line(call, made, text, in_tmp, more, problem):
     assert outcome.error.startswith('error: ' + problem), outcome.error
 
 
-def test_synthetic_examples_must_fit(call, made, in_tmp):  # noqa: F811
+def test_synthetic_examples_must_fit(call, made, in_tmp):
     outcome = call(run_pretraining, '--dummy_data_len', 41, '--bert_config', made / 'sizes.json',
                    '--dataset_name', made / 'vocab.txt', '--ckpt_dir', 'ckpt')
     assert outcome.error.startswith(
@@ -297,7 +296,7 @@ def test_synthetic_examples_must_fit(call, made, in_tmp):  # noqa: F811
     ([], ['--phase1_num_steps', 5], '--phase1_num_steps 5: the newest checkpoint in one is of step '
                                     '12'),
     (['--optimizer', 'lamb'], [], '--phase2: one/step-0000012 was trained by --optimizer lamb')])
-def test_a_phase_1_that_does_not_fit(call, made, in_tmp, phase_1, more, problem):  # noqa: F811
+def test_a_phase_1_that_does_not_fit(call, made, in_tmp, phase_1, more, problem):
     trained(call, *flags(made, *phase_1), '--ckpt_dir', 'one')
     second = functools.partial(call, run_pretraining, '--data', made / 'out' / '*.npz', '--phase2',
                                '--ckpt_dir', 'two')
@@ -306,7 +305,7 @@ def test_a_phase_1_that_does_not_fit(call, made, in_tmp, phase_1, more, problem)
         'error: --phase2: %s/one/step-0000012 holds no run' % in_tmp)
 
 
-def test_a_classifier_is_no_phase_1(call, made, tiny_bert, sst, in_tmp):  # noqa: F811
+def test_a_classifier_is_no_phase_1(call, made, tiny_bert, sst, in_tmp):
     assert call(finetune_classifier, '--task_name', 'SST', '--data_dir', sst, '--bert_checkpoint',
                 tiny_bert, '--epochs', 1, '--max_len', 24, '--output_dir', 'tuned').code == 0
     assert call(run_pretraining, *flags(made)[:4], '--phase2', '--bert_checkpoint', 'tuned',
@@ -314,7 +313,7 @@ def test_a_classifier_is_no_phase_1(call, made, tiny_bert, sst, in_tmp):  # noqa
         'error: --phase2: the run in tuned is none of run_pretraining.py')
 
 
-def test_weights_and_optimizer_of_phase_1_are_of_one_step(call, made, in_tmp):  # noqa: F811
+def test_weights_and_optimizer_of_phase_1_are_of_one_step(call, made, in_tmp):
     """Killed after a checkpoint, before it stands in the index: the newest one has both."""
     trained(call, *flags(made, '--ckpt_interval', 2, steps=4), '--ckpt_dir', 'one')
     shutil.copytree('one/step-0000004', 'newer')

@@ -8,10 +8,10 @@ import shutil
 import mxnet as mx
 import numpy as np
 import pytest
-import tiny
-from commands import spawn
 from safetensors.numpy import load_file, save_file
-from small_squad import QUICK, read_json, write_files
+from support import tiny
+from support.processes import spawn
+from support.small_squad import QUICK, read_json, write_files
 
 from bert import convert_checkpoint, finetune_classifier, finetune_squad, quantize
 from bert.data import locate
@@ -152,7 +152,7 @@ def write_config(folder, criterion, **policy):
                                       % (criterion, dict(policy) or '{}'))
 
 
-def test_tuning(call, work, in_tmp, fast):
+def test_tuning(call, work, in_tmp, fast, is_picture):
     """MRPC: searched on dev, reported on the labelled test set."""
     write_config(in_tmp, 'relative: 0.9')
     outcome = call(quantize, '--tune', '--model_dir', work / 'run-MRPC', '--data_dir',
@@ -161,6 +161,7 @@ def test_tuning(call, work, in_tmp, fast):
     assert 'configuration: %s' % (in_tmp / 'conf.yaml') in outcome.err
     assert 'framework: pytorch: the networks here are MXNet\'s' in outcome.err
     assert set(os.listdir('out')) == names(TUNED, 'MRPC')
+    assert is_picture(in_tmp / 'out' / 'trials.png')
     report = read_json(in_tmp / 'out' / 'results.json')
     assert report['searched_on'] == {'name': 'dev', 'examples': 16,
                                      'source': str(work / 'MRPC' / 'dev.tsv')}

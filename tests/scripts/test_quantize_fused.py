@@ -5,9 +5,9 @@ import os
 
 import numpy as np
 import pytest
-import tiny
-from commands import spawn
-from small_squad import QUICK, read_json, write_files
+from support import tiny
+from support.processes import spawn
+from support.small_squad import QUICK, read_json, write_files
 
 from bert import answer, deploy, finetune_classifier, finetune_squad, predict, quantize
 
@@ -131,6 +131,7 @@ def test_without_the_kernels(call, kernels, work, in_tmp, monkeypatch):
            'or take another --calib_mode')
 
 
+@pytest.mark.process
 def test_on_another_cpu(call, kernels, work, in_tmp):
     """A file that one library's kernels made is run by another's, with nearly the same scores."""
     arguments = ('--model_dir', str(work / 'run-SST'), '--data_dir', str(work / 'SST-2'),

@@ -2,13 +2,11 @@
 import json
 import os
 import pathlib
-import random
 import signal
-import time
 
 import pytest
-import tiny
-from commands import spawn, start
+from support import tiny
+from support.processes import kill_times, spawn, start, wait_for_step
 
 from bert import finetune_classifier
 
@@ -39,18 +37,7 @@ def final_bytes(folder):
             for name in ('model.params', 'optimizer.params')}
 
 
-def wait_for_step(folder, step):
-    """Until the checkpoint of `step`, or a later one, is there."""
-    deadline = time.time() + 120
-    while time.time() < deadline:
-        if any(name.startswith('step-') and name[5:].isdigit() and int(name[5:]) >= step
-               for name in (os.listdir(folder) if os.path.isdir(folder) else ())):
-            return
-        time.sleep(0.001)
-    raise AssertionError('no checkpoint of step %d' % step)
-
-
-@pytest.mark.parametrize('step', random.Random(0).sample(range(1, 12), 3))
+@kill_times(0, 12, 3)
 def test_killed_run_goes_on_bit_for_bit(step, task, tiny_bert, expected, tmp_path):
     folder = tmp_path / 'run'
     process = start('finetune_classifier.py', *flags(task, tiny_bert, folder))
@@ -65,7 +52,8 @@ def test_killed_run_goes_on_bit_for_bit(step, task, tiny_bert, expected, tmp_pat
     assert not [name for name in os.listdir(folder) if name.endswith('.tmp')]
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('number', [
+    signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.process)])
 def test_interrupt_saves_and_goes_on(number, task, tiny_bert, expected, tmp_path):
     folder = tmp_path / 'run'
     process = start('finetune_classifier.py', *flags(task, tiny_bert, folder)[:-4],

@@ -2,19 +2,17 @@
 import json
 import os
 import pathlib
-import random
 import re
 
 import mxnet as mx
 import numpy as np
 import pytest
-import tiny
-from commands import spawn, start
 from reference.original_shard import write_original
-from test_create_pretraining_data import write_corpus
-from test_resume import wait_for_step
+from support import tiny
+from support.pretraining import SIZES, evaluation, flags, parameters, results, trained
+from support.processes import kill_times, spawn, start, wait_for_step
 
-from bert import create_pretraining_data, finetune_classifier, run_pretraining
+from bert import finetune_classifier, run_pretraining
 from bert.data.shards import read_shard, write_shard
 from bert.errors import UserError
 from bert.jobs import pretraining
@@ -22,66 +20,22 @@ from bert.train.log import open_log
 from bert.train.optimizer import check_copies
 from bert.train.workers import Alone
 
-SIZES = dict(num_layers=2, units=8, hidden_size=16, num_heads=2, max_length=40)
 LINE = re.compile(r'\[step (\d+)\]\tmlm_loss=(\d\.\d{5})\tmlm_acc=(\d+\.\d\d)\t'
                   r'nsp_loss= ?(\d+\.\d\d)\tnsp_acc= ?(\d+\.\d\d)\t'
                   r'throughput=\d+\.\dK tks/s\tlr=(0\.\d{7}) time=\d+\.\d\d, '
                   r'latency=\d+\.\d ms/step')
 
 
-@pytest.fixture(scope='session')
-def made(tmp_path_factory):
-    """A folder with shards in out/, a vocabulary and the sizes of a tiny model."""
-    folder = tmp_path_factory.mktemp('pretraining')
-    (folder / 'vocab.txt').write_text(''.join(token + '\n' for token in tiny.TOKENS))
-    (folder / 'sizes.json').write_text(json.dumps(SIZES))
-    write_corpus(folder / 'text.txt', 40)
-    create_pretraining_data.main([
-        '--input_file', str(folder / 'text.txt'), '--vocab', str(folder / 'vocab.txt'),
-        '--output_dir', str(folder / 'out'), '--num_workers', '1', '--num_outputs', '3',
-        '--max_seq_length', '32', '--max_predictions_per_seq', '5'])
-    return folder
-
-
-def flags(made, *more, steps=12):
-    size = [] if '--total_batch_size' in more else ['--batch_size', 8]
-    return size + ['--data', made / 'out' / '*.npz', '--bert_config', made / 'sizes.json',
-                   '--dataset_name', made / 'vocab.txt', '--num_steps', steps, '--lr', 1e-2,
-                   '--warmup_ratio', 0.2, '--log_interval', 3, '--threads', 1,
-                   '--num_buckets', 3] + list(more)
-
-
-def trained(call, *arguments):
-    outcome = call(run_pretraining, *arguments)
-    assert outcome.code == 0, outcome.err
-    return outcome
-
-
-def parameters(folder):
-    """{name: array} of the newest checkpoint of a run."""
-    path, = pathlib.Path(folder).glob('step-*/model.params')
-    return {name: array.asnumpy() for name, array in mx.nd.load(str(path)).items()}
-
-
-def results(folder):
-    return json.loads((pathlib.Path(folder) / 'results.json').read_text())
-
-
-def evaluation(outcome):
-    """[(mlm_loss, mlm_acc, nsp_loss, nsp_acc)] of the log."""
-    return [tuple(map(float, found)) for found in re.findall(
-        r'Eval mlm_loss=(.+)\tmlm_acc=(.+)\tnsp_loss=(.+)\tnsp_acc=(.+)', outcome.err)]
-
-
 # ---- a run
 
 
-def test_files_log_and_scores(call, made, in_tmp):
+def test_files_log_and_scores(call, made, in_tmp, is_picture):
     outcome = trained(call, *flags(made, '--data_eval', made / 'out' / 'part-000.npz',
                                    '--eval_interval', 5, '--ckpt_dir', 'ckpt'))
     assert sorted(os.listdir('ckpt')) == [
         'checkpoints.json', 'curves.png', 'options.json', 'phase1_log.0', 'results.json',
         'step-0000012']
+    assert is_picture(in_tmp / 'ckpt' / 'curves.png')
     lines = [LINE.search(line) for line in outcome.err.splitlines() if '[step ' in line]
     assert [int(found.group(1)) for found in lines] == [3, 6, 9, 12]
     assert '[step 12]' in (in_tmp / 'ckpt' / 'phase1_log.0').read_text()
@@ -246,7 +200,7 @@ def final_bytes(folder):
             for name in ('model.params', 'optimizer.params')}
 
 
-@pytest.mark.parametrize('step', random.Random(3).sample(range(1, 50), 3))
+@kill_times(3, 50, 3)
 def test_a_killed_run_goes_on_bit_for_bit(step, made, expected, tmp_path):
     """Over the end of an epoch, too: there are about 55 batches in one."""
     folder = tmp_path / 'ckpt'

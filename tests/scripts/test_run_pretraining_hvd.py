@@ -8,8 +8,8 @@ import shutil
 
 import numpy as np
 import pytest
-from commands import PACKAGE, spawn
-from test_run_pretraining import flags, made, parameters, results  # noqa: F401
+from support.pretraining import flags, parameters, results
+from support.processes import PACKAGE, spawn
 
 from bert.data.shards import read_shard, write_shard
 
@@ -33,7 +33,7 @@ def test_without_horovod_one_line(in_tmp):
 
 @pytest.mark.horovod
 @pytest.mark.parametrize('optimizer', ['bertadam', 'lamb'])
-def test_two_workers_are_one_with_a_larger_batch(run, made, in_tmp, optimizer):  # noqa: F811
+def test_two_workers_are_one_with_a_larger_batch(run, made, in_tmp, optimizer):
     """Unequal numbers of masks; the last batch of an epoch has one example, so that one worker
     gets none."""
     shard = read_shard(str(made / 'out' / 'part-000.npz'))
@@ -66,7 +66,7 @@ def curve_of(folder):
 
 
 @pytest.mark.horovod
-def test_a_killed_worker_ends_the_job(start, run, kill_worker, made, in_tmp):  # noqa: F811
+def test_a_killed_worker_ends_the_job(start, run, kill_worker, made, in_tmp):
     """And resuming gives what would have been: with three, whose sums depend on their order."""
     common = flags(made, '--ckpt_interval', 2, steps=150)
     outcome = run(3, *common, '--ckpt_dir', 'whole')
@@ -84,7 +84,7 @@ def test_a_killed_worker_ends_the_job(start, run, kill_worker, made, in_tmp):  #
 
 
 @pytest.mark.horovod
-def test_the_command_of_the_page(start_words, made, in_tmp):  # noqa: F811
+def test_the_command_of_the_page(start_words, made, in_tmp):
     page = (PACKAGE.parent / 'docs' / 'pretraining.rst').read_text(encoding='utf-8')
     words = shlex.split(re.search(r'^    ./run (horovodrun .*)$', page, re.MULTILINE).group(1))
     shutil.copytree(made / 'out', 'corpus')

@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.real_models
 EXAMPLES = 128      # of MRPC's dev set, which the tutorial trains on: a minute instead of three
 
 # All that may be changed: the context, the file name, the model line and num_workers

@@ -5,15 +5,25 @@ import json
 import os
 import pathlib
 import re
-import shlex
 import subprocess
 import sys
 
 import mxnet as mx
 import pytest
-import tiny
-from commands import spawn
-from test_create_pretraining_data import write_corpus
+from support import tiny
+from support.processes import spawn
+from support.seeds_page import (
+    ALL_COMMANDS,
+    EMBEDDING,
+    EVALUATOR,
+    EXPORT,
+    GENERATOR,
+    HOROVOD,
+    PAGE,
+    PRETRAINING,
+    TUNING,
+    write_data,
+)
 
 from bert import (
     create_pretraining_data,
@@ -27,40 +37,10 @@ from bert.data.shards import read_shard
 from bert.model.bert import BERTModel
 from bert.model.static_qa import StaticBertForQA
 
-PAGE = pathlib.Path(__file__).resolve().parents[2] / 'docs' / 'seeds.rst'
 SCRIPTS = {'finetune_classifier.py': finetune_classifier, 'finetune_squad.py': finetune_squad,
            'static_finetune_squad.py': static_finetune_squad}
-EVALUATOR = 'evaluate-v2.0.py'
-GENERATOR = 'create_pretraining_data.py'
-PRETRAINING, HOROVOD = 'run_pretraining.py', 'run_pretraining_hvd.py'
-EMBEDDING = 'bert_embedding/bert.py'        # its tests are in test_seeds_embedding.py
-EXPORT = 'export/export.py'                 # … and of these in test_seeds_deployment.py
-TUNING = ('examples/run_glue_tune.py', 'examples/run_squad_tune.py', 'examples/run_squad.py')
 # with tests of their own
 OTHERS = (EVALUATOR, GENERATOR, PRETRAINING, HOROVOD, EMBEDDING, EXPORT) + TUNING
-
-
-def commands():
-    """The console commands of the page: [(environment, script, arguments, text)]."""
-    blocks = re.findall(r'\.\. code-block:: console\n\n((?:    .+\n)+)',
-                        PAGE.read_text(encoding='utf-8'))
-    found = []
-    for line in [line[4:] for block in blocks for line in block.splitlines()]:
-        assert line.startswith('$ '), line
-        words = shlex.split(line[2:])
-        environment = {}
-        while '=' in words[0]:
-            name, value = words.pop(0).split('=', 1)
-            environment[name] = value
-        if words[1:3] == ['-m', 'torch.distributed.launch']:
-            del words[1:3]
-        start = words.index('python')       # after horovodrun and the like
-        assert not start or words[0] in ('horovodrun', 'mpirun'), line
-        found.append((environment, words[start + 1], words[start + 2:], line[2:]))
-    return found
-
-
-ALL_COMMANDS = commands()
 COMMANDS = [command for command in ALL_COMMANDS if command[1] not in OTHERS]
 every_command = pytest.mark.parametrize('environment,script,arguments,text', COMMANDS,
                                         ids=[command[3] for command in COMMANDS])
@@ -93,37 +73,6 @@ def test_no_gpu_is_told_in_one_line(environment, script, arguments, text, call, 
     assert outcome.err == (
         'error: --gpu 0: no GPU for this MXNet: it is the CPU build, mxnet-cu112 or mxnet-cu117 '
         'is the one for GPUs; leave --gpu out to run on the CPU\n')
-
-
-def inference(similarity):
-    return ('neutral', 'entailment', 'contradiction')[int(similarity * 2.99)]
-
-
-def binary(similarity):
-    return int(similarity > 0.5)
-
-
-def entailment(similarity):
-    return ('not_entailment', 'entailment')[binary(similarity)]
-
-
-def write_data(folder):
-    """Each task where its command looks for it."""
-    pair = ('sentence1', 'sentence2')
-    mrpc = ('#1 String', '#2 String', 'Quality')
-    tiny.write_pairs(folder / 'MRPC', mrpc, binary)
-    tiny.write_pairs(folder / 'glue_data' / 'MRPC', mrpc, binary)
-    tiny.write_sst(folder / 'glue_data' / 'SST-2')
-    tiny.write_pairs(folder / 'glue_data' / 'RTE', pair + ('label',), entailment)
-    tiny.write_pairs(folder / 'glue_data' / 'MNLI', pair + ('gold_label',), inference,
-                     files={'dev': ['dev_matched.tsv', 'dev_mismatched.tsv'],
-                            'test': ['test_matched.tsv', 'test_mismatched.tsv']})
-    for version_2 in (False, True):
-        for seed, kind in enumerate(('train', 'dev'), 1):
-            name = '%s-v%s.json' % (kind, '2.0' if version_2 else '1.1')
-            tiny.write_squad(folder / 'squad' / name, 10, seed, version_2)
-    tiny.write_pairs(folder / 'baidu_ernie_data' / 'xnli', ('text_a', 'text_b', 'label'),
-                     inference)
 
 
 @pytest.fixture(scope='session')
@@ -264,7 +213,7 @@ def write_pretraining_data(folder, call):
     (folder / 'sizes.json').write_text(json.dumps(
         dict(num_layers=2, units=8, hidden_size=16, num_heads=2, max_length=128)))
     (folder / 'vocab.txt').write_text(''.join(token + '\n' for token in tiny.TOKENS))
-    write_corpus(folder / 'text.txt')
+    tiny.write_corpus(folder / 'text.txt')
     for name in ('out', 'train', 'dev'):
         assert call(create_pretraining_data, '--input_file', 'text.txt', '--vocab', 'vocab.txt',
                     '--output_dir', name, '--num_workers', 1).code == 0

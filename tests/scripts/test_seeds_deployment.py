@@ -5,8 +5,8 @@ import pathlib
 import re
 
 import pytest
-import tiny
-from test_seeds import ALL_COMMANDS, EXPORT, PAGE, TUNING, binary, entailment, write_data
+from support import tiny
+from support.seeds_page import ALL_COMMANDS, EXPORT, PAGE, TUNING, binary, entailment, write_data
 
 from bert import finetune_classifier, run_glue_tune, run_squad_tune
 from bert.data import squad_metric

@@ -6,9 +6,9 @@ import re
 
 import numpy as np
 import pytest
-import tiny
-from commands import spawn
-from test_seeds import ALL_COMMANDS, EMBEDDING, PAGE
+from support import tiny
+from support.processes import spawn
+from support.seeds_page import ALL_COMMANDS, EMBEDDING, PAGE
 
 from bert import embedding as script
 from bert.errors import UserError

@@ -1,7 +1,7 @@
 """finetune_squad.py and static_finetune_squad.py learn the same however far windows are padded."""
 import numpy as np
 import pytest
-from small_squad import QUICK, read_json, write_files
+from support.small_squad import QUICK, read_json, write_files
 
 from bert import finetune_squad, static_finetune_squad
 

@@ -5,7 +5,7 @@ import re
 import mxnet as mx
 import numpy as np
 import pytest
-from small_squad import QUICK, read_json, write_files
+from support.small_squad import QUICK, read_json, write_files
 
 from bert import finetune_squad, static_export_squad
 from bert.export.symbol import import_network

@@ -30,6 +30,7 @@ def tutorial(data_dir, tmp_path_factory):
     return folder, done.stdout
 
 
+@pytest.mark.real_models
 def test_what_it_prints(tutorial):
     _, printed = tutorial
     fused = ['fused INT8'] * (not library.missing_flags(sources.BUILDS[-1]))
@@ -53,6 +54,7 @@ def test_what_it_prints(tutorial):
     assert lines[-1] == 'True'
 
 
+@pytest.mark.real_models
 def test_what_it_writes(tutorial):
     folder, _ = tutorial
     assert {path.name for path in folder.iterdir()} == {'glue_data', 'paraphrase',

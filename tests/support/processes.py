@@ -1,11 +1,15 @@
 """Scripts run as a user runs them: by their path, in a process of their own."""
 import os
 import pathlib
+import random
 import subprocess
 import sys
+import time
 from typing import NamedTuple
 
-PACKAGE = pathlib.Path(__file__).resolve().parents[1] / 'bert'
+import pytest
+
+PACKAGE = pathlib.Path(__file__).resolve().parents[2] / 'bert'
 
 
 class Outcome(NamedTuple):
@@ -32,6 +36,25 @@ def spawn(script, *arguments, **options):
     process = start(script, *arguments, **options)
     out, err = process.communicate(timeout=300)
     return Outcome(process.returncode, out, err)
+
+
+def wait_for_step(folder, step):
+    """Until the checkpoint of `step`, or a later one, is there."""
+    deadline = time.time() + 120
+    while time.time() < deadline:
+        if any(name.startswith('step-') and name[5:].isdigit() and int(name[5:]) >= step
+               for name in (os.listdir(folder) if os.path.isdir(folder) else ())):
+            return
+        time.sleep(0.001)
+    raise AssertionError('no checkpoint of step %d' % step)
+
+
+def kill_times(seed, steps, number):
+    """Decorator: the steps at which a test kills, drawn of 1 … steps - 1. The short run has the
+    first one only."""
+    drawn = random.Random(seed).sample(range(1, steps), number)
+    return pytest.mark.parametrize('step', drawn[:1] + [
+        pytest.param(step, marks=pytest.mark.process) for step in drawn[1:]])
 
 
 def die(*arguments):

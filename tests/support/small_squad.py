@@ -1,7 +1,7 @@
 """What the tests of the question-answering scripts share."""
 import json
 
-import tiny
+from support import tiny
 
 SIZES = ('--max_seq_length', 20, '--doc_stride', 5, '--max_query_length', 6)
 # three windows or so a step, steps large enough to learn something

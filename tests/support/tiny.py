@@ -117,3 +117,12 @@ def write_squad(path, number, seed, version_2=False):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(squad_content(number, seed, version_2)), encoding='utf-8')
     return str(path)
+
+
+def write_corpus(path, documents=30, seed=0):
+    """A text of the tiny vocabulary's words; returns its path."""
+    rng = random.Random(seed)
+    parts = ['\n'.join(' '.join(rng.choices(WORDS, k=rng.randrange(3, 9))) + ' .'
+                       for _ in range(rng.randrange(2, 12))) for _ in range(documents)]
+    path.write_text('\n\n'.join(parts) + '\n')
+    return str(path)

@@ -3,7 +3,7 @@ import dataclasses
 
 import mxnet as mx
 import numpy as np
-import tiny
+from support import tiny
 
 from bert.model.bert import BERTModel
 from bert.model.classification import BERTClassifier
