@@ -10,15 +10,15 @@ mxnet before bert.
 """
 import builtins
 import functools
-import importlib.machinery
 import os
+import re
 import sys
 import types
 
 PACKAGES = ('mxnet', 'gluonnlp')
 
 
-class InstallationError(ImportError):
+class InstallationError(ModuleNotFoundError):
     """The installed packages do not fit together. The message is one line with the command that
     mends it; scripts print it without a stack trace."""
 
@@ -51,24 +51,26 @@ def aliases(numpy):
             **{name: financial(name) for name in FINANCIAL},
             'in1d': in1d,
             'msort': functools.partial(numpy.sort, axis=0),
-            'compat': types.SimpleNamespace(basestring=str)}
+            'compat': types.SimpleNamespace(basestring=str),
+            # numpy warns of its own `core` at each use
+            'core': types.SimpleNamespace(numeric=numpy.lib.array_utils)}
 
 
 class NumpyForMXNet(types.ModuleType):
-    """numpy with the aliases. Everything else is numpy's own, to the identity of objects."""
+    """numpy with the aliases. Everything else is looked up in numpy itself."""
 
     def __init__(self, numpy):
         super().__init__('numpy')
-        self.__dict__.update(vars(numpy))
         self.__dict__.update(aliases(numpy))
         self._numpy = numpy
 
-    def __getattr__(self, name):        # modules of numpy that are imported on demand
+    def __getattr__(self, name):
         return getattr(self._numpy, name)
 
 
 def _builtins_with_own_numpy():
-    """Builtins for a module of MXNet, whose `import numpy` brings a `NumpyForMXNet`."""
+    """Builtins for a module of MXNet, whose `import numpy` brings a `NumpyForMXNet`. They are a
+    copy: Python is slower with anything but a plain dictionary there."""
     made = {}
 
     def import_(name, globals=None, locals=None, fromlist=(), level=0):
@@ -89,14 +91,15 @@ class _Str(type):
 
 
 class plain_str(str, metaclass=_Str):
-    """`str`, but numpy numbers inside tuples and lists are written as bare numbers: `(1.0,)`.
+    """`str`, but numpy numbers inside tuples, lists and dictionaries are written as bare numbers:
+    `(1.0,)`.
 
     MXNet sends the parameters of operators as text. numpy 2 writes `(np.float64(1.0),)`, and MXNet
     answers "Invalid Parameter format": at every step of gluonnlp's BERTAdam, for a Dense layer of
     numpy.int64 units, for `array[:, numpy.int32(2)]`.
     """
     def __new__(cls, value='', *encoding):
-        return str(_bare(value) if type(value) in (tuple, list) else value, *encoding)
+        return str(_bare(value) if type(value) in (tuple, list, dict) else value, *encoding)
 
 
 class _Verbatim(str):
@@ -106,8 +109,12 @@ class _Verbatim(str):
 def _bare(value):
     if type(value) in (tuple, list):
         return type(value)(map(_bare, value))
+    if type(value) is dict:
+        return {_bare(key): _bare(inner) for key, inner in value.items()}
     numpy = sys.modules['numpy']
-    return _Verbatim(value) if isinstance(value, (numpy.number, numpy.bool_)) else value
+    if isinstance(value, (numpy.number, numpy.bool_)):
+        return _Verbatim(value)
+    return value.item() if isinstance(value, numpy.generic) else value
 
 
 def write_plain_numbers(module):
@@ -134,8 +141,16 @@ def sum_metrics_in_float64(metric):
     import numpy
 
     def sum_in_float64(name):
-        return property(lambda self: self.__dict__[name],
-                        lambda self, value: self.__dict__.update({name: numpy.float64(value)}))
+        def get(self):
+            if name not in self.__dict__:
+                raise AttributeError(name)
+            return self.__dict__[name]
+
+        def set(self, value):
+            if isinstance(value, numpy.floating):
+                value = numpy.float64(value)
+            self.__dict__[name] = value
+        return property(get, set, lambda self: self.__dict__.pop(name))
     for name in ('sum_metric', 'global_sum_metric'):
         setattr(metric.EvalMetric, name, sum_in_float64(name))
 
@@ -149,10 +164,14 @@ def sum_metrics_in_float64(metric):
             name, value = get(self)
             return name, plain(value)
         return get_plain
-    for kind in vars(metric).values():
+
+    def return_plain(kind, **options):
+        for name in {'get', 'get_global'} & set(vars(kind)):
+            setattr(kind, name, returning_plain(vars(kind)[name]))
+    for kind in list(vars(metric).values()):
         if isinstance(kind, type) and issubclass(kind, metric.EvalMetric):
-            for name in {'get', 'get_global'} & set(vars(kind)):
-                setattr(kind, name, returning_plain(vars(kind)[name]))
+            return_plain(kind)
+    metric.EvalMetric.__init_subclass__ = classmethod(return_plain)     # those of others, too
 
 
 def export_parameters(block):
@@ -180,39 +199,48 @@ REPAIRS = {
 # ---- what must be installed
 
 MXNET = '1.9.1'
-# pip can't install MXNet beside numpy 2, which MXNet's metadata exclude; --no-deps has it not look.
-INSTALL_MXNET = 'pip install --no-deps mxnet==%s' % MXNET
+# The distributions that fill the folder mxnet, and which of them have that version
+MXNETS = re.compile(r'mxnet(-cu\d+(mkl)?|-mkl|-native)?')
+CURRENT = ('mxnet', 'mxnet-cu112', 'mxnet-cu117')
 
 
-def installed_mxnets():
-    """[(name, version)] of the distributions that fill the folder mxnet, such as mxnet-cu112."""
-    found = {}
-    for folder in filter(os.path.isdir, [path or '.' for path in sys.path]):
-        for name in os.listdir(folder):
-            project, _, version = name.removesuffix('.dist-info').partition('-')
-            if name.endswith('.dist-info') and project.split('_')[0] == 'mxnet':
-                found.setdefault(project.replace('_', '-'), version)
-    return sorted(found.items())
+def install_command(distribution='mxnet'):
+    """pip can't install MXNet beside numpy 2, which its metadata exclude: --no-deps has it not
+    look at them."""
+    return 'pip install --no-deps %s==%s' % (distribution, MXNET)
+
+
+def installed_mxnets(folder):
+    """[(name, version)] of the distributions in `folder` that contain the package mxnet."""
+    try:
+        files = os.listdir(folder)
+    except OSError:
+        return []
+    distributions = [name.removesuffix('.dist-info').replace('_', '-').rpartition('-')
+                     for name in files if name.endswith('.dist-info')]
+    return sorted((name, version) for name, _, version in distributions if MXNETS.fullmatch(name))
 
 
 def check_installation(mxnet):
     """Raise the `InstallationError` that says in one line what does not fit.
 
     mxnet: the `ModuleSpec` that was found, or None."""
-    installed = installed_mxnets()
-    names = ' and '.join('%s %s' % distribution for distribution in installed)
     if mxnet is None or mxnet.origin is None:       # None: a folder that pip left behind
-        raise InstallationError("no MXNet here: install it with '%s'" % INSTALL_MXNET,
+        raise InstallationError("no MXNet here: install it with '%s'" % install_command(),
                                 name='mxnet')
+    installed = installed_mxnets(os.path.dirname(os.path.dirname(mxnet.origin)))
+    names = [name for name, _ in installed]
+    wanted = ([name for name in CURRENT if name in names] or CURRENT[:1])[-1]
     if len(installed) > 1:
         raise InstallationError(
             "%s are both installed and overwrite each other's files: mend it with 'pip uninstall "
-            "-y %s', then '%s'" % (names, ' '.join(name for name, _ in installed), INSTALL_MXNET),
+            "-y %s', then '%s'" % (' and '.join('%s %s' % one for one in installed),
+                                   ' '.join(names), install_command(wanted)), name='mxnet')
+    if installed and installed[0] != (wanted, MXNET):
+        raise InstallationError(
+            "%s %s is installed, and bert needs %s %s: mend it with 'pip uninstall -y %s', then "
+            "'%s'" % (*installed[0], wanted, MXNET, names[0], install_command(wanted)),
             name='mxnet')
-    if installed and installed[0][1] != MXNET:
-        raise InstallationError("%s is installed, and bert needs %s %s: mend it with '%s'" % (
-            names, installed[0][0], MXNET,
-            INSTALL_MXNET.replace('mxnet==', installed[0][0] + '==')), name='mxnet')
     check_numpy()
 
 
@@ -228,15 +256,22 @@ def check_numpy():
 
 # ---- the import of repaired modules
 
-class RepairingLoader(importlib.machinery.SourceFileLoader):
-    """Imports a module of MXNet or gluonnlp with its own numpy, then repairs it."""
+class RepairingLoader:
+    """Imports a module of MXNet or gluonnlp with its own numpy, then repairs it. For all else it is
+    the loader that Python found."""
     builtins = _builtins_with_own_numpy()
+
+    def __init__(self, loader):
+        self._loader = loader
+
+    def __getattr__(self, name):
+        return getattr(self._loader, name)
 
     def exec_module(self, module):
         vars(module)['__builtins__'] = self.builtins
-        super().exec_module(module)
-        if self.name in REPAIRS:
-            REPAIRS[self.name](module)
+        self._loader.exec_module(module)
+        if module.__name__ in REPAIRS:
+            REPAIRS[module.__name__](module)
 
 
 class RepairingFinder:
@@ -246,12 +281,19 @@ class RepairingFinder:
         """Called by Python for every module that is not imported yet."""
         if name.partition('.')[0] not in PACKAGES:
             return None
-        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
-        if name == 'mxnet':
+        others = (finder.find_spec(name, path, target) for finder in sys.meta_path
+                  if finder is not self and hasattr(finder, 'find_spec'))
+        spec = next(filter(None, others), None)
+        if name == 'mxnet' and self._imports():
             check_installation(spec)
-        if spec is not None and isinstance(spec.loader, importlib.machinery.SourceFileLoader):
-            spec.loader = RepairingLoader(spec.loader.name, spec.loader.path)
+        if spec is not None and hasattr(spec.loader, 'get_source'):
+            spec.loader = RepairingLoader(spec.loader)
         return spec
+
+    @staticmethod
+    def _imports():
+        """`importlib.util.find_spec` only asks whether there is an mxnet, and gets its answer."""
+        return sys._getframe(3).f_code.co_name != 'find_spec'
 
 
 def install():

@@ -16,9 +16,9 @@ python3 -m venv "$tools/venv"
 [ $# -gt 0 ] || set -- 3.10 3.11 3.12 3.13 3.14
 cd "$root"
 for version in "$@"; do
-    # Wheels that the oldest supported distributions can use: Ubuntu 22.04 has glibc 2.35.
+    # Wheels for glibc 2.28 and later: Debian 10, RHEL 8, Ubuntu 20.04
     UV_CUSTOM_COMPILE_COMMAND="constraints/lock.sh $version" \
         "$tools/venv/bin/uv" pip compile --quiet --upgrade --no-emit-index-url \
-        --python-version "$version" --python-platform x86_64-manylinux_2_35 \
+        --python-version "$version" --python-platform x86_64-manylinux_2_28 \
         --extra tests --output-file "constraints/$version.txt" setup.py
 done
