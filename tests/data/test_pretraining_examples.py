@@ -306,6 +306,7 @@ def drawn(addresses):
     return make_examples(opened, 0, opened.num_documents, 0, Sampling(), Pieces(tokens))
 
 
+@pytest.mark.exhaustive
 def test_the_shares_of_masks(drawn, addresses):
     """15 % ± 0.3 of the tokens, and 80/10/10 ± 1 of them."""
     tokens = addresses[1]
@@ -326,6 +327,7 @@ def test_the_shares_of_masks(drawn, addresses):
     assert not set(special[2:]) & set(drawn.masked_lm_ids.tolist())
 
 
+@pytest.mark.exhaustive
 def test_the_share_of_random_next_sentences(addresses, plain):
     """Half and the forced ones, as the published way has it: about 54.5 % here. It varies by a
     point from copy to copy, with the lengths of the short ones: so of 16 copies."""

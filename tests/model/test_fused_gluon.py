@@ -271,17 +271,17 @@ def test_every_way_to_write_a_weight_is_seen():
         check_against_own(network, arrays)
 
 
-def test_memory_that_comes_back_holds_another_weight():
+def test_memory_that_comes_back_holds_another_weight(number_of):
     """Networks that come and go get the same addresses with the same version numbers."""
-    arrays, found = batch(RAGGED), []
-    for seed in range(20):
+    arrays, found, number = batch(RAGGED), [], number_of(5, 20)
+    for seed in range(number):
         network = make(seed=seed)
         found.append(check_against_own(network, arrays).sum())
         del network
         gc.collect()
-    assert len(set(found)) == 20
+    assert len(set(found)) == number
     network = make()
-    for _ in range(20):
+    for _ in range(number):
         network.initialize(mx.init.Normal(0.3), force_reinit=True)
         check_against_own(network, arrays)
 
@@ -431,6 +431,7 @@ MODELS = """def run(number):
             mx.nd.waitall()"""
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize('code,first,then,most', [(CALLS, 500, 10000, 4 << 20),
                                                   # each packs 50 MB of weights; one may wait
                                                   # for MXNet to let go of it

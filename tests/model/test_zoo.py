@@ -371,10 +371,12 @@ def test_a_cache_of_the_hub_library_is_used(hub, release, tmp_path):
 
 
 @pytest.mark.parametrize('damage, message', [
-    ('absent', 'model.safetensors: .*404'),
-    ('cut', 'model.safetensors: not a safetensors file, or damaged'),
+    pytest.param('absent', 'model.safetensors: .*404', marks=pytest.mark.process),
+    pytest.param('cut', 'model.safetensors: not a safetensors file, or damaged',
+                 marks=pytest.mark.process),
     ('other bytes', '.*model.safetensors: sha256 is '),
-    ('vocabulary', 'vocab.txt: not the published vocabulary')])
+    pytest.param('vocabulary', 'vocab.txt: not the published vocabulary',
+                 marks=pytest.mark.process)])
 def test_a_hub_that_misbehaves(hub, tmp_path, damage, message):
     content, script = hub
     weights, vocabulary = sorted(content)

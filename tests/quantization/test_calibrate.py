@@ -16,6 +16,7 @@ OPERATORS = [LAYER % i + name for i in range(2) for name in (
 PLAIN = [LAYER % i + name for i in range(2) for name in (
     'attention_cell.proj_query', 'attention_cell.proj_key', 'attention_cell.proj_value', 'proj',
     'ffn.ffn_1', 'ffn.ffn_2')] + ['bert.pooler', 'classifier.1']
+ENTROPY = pytest.param('entropy', marks=pytest.mark.exhaustive)     # takes MXNet ten seconds
 BATCHES = [tiny_networks.batch(4, 8, seed) for seed in range(3)]
 
 
@@ -42,7 +43,7 @@ def test_names_of_operators(network):
     assert list(Quantizer(network, 'none').operators) == PLAIN
 
 
-@pytest.mark.parametrize('mode', ['naive', 'entropy'])
+@pytest.mark.parametrize('mode', ['naive', ENTROPY])
 def test_it_is_what_mxnet_makes(network, mode):
     """The same bits as `quantize_net_v2`, which calibrates for every network anew."""
     loader = [[mx.nd.array(array) for array in batch] for batch in BATCHES]
@@ -59,7 +60,7 @@ def test_it_is_what_mxnet_makes(network, mode):
 @pytest.mark.parametrize('form,dtype', [(ForPrediction, 'auto'), (lambda network: network, 'auto'),
                                         (lambda network: network, 'int8')],
                          ids=['for prediction, auto', 'as trained, auto', 'as trained, int8'])
-@pytest.mark.parametrize('mode', ['customize', 'naive', 'entropy'])
+@pytest.mark.parametrize('mode', ['customize', 'naive', ENTROPY])
 def test_near_the_float_network(network, form, dtype, mode):
     compute = quantized(form(network), mode=mode, dtype=dtype)
     expected = np.concatenate([tiny_networks.outputs(network, batch) for batch in BATCHES])
@@ -84,7 +85,7 @@ def test_without_calibration(network):
     assert 0 < np.abs(difference).max() < 1
 
 
-@pytest.mark.parametrize('mode', ['customize', 'naive', 'entropy', 'none'])
+@pytest.mark.parametrize('mode', ['customize', 'naive', ENTROPY, 'none'])
 def test_all_kept_is_float(network, mode):
     form = network if mode == 'none' else ForPrediction(network)
     kept = Quantizer(form, mode).operators

@@ -7,13 +7,15 @@ import subprocess
 import sys
 import time
 
+import mxnet as mx
 import pytest
 from support import pretraining, tiny
 from support.processes import PACKAGE, Outcome
 
 from bert import create_pretraining_data
 from bert.errors import run_script
-from bert.jobs import results
+from bert.export import engines
+from bert.jobs import exporting, results
 from bert.quantization import report
 
 
@@ -34,6 +36,24 @@ def is_picture(undrawn, monkeypatch):
     for (module, name), function in undrawn.items():
         monkeypatch.setattr(module, name, function)
     return lambda path: path.read_bytes().startswith(b'\x89PNG')
+
+
+@pytest.fixture(scope='session', autouse=True)
+def recomputed_here():
+    """A Python that imports MXNet takes longer than a tiny export: what export/export.py computes
+    again in a new process is computed here. The function that starts one, to be put back."""
+    def recompute(path, batch):
+        return engines.open_symbol(path, mx.cpu())(*batch[:3])
+    started = exporting.recompute
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporting, 'recompute', recompute)
+        yield started
+
+
+@pytest.fixture
+def new_process(recomputed_here, monkeypatch):
+    """Exports are computed again in a new process in this test."""
+    monkeypatch.setattr(exporting, 'recompute', recomputed_here)
 
 
 @pytest.fixture
@@ -116,6 +136,8 @@ def kill_worker():
             time.sleep(0.01)
         workers = subprocess.check_output(['pgrep', '-f', '^%s .*%s' % (
             sys.executable, ' --[a-z_]*_dir %s' % folder.name)], text=True).split()
+        # another test that runs now may have a folder of the same name
+        workers = [pid for pid in workers if os.readlink('/proc/%s/cwd' % pid) == os.getcwd()]
         os.kill(int(workers[-1]), signal.SIGKILL)
         process.communicate(timeout=120)
         assert process.returncode != 0

@@ -40,7 +40,7 @@ def runs(tmp_path_factory, tiny_bert, sst):
 
 @pytest.mark.parametrize('form', sorted(SCRIPTS))
 @pytest.mark.parametrize('kind', ['classification', 'regression', 'question_answering'])
-def test_a_folder_that_serves_alone(call, runs, in_tmp, form, kind):
+def test_a_folder_that_serves_alone(call, runs, in_tmp, new_process, form, kind):
     script, names, same = SCRIPTS[form]
     outcome = call(script, '--model_dir', runs / kind, '--task', kind, '--output_dir', 'out')
     assert outcome.code == 0, outcome.err
@@ -199,7 +199,7 @@ def test_a_difference_is_an_error(call, runs, in_tmp, monkeypatch):
     assert set(os.listdir('out')) == {'options.json', 'hybrid_export_bert.log'}
 
 
-def test_a_process_that_dies_is_an_error(call, runs, in_tmp, monkeypatch):
+def test_a_process_that_dies_is_an_error(call, runs, in_tmp, new_process, monkeypatch):
     (in_tmp / 'dies.py').write_text('import os\nos.kill(os.getpid(), 9)\n')
     monkeypatch.setattr(exporting, 'RECOMPUTE', in_tmp / 'dies.py')
     assert call(export, '--model_dir', runs / 'classification', '--output_dir', 'out').error == (

@@ -37,6 +37,25 @@ def train(call, tiny_bert, in_tmp):
     return train
 
 
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory, tiny_bert):
+    """A folder with the tiny files and a run on them, `run`."""
+    folder = tmp_path_factory.mktemp('finished')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv('MXNET_HOME', str(folder / 'mxnet'))
+        finetune_squad.main([str(word) for word in write_files(folder) + (
+            '--bert_checkpoint', tiny_bert) + QUICK + ('--output_dir', 'run')])
+    return folder
+
+
+@pytest.fixture
+def run(finished, in_tmp):
+    """What `train('--output_dir', 'run')` leaves in the current folder, without the training."""
+    shutil.copytree(finished, in_tmp, dirs_exist_ok=True)
+    return in_tmp / 'run'
+
+
 def checkpoints(run):
     return {name for name in os.listdir(run) if name.startswith('step-')}
 
@@ -53,9 +72,8 @@ def test_files_of_a_run(train, in_tmp, is_picture):
     assert is_picture(run / 'curves.png')
 
 
-def test_log_keeps_the_original_lines(train, in_tmp):
-    train('--output_dir', 'run')
-    log = (in_tmp / 'run' / 'finetune_squad.log').read_text()
+def test_log_keeps_the_original_lines(run):
+    log = (run / 'finetune_squad.log').read_text()
     for pattern in (
             r' Loading train data\.\.\.\n', r'Number of records in Train data:24\n',
             r'The number of examples after preprocessing:\d\d\n',
@@ -67,16 +85,15 @@ def test_log_keeps_the_original_lines(train, in_tmp):
         assert re.search(pattern, log), pattern
 
 
-def test_predictions_are_what_the_official_scripts_read(train, in_tmp):
-    train('--output_dir', 'run')
-    predictions = read_json(in_tmp / 'run' / 'predictions.json')
+def test_predictions_are_what_the_official_scripts_read(run):
+    predictions = read_json(run / 'predictions.json')
     squad = read_squad('dev.json')
     assert list(predictions) == [question.id for question in squad.questions]
     for question in squad.questions:
         assert predictions[question.id] in squad.contexts[question.context]
-    metrics = read_json(in_tmp / 'run' / 'results.json')['metrics']
+    metrics = read_json(run / 'results.json')['metrics']
     assert metrics == {'dev': squad_metric.evaluate(squad.answers(), predictions)}
-    n_best = read_json(in_tmp / 'run' / 'nbest_predictions.json')
+    n_best = read_json(run / 'nbest_predictions.json')
     assert list(n_best) == list(predictions)
     for name, entries in n_best.items():
         assert entries[0]['text'] == predictions[name]
@@ -151,8 +168,7 @@ def test_threshold_from_another_file(train, in_tmp, call):
         name for name, value in odds.items() if value > threshold}
 
 
-def test_only_predict_gives_the_same(train, call, in_tmp, tiny_bert):
-    train('--output_dir', 'run')
+def test_only_predict_gives_the_same(run, call, in_tmp, tiny_bert):
     flags = ('--only_predict', '--dev_file', 'dev.json') + SIZES
     by_file = call(finetune_squad, *flags, '--model_parameters', 'run/net.params',
                    '--bert_checkpoint', tiny_bert, '--output_dir', 'a')
@@ -160,7 +176,7 @@ def test_only_predict_gives_the_same(train, call, in_tmp, tiny_bert):
     by_folder = call(finetune_squad, *flags, '--bert_checkpoint', 'run', '--output_dir', 'b')
     assert by_folder.code == 0, by_folder.err
     for name in ('predictions.json', 'nbest_predictions.json'):
-        expected = (in_tmp / 'run' / name).read_bytes()
+        expected = (run / name).read_bytes()
         assert (in_tmp / 'a' / name).read_bytes() == expected
         assert (in_tmp / 'b' / name).read_bytes() == expected
     assert set(os.listdir(in_tmp / 'a')) == {
@@ -168,8 +184,7 @@ def test_only_predict_gives_the_same(train, call, in_tmp, tiny_bert):
         'nbest_predictions.json', 'finetune_squad.log'}
 
 
-def test_only_predict_opens_one_set_of_weights(train, call, in_tmp):
-    train('--output_dir', 'run')
+def test_only_predict_opens_one_set_of_weights(run, call):
     outcome = call(finetune_squad, '--only_predict', '--bert_checkpoint', 'run', '--dev_file',
                    'dev.json', '--pretrained_bert_parameters', 'other.params')
     assert (outcome.code, outcome.error) == (2, (
@@ -177,9 +192,8 @@ def test_only_predict_opens_one_set_of_weights(train, call, in_tmp):
         'included; give one of the two'))
 
 
-def test_a_warning_before_the_log_is_open_doubles_no_line(train, call, in_tmp):
+def test_a_warning_before_the_log_is_open_doubles_no_line(run, call, in_tmp):
     """Python's logging adds a handler of its own to what is logged too early."""
-    train('--output_dir', 'run')
     assert call(convert_checkpoint, 'run', 'hf').code == 0
     (in_tmp / 'hf' / 'task.json').write_text('{"name": "of somebody else"}')
     outcome = spawn('finetune_squad.py', '--only_predict',
@@ -213,8 +227,7 @@ def test_only_predict_without_parameters_says_so(call, in_tmp, tiny_bert):
                                     'but: encoder; ' % tiny_bert)
 
 
-def test_questions_without_answers_are_predicted(train, call, in_tmp):
-    train('--output_dir', 'run')
+def test_questions_without_answers_are_predicted(run, call, in_tmp):
     content = read_json(in_tmp / 'dev.json')
     for paragraph in content['data'][0]['paragraphs']:
         for question in paragraph['qas']:
@@ -225,7 +238,7 @@ def test_questions_without_answers_are_predicted(train, call, in_tmp):
     assert outcome.code == 0, outcome.err
     assert read_json(in_tmp / 'blind' / 'results.json')['metrics'] == {}
     assert read_json(in_tmp / 'blind' / 'predictions.json') == \
-        read_json(in_tmp / 'run' / 'predictions.json')
+        read_json(run / 'predictions.json')
 
 
 def test_evaluate_epochs_keeps_the_best(train, in_tmp):
@@ -261,9 +274,7 @@ def test_the_same_seed_gives_the_same_run(train, in_tmp):
     assert (in_tmp / 'a' / 'net.params').read_bytes() != (in_tmp / 'c' / 'net.params').read_bytes()
 
 
-def test_net_params_are_the_best_checkpoint(train, in_tmp):
-    train('--output_dir', 'run')
-    run = in_tmp / 'run'
+def test_net_params_are_the_best_checkpoint(run):
     whole = mx.nd.load(str(run / 'net.params'))
     best = mx.nd.load(str(run / read_json(run / 'checkpoints.json')['best'] / 'model.params'))
     assert set(whole) == set(best) and 'span_classifier.weight' in whole
@@ -291,8 +302,7 @@ def test_uncased_means_what_it_says(call, in_tmp, cased_bert, flags, lower):
     assert open_qa_model('run', mx.cpu()).config.cased != lower
 
 
-def test_an_uncased_model_needs_no_flag(train):
-    train('--output_dir', 'run')
+def test_an_uncased_model_needs_no_flag(run):
     assert open_qa_model('run', mx.cpu()).tokenizer.lower
 
 
@@ -321,9 +331,8 @@ def test_bad_questions_are_left_out_of_training_and_reported(call, in_tmp, tiny_
     assert [problem['id'] for problem in problems] == ['1-0-0']
 
 
-def test_audit(train, in_tmp):
-    train('--output_dir', 'run')
-    segments = read_json(in_tmp / 'run' / 'audit.json')['segments']
+def test_audit(run):
+    segments = read_json(run / 'audit.json')['segments']
     assert segments['train']['questions'] == 24 and segments['train']['contexts'] == 12
     assert segments['train']['windows'] > 24        # some contexts need several
     assert segments['train']['questions_in_several_windows'] > 0
@@ -365,39 +374,36 @@ def test_a_killed_run_goes_on_bit_for_bit(tiny_bert, tmp_path, script):
         assert (run / name).read_bytes() == (tmp_path / 'whole' / name).read_bytes()
 
 
-def test_a_finished_run_is_resumed_to_the_same_files(train, call, in_tmp):
-    train('--output_dir', 'run')
-    before = {name: (in_tmp / 'run' / name).read_bytes()
+def test_a_finished_run_is_resumed_to_the_same_files(run, call):
+    before = {name: (run / name).read_bytes()
               for name in ('predictions.json', 'net.params')}
-    (in_tmp / 'run' / 'predictions.json').unlink()
+    (run / 'predictions.json').unlink()
     outcome = call(finetune_squad, '--resume', '--output_dir', 'run')
     assert outcome.code == 0, outcome.err
-    assert {name: (in_tmp / 'run' / name).read_bytes() for name in before} == before
+    assert {name: (run / name).read_bytes() for name in before} == before
 
 
-def test_another_run_is_not_overwritten(train, in_tmp):
-    train('--output_dir', 'run')
-    before = (in_tmp / 'run' / 'net.params').read_bytes()
+def test_another_run_is_not_overwritten(run, train):
+    before = (run / 'net.params').read_bytes()
     outcome = train('--output_dir', 'run', '--seed', 9)
     assert outcome.error == (
         'error: run holds a run: choose another --output_dir, go on with it by --resume, or '
         'replace it by --overwrite_output_dir')
-    assert (in_tmp / 'run' / 'net.params').read_bytes() == before
-    (in_tmp / 'run' / 'mine.txt').write_text('kept')
+    assert (run / 'net.params').read_bytes() == before
+    (run / 'mine.txt').write_text('kept')
     assert train('--output_dir', 'run', '--seed', 9, '--overwrite_output_dir').code == 0
-    assert (in_tmp / 'run' / 'net.params').read_bytes() != before
-    assert (in_tmp / 'run' / 'mine.txt').read_text() == 'kept'
+    assert (run / 'net.params').read_bytes() != before
+    assert (run / 'mine.txt').read_text() == 'kept'
 
 
-def test_overwriting_does_not_remove_what_is_read(train, call, in_tmp):
-    train('--output_dir', 'run')
+def test_overwriting_does_not_remove_what_is_read(run, call):
     for flags in (('--bert_checkpoint', 'run'), ('--model_parameters', 'run/net.params')):
         outcome = call(finetune_squad, '--only_predict', *flags, '--dev_file', 'dev.json',
                        '--output_dir', 'run', '--overwrite_output_dir')
         assert outcome.error == (
             'error: --overwrite_output_dir: %s %s lies in the run that it would replace: choose '
             'another --output_dir' % flags)
-    assert (in_tmp / 'run' / 'net.params').exists()
+    assert (run / 'net.params').exists()
 
 
 def test_overwriting_removes_what_the_other_script_wrote(train, call, in_tmp, sst, tiny_bert):
@@ -411,8 +417,7 @@ def test_overwriting_removes_what_the_other_script_wrote(train, call, in_tmp, ss
     assert 'log_SST.txt' in left
 
 
-def test_resume_is_for_the_same_script(train, call, in_tmp):
-    train('--output_dir', 'run')
+def test_resume_is_for_the_same_script(run, call):
     outcome = call(static_finetune_squad, '--resume', '--output_dir', 'run')
     assert outcome.error == ('error: --resume: the run in run is one of finetune_squad.py: go on '
                              'with that script')
@@ -462,14 +467,13 @@ def test_the_static_length_is_part_of_the_run(train, call, in_tmp, monkeypatch):
     assert read_json(in_tmp / 'run' / 'options.json')['seq_length'] == 28
 
 
-def test_export_without_training(train, call, in_tmp):
-    train('--output_dir', 'run')
+def test_export_without_training(run, call, in_tmp):
     outcome = call(static_finetune_squad, '--only_predict', '--export', '--bert_checkpoint', 'run',
                    '--dev_file', 'dev.json', '--output_dir', 'out')
     assert outcome.code == 0, outcome.err
     assert (in_tmp / 'out' / 'static_net-symbol.json').exists()
     assert (in_tmp / 'out' / 'predictions.json').read_bytes() == \
-        (in_tmp / 'run' / 'predictions.json').read_bytes()
+        (run / 'predictions.json').read_bytes()
 
 
 def test_static_length_from_the_environment(train, in_tmp, monkeypatch):
@@ -490,8 +494,7 @@ def test_max_seq_length_follows_seq_length(call, in_tmp, tiny_bert):
 
 # A run is what the others take
 
-def test_a_run_is_a_checkpoint(train, call, in_tmp, sst):
-    train('--output_dir', 'run')
+def test_a_run_is_a_checkpoint(run, call, in_tmp, sst):
     outcome = call(finetune_classifier, '--task_name', 'SST', '--data_dir', sst,
                    '--bert_checkpoint', 'run', '--max_len', 24, '--epochs', 1)
     assert outcome.code == 0, outcome.err

@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import random
 import re
 
 import mxnet as mx
@@ -10,7 +11,7 @@ import pytest
 from reference.original_shard import write_original
 from support import tiny
 from support.pretraining import SIZES, evaluation, flags, parameters, results, trained
-from support.processes import kill_times, spawn, start, wait_for_step
+from support.processes import spawn, start, wait_for_step
 
 from bert import finetune_classifier, run_pretraining
 from bert.data.shards import read_shard, write_shard
@@ -200,7 +201,8 @@ def final_bytes(folder):
             for name in ('model.params', 'optimizer.params')}
 
 
-@kill_times(3, 50, 3)
+@pytest.mark.process
+@pytest.mark.parametrize('step', random.Random(3).sample(range(1, 50), 3))
 def test_a_killed_run_goes_on_bit_for_bit(step, made, expected, tmp_path):
     """Over the end of an epoch, too: there are about 55 batches in one."""
     folder = tmp_path / 'ckpt'

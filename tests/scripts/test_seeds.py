@@ -81,7 +81,7 @@ def checkpoint_for(tmp_path_factory, roomy_bert):
     named."""
     wide = tiny.write_checkpoint(
         tmp_path_factory.mktemp('wide') / 'bert',
-        dataclasses.replace(tiny.CONFIG, max_length=512, units=1024, num_heads=16))
+        dataclasses.replace(tiny.CONFIG, num_layers=1, max_length=512, units=1024, num_heads=16))
     return lambda arguments: wide if 'bert_24_1024_16' in arguments else roomy_bert
 
 

@@ -1,13 +1,10 @@
 """Scripts run as a user runs them: by their path, in a process of their own."""
 import os
 import pathlib
-import random
 import subprocess
 import sys
 import time
 from typing import NamedTuple
-
-import pytest
 
 PACKAGE = pathlib.Path(__file__).resolve().parents[2] / 'bert'
 
@@ -47,14 +44,6 @@ def wait_for_step(folder, step):
             return
         time.sleep(0.001)
     raise AssertionError('no checkpoint of step %d' % step)
-
-
-def kill_times(seed, steps, number):
-    """Decorator: the steps at which a test kills, drawn of 1 … steps - 1. The short run has the
-    first one only."""
-    drawn = random.Random(seed).sample(range(1, steps), number)
-    return pytest.mark.parametrize('step', drawn[:1] + [
-        pytest.param(step, marks=pytest.mark.process) for step in drawn[1:]])
 
 
 def die(*arguments):
