@@ -1,8 +1,9 @@
-"""Metrics of classification and regression."""
+"""Metrics of classification and regression, from scikit-learn and scipy."""
 import warnings
 
 import numpy as np
 from scipy import stats
+from sklearn.metrics import f1_score, matthews_corrcoef
 
 from bert.errors import UserError
 from bert.train.workers import Alone
@@ -14,19 +15,12 @@ def accuracy(labels, predictions):
 
 def f1(labels, predictions):
     """F1 of class 1, as GLUE scores MRPC and QQP; 0 when the class never occurs."""
-    true = np.count_nonzero((labels == 1) & (predictions == 1))
-    both = np.count_nonzero(labels == 1) + np.count_nonzero(predictions == 1)
-    return 2 * true / both if both else 0.0
+    return float(f1_score(labels, predictions, labels=[1], average='macro', zero_division=0))
 
 
 def mcc(labels, predictions):
     """Matthews correlation, as GLUE scores CoLA; 0 when all predictions agree."""
-    classes = np.union1d(labels, predictions)[:, None]
-    found, expected = (predictions == classes).sum(axis=1), (labels == classes).sum(axis=1)
-    size = len(labels)
-    spread = (size ** 2 - found @ found) * (size ** 2 - expected @ expected)
-    return float((np.count_nonzero(labels == predictions) * size - found @ expected)
-                 / np.sqrt(spread)) if spread else 0.0
+    return float(matthews_corrcoef(labels, predictions))
 
 
 def pearsonr(labels, predictions):
