@@ -188,6 +188,7 @@ def test_the_same_bytes_on_a_dask_cluster(call, corpus, in_tmp):
 # ---- resume
 
 
+@pytest.mark.process
 def test_finished_files_are_kept_after_a_kill(corpus, in_tmp, call):
     """kill -9 while shards are made; those that are there are not made again."""
     tiny.write_corpus(in_tmp / 'long.txt', 3000)

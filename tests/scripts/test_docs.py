@@ -37,6 +37,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = ['README.rst', 'docs/classification.rst', 'docs/models.rst',
          'docs/question_answering.rst', 'docs/pretraining.rst', 'docs/embedding.rst',
          'docs/deployment.rst', 'docs/tutorial.rst', 'docs/kernels.rst']
+LONG_PAGES = ('docs/pretraining.rst', 'docs/deployment.rst')
 SCRIPTS = {'finetune_classifier.py': finetune_classifier, 'predict.py': predict,
            'models.py': models, 'convert_checkpoint.py': convert_checkpoint,
            'finetune_squad.py': finetune_squad, 'answer.py': answer,
@@ -171,7 +172,8 @@ def shards(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize('page', PAGES)
+@pytest.mark.parametrize('page', [
+    pytest.param(page, marks=[pytest.mark.exhaustive] * (page in LONG_PAGES)) for page in PAGES])
 def test_commands(page, call, roomy_bert, workplace, runs, monkeypatch, fast, request):
     if page in ('docs/models.rst', 'docs/pretraining.rst'):     # about the real cache
         monkeypatch.delenv('MXNET_HOME')

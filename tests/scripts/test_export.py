@@ -230,6 +230,7 @@ def test_without_a_runtime_onnx_is_written_unchecked(call, runs, in_tmp, monkeyp
     assert 'largest_difference' not in read_json(in_tmp / 'out' / 'results.json')
 
 
+@pytest.mark.process
 def test_as_a_program(runs, in_tmp):
     outcome = spawn('export/export.py', '--model_dir', runs / 'regression', '--output_dir', 'out')
     assert outcome.code == 0, outcome.err

@@ -50,7 +50,8 @@ def work(tmp_path_factory, tiny_bert):
     return folder
 
 
-@pytest.mark.parametrize('mode', ['customize', 'naive', 'entropy', 'none'])
+@pytest.mark.parametrize('mode', [
+    'customize', 'naive', pytest.param('entropy', marks=pytest.mark.exhaustive), 'none'])
 def test_calibration(call, work, in_tmp, mode):
     shutil.copytree(work / 'run-SST', 'run')
     outcome = call(quantize, '--model_dir', 'run', '--data_dir', work / 'SST-2', '--calib_mode',
@@ -136,6 +137,7 @@ def test_fewer_examples_than_asked(call, work, in_tmp):
     assert read_json(in_tmp / 'out' / 'results.json')['calibrated_on'] == 40
 
 
+@pytest.mark.process
 def test_a_cpu_without_vnni(work, in_tmp):
     """oneDNN told to use nothing newer: it works, and is said."""
     outcome = spawn('quantize.py', '--model_dir', work / 'run-SST', '--data_dir', work / 'SST-2',

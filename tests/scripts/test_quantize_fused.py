@@ -117,6 +117,7 @@ def test_only_calibration(call, kernels, work, in_tmp):
     assert scores[0] == scores[1]
 
 
+@pytest.mark.process
 def test_without_the_kernels(call, kernels, work, in_tmp, monkeypatch):
     arguments = ('--model_dir', str(work / 'run-SST'), '--data_dir', str(work / 'SST-2'),
                  '--calib_mode', 'fused', '--output_dir', 'out')

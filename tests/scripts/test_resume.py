@@ -39,8 +39,8 @@ def final_bytes(folder):
             for name in ('model.params', 'optimizer.params')}
 
 
-@pytest.mark.parametrize('step', STEPS[:1] + [
-    pytest.param(step, marks=pytest.mark.process) for step in STEPS[1:]])
+@pytest.mark.process
+@pytest.mark.parametrize('step', STEPS)
 def test_killed_run_goes_on_bit_for_bit(step, task, tiny_bert, expected, tmp_path):
     folder = tmp_path / 'run'
     process = start('finetune_classifier.py', *flags(task, tiny_bert, folder))
@@ -152,6 +152,7 @@ def test_default_task_may_be_named_on_a_resume(tiny_bert, call, in_tmp):
                              'with MRPC; leave the flag out, or start another run')
 
 
+@pytest.mark.process
 def test_lines_of_a_resumed_run_come_once(task, tiny_bert, tmp_path):
     """Also where a warning comes before the log is open."""
     folder = tmp_path / 'run'

@@ -11,7 +11,8 @@ def losses(run):
     return [entry['loss'] for entry in read_json(run / newest / 'trainer.json')['curve']]
 
 
-@pytest.mark.parametrize('checkpoint', ['tiny_bert', 'roomy_bert'])
+@pytest.mark.parametrize('checkpoint', [
+    'tiny_bert', pytest.param('roomy_bert', marks=pytest.mark.exhaustive)])
 def test_padding_does_not_change_what_is_learnt(checkpoint, call, in_tmp, request):
     """By MXNet's operators, as the first is too narrow for others, and by the fused ones."""
     flags = *write_files(in_tmp), '--bert_checkpoint', request.getfixturevalue(checkpoint), \
