@@ -1,4 +1,5 @@
-"""The package `bert`, its pins and extras."""
+"""The package `bert`, the ranges of what it requires, its kernels."""
+import copy
 import os
 import re
 import runpy
@@ -8,6 +9,7 @@ import sysconfig
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
+from setuptools.errors import CompileError
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -93,34 +95,38 @@ class BuildKernels(build_ext):
     def get_ext_filename(self, fullname):
         return os.path.join(*fullname.split('.')) + '.so'
 
-    shared_objects = None       # compiled, once for all libraries
-
     def finalize_options(self):
         super().finalize_options()
-        self.parallel = None    # build_extension changes this object
+        self.parallel = self.parallel or os.cpu_count()     # libraries that are compiled at once
 
-    def build_extension(self, ext):
+    def build_extensions(self):
         folder = mxnet_folder()
         if folder is None:
             self.warn('no mxnet to compile the CPU kernels for: left out')
             return
-        ext.include_dirs += [os.path.join(folder, 'include'), os.path.join(folder, 'src')]
-        if self.shared_objects is None:
-            self.shared_objects = self.compile_shared(ext.include_dirs, mxnet_version(folder))
-        ext.extra_objects += self.shared_objects
-        self.force = True       # setuptools knows nothing of the headers
-        all_temporary = self.build_temp
-        self.build_temp = os.path.join(all_temporary, ext.name)
+        include_dirs = [os.path.join(folder, 'include'), os.path.join(folder, 'src')]
         try:
-            super().build_extension(ext)
-        finally:
-            self.build_temp = all_temporary
+            shared_objects = self.compile_shared(include_dirs, mxnet_version(folder))
+        except CompileError as error:
+            self.warn('the CPU kernels are left out: %s' % error)
+            return
+        for ext in self.extensions:
+            ext.include_dirs += include_dirs
+            ext.extra_objects += shared_objects
+        self.force = True       # setuptools knows nothing of the headers
+        super().build_extensions()
 
     def compile_shared(self, include_dirs, version):
+        """The objects that are the same in all libraries."""
         return self.compiler.compile(
             source_files('SHARED_UNITS'), output_dir=self.build_temp, include_dirs=include_dirs,
             macros=[('BUILT_FROM', '"%s"' % KERNELS['fingerprint'](version))],
             extra_postargs=list(KERNELS['COMPILER_FLAGS'] + KERNELS['SHARED_FLAGS']))
+
+    def build_extension(self, ext):
+        build = copy.copy(self)     # several run at once, each with a folder for its objects
+        build.build_temp = os.path.join(self.build_temp, ext.name)
+        super(BuildKernels, build).build_extension(ext)
 
     def get_export_symbols(self, ext):
         return []       # there is no PyInit function

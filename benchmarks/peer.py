@@ -41,7 +41,8 @@ PINS = {
                        'nncf==3.4.0', 'onnx==1.23.2'),
     # a library, not a package: its headers, and code for all CPUs since SSE 4.1
     'peer-onednn': ('onednn-cpu-gomp==2023.2.0', 'onednn-devel-cpu-gomp==2023.2.0'),
-    # the last release of what became of the tool of seed 004 that takes MXNet
+    # the last release of what became of the tool of seed 004 that takes MXNet; its numpy installs
+    # on Python 3.11 and older only
     'peer-tuning': ('neural-compressor==2.6', 'mxnet==1.9.1', 'numpy==1.23.5', 'packaging==24.2',
                     'setuptools==75.8.0', 'six==1.17.0'),
     # the last series with WordPiece written in Python, which owes nothing to `tokenizers`

@@ -311,6 +311,12 @@ def test_an_mxnet_that_does_not_fit(only, names, message):
     assert str(error.value) == message
 
 
+@pytest.mark.parametrize('page', ['README.rst', 'docs/installation.rst'])
+def test_the_pages_have_the_command(page):
+    assert '\n    %s\n    pip install .\n' % _compat.INSTALL_MXNET in (
+        REPOSITORY / page).read_text(encoding='utf-8')
+
+
 NO_MXNET = "no MXNet here: install it with 'pip install --no-deps mxnet==1.9.1'"
 
 

@@ -35,7 +35,7 @@ def test_every_file_is_installed_from_the_archive(tmp_path):
     unpacked, = (tmp_path / 'sources').iterdir()
     for name in ('run', 'setup.py', 'pyproject.toml', 'README.rst', 'LICENSE', '.clang-format'):
         assert (unpacked / name).read_bytes() == (REPOSITORY / name).read_bytes()
-    for folder in ('bert', 'benchmarks', 'docs', 'tests', '.ci'):
+    for folder in ('bert', 'benchmarks', 'constraints', 'docs', 'tests', '.ci'):
         assert files_of(unpacked / folder) == files_of(REPOSITORY / folder)
     setup(unpacked, '-q', 'build_py', '--build-lib', tmp_path / 'installed')
     assert files_of(tmp_path / 'installed' / 'bert') == \

@@ -30,6 +30,11 @@ case "$1 $2" in
         [ ! -e BROKEN ] || { cat BROKEN; exit 1; }
         case "$*" in
             *mxnet==*) mkdir -p lib/python3/site-packages/mxnet-1.9.1.dist-info ;;
+            *' --target '*) mkdir horovod-tools ;;
+            *' wheel '*) echo "CXX=$CXX" >> CALLS; : > horovod-tools/horovod-0.28.1-py3.whl ;;
+            *horovod-0.28.1*)
+                printf '#!/bin/sh\necho horovodrun "$@"\n' > bin/horovodrun
+                chmod +x bin/horovodrun ;;
         esac
         for program in ruff pytest; do
             { echo '#!/bin/sh'; echo "echo $program \"\$@\""; echo "exit \$(cat STATUS.$program)"
@@ -83,12 +88,16 @@ class Machine:
         (folder / 'Python.h').touch()
         self.status('ruff', 0)
         self.status('pytest', 0)
-        self.program('g++', '#!/bin/sh\n')
+        self.compiler('g++', 12)
+        self.program('make', '#!/bin/sh\n')
         self.python()
 
     def program(self, name, text):
         (self.bin / name).write_text(text)
         (self.bin / name).chmod(0o755)
+
+    def compiler(self, name, version):
+        self.program(name, '#!/bin/sh\necho %s\n' % version)
 
     def python(self, prelude='', name='python3'):
         """Put a Python there that runs `prelude` first."""
@@ -390,6 +399,96 @@ def test_two_first_calls_at_once(machine):
     assert [process.returncode for process in processes] == [0, 0]
     assert errors == [SETTING_UP, 'waiting for another ./run to set up .venv …\n']
     assert len(machine.pip_calls()) == 2
+
+
+# ---- Horovod
+
+BUILDING = 'building Horovod (once, about 2 minutes) …\n'
+
+
+def compiler_of_horovod(machine, **environment):
+    """The compiler that Horovod was built with, as `./run horovodrun` chose it."""
+    status, output, errors = machine.run('horovodrun', '-np', '2', **environment)
+    assert (status, output) == (0, 'horovodrun -np 2\n')
+    assert errors.endswith(BUILDING)
+    return [call for call in machine.pip_calls() if 'CXX=' in call][-1][len('CXX='):]
+
+
+def test_horovod_is_built_once(machine):
+    assert machine.run('horovodrun', '-np', '2') == (0, 'horovodrun -np 2\n',
+                                                     SETTING_UP + BUILDING)
+    assert machine.run('horovodrun', '-np', '2') == (0, 'horovodrun -np 2\n', '')
+    tools = machine.repo / '.venv' / 'horovod-tools'
+    wheel = '%s/horovod-0.28.1-py3.whl --disable-pip-version-check' % tools
+    assert machine.pip_calls()[2:] == [
+        'pip -m pip install --target %s cmake==3.31.6 setuptools==75.3.2 packaging==24.2 '
+        '--disable-pip-version-check' % tools,
+        'pip -m pip wheel --no-build-isolation --no-deps --no-cache-dir --wheel-dir %s '
+        'horovod==0.28.1 --disable-pip-version-check' % tools,
+        'CXX=g++',
+        'pip -m pip install --no-deps --force-reinstall ' + wheel,
+        'pip -m pip install --constraint constraints.txt ' + wheel]
+    assert not tools.exists()
+
+
+def test_horovod_is_built_again_for_another_mxnet(machine):
+    machine.run('horovodrun')
+    packages = machine.repo / '.venv' / 'lib' / 'python3' / 'site-packages'
+    (packages / 'mxnet-1.9.1.dist-info').rename(packages / 'mxnet_cu112-1.9.1.dist-info')
+    for errors in (BUILDING, ''):
+        assert machine.run('horovodrun') == (0, 'horovodrun\n', errors)
+
+
+@pytest.mark.parametrize('versions, chosen', [
+    ({'g++': '11'}, 'g++'),
+    ({'g++': '13.2.0'}, 'g++'),
+    ({'g++': '14', 'g++-14': '14', 'g++-13': '13', 'g++-12': '12'}, 'g++-13'),
+    ({'g++': '14', 'g++-12': '12'}, 'g++-12'),
+    ({'g++': '16', 'g++-11': '11.5.0'}, 'g++-11'),
+])
+def test_horovod_gets_a_compiler_that_is_old_enough(machine, versions, chosen):
+    for name, version in versions.items():
+        machine.compiler(name, version)
+    assert compiler_of_horovod(machine) == chosen
+
+
+@pytest.mark.parametrize('version, chosen', [('13', 'my g++'), ('14', 'g++')])
+def test_horovod_gets_the_compiler_of_the_environment_variable(machine, version, chosen):
+    machine.compiler('my g++', version)
+    assert compiler_of_horovod(machine, CXX='my g++') == chosen
+
+
+@pytest.mark.parametrize('version, make, environment, message', [
+    (12, False, {}, "no make (Horovod is built here): install with 'apt-get install make'"),
+    (14, True, {}, "g++ is 14 and no g++ 13 or older (Horovod is built here): "
+                   "install with 'apt-get install g++-12'"),
+    ('15.1.0', False, {}, "no make, g++ is 15.1.0 and no g++ 13 or older (Horovod is built here): "
+                          "install with 'apt-get install make g++-12'"),
+    (14, True, {'CXX': 'clang++'}, "clang++ is 19 and no g++ 13 or older (Horovod is built here): "
+                                   "install with 'apt-get install g++-12'"),
+    (None, True, {}, "no g++ 13 or older (Horovod is built here): "
+                     "install with 'apt-get install g++-12'"),
+])
+def test_what_horovod_misses(ready, version, make, environment, message):
+    ready.compiler('clang++', 19)
+    ready.compiler('g++', version)
+    if version is None:
+        (ready.bin / 'g++').unlink()
+    if not make:
+        (ready.bin / 'make').unlink()
+    calls = ready.pip_calls()
+    assert ready.run('horovodrun', **environment) == (1, '', 'error: %s\n' % message)
+    assert ready.pip_calls() == calls
+
+
+def test_horovod_can_not_be_built(ready):
+    (ready.folder / 'BROKEN').write_text('CMake Error\n')
+    log = ready.repo / '.venv' / 'pip.log'
+    assert ready.run('horovodrun') == (
+        1, '', BUILDING + 'CMake Error\nerror: pip could not build Horovod: all that it said is in '
+        '%s\n' % log)
+    (ready.folder / 'BROKEN').unlink()
+    assert ready.run('horovodrun') == (0, 'horovodrun\n', BUILDING)
 
 
 # ---- running

@@ -56,7 +56,8 @@ def print_vectors(args):
     """The form of the original: each text, and the vectors of its words."""
     embedder = embedding_files.make_embedder(vars(args))
     cut = total = 0
-    with np.printoptions(threshold=EDGE_ITEMS):
+    # legacy: numpy 2.2 adds shape=(768,), which the original does not print
+    with np.printoptions(threshold=EDGE_ITEMS, legacy='1.25'):
         for texts in chunks(args.sentences or embedding_files.read_texts(args)):
             cut += print_chunk(args, embedder, texts, total)
             total += len(texts)
