@@ -6,8 +6,9 @@ import sys
 import pytest
 
 # Read by MXNet when it is imported. Tiny models gain nothing from a second thread, and lose much
-# when something else wants the core it waits on.
+# when something else wants the core it waits on; where a test has several, they wait asleep.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
+os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 

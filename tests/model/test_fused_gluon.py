@@ -200,7 +200,7 @@ def test_models_of_one_number():
 
 
 def test_fewer_threads_than_asked_for(kernels):
-    code = ('from fused_networks import *\nfrom bert.model.kernels import library\n'
+    code = ('from support.fused_networks import *\nfrom bert.model.kernels import library\n'
             'library.load().use_threads(4)\n'
             'found = gradients(make(), batch([9, 2]))[1].values()\n'
             'print(float(sum(abs(one).sum() for one in found)))')

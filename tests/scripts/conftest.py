@@ -19,7 +19,7 @@ from bert.jobs import exporting, results
 from bert.quantization import report
 
 
-@pytest.fixture(scope='session', autouse=True)
+@pytest.fixture(scope='module', autouse=True)
 def undrawn():
     """Drawing takes longer than a tiny training: runs in this process write empty pictures.
     The drawing functions, to be put back where a test looks at pictures."""
@@ -38,7 +38,7 @@ def is_picture(undrawn, monkeypatch):
     return lambda path: path.read_bytes().startswith(b'\x89PNG')
 
 
-@pytest.fixture(scope='session', autouse=True)
+@pytest.fixture(scope='module', autouse=True)
 def recomputed_here():
     """A Python that imports MXNet takes longer than a tiny export: what export/export.py computes
     again in a new process is computed here. The function that starts one, to be put back."""

@@ -3,6 +3,7 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import signal
 
 import pytest
@@ -27,11 +28,17 @@ def flags(task, tiny_bert, folder):
 
 
 @pytest.fixture(scope='module')
-def expected(task, tiny_bert, tmp_path_factory):
-    """{file: bytes} of the final checkpoint of a run that nothing disturbed."""
+def undisturbed(task, tiny_bert, tmp_path_factory):
+    """Folder of a run that nothing disturbed."""
     folder = tmp_path_factory.mktemp('whole') / 'run'
     assert spawn('finetune_classifier.py', *flags(task, tiny_bert, folder)).code == 0
-    return final_bytes(folder)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def expected(undisturbed):
+    """{file: bytes} of its final checkpoint."""
+    return final_bytes(undisturbed)
 
 
 def final_bytes(folder):
@@ -152,11 +159,10 @@ def test_default_task_may_be_named_on_a_resume(tiny_bert, call, in_tmp):
                              'with MRPC; leave the flag out, or start another run')
 
 
-@pytest.mark.process
-def test_lines_of_a_resumed_run_come_once(task, tiny_bert, tmp_path):
+def test_lines_of_a_resumed_run_come_once(undisturbed, tmp_path):
     """Also where a warning comes before the log is open."""
     folder = tmp_path / 'run'
-    assert spawn('finetune_classifier.py', *flags(task, tiny_bert, folder)).code == 0
+    shutil.copytree(undisturbed, folder)
     outcome = spawn('finetune_classifier.py', '--resume', '--output_dir', folder, '--threads', 2)
     assert 'was started with --threads 1' in outcome.err
     assert outcome.err.count('Finish training step: 12') == 1
