@@ -199,6 +199,7 @@ def test_models_of_one_number():
             assert np.array_equal(network(*arrays).asnumpy(), output)
 
 
+@pytest.mark.process
 def test_fewer_threads_than_asked_for(kernels):
     code = ('from support.fused_networks import *\nfrom bert.model.kernels import library\n'
             'library.load().use_threads(4)\n'

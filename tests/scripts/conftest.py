@@ -16,7 +16,7 @@ from bert import create_pretraining_data
 from bert.errors import run_script
 from bert.export import engines
 from bert.jobs import exporting, results
-from bert.quantization import report
+from bert.quantization import loss, report
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -36,6 +36,14 @@ def is_picture(undrawn, monkeypatch):
     for (module, name), function in undrawn.items():
         monkeypatch.setattr(module, name, function)
     return lambda path: path.read_bytes().startswith(b'\x89PNG')
+
+
+@pytest.fixture(scope='module', autouse=True)
+def few_draws():
+    """The intervals of losses come of fewer draws: a thousand F1 scores take seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loss, 'DRAWS', 50)
+        yield
 
 
 @pytest.fixture(scope='module', autouse=True)
