@@ -192,6 +192,13 @@ install_packages() {
     carry_settings      # again: a package may have put its own file in the place of the host's
 }
 
+# With the seeds that lie beside the data: tests read these, too.
+copy_data() {
+    mkdir "$machine$home/shared"
+    cp -rL "$data" "$machine$home/shared/data"
+    [ ! -d "$data/../seeds" ] || cp -rL "$data/../seeds" "$machine$home/shared/seeds"
+}
+
 # With the changes that are not committed yet. The owner of a CI's checkout may be somebody else,
 # which git minds without the option.
 clone() {
@@ -199,7 +206,7 @@ clone() {
     git -c safe.directory='*' clone --quiet --no-hardlinks "$repository" "$clone"
     git -c safe.directory='*' -C "$repository" diff --binary HEAD |
         git -C "$clone" apply --allow-empty
-    [ -z "$data" ] || cp -rL "$data" "$machine$home/data"
+    [ -z "$data" ] || copy_data
     chroot "$machine" chown -R $user:$user $home
 }
 
@@ -249,9 +256,9 @@ mapfile -t commands < <(readme_commands)
 first_command=${commands[0]} test_command=${commands[1]}
 
 mapfile -t -d '' environment < <(host_variables)
-data=${BERT_TEST_DATA:-$repository/../shared/data}
+data=$(readlink -m "${BERT_TEST_DATA:-$repository/../shared/data}")
 if [ -d "$data" ]; then
-    environment+=("BERT_TEST_DATA=$home/data" BERT_NO_SKIPS=but-optional)
+    environment+=("BERT_TEST_DATA=$home/shared/data" BERT_NO_SKIPS=but-optional)
 else
     echo "no test data: there is no folder $data (BERT_TEST_DATA names another)," \
          "so that tests may be skipped"
