@@ -87,8 +87,8 @@ finish() {
     local status=$?
     trap '' INT TERM HUP
     [ -z "$step" ] || steps+=("$(printf '%7d  %s: not finished' $SECONDS "$step")")
-    [ -z "$folder" ] || remove_all || status=1
-    [ ${#steps[@]} -eq 0 ] || printf '%s\n' '' 'seconds  step' "${steps[@]}"
+    remove_all || status=1
+    printf '%s\n' '' 'seconds  step' "${steps[@]}"
     exit "$status"
 }
 
@@ -265,16 +265,16 @@ else
     data=''
 fi
 
-trap finish EXIT
-trap 'exit 129' HUP
-trap 'exit 130' INT
-trap 'exit 143' TERM
 folder=$(readlink -f "$(mktemp -d "${TMPDIR:-/tmp}/fresh-$suite.XXXXXX")")
 case $folder in
     *[!A-Za-z0-9._/-]*) rmdir "$folder"; fail "TMPDIR=$TMPDIR: /proc/mounts writes only letters," \
         "digits and ._- as they are: name another with 'TMPDIR=/tmp tests/fresh_machine.sh …'" ;;
 esac
 machine=$folder/machine
+trap finish EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 step "debootstrap $suite" make_machine
 step "apt-get install $packages" install_packages "$packages"
