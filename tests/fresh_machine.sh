@@ -87,8 +87,8 @@ finish() {
     local status=$?
     trap '' INT TERM HUP
     [ -z "$step" ] || steps+=("$(printf '%7d  %s: not finished' $SECONDS "$step")")
-    [ -z "$folder" ] || remove_all || status=1
-    [ ${#steps[@]} -eq 0 ] || printf '%s\n' '' 'seconds  step' "${steps[@]}"
+    remove_all || status=1
+    printf '%s\n' '' 'seconds  step' "${steps[@]}"
     exit "$status"
 }
 
@@ -192,6 +192,13 @@ install_packages() {
     carry_settings      # again: a package may have put its own file in the place of the host's
 }
 
+# With the seeds that lie beside the data: tests read these, too.
+copy_data() {
+    mkdir "$machine$home/shared"
+    cp -rL "$data" "$machine$home/shared/data"
+    [ ! -d "$data/../seeds" ] || cp -rL "$data/../seeds" "$machine$home/shared/seeds"
+}
+
 # With the changes that are not committed yet. The owner of a CI's checkout may be somebody else,
 # which git minds without the option.
 clone() {
@@ -199,7 +206,7 @@ clone() {
     git -c safe.directory='*' clone --quiet --no-hardlinks "$repository" "$clone"
     git -c safe.directory='*' -C "$repository" diff --binary HEAD |
         git -C "$clone" apply --allow-empty
-    [ -z "$data" ] || cp -rL "$data" "$machine$home/data"
+    [ -z "$data" ] || copy_data
     chroot "$machine" chown -R $user:$user $home
 }
 
@@ -249,25 +256,25 @@ mapfile -t commands < <(readme_commands)
 first_command=${commands[0]} test_command=${commands[1]}
 
 mapfile -t -d '' environment < <(host_variables)
-data=${BERT_TEST_DATA:-$repository/../shared/data}
+data=$(readlink -m "${BERT_TEST_DATA:-$repository/../shared/data}")
 if [ -d "$data" ]; then
-    environment+=("BERT_TEST_DATA=$home/data" BERT_NO_SKIPS=but-optional)
+    environment+=("BERT_TEST_DATA=$home/shared/data" BERT_NO_SKIPS=but-optional)
 else
     echo "no test data: there is no folder $data (BERT_TEST_DATA names another)," \
          "so that tests may be skipped"
     data=''
 fi
 
-trap finish EXIT
-trap 'exit 129' HUP
-trap 'exit 130' INT
-trap 'exit 143' TERM
 folder=$(readlink -f "$(mktemp -d "${TMPDIR:-/tmp}/fresh-$suite.XXXXXX")")
 case $folder in
     *[!A-Za-z0-9._/-]*) rmdir "$folder"; fail "TMPDIR=$TMPDIR: /proc/mounts writes only letters," \
         "digits and ._- as they are: name another with 'TMPDIR=/tmp tests/fresh_machine.sh …'" ;;
 esac
 machine=$folder/machine
+trap finish EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 step "debootstrap $suite" make_machine
 step "apt-get install $packages" install_packages "$packages"
