@@ -13,13 +13,13 @@ from setuptools.errors import CompileError
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
-# Ranges that fit into an environment of the user's own: each starts with the first release that
-# was tried with numpy 2, and is open above. What ./run and CI install is locked, in constraints/.
+# Ranges that fit into an environment of the user's own: open above, and from a release on that
+# supports numpy 2 or was locked before. What ./run and CI install is locked, in constraints/.
 #
 # mxnet itself is not here: its metadata ask for numpy<2 and graphviz<0.9, so that pip would find
 # no solution. It is installed first, without a look at them: pip install --no-deps mxnet==1.9.1.
 INSTALL_REQUIRES = [
-    'gluonnlp==0.10.0',     # the last one with BERT's models; 1.0 was never released
+    'gluonnlp==0.10.0',     # the last release
     'numpy>=2.0',
     # MXNet imports distutils, which Python 3.12 no longer has and setuptools provides.
     'setuptools>=77',

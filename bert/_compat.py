@@ -199,9 +199,9 @@ REPAIRS = {
 # ---- what must be installed
 
 MXNET = '1.9.1'
-# The distributions that fill the folder mxnet, and which of them have that version
+# The distributions that contain the package mxnet, and those that have this version
 MXNETS = re.compile(r'mxnet(-cu\d+(mkl)?|-mkl|-native)?')
-CURRENT = ('mxnet', 'mxnet-cu112', 'mxnet-cu117')
+DISTRIBUTIONS = ('mxnet', 'mxnet-cu112', 'mxnet-cu117')
 
 
 def install_command(distribution='mxnet'):
@@ -230,7 +230,7 @@ def check_installation(mxnet):
                                 name='mxnet')
     installed = installed_mxnets(os.path.dirname(os.path.dirname(mxnet.origin)))
     names = [name for name, _ in installed]
-    wanted = ([name for name in CURRENT if name in names] or CURRENT[:1])[-1]
+    wanted = ([name for name in DISTRIBUTIONS if name in names] or DISTRIBUTIONS[:1])[-1]
     if len(installed) > 1:
         raise InstallationError(
             "%s are both installed and overwrite each other's files: mend it with 'pip uninstall "

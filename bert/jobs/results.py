@@ -6,14 +6,14 @@ import shlex
 import sys
 
 from bert import files, layout
+from bert._compat import DISTRIBUTIONS
 
 PACKAGES = ('bert', 'gluonnlp', 'numpy', 'tokenizers')
-MXNETS = ('mxnet', 'mxnet-cu112', 'mxnet-cu117')     # one of them is installed
 
 
 def environment(threads):
     """Versions and hardware."""
-    mxnet = next(filter(None, map(_version, MXNETS)), None)
+    mxnet = next(filter(None, map(_version, DISTRIBUTIONS)), None)
     return {'versions': dict({name: _version(name) for name in PACKAGES}, mxnet=mxnet,
                              python=platform.python_version()),
             'hardware': {'cpu': cpu_name(), 'cores': os.cpu_count(), 'threads': threads,

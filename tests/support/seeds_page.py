@@ -50,7 +50,7 @@ def entailment(similarity):
 
 
 def write_data(folder):
-    """Each task where its command looks for it."""
+    """Write the files of each task into the folder that its command reads."""
     pair = ('sentence1', 'sentence2')
     mrpc = ('#1 String', '#2 String', 'Quality')
     tiny.write_pairs(folder / 'MRPC', mrpc, binary)
