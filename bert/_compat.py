@@ -123,7 +123,7 @@ def write_plain_numbers(module):
 
 def take_arrays_of_one(base):
     """`c_array` takes arrays of one number, as numpy 1 did: entropy calibration passes thresholds
-    of shape (1,), and with numpy 2 ends in "only 0-dimensional arrays can be converted"."""
+    of shape (1,), and since numpy 2.4 ends in "only 0-dimensional arrays can be converted"."""
     import numpy
     c_array = base.c_array
 

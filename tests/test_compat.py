@@ -227,7 +227,10 @@ def run_all(tmp_path_factory):
 
 @pytest.mark.parametrize('module', sorted(BROKEN))
 def test_each_repair_is_needed(run_all, module):
-    assert run_all('broken')[module] == BROKEN[module][2]
+    _, repaired, broken = BROKEN[module]
+    if module == 'mxnet.base' and np.lib.NumpyVersion(np.__version__) < '2.4.0':
+        broken = repaired       # Python 3.10 has no newer one
+    assert run_all('broken')[module] == broken
 
 
 @pytest.mark.parametrize('module', sorted(BROKEN))
