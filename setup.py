@@ -58,7 +58,7 @@ EXTRAS_REQUIRE = {
 
 # Its module, run by its path: what `bert` imports is not installed yet.
 KERNELS_FOLDER = os.path.join('bert', 'model', 'kernels')
-KERNELS = runpy.run_path(os.path.join(HERE, KERNELS_FOLDER, 'sources.py'))
+KERNELS = runpy.run_path(os.path.join(HERE, KERNELS_FOLDER, 'targets.py'))
 
 
 def read(*names):

@@ -1,10 +1,11 @@
 """Answer questions from documents of your own: arguments, files, or standard input."""
-from bert import deployment_options, options
 from bert.errors import run_script
+from bert.flags import common
+from bert.flags import deployment as deployment_flags
 
 
 def make_parser():
-    parser = options.Parser(__doc__)
+    parser = common.Parser(__doc__)
     parser.add_argument('question', nargs='?', metavar='QUESTION', help='in quotes')
     parser.add_argument('documents', nargs='*', metavar='DOCUMENT',
                         help='a text to look in; default: --file, else standard input')
@@ -17,19 +18,20 @@ def make_parser():
                         help='many questions: lines {"question": …, "document": …} or '
                              '{"question": …, "documents": […]}, "id" if you like; "-": standard '
                              'input')
-    deployment_options.add_answer_flags(parser)
-    options.add_text_output_flags(
+    deployment_flags.add_answer_flags(parser)
+    common.add_text_output_flags(
         parser, 'a line an answer, or a line of JSON a question', batch_size=24,
         unit='windows')
-    options.add_prediction_device_flags(parser)
+    common.add_prediction_device_flags(parser)
     return parser
 
 
 def main(arguments=None):
     args = make_parser().parse_args(arguments)
-    options.prepare_mxnet(args.threads)
-    from bert.jobs import answering  # imports mxnet, which reads the threads
-    answering.run(args)
+    common.prepare_mxnet(args.threads)
+    # imports mxnet, which reads the threads
+    from bert.jobs.prediction import question_answering
+    question_answering.run(args)
 
 
 if __name__ == '__main__':

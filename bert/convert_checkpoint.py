@@ -1,12 +1,12 @@
 """Convert a BERT of transformers into a Gluon checkpoint folder, or one of Gluon back."""
-from bert import options
 from bert.errors import run_script
+from bert.flags import common
 
 FORMATS = ('gluon', 'transformers')
 
 
 def make_parser():
-    parser = options.Parser(__doc__)
+    parser = common.Parser(__doc__)
     parser.add_argument('input', metavar='INPUT',
                         help='a folder in Hugging Face layout or one of its files (.safetensors, '
                              '.bin, .index.json); a Gluon .params; a run or checkpoint of ours')
@@ -19,7 +19,7 @@ def make_parser():
     group.add_argument('--bert_model',
                        help='released model of the same sizes; models.py lists them')
     group.add_argument('--bert_dataset', help='corpus with the same vocabulary')
-    group.add_argument('--classes', type=options.comma_list, metavar='X,Y,…',
+    group.add_argument('--classes', type=common.comma_list, metavar='X,Y,…',
                        help='the classes of a classifier in order; default: those found beside it')
     group.add_argument('--pair', action='store_true', help='the classifier reads pairs of texts')
     return parser
@@ -27,7 +27,7 @@ def make_parser():
 
 def main(arguments=None):
     args = make_parser().parse_args(arguments)
-    from bert.jobs import conversion  # imports mxnet
+    from bert.jobs.exporting import conversion  # imports mxnet
     conversion.run(args)
 
 

@@ -1,13 +1,14 @@
 """Make examples for pre-training BERT out of text: masked tokens and next sentences."""
-from bert import options, pretraining_options
 from bert.errors import run_script
+from bert.flags import common
+from bert.flags import pretraining as pretraining_flags
 
 
 def make_parser():
-    parser = options.Parser(__doc__, options.LEFT_OUT_OF_TEXT)
+    parser = common.Parser(__doc__, common.LEFT_OUT_OF_TEXT)
     add_text_flags(parser)
     group = parser.add_argument_group('examples')
-    pretraining_options.add_sampling_flags(group, max_seq_length=128, max_predictions_per_seq=20)
+    pretraining_flags.add_sampling_flags(group, max_seq_length=128, max_predictions_per_seq=20)
     group.add_argument('--random_seed', '--seed', type=int, default=12345,
                        help='of every random choice')
     add_work_flags(parser)
@@ -22,20 +23,20 @@ def add_text_flags(parser):
     group.add_argument('--vocab', '--dataset_name', required=True, metavar='NAME',
                        help='vocabulary: a corpus that models.py lists, such as '
                             'book_corpus_wiki_en_uncased, or a vocab.txt')
-    pretraining_options.add_text_flags(group)
+    pretraining_flags.add_text_flags(group)
 
 
 def add_work_flags(parser):
     group = parser.add_argument_group('work and output')
     group.add_argument('--output_dir', required=True, metavar='FOLDER',
                        help='gets part-000.npz …, manifest.json, vocab.txt and results.json')
-    group.add_argument('--dupe_factor', type=options.positive_int, default=5,
+    group.add_argument('--dupe_factor', type=common.positive_int, default=5,
                        help='copies of the text with other random choices')
-    group.add_argument('--num_outputs', type=options.positive_int, metavar='N',
+    group.add_argument('--num_outputs', type=common.positive_int, metavar='N',
                        help='files; default: one for each 8 MiB of text, copies counted')
     group.add_argument('--format', choices=('numpy',), default='numpy', help='of the files')
-    group.add_argument('--num_workers', type=options.positive_int,
-                       default=options.usable_cores(), metavar='N',
+    group.add_argument('--num_workers', type=common.positive_int,
+                       default=common.usable_cores(), metavar='N',
                        help='processes; what is written does not depend on it')
     group.add_argument('--engine', choices=('processes', 'dask'), default='processes',
                        help='where the work is done')
@@ -50,8 +51,10 @@ def add_work_flags(parser):
 
 def main(arguments=None):
     args = make_parser().parse_args(arguments)
-    from bert.jobs import pretraining_data  # imports numpy: --help answers without
-    pretraining_data.run(args)
+    from bert.jobs.pretraining import (
+        data_creation,  # imports numpy: --help answers without
+    )
+    data_creation.run(args)
 
 
 if __name__ == '__main__':

@@ -1,7 +1,8 @@
 """Vectors of words or of whole texts: from arguments, or of a file into a file; and search in them.
 """
-from bert import options, pooling
 from bert.errors import run_script
+from bert.flags import common
+from bert.flags import embedding as embedding_flags
 
 LEFT_OUT = {'--vocab': 'name the model with --model and --dataset_name, or --bert_checkpoint'}
 
@@ -10,18 +11,18 @@ def __getattr__(name):
     """`BertEmbedding` and `similarity`, whose modules import mxnet: it reads --threads then."""
     if name not in ('BertEmbedding', 'similarity'):
         raise AttributeError('module %r has no attribute %r' % (__name__, name))
-    from bert.jobs import embedding
+    from bert.pipelines import embedding
     return getattr(embedding, name)
 
 
 def make_parser():
-    parser = options.Parser(__doc__, LEFT_OUT)
+    parser = common.Parser(__doc__, LEFT_OUT)
     add_text_flags(parser.add_argument_group('texts'))
     add_vector_flags(parser.add_argument_group('vectors'))
     add_model_flags(parser.add_argument_group('model'))
     add_output_flags(parser.add_argument_group('output'))
     add_search_flags(parser.add_argument_group('search'))
-    options.add_device_flags(parser)
+    common.add_device_flags(parser)
     return parser
 
 
@@ -36,24 +37,25 @@ def add_text_flags(group):
 def add_vector_flags(group):
     group.add_argument('--granularity', choices=('word', 'token', 'sentence'), default='word',
                        help='a vector for each word, word piece, or text')
-    group.add_argument('--oov_way', choices=pooling.OOV_WAYS, default='avg',
+    group.add_argument('--oov_way', choices=embedding_flags.OOV_WAYS, default='avg',
                        help='how a word\'s vector is made of those of its pieces')
-    group.add_argument('--pooling', choices=pooling.POOLINGS, default='mean',
+    group.add_argument('--pooling', choices=embedding_flags.POOLINGS, default='mean',
                        help='how a text\'s vector is made of those of its tokens')
     group.add_argument('--no_normalize', dest='normalize', action='store_false',
                        help='leave a text\'s vector as long as it is; default: of length 1')
-    group.add_argument('--layers', type=int, nargs='+', default=list(pooling.LAST), metavar='N',
+    group.add_argument('--layers', type=int, nargs='+', default=list(embedding_flags.LAST),
+                       metavar='N',
                        help='hidden states to take, -1 the last, 0 the input of the first layer')
-    group.add_argument('--combine', choices=pooling.COMBINATIONS, default='concat',
+    group.add_argument('--combine', choices=embedding_flags.COMBINATIONS, default='concat',
                        help='how several of them become one')
-    group.add_argument('--max_seq_length', type=options.positive_int, metavar='TOKENS',
+    group.add_argument('--max_seq_length', type=common.positive_int, metavar='TOKENS',
                        help='of a text, [CLS] and [SEP] included; default: %d for words, as in the '
                             'original, and what the model takes for texts'
-                            % pooling.WORDS_LENGTH)
-    group.add_argument('--long_text', choices=pooling.LONG_TEXTS, default='warn',
+                            % embedding_flags.WORDS_LENGTH)
+    group.add_argument('--long_text', choices=embedding_flags.LONG_TEXTS, default='warn',
                        help='longer ones are cut and counted, are an error, or are read in windows '
                             'whose vectors are averaged')
-    group.add_argument('--precision', choices=pooling.PRECISIONS, default='float32',
+    group.add_argument('--precision', choices=embedding_flags.PRECISIONS, default='float32',
                        help='of what is written')
 
 
@@ -66,8 +68,8 @@ def add_model_flags(group):
     group.add_argument('--bert_checkpoint', metavar='PATH',
                        help='weights instead of these: a folder in Hugging Face layout, one of '
                             'its files, or a checkpoint folder of ours')
-    options.add_dtype_flag(group)
-    group.add_argument('--batch_size', type=options.positive_int, default=pooling.BATCH_SIZE,
+    common.add_dtype_flag(group)
+    group.add_argument('--batch_size', type=common.positive_int, default=embedding_flags.BATCH_SIZE,
                        help='texts a batch')
 
 
@@ -75,7 +77,7 @@ def add_output_flags(group):
     group.add_argument('--output', metavar='FILE',
                        help='.npy (one row a text), .npz or .jsonl; what it is stands beside it '
                             'in FILE.json')
-    group.add_argument('--num_workers', type=options.positive_int, default=1, metavar='N',
+    group.add_argument('--num_workers', type=common.positive_int, default=1, metavar='N',
                        help='processes, which share --threads; what is written does not depend '
                             'on it')
     group.add_argument('--resume', action='store_true',
@@ -88,16 +90,16 @@ def add_search_flags(group):
     group.add_argument('--query', nargs='+', metavar='TEXT',
                        help='print the texts of an embedded file that are most like these')
     group.add_argument('--index', metavar='FILE.npy', help='the embedded file')
-    group.add_argument('--top_k', type=options.positive_int, default=5, help='texts a query')
+    group.add_argument('--top_k', type=common.positive_int, default=5, help='texts a query')
 
 
 def main(arguments=None):
     args = make_parser().parse_args(arguments)
     if args.max_seq_length is None and args.granularity != 'sentence':
-        args.max_seq_length = pooling.WORDS_LENGTH
-    options.prepare_mxnet(max(1, args.threads // args.num_workers))
-    from bert.jobs import embedding_texts  # imports mxnet, which reads the threads
-    embedding_texts.run(args)
+        args.max_seq_length = embedding_flags.WORDS_LENGTH
+    common.prepare_mxnet(max(1, args.threads // args.num_workers))
+    from bert.jobs.embedding import command  # imports mxnet, which reads the threads
+    command.run(args)
 
 
 if __name__ == '__main__':

@@ -1,10 +1,10 @@
 """Score a predictions.json as SQuAD 2.0's official evaluator does, whose rules it follows."""
-from bert import options
 from bert.errors import run_script
+from bert.flags import common
 
 
 def make_parser():
-    parser = options.Parser(__doc__)
+    parser = common.Parser(__doc__)
     parser.add_argument('data_file', metavar='DATA', help='dev-v2.0.json, or another SQuAD file')
     parser.add_argument('pred_file', metavar='PREDICTIONS',
                         help='{question id: text}, "" for no answer')
@@ -14,13 +14,13 @@ def make_parser():
                              'null_odds.json; adds the best thresholds, chosen on these very '
                              'answers')
     parser.add_argument('--na-prob-thresh', '-t', metavar='X', default=1.0,
-                        type=options.number(float, 'a number'),
+                        type=common.number(float, 'a number'),
                         help='with --na-prob-file: no answer above it')
     return parser
 
 
 def main(arguments=None):
-    from bert.jobs import squad_evaluation
+    from bert.jobs.prediction import squad_evaluation
     squad_evaluation.run(make_parser().parse_args(arguments))
 
 

@@ -1,19 +1,20 @@
 """Fine-tune BERT on SQuAD 1.1 or 2.0 and predict its questions, or only predict them."""
-from bert import finetuning_options, options
 from bert.errors import run_script
+from bert.flags import common
+from bert.flags import finetuning as finetuning_flags
 
 
 def make_parser():
-    parser = options.Parser(__doc__, options.LEFT_OUT_OF_TRAINING)
-    finetuning_options.add_question_answering_flags(parser)
+    parser = common.Parser(__doc__, common.LEFT_OUT_OF_TRAINING)
+    finetuning_flags.add_question_answering_flags(parser)
     return parser
 
 
 def main(arguments=None):
     args = make_parser().parse_args(arguments)
     args.only_predict = args.only_predict or args.only_calibration
-    options.prepare_mxnet(args.threads, training=args.gpu is None and not args.only_predict)
-    from bert.jobs import question_answering  # imports mxnet, which reads the threads
+    common.prepare_mxnet(args.threads, training=args.gpu is None and not args.only_predict)
+    from bert.jobs.finetuning import question_answering  # imports mxnet, which reads the threads
     question_answering.run(args)
 
 

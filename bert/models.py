@@ -1,6 +1,6 @@
 """Which models there are, how large, from where, and which are here already."""
-from bert import options
 from bert.errors import run_script
+from bert.flags import common
 
 MEGA = 1e6
 FLOAT32_BYTES = 4
@@ -8,7 +8,7 @@ COLUMNS = '%-16s  %-28s  %10s  %7s  %-6s  %s'
 
 
 def make_parser():
-    parser = options.Parser(__doc__)
+    parser = common.Parser(__doc__)
     parser.add_argument('--fetch', nargs='+', metavar=('MODEL', 'CORPUS'),
                         help='download one, checked, into the cache; without a corpus the '
                              'model\'s first')
@@ -19,15 +19,15 @@ def make_parser():
 
 def rows(root):
     """One row of the table for each model and corpus."""
-    from bert.model import catalogue, sources
+    from bert.model.weights import catalogue, downloads
     for model, row in catalogue.MODELS.items():
         for corpus in row.corpora:
-            released = sources.Released(model, corpus, root)
+            released = downloads.Released(model, corpus, root)
             count = catalogue.parameter_count(catalogue.config_of(model, corpus))
-            names = [source.name for source in sources.weight_sources(released)[1:]]
+            names = [source.name for source in downloads.weight_sources(released)[1:]]
             yield (model, corpus, '%.1f M' % (count / MEGA),
                    '%.0f MB' % (count * FLOAT32_BYTES / MEGA),
-                   'yes' if sources.is_cached(released) else 'no', ', '.join(names))
+                   'yes' if downloads.is_cached(released) else 'no', ', '.join(names))
 
 
 def print_table(root):
@@ -41,10 +41,10 @@ def print_table(root):
 
 def fetch(names, root):
     """Have the weights and the vocabulary in the cache, reading them once as a check."""
-    from bert.model import sources
-    released = sources.Released(*names, root=root)
-    count = sum(array.size for array in sources.fetch_arrays(released).values())
-    tokens = sources.fetch_tokens(released)
+    from bert.model.weights import downloads
+    released = downloads.Released(*names, root=root)
+    count = sum(array.size for array in downloads.fetch_arrays(released).values())
+    tokens = downloads.fetch_tokens(released)
     print('%s: %.1f M values and a vocabulary of %d tokens are in the cache'
           % (released.name, count / MEGA, len(tokens)))
 

@@ -1,10 +1,10 @@
 """Label texts of your own with a fine-tuned model: arguments, a file, or standard input."""
-from bert import options
 from bert.errors import run_script
+from bert.flags import common
 
 
 def make_parser():
-    parser = options.Parser(__doc__)
+    parser = common.Parser(__doc__)
     parser.add_argument('texts', nargs='*', metavar='TEXT',
                         help='a text; for a pair model two, the pair')
     parser.add_argument('--model_dir', required=True, metavar='FOLDER',
@@ -15,20 +15,21 @@ def make_parser():
     parser.add_argument('--file', metavar='FILE',
                         help='.csv, .tsv or .jsonl with --text_columns, or a .txt with one text a '
                              'line (pairs: a tab between the two); "-": standard input, the same')
-    parser.add_argument('--text_columns', type=options.comma_list, metavar='A[,B]',
+    parser.add_argument('--text_columns', type=common.comma_list, metavar='A[,B]',
                         help='columns of the text or pair in --file')
-    options.add_text_output_flags(
+    common.add_text_output_flags(
         parser, 'tsv: label, probability, text; jsonl: all probabilities too', batch_size=32,
         unit='texts')
-    options.add_prediction_device_flags(parser)
+    common.add_prediction_device_flags(parser)
     return parser
 
 
 def main(arguments=None):
     args = make_parser().parse_args(arguments)
-    options.prepare_mxnet(args.threads)
-    from bert.jobs import prediction  # imports mxnet, which reads the threads
-    prediction.run(args)
+    common.prepare_mxnet(args.threads)
+    # imports mxnet, which reads the threads
+    from bert.jobs.prediction import classification
+    classification.run(args)
 
 
 if __name__ == '__main__':

@@ -1,21 +1,22 @@
 """Turn a fine-tuned BERT into an INT8 one for CPUs: calibrate it, or tune it to a goal."""
-from bert import deployment_options, options
 from bert.errors import run_script
+from bert.flags import common
+from bert.flags import deployment as deployment_flags
 
 
 def make_parser():
-    parser = options.Parser(__doc__)
-    deployment_options.add_quantization_flags(parser)
+    parser = common.Parser(__doc__)
+    deployment_flags.add_quantization_flags(parser)
     return parser
 
 
 def main(arguments=None):
     args = make_parser().parse_args(arguments)
-    options.prepare_mxnet(args.threads, low_latency=True)
-    from bert.jobs import quantization, tuning  # import mxnet, which reads the threads
+    common.prepare_mxnet(args.threads, low_latency=True)
+    from bert.jobs.int8 import calibration, tuning  # import mxnet, which reads the threads
     if args.tune:
         return tuning.run(args)[1]
-    quantization.run(args)
+    calibration.run(args)
 
 
 if __name__ == '__main__':

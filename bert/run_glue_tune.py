@@ -1,12 +1,13 @@
 """Fine-tune, evaluate and tune BERT on a GLUE task, under the flags of lpot's BERT example."""
-from bert import deployment_options, options
 from bert.errors import run_script
+from bert.flags import common
+from bert.flags import deployment as deployment_flags
 
 
 def make_parser():
-    parser = options.Parser(__doc__)
-    deployment_options.add_example_flags(parser, max_seq_length=128, batch_size=8,
-                                         learning_rate=5e-5)
+    parser = common.Parser(__doc__)
+    deployment_flags.add_example_flags(parser, max_seq_length=128, batch_size=8,
+                                       learning_rate=5e-5)
     parser.add_argument('--task_name', required=True, metavar='TASK',
                         help='CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE or WNLI')
     parser.add_argument('--data_dir', required=True, metavar='FOLDER',
@@ -17,9 +18,9 @@ def make_parser():
 
 def main(arguments=None):
     args = make_parser().parse_args(arguments)
-    options.prepare_mxnet(args.threads, training=args.do_train, low_latency=args.tune)
-    from bert.jobs import tuning_example  # imports mxnet, which reads the threads
-    return tuning_example.run_glue(args)
+    common.prepare_mxnet(args.threads, training=args.do_train, low_latency=args.tune)
+    from bert.jobs.int8 import lpot_example  # imports mxnet, which reads the threads
+    return lpot_example.run_glue(args)
 
 
 if __name__ == '__main__':

@@ -1,21 +1,22 @@
 """Pre-train BERT in several processes on one machine or many, by Horovod."""
-from bert import options, pretraining_options
 from bert.errors import run_script
+from bert.flags import common
+from bert.flags import pretraining as pretraining_flags
 
 
 def make_parser():
-    parser = options.Parser(__doc__, options.LEFT_OUT_OF_TEXT)
-    pretraining_options.add_pretraining_flags(parser)
-    options.add_threads_flag(parser.add_argument_group('device'))
+    parser = common.Parser(__doc__, common.LEFT_OUT_OF_TEXT)
+    pretraining_flags.add_pretraining_flags(parser)
+    common.add_threads_flag(parser.add_argument_group('device'))
     parser.set_defaults(comm_backend='horovod', gpus=None)
     return parser
 
 
 def main(arguments=None):
     args = make_parser().parse_args(arguments)
-    options.prepare_mxnet(args.threads, training=pretraining_options.pretrains_on_cpu(args))
-    from bert.jobs import pretraining  # imports mxnet, which reads the threads
-    pretraining.run(args)
+    common.prepare_mxnet(args.threads, training=pretraining_flags.pretrains_on_cpu(args))
+    from bert.jobs.pretraining import training  # imports mxnet, which reads the threads
+    training.run(args)
 
 
 if __name__ == '__main__':

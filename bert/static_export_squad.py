@@ -1,19 +1,20 @@
 """Export a question-answering BERT with fixed shapes as a symbol, and time it."""
-from bert import finetuning_options, options
 from bert.errors import run_script
+from bert.flags import common
+from bert.flags import finetuning as finetuning_flags
 
 
 def make_parser():
-    parser = options.Parser(__doc__)
+    parser = common.Parser(__doc__)
     group = parser.add_argument_group('network')
-    finetuning_options.add_window_flags(group, max_seq_length=None)
-    finetuning_options.add_static_flags(group)
+    finetuning_flags.add_window_flags(group, max_seq_length=None)
+    finetuning_flags.add_static_flags(group)
     group.add_argument('--evaluate', action='store_true',
                        help='time prediction on batches of random tokens')
-    group.add_argument('--num_batches', type=options.positive_int, default=10,
+    group.add_argument('--num_batches', type=common.positive_int, default=10,
                        help='batches that --evaluate times')
-    finetuning_options.add_model_flags(parser)
-    options.add_device_flags(parser)
+    finetuning_flags.add_model_flags(parser)
+    common.add_device_flags(parser)
     group = parser.add_argument_group('output')
     group.add_argument('--output_dir', metavar='FOLDER',
                        help='default: a new ./output_dir/static-export-<number>')
@@ -26,9 +27,10 @@ def make_parser():
 
 def main(arguments=None):
     args = make_parser().parse_args(arguments)
-    options.prepare_mxnet(args.threads)
-    from bert.jobs import static_export  # imports mxnet, which reads the threads
-    static_export.run(args)
+    common.prepare_mxnet(args.threads)
+    # imports mxnet, which reads the threads
+    from bert.jobs.exporting import static_shapes
+    static_shapes.run(args)
 
 
 if __name__ == '__main__':

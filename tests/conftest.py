@@ -78,7 +78,7 @@ def horovodrun():
 
 @pytest.fixture
 def need_cpu_for():
-    """Function of a `sources.Build`: skips where the CPU can't run it."""
+    """Function of a `targets.Build`: skips where the CPU can't run it."""
     from bert.model.kernels import library
 
     def check(build):
@@ -91,8 +91,8 @@ def need_cpu_for():
 def kernels(request, need_cpu_for):
     """The library of fused operators, whose tests use as many threads as they like. A test with
     bfloat16 in its name is skipped where the library has no products of it."""
-    from bert.model.kernels import library, sources
-    need_cpu_for(sources.BUILDS[-1])
+    from bert.model.kernels import library, targets
+    need_cpu_for(targets.BUILDS[-1])
     found = library.load()
     assert found, 'the kernels were not built'
     if 'bfloat16' in request.node.name and 'bfloat16' not in found.dtypes:

@@ -318,7 +318,7 @@ def test_the_tests_extra_comes_later(machine):
 
 @pytest.mark.parametrize('name', ['setup.py', 'pyproject.toml', 'constraints/3.13.txt',
                                   'bert/bert_mxnet_compat.pth',
-                                  KERNELS + '/sources.py', KERNELS + '/source/packing.h'])
+                                  KERNELS + '/targets.py', KERNELS + '/source/packing.h'])
 def test_other_requirements_are_installed(machine, name):
     machine.run('models')
     (machine.repo / '.venv' / 'mine').touch()

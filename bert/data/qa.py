@@ -1,14 +1,15 @@
 """SQuAD records one by one, with the names that the original's users have in their code.
 
-The scripts here use `bert.data.squad` and `bert.data.windows`, which do the same for a whole file.
+The scripts here use `bert.data.squad.files` and `bert.data.squad.windows`, which do the same for a
+whole file.
 """
 from typing import NamedTuple
 
 import numpy as np
 
-from bert.data.squad import Question, Squad
-from bert.data.tokenizer import BertTokenizer
-from bert.data.windows import Options, make_windows
+from bert.data.squad.files import Question, Squad
+from bert.data.squad.windows import Options, make_windows
+from bert.data.text.tokenizer import BertTokenizer
 
 
 class SquadExample(NamedTuple):
@@ -44,7 +45,7 @@ class SQuADTransform:
     """A record of `gluonnlp.data.SQuAD` → list of `SQuADFeature`, one a window.
 
     tokenizer: ours, or gluonnlp's BERTTokenizer, of which vocabulary and case are taken.
-    max_seq_length, doc_stride, max_query_length: `bert.data.windows.Options`.
+    max_seq_length, doc_stride, max_query_length: `bert.data.squad.windows.Options`.
     is_pad: fill up to max_seq_length. is_training: with positions of the answer.
     do_lookup: ids instead of tokens. Raises `UserError` for sizes that hold no context.
     """

@@ -3,8 +3,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bert.data.labels import LabelEncoder
-from bert.data.tokenizer import encode_texts
+from bert.data.glue.labels import LabelEncoder
+from bert.data.text.tokenizer import encode_texts
 from bert.errors import UserError
 
 

@@ -1,19 +1,21 @@
 """Export a fine-tuned BERT as a symbol that MXNet runs without its Python class."""
-from bert import deployment_options, options
 from bert.errors import run_script
+from bert.flags import common
+from bert.flags import deployment as deployment_flags
 
 
 def make_parser():
-    parser = options.Parser(__doc__)
-    deployment_options.add_export_flags(parser, 'export')
+    parser = common.Parser(__doc__)
+    deployment_flags.add_export_flags(parser, 'export')
     return parser
 
 
 def main(arguments=None):
     args = make_parser().parse_args(arguments)
-    options.prepare_mxnet(args.threads)
-    from bert.jobs import exporting  # imports mxnet, which reads the threads
-    exporting.run_symbol(args)
+    common.prepare_mxnet(args.threads)
+    # imports mxnet, which reads the threads
+    from bert.jobs.exporting import serving_folder
+    serving_folder.run_symbol(args)
 
 
 if __name__ == '__main__':

@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from bert.errors import UserError
-from bert.export.engines import ONNX_INPUTS as INPUTS
+from bert.export.runtimes import ONNX_INPUTS as INPUTS
 
 OPSET = 17          # the first with LayerNormalization
 IR_VERSION = 8      # of the ONNX release that brought opset 17, so that older runtimes load it

@@ -9,20 +9,23 @@ from bert.model.bert import Encoder, SelfAttention, is_fused
 
 # Tokens of a batch, padding included, from which on the graph is faster than the network: for
 # few, oneDNN's dense layers lose more by bringing their weights into its own order at every
-# call than attention gains. With 1 here the graph is used throughout, and benchmarks/predictor.py
-# shows it: at 256 tokens about 0.93 of the network's speed, at 512 about 1.1 (MiniLM).
+# call than attention gains. With 1 here the graph is used throughout, and
+# benchmarks/inference/predictor.py shows it: at 256 tokens about 0.93 of the network's speed, at
+# 512 about 1.1 (MiniLM).
 MANY_TOKENS = 384
 
 
 # Tokens of a batch from which on it pays to end it where the length of the texts changes, so that
 # nothing is padded and no mask is needed. A batch has fixed costs, such as weights that are copied:
-# so few tokens don't repay what is saved. Found by trying; benchmarks/squad.py measures the whole.
+# so few tokens don't repay what is saved. Found by trying; benchmarks/squad/speed.py measures
+# the whole.
 ENOUGH_TOKENS = 1536
 
 
 # Tokens of a batch, padding included, of which more would only slow: what a layer writes no longer
 # stays in the cache until the next one reads it. Found by trying 768 to 4096 with MiniLM on 2
-# cores, on sentences and on paragraphs; benchmarks/embedding.py measures the whole.
+# cores, on sentences and on paragraphs; benchmarks/embedding/speed_and_quality.py
+# measures the whole.
 MOST_TOKENS = 3072
 
 

@@ -1,10 +1,10 @@
 """Names → networks with weights: the released models, and checkpoints of one's own."""
 import mxnet as mx
 
-from bert.model import catalogue, loading, sources
 from bert.model.bert import BERTModel
-from bert.model.loading import load_parameters
-from bert.model.local import load_checkpoint, load_encoder, load_model
+from bert.model.weights import catalogue, downloads, loading
+from bert.model.weights.checkpoint_reader import load_checkpoint, load_encoder, load_model
+from bert.model.weights.loading import load_parameters
 from bert.vocabulary import make_vocabulary
 
 __all__ = ['get_model', 'load_checkpoint', 'load_encoder', 'load_model', 'load_parameters']
@@ -15,7 +15,7 @@ def get_model(name='bert_12_768_12', dataset_name=None, pretrained=True, ctx=Non
               compute_dtype='float32'):
     """A released BERT and its vocabulary.
 
-    name, dataset_name: a model and a corpus of `bert.model.catalogue`; corpus None is the
+    name, dataset_name: a model and a corpus of `bert.model.weights.catalogue`; corpus None is the
     model's first (book_corpus_wiki_en_uncased for the two of Google).
     pretrained: with the released weights, on `ctx` (default: CPU); otherwise the
     parameters stay uninitialised, as in gluonnlp.
@@ -25,13 +25,13 @@ def get_model(name='bert_12_768_12', dataset_name=None, pretrained=True, ctx=Non
     Parts that the released weights lack are initialised; one warning names them.
     Raises `UserError` for an unknown name, and when no source can be reached.
     """
-    released = sources.Released(name, dataset_name, root)
+    released = downloads.Released(name, dataset_name, root)
     config = catalogue.config_of(released.model, released.corpus)
     parts = dict(use_pooler=use_pooler, use_decoder=use_decoder, use_classifier=use_classifier,
                  compute_dtype=compute_dtype)
     if pretrained:
-        network = loading.build(config, sources.fetch_arrays(released), released.name,
+        network = loading.build(config, downloads.fetch_arrays(released), released.name,
                                 ctx or mx.cpu(), dropout, **parts)
     else:
         network = BERTModel(config, dropout=dropout, **parts)
-    return network, make_vocabulary(sources.fetch_tokens(released), released.corpus)
+    return network, make_vocabulary(downloads.fetch_tokens(released), released.corpus)

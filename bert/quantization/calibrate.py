@@ -9,8 +9,8 @@ import mxnet as mx
 from gluonnlp.calibration import BertLayerCollector
 from mxnet.contrib import quantization
 
-from bert.layout import CALIBRATION_MODES
-from bert.layout import SYMBOL_INPUTS as INPUTS
+from bert.file_names import CALIBRATION_MODES
+from bert.file_names import SYMBOL_INPUTS as INPUTS
 from bert.quantization.operators import activated_products, readable_names
 
 # What `BertLayerCollector` cuts the outputs of layer normalisation and of GELU to, which have a few

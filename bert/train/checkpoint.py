@@ -2,7 +2,7 @@
 
 A run folder holds
     checkpoints.json        {"newest": "step-0000230", "best": "step-0000115"}
-    step-0000230/           the files of bert/layout.py: self-describing
+    step-0000230/           the files of bert/file_names.py: self-describing
 """
 import errno
 import json
@@ -15,7 +15,7 @@ import mxnet as mx
 
 from bert import files
 from bert.errors import UserError
-from bert.layout import INDEX, MODEL, OPTIMIZER, STATE
+from bert.file_names import INDEX, MODEL, OPTIMIZER, STATE
 
 NAME = re.compile(r'step-(\d{7})$')
 # unfinished checkpoints, and files of `files.atomic_write`

@@ -7,36 +7,35 @@ import time
 import numpy as np
 import pytest
 
-BENCHMARKS = pathlib.Path(__file__).resolve().parents[2] / 'benchmarks'
+from benchmarks import harness
 
 
 @pytest.fixture
-def folder(tmp_path, module, monkeypatch):
+def folder(tmp_path, monkeypatch):
     """A folder for worker scripts of a test."""
-    monkeypatch.setattr(module('peer'), 'HERE', tmp_path)
-    monkeypatch.setenv('PYTHONPATH', str(BENCHMARKS))
+    monkeypatch.setenv('PYTHONPATH', str(tmp_path))
     return tmp_path
 
 
-def test_a_worker_answers_until_it_is_left(folder, module):
+def test_a_worker_answers_until_it_is_left(folder):
     (folder / 'twice.py').write_text(
-        'import os, peer\n'
-        'peer.answer_questions(lambda question: [2 * question["value"],\n'
+        'import os\nfrom benchmarks import harness\n'
+        'harness.answer_questions(lambda question: [2 * question["value"],\n'
         '                                        os.environ["OMP_NUM_THREADS"]])\n')
-    with module('peer').Worker('ours', 'twice.py', threads=1) as worker:
+    with harness.Worker('ours', 'twice', threads=1) as worker:
         assert worker.ask(value=3) == [6, '1']
         assert worker.ask(value='a') == ['aa', '1']
 
 
-def test_a_worker_rests_out_of_its_turn(folder, module):
+def test_a_worker_rests_out_of_its_turn(folder):
     """A thread that waits awake doesn't, until the next question; a kill takes the worker along."""
     (folder / 'busy.py').write_text(
-        'import os, peer, threading\n'
+        'import os, threading\nfrom benchmarks import harness\n'
         'def spin():\n'
         '    while True: pass\n'
         'threading.Thread(target=spin, daemon=True).start()\n'
-        'peer.answer_questions(lambda question: os.getpid())\n')
-    with module('peer').Worker('ours', 'busy.py', threads=1) as worker:
+        'harness.answer_questions(lambda question: os.getpid())\n')
+    with harness.Worker('ours', 'busy', threads=1) as worker:
         for _ in range(2):
             pid = worker.ask()
             path = pathlib.Path('/proc/%d/stat' % pid)
@@ -51,11 +50,11 @@ def test_a_worker_rests_out_of_its_turn(folder, module):
 
 def test_workers_end_with_a_comparison_that_is_killed(folder):
     (folder / 'idle.py').write_text(
-        'import os, peer\npeer.answer_questions(lambda question: os.getpid())\n')
+        'import os\nfrom benchmarks import harness\n'
+        'harness.answer_questions(lambda question: os.getpid())\n')
     (folder / 'comparison.py').write_text(
-        'import pathlib, peer, time\n'
-        'peer.HERE = pathlib.Path(__file__).parent\n'
-        'worker = peer.Worker("ours", "idle.py", threads=1)\n'
+        'import time\nfrom benchmarks import harness\n'
+        'worker = harness.Worker("ours", "idle", threads=1)\n'
         'print(worker.ask(), flush=True)\n'
         'time.sleep(100)\n')
     with subprocess.Popen([sys.executable, str(folder / 'comparison.py')], text=True,
@@ -76,22 +75,23 @@ def is_running(pid):
         return False
 
 
-def test_texts_and_vectors_go_through_files(folder, module):
+def test_texts_and_vectors_go_through_files(folder):
     (folder / 'lengths.py').write_text(
-        'import numpy as np, peer\n'
-        'peer.answer_texts(lambda texts, size: np.array([[len(text), size] for text in texts]))\n')
+        'import numpy as np\nfrom benchmarks import harness\n'
+        'harness.answer_texts(\n'
+        '    lambda texts, size: np.array([[len(text), size] for text in texts]))\n')
     (folder / 'texts.json').write_text('["ä", "bcd"]', encoding='utf-8')
-    with module('peer').Worker('ours', 'lengths.py', threads=1) as worker:
+    with harness.Worker('ours', 'lengths', threads=1) as worker:
         answer = worker.ask(texts=str(folder / 'texts.json'), batch_size=7,
                             output=str(folder / 'x.npy'))
     assert answer['seconds'] > 0
     assert np.load(str(folder / 'x.npy')).tolist() == [[1, 7], [3, 7]]
 
 
-def test_a_worker_that_dies_ends_the_comparison(folder, module):
+def test_a_worker_that_dies_ends_the_comparison(folder):
     (folder / 'broken.py').write_text('raise SystemExit(7)\n')
-    with pytest.raises(SystemExit, match='broken.py.* 7'):
-        with module('peer').Worker('ours', 'broken.py', threads=1) as worker:
+    with pytest.raises(SystemExit, match='broken.* 7'):
+        with harness.Worker('ours', 'broken', threads=1) as worker:
             worker.ask(value=3)
-    with pytest.raises(SystemExit, match='broken.py failed'):
-        module('peer').run('ours', 'broken.py', threads=1)
+    with pytest.raises(SystemExit, match='broken failed'):
+        harness.run('ours', 'broken', threads=1)

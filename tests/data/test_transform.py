@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from bert import data
-from bert.data.labels import LabelEncoder
-from bert.data.readers import Example
-from bert.data.tokenizer import BertTokenizer
+from bert.data.glue.labels import LabelEncoder
+from bert.data.text.readers import Example
+from bert.data.text.tokenizer import BertTokenizer
 from bert.data.transform import (
     BERTDatasetTransform,
     BERTSentenceTransform,

@@ -9,7 +9,7 @@ from support import tiny, tiny_networks
 
 from bert.errors import UserError
 from bert.export import onnx_graph
-from bert.export.engines import ONNX_ENGINES
+from bert.export.runtimes import ONNX_ENGINES
 from bert.train.checkpoint import parameters_of
 
 SHAPES = ((1, 1), (1, 7), (3, 5), (16, 40))
@@ -56,8 +56,8 @@ def test_against_numpy(tmp_path):
     """The same weights through the reference, without any of our networks."""
     config = tiny.CONFIG
     tensors = numpy_bert.random_tensors(config, 5)
-    from bert.model import convert
-    arrays = {'bert.' + name: array for name, array in convert.from_transformers(
+    from bert.model.weights import mapping
+    arrays = {'bert.' + name: array for name, array in mapping.from_transformers(
         tensors, 'tensors', True).items() if name.startswith(('word_', 'token_', 'encoder'))}
     random = np.random.RandomState(1)
     weight, bias = random.randn(2, config.units).astype('float32'), np.zeros(2, 'float32')

@@ -6,7 +6,7 @@ from gluonnlp.data import utils as gluonnlp_utils
 from mxnet.gluon.model_zoo import model_store
 from reference.tiny_release import CORPUS, MODEL, SIZES, TOKENS, Release, tokens_text
 
-from bert.model import catalogue, sources
+from bert.model.weights import catalogue, downloads
 
 
 @pytest.fixture
@@ -25,6 +25,6 @@ def release(tmp_path, monkeypatch):
 @pytest.fixture(scope='session')
 def minilm():
     """The released MiniLM, in the user's own cache: at most one download a machine."""
-    released = sources.Released('bert_6_384_12')
-    sources.fetch_arrays(released)
+    released = downloads.Released('bert_6_384_12')
+    downloads.fetch_arrays(released)
     return released

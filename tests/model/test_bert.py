@@ -6,8 +6,8 @@ import pytest
 from reference import numpy_bert
 
 from bert.errors import UserError
-from bert.model import convert, loading
 from bert.model.bert import BertConfig, BERTModel
+from bert.model.weights import loading, mapping
 
 TINY = dict(num_layers=2, units=8, hidden_size=16, num_heads=2, vocab_size=30, max_length=12)
 TOKEN_IDS = np.array([[2, 5, 9, 3, 0, 0], [2, 7, 7, 29, 11, 3], [2, 3, 0, 0, 0, 0]])
@@ -20,7 +20,7 @@ ALL = dict(use_pooler=True, use_decoder=True, use_classifier=True)
 def make(config, **parts):
     """A network with random weights, and the same weights under transformers' names."""
     tensors = numpy_bert.random_tensors(config)
-    arrays = convert.from_transformers(tensors, 'test')
+    arrays = mapping.from_transformers(tensors, 'test')
     return loading.build(config, arrays, 'test', mx.cpu(), **(parts or ALL)), tensors
 
 
@@ -120,7 +120,7 @@ def test_gradients_equal_finite_differences(name, index):
         total = (logits * mx.nd.array(weights)).sum()
     total.backward()
     parameters = network._collect_params_with_prefix()
-    gradient = parameters[convert.translate(name, convert.TO_GLUON)].grad().asnumpy()[index]
+    gradient = parameters[mapping.translate(name, mapping.TO_GLUON)].grad().asnumpy()[index]
     value, step = float(tensors[name][index]), 1e-4
     expected = (loss(value + step) - loss(value - step)) / (2 * step)
     assert abs(expected) > 1e-3

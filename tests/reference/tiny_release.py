@@ -8,8 +8,8 @@ import mxnet as mx
 from reference import numpy_bert
 from safetensors.numpy import save
 
-from bert.model import convert
 from bert.model.bert import BertConfig
+from bert.model.weights import mapping
 
 MODEL, CORPUS = 'bert_2_8_2', 'tiny_corpus'
 SIZES = dict(num_layers=2, units=8, hidden_size=16, num_heads=2)
@@ -55,10 +55,10 @@ class Release:
     def __init__(self, folder):
         self.config = BertConfig(vocab_size=len(TOKENS), **SIZES)
         self.tensors = numpy_bert.random_tensors(self.config)
-        arrays = convert.from_transformers(self.tensors, 'test')
+        arrays = mapping.from_transformers(self.tensors, 'test')
         self.order = swapped(TOKENS)
         arrays = {name: mx.nd.array(array) for name, array in
-                  convert.reorder_ids(arrays, TOKENS, self.order).items()}
+                  mapping.reorder_ids(arrays, TOKENS, self.order).items()}
         path = str(folder / 'made.params')
         mx.nd.save(path, arrays)
         with open(path, 'rb') as file:

@@ -14,8 +14,9 @@ from support.processes import PACKAGE, Outcome
 
 from bert import create_pretraining_data
 from bert.errors import run_script
-from bert.export import engines
-from bert.jobs import exporting, results
+from bert.export import runtimes
+from bert.jobs.exporting import serving_folder
+from bert.jobs.runs import results
 from bert.quantization import loss, report
 
 
@@ -51,17 +52,17 @@ def recomputed_here():
     """A Python that imports MXNet takes longer than a tiny export: what export/export.py computes
     again in a new process is computed here. The function that starts one, to be put back."""
     def recompute(path, batch):
-        return engines.open_symbol(path, mx.cpu())(*batch[:3])
-    started = exporting.recompute
+        return runtimes.open_symbol(path, mx.cpu())(*batch[:3])
+    started = serving_folder.recompute
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporting, 'recompute', recompute)
+        patch.setattr(serving_folder, 'recompute', recompute)
         yield started
 
 
 @pytest.fixture
 def new_process(recomputed_here, monkeypatch):
     """Exports are computed again in a new process in this test."""
-    monkeypatch.setattr(exporting, 'recompute', recomputed_here)
+    monkeypatch.setattr(serving_folder, 'recompute', recomputed_here)
 
 
 @pytest.fixture
@@ -172,10 +173,10 @@ def _finish(process):
 @pytest.fixture
 def only_float_is_good(monkeypatch):
     """Classifiers that don't compute what the first one did, the float network, lose 0.1."""
-    from bert.jobs import labelled
-    real, seen = labelled.LabelledTexts.score, []
+    from bert.pipelines import evaluation_sets
+    real, seen = evaluation_sets.LabelledTexts.score, []
 
     def worse(self, outputs, rows=None):
         seen.append(outputs.tobytes())
         return real(self, outputs, rows) - 0.1 * (seen[-1] != seen[0])
-    monkeypatch.setattr(labelled.LabelledTexts, 'score', worse)
+    monkeypatch.setattr(evaluation_sets.LabelledTexts, 'score', worse)

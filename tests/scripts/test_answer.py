@@ -8,8 +8,8 @@ import pytest
 from support.small_squad import QUICK, read_json, write_files
 
 from bert import answer, finetune_squad
-from bert.jobs.answering import passage
-from bert.jobs.qa_model import TASK, open_qa_model
+from bert.jobs.prediction.question_answering import passage
+from bert.pipelines.question_answering import TASK, open_qa_model
 
 QUESTION = 'the film was'
 DOCUMENT = 'the plot was fine and the actor was so .'

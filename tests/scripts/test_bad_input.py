@@ -247,7 +247,7 @@ def test_float16_on_the_cpu(fail):
 
 def test_loss_that_is_not_finite_keeps_the_last_checkpoint(fail, sst, in_tmp, monkeypatch):
     # the rate grows without bound from step 3 on
-    monkeypatch.setattr('bert.jobs.training.linear_warmup_decay',
+    monkeypatch.setattr('bert.jobs.runs.training.linear_warmup_decay',
                         lambda step, *rest: 1e-4 if step < 3 else 1e30)
     error = fail('--task_name', 'SST', '--data_dir', sst, '--batch_size', 8, '--ckpt_interval',
                  2, '--log_interval', 1)

@@ -10,8 +10,8 @@ from support import tiny
 from support.processes import die, spawn, start
 
 from bert import create_pretraining_data as script
-from bert.data import generation
-from bert.data.shards import read_shard
+from bert.data.pretraining import worker_tasks
+from bert.data.pretraining.shards import read_shard
 
 SMALL = ['--max_seq_length', 32, '--max_predictions_per_seq', 5, '--dupe_factor', 3]
 
@@ -20,7 +20,7 @@ SMALL = ['--max_seq_length', 32, '--max_predictions_per_seq', 5, '--dupe_factor'
 def corpus(in_tmp, monkeypatch):
     """Text and vocabulary in the current folder, which is cut into several blocks."""
     (in_tmp / 'vocab.txt').write_text(''.join(token + '\n' for token in tiny.TOKENS))
-    monkeypatch.setattr('bert.jobs.tokenized_text.SMALLEST_BLOCK', 500)
+    monkeypatch.setattr('bert.jobs.pretraining.tokenized_corpus.SMALLEST_BLOCK', 500)
     return tiny.write_corpus(in_tmp / 'text.txt')
 
 
@@ -218,7 +218,7 @@ def test_finished_files_are_kept_after_a_kill(corpus, in_tmp, call):
 @pytest.mark.parametrize('task', ['tokenize_block', 'make_shard'])
 def test_a_run_that_ends_at_any_task_goes_on(call, corpus, in_tmp, monkeypatch, task):
     made(call, '--num_outputs', 4, folder='whole')
-    real = getattr(generation, task)
+    real = getattr(worker_tasks, task)
     done = []
 
     def fails(*arguments):
@@ -226,10 +226,10 @@ def test_a_run_that_ends_at_any_task_goes_on(call, corpus, in_tmp, monkeypatch, 
             raise KeyboardInterrupt
         done.append(arguments[-1])
         return real(*arguments)
-    monkeypatch.setattr(generation, task, fails)
+    monkeypatch.setattr(worker_tasks, task, fails)
     assert make(call, '--num_outputs', 4).code == 130
     again = []
-    monkeypatch.setattr(generation, task,
+    monkeypatch.setattr(worker_tasks, task,
                         lambda *arguments: again.append(arguments[-1]) or real(*arguments))
     made(call, '--num_outputs', 4, '--resume')
     assert done and again and not set(done) & set(again)
@@ -238,7 +238,7 @@ def test_a_run_that_ends_at_any_task_goes_on(call, corpus, in_tmp, monkeypatch, 
 
 def test_a_run_goes_on_with_its_own_options_and_text_only(call, corpus, in_tmp, monkeypatch):
     with monkeypatch.context() as context, pytest.raises(ZeroDivisionError):
-        context.setattr(generation, 'make_shard', lambda *arguments: 1 / 0)
+        context.setattr(worker_tasks, 'make_shard', lambda *arguments: 1 / 0)
         make(call)
     problem = ('error: --resume: the run in out was started with another text, vocabulary or '
                'other options: give the same ones, or --overwrite_output_dir')
@@ -337,11 +337,11 @@ def test_two_runs_in_one_folder(call, corpus, in_tmp):
     (in_tmp / 'out' / '.work').mkdir()
     (in_tmp / 'out' / '.work' / 'plan.json').write_text('{"digest": "of the second"}')
     with pytest.raises(Exception, match='another run has changed its plan'):
-        generation.make_shard('out', 'of the first', 0)
+        worker_tasks.make_shard('out', 'of the first', 0)
 
 
 def test_a_worker_that_dies(call, corpus, monkeypatch):
-    monkeypatch.setattr(generation, 'tokenize_block', die)
+    monkeypatch.setattr(worker_tasks, 'tokenize_block', die)
     outcome = make(call, '--num_workers', 2)
     assert outcome.code == 2
     assert outcome.error == (

@@ -29,7 +29,7 @@ from bert import (
     static_export_squad,
     static_finetune_squad,
 )
-from bert.data.shards import read_shard
+from bert.data.pretraining.shards import read_shard
 from bert.export import export, to_onnx
 from bert.model.kernels import library
 

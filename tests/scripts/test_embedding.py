@@ -10,10 +10,11 @@ from support import tiny
 
 from bert import create_pretraining_data, finetune_classifier, run_pretraining
 from bert.errors import UserError
-from bert.jobs import embedding
-from bert.jobs.embedding import BertEmbedding, merge, normalized, similarity
-from bert.model import loading, zoo
+from bert.model import zoo
 from bert.model.bert import BERTModel
+from bert.model.weights import loading
+from bert.pipelines import embedding
+from bert.pipelines.embedding import BertEmbedding, merge, normalized, similarity
 
 TENSORS = numpy_bert.random_tensors(tiny.CONFIG)
 # words of several pieces, an unknown one, a text of one word, an empty one

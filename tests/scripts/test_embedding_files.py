@@ -14,8 +14,9 @@ from support.processes import spawn, start
 from bert import embedding as script
 from bert import files
 from bert.embedding import BertEmbedding, similarity
-from bert.jobs import embedding_files, embedding_texts
-from bert.jobs.embedding import CHUNK
+from bert.jobs.embedding import command as embedding_command
+from bert.jobs.embedding import vector_files
+from bert.pipelines.embedding import CHUNK
 
 TEXTS = [text for text, _ in tiny.sentences(23, 5)] + ['', 'the films zzz', 'so ' * 60]
 SMALL = 5       # texts a part
@@ -137,7 +138,7 @@ def test_a_run_that_ended_goes_on_with_the_same_bytes(embed, monkeypatch, form, 
     expected = (in_tmp / ('out.' + form)).read_bytes()
     os.remove('out.' + form)
     os.remove('out.%s.json' % form)
-    made, embed_part = [], embedding_files.embed_part
+    made, embed_part = [], vector_files.embed_part
 
     def counted(embedder, plan, work, number):
         made.append(number)
@@ -146,12 +147,12 @@ def test_a_run_that_ended_goes_on_with_the_same_bytes(embed, monkeypatch, form, 
     def fails(*arguments):
         return 1 / 0 if len(made) == 3 else counted(*arguments)
     with monkeypatch.context() as context, pytest.raises(ZeroDivisionError):
-        context.setattr(embedding_files, 'embed_part', fails)
+        context.setattr(vector_files, 'embed_part', fails)
         embed(*flags)
     assert made == [0, 1, 2] and not os.path.exists('out.' + form)
     assert embed(*flags).error == ('error: out.%s.work: an unfinished run: go on with it by '
                                    '--resume, or give --overwrite' % form)
-    monkeypatch.setattr(embedding_files, 'embed_part', counted)
+    monkeypatch.setattr(vector_files, 'embed_part', counted)
     outcome = done(embed(*flags, '--resume'))
     assert '3 of 6 parts are there already' in outcome.err
     assert made == [0, 1, 2, 3, 4, 5]
@@ -271,7 +272,7 @@ def test_rows_that_are_gone_are_made_again(embed, monkeypatch, in_tmp):
     done(embed(*flags))
     expected = (in_tmp / 'out.npy').read_bytes()
     with monkeypatch.context() as context, pytest.raises(ZeroDivisionError):
-        context.setattr(embedding_files.results, 'write_report', lambda *a, **b: 1 / 0)
+        context.setattr(vector_files.results, 'write_report', lambda *a, **b: 1 / 0)
         embed(*flags, '--overwrite')
     (in_tmp / 'out.npy').write_bytes(b'')
     done(embed(*flags, '--resume'))
@@ -311,7 +312,7 @@ def test_the_digest_has_the_pooler_where_it_is_used(tiny_bert, tmp_path):
 
 def end_early(embed, monkeypatch, flags):
     with monkeypatch.context() as context, pytest.raises(ZeroDivisionError):
-        context.setattr(embedding_files, 'assemble', lambda *a: 1 / 0)
+        context.setattr(vector_files, 'assemble', lambda *a: 1 / 0)
         embed(*flags)
 
 
@@ -341,7 +342,7 @@ def test_a_text_on_the_terminal(call, tiny_bert, in_tmp):
 
 def test_search_is_exact(embed, call, tiny_bert, monkeypatch):
     done(embed('--granularity', 'sentence', '--output', 'out.npy'))
-    monkeypatch.setattr(embedding_texts, 'BLOCK', 4)
+    monkeypatch.setattr(embedding_command, 'BLOCK', 4)
     queries = ['so good it was', 'bad plot']
     outcome = done(call(script, '--query', *queries, '--index', 'out.npy', '--top_k', 3))
     maker = BertEmbedding(bert_checkpoint=tiny_bert)
@@ -393,7 +394,7 @@ def test_a_damaged_index(embed, call, in_tmp, name, content):
 
 def test_equal_rows_come_in_their_order():
     rows = np.array([[1, 0], [0, 1]] * 6, 'float32')
-    scores, numbers = embedding_texts.top_rows(rows, np.array([[1, 0]], 'float32'), 4)
+    scores, numbers = embedding_command.top_rows(rows, np.array([[1, 0]], 'float32'), 4)
     assert numbers.tolist() == [[0, 2, 4, 6]] and scores.tolist() == [[1, 1, 1, 1]]
 
 

@@ -11,9 +11,9 @@ from support.small_squad import QUICK, read_json, write_files
 
 from bert import finetune_classifier, finetune_squad
 from bert.export import export, to_onnx
-from bert.jobs import exporting
-from bert.jobs.deployment import open_exported
-from bert.jobs.trained import open_trained
+from bert.jobs.exporting import serving_folder
+from bert.jobs.prediction.deployment import open_exported
+from bert.pipelines.opening import open_trained
 
 SYMBOL = {'%s-symbol.json', '%s-0000.params', 'config.json', 'vocab.txt', 'task.json',
           'options.json', 'results.json', 'hybrid_export_bert.log'}
@@ -50,7 +50,7 @@ def test_a_folder_that_serves_alone(call, runs, in_tmp, new_process, form, kind)
     model = open_trained(str(runs / kind), mx.cpu())
     exported = open_exported('out', None, None, mx.cpu(), 1)
     assert (exported.task, exported.max_len) == (model.task, model.max_len)
-    batch = exporting.real_batch(model)
+    batch = serving_folder.real_batch(model)
     found, expected = (one.outputs(batch, mx.cpu()).asnumpy() for one in (exported, model))
     if kind == 'question_answering':
         used = np.arange(found.shape[1]) < batch.valid_length[:, None]
@@ -104,7 +104,7 @@ def test_bare_parameters(call, runs, tiny_bert, in_tmp):
 
 @pytest.mark.parametrize('kind,number', [('classification', 2), ('regression', 1)])
 def test_random(call, in_tmp, monkeypatch, tiny_bert, kind, number):
-    monkeypatch.setattr(exporting.zoo, 'get_model', _tiny_model)
+    monkeypatch.setattr(serving_folder.zoo, 'get_model', _tiny_model)
     outcome = call(export, '--task', kind, '--output_dir', 'out')
     assert outcome.code == 0, outcome.err
     assert 'the network is random, its answers are chance' in outcome.err
@@ -114,8 +114,9 @@ def test_random(call, in_tmp, monkeypatch, tiny_bert, kind, number):
 
 
 def test_random_question_answering(call, in_tmp, monkeypatch):
-    monkeypatch.setattr(exporting.zoo, 'get_model', _tiny_model)
-    monkeypatch.setattr(exporting, 'TASK', dict(exporting.TASK, max_query_length=6, doc_stride=5))
+    monkeypatch.setattr(serving_folder.zoo, 'get_model', _tiny_model)
+    monkeypatch.setattr(serving_folder, 'TASK',
+                        dict(serving_folder.TASK, max_query_length=6, doc_stride=5))
     assert call(export, '--task', 'question_answering', '--output_dir', 'out').code == 0
     assert read_json(in_tmp / 'out' / 'task.json')['max_len'] == 40
 
@@ -192,7 +193,7 @@ def test_shorter_windows(call, runs, in_tmp):
 
 
 def test_a_difference_is_an_error(call, runs, in_tmp, monkeypatch):
-    monkeypatch.setattr(exporting, 'SAME', -1.0)
+    monkeypatch.setattr(serving_folder, 'SAME', -1.0)
     outcome = call(export, '--model_dir', runs / 'classification', '--output_dir', 'out')
     assert outcome.code == 2 and 'read back, it differs by ' in outcome.error
     # nothing that deploy.py would serve
@@ -201,7 +202,7 @@ def test_a_difference_is_an_error(call, runs, in_tmp, monkeypatch):
 
 def test_a_process_that_dies_is_an_error(call, runs, in_tmp, new_process, monkeypatch):
     (in_tmp / 'dies.py').write_text('import os\nos.kill(os.getpid(), 9)\n')
-    monkeypatch.setattr(exporting, 'RECOMPUTE', in_tmp / 'dies.py')
+    monkeypatch.setattr(serving_folder, 'RECOMPUTE', in_tmp / 'dies.py')
     assert call(export, '--model_dir', runs / 'classification', '--output_dir', 'out').error == (
         'error: classification-symbol.json: read back in a new process, it could not be computed '
         '(exit status -9): is there enough memory for a second network?')
@@ -223,7 +224,7 @@ def test_another_model_is_not_overwritten(call, runs, tiny_bert, in_tmp, script)
 
 def test_without_a_runtime_onnx_is_written_unchecked(call, runs, in_tmp, monkeypatch):
     for name in ('onnxruntime', 'openvino'):
-        monkeypatch.setitem(exporting.sys.modules, name, None)
+        monkeypatch.setitem(serving_folder.sys.modules, name, None)
     outcome = call(to_onnx, '--model_dir', runs / 'classification', '--output_dir', 'out')
     assert outcome.code == 0
     assert 'was checked by onnx, and not run: install onnxruntime or openvino' in outcome.err

@@ -8,7 +8,7 @@ import pytest
 from support import tiny
 
 from bert import finetune_classifier, predict
-from bert.data import readers
+from bert.data.text import readers
 from bert.train.metrics import METRICS
 
 
@@ -423,5 +423,5 @@ def test_bad_test_row_is_never_skipped(train, in_tmp):
 
 
 def test_metrics_known_to_tasks_exist():
-    from bert.data.task import TASKS
+    from bert.data.glue.tasks import TASKS
     assert {name for task in TASKS.values() for name in task.metrics} <= set(METRICS)

@@ -17,10 +17,10 @@ from bert import (
     finetune_squad,
     static_finetune_squad,
 )
-from bert.data import squad_metric
-from bert.data.squad import read_squad
+from bert.data.squad import metric as squad_metric
+from bert.data.squad.files import read_squad
 from bert.export.symbol import import_network
-from bert.jobs.qa_model import open_qa_model
+from bert.pipelines.question_answering import open_qa_model
 
 OF_A_RUN = {'options.json', 'audit.json', 'results.json', 'curves.png', 'checkpoints.json',
             'predictions.json', 'nbest_predictions.json', 'net.params'}
@@ -309,8 +309,8 @@ def test_an_uncased_model_needs_no_flag(run):
 # What is limited, is told
 
 def test_debug(train, in_tmp, monkeypatch):
-    monkeypatch.setattr('bert.jobs.question_answering.DEBUG_TRAIN', 8)
-    monkeypatch.setattr('bert.jobs.question_answering.DEBUG_DEV', 3)
+    monkeypatch.setattr('bert.jobs.finetuning.question_answering.DEBUG_TRAIN', 8)
+    monkeypatch.setattr('bert.jobs.finetuning.question_answering.DEBUG_DEV', 3)
     outcome = train('--output_dir', 'run', '--debug')
     assert 'Number of records in Train data:8\n' in outcome.err
     assert len(read_json(in_tmp / 'run' / 'predictions.json')) == 3

@@ -8,7 +8,7 @@ import pytest
 
 from bert import models
 from bert.errors import UserError
-from bert.model import catalogue
+from bert.model.weights import catalogue
 
 SCRIPT = pathlib.Path(models.__file__)
 

@@ -8,7 +8,7 @@ from support import tiny
 from support.processes import spawn
 
 from bert import finetune_classifier, predict
-from bert.jobs.folder import open_model
+from bert.pipelines.classification import open_model
 
 
 @pytest.fixture(scope='module')

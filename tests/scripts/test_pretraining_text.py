@@ -20,8 +20,8 @@ from support.pretraining import (
 from support.processes import spawn, start, wait_for_step
 
 from bert import create_pretraining_data, finetune_classifier, run_pretraining
-from bert.data.shards import read_shard
-from bert.jobs import pretraining
+from bert.data.pretraining.shards import read_shard
+from bert.jobs.pretraining import training
 
 SAMPLING = ('--max_seq_length', 24, '--max_predictions_per_seq', 4, '--short_seq_prob', 0.3)
 
@@ -75,10 +75,10 @@ def test_every_epoch_is_a_copy_of_its_own(call, made, text, monkeypatch):
         batch = original_load(self, place)
         epochs[-1] += [row for part in batch.parts for row in batch_rows(part.batch)]
         return batch
-    original_epoch = pretraining.RawText.epoch
-    original_load = pretraining.Pretraining.load_batch
-    monkeypatch.setattr(pretraining.RawText, 'epoch', epoch)
-    monkeypatch.setattr(pretraining.Pretraining, 'load_batch', load_batch)
+    original_epoch = training.RawText.epoch
+    original_load = training.Pretraining.load_batch
+    monkeypatch.setattr(training.RawText, 'epoch', epoch)
+    monkeypatch.setattr(training.Pretraining, 'load_batch', load_batch)
     trained(call, *raw_flags(made, text, '--seed', 7, steps=60), '--ckpt_dir', 'ckpt')
     assert len(epochs) > 3
     expected = [row for shard in make_shards(made, text, '--dupe_factor', 3, '--seed', 7)
@@ -95,8 +95,8 @@ def test_its_folders_last_as_long_as_the_run(call, made, text, monkeypatch):
     def load_batch(self, place):
         seen.append(sorted(os.listdir('ckpt/.raw')))
         return original(self, place)
-    original = pretraining.Pretraining.load_batch
-    monkeypatch.setattr(pretraining.Pretraining, 'load_batch', load_batch)
+    original = training.Pretraining.load_batch
+    monkeypatch.setattr(training.Pretraining, 'load_batch', load_batch)
     trained(call, *raw_flags(made, text, '--data_eval', text, steps=40), '--ckpt_dir', 'ckpt')
     assert seen[0] == ['.work', 'epoch-000000', 'vocab.txt']
     assert len(seen[-1]) == 3 and seen[-1] != seen[0]       # one epoch at a time
@@ -185,8 +185,8 @@ def test_synthetic_examples(call, made, in_tmp, more, length, monkeypatch):
     def load_batch(self, place):
         batches.append(original(self, place).parts[0].batch)
         return original(self, place)
-    original = pretraining.Pretraining.load_batch
-    monkeypatch.setattr(pretraining.Pretraining, 'load_batch', load_batch)
+    original = training.Pretraining.load_batch
+    monkeypatch.setattr(training.Pretraining, 'load_batch', load_batch)
     outcome = trained(call, '--bert_config', made / 'sizes.json', '--dataset_name',
                       made / 'vocab.txt', '--num_steps', 6, '--threads', 1, '--log_interval', 2,
                       '--no_compute_acc', '--ckpt_dir', 'ckpt', *more)

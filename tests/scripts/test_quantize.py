@@ -14,11 +14,11 @@ from support.processes import spawn
 from support.small_squad import QUICK, read_json, write_files
 
 from bert import convert_checkpoint, finetune_classifier, finetune_squad, quantize
-from bert.data import locate
-from bert.data.task import find_task
-from bert.jobs import labelled
-from bert.jobs.deployment import open_exported
-from bert.jobs.trained import open_trained
+from bert.data.glue import download
+from bert.data.glue.tasks import find_task
+from bert.jobs.prediction.deployment import open_exported
+from bert.pipelines import evaluation_sets
+from bert.pipelines.opening import open_trained
 
 INT8 = {'model_bert_%s_quantized_%s-symbol.json', 'model_bert_%s_quantized_%s-0000.params',
         'config.json', 'vocab.txt', 'task.json'}
@@ -66,7 +66,7 @@ def test_calibration(call, work, in_tmp, mode):
     scores = report['scores']['dev']
     assert scores['source'] == str(work / 'SST-2' / 'dev.tsv') and scores['examples'] == 60
     # both scores, computed anew from what was written
-    sets = labelled.read_texts(*_task('SST', 'run'))
+    sets = evaluation_sets.read_texts(*_task('SST', 'run'))
     for name, model in (('float', open_trained('run', mx.cpu())),
                         ('int8', open_exported('run/quantized', None, None, mx.cpu(), 1))):
         assert scores[name] == sets.scores(sets.outputs(model, 7, mx.cpu()))
@@ -80,7 +80,7 @@ def test_calibration(call, work, in_tmp, mode):
 
 def _task(name, run):
     """Arguments of `labelled.read_texts` for dev."""
-    task = labelled.find_task(name)
+    task = evaluation_sets.find_task(name)
     folder = os.path.dirname(read_options(run)['data_dir'] + '/')
     path = os.path.join(folder, 'dev.tsv')
     return task, open_trained(run, mx.cpu()), 'dev', path, task.segments['dev'].table
@@ -205,7 +205,7 @@ def test_halves_part_equal_texts_alike():
     class Texts:
         def keys(self):
             return [b'a', b'b', b'a', b'c', b'b'] + [b'%d' % i for i in range(200)]
-    first, second = labelled.halves(Texts())
+    first, second = evaluation_sets.halves(Texts())
     assert sorted([*first, *second]) == list(range(205))
     assert {0, 2} <= set(first) or {0, 2} <= set(second)
     assert {1, 4} <= set(first) or {1, 4} <= set(second)
@@ -242,11 +242,11 @@ def test_resume_and_rebuild(call, work, in_tmp, fast):
 
 def test_labelled_tests(work, data_dir):
     """Where the labels are public; GLUE keeps the others."""
-    find = locate.locate_labelled_test
-    path, table = find(labelled.find_task('MRPC'), str(work / 'MRPC'))
+    find = download.locate_labelled_test
+    path, table = find(evaluation_sets.find_task('MRPC'), str(work / 'MRPC'))
     assert path == str(work / 'MRPC' / 'msr_paraphrase_test.txt') and table.label == 'Quality'
-    assert find(labelled.find_task('SST'), str(work / 'SST-2')) is None
-    path, table = find(labelled.find_task('XNLI'), str(data_dir / 'ernie' / 'xnli'))
+    assert find(evaluation_sets.find_task('SST'), str(work / 'SST-2')) is None
+    path, table = find(evaluation_sets.find_task('XNLI'), str(data_dir / 'ernie' / 'xnli'))
     assert path == str(data_dir / 'ernie' / 'xnli' / 'test.tsv') and table.label == 'label'
 
 
@@ -373,8 +373,8 @@ def test_labels_of_another_task(call, work, in_tmp):
     (['NOT_ENTAILMENT', 'Entailment'], 'x', [0, 1], False)])
 def test_columns_of_labels(labels, name, columns, are_placeholders):
     known = {'labels': labels, 'name': name}
-    assert labelled.class_columns(find_task('RTE'), known) == columns
-    assert labelled.has_placeholders(find_task('RTE'), known) == are_placeholders
+    assert evaluation_sets.class_columns(find_task('RTE'), known) == columns
+    assert evaluation_sets.has_placeholders(find_task('RTE'), known) == are_placeholders
 
 
 def test_calibration_does_not_resume(call, work, in_tmp):
@@ -438,7 +438,7 @@ def test_interval_of_a_real_metric():
     outputs = np.array([[0., 1], [1, 0], [0, 1], [1, 0]])
     features = [type('F', (), {'label': np.int32(label), 'valid_length': 1, 'token_ids': None})()
                 for label in (1, 0, 0, 0)]
-    texts = labelled.LabelledTexts('x', 'x', features, ('accuracy', 'f1'))
+    texts = evaluation_sets.LabelledTexts('x', 'x', features, ('accuracy', 'f1'))
     assert texts.metric == 'f1'
     assert texts.scores(outputs) == {'accuracy': 0.75, 'f1': pytest.approx(2 / 3)}
     assert texts.scores(outputs, np.array([0, 1])) == {'accuracy': 1, 'f1': 1}

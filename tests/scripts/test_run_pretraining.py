@@ -14,9 +14,9 @@ from support.pretraining import SIZES, evaluation, flags, parameters, results, t
 from support.processes import spawn, start, wait_for_step
 
 from bert import finetune_classifier, run_pretraining
-from bert.data.shards import read_shard, write_shard
+from bert.data.pretraining.shards import read_shard, write_shard
 from bert.errors import UserError
-from bert.jobs import pretraining
+from bert.jobs.pretraining import training
 from bert.train.log import open_log
 from bert.train.optimizer import check_copies
 from bert.train.workers import Alone
@@ -116,14 +116,14 @@ def test_two_devices_are_one_with_a_larger_batch(made, in_tmp, optimizer):
 def test_two_devices_go_on_bit_for_bit(made, in_tmp, monkeypatch):
     devices = [mx.cpu(0), mx.cpu(1)]
     train_on(devices, in_tmp / 'whole', made)
-    save = pretraining.Pretraining._save
+    save = training.Pretraining._save
 
     def fails(self, state):
         save(self, state)
         if state.step == 4:
             raise ZeroDivisionError
     with monkeypatch.context() as context, pytest.raises(ZeroDivisionError):
-        context.setattr(pretraining.Pretraining, '_save', fails)
+        context.setattr(training.Pretraining, '_save', fails)
         train_on(devices, in_tmp / 'broken', made)
     train_on(devices, in_tmp / 'broken', made, '--resume')
     whole, again = parameters('whole'), parameters('broken')
@@ -135,9 +135,9 @@ def train_on(devices, folder, made, *more):
     args = run_pretraining.make_parser().parse_args(list(map(str, flags(
         made, '--ckpt_dir', folder, '--ckpt_interval', 4, *more, steps=8))))
     folder.mkdir(exist_ok=True)
-    pretraining.seed_everything(args.seed)
+    training.seed_everything(args.seed)
     open_log()
-    return pretraining.Pretraining(args, devices, str(folder), Alone()).run()
+    return training.Pretraining(args, devices, str(folder), Alone()).run()
 
 
 @pytest.mark.parametrize('name, devices, workers, problem', [
@@ -171,11 +171,11 @@ def test_the_same_command_gives_the_same_numbers(call, made, in_tmp):
 def test_how_batches_are_cut(call, made, in_tmp, monkeypatch, more, expected):
     asked = []
 
-    class Noted(pretraining.Buckets):
+    class Noted(training.Buckets):
         def __init__(self, *values):
             asked.append(values)
             super().__init__(*values)
-    monkeypatch.setattr(pretraining, 'Buckets', Noted)
+    monkeypatch.setattr(training, 'Buckets', Noted)
     trained(call, *flags(made, *more), '--ckpt_dir', 'ckpt')
     assert asked == [expected]
 

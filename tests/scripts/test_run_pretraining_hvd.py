@@ -11,7 +11,7 @@ import pytest
 from support.pretraining import flags, parameters, results
 from support.processes import PACKAGE, spawn
 
-from bert.data.shards import read_shard, write_shard
+from bert.data.pretraining.shards import read_shard, write_shard
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ from bert import (
     run_pretraining_hvd,
     static_finetune_squad,
 )
-from bert.data.shards import read_shard
+from bert.data.pretraining.shards import read_shard
 from bert.model.bert import BERTModel
 from bert.model.static_qa import StaticBertForQA
 

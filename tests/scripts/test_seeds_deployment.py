@@ -9,11 +9,12 @@ from support import tiny
 from support.seeds_page import ALL_COMMANDS, EXPORT, PAGE, TUNING, binary, entailment, write_data
 
 from bert import finetune_classifier, run_glue_tune, run_squad_tune
-from bert.data import squad_metric
+from bert.data.squad import metric as squad_metric
 from bert.export import export
-from bert.jobs import training, tuning, tuning_example
-from bert.jobs.tuning_example import glue_keys
-from bert.model import catalogue
+from bert.jobs.int8 import lpot_example, tuning
+from bert.jobs.int8.lpot_example import glue_keys
+from bert.jobs.runs import training
+from bert.model.weights import catalogue
 from bert.quantization.config import read_config
 
 SCRIPTS = {'run_glue_tune.py': run_glue_tune, 'run_squad_tune.py': run_squad_tune,
@@ -160,7 +161,7 @@ def test_names_of_models():
     for name in ('bert-base-uncased', 'google-bert/bert-large-uncased-whole-word-masking'):
         model, corpus = catalogue.find_repository(name)
         assert tuple(catalogue.resolve(model, corpus)) == (model, corpus)
-    assert tuning_example._source('bert-base-uncased') == [
+    assert lpot_example._source('bert-base-uncased') == [
         '--bert_model', 'bert_12_768_12', '--bert_dataset', 'book_corpus_wiki_en_uncased']
 
 
@@ -211,7 +212,7 @@ def test_resume(call, roomy_bert, in_tmp, fast, monkeypatch):
             work(*arguments, **options)
             raise KeyboardInterrupt
         return work_and_die
-    for place, name in ((training.Training, '_save'), (tuning_example, 'evaluate_glue'),
+    for place, name in ((training.Training, '_save'), (lpot_example, 'evaluate_glue'),
                         (tuning, 'write_trials')):
         with monkeypatch.context() as patch:
             patch.setattr(place, name, killing(getattr(place, name)))

@@ -12,7 +12,8 @@ from support.seeds_page import ALL_COMMANDS, EMBEDDING, PAGE
 
 from bert import embedding as script
 from bert.errors import UserError
-from bert.model import vocabularies, zoo
+from bert.model import zoo
+from bert.model.weights import vocabularies
 
 PAGE_TEXT = PAGE.read_text(encoding='utf-8').split('Embeddings\n----------\n')[1]
 SNIPPETS = [re.sub('(?m)^    ', '', block) for block in re.findall(

@@ -9,8 +9,8 @@ from support.small_squad import QUICK, read_json, write_files
 
 from bert import finetune_squad, static_export_squad
 from bert.export.symbol import import_network
-from bert.jobs import static_export
-from bert.jobs.qa_model import open_qa_model
+from bert.jobs.exporting import static_shapes
+from bert.pipelines.question_answering import open_qa_model
 
 SYMBOL = {'static_net-symbol.json', 'static_net-0000.params'}
 OF_EVERY_EXPORT = {'options.json', 'results.json', 'static_export_squad.log'}
@@ -69,7 +69,7 @@ def test_export_by_parameters(call, run, tiny_bert, in_tmp):
 def test_evaluate_counts_windows_and_waits_for_them(call, run, in_tmp, monkeypatch):
     """Throughput is windows a second, not batches (the original printed batches)."""
     clock = iter(range(100))
-    monkeypatch.setattr(static_export.time, 'perf_counter', lambda: next(clock))
+    monkeypatch.setattr(static_shapes.time, 'perf_counter', lambda: next(clock))
     outcome = call(static_export_squad, '--bert_checkpoint', run, *SIZES, '--evaluate',
                    '--test_batch_size', 7, '--num_batches', 3, '--output_dir', 'timed')
     assert outcome.code == 0, outcome.err
@@ -82,7 +82,7 @@ def test_evaluate_counts_windows_and_waits_for_them(call, run, in_tmp, monkeypat
 
 
 def test_a_network_that_differs_is_no_success(call, run, monkeypatch):
-    monkeypatch.setattr(static_export, 'SAME', -1.0)
+    monkeypatch.setattr(static_shapes, 'SAME', -1.0)
     outcome = call(static_export_squad, '--bert_checkpoint', run, *SIZES, '--export',
                    '--output_dir', 'a')
     assert outcome.code == 2

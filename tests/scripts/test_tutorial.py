@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from bert.model.kernels import library, sources
+from bert.model.kernels import library, targets
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGE = ROOT / 'docs' / 'tutorial.rst'
@@ -33,7 +33,7 @@ def tutorial(data_dir, tmp_path_factory):
 @pytest.mark.real_models
 def test_what_it_prints(tutorial):
     _, printed = tutorial
-    fused = ['fused INT8'] * (not library.missing_flags(sources.BUILDS[-1]))
+    fused = ['fused INT8'] * (not library.missing_flags(targets.BUILDS[-1]))
     lines = printed.splitlines()
     assert lines[0] == '%d pairs to train on, %d to choose by' % (TRAIN, DEV)
     assert lines[1].startswith('[CLS] am ##ro ##zi accused his brother ,')

@@ -8,7 +8,7 @@ import threading
 
 import mxnet as mx
 
-from bert.model.kernels import gluon_hooks, sources
+from bert.model.kernels import gluon_hooks, targets
 
 LOG = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def _open():
 
 
 def find():
-    """(`sources.Build`, path) of the library for this CPU, or of the one that BERT_KERNELS names;
+    """(`targets.Build`, path) of the library for this CPU, or of the one that BERT_KERNELS names;
     raises `Unavailable`."""
     build = _choose(os.environ.get(SWITCH, ''))
     path = path_of(build)
@@ -56,16 +56,16 @@ def find():
 
 
 def path_of(build):
-    """Where the library of a `sources.Build` is, if it was built."""
-    return os.path.join(os.path.dirname(sources.FOLDER), sources.file_of(build))
+    """Where the library of a `targets.Build` is, if it was built."""
+    return os.path.join(os.path.dirname(targets.FOLDER), targets.file_of(build))
 
 
 def _choose(name):
-    builds = {build.name: build for build in sources.BUILDS}
+    builds = {build.name: build for build in targets.BUILDS}
     if name in builds:
         chosen = builds[name]
     elif name in ('', '1'):
-        fit = [one for one in sources.BUILDS if not missing_flags(one)] or [sources.BUILDS[-1]]
+        fit = [one for one in targets.BUILDS if not missing_flags(one)] or [targets.BUILDS[-1]]
         chosen = next((one for one in fit if os.path.isfile(path_of(one))), fit[0])
     else:
         raise Unavailable('%s="%s": 0, 1 or one of %s expected' % (SWITCH, name, ', '.join(builds)))
@@ -133,7 +133,7 @@ def _is_cut(path):
 
 def _fingerprint():
     try:
-        return sources.fingerprint(mx.__version__)
+        return targets.fingerprint(mx.__version__)
     except OSError as error:
         raise Unavailable('their sources cannot be read (%s): %s' % (error, BUILD)) from None
 

@@ -5,7 +5,7 @@ import json
 import mxnet as mx
 
 from bert.errors import UserError
-from bert.layout import FUSED_NODE, FUSED_OPERATOR, SYMBOL_INPUTS
+from bert.file_names import FUSED_NODE, FUSED_OPERATOR, SYMBOL_INPUTS
 from bert.model.kernels import gluon_hooks, library
 
 # Products of a layer, in the order of `Product` in encoder.h: the place of a weight of theirs

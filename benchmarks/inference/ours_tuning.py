@@ -1,0 +1,127 @@
+"""Our tuning, and what both sides of tuning.py start from and end with."""
+import argparse
+import os
+import pathlib
+import time
+
+import numpy as np
+
+from benchmarks import harness
+
+
+def write(folder, model_dir, data_dir):
+    """The float network as a symbol, and the three sets of examples as batches."""
+    import mxnet as mx
+
+    from bert.data.batches import collate
+    from bert.export.symbol import export_network
+    from bert.flags import common
+    from bert.flags import deployment as deployment_flags
+    from bert.jobs.int8 import calibration, tuning
+    from bert.model.inference import ForPrediction
+    parser = common.Parser('')
+    deployment_flags.add_quantization_flags(parser)
+    args = parser.parse_args(['--model_dir', model_dir] + (
+        ['--data_dir', data_dir] if data_dir else []))
+    model = calibration.open_source(args, mx.cpu())
+    batches, search, held_out = tuning.read_sets(args, model)
+    export_network(ForPrediction(model.network), str(folder), 'float')
+    longest = max(batch[0].shape[1] for batch in batches)
+    padded = [(np.pad(batch[0], ((0, 0), (0, longest - batch[0].shape[1])),
+                      constant_values=model.padding_id),
+               np.pad(batch[1], ((0, 0), (0, longest - batch[1].shape[1]))), batch[2])
+              for batch in batches]
+    harness.write_batches(folder / 'calibration.npz', padded)
+    for name, one in (('search', search), ('report', held_out)):
+        size = len(padded[0][0])
+        collated = [collate(one.features[i:i + size], model.padding_id, pad_to=model.max_len)
+                    for i in range(0, len(one), size)]
+        harness.write_batches(folder / (name + '.npz'), [batch[:3] for batch in collated],
+                              np.concatenate([batch.labels for batch in collated]))
+
+
+class Symbol:
+    """A symbol and its parameters as `tune` takes a network."""
+
+    def __init__(self, graph, parameters):
+        import mxnet as mx
+        self._graph, self._parameters = graph, {}
+        for name, value in parameters.items():
+            self._parameters[name] = mx.gluon.Parameter(name, shape=value.shape)
+            self._parameters[name].initialize(ctx=mx.cpu())
+            self._parameters[name].set_data(value)
+
+    def __call__(self, *inputs):
+        return self._graph
+
+    def collect_params(self):
+        return self._parameters
+
+    _collect_params_with_prefix = collect_params
+
+
+def tune(folder, loss, max_trials):
+    import mxnet as mx
+
+    from bert.export.runtimes import SymbolEngine
+    from bert.export.symbol import read_symbol, write_symbol
+    from bert.quantization import tune as search
+    from bert.quantization.config import Config
+    from bert.quantization.loss import Goal
+    batches, examples = (harness.read_batches(folder / (name + '.npz'))
+                         for name in ('calibration', 'search'))
+    network = Symbol(*read_symbol(str(folder / 'float-symbol.json'),
+                                  str(folder / 'float-0000.params')))
+    started = time.time()
+    tuned = search.tune(network, batches[0], lambda compiled: harness.accuracy(compiled, *examples),
+                        Config(Goal(loss), max_trials=max_trials),
+                        make=lambda *made: SymbolEngine(*made, mx.cpu()))
+    seconds = time.time() - started
+    write_symbol(*tuned.quantizer.quantize(tuned.trial.kept), str(folder), 'ours')
+    harness.write_json(folder / 'ours.json', {
+        'scores': [tuned.float_score] + [trial.score for trial in tuned.trials],
+        'seconds': seconds, 'reached': tuned.reached, 'in_float': list(tuned.trial.kept)})
+
+
+def conclude(folder, shapes, rounds):
+    """Scores on what no search has seen, and the speed of all in one process."""
+    import mxnet as mx
+
+    from bert.export import runtimes
+    from bert.quantization import speed
+    report = harness.read_batches(folder / 'report.npz')
+    networks = {name: runtimes.open_symbol(str(folder / (name + '-symbol.json')), mx.cpu())
+                for name in ('float', 'ours', 'peer')
+                if (folder / (name + '-symbol.json')).exists()}
+    seconds = {}
+    for text in shapes:
+        size, length = map(int, text.split('x'))
+        seconds[text] = speed.time_together(networks, harness.random_batch(size, length), rounds)
+    harness.write_json(folder / 'found.json', {
+        'report': {name: harness.accuracy(network, *report) for name, network in networks.items()},
+        'examples': len(report[1]), 'seconds': seconds})
+
+
+def main():
+    parser = argparse.ArgumentParser(description='worker of tuning.py')
+    parser.add_argument('work', choices=('write', 'tune', 'conclude'))
+    parser.add_argument('--folder', type=pathlib.Path, required=True)
+    parser.add_argument('--model_dir')
+    parser.add_argument('--data_dir')
+    parser.add_argument('--loss', type=float)
+    parser.add_argument('--max_trials', type=int)
+    parser.add_argument('--shapes', type=harness.comma_list)
+    parser.add_argument('--rounds', type=int)
+    args = parser.parse_args()
+    from bert.flags import common
+    common.prepare_mxnet(int(os.environ['OMP_NUM_THREADS']), low_latency=True)
+    if args.work == 'write':
+        write(args.folder, args.model_dir, args.data_dir)
+    elif args.work == 'tune':
+        tune(args.folder, args.loss, args.max_trials)
+    else:
+        conclude(args.folder, args.shapes, args.rounds)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,79 @@
+"""One way of a peer to compute, for exported_models.py, in a process of its own."""
+import argparse
+import contextlib
+import pathlib
+import sys
+
+import numpy as np
+
+from benchmarks import harness
+
+CALIBRATION = 5     # random batches of 32 x 128 that INT8 is calibrated on
+WAYS = ('onnxruntime', 'onnxruntime-int8', 'openvino', 'openvino-bfloat16', 'openvino-int8',
+        'torch', 'torch-bfloat16')
+
+
+def feed(token_ids, segment_ids, valid_length):
+    mask = np.arange(token_ids.shape[1]) < valid_length[:, None]
+    return {'input_ids': token_ids.astype('int64'), 'attention_mask': mask.astype('int64'),
+            'token_type_ids': segment_ids.astype('int64')}
+
+
+def make_onnxruntime(way, folder, threads):
+    import onnxruntime
+    path = folder / 'model.onnx'
+    if way.endswith('int8'):
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+        source, path = path, folder / 'int8.onnx'
+        quantize_dynamic(str(source), str(path), per_channel=True, weight_type=QuantType.QInt8)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(str(path), options, ['CPUExecutionProvider'])
+    return lambda *arrays: session.run(None, feed(*arrays))[0]
+
+
+def make_openvino(way, folder, threads):
+    import openvino
+    core = openvino.Core()
+    model = core.read_model(str(folder / 'model.onnx'))
+    if way.endswith('int8'):
+        import nncf
+        batches = [feed(*harness.random_batch(32, 128, seed)) for seed in range(CALIBRATION)]
+        model = nncf.quantize(model, nncf.Dataset(batches), subset_size=CALIBRATION,
+                              model_type=nncf.ModelType.TRANSFORMER)
+    precision = 'bf16' if way.endswith('bfloat16') else 'f32'
+    compiled = core.compile_model(model, 'CPU', {
+        'INFERENCE_NUM_THREADS': threads, 'INFERENCE_PRECISION_HINT': precision,
+        'PERFORMANCE_HINT': 'LATENCY'})
+    return lambda *arrays: compiled(feed(*arrays))[compiled.output(0)]
+
+
+def make_torch(way, folder, threads):
+    import torch
+    from transformers import AutoModelForSequenceClassification
+    torch.set_num_threads(threads)
+    dtype = torch.bfloat16 if way.endswith('bfloat16') else torch.float32
+    model = AutoModelForSequenceClassification.from_pretrained(str(folder)).eval().to(dtype)
+
+    def compute(*arrays):
+        with torch.inference_mode():
+            inputs = {name: torch.from_numpy(array) for name, array in feed(*arrays).items()}
+            return model(**inputs).logits.float().numpy()
+    return compute
+
+
+def main():
+    parser = argparse.ArgumentParser(description='worker of exported_models.py')
+    parser.add_argument('--folder', type=pathlib.Path, required=True)
+    parser.add_argument('--way', choices=WAYS, required=True)
+    parser.add_argument('--threads', type=int, required=True)
+    args = parser.parse_args()
+    make = {'onnxruntime': make_onnxruntime, 'openvino': make_openvino,
+            'torch': make_torch}[args.way.split('-')[0]]
+    with contextlib.redirect_stdout(sys.stderr):    # some tell what they do
+        compute = make(args.way, args.folder, args.threads)
+    harness.answer_timed(compute)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,65 @@
+"""Our side of training_step.py, in a process of its own."""
+import argparse
+import os
+import time
+
+from benchmarks import harness
+
+
+def make_stepper(network, dtype):
+    import mxnet as mx
+
+    from bert.model.bert import compute_in, is_fused
+    from bert.model.kernels.optimizer import fused_update
+    from bert.train import optimizer
+    from bert.train.step import Stepper
+    compute_in(network, dtype)
+    if not is_fused(network, dtype):
+        raise SystemExit('no fused kernels with %s here' % dtype)
+    loss = mx.gluon.loss.SoftmaxCELoss()
+
+    def forward(batch):
+        outputs = network(*batch.inputs)
+        return loss(outputs, batch.labels), batch.labels, outputs
+    trainer = optimizer.make_trainer(network.collect_params(), 'adamw', 2e-5, epsilon=1e-6,
+                                     weight_decay=0.01)
+    return Stepper(forward, trainer, 1, max_norm=1.0, fused=fused_update)
+
+
+class Batch:
+    """A batch on which the step's arrays are made once, as the peer's are."""
+
+    def __init__(self, size, length):
+        import mxnet as mx
+        self.inputs = [mx.nd.array(array, dtype=array.dtype)
+                       for array in harness.random_batch(size, length)]
+        self.labels = mx.nd.array([i % 2 for i in range(size)])
+        self.size = size
+
+
+def main():
+    parser = argparse.ArgumentParser(description='worker of training_step.py')
+    parser.add_argument('--model')
+    harness.add_step_flags(parser)
+    args = parser.parse_args()
+    from bert.flags import allocator, common
+    common.prepare_mxnet(int(os.environ['OMP_NUM_THREADS']))
+    allocator.keep_freed(training=True)    # as the scripts do
+    from benchmarks.inference.ours import make_network
+    stepper = make_stepper(make_network(args.model)[0], args.dtype)
+    batch, done = Batch(args.batch_size, args.length), 0
+
+    def answer(question):
+        nonlocal done
+        started = time.perf_counter()
+        for _ in range(question['steps']):
+            done += 1
+            stepper.step(done, [batch], 2e-5).gradient_norm.asscalar()
+            stepper.trainer._params[0].data().wait_to_read()
+        return {'seconds': (time.perf_counter() - started) / question['steps'],
+                'bytes': harness.peak_memory()}
+    harness.answer_questions(answer)
+
+
+if __name__ == '__main__':
+    main()

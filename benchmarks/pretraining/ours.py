@@ -1,0 +1,88 @@
+"""Our side of speed.py: the network and the optimizer step of run_pretraining.py."""
+import argparse
+import time
+
+import mxnet as mx
+import numpy as np
+
+from benchmarks import harness
+from bert.data.pretraining.batches import Buckets, Stream, collate_examples
+from bert.data.pretraining.shards import read_lengths, read_shard
+from bert.flags import allocator
+from bert.model.bert import BERTModel
+from bert.model.config import BertConfig
+from bert.model.pretraining import PretrainingSums
+from bert.train import optimizer
+from bert.train.step import PretrainingStepper
+
+PADDING_ID = 0      # of the vocabulary of the examples
+LEARNING_RATE = 1e-4
+
+
+class Speed:
+    """Times training on the batches of one epoch after the other."""
+
+    def __init__(self, args):
+        sizes = harness.read_json(args.sizes)
+        self._network = BERTModel(BertConfig.from_dict(sizes, args.sizes), dropout=0.1,
+                                  use_pooler=True, use_decoder=True, use_classifier=True)
+        self._network.initialize(mx.init.Normal(0.02))
+        self._sums = PretrainingSums()
+        for block in (self._network, self._sums):
+            block.hybridize()
+        trainer = optimizer.make_trainer(self._network.collect_params(), 'bertadam', LEARNING_RATE,
+                                         epsilon=1e-6)
+        self._stepper = PretrainingStepper(self._forward, trainer, seed=1)
+        lengths = read_lengths(args.examples)
+        self._stream = Stream([args.examples], [lengths], read_shard, Buckets(
+            args.num_buckets, int(lengths.max()), args.batch_size), seed=1)
+        self._batches, self._step = self._endless(), 0
+
+    def _endless(self):
+        number = 0
+        while True:
+            epoch = self._stream.epoch(number)
+            for pool, indices in epoch[:]:
+                yield collate_examples(epoch.load(pool), indices, PADDING_ID)
+            number += 1
+
+    def _forward(self, batch):
+        arrays = {name: mx.nd.array(array, dtype=array.dtype)
+                  for name, array in batch._asdict().items()}
+        _, _, next_sentence, tokens = self._network(
+            arrays['token_ids'], arrays['segment_ids'], arrays['valid_length'],
+            arrays['masked_positions'])
+        return self._sums(tokens, next_sentence, arrays['masked_ids'], arrays['masked_weights'],
+                          arrays['next_sentence_labels'])
+
+    def train(self, question):
+        """question: {'steps'} → {'seconds', 'tokens', 'padded': with padding, 'loss'}."""
+        started, tokens, padded, before = time.time(), 0, 0, None
+        for _ in range(question['steps']):
+            batch = next(self._batches)
+            self._step += 1
+            result = self._stepper.step(self._step, [batch], LEARNING_RATE)
+            tokens, padded = tokens + batch.num_tokens, padded + batch.token_ids.size
+            if before is not None:      # as the training loop: one step ahead at most
+                before.loss.wait_to_read()
+            before = result
+        mx.nd.waitall()
+        return {'seconds': time.time() - started, 'tokens': tokens, 'padded': int(padded),
+                'loss': float(before.loss.asscalar())}
+
+
+def main():
+    parser = argparse.ArgumentParser(description='worker of speed.py')
+    parser.add_argument('--sizes', required=True, help='.json of the model')
+    parser.add_argument('--examples', required=True, help='.npz of create_pretraining_data.py')
+    parser.add_argument('--batch_size', type=int, required=True)
+    parser.add_argument('--num_buckets', type=int, required=True)
+    args = parser.parse_args()
+    allocator.keep_freed(training=True)    # as the script does, if later
+    mx.random.seed(1)
+    np.random.seed(1)
+    harness.answer_questions(Speed(args).train)
+
+
+if __name__ == '__main__':
+    main()

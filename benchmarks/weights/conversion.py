@@ -1,0 +1,329 @@
+"""Converted models against transformers: every head, both directions, real and random weights.
+
+For each model: transformers' outputs on its own files, ours on the same files, ours on the Gluon
+folder that convert_checkpoint.py makes of them, and transformers' (through its Auto classes) on
+the folder made of that one again. The inputs are sentences, for the chemical models reactions,
+of unequal lengths in one padded batch. Then the time and memory of converting a model of the
+size of BERT-base. Fails when an output differs by more than the tolerance, a tensor by one bit.
+"""
+import collections
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+from benchmarks import harness
+
+# rxnfp 0.1.0 (MIT): chemical reactions, from an early release of transformers
+RXNFP = ('rxnfp', '0.1.0', 'c5c1e818add6f34539a6b29bc680c47c9e7311e9383d1b34ce901481e34b58cf')
+RXNFP_FOLDER = 'rxnfp/models/transformers'
+REACTIONS = ('CC(=O)O.OCC>>CC(=O)OCC.O', 'C=C.O>>CCO', 'OCC(=O)O>>OCC=O', 'CC#N.O>>CC(=O)N')
+SENTENCES = ('A film of quiet wonder .', 'Two hours of my life .', 'Yes',
+             'The actors do what they can with a plot that nobody would believe in a comic .')
+TEXTS = SENTENCES + REACTIONS + ('Où est-il ?', '東京 2020', 'word0 word7 WORD3', '')
+LARGE = dict(vocab_size=30522, hidden_size=768, num_hidden_layers=12, num_attention_heads=12,
+             intermediate_size=3072, max_position_embeddings=512)
+MEGA = 1e6
+KILO = 1024     # ru_maxrss is in KiB
+
+# name; place: folder; architecture, options: for transformers to load it; auto, auto_options:
+# its Auto class, for what was converted
+Model = collections.namedtuple('Model', 'name place architecture options auto auto_options')
+
+# {name: (architecture, Auto class, what `make` of peer_conversion.py takes)}
+MADE = {
+    'encoder without pooler': ('BertModel', 'AutoModel', {'init': {'add_pooling_layer': False}}),
+    'masked language model': ('BertForMaskedLM', 'AutoModelForMaskedLM', {}),
+    'masked language model, untied': ('BertForMaskedLM', 'AutoModelForMaskedLM',
+                                      {'config': {'tie_word_embeddings': False}}),
+    'next sentence': ('BertForNextSentencePrediction', 'AutoModelForNextSentencePrediction', {}),
+    'classes, gelu_new': ('BertForSequenceClassification', 'AutoModelForSequenceClassification',
+                          {'config': {'hidden_act': 'gelu_new', 'id2label':
+                                      {0: 'sad', 1: 'glad', 2: 'neither'}}}),
+    'score, relu': ('BertForSequenceClassification', 'AutoModelForSequenceClassification',
+                    {'config': {'hidden_act': 'relu', 'num_labels': 1,
+                                'problem_type': 'regression'}}),
+    'question answering': ('BertForQuestionAnswering', 'AutoModelForQuestionAnswering',
+                           {'config': {'layer_norm_eps': 1e-5}}),
+    'pre-training, float16': ('BertForPreTraining', 'AutoModelForPreTraining',
+                              {'dtype': 'float16'}),
+    'pre-training, bfloat16': ('BertForPreTraining', 'AutoModelForPreTraining',
+                               {'dtype': 'bfloat16'}),
+    'pre-training, several files': ('BertForPreTraining', 'AutoModelForPreTraining',
+                                    {'save': {'max_shard_size': '100KB'}}),
+}
+
+
+def make_parser():
+    parser = harness.make_parser(__doc__.split('\n')[0], output='conversion.json')
+    parser.add_argument('--work_dir', metavar='FOLDER',
+                        help='keep the models and outputs there; default: a temporary folder')
+    parser.add_argument('--goldens', metavar='FILE',
+                        help='write some of transformers\' outputs on the real models, which '
+                             'the suite compares with')
+    parser.add_argument('--tolerance', type=float, default=1e-4, help='of every output')
+    return parser
+
+
+# The models
+
+
+def real_models(work):
+    from benchmarks.classifier import ours
+    from bert import downloads
+    members = ['%s/%s/%s' % (RXNFP_FOLDER, model, name)
+               for model in ('bert_pretrained', 'bert_ft_10k_25s')
+               for name in ('config.json', 'pytorch_model.bin', 'vocab.txt')]
+    downloads.pypi_files(*RXNFP, members, str(work))
+    chemistry = work / RXNFP_FOLDER
+    return [
+        Model('MiniLM', ours.weights_folder(), 'BertModel', {}, 'AutoModel', {}),
+        Model('rxnfp bert_pretrained', str(chemistry / 'bert_pretrained'), 'BertForPreTraining',
+              {}, 'AutoModelForPreTraining', {}),
+        # its config.json names 2 labels, its weights have 50
+        Model('rxnfp bert_ft_10k_25s', str(chemistry / 'bert_ft_10k_25s'),
+              'BertForSequenceClassification', {'num_labels': 50},
+              'AutoModelForSequenceClassification', {})]
+
+
+def made_models(worker, work):
+    models = []
+    for name, (architecture, auto, options) in MADE.items():
+        place = str(work / 'made' / name.replace(' ', '-').replace(',', ''))
+        worker.ask(job='make', folder=place, architecture=architecture,
+                   **dict({'config': {}}, **options))
+        load = options.get('init', {})
+        models.append(Model(name, place, architecture, load, auto, load))
+    return models
+
+
+# Inputs
+
+
+def make_inputs(vocabulary, path, seed=0):
+    """Write a padded batch for the model with this vocabulary; returns its arrays."""
+    rows = texts_as_ids(vocabulary, np.random.RandomState(seed))
+    length = max(len(row) for row in rows)
+    arrays = {name: np.zeros((len(rows), length), 'int32')
+              for name in ('input_ids', 'token_type_ids', 'attention_mask')}
+    arrays['input_ids'][:] = vocabulary[vocabulary.padding_token]
+    for i, row in enumerate(rows):
+        arrays['input_ids'][i, :len(row)] = row
+        arrays['token_type_ids'][i, len(row) // 2:len(row)] = 1
+        arrays['attention_mask'][i, :len(row)] = 1
+    np.savez(path, **arrays)
+    return arrays
+
+
+def texts_as_ids(vocabulary, rng):
+    """Rows of ids with [CLS] and [SEP]: sentences, reactions character by character, or for
+    the made-up vocabulary any tokens."""
+    from bert.data.text.tokenizer import BertTokenizer
+    first, last = vocabulary[vocabulary.cls_token], vocabulary[vocabulary.sep_token]
+    if 'word0' in vocabulary.token_to_idx:
+        rows = [rng.randint(5, len(vocabulary), size) for size in (30, 3, 17, 24)]
+    elif len(vocabulary) < 1000:
+        rows = [[vocabulary[character] for character in text.replace('>>', '>')]
+                for text in REACTIONS]
+    else:
+        rows = BertTokenizer(vocabulary, lower=True).encode(list(SENTENCES))
+    return [[first] + list(row) + [last] for row in rows]
+
+
+# Ours
+
+
+def our_outputs(folder, arrays):
+    """{name of the output: array} of the network in a folder of any kind."""
+    import mxnet as mx
+
+    from bert.model.weights import checkpoint_reader, heads, loading
+    found = checkpoint_reader.read_checkpoint(folder)
+    head, tensors, _ = heads.find_head(found.arrays, found.source)
+    network = heads.make_network(found.config, head, tensors)
+    loading.load_parameters(network, tensors, found.source, mx.cpu())
+    tokens, segments = (mx.nd.array(arrays[name], dtype='int32')
+                        for name in ('input_ids', 'token_type_ids'))
+    lengths = arrays['attention_mask'].sum(axis=1)
+    valid = mx.nd.array(lengths, dtype='float32')
+    places = mx.nd.array(np.tile(np.arange(tokens.shape[1]), (len(lengths), 1)))
+    bert = getattr(network, 'bert', network)
+    results = bert(tokens, segments, valid, *([places] if 'decoder.' in head.parts else []))
+    results = list(results) if isinstance(results, (list, tuple)) else [results]
+    outputs = {'hidden': results.pop(0)}
+    if hasattr(bert, 'pooler'):
+        outputs['pooled'] = results.pop(0)
+    outputs.update(zip([name for name, part in (('next sentence', 'classifier.'),
+                                                ('token logits', 'decoder.'))
+                        if part in head.parts], results))
+    if network is not bert:
+        name = 'span' if head.name == 'question answering' else 'logits'
+        outputs[name] = network(tokens, segments, valid)
+    return {name: value.asnumpy() for name, value in outputs.items()}
+
+
+def convert(source, target):
+    """Run convert_checkpoint.py; (seconds, MB at most) that it took."""
+    started = time.time()
+    process = subprocess.Popen([sys.executable, '-m', 'bert.convert_checkpoint', str(source),
+                                str(target), '--overwrite'], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit('convert_checkpoint.py %s failed' % source)
+    return time.time() - started, usage.ru_maxrss * KILO / MEGA
+
+
+# The comparison
+
+
+def same_ids(worker, folder):
+    """Whether the tokenizer that transformers finds in a folder of ours gives our ids."""
+    from bert.data.text.tokenizer import BertTokenizer
+    from bert.model.weights.checkpoint_reader import read_checkpoint
+    found = read_checkpoint(folder)
+    tokenizer = BertTokenizer(found.vocabulary, lower=not found.config.cased)
+    theirs = worker.ask(job='tokenize', folder=folder, texts=TEXTS)
+    return theirs == [ids.tolist() for ids in tokenizer.encode(list(TEXTS))]
+
+
+def compare(expected, found, mask):
+    """{name of the output: largest difference at real tokens}; all outputs must be there."""
+    if set(expected) != set(found):
+        sys.exit('outputs %s and %s' % (sorted(expected), sorted(found)))
+    differences = {}
+    for name, value in expected.items():
+        distance = np.abs(value - found[name])
+        if distance.shape[:2] == mask.shape:
+            distance = distance[mask.astype(bool)]
+        differences[name] = float(distance.max())
+    return differences
+
+
+def same_tensors(source, target):
+    """Whether two folders hold the same bits of the same tensors, copies left aside."""
+    from bert.model.weights import checkpoint_reader, heads
+    sides = []
+    for folder in (source, target):
+        found = checkpoint_reader.read_checkpoint(folder)
+        arrays = heads.find_head(found.arrays, found.source)[1]
+        sides.append({name: array.tobytes() for name, array in arrays.items()
+                      if name != 'decoder.3.weight' or not found.config.tied_decoder})
+    return sides[0] == sides[1]
+
+
+def check_model(model, worker, work):
+    """The differences of one model in all directions."""
+    from bert.model.weights.checkpoint_reader import read_checkpoint
+    name = model.name.replace(' ', '-').replace(',', '')
+    gluon, again = str(work / 'gluon' / name), str(work / 'transformers' / name)
+    inputs = str(work / ('%s-inputs.npz' % name))
+    arrays = make_inputs(read_checkpoint(model.place).vocabulary, inputs)
+    convert(model.place, gluon)
+    convert(gluon, again)
+    theirs, info = peer_outputs(worker, model.place, model.architecture, inputs, model.options)
+    ours = our_outputs(model.place, arrays)
+    ours_gluon = our_outputs(gluon, arrays)
+    theirs_again, info_again = peer_outputs(worker, again, model.auto, inputs,
+                                            model.auto_options)
+    mask = arrays['attention_mask']
+    return {'inputs': {name: array.tolist() for name, array in arrays.items()},
+            'goldens': {name: sample(value, mask) for name, value in theirs.items()},
+            'tokens': int(mask.sum()), 'complaints': info_again['complaints'],
+            'class': info_again['class'],
+            'labels': [info['id2label'], info_again['id2label']],
+            'to gluon': compare(theirs, ours_gluon, mask),
+            'read directly': compare(ours, ours_gluon, mask),
+            'to transformers': compare(theirs, theirs_again, mask),
+            'same bits': same_tensors(model.place, again), 'same ids': same_ids(worker, again)}
+
+
+def peer_outputs(worker, folder, architecture, inputs, options):
+    output = inputs.replace('-inputs', '-outputs')
+    info = worker.ask(job='outputs', folder=folder, architecture=architecture, inputs=inputs,
+                      output=output, options=options)
+    with np.load(output) as saved:
+        return dict(saved), info
+
+
+def convert_large(worker, work):
+    """Seconds and MB at most of converting a model as large as BERT-base, there and back."""
+    place = str(work / 'large')
+    worker.ask(job='make', folder=place, architecture='BertForPreTraining', config=LARGE)
+    found = {}
+    for direction, source, target in (('to gluon', place, work / 'large-gluon'),
+                                      ('to transformers', work / 'large-gluon',
+                                       work / 'large-transformers')):
+        seconds, megabytes = convert(source, target)
+        found[direction] = {'seconds': seconds, 'MB': megabytes}
+    return found
+
+
+def sample(value, mask):
+    """Eight numbers of an output: of the first row's first token, and of the second row's last;
+    of both rows where there is no token."""
+    if value.ndim == 2:
+        rows = value[0], value[1]
+    else:
+        rows = value[0, 0], value[1, int(mask[1].sum()) - 1]
+    return [float(number) for number in [*rows[0][:4], *rows[1][-4:]]]
+
+
+def write_goldens(path, models, real):
+    """What tests/model/test_real_models.py compares with."""
+    harness.write_json(path, {
+        'made by': 'benchmarks/weights/conversion.py --goldens, with '
+                   + ' '.join(harness.PINS['peer'][:2]),
+        'models': {model.name: {key: models[model.name][key] for key in ('inputs', 'goldens')}
+                   for model in real}})
+
+
+def print_table(models):
+    print('%-32s %-16s %12s %16s  %s  %s' % ('model', 'output', 'to Gluon', 'to transformers',
+                                             'same bits', 'same ids'))
+    for name, found in models.items():
+        for output, difference in found['to gluon'].items():
+            print('%-32s %-16s %12.1e %16.1e  %-9s  %s' % (
+                name, output, difference, found['to transformers'][output],
+                'yes' if found['same bits'] else 'NO', 'yes' if found['same ids'] else 'NO'))
+
+
+def failures(models, tolerance):
+    for name, found in models.items():
+        worst = max(max(found[side].values())
+                    for side in ('to gluon', 'to transformers', 'read directly'))
+        if worst > tolerance or found['complaints'] \
+                or not (found['same bits'] and found['same ids']):
+            yield name
+
+
+def main():
+    args = make_parser().parse_args()
+    harness.use_threads(args.threads)
+    with tempfile.TemporaryDirectory() as temporary, \
+            harness.Worker('peer', 'benchmarks.weights.peer_conversion',
+                           threads=args.threads) as worker:
+        work = pathlib.Path(args.work_dir or temporary)
+        real = real_models(work)
+        found = {model.name: check_model(model, worker, work)
+                 for model in real + made_models(worker, work)}
+        large = convert_large(worker, work)
+    result = harness.report(args, models=found, large=large)
+    harness.write_json(args.output, result)
+    if args.goldens:
+        write_goldens(args.goldens, found, real)
+    harness.describe(result)
+    print_table(found)
+    for direction, cost in large.items():
+        print('110M parameters %s: %.1f s, %.0f MB at most' % (direction, cost['seconds'],
+                                                               cost['MB']))
+    wrong = list(failures(found, args.tolerance))
+    if wrong:
+        sys.exit('differences: %s' % ', '.join(wrong))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,86 @@
+"""The peer's side of conversion.py: makes models of transformers, and computes with any.
+
+Answers one JSON line a question, {'job': 'make' | 'outputs', …}.
+"""
+import json
+import pathlib
+
+import numpy as np
+import torch
+import transformers
+
+from benchmarks import harness
+
+TOKENS = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'] + ['word%d' % i for i in range(115)]
+SIZES = dict(vocab_size=len(TOKENS), hidden_size=48, num_hidden_layers=3, num_attention_heads=4,
+             intermediate_size=96, max_position_embeddings=40)
+
+
+def make(folder, architecture, config, dtype='float32', save=None, init=None, seed=0):
+    """Save a model with random weights as transformers does, and its vocabulary."""
+    torch.manual_seed(seed)
+    options = transformers.BertConfig(**dict(SIZES, **config))
+    model = getattr(transformers, architecture)(options, **(init or {}))
+    with torch.no_grad():
+        for parameter in model.parameters():    # no part may be 0 or 1 throughout
+            parameter += 0.1 * torch.randn_like(parameter)
+    model.to(getattr(torch, dtype)).save_pretrained(folder, **(save or {}))
+    path = pathlib.Path(folder)
+    (path / 'vocab.txt').write_text(''.join(token + '\n' for token in tokens_for(options)))
+    (path / 'tokenizer_config.json').write_text(json.dumps({'do_lower_case': True}))
+    return sorted(file.name for file in path.iterdir())
+
+
+def tokens_for(options):
+    more = range(len(TOKENS), options.vocab_size)
+    return TOKENS[:options.vocab_size] + ['more%d' % i for i in more]
+
+
+def load(folder, architecture, options):
+    """The model of a folder in float32, and what loading it complained about."""
+    loader = getattr(transformers, architecture)
+    model, report = loader.from_pretrained(folder, output_loading_info=True, dtype=torch.float32,
+                                           **options)
+    complaints = {key: sorted(map(str, names)) for key, names in report.items() if names}
+    return model.eval(), complaints
+
+
+@torch.no_grad()
+def outputs(folder, architecture, inputs, output, options=None):
+    """Write all that a model computes for a batch: hidden, pooled, and its head's logits."""
+    model, complaints = load(folder, architecture, options or {})
+    with np.load(inputs) as saved:
+        arguments = {name: torch.from_numpy(saved[name].astype('int64')) for name in saved.files}
+    encoder = model.bert if hasattr(model, 'bert') else model
+    encoded = encoder(**arguments)
+    found = {'hidden': encoded.last_hidden_state, 'pooled': encoded.pooler_output}
+    if encoder is not model:
+        found.update(head_outputs(type(model).__name__, model(**arguments)))
+    np.savez(output, **{name: value.numpy() for name, value in found.items()
+                        if value is not None})
+    return {'class': type(model).__name__, 'complaints': complaints,
+            'id2label': {int(key): label for key, label in model.config.id2label.items()}}
+
+
+def head_outputs(architecture, result):
+    """The logits of any head under the names that both sides use."""
+    if 'start_logits' in result:
+        return {'span': torch.stack([result.start_logits, result.end_logits], dim=2)}
+    if 'prediction_logits' in result:
+        return {'token logits': result.prediction_logits,
+                'next sentence': result.seq_relationship_logits}
+    name = {'BertForMaskedLM': 'token logits', 'BertForNextSentencePrediction': 'next sentence'}
+    return {name.get(architecture, 'logits'): result.logits}
+
+
+def tokenize(folder, texts):
+    """Ids that the folder's tokenizer gives."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    return [tokenizer(text, add_special_tokens=False)['input_ids'] for text in texts]
+
+
+JOBS = {'make': make, 'outputs': outputs, 'tokenize': tokenize}
+
+if __name__ == '__main__':
+    transformers.logging.set_verbosity_error()
+    harness.answer_questions(lambda question: JOBS[question.pop('job')](**question))

@@ -1,0 +1,249 @@
+"""Ids of our tokenizer against transformers' two BertTokenizers and against gluonnlp's.
+
+Compares the ids of every distinct text of a data folder, for every vocabulary in it. The peers
+are today's BertTokenizer, which stands on the `tokenizers` library as ours does, and the last
+one that was written in Python and shares no code with it; that one alone composes characters
+(Unicode's NFC) first, which is told apart from other differences. Exit status 1 when there are
+any others.
+"""
+import argparse
+import collections
+import functools
+import hashlib
+import json
+import pathlib
+import sys
+import tempfile
+import time
+import unicodedata
+
+import numpy as np
+
+from benchmarks import harness
+
+EXAMPLES = 5        # differences that are shown, of each kind
+PEERS = {'python': 'peer-tokenizer', 'today': 'peer'}   # BertTokenizer: environment
+
+
+def make_parser():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument('--data', metavar='FOLDER', required=True,
+                        help='with glue/*/*, ernie/*/*, squad/*.json, corpus/*.txt, vocab/*.txt')
+    parser.add_argument('--output', metavar='FILE', default='tokenizer.json',
+                        help='result file, JSON')
+    parser.add_argument('--digests', metavar='FILE',
+                        help='write the digests of our ids here; the tests compare with them')
+    parser.add_argument('--max_texts', type=int, metavar='N', help='a quick try on N texts')
+    return parser
+
+
+# Texts
+
+
+def texts_of(folder):
+    """The distinct texts of a data folder, sorted by code point.
+
+    All tab-separated fields in glue and ernie (labels and headers too, they do no harm), all
+    strings in the squad files, all lines in corpus.
+    """
+    folder, texts = pathlib.Path(folder), set()
+    for path in folder.glob('squad/*.json'):
+        texts.update(strings_in(json.loads(path.read_text(encoding='utf-8'))))
+    for pattern in ('glue/*/*.t*', 'ernie/*/*.t*', 'corpus/*.txt'):
+        for path in folder.glob(pattern):
+            for line in path.read_text(encoding='utf-8').split('\n'):
+                texts.update(line.rstrip('\r').split('\t'))
+    return sorted(text for text in texts if text.strip())
+
+
+def strings_in(value):
+    """All strings inside lists and dictionaries."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, dict)):
+        for part in value if isinstance(value, list) else value.values():
+            yield from strings_in(part)
+
+
+def vocabularies_of(folder):
+    """{name: path}"""
+    return {path.stem: path for path in sorted(pathlib.Path(folder).glob('vocab/*.txt'))}
+
+
+def is_lower(name):
+    """Whether a vocabulary wants lower-cased text."""
+    return name.endswith('uncased')
+
+
+def sample_of(texts):
+    """What the tests compare, in a fraction of the time: every text with a character beyond
+    ASCII, where tokenizers disagree, and one in ten of the others."""
+    plain = [text for text in texts if text.isascii()]
+    return [text for text in texts if not text.isascii()] + plain[::10]
+
+
+# Ours
+
+
+def our_ids(path, texts):
+    """List of int32 arrays, one a text."""
+    return our_tokenizer(path).encode(texts)
+
+
+@functools.cache
+def our_tokenizer(path):
+    from bert.data.text.tokenizer import BertTokenizer
+    return BertTokenizer(vocabulary_at(path), is_lower(path.stem))
+
+
+@functools.cache
+def vocabulary_at(path):
+    from bert.vocabulary import read_vocabulary
+    return read_vocabulary(str(path))
+
+
+def digest_of(ids):
+    """sha256 over number of ids, then ids, of one text after the other: int32, little endian."""
+    digest = hashlib.sha256()
+    for one in ids:
+        digest.update(len(one).to_bytes(4, 'little'))
+        digest.update(one.astype('<i4').tobytes())
+    return digest.hexdigest()
+
+
+def digests_of(texts, ids):
+    """Of all texts, and of the sample."""
+    ids_of = dict(zip(texts, ids))
+    return {name: {'texts': len(chosen), 'sha256': digest_of(map(ids_of.get, chosen))}
+            for name, chosen in (('all', texts), ('sample', sample_of(texts)))}
+
+
+# transformers
+
+
+def peer_ids(environment, path, texts, folder):
+    """List of int32 arrays, one a text, from an environment's BertTokenizer."""
+    given, found = pathlib.Path(folder) / 'texts.json', pathlib.Path(folder) / 'ids.npz'
+    harness.write_json(given, texts)
+    lower = ['--lower'] if is_lower(path.stem) else []
+    harness.run(environment, 'benchmarks.weights.peer_tokenizer', '--vocabulary', path, '--texts',
+                given, '--output', found, *lower, threads=1)
+    with np.load(str(found)) as saved:
+        return np.split(saved['ids'], np.cumsum(saved['lengths'])[:-1])
+
+
+def differing(ids, others):
+    """Indices of the texts whose ids differ."""
+    return [i for i, (one, other) in enumerate(zip(ids, others))
+            if len(one) != len(other) or (one != other).any()]
+
+
+# gluonnlp
+
+
+def gluonnlp_ids(path, texts):
+    """List of int32 arrays, one a text."""
+    from gluonnlp.data import BERTTokenizer
+    tokenizer = BERTTokenizer(vocabulary_at(path), lower=is_lower(path.stem))
+    return [np.array(tokenizer.convert_tokens_to_ids(tokenizer(text)), dtype='int32')
+            for text in texts]
+
+
+# The comparison
+
+
+def composed(text):
+    return unicodedata.normalize('NFC', text)
+
+
+def without_accents(text):
+    return ''.join(character for character in unicodedata.normalize('NFD', text)
+                   if unicodedata.category(character) != 'Mn')
+
+
+# A change to the text after which ours gives another's ids: the cause of the difference.
+CAUSES = {'composed characters (NFC)': composed, 'accents stripped': without_accents}
+
+
+def differences(path, texts, ids, others):
+    """{cause: {'number', 'examples': [[text, our pieces, the others' pieces]]}}"""
+    causes = collections.defaultdict(lambda: {'number': 0, 'examples': []})
+    pieces_of = vocabulary_at(path).to_tokens
+    for i in differing(ids, others):
+        found = causes[cause_of(path, texts[i], others[i])]
+        found['number'] += 1
+        if len(found['examples']) < EXAMPLES:
+            found['examples'].append([texts[i], *around(pieces_of(ids[i].tolist()),
+                                                        pieces_of(others[i].tolist()))])
+    return dict(causes)
+
+
+def cause_of(path, text, other):
+    for cause, change in CAUSES.items():
+        if np.array_equal(our_ids(path, [change(text)])[0], other):
+            return cause
+    return 'other'
+
+
+def around(ours, others):
+    """The pieces where two lists first differ, as text."""
+    first = next((i for i, pair in enumerate(zip(ours, others)) if pair[0] != pair[1]),
+                 min(len(ours), len(others)))
+    return [' '.join(pieces[max(first - 1, 0):first + 4]) for pieces in (ours, others)]
+
+
+def compare(path, texts, folder):
+    """All that is found out about one vocabulary."""
+    started = time.time()
+    ids = our_ids(path, texts)
+    seconds = time.time() - started
+    others = {'transformers, ' + name: peer_ids(environment, path, texts, folder)
+              for name, environment in PEERS.items()}
+    others['gluonnlp'] = gluonnlp_ids(path, texts)
+    return {'texts': len(texts), 'ids': int(sum(map(len, ids))), 'our_seconds': seconds,
+            'digests': digests_of(texts, ids),
+            'differences': {name: differences(path, texts, ids, theirs)
+                            for name, theirs in others.items()}}
+
+
+def is_explained(found):
+    """Whether the ids of one vocabulary are those of transformers."""
+    today, python = (found['differences']['transformers, ' + name] for name in ('today', 'python'))
+    return not today and set(python) <= {'composed characters (NFC)'}
+
+
+def show(name, found):
+    print('%s: %d texts, %d ids, sha256 %s'
+          % (name, found['texts'], found['ids'], found['digests']['all']['sha256']))
+    for other, causes in found['differences'].items():
+        print('  %s: %d texts differ' % (other, sum(group['number'] for group in causes.values())))
+        for cause, group in causes.items():
+            print('    %s: %d' % (cause, group['number']))
+            for _, ours, theirs in group['examples']:
+                print('      ours: %s | theirs: %s' % (ours, theirs))
+    sys.stdout.flush()
+
+
+def main():
+    args = make_parser().parse_args()
+    texts = texts_of(args.data)[:args.max_texts]
+    print('%d distinct texts' % len(texts))
+    for name, environment in PEERS.items():
+        print('transformers, %s: %s' % (name, ' '.join(harness.PINS[environment])))
+    results = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, path in vocabularies_of(args.data).items():
+            results[name] = compare(path, texts, folder)
+            show(name, results[name])
+    harness.write_json(args.output, {'peers': {name: list(harness.PINS[environment])
+                                               for name, environment in PEERS.items()},
+                                     'vocabularies': results})
+    if args.digests:
+        harness.write_json(args.digests, {name: found['digests']
+                                          for name, found in results.items()})
+    return 0 if all(map(is_explained, results.values())) else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Arrays of unequal parts, and arrays larger than memory."""

@@ -1,0 +1,1 @@
+"""The table of tasks, and the files of a task."""

@@ -1,0 +1,1 @@
+"""Examples for pre-training: drawn from text, kept in shards, batched."""

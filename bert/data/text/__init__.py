@@ -1,0 +1,1 @@
+"""Texts: read from files, kept on the disk, tokenized."""

@@ -1,0 +1,1 @@
+"""Declarations of flags. Imports no mxnet."""

@@ -1,0 +1,1 @@
+"""Vectors of texts, on the terminal or in files."""

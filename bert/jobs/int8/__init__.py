@@ -1,0 +1,1 @@
+"""INT8 models: calibrated, or tuned to a goal."""

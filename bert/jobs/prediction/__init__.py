@@ -1,0 +1,1 @@
+"""Labels, answers and scores of a trained model."""

@@ -1,0 +1,1 @@
+"""Pre-training: from text files to examples, from examples to a checkpoint folder."""

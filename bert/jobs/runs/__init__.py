@@ -1,0 +1,1 @@
+"""What every training run has: its folder, its results, its workers."""

@@ -1,0 +1,92 @@
+"""results.json and curves.png: what a run was, on what, and what came out."""
+import importlib.metadata
+import os
+import platform
+import shlex
+import sys
+
+from bert import file_names, files
+from bert._compat import DISTRIBUTIONS
+
+PACKAGES = ('bert', 'gluonnlp', 'numpy', 'tokenizers')
+
+
+def environment(threads):
+    """Versions and hardware."""
+    mxnet = next(filter(None, map(_version, DISTRIBUTIONS)), None)
+    return {'versions': dict({name: _version(name) for name in PACKAGES}, mxnet=mxnet,
+                             python=platform.python_version()),
+            'hardware': {'cpu': cpu_name(), 'cores': os.cpu_count(), 'threads': threads,
+                         'cpu_flags': cpu_flags(), 'system': platform.platform()}}
+
+
+def _version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:     # used from its folder, uninstalled
+        return None
+
+
+def cpu_name():
+    return _cpuinfo('model name') or platform.processor()
+
+
+def cpu_flags():
+    """The instruction sets that decide the speed here."""
+    flags = set((_cpuinfo('flags') or '').split())
+    return sorted(flags & {'avx2', 'avx_vnni', 'avx512f', 'avx512_bf16', 'avx512_vnni', 'amx_bf16',
+                           'amx_int8'})
+
+
+def _cpuinfo(key):
+    try:
+        with open('/proc/cpuinfo', encoding='utf-8') as lines:
+            for line in lines:
+                if line.split(':')[0].strip() == key:
+                    return line.split(':', 1)[1].strip()
+    except OSError:
+        pass    # not Linux: platform knows a name
+    return None
+
+
+def write_results(folder, args, **values):
+    """Write results.json into `folder`: the command, its options, the environment, `values`."""
+    return write_report(os.path.join(folder, file_names.RESULTS), args, **values)
+
+
+def write_report(path, args, **values):
+    """Write the same under another name; returns the report."""
+    report = {'command': ' '.join(shlex.quote(part) for part in sys.argv),
+              'options': {key: value for key, value in vars(args).items() if key != 'given'}}
+    report.update(environment(getattr(args, 'threads', None)))
+    report.update(values)
+    files.write_json(path, report)
+    return report
+
+
+def draw_curves(path, state):
+    """Loss and learning rate over the steps, dev metrics below, as a PNG."""
+    import matplotlib
+    matplotlib.use('Agg')
+    from matplotlib import pyplot
+    figure, (losses, scores) = pyplot.subplots(2, 1, sharex=True, figsize=(7, 6))
+    steps = [point['step'] for point in state.curve]
+    losses.plot(steps, [point['loss'] for point in state.curve], label='training loss')
+    losses.set_ylabel('loss')
+    rates = losses.twinx()
+    rates.plot(steps, [point['lr'] for point in state.curve], 'k:', label='learning rate')
+    rates.set_ylabel('learning rate')
+    for segment in state.history[0]['metrics'] if state.history else ():
+        for name in state.history[0]['metrics'][segment]:
+            scores.plot([entry['step'] for entry in state.history],
+                        [entry['metrics'][segment][name] for entry in state.history], 'o-',
+                        label='%s %s' % (segment, name))
+    scores.set_xlabel('optimizer step')
+    scores.set_ylabel('dev metrics')
+    for axes in (losses, scores):
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend()
+    figure.tight_layout()
+    with files.atomic_write(path, 'wb') as out:
+        figure.savefig(out, format='png', dpi=100)
+    pyplot.close(figure)

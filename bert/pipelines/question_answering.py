@@ -1,0 +1,246 @@
+"""A question-answering model: built from flags, opened from a folder, asked for answers."""
+import dataclasses
+import logging
+import os
+
+import mxnet as mx
+import numpy as np
+
+from bert import file_names, files
+from bert.data.batches import collate, evaluation_batches
+from bert.data.squad.spans import AnswerFinder
+from bert.data.squad.windows import Options
+from bert.data.text.tokenizer import BertTokenizer
+from bert.errors import UserError
+from bert.jobs.runs import training
+from bert.model import zoo
+from bert.model.bert import BERTModel
+from bert.model.qa import BertForQA
+from bert.model.static_qa import StaticBertForQA, resolve_width
+from bert.model.weights import checkpoint_reader, heads, loading
+from bert.pipelines.classification import Model, find_head, find_model
+from bert.train.log import progress
+from bert.train.workers import Alone, share
+
+LOG = logging.getLogger(__name__)     # also before a run's log is open
+
+# What task.json holds of a run, and what it is for a model of transformers, which doesn't tell
+TASK = {'name': 'SQuAD', 'version_2': False, 'doc_stride': 128, 'max_query_length': 64,
+        'n_best_size': 20, 'max_answer_length': 30, 'null_score_diff_threshold': 0.0}
+
+
+class QAModel(Model):
+    """Its outputs are scores (size, length, 2). task: the keys of `TASK`."""
+
+    @property
+    def options(self):
+        """How contexts are cut into windows."""
+        return Options(self.max_len, self.task['doc_stride'], self.task['max_query_length'])
+
+    def find_answers(self, squad, windows, batch_size, device, interrupt=None, workers=None):
+        """[`bert.data.squad.spans.Answer`], one a question of `squad`; None when interrupted.
+
+        Windows are batched by length, so that little is padded. workers: each computes its share
+        of the batches, and all get all answers.
+        """
+        workers = workers or Alone()
+        finder = AnswerFinder(squad, windows, self.task['n_best_size'],
+                              self.task['max_answer_length'])
+        batches = share(self.batches(windows.lengths, batch_size, device), workers.rank,
+                        workers.size)
+        with progress(sum(map(len, batches)), unit='window', description='predicting') as bar:
+            for indices in batches:
+                if interrupt is not None and interrupt.requested:
+                    return None
+                batch = collate([windows[i] for i in indices], self.padding_id)
+                for i, logits in zip(indices, self.outputs(batch, device).asnumpy()):
+                    finder.add(i, logits)
+                bar.update(len(indices))
+        for rank, found in enumerate(workers.gather(finder.found())):
+            if rank != workers.rank:
+                finder.merge(found)
+        return finder.answers()
+
+
+@dataclasses.dataclass
+class StaticQAModel(QAModel):
+    """The same with a `StaticBertForQA`: every batch is filled up to one shape, and computed by
+    the network as it is hybridized, in prediction too.
+
+    batch_sizes: of training and of prediction.
+    """
+    batch_sizes: tuple = (1, 1)
+
+    def __post_init__(self):
+        self._predict = lambda *arrays: self.network(*arrays[:3])
+
+    def batches(self, lengths, batch_size, device):
+        return evaluation_batches(lengths, batch_size)
+
+    def outputs(self, batch, device):
+        size, length = batch.token_ids.shape
+        full = fill(batch, self.batch_sizes[0 if mx.autograd.is_training() else 1],
+                    self.network.seq_length, self.padding_id)
+        outputs = super().outputs(full, device)
+        return mx.nd.slice(outputs, begin=(0, 0, 0), end=(size, length, 2))
+
+
+def fill(batch, size, length, padding_id):
+    """`batch` with padded rows and columns up to (size, length); a row of padding counts as one
+    token long."""
+    missing = ((0, size - len(batch.token_ids)), (0, length - batch.token_ids.shape[1]))
+    return batch._replace(
+        token_ids=np.pad(batch.token_ids, missing, constant_values=padding_id),
+        segment_ids=np.pad(batch.segment_ids, missing),
+        valid_length=np.pad(batch.valid_length, missing[0], constant_values=1))
+
+
+# From flags
+
+
+def build_model(args, task, device, seq_length=None):
+    """The model of the flags: an encoder with a fresh head, or with --model_parameters or, for
+    --only_predict, the --bert_checkpoint of a whole model.
+
+    task: values of `TASK` and max_len. seq_length: of a static model, None for a dynamic one.
+    """
+    task = dict(TASK, **task)
+    max_len = task.pop('max_len')
+    make = BertForQA if seq_length is None else static_maker(seq_length, args.input_size)
+    if is_whole(args):
+        network, found = load_network(args.bert_checkpoint, device, make)
+        config, vocabulary = found.config, found.vocabulary
+    else:
+        network, vocabulary = _fresh_network(args, device, make)
+        config = network.bert.config
+    config = _with_case(config, args.uncased)
+    hybridize(network)
+    tokenizer = BertTokenizer(vocabulary, lower=not config.cased)
+    if seq_length is None:
+        return QAModel(network, tokenizer, config, task, max_len)
+    sizes = (getattr(args, 'batch_size', args.test_batch_size), args.test_batch_size)
+    return StaticQAModel(network, tokenizer, config, task, max_len, sizes)
+
+
+def static_maker(seq_length, input_size):
+    """Function that makes a `StaticBertForQA` of an encoder."""
+    return lambda bert: StaticBertForQA(bert, seq_length, resolve_width(input_size,
+                                                                        bert.config.units))
+
+
+def hybridize(network):
+    static = isinstance(network, StaticBertForQA)
+    network.hybridize(static_alloc=static, static_shape=static)
+
+
+def _fresh_network(args, device, make):
+    bert, vocabulary = training.build_encoder(args, args.bert_dataset, device, use_pooler=False)
+    network = make(bert)
+    training.initialise_head(network.span_classifier, device)
+    if args.model_parameters:
+        zoo.load_model(network, args.model_parameters, vocabulary, device)
+    elif getattr(args, 'only_predict', True):
+        logging.warning('no --model_parameters: the head is untrained, its answers are chance; '
+                        'the net.params of a run holds a trained one')
+    return network, vocabulary
+
+
+def _with_case(config, uncased):
+    """The configuration with the case that --uncased asks for."""
+    if not uncased or not config.cased:
+        return config
+    logging.warning('--uncased: the vocabulary of this model keeps case; text is lower-cased '
+                    'because you ask for it')
+    return dataclasses.replace(config, cased=False)
+
+
+# From a folder
+
+
+def load_network(path, device, make=BertForQA):
+    """(network, `local.Checkpoint`) of a whole model at `path`, ours or transformers'."""
+    found = checkpoint_reader.read_checkpoint(path)
+    return build_network(found, device, make), found
+
+
+def build_network(found, device, make=BertForQA):
+    """The network of a `local.Checkpoint` that is a question-answering model, else `UserError`."""
+    head, arrays, _ = find_head(found)
+    if head.name != heads.QUESTION_ANSWERING:
+        raise UserError('%s holds no question-answering model but: %s; finetune_squad.py '
+                        '--bert_checkpoint trains one on it' % (found.source, head.name))
+    network = make(BERTModel(found.config, dropout=0.1, use_pooler=False))
+    loading.load_parameters(network, arrays, found.source, device)
+    return network
+
+
+def open_qa_model(folder, device, script='finetune_squad.py'):
+    """The `QAModel` in a checkpoint folder, the best one of a run folder, or one that
+    transformers saved. Raises `UserError` naming what is missing."""
+    return make_qa_model(*load_network(find_model(folder, script), device))
+
+
+def make_qa_model(network, found):
+    """The `QAModel` of a network and its `local.Checkpoint`."""
+    hybridize(network)
+    tokenizer = BertTokenizer(found.vocabulary, lower=not found.config.cased)
+    task, max_len = read_qa_task(found.source, found.config.max_length)
+    return QAModel(network, tokenizer, found.config, task, max_len)
+
+
+def read_qa_task(source, num_positions):
+    """(task, max_len) from the task.json beside the weights in the file `source`; the usual
+    values without one, within the model's positions."""
+    values = _task_beside(source)
+    if values:
+        return {key: values[key] for key in TASK}, values['max_len']
+    max_len = min(Options().max_seq_length, num_positions)
+    return dict(TASK, **shorter_windows(TASK, max_len)), max_len
+
+
+def shorter_windows(task, max_len):
+    """max_query_length and doc_stride of a task for windows of `max_len` tokens: at most half for
+    the question, a third from one window to the next."""
+    return {'max_query_length': min(task['max_query_length'], max_len // 2),
+            'doc_stride': min(task['doc_stride'], max(max_len // 3, 1))}
+
+
+def _task_beside(source):
+    """What the task.json beside a file of weights says; {} without one of ours."""
+    path = os.path.join(os.path.dirname(os.path.abspath(source)), file_names.TASK)
+    values = files.read_json(path) if os.path.isfile(path) else {}
+    missing = [key for key in list(TASK) + ['max_len'] if key not in values]
+    if 'doc_stride' in missing and 'max_query_length' in missing:
+        if values:
+            LOG.warning('%s is none of a question-answering model of ours: the usual sizes of '
+                            'windows are taken', path)
+        return {}
+    if missing:
+        raise UserError('%s: no "%s" in it: not the task of a question-answering model of ours'
+                        % (path, missing[0]))
+    return values
+
+
+def take_saved(args):
+    """Where a whole model is opened by --bert_checkpoint: give the flags that the command line
+    leaves out the values that its task.json has. Returns that task, {} without one."""
+    if not is_whole(args):
+        return {}
+    if args.pretrained_bert_parameters:
+        raise UserError('--pretrained_bert_parameters: --bert_checkpoint is opened whole here, its '
+                        'encoder included; give one of the two')
+    saved = _task_beside(checkpoint_reader.find_weights(args.bert_checkpoint))
+    if not saved:
+        return {}
+    task = {key: saved[key] for key in TASK}
+    for name, value in dict(task, max_seq_length=saved['max_len']).items():
+        if name != 'version_2' and hasattr(args, name) and name not in args.given:
+            setattr(args, name, value)
+    return task
+
+
+def is_whole(args):
+    """Whether --bert_checkpoint is opened with its head: where nothing is trained, and
+    --model_parameters doesn't bring one."""
+    return bool(getattr(args, 'only_predict', True) and args.bert_checkpoint
+                and not args.model_parameters)

@@ -1,0 +1,135 @@
+"""bert/data/squad/metric.py: every rule by hand, and the search by brute force."""
+import json
+import random
+
+import pytest
+
+from bert.data.squad import metric as squad_metric
+from bert.data.squad.metric import best_threshold, evaluate, evaluate_v2, exact, f1
+
+# ---- normalisation
+
+
+@pytest.mark.parametrize('text,expected', [
+    ('Denver Broncos', 'denver broncos'),
+    ('The  Denver\tBroncos\n', 'denver broncos'),
+    ('an apple a day', 'apple day'),
+    ('Theatre, another', 'theatre another'),        # articles are whole words
+    ('"Mr. O\'Neil" (1999)', 'mr oneil 1999'),
+    ('in-house', 'inhouse'), ('$5,000.50', '500050'),
+    ('a-team', 'ateam'),        # punctuation goes first: no article is left
+    ('The.', ''), ('—', '—'), ('«été»', '«été»'),     # ASCII punctuation only
+    ('', ''), ('A', ''), ('ÉTÉ', 'été'),
+])
+def test_normalisation(text, expected):
+    assert squad_metric.normalize_answer(text) == expected
+
+
+# ---- one pair
+
+
+def test_exact():
+    assert exact('the Broncos', 'Broncos!') == 1
+    assert exact('Broncos', 'Denver Broncos') == 0
+
+
+@pytest.mark.parametrize('prediction,answer,expected', [
+    ('the cat', 'cat', 1), ('dog', 'cat', 0),
+    ('cat sat', 'cat', 2 / 3), ('cat cat', 'cat', 2 / 3), ('cat cat', 'cat cat', 1),
+    ('in the big house', 'a house', 2 * (1 / 3) / (1 / 3 + 1)),
+])
+def test_f1(prediction, answer, expected):
+    assert f1(prediction, answer, True) == f1(prediction, answer, False)
+    assert f1(prediction, answer, True) == pytest.approx(expected)
+
+
+def test_sides_without_a_word_score_by_the_evaluators_rules():
+    for prediction, answer in (('the', 'a'), ('', ''), ('the', '')):
+        assert f1(prediction, answer, empty_matches=False) == 0      # 1.1
+        assert f1(prediction, answer, empty_matches=True) == 1       # 2.0
+        assert exact(prediction, answer) == 1                        # both
+    assert f1('', 'cat', True) == f1('cat', '', True) == 0
+
+
+# ---- SQuAD 1.1
+
+
+def test_the_best_of_several_answers_counts():
+    answers = {'q1': ['Denver Broncos', 'the Broncos'], 'q2': ['1999'], 'q3': ['in the house']}
+    predictions = {'q1': 'Broncos', 'q2': '2000', 'q3': 'house', 'other': 'x'}
+    assert evaluate(answers, predictions) == {
+        'exact_match': pytest.approx(100 / 3), 'f1': pytest.approx(100 * (1 + 0 + 2 / 3) / 3)}
+
+
+def test_a_question_without_prediction_is_an_error():
+    with pytest.raises(KeyError):
+        evaluate({'q1': ['x']}, {})
+
+
+# ---- SQuAD 2.0
+
+ANSWERS = {'a': ['the cat'], 'b': ['big dog', 'dog'], 'c': [], 'd': []}
+PREDICTIONS = {'a': 'cat', 'b': 'small dog', 'c': '', 'd': 'fish'}
+
+
+def test_v2_without_odds():
+    found = evaluate_v2(ANSWERS, PREDICTIONS)
+    dog = 100 * 2 / 3       # of 'small dog' against 'dog'
+    assert found == {
+        'exact': 50.0, 'f1': pytest.approx((100 + dog + 100 + 0) / 4), 'total': 4,
+        'HasAns_exact': 50.0, 'HasAns_f1': pytest.approx((100 + dog) / 2), 'HasAns_total': 2,
+        'NoAns_exact': 50.0, 'NoAns_f1': 50.0, 'NoAns_total': 2}
+    # the order of the official file
+    assert list(found)[:6] == ['exact', 'f1', 'total', 'HasAns_exact', 'HasAns_f1', 'HasAns_total']
+
+
+def test_v2_of_answerable_questions_only_has_no_other_part():
+    found = evaluate_v2({'a': ['cat']}, {'a': 'cat'})
+    assert not any(key.startswith('NoAns') for key in found) and found['HasAns_total'] == 1
+
+
+def test_v2_with_odds():
+    odds = {'a': -2.0, 'b': 1.0, 'c': 3.0, 'd': 5.0}
+    found = evaluate_v2(ANSWERS, PREDICTIONS, odds, threshold=2.0)
+    assert (found['exact'], found['NoAns_exact'], found['HasAns_exact']) == (75.0, 100.0, 50.0)
+    found = evaluate_v2(ANSWERS, PREDICTIONS, odds, threshold=0.0)
+    assert (found['exact'], found['HasAns_exact']) == (75.0, 50.0)      # b is given up too
+    # of those with the best score the lowest
+    assert (found['best_exact'], found['best_exact_thresh']) == (75.0, -2.0)
+    assert (found['best_f1'], found['best_f1_thresh']) == \
+        (pytest.approx(100 * (1 + 2 / 3 + 2) / 4), 1.0)
+    json.dumps(found)
+
+
+def test_v2_where_answering_nothing_is_best():
+    answers = {'a': ['x'], 'b': [], 'c': []}
+    found = evaluate_v2(answers, {'a': 'y', 'b': 'z', 'c': 'z'}, {'a': 1.0, 'b': 0.0, 'c': 2.0})
+    assert (found['best_exact'], found['best_exact_thresh']) == (pytest.approx(200 / 3), 0.0)
+
+
+def test_v2_answers_of_punctuation_only_are_none():
+    found = evaluate_v2({'a': ['.', 'the']}, {'a': ''})
+    assert found['NoAns_total'] == 1 and found['exact'] == 100
+
+
+@pytest.mark.parametrize('seed', range(20))
+def test_the_best_threshold_by_brute_force(seed):
+    """Also among equal odds, where only all or none of the questions can be answered."""
+    rng = random.Random(seed)
+    answers = {str(i): ['x y'] if rng.random() < 0.5 else [] for i in range(30)}
+    predictions = {question: rng.choice(['x y', 'x', 'z', '']) for question in answers}
+    odds = {question: float(rng.randrange(-8, 8)) for question in answers}
+    found = evaluate_v2(answers, predictions, odds)
+    for key in ('exact', 'f1'):
+        tried = [evaluate_v2(answers, predictions, odds, threshold)[key]
+                 for threshold in [-9] + sorted(set(odds.values()))]
+        assert found['best_' + key] == pytest.approx(max(tried))
+        reached = evaluate_v2(answers, predictions, odds, found['best_%s_thresh' % key])[key]
+        nothing = 100 * sum(not texts for texts in answers.values()) / len(answers)
+        assert reached == pytest.approx(max(tried)) or max(tried) == pytest.approx(nothing)
+
+
+def test_best_threshold_alone():
+    scores = {'a': 1.0, 'b': 0.0}
+    assert best_threshold(scores, {'a': True, 'b': False}, {'a': 'x', 'b': 'x'},
+                          {'a': -3.5, 'b': 4.0}) == (100.0, -3.5)

@@ -1,0 +1,143 @@
+"""Which examples go together, and how they are padded."""
+import numpy as np
+import pytest
+
+from bert.data import batches as sampler
+from bert.data.batches import collate, evaluation_batches, training_batches
+from bert.data.transform import Features
+
+LENGTHS = np.random.RandomState(0).randint(5, 100, size=4001)
+
+
+def indices(batches):
+    return np.concatenate(batches).tolist()
+
+
+def padding_share(batches):
+    padded = sum(len(batch) * LENGTHS[batch].max() for batch in batches)
+    return 1 - LENGTHS.sum() / padded
+
+
+@pytest.mark.parametrize('number,batch_size', [(4001, 16), (7, 3), (3, 8), (1, 1), (96, 32)])
+def test_every_index_once(number, batch_size):
+    lengths = LENGTHS[:number]
+    for batches in (training_batches(lengths, batch_size, 1, 0),
+                    evaluation_batches(lengths, batch_size)):
+        assert sorted(indices(batches)) == list(range(number))
+        sizes = sorted(len(batch) for batch in batches)
+        assert len(batches) == -(-number // batch_size)
+        assert sizes[1:] == [batch_size] * (len(batches) - 1)   # one may be smaller
+    cut = evaluation_batches(lengths, batch_size, enough_tokens=200)
+    assert sorted(indices(cut)) == list(range(number))
+    assert max(len(batch) for batch in cut) <= batch_size
+
+
+def test_order_depends_on_seed_and_epoch_alone():
+    first = indices(training_batches(LENGTHS, 16, 7, 3))
+    assert indices(training_batches(LENGTHS, 16, 7, 3)) == first
+    assert indices(training_batches(LENGTHS, 16, 8, 3)) != first
+    assert indices(training_batches(LENGTHS, 16, 7, 4)) != first
+
+
+def test_other_random_numbers_change_nothing():
+    np.random.seed(5)
+    first = indices(training_batches(LENGTHS, 16, 7, 3))
+    np.random.seed(6)
+    assert indices(training_batches(LENGTHS, 16, 7, 3)) == first
+
+
+def test_any_whole_number_is_a_seed():
+    for seed in (-1, 0, 2 ** 40):
+        assert len(training_batches([1, 2], 1, seed, 0)) == 2
+
+
+def test_batches_hold_about_equal_lengths():
+    shuffled = np.random.RandomState(1).permutation(len(LENGTHS))
+    plain = padding_share([shuffled[i:i + 16] for i in range(0, len(shuffled), 16)])
+    bucketed = padding_share(training_batches(LENGTHS, 16, 1, 0))
+    assert plain > 0.35 and bucketed < 0.05
+
+
+def test_epochs_mix_the_examples_anew():
+    def companions(epoch):
+        return {frozenset(batch.tolist()) for batch in training_batches(LENGTHS, 16, 1, epoch)}
+    assert not companions(0) & companions(1)
+
+
+def test_lengths_come_in_no_order():
+    longest = [LENGTHS[batch].max() for batch in training_batches(LENGTHS, 16, 1, 0)]
+    rank = np.corrcoef(np.arange(len(longest)), longest)[0, 1]
+    assert abs(rank) < 0.2
+    rises = np.mean(np.diff(longest) > 0)
+    assert 0.35 < rises < 0.65
+
+
+def test_windows_are_wide():
+    assert sampler.WINDOW >= 20
+
+
+def test_evaluation_begins_with_the_longest():
+    batches = evaluation_batches([3, 9, 5, 9, 1], 2)
+    assert [batch.tolist() for batch in batches] == [[1, 3], [2, 0], [4]]
+
+
+def test_evaluation_ends_a_batch_of_enough_tokens_where_the_length_changes():
+    lengths = [64] * 8 + [63] * 7 + [10] * 70 + [9] * 3
+    found = [sorted(np.array(lengths)[batch].tolist(), reverse=True)
+             for batch in evaluation_batches(lengths, 40, enough_tokens=512)]
+    assert found == [[64] * 8,                  # enough, and of one length
+                     [63] * 7 + [10] * 33,      # not enough, and then full
+                     [10] * 37 + [9] * 3]       # 370 tokens are too few to be alone
+
+
+def test_no_batch_is_cut_after_lengths_are_mixed():
+    lengths = [64] * 3 + [60] * 20 + [50] * 20
+    sizes = [len(batch) for batch in evaluation_batches(lengths, 30, enough_tokens=512)]
+    assert sizes == [30, 13]    # a batch with padding has a mask anyhow
+
+
+# ---- collate
+
+def features(length, label=None, start=10):
+    return Features(np.arange(start, start + length, dtype='int32'),
+                    np.ones(length, dtype='int32'), length, label, length)
+
+
+def test_collate_pads_on_the_right():
+    batch = collate([features(3, np.int32(1)), features(5, np.int32(0))], padding_id=7)
+    assert batch.token_ids.tolist() == [[10, 11, 12, 7, 7], [10, 11, 12, 13, 14]]
+    assert batch.segment_ids.tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]
+    assert batch.valid_length.tolist() == [3, 5]
+    assert batch.labels.tolist() == [1, 0]
+    assert batch.size == 2
+    assert [array.dtype for array in batch] == ['int32', 'int32', 'float32', 'int32']
+
+
+def test_scores_stay_float32():
+    batch = collate([features(3, np.float32(2.5)), features(3, np.float32(1))], 0)
+    assert batch.labels.dtype == np.float32 and batch.labels.tolist() == [2.5, 1]
+
+
+def test_without_labels():
+    assert collate([features(3)], 0).labels is None
+
+
+@pytest.mark.parametrize('longest,round_to,length', [(5, 1, 5), (5, 8, 8), (8, 8, 8), (9, 8, 16)])
+def test_round_to(longest, round_to, length):
+    batch = collate([features(3), features(longest)], 0, round_to)
+    assert batch.token_ids.shape == batch.segment_ids.shape == (2, length)
+
+
+def test_pad_to():
+    batch = collate([features(3), features(5)], 0, pad_to=12)
+    assert batch.token_ids.shape == (2, 12)
+    assert batch.token_ids[0, 3:].tolist() == [0] * 9
+
+
+def test_evaluation_batches_of_no_more_tokens():
+    """Padding counts; a text that is longer alone is a batch."""
+    lengths = [5, 40, 9, 10, 10, 3, 4]
+    batches = [list(batch) for batch in evaluation_batches(lengths, 3, most_tokens=20)]
+    assert batches == [[1], [3, 4], [2, 0], [6, 5]]
+    assert [list(batch) for batch in evaluation_batches([2] * 5, 2, most_tokens=20)] == [
+        [0, 1], [2, 3], [4]]

@@ -1,0 +1,267 @@
+"""Files to examples: what is read, and what every broken file is answered with."""
+import pytest
+
+from bert.data.glue.labels import LabelEncoder
+from bert.data.glue.tasks import TASKS
+from bert.data.text.readers import Table, format_of, read_examples, read_lines, read_rows
+from bert.errors import UserError
+
+TEXT_LABEL = Table(('text',), 'label')
+BINARY = LabelEncoder(('0', '1'))
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """write(name, content) → the name; str becomes UTF-8. Names are relative, as in messages."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(name, content):
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        return name
+    return write
+
+
+def read(path, table=TEXT_LABEL, check_label=None, **options):
+    """[(texts, label, line)] of the examples."""
+    examples, rejected = read_examples(path, table, check_label, **options)
+    assert rejected == []
+    return [(example.texts, example.label, example.line) for example in examples]
+
+
+def error_of(path, table=TEXT_LABEL, check_label=None):
+    with pytest.raises(UserError) as error:
+        read_examples(path, table, check_label)
+    return str(error.value)
+
+
+# ---- what is read
+
+def test_tsv_has_no_quotes(write):
+    path = write('a.tsv', 'text\tlabel\n"He said ""no""\t1\n"\t0\n')
+    assert read(path) == [(('"He said ""no""',), '1', 2), (('"',), '0', 3)]
+
+
+def test_csv_has_quotes_and_newlines_in_them(write):
+    path = write('a.csv', 'text,label\n"a, ""b""",1\n"two\nlines",0\n\nlast,1\n')
+    assert read(path) == [(('a, "b"',), '1', 2), (('two\nlines',), '0', 3), (('last',), '1', 6)]
+
+
+def test_json_lines(write):
+    path = write('a.jsonl', '{"text": "a", "label": 1}\n\n{"label": 2.5, "text": "é\\n"}\n'
+                            '{"text": 7, "label": true}\n')
+    assert read(path) == [(('a',), '1', 1), (('é\n',), '2.5', 3), (('7',), 'true', 4)]
+
+
+@pytest.mark.parametrize('name,content', [
+    ('a.tsv', 'text\tlabel\na\t1\nb\t0'), ('a.csv', 'text,label\na,1\nb,0'),
+    ('a.jsonl', '{"text": "a", "label": "1"}\n{"text": "b", "label": "0"}')])
+@pytest.mark.parametrize('start', ['', '\ufeff'], ids=['plain', 'BOM'])
+@pytest.mark.parametrize('end', ['\n', '\r\n'], ids=['LF', 'CRLF'])
+def test_byte_order_mark_and_line_ends_are_no_content(name, content, start, end, write):
+    for last in ('', end):      # the last line may lack its end
+        path = write(name, start + content.replace('\n', end) + last)
+        assert [row[:2] for row in read(path)] == [(('a',), '1'), (('b',), '0')]
+
+
+def test_columns_in_any_order_and_among_others(write):
+    path = write('a.tsv', 'id\tlabel\tb\ta\n7\tx\tsecond\tfirst\n')
+    assert read(path, Table(('a', 'b'), 'label')) == [(('first', 'second'), 'x', 2)]
+
+
+def test_columns_by_position_in_a_file_without_header(write):
+    path = write('a.tsv', 'gj04\t1\t\tThe sailors rode.\textra\ncj99\t0\t*\tYou eat.\n')
+    assert read(path, Table(('3',), '1', ())) == [(('The sailors rode.',), '1', 1),
+                                                  (('You eat.',), '0', 2)]
+
+
+def test_header_given_for_a_file_without_one(write):
+    path = write('a.tsv', 'gj04\t1\t\tThe sailors rode.\n')
+    table = Table(('sentence',), 'acceptable', ('source', 'acceptable', 'mark', 'sentence'))
+    assert read(path, table) == [(('The sailors rode.',), '1', 1)]
+
+
+def test_without_label_column(write):
+    assert read(write('a.csv', 'text\na\n'), Table(('text',))) == [(('a',), None, 2)]
+
+
+def test_blank_lines_are_no_rows_but_empty_fields_are(write):
+    path = write('a.tsv', '\ntext\tlabel\n\na\t1\n  \n\t0\n')
+    assert read(path) == [(('a',), '1', 4), (('',), '0', 6)]
+
+
+def test_empty_label(write):
+    path = write('a.tsv', 'text\tlabel\na\t1\nb\t\n')
+    with pytest.raises(UserError) as error:
+        read(path)
+    assert str(error.value) == '%s:3: the label is empty' % path
+
+
+def test_lines_break_at_line_feeds_only(write):
+    path = write('a.tsv', 'text\tlabel\na\u2028b\x85c\x0bd\t1\n')
+    assert read(path) == [(('a\u2028b\x85c\x0bd',), '1', 2)]
+    assert list(read_lines(path))[0] == (1, 'text\tlabel')
+
+
+def test_endings_tell_the_format():
+    assert [format_of('x/a' + ending) for ending in ('.tsv', '.TXT', '.csv', '.jsonl', '.json')] \
+        == ['tsv', 'tsv', 'csv', 'jsonl', 'jsonl']
+    with pytest.raises(UserError) as error:
+        format_of('train.xlsx')
+    assert str(error.value) == ('train.xlsx: the ending ".xlsx" doesn\'t tell the format: name it '
+                                '.csv, .tsv or .jsonl')
+
+
+# ---- what is refused
+
+def test_missing_file(write):
+    assert error_of('absent.tsv') == 'absent.tsv: can\'t be read: No such file or directory'
+
+
+def test_unreadable_file(write, tmp_path):
+    (tmp_path / 'folder.csv').mkdir()
+    assert error_of('folder.csv') == 'folder.csv: can\'t be read: Is a directory'
+
+
+@pytest.mark.parametrize('name', ['a.tsv', 'a.csv'])
+def test_empty_file(name, write):
+    assert error_of(write(name, '')) == name + ': empty file, expected a header and examples'
+    assert error_of(write(name, '\n\n')) == name + ': empty file, expected a header and examples'
+
+
+def test_file_without_examples(write):
+    assert error_of(write('a.tsv', 'text\tlabel\n')) == 'a.tsv: no examples in it'
+    assert error_of(write('a.jsonl', '')) == 'a.jsonl: no examples in it'
+    assert error_of(write('a.tsv', ''), Table(('0',), '1', ())) == 'a.tsv: no examples in it'
+
+
+def test_unknown_column(write):
+    path = write('a.csv', 'text,labels\na,1\n')
+    assert error_of(path) == ('a.csv: no column "label"; its columns are text, labels. Did you '
+                              'mean "labels"?')
+
+
+def test_column_that_stands_twice(write):
+    assert error_of(write('a.csv', 'text,label,text\na,1,b\n')) == \
+        'a.csv: 2 columns are called "text": rename all but one'
+
+
+def test_wrong_number_of_columns(write):
+    path = write('a.tsv', 'id\ttext\tlabel\n1\ta\t0\n2\tb\n')
+    assert error_of(path) == 'a.tsv:3: 2 columns found, 3 expected'
+    path = write('a.tsv', 'id\ttext\tlabel\n1\ta\tb\t0\n')
+    assert error_of(path) == 'a.tsv:2: 4 columns found, 3 expected'
+    path = write('a.csv', 'text,label\n"quoted\nnewline",1\nunquoted, comma,1\n')
+    assert error_of(path) == 'a.csv:4: 3 columns found, 2 expected'
+    path = write('a.csv', 'a,1\nb\n')
+    assert error_of(path, Table(('0',), '1', ())) == 'a.csv:2: 1 columns found, 2 expected'
+
+
+def test_bad_label(write):
+    path = write('a.tsv', 'text\tlabel\na\t1\nb\tmaybe\n')
+    assert error_of(path, check_label=BINARY) == 'a.tsv:3: label "maybe": expected one of 0, 1'
+    path = write('a.csv', 'text,label\n"a\nb",1\nc,\n')
+    assert error_of(path, check_label=BINARY) == 'a.csv:4: label "": expected one of 0, 1'
+
+
+@pytest.mark.parametrize('score', ['high', 'NaN', 'inf', ''])
+def test_bad_score(score, write):
+    path = write('a.tsv', 'text\tlabel\na\t%s\n' % score)
+    assert error_of(path, check_label=LabelEncoder()) == \
+        'a.tsv:2: label "%s": expected a number' % score
+
+
+def test_score_that_json_calls_nan(write):
+    path = write('a.jsonl', '{"text": "a", "label": NaN}\n')
+    assert error_of(path, check_label=LabelEncoder()) == \
+        'a.jsonl:1: label "NaN": expected a number'
+
+
+def test_not_utf8(write):
+    path = write('a.tsv', b'text\tlabel\na\t1\ncaf\xe9\t1\n')
+    assert error_of(path) == 'a.tsv:3: not UTF-8 at byte 4 of the line: save the file as UTF-8'
+    path = write('a.csv', b'text,label\n\xff,1\n')
+    assert error_of(path) == 'a.csv:2: not UTF-8 at byte 1 of the line: save the file as UTF-8'
+
+
+def test_broken_csv(write):
+    path = write('a.csv', 'text,label\na,1\n"never closed,1\nb,0\n')
+    assert error_of(path) == 'a.csv:3: not CSV: unexpected end of data'
+    assert error_of(write('a.csv', '"text"s,label\n')).startswith('a.csv:1: not CSV: ')
+    path = write('a.csv', 'text,label\n"two\nlines",1\n"a"b,1\n')
+    assert error_of(path).startswith('a.csv:4: not CSV: ')
+
+
+def test_json_errors(write):
+    path = write('a.jsonl', '{"text": "a", "label": 1}\n{"text": "a", "label"\n')
+    assert error_of(path).startswith('a.jsonl:2: not JSON: ')
+    path = write('a.jsonl', '["a", 1]\n')
+    assert error_of(path) == 'a.jsonl:1: list found, expected one JSON object a line'
+    path = write('a.jsonl', '{"text": "a"}\n')
+    assert error_of(path) == 'a.jsonl:1: no "label" in it, found text'
+    path = write('a.jsonl', '{}\n')
+    assert error_of(path) == 'a.jsonl:1: no "text" in it, found an empty object'
+    path = write('a.jsonl', '{"text": ["a", "b"], "label": 1}\n')
+    assert error_of(path) == 'a.jsonl:1: "text" is ["a", "b"], expected text or a number'
+    path = write('a.jsonl', '{"text": null, "label": 1}\n')
+    assert error_of(path) == 'a.jsonl:1: "text" is null, expected text or a number'
+    path = write('a.jsonl', '{"text": ["%s"], "label": 1}\n' % ('a' * 1000))
+    assert len(error_of(path)) < 100
+
+
+def test_a_json_array_over_several_lines_is_not_json_lines(write):
+    path = write('a.json', '[\n  {"text": "a", "label": 1}\n]\n')
+    assert error_of(path).startswith('a.json:1: not JSON: ')
+
+
+# ---- rows left out on request
+
+def test_bad_rows_are_reported_not_dropped(write):
+    path = write('a.tsv', 'text\tlabel\na\t1\nb\nc\t2\nd\t0\n')
+    examples, rejected = read_examples(path, TEXT_LABEL, BINARY, skip_bad_rows=True)
+    assert [example.texts[0] for example in examples] == ['a', 'd']
+    assert [tuple(row) for row in rejected] == [
+        ('a.tsv', 3, 'a.tsv:3: 1 columns found, 2 expected'),
+        ('a.tsv', 4, 'a.tsv:4: label "2": expected one of 0, 1')]
+
+
+def test_only_bad_rows(write):
+    path = write('a.tsv', 'text\tlabel\na\t7\nb\t8\n')
+    with pytest.raises(UserError) as error:
+        read_examples(path, TEXT_LABEL, BINARY, skip_bad_rows=True)
+    assert str(error.value) == 'a.tsv: no examples in it (2 rows rejected)'
+
+
+# ---- the real files, with the numbers of rows their publishers give
+
+ROWS = [
+    ('MRPC', 'glue/MRPC', dict(train=3668, dev=408, test=1725)),
+    ('RTE', 'glue/RTE', dict(train=2490, dev=277, test=3000)),
+    ('CoLA', 'glue/CoLA', dict(train=8551, dev=1043, test=1063)),
+    ('SST', 'glue/SST-2', dict(train=67349, dev=872, test=1821)),
+    ('STS-B', 'glue/STS-B', dict(train=5749, dev=1500, test=1379)),
+    ('WNLI', 'glue/WNLI', dict(train=635, dev=71, test=146)),
+    ('ChnSentiCorp', 'ernie/chnsenticorp', dict(train=9600, dev=1200, test=1200)),
+    ('XNLI', 'ernie/xnli', dict(dev=2490, test=5010)),
+]
+
+
+@pytest.mark.parametrize('name,folder,rows', ROWS, ids=[row[0] for row in ROWS])
+def test_real_task(name, folder, rows, data_dir):
+    task = TASKS[name]
+    check = LabelEncoder(task.labels, task.aliases)
+    for kind, number in rows.items():
+        segment = task.segments[kind]
+        examples, rejected = read_examples(str(data_dir / folder / segment.file), segment.table,
+                                           check if segment.labelled else None)
+        assert (len(examples), rejected) == (number, [])
+        assert all(text for example in examples for text in example.texts)
+        assert {len(example.texts) for example in examples} == {2 if task.pair else 1}
+        if segment.labelled and task.labels:
+            assert {example.label for example in examples} == set(task.labels)
+
+
+def test_quotes_in_a_real_file_are_text(data_dir):
+    path = str(data_dir / 'glue' / 'MRPC' / 'dev.tsv')
+    rows = [row for _, row in read_rows(path)]
+    assert rows[0] == ['Quality', '#1 ID', '#2 ID', '#1 String', '#2 String']
+    assert rows[1][4].startswith('" The foodservice')

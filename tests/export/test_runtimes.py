@@ -1,0 +1,86 @@
+"""An exported symbol computes what its network does, whatever shapes come in what order."""
+import sys
+
+import mxnet as mx
+import numpy as np
+import pytest
+from support import tiny_networks
+
+from bert.errors import UserError
+from bert.export import runtimes
+from bert.export.symbol import export_network, is_quantized, read_symbol
+from bert.model.inference import ForPrediction
+
+
+@pytest.mark.parametrize('make', [tiny_networks.make_classifier, tiny_networks.make_qa])
+@pytest.mark.parametrize('form', [lambda network: network, ForPrediction],
+                         ids=['as trained', 'for prediction'])
+def test_symbol(make, form, tmp_path):
+    network = make()
+    paths = export_network(form(network), str(tmp_path), 'net')
+    assert paths == [str(tmp_path / 'net-symbol.json'), str(tmp_path / 'net-0000.params')]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['net-0000.params',
+                                                               'net-symbol.json']
+    engine = runtimes.open_symbol(paths[0], mx.cpu())
+    # lengths below, at and above a multiple of ROUND_TO; the first shape once more at the end
+    for i, shape in enumerate(((2, 16), (1, 1), (3, 15), (3, 17), (1, 40), (20, 33), (2, 16))):
+        arrays = tiny_networks.batch(*shape, seed=i)
+        tiny_networks.assert_same(engine(*arrays), tiny_networks.outputs(network, arrays),
+                                  arrays[2])
+
+
+def test_plans_are_kept_within_bounds(tmp_path, monkeypatch):
+    monkeypatch.setattr(runtimes, 'KEPT_TOKENS', 64)
+    network = tiny_networks.make_classifier()
+    path, _ = export_network(network, str(tmp_path), 'net')
+    engine = runtimes.open_symbol(path, mx.cpu())
+    for size in (1, 2, 1, 3, 8):        # of 16 tokens each
+        arrays = tiny_networks.batch(size, 5)
+        tiny_networks.assert_same(engine(*arrays), tiny_networks.outputs(network, arrays),
+                                  arrays[2])
+        kept = list(engine._plans)
+        assert kept[-1] == (size, 16)
+        assert len(kept) == 1 or sum(map(np.prod, kept)) <= 64
+    assert kept == [(8, 16)]
+
+
+def test_what_cannot_be_read(tmp_path):
+    network = tiny_networks.make_classifier()
+    graph, parameters = export_network(network, str(tmp_path), 'net')
+    assert not is_quantized(read_symbol(graph, parameters)[0])
+
+    def refusal():
+        with pytest.raises(UserError) as error:
+            read_symbol(graph, parameters)
+        return str(error.value)
+    export_network(tiny_networks.make_classifier(), str(tmp_path), 'other')
+    (tmp_path / 'other-0000.params').replace(parameters)
+    name = network.classifier[1].bias.name      # the first of 41: Gluon numbers its networks
+    assert refusal() == ('%s: 41 parameters of net-symbol.json are not in it (%s …): is it of '
+                         'another model?' % (parameters, name))
+    (tmp_path / 'net-0000.params').unlink()
+    assert refusal() == ('%s: no such file: a symbol and its parameters, net-symbol.json and '
+                         'net-0000.params, belong together' % parameters)
+    (tmp_path / 'net-0000.params').write_bytes(b'nothing of MXNet')
+    assert refusal().startswith('%s: not an exported network: ' % parameters)
+    (tmp_path / 'net-symbol.json').write_text('{"nodes": 3')
+    assert refusal().startswith('%s: not an exported network: ' % graph)
+    mx.sym.FullyConnected(mx.sym.var('data'), num_hidden=2).save(graph)
+    mx.nd.save(parameters, {'arg:x': mx.nd.zeros(1)})
+    assert refusal() == ('%s: its inputs are not data0, data1, data2: no BERT that was exported '
+                         'here, or by gluonnlp' % graph)
+
+
+@pytest.mark.parametrize('name', sorted(runtimes.ONNX_ENGINES))
+def test_onnx_without_its_library(name, monkeypatch):
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(runtimes.NotInstalled, match='--engine %s: it is not installed: pip install '
+                                                   '%s, or' % (name, name)):
+        runtimes.ONNX_ENGINES[name]('x.onnx', 1)
+
+
+@pytest.mark.parametrize('name', sorted(runtimes.ONNX_ENGINES))
+def test_onnx_that_cannot_be_read(name, tmp_path):
+    (tmp_path / 'x.onnx').write_bytes(b'nothing of ONNX')
+    with pytest.raises(UserError, match='x.onnx: not a readable ONNX model: '):
+        runtimes.ONNX_ENGINES[name](str(tmp_path / 'x.onnx'), 1)

@@ -1,0 +1,197 @@
+"""The parser that all scripts share: its answers to mistakes, and the shared flags."""
+import os
+import subprocess
+import sys
+
+import pytest
+
+from bert.flags import common
+from bert.flags import finetuning as finetuning_flags
+
+
+@pytest.fixture
+def parser():
+    made = common.Parser('A script.', {'--deploy': 'not part of this script'})
+    made.prog = 'script.py'
+    finetuning_flags.add_model_flags(made)
+    finetuning_flags.add_optimizer_flags(made, learning_rate=2e-5, epochs=3, batch_size=32)
+    common.add_device_flags(made)
+    finetuning_flags.add_output_flags(made)
+    return made
+
+
+@pytest.fixture
+def refusal(parser, capsys):
+    """refusal(arguments) → what is printed; it is one line, and the exit code is 2."""
+    def refusal(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            parser.parse_args(arguments)
+        out, err = capsys.readouterr()
+        assert ended.value.code == 2 and out == ''
+        assert err.startswith('error: ') and err.endswith('\n') and err.count('\n') == 1
+        return err[len('error: '):-1]
+    return refusal
+
+
+# ---- mistakes
+
+@pytest.mark.parametrize('flag,near', [
+    ('--epoch', '--epochs'), ('--batchsize', '--batch_size'), ('--Batch_Size', '--batch_size'),
+    ('--bert_dataset_name', '--bert_dataset'), ('--out_dir', '--output_dir'), ('--zzz', '')])
+def test_unknown_flag_is_answered_with_the_nearest(flag, near, refusal):
+    hint = ' Did you mean "%s"?' % near if near else ''
+    for arguments in ((flag, '3'), (flag + '=3',)):
+        assert refusal(*arguments) == \
+            'unknown argument %s.%s (script.py --help lists the flags)' % (flag, hint)
+
+
+def test_no_abbreviations(refusal):
+    assert refusal('--warmup', '0.1').startswith('unknown argument --warmup.')
+
+
+def test_unknown_flag_comes_before_a_missing_one(parser, refusal):
+    parser.add_argument('--needed', required=True)
+    assert refusal('--need', 'x').startswith('unknown argument --need. Did you mean "--needed"?')
+    assert refusal('--lr', '1').startswith('the following arguments are required: --needed')
+
+
+def test_value_that_belongs_to_no_flag(refusal):
+    assert refusal('--lr', '1', 'stray').startswith('unknown argument stray')
+
+
+def test_flag_that_was_left_out_says_why(refusal):
+    assert refusal('--deploy') == \
+        '--deploy: not part of this script (script.py --help lists the flags)'
+    assert refusal('--sentencepiece', 'x.model').startswith(
+        '--sentencepiece: SentencePiece models are not supported; a BERT vocabulary is a '
+        'vocab.txt, see --bert_checkpoint')
+    for flag in common.LEFT_OUT:
+        assert refusal(flag).startswith('%s: %s' % (flag, common.LEFT_OUT[flag]))
+
+
+@pytest.mark.parametrize('value', ['0', '-3'])
+def test_positive_int(value, refusal, parser):
+    assert refusal('--batch_size', value).startswith(
+        'argument --batch_size: %s found, a whole number from 1 on expected' % value)
+    for good in (1, 7):
+        assert parser.parse_args(['--batch_size', str(good)]).batch_size == good
+
+
+@pytest.mark.parametrize('value', ['-0.1', '1.01', '10', 'nan'])
+def test_ratio(value, refusal, parser):
+    assert refusal('--warmup_ratio', value).startswith(
+        'argument --warmup_ratio: %s found, a number from 0 to 1 expected' % value)
+    for good in ('0', '0.5', '1'):
+        assert parser.parse_args(['--warmup_ratio', good]).warmup_ratio == float(good)
+
+
+@pytest.mark.parametrize('flag,value', [('--batch_size', '1.5'), ('--epochs', 'three'),
+                                        ('--lr', 'small'), ('--gpu', 'first'),
+                                        ('--seeds', '1,x'), ('--dtype', 'int8')])
+def test_value_of_another_kind_names_flag_and_value(flag, value, refusal):
+    message = refusal(flag, value)
+    assert message.startswith('argument %s: ' % flag) and value in message
+
+
+def test_flag_without_its_value(refusal):
+    assert refusal('--lr').startswith('argument --lr: expected one argument')
+
+
+# ---- values
+
+def test_gpu_alone_or_with_its_number(parser):
+    assert parser.parse_args([]).gpu is None
+    assert parser.parse_args(['--gpu']).gpu == 0
+    assert parser.parse_args(['--gpu', '--seed', '1']).gpu == 0
+    assert parser.parse_args(['--gpu', '3', '--seed', '1']).gpu == 3
+
+
+def test_flags_of_the_original_and_of_the_issue(parser):
+    values = {'bert_model': 'bert_24_1024_16', 'bert_dataset': 'wiki_cn', 'bert_checkpoint': 'x',
+              'pretrained_bert_parameters': 'x', 'model_parameters': 'x', 'optimizer': 'lamb',
+              'epochs': 4, 'training_steps': 5, 'batch_size': 6, 'accumulate': 7, 'lr': 2e-4,
+              'epsilon': 1e-8, 'warmup_ratio': 0.5, 'weight_decay': 0.5, 'max_grad_norm': 2.5,
+              'dropout': 0.25, 'dtype': 'float16', 'early_stop': 2, 'seed': 6, 'gpu': 1,
+              'threads': 1, 'max_train_samples': 9, 'max_eval_samples': 9, 'output_dir': 'x',
+              'ckpt_interval': 3, 'log_interval': 500}
+    arguments = ['--overwrite_output_dir', '--resume']
+    for name, value in values.items():
+        arguments += ['--' + name, str(value)]
+    args = vars(parser.parse_args(arguments))
+    assert {name: args[name] for name in values} == values
+    assert args['overwrite_output_dir'] and args['resume']
+
+
+def test_defaults_follow_the_seeds(parser):
+    args = parser.parse_args([])
+    assert (args.lr, args.optimizer, args.batch_size, args.epochs) == (2e-5, 'bertadam', 32, 3)
+    assert (args.epsilon, args.warmup_ratio, args.log_interval, args.seed) == (1e-6, 0.1, 10, 2)
+    assert (args.accumulate, args.weight_decay, args.max_grad_norm) == (1, 0.01, 1.0)
+    assert args.dtype == 'float32'
+    assert 1 <= args.threads <= len(os.sched_getaffinity(0))
+
+
+def test_cores_are_counted_by_affinity_and_by_limits(monkeypatch):
+    monkeypatch.setenv('LOKY_MAX_CPU_COUNT', '1')       # joblib reads a container's quota alike
+    assert common.usable_cores() == 1
+    monkeypatch.delenv('LOKY_MAX_CPU_COUNT')
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, list(allowed)[:1])
+    try:
+        assert common.usable_cores() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def test_help_names_each_default_once(parser):
+    text = ' '.join(parser.format_help().split())
+    assert 'passes over the training set (default: 3)' in text
+    assert 'None' not in text and 'False' not in text
+    assert 'default: a new ./output_dir/<task>-<number>' in text
+
+
+def test_lists(parser):
+    assert parser.parse_args(['--seeds', '1,2,33']).seeds == (1, 2, 33)
+    assert common.comma_list('a, b b ,c') == ('a', 'b b', 'c')
+
+
+def test_given_holds_what_the_command_line_set(parser):
+    args = parser.parse_args(['--lr', '2e-5', '--resume', '--gpu', '--epochs=3'])
+    assert set(args.given) == {'lr', 'resume', 'gpu', 'epochs'}       # also where it is the default
+    assert args.given['epochs'] == '--epochs'                         # as it was typed
+    assert parser.parse_args([]).given == {}
+    assert parser.parse_args([]).lr == 2e-5       # defaults are back
+
+
+def test_command_line_of_the_process(parser, monkeypatch):
+    monkeypatch.setattr(sys, 'argv', ['script.py', '--seed', '9'])
+    assert parser.parse_args().seed == 9
+
+
+def test_help_tells_defaults(parser, capsys):
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args(['--help'])
+    text = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert '(default: bertadam)' in text and '(default: 2e-05)' in text
+
+
+def test_threads_reach_mxnet():
+    code = ('from bert.flags import common\n'
+            'common.prepare_mxnet(1)\n'
+            'import os\nassert os.environ["OMP_NUM_THREADS"] == "1"\n'
+            'import sys\nassert "mxnet" not in sys.modules')
+    environment = dict(os.environ, OMP_NUM_THREADS='7')
+    subprocess.run([sys.executable, '-c', code], env=environment, check=True)
+
+
+@pytest.mark.parametrize('flag,value', [('--lr', 'nan'), ('--lr', '-1'), ('--lr', '0'),
+                                        ('--max_grad_norm', '0'), ('--weight_decay', '-0.1')])
+def test_number_out_of_bounds(flag, value, refusal):
+    bound = 'from 0 on' if flag == '--weight_decay' else 'above 0'
+    assert refusal(flag, value).startswith(
+        'argument %s: %s found, a number %s expected' % (flag, value, bound))
+
+
+def test_flag_that_is_called_otherwise_elsewhere(refusal):
+    assert refusal('--learning_rate', '1').startswith('--learning_rate is called --lr here (')

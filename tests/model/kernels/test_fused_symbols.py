@@ -1,0 +1,107 @@
+"""The fused encoder and symbols: what is exported, loaded and quantized."""
+import os
+
+import mxnet as mx
+import numpy as np
+import pytest
+from support.fused_networks import (
+    batch,
+    gradients,
+    make,
+    make_classifier,
+    operators,
+    operators_of,
+    own_operators,
+    used,
+)
+
+from bert.errors import UserError
+from bert.export.symbol import export_network
+from bert.file_names import FUSED_OPERATOR
+from bert.model.inference import ForPrediction
+
+pytestmark = pytest.mark.usefixtures('kernels')
+
+RAGGED = [10, 3, 1, 7]
+
+
+def test_a_symbol_is_of_own_operators(tmp_path):
+    network = make_classifier()
+    network.hybridize()
+    expected = network(*batch(RAGGED)).asnumpy()
+    assert FUSED_OPERATOR in operators_of(network)
+    inputs = [mx.sym.var('data%d' % i) for i in range(3)]
+    assert FUSED_OPERATOR not in operators(network(*inputs))
+    assert FUSED_OPERATOR not in operators(ForPrediction(network)(*inputs))
+    paths = export_network(network, str(tmp_path), 'ours')
+    network.export(str(tmp_path / 'gluon'), 2)
+    assert sorted(os.listdir(tmp_path)) == ['gluon-0002.params', 'gluon-symbol.json',
+                                            'ours-0000.params', 'ours-symbol.json']
+    for graph, values in (paths, (str(tmp_path / 'gluon-symbol.json'),
+                                  str(tmp_path / 'gluon-0002.params'))):
+        assert FUSED_OPERATOR not in operators(mx.sym.load(graph))
+        block = mx.gluon.SymbolBlock.imports(graph, ['data0', 'data1', 'data2'], values)
+        np.testing.assert_allclose(block(*batch(RAGGED)).asnumpy(), expected, atol=1e-5)
+    # and what is hybridized goes on as before
+    assert FUSED_OPERATOR in operators_of(network)
+    assert np.array_equal(network(*batch(RAGGED)).asnumpy(), expected)
+
+
+def test_a_symbol_block_of_the_operator(tmp_path):
+    """The graph that `hybridize` made, with the operator in it, runs where the library is."""
+    network, arrays = make(), batch(RAGGED)
+    network.hybridize()
+    expected = gradients(network, arrays)
+    graph = network._cached_graph[1]
+    block = mx.gluon.SymbolBlock(graph, [mx.sym.var('data%d' % i) for i in range(3)],
+                                 params=network.collect_params())
+    with mx.autograd.record():
+        output = block(*arrays)
+        random = np.random.RandomState(1).randn(*output.shape) * used(arrays)[:, :, None]
+        total = (output * mx.nd.array(random)).sum()
+    total.backward()
+    assert np.array_equal(output.asnumpy(), expected[0])
+    for name, value in network._collect_params_with_prefix().items():
+        assert np.array_equal(value.grad().asnumpy(), expected[1][name]), name
+
+
+def test_a_symbol_block_of_the_operator_is_not_exported(tmp_path):
+    network = make()
+    network.hybridize()
+    network(*batch(RAGGED))
+    inputs = [mx.sym.var('data%d' % i) for i in range(3)]
+    block = mx.gluon.SymbolBlock(network._cached_graph[1], inputs, params=network.collect_params())
+    block(*batch(RAGGED))
+    with pytest.raises(UserError, match='export the block that it was made from'):
+        block.export(str(tmp_path / 'block'))
+    assert not os.listdir(tmp_path)
+
+
+def quantize(network, arrays):
+    """What the network gives that MXNet's own function makes of it."""
+    shapes = [mx.io.DataDesc('data%d' % i, array.shape) for i, array in enumerate(arrays)]
+    quantized = mx.contrib.quantization.quantize_net_v2(
+        network, data_shapes=shapes, calib_mode='none', logger=None)
+    assert mx.nd.ones(3).sum().asscalar() == 3      # where an error of before would come out
+    return quantized(*[array.astype('float32') for array in arrays]).asnumpy()
+
+
+@pytest.mark.parametrize('hybrid', [False, True])
+def test_mxnet_quantizes(hybrid):
+    """MXNet computes with lengths of 0, which the operator refuses, before it exports."""
+    network, arrays = make_classifier(), batch([10, 3])
+    with own_operators():
+        expected = quantize(network, arrays)
+    network.hybridize(hybrid)
+    output = network(*arrays).asnumpy()
+    assert np.array_equal(quantize(network, arrays), expected)
+    # and the network goes on as before
+    assert np.array_equal(network(*arrays).asnumpy(), output)
+    assert FUSED_OPERATOR in operators_of(network)
+
+
+def test_a_length_of_0_is_an_error_elsewhere():
+    network = make_classifier()
+    network.hybridize()
+    with pytest.raises(mx.MXNetError, match='valid_length in row 1 of the batch is 0'):
+        network(*batch([3, 0])).asnumpy()
