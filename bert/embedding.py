@@ -9,10 +9,13 @@ LEFT_OUT = {'--vocab': 'name the model with --model and --dataset_name, or --ber
 
 def __getattr__(name):
     """`BertEmbedding` and `similarity`, whose modules import mxnet: it reads --threads then."""
-    if name not in ('BertEmbedding', 'similarity'):
-        raise AttributeError('module %r has no attribute %r' % (__name__, name))
-    from bert.pipelines import embedding
-    return getattr(embedding, name)
+    if name == 'BertEmbedding':
+        from bert.pipelines.embedding import BertEmbedding
+        return BertEmbedding
+    if name == 'similarity':
+        from bert.pipelines.pooling import similarity
+        return similarity
+    raise AttributeError('module %r has no attribute %r' % (__name__, name))
 
 
 def make_parser():

@@ -19,7 +19,7 @@ def make_parser():
 def main(arguments=None):
     args = make_parser().parse_args(arguments)
     common.prepare_mxnet(args.threads, training=args.do_train, low_latency=args.tune)
-    from bert.jobs.int8 import lpot_example  # imports mxnet, which reads the threads
+    from bert.jobs import lpot_example  # imports mxnet, which reads the threads
     return lpot_example.run_glue(args)
 
 

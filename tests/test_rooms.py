@@ -1,4 +1,4 @@
-"""Imports go down only: scripts, jobs, the rooms (which don't know one another), the base."""
+"""The picture of the house: which room may import which, and how large its pieces may be."""
 import ast
 import pathlib
 import subprocess
@@ -9,9 +9,36 @@ from support.help_pages import help_pages
 
 TESTS = pathlib.Path(__file__).resolve().parent
 PACKAGE = TESTS.parent / 'bert'
-ROOMS = ('data', 'model', 'train', 'quantization', 'export')
-# floors: a module may import from lower ones, and from its own room
-BASE, ROOM, JOBS, SCRIPT = range(4)
+LONGEST_FUNCTION, LONGEST_FILE = 40, 400        # lines
+
+# {room: the rooms that it imports}, from the cellar up. All import BASE and flags, and jobs what
+# lies below jobs.
+ROOMS = {
+    'flags': '',
+    'data.arrays': '',
+    'data.text': 'data.arrays',
+    'data.glue': 'data.text',
+    'data.squad': 'data data.arrays data.text',
+    'data.pretraining': 'data.arrays data.text',
+    'data': 'data.glue data.squad data.text',
+    'model.kernels': '',
+    'model.weights': 'model',
+    'model': 'model.kernels model.weights',
+    'train': '',
+    'quantization': '',
+    'export': '',
+    'pipelines': 'data data.glue data.squad data.text export model model.kernels model.weights '
+                 'train',
+    'jobs.runs': '',
+    'jobs.embedding': 'jobs.runs',
+    'jobs.pretraining': 'jobs.runs',
+    'jobs.prediction': 'jobs.runs',
+    'jobs.exporting': 'jobs.runs',
+    'jobs.int8': 'jobs.runs',
+    'jobs.finetuning': 'jobs.int8 jobs.runs',
+    'jobs': 'jobs.finetuning jobs.int8 jobs.runs',
+}
+BASE = {'__init__', '_compat', 'downloads', 'errors', 'file_names', 'files', 'vocabulary'}
 
 
 def module_of(path):
@@ -26,14 +53,13 @@ def is_script(name):
     return "\nif __name__ == '__main__':" in MODULES[name].read_text(encoding='utf-8')
 
 
-def place(name):
-    """(floor, room) of a module."""
-    room = (name + '.').split('.')[1]
+def room_of(name):
+    """The room of a module, such as 'data.squad'; 'base', or 'script' for what nobody imports."""
     if is_script(name):
-        return SCRIPT, name     # also bert/export/export.py: nobody imports a script
-    if room in ROOMS:
-        return ROOM, room
-    return (JOBS, 'jobs') if room in ('jobs', 'pipelines') else (BASE, 'base')
+        return 'script'     # also bert/export/export.py
+    room = '.'.join(name.split('.')[1:] if name.endswith('__init__') or MODULES[name].stem ==
+                    '__init__' else name.split('.')[1:-1])
+    return room or 'base'
 
 
 def imported_names(path):
@@ -65,22 +91,63 @@ def test_the_graph_is_read():
     assert is_script('bert.finetune_classifier') and not is_script('bert.data.text.readers')
 
 
-@pytest.mark.parametrize('name', [name for name in GRAPH if GRAPH[name]])
-def test_imports_go_down(name):
-    floor, room = place(name)
-    for imported in GRAPH[name]:
-        below, other = place(imported)
-        assert below < floor or (below, other) == (floor, room), \
-            '%s may not import %s' % (name, imported)
+ROOM_GRAPH = {}     # {room: {room that it imports: an import that shows it}}
+for importer in GRAPH:
+    for imported in GRAPH[importer]:
+        ROOM_GRAPH.setdefault(room_of(importer), {})[room_of(imported)] = (importer, imported)
+
+
+def test_the_picture_has_all_rooms():
+    folders = {'.'.join(path.parent.relative_to(PACKAGE).parts)
+               for path in PACKAGE.rglob('__init__.py')} - {''}
+    assert folders == set(ROOMS)
+    assert {path.stem for path in PACKAGE.glob('*.py')
+            if not is_script(module_of(path))} == BASE
+
+
+@pytest.mark.parametrize('room', ROOMS)
+def test_a_room_imports_what_the_picture_shows(room):
+    allowed = set(ROOMS[room].split())
+    free = {'base', 'flags', room}
+    if room.startswith('jobs'):
+        free |= {below for below in ROOMS if not below.startswith('jobs')}
+    found = {imported: example for imported, example in ROOM_GRAPH.get(room, {}).items()
+             if imported not in free}
+    for imported, example in found.items():
+        assert imported in allowed, '%s may not import %s' % example
+    assert allowed == set(found), 'the picture shows imports that nobody needs'
+
+
+def test_nobody_imports_a_script_and_the_base_imports_no_room():
+    for room, imported in ROOM_GRAPH.items():
+        assert 'script' not in imported or room == 'script', imported['script']
+    assert set(ROOM_GRAPH['base']) <= {'base'}
 
 
 def test_scripts_are_doors():
-    """A script that calls a job leaves the rooms to it."""
+    """A script imports flags and jobs, or pipelines: never what they are made of."""
     for name in filter(is_script, GRAPH):
-        rooms = {imported for imported in GRAPH[name] if place(imported)[0] == ROOM}
+        rooms = {room_of(imported) for imported in GRAPH[name]}
         assert len(GRAPH[name]) <= 6, '%s does too much: %s' % (name, GRAPH[name])
-        assert not rooms or not any(place(imported)[0] == JOBS for imported in GRAPH[name]), \
-            '%s imports a job and goes past it to %s' % (name, rooms)
+        assert not {room for room in rooms if room.startswith(('data', 'model', 'train'))} or \
+            not any(room.startswith('jobs') for room in rooms), \
+            '%s imports a job and goes past it: %s' % (name, GRAPH[name])
+
+
+def lengths(path):
+    """(lines of a file, {its function: lines})"""
+    text = path.read_text(encoding='utf-8')
+    return len(text.splitlines()), {
+        node.name: node.end_lineno - node.lineno + 1 for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize('name', GRAPH)
+def test_pieces_are_short(name):
+    lines, functions = lengths(MODULES[name])
+    assert lines <= LONGEST_FILE
+    assert not {function: length for function, length in functions.items()
+                if length > LONGEST_FUNCTION}
 
 
 def test_no_cycles():

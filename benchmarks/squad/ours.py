@@ -16,7 +16,7 @@ from bert.data.squad.windows import Options, make_windows
 from bert.data.text.tokenizer import BertTokenizer
 from bert.flags import allocator
 from bert.jobs.finetuning.question_answering import write_parameters
-from bert.jobs.runs import training
+from bert.jobs.runs import model_from_flags
 from bert.model import zoo
 from bert.model.bert import compute_in, is_fused
 from bert.model.kernels.optimizer import fused_update
@@ -41,7 +41,7 @@ def fresh_model(seed):
     bert, vocabulary = zoo.get_model(*harness.WEIGHTS, use_pooler=False, use_decoder=False,
                                      use_classifier=False, dropout=0.0)
     network = BertForQA(bert)
-    training.initialise_head(network.span_classifier, mx.cpu())
+    model_from_flags.initialise_head(network.span_classifier, mx.cpu())
     network.hybridize()
     return QAModel(network, BertTokenizer(vocabulary, lower=not bert.config.cased), bert.config,
                    TASK_HERE, OPTIONS.max_seq_length)

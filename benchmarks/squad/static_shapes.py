@@ -40,17 +40,16 @@ def predict_by_symbol(args):
     """The same entries, by the symbol in --symbol; written to --output."""
     import mxnet as mx
 
-    from bert.data.batches import collate, evaluation_batches
+    from bert.data.batches import collate, evaluation_batches, subsample
     from bert.data.squad.files import read_squad
     from bert.data.squad.spans import AnswerFinder, n_best_entries
     from bert.data.squad.windows import make_windows
     from bert.export.symbol import import_network
-    from bert.jobs.runs.training import sample
     from bert.pipelines.question_answering import fill, open_qa_model
     symbol = import_network(args.symbol, 'static_net', mx.cpu(), epoch_of(args.symbol))
     model = open_qa_model(args.model_dir, mx.cpu())     # its tokenizer and task; not its network
     squad = read_squad(args.dev_file)
-    squad = squad.select(sample(range(len(squad.questions)), args.questions))
+    squad = squad.select(subsample(range(len(squad.questions)), args.questions))
     windows = make_windows(squad, model.tokenizer, model.options)
     finder = AnswerFinder(squad, windows, model.task['n_best_size'],
                           model.task['max_answer_length'])

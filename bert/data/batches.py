@@ -77,3 +77,12 @@ def collate(features, padding_id, round_to=1, pad_to=None):
     if features[0].label is not None:
         labels = np.array([feature.label for feature in features])
     return Batch(token_ids, segment_ids, valid_length, labels)
+
+
+def subsample(items, limit):
+    """At most `limit` items, from all over the list, which may be sorted; the same for every
+    seed."""
+    if limit is None or limit >= len(items):
+        return items
+    chosen = np.random.RandomState(0).permutation(len(items))[:limit]
+    return [items[i] for i in sorted(chosen)]

@@ -1,63 +1,18 @@
-"""A model as a folder: opened by every command, written with every checkpoint."""
-import dataclasses
+"""Labels or scores of texts, by a classifier that ours or transformers trained."""
 import os
 
-import mxnet as mx
 import numpy as np
 
 from bert import file_names, files
-from bert.data.batches import collate, evaluation_batches
+from bert.data.batches import collate
 from bert.data.glue.tasks import describe_task
 from bert.data.text.tokenizer import BertTokenizer
 from bert.errors import UserError
 from bert.model.bert import BERTModel
 from bert.model.classification import make_network
-from bert.model.config import BertConfig
-from bert.model.inference import Predictor, enough_tokens
 from bert.model.weights import checkpoint_reader, heads, loading, mapping
-from bert.train import checkpoint
-from bert.vocabulary import write_vocabulary
-
-
-@dataclasses.dataclass
-class Model:
-    """A network with all that is needed to use it on text.
-
-    task: what task.json says beside max_len, which is the longest input in tokens.
-    """
-    network: mx.gluon.HybridBlock
-    tokenizer: BertTokenizer
-    config: BertConfig
-    task: dict
-    max_len: int
-
-    def __post_init__(self):
-        self._predict = Predictor(self.network)
-
-    @property
-    def padding_id(self):
-        return self.tokenizer.vocab[self.tokenizer.vocab.padding_token]
-
-    def outputs(self, batch, device):
-        """What the network gives for a `Batch`, a float32 NDArray."""
-        token_ids, segment_ids, valid_length = (
-            mx.nd.array(array, ctx=device, dtype=array.dtype)
-            for array in (batch.token_ids, batch.segment_ids, batch.valid_length))
-        compute_dtype = self.network.bert.word_embed[0].weight.dtype
-        arrays = token_ids, segment_ids, valid_length.astype(compute_dtype)
-        if mx.autograd.is_training():
-            return self.network(*arrays).astype('float32')
-        is_padded = bool((batch.valid_length < batch.token_ids.shape[1]).any())
-        return self._predict(*arrays, is_padded).astype('float32')
-
-    def batches(self, lengths, batch_size, device):
-        """`evaluation_batches` of texts of so many tokens, as `outputs` is fastest."""
-        return evaluation_batches(lengths, batch_size, enough_tokens(device))
-
-    def write_description(self, folder):
-        """What makes a checkpoint folder describe itself, beside the parameters."""
-        write_description(folder, self.config, self.tokenizer.vocab,
-                          dict(self.task, max_len=self.max_len))
+from bert.pipelines.base import Model
+from bert.pipelines.model_folder import find_head, find_model, folder_of
 
 
 class Classifier(Model):
@@ -98,16 +53,6 @@ class Classifier(Model):
                 for row in probabilities]
 
 
-def write_description(folder, config, vocabulary, task=None):
-    """Beside the parameters: configuration, vocabulary, and the task with its labels
-    (`read_task`) where there is one."""
-    with open(os.path.join(folder, file_names.CONFIG), 'w', encoding='utf-8') as out:
-        out.write(config.to_json())
-    write_vocabulary(vocabulary, os.path.join(folder, file_names.VOCABULARY))
-    if task is not None:
-        files.write_json(os.path.join(folder, file_names.TASK), task)
-
-
 def open_model(folder, device):
     """The `Classifier` in a checkpoint folder, the best one of a run folder, or a classifier that
     transformers saved.
@@ -132,35 +77,6 @@ def make_classifier(found, arrays, task, device):
     network.hybridize()
     tokenizer = BertTokenizer(found.vocabulary, lower=not found.config.cased)
     return Classifier(network, tokenizer, found.config, task, max_len)
-
-
-def find_model(folder, script):
-    """What `local.read_checkpoint` reads for --model_dir: the folder itself, or the best
-    checkpoint in it. script: whose runs are wanted, for the error."""
-    path = folder if _is_model(folder) else checkpoint.best(folder)
-    if path is None:
-        raise UserError('--model_dir %s: no checkpoint in it: name the folder of a run of %s, or '
-                        'of such a model of transformers' % (folder, script))
-    return path
-
-
-def find_head(found):
-    """`heads.find_head` of a `local.Checkpoint`, whose configuration may name another head."""
-    path = os.path.join(folder_of(found), file_names.CONFIG)
-    if os.path.isfile(path):
-        heads.check_architecture(files.read_json(path), path)
-    return heads.find_head(found.arrays, found.source)
-
-
-def folder_of(found):
-    """Where the weights of a `local.Checkpoint` lie."""
-    return os.path.dirname(os.path.abspath(found.source))
-
-
-def _is_model(folder):
-    """Whether `local.read_checkpoint` finds weights by itself: there, or by a run's index."""
-    return any(os.path.isfile(os.path.join(folder, name))
-               for name in (file_names.INDEX, file_names.MODEL) + file_names.ALL_WEIGHTS)
 
 
 def read_task(found, number, classes=None):

@@ -4,15 +4,12 @@ import itertools
 import logging
 import numbers
 import warnings
-from typing import NamedTuple
 
 import mxnet as mx
 import numpy as np
 from mxnet.gluon import HybridBlock
 
 from bert.data.batches import collate, evaluation_batches
-from bert.data.squad.windows import cut_into_windows
-from bert.data.text.readers import is_text
 from bert.data.text.tokenizer import BertTokenizer
 from bert.data.transform import Features
 from bert.errors import UserError
@@ -29,32 +26,24 @@ from bert.flags.embedding import (
 from bert.model import zoo
 from bert.model.bert import compute_in
 from bert.model.inference import Predictor, enough_tokens, most_tokens
+from bert.pipelines.pooling import merge, normalized
+from bert.pipelines.text_pieces import (
+    SPECIALS,
+    cut_texts,
+    piece_names,
+    split_texts,
+    word_names,
+)
 from bert.train.devices import pick_device
 from bert.train.log import progress
 
 LOG = logging.getLogger(__name__)
 
-SPECIALS = 2            # [CLS] and [SEP]
 # Texts that are tokenized and sorted by length together, and numbers of their words' vectors: each
 # bounds the memory
 CHUNK = 4096
 NUMBERS = 1 << 25
 STATES, POOLER = 'states', 'pooler'     # what a network gives
-
-
-class Pieces(NamedTuple):
-    """A text as word pieces, without special tokens."""
-    text: str
-    ids: np.ndarray     # (pieces,) int32
-    words: np.ndarray   # (pieces,) int32: which word each belongs to
-    spans: np.ndarray   # (pieces, 2) int32: its characters
-
-
-class Window(NamedTuple):
-    """A part of a text that the model reads at once."""
-    text: int           # number in its chunk
-    first: int          # piece
-    number: int         # of pieces
 
 
 class Pooled(HybridBlock):
@@ -233,47 +222,19 @@ class BertEmbedding:
         first: the number of the first text, for errors.
         """
         _check_choice('oov_way', oov_way, OOV_WAYS)
-        texts = self._read(texts, first)
-        windows, cut = self._cut(texts, self.max_seq_length, first)
+        texts = split_texts(self._tokenizer, texts, first)
+        windows, cut = cut_texts(texts, self.max_seq_length, self._long_text, first)
         found = []
         for one, rows in zip(texts, self._piece_vectors(texts, windows)):
             kept = one._replace(ids=one.ids[:len(rows)], words=one.words[:len(rows)])
-            found.append((self._names(kept), rows) if pieces else
-                         (self._words(kept), merge(rows, kept.words, oov_way)))
+            found.append((piece_names(self._tokenizer, kept), rows) if pieces else
+                         (word_names(self._tokenizer, kept), merge(rows, kept.words, oov_way)))
         return found, cut
-
-    def _read(self, texts, first):
-        """[`Pieces`]. first: the number of the first text, for errors."""
-        for i, text in enumerate(texts, first):
-            if not isinstance(text, str):
-                raise UserError('text %d: a str expected, %s found' % (i, type(text).__name__))
-            if not is_text(text):
-                raise UserError('text %d: half a surrogate pair in it: it can\'t be read as '
-                                'Unicode' % i)
-        return [Pieces(text, *found)
-                for text, found in zip(texts, self._tokenizer.encode_with_words(texts))]
-
-    def _cut(self, texts, limit, first):
-        """([`Window`] of all texts, how many texts were cut)."""
-        room, windows, cut = limit - SPECIALS, [], 0
-        for i, one in enumerate(texts):
-            length = len(one.ids)
-            if length > room and self._long_text == 'error':
-                raise UserError('text %d (from 0): %d tokens, special ones included, and '
-                                'max_seq_length is %d: shorten the text, raise the length, or '
-                                'choose long_text warn or split'
-                                % (first + i, length + SPECIALS, limit))
-            if self._long_text == 'split':
-                windows += [Window(i, *part) for part in cut_into_windows(
-                    length, room, max(room // 2, 1))]
-            else:
-                windows.append(Window(i, 0, min(length, room)))
-                cut += length > room
-        return windows, cut
 
     def check_lengths(self, texts, first=0):
         """Raises `UserError` for one that is longer than `long_text` 'error' allows."""
-        self._cut(self._read(texts, first), self.max_seq_length, first)
+        cut_texts(split_texts(self._tokenizer, texts, first), self.max_seq_length,
+                  self._long_text, first)
 
     def _warn(self, cut, total, limit):
         if cut:
@@ -323,25 +284,6 @@ class BertEmbedding:
         return [rows / count[:, None] if len(count) and count.max() > 1 else rows
                 for rows, count in zip(sums, counts)]
 
-    def _names(self, one):
-        """The pieces as the vocabulary has them."""
-        return [self._tokenizer.vocab.idx_to_token[i] for i in one.ids]
-
-    def _words(self, one):
-        """The words that the pieces make up, as the model sees them: lower-cased where it does
-        that; a word that the vocabulary doesn't know as it stands in the text."""
-        names, words = self._names(one), []
-        unknown = self._tokenizer.vocab.unknown_token
-        for _, group in itertools.groupby(range(len(names)), key=lambda i: one.words[i]):
-            group = list(group)
-            text = ''.join(names[i][2:] if names[i].startswith('##') and k else names[i]
-                           for k, i in enumerate(group))
-            if unknown in [names[i] for i in group]:
-                text = one.text[one.spans[group[0], 0]:one.spans[group[-1], 1]]
-                text = text.lower() if self._tokenizer.lower else text
-            words.append(text)
-        return words
-
     # Texts
 
     def sentence(self, texts, pooling='mean', normalize=True, max_seq_length=None):
@@ -377,8 +319,9 @@ class BertEmbedding:
         first: the number of the first text, for errors.
         """
         _check_choice('pooling', pooling, POOLINGS)
-        texts = self._read(texts, first)
-        windows, cut = self._cut(texts, self._check_length(max_seq_length), first)
+        texts = split_texts(self._tokenizer, texts, first)
+        windows, cut = cut_texts(texts, self._check_length(max_seq_length),
+                                     self._long_text, first)
         return self._pool(texts, windows, pooling, normalize), cut
 
     def _pool(self, texts, windows, pooling, normalize):
@@ -396,34 +339,6 @@ class BertEmbedding:
                 row = row[0]
             found[text] += row / counts[text]
         return normalized(found) if normalize else found
-
-
-def merge(rows, words, oov_way):
-    """(pieces, width), (pieces,) the number of each one's word → (words, width)."""
-    starts = np.flatnonzero(np.diff(words, prepend=-1))
-    ends = np.append(starts[1:], len(words))
-    if not len(starts) or oov_way == 'last':
-        return rows[ends[:len(starts)] - 1]
-    sums = np.add.reduceat(rows, starts, axis=0)
-    return sums if oov_way == 'sum' else sums / (ends - starts)[:, None].astype('float32')
-
-
-def normalized(rows):
-    """Rows of length 1; one of zeros stays."""
-    lengths = np.sqrt((rows ** 2).sum(axis=1, keepdims=True))
-    return rows / np.where(lengths == 0, 1, lengths)
-
-
-def similarity(a, b):
-    """(rows of a, rows of b) cosines of two arrays of vectors; a single vector is one row.
-
-    Raises `UserError` when the vectors of one are longer than those of the other.
-    """
-    a, b = (np.atleast_2d(np.asarray(one, 'float32')) for one in (a, b))
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
-        raise UserError('similarity: arrays of the shapes %s and %s: (number, width) and (number, '
-                        'the same width) expected' % (a.shape, b.shape))
-    return normalized(a) @ normalized(b).T
 
 
 def _iterate(texts):

@@ -1,23 +1,18 @@
 """Examples with known answers: what a model is scored on, example by example."""
 import hashlib
 import logging
-import os
 
 import numpy as np
 
-from bert.data.batches import collate
-from bert.data.glue.download import locate
+from bert.data.batches import collate, subsample
 from bert.data.glue.labels import LabelEncoder
-from bert.data.glue.tasks import find_task, is_task, own_task
+from bert.data.glue.tasks import find_task, is_task
 from bert.data.squad import metric as squad_metric
-from bert.data.squad.download import locate_squad
 from bert.data.squad.files import read_squad
 from bert.data.squad.windows import load_windows
 from bert.data.text.readers import read_examples
 from bert.data.transform import featurize
 from bert.errors import UserError
-from bert.flags.common import refuse
-from bert.jobs.runs.training import sample
 from bert.train.metrics import Metric
 
 LOG = logging.getLogger(__name__)
@@ -116,7 +111,7 @@ class LabelledQuestions(Labelled):
 def collate_batches(features, size, number, padding_id):
     """At most `number` batches of `size` examples, drawn from all over `features`, sorted by
     length: the same for every seed."""
-    chosen = sample(list(range(len(features))), size * number)
+    chosen = subsample(list(range(len(features))), size * number)
     chosen = sorted(chosen, key=lambda i: features[i].valid_length)
     return [collate([features[i] for i in chosen[start:start + size]], padding_id)
             for start in range(0, len(chosen), size)]
@@ -155,7 +150,7 @@ def read_texts(task, model, name, path, table, limit=None):
     if rejected:
         LOG.warning('%s: %d rows left out, the first of them: %s', path, len(rejected),
                     rejected[0].reason)
-    features = featurize(sample(examples, limit), model.tokenizer, model.max_len, check)
+    features = featurize(subsample(examples, limit), model.tokenizer, model.max_len, check)
     cut = sum(feature.num_tokens > model.max_len for feature in features)
     if cut:
         LOG.warning('%s: %d of %d texts were cut at %d tokens', path, cut, len(features),
@@ -176,30 +171,9 @@ def read_questions(model, name, path, limit=None, trainable=False):
         raise UserError('%s: its questions have no "answers": there is nothing to compare with'
                         % path)
     squad = squad.trainable() if trainable else squad
-    squad = squad.select(sample(list(range(len(squad.questions))), limit))
+    squad = squad.select(subsample(list(range(len(squad.questions))), limit))
     return LabelledQuestions(name, squad, lambda squad: load_windows(
         squad, model.tokenizer, model.options)[0])
-
-
-def find_model_task(args, model):
-    """The `Task` of a `Classifier`, with files of the user's own where the flags name them."""
-    own = {'train': args.train_file, 'dev': args.dev_file}
-    if any(own.values()):
-        refuse(args, ('task_name',), 'with files of your own their columns tell')
-        for flag in ('text_columns', 'label_column'):
-            if not getattr(args, flag):
-                raise UserError('--%s is needed with files of your own' % flag)
-        labels = model.task['labels']
-        return own_task(model.task['name'], own, args.text_columns, args.label_column,
-                        tuple(labels) if labels else None)
-    refuse(args, ('text_columns', 'label_column'), 'it is for files of your own')
-    name = args.task_name or model.task['name']
-    if not is_task(name):
-        raise UserError('the model was trained on "%s", which is no task of the table: name one '
-                        'with --task_name, or files of your own with --dev_file' % name)
-    task = find_task(name)
-    class_columns(task, model.task)
-    return task
 
 
 def class_columns(task, known):
@@ -242,30 +216,3 @@ def pick(sets, kind):
     return next(one for name, one in sets.items() if name.startswith(kind))
 
 
-def read_segments(args, model, kinds):
-    """{name: `Labelled`} of a classifier's or a question-answering model's data; kinds: 'train' and
-    'dev'. With 'dev' come all dev sets of the task."""
-    own = (args.train_file, args.dev_file)
-    if all(own) and 'train' in kinds and os.path.realpath(own[0]) == os.path.realpath(own[1]):
-        raise UserError('--train_file and --dev_file are one file: what is calibrated on is not '
-                        'what is reported')
-    limits = {'train': getattr(args, 'max_train_samples', None), 'dev': args.max_eval_samples}
-    if 'labels' not in model.task:
-        own = {'train': args.train_file, 'dev': args.dev_file}
-        return {kind: read_questions(
-            model, kind, own[kind] or locate_squad(kind, model.task['version_2'], args.data_dir),
-            limits[kind], trainable=kind == 'train') for kind in kinds}
-    task = find_model_task(args, model)
-    if has_placeholders(task, model.task):
-        LOG.warning('the classes of the model are called %s: they are taken for %s, in this order',
-                    ', '.join(model.task['labels']), ', '.join(task.labels))
-    own = args.train_file or args.dev_file
-    paths = ({name: segment.file for name, segment in task.segments.items()} if own
-             else locate(task, args.data_dir))
-    missing = [kind for kind in kinds if not any(name.startswith(kind) for name in paths)]
-    if missing:
-        raise UserError('%s: no %s file%s' % (task.name, missing[0],
-                                              ': give --%s_file' % missing[0] if own else ''))
-    return {name: read_texts(task, model, name, paths[name], task.segments[name].table,
-                             limits[kind])
-            for kind in kinds for name in task.names(kind) if name in paths}

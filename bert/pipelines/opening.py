@@ -5,7 +5,8 @@ import os
 from bert import file_names, files
 from bert.errors import UserError
 from bert.model.weights import checkpoint_reader, heads
-from bert.pipelines.classification import find_head, folder_of, make_classifier, read_task
+from bert.pipelines.classification import make_classifier, read_task
+from bert.pipelines.model_folder import find_head, folder_of
 from bert.pipelines.question_answering import build_network, make_qa_model
 
 LOG = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""A question-answering model: built from flags, opened from a folder, asked for answers."""
+"""A question-answering model: opened from a folder, asked for answers."""
 import dataclasses
 import logging
 import os
@@ -12,13 +12,12 @@ from bert.data.squad.spans import AnswerFinder
 from bert.data.squad.windows import Options
 from bert.data.text.tokenizer import BertTokenizer
 from bert.errors import UserError
-from bert.jobs.runs import training
-from bert.model import zoo
 from bert.model.bert import BERTModel
 from bert.model.qa import BertForQA
 from bert.model.static_qa import StaticBertForQA, resolve_width
 from bert.model.weights import checkpoint_reader, heads, loading
-from bert.pipelines.classification import Model, find_head, find_model
+from bert.pipelines.base import Model
+from bert.pipelines.model_folder import find_head, find_model
 from bert.train.log import progress
 from bert.train.workers import Alone, share
 
@@ -95,31 +94,6 @@ def fill(batch, size, length, padding_id):
         valid_length=np.pad(batch.valid_length, missing[0], constant_values=1))
 
 
-# From flags
-
-
-def build_model(args, task, device, seq_length=None):
-    """The model of the flags: an encoder with a fresh head, or with --model_parameters or, for
-    --only_predict, the --bert_checkpoint of a whole model.
-
-    task: values of `TASK` and max_len. seq_length: of a static model, None for a dynamic one.
-    """
-    task = dict(TASK, **task)
-    max_len = task.pop('max_len')
-    make = BertForQA if seq_length is None else static_maker(seq_length, args.input_size)
-    if is_whole(args):
-        network, found = load_network(args.bert_checkpoint, device, make)
-        config, vocabulary = found.config, found.vocabulary
-    else:
-        network, vocabulary = _fresh_network(args, device, make)
-        config = network.bert.config
-    config = _with_case(config, args.uncased)
-    hybridize(network)
-    tokenizer = BertTokenizer(vocabulary, lower=not config.cased)
-    if seq_length is None:
-        return QAModel(network, tokenizer, config, task, max_len)
-    sizes = (getattr(args, 'batch_size', args.test_batch_size), args.test_batch_size)
-    return StaticQAModel(network, tokenizer, config, task, max_len, sizes)
 
 
 def static_maker(seq_length, input_size):
@@ -131,27 +105,6 @@ def static_maker(seq_length, input_size):
 def hybridize(network):
     static = isinstance(network, StaticBertForQA)
     network.hybridize(static_alloc=static, static_shape=static)
-
-
-def _fresh_network(args, device, make):
-    bert, vocabulary = training.build_encoder(args, args.bert_dataset, device, use_pooler=False)
-    network = make(bert)
-    training.initialise_head(network.span_classifier, device)
-    if args.model_parameters:
-        zoo.load_model(network, args.model_parameters, vocabulary, device)
-    elif getattr(args, 'only_predict', True):
-        logging.warning('no --model_parameters: the head is untrained, its answers are chance; '
-                        'the net.params of a run holds a trained one')
-    return network, vocabulary
-
-
-def _with_case(config, uncased):
-    """The configuration with the case that --uncased asks for."""
-    if not uncased or not config.cased:
-        return config
-    logging.warning('--uncased: the vocabulary of this model keeps case; text is lower-cased '
-                    'because you ask for it')
-    return dataclasses.replace(config, cased=False)
 
 
 # From a folder
@@ -191,7 +144,7 @@ def make_qa_model(network, found):
 def read_qa_task(source, num_positions):
     """(task, max_len) from the task.json beside the weights in the file `source`; the usual
     values without one, within the model's positions."""
-    values = _task_beside(source)
+    values = saved_task(source)
     if values:
         return {key: values[key] for key in TASK}, values['max_len']
     max_len = min(Options().max_seq_length, num_positions)
@@ -205,7 +158,7 @@ def shorter_windows(task, max_len):
             'doc_stride': min(task['doc_stride'], max(max_len // 3, 1))}
 
 
-def _task_beside(source):
+def saved_task(source):
     """What the task.json beside a file of weights says; {} without one of ours."""
     path = os.path.join(os.path.dirname(os.path.abspath(source)), file_names.TASK)
     values = files.read_json(path) if os.path.isfile(path) else {}
@@ -221,26 +174,3 @@ def _task_beside(source):
     return values
 
 
-def take_saved(args):
-    """Where a whole model is opened by --bert_checkpoint: give the flags that the command line
-    leaves out the values that its task.json has. Returns that task, {} without one."""
-    if not is_whole(args):
-        return {}
-    if args.pretrained_bert_parameters:
-        raise UserError('--pretrained_bert_parameters: --bert_checkpoint is opened whole here, its '
-                        'encoder included; give one of the two')
-    saved = _task_beside(checkpoint_reader.find_weights(args.bert_checkpoint))
-    if not saved:
-        return {}
-    task = {key: saved[key] for key in TASK}
-    for name, value in dict(task, max_seq_length=saved['max_len']).items():
-        if name != 'version_2' and hasattr(args, name) and name not in args.given:
-            setattr(args, name, value)
-    return task
-
-
-def is_whole(args):
-    """Whether --bert_checkpoint is opened with its head: where nothing is trained, and
-    --model_parameters doesn't bring one."""
-    return bool(getattr(args, 'only_predict', True) and args.bert_checkpoint
-                and not args.model_parameters)

@@ -12,7 +12,7 @@ from bert.model.bert import BERTModel, Encoder, SelfAttention
 from bert.model.classification import BERTClassifier
 from bert.model.inference import Predictor, has_onednn, prediction_graph
 from bert.model.qa import BertForQA
-from bert.pipelines.classification import Model
+from bert.pipelines.base import Model
 from bert.pipelines.question_answering import StaticQAModel
 
 SIZE, LENGTH = 16, 37       # 592 tokens: above MANY_TOKENS

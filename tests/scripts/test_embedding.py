@@ -14,7 +14,8 @@ from bert.model import zoo
 from bert.model.bert import BERTModel
 from bert.model.weights import loading
 from bert.pipelines import embedding
-from bert.pipelines.embedding import BertEmbedding, merge, normalized, similarity
+from bert.pipelines.embedding import BertEmbedding
+from bert.pipelines.pooling import merge, normalized, similarity
 
 TENSORS = numpy_bert.random_tensors(tiny.CONFIG)
 # words of several pieces, an unknown one, a text of one word, an empty one

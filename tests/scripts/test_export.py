@@ -12,7 +12,7 @@ from support.small_squad import QUICK, read_json, write_files
 from bert import finetune_classifier, finetune_squad
 from bert.export import export, to_onnx
 from bert.jobs.exporting import serving_folder
-from bert.jobs.prediction.deployment import open_exported
+from bert.pipelines.exported import open_exported
 from bert.pipelines.opening import open_trained
 
 SYMBOL = {'%s-symbol.json', '%s-0000.params', 'config.json', 'vocab.txt', 'task.json',

@@ -16,8 +16,8 @@ from support.small_squad import QUICK, read_json, write_files
 from bert import convert_checkpoint, finetune_classifier, finetune_squad, quantize
 from bert.data.glue import download
 from bert.data.glue.tasks import find_task
-from bert.jobs.prediction.deployment import open_exported
 from bert.pipelines import evaluation_sets
+from bert.pipelines.exported import open_exported
 from bert.pipelines.opening import open_trained
 
 INT8 = {'model_bert_%s_quantized_%s-symbol.json', 'model_bert_%s_quantized_%s-0000.params',

@@ -11,8 +11,9 @@ from support.seeds_page import ALL_COMMANDS, EXPORT, PAGE, TUNING, binary, entai
 from bert import finetune_classifier, run_glue_tune, run_squad_tune
 from bert.data.squad import metric as squad_metric
 from bert.export import export
-from bert.jobs.int8 import lpot_example, tuning
-from bert.jobs.int8.lpot_example import glue_keys
+from bert.jobs import lpot_example
+from bert.jobs.int8 import tuning
+from bert.jobs.lpot_example import glue_keys
 from bert.jobs.runs import training
 from bert.model.weights import catalogue
 from bert.quantization.config import read_config

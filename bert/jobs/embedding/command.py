@@ -6,7 +6,8 @@ from bert.data.text import store
 from bert.errors import UserError
 from bert.flags.common import refuse
 from bert.jobs.embedding import vector_files
-from bert.pipelines.embedding import chunks, normalized
+from bert.pipelines.embedding import chunks
+from bert.pipelines.pooling import normalized
 from bert.train.log import open_log
 
 BLOCK = 1 << 16         # rows compared at once; bounds the memory

@@ -7,7 +7,9 @@ from bert import file_names, files
 from bert.errors import UserError
 from bert.jobs.runs.results import write_report
 from bert.model.weights import checkpoint_reader, file_formats, heads, mapping
-from bert.pipelines.classification import find_head, read_task, write_description
+from bert.pipelines.base import write_description
+from bert.pipelines.classification import read_task
+from bert.pipelines.model_folder import find_head
 from bert.pipelines.question_answering import read_qa_task
 from bert.train import checkpoint
 from bert.vocabulary import write_vocabulary

@@ -29,7 +29,8 @@ from bert.model.classification import make_network
 from bert.model.inference import ForPrediction
 from bert.model.qa import BertForQA
 from bert.model.weights import catalogue, heads
-from bert.pipelines.classification import Classifier, check_classes, find_model
+from bert.pipelines.classification import Classifier, check_classes
+from bert.pipelines.model_folder import find_model
 from bert.pipelines.opening import TRAINERS, kind_of, open_trained, refuse_source
 from bert.pipelines.question_answering import TASK, QAModel, shorter_windows
 from bert.quantization import speed

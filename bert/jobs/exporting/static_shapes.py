@@ -11,9 +11,8 @@ from bert.data.batches import Batch
 from bert.data.squad.windows import Options
 from bert.errors import UserError
 from bert.export.symbol import export_network, import_network
-from bert.jobs.finetuning.question_answering import resolve_lengths
-from bert.jobs.runs import results, run_folder, training
-from bert.pipelines.question_answering import build_model, take_saved
+from bert.jobs.runs import model_from_flags, results, run_folder
+from bert.jobs.runs.model_from_flags import build_qa_model, resolve_lengths, take_saved
 from bert.train.devices import pick_device, seed_everything
 from bert.train.log import open_log, progress
 
@@ -27,7 +26,7 @@ def run(args):
     results.json. Raises `UserError`."""
     if not (args.export or args.evaluate):
         raise UserError('nothing to do: give --export, --evaluate or both')
-    training.check_model_flags(args)
+    model_from_flags.check_model_flags(args)
     saved = take_saved(args)
     seq_length = resolve_lengths(args)
     Options(args.max_seq_length, args.doc_stride, args.max_query_length).check()
@@ -39,7 +38,7 @@ def run(args):
     open_log(os.path.join(folder, LOG))
     task = dict(saved, max_len=args.max_seq_length, doc_stride=args.doc_stride,
                 max_query_length=args.max_query_length)
-    model = build_model(args, task, device, seq_length)
+    model = build_qa_model(args, task, device, seq_length)
     batch = random_batch(model, args.test_batch_size, seq_length, args.seed)
     values = {}
     if args.export:

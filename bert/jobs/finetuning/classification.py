@@ -9,7 +9,7 @@ import mxnet as mx
 import numpy as np
 
 from bert import file_names, files
-from bert.data.batches import collate, evaluation_batches
+from bert.data.batches import collate, evaluation_batches, subsample
 from bert.data.glue.audit import audit, describe
 from bert.data.glue.download import locate
 from bert.data.glue.labels import LabelEncoder
@@ -20,7 +20,7 @@ from bert.data.transform import check_max_length, featurize
 from bert.errors import UserError
 from bert.jobs.finetuning.task_from_flags import check_flags, make_task, run_name
 from bert.jobs.int8 import calibration
-from bert.jobs.runs import run_folder, training
+from bert.jobs.runs import model_from_flags, run_folder, training
 from bert.model import zoo
 from bert.model.classification import make_loss, make_network
 from bert.pipelines.classification import Classifier
@@ -99,7 +99,7 @@ class Run(training.Training):
         args = self.args
         examples, rejected = self._read()
         self.model = self._build_model()
-        training.choose_dtype(self.model.network, args.dtype)
+        model_from_flags.choose_dtype(self.model.network, args.dtype)
         check_max_length(args.max_len, self.task.pair, self.model.config.max_length)
         self.data = self._featurize(examples)
         self._audit(rejected)
@@ -146,7 +146,7 @@ class Run(training.Training):
 
     def _sample(self, name, examples):
         limits = {'train': self.args.max_train_samples, 'dev': self.args.max_eval_samples}
-        return training.sample(examples, limits.get(name.split('_')[0]))
+        return subsample(examples, limits.get(name.split('_')[0]))
 
     def _featurize(self, examples):
         check = LabelEncoder(self.task.labels, self.task.aliases)
@@ -168,9 +168,10 @@ class Run(training.Training):
 
     def _build_model(self):
         args, task = self.args, self.task
-        bert, vocabulary = training.build_encoder(args, pick_dataset(args, task), self.device)
+        bert, vocabulary = model_from_flags.build_encoder(args, pick_dataset(args, task),
+                                                          self.device)
         network = make_network(bert, task.labels, args.dropout)
-        training.initialise_head(network.classifier, self.device)
+        model_from_flags.initialise_head(network.classifier, self.device)
         if args.model_parameters:
             zoo.load_model(network, args.model_parameters, vocabulary, self.device)
         elif args.only_inference:

@@ -9,7 +9,7 @@ import mxnet as mx
 import numpy as np
 
 from bert import file_names, files
-from bert.data.batches import collate
+from bert.data.batches import collate, subsample
 from bert.data.squad import metric as squad_metric
 from bert.data.squad.download import locate_squad
 from bert.data.squad.files import Squad, check_unique, describe_problems, read_squad
@@ -18,11 +18,10 @@ from bert.data.squad.windows import Options, Windows, load_windows
 from bert.errors import UserError
 from bert.export.symbol import export_network
 from bert.jobs.int8 import calibration
-from bert.jobs.runs import run_folder, training
+from bert.jobs.runs import model_from_flags, run_folder, training
+from bert.jobs.runs.model_from_flags import build_qa_model, resolve_lengths, take_saved
 from bert.model.qa import BertForQALoss
-from bert.model.static_qa import length_from_environment
 from bert.pipelines.evaluation_sets import LabelledQuestions
-from bert.pipelines.question_answering import build_model, take_saved
 from bert.train import checkpoint
 from bert.train.log import duration
 from bert.train.loop import State
@@ -103,20 +102,6 @@ def check_flags(args, door):
     return seq_length
 
 
-def resolve_lengths(args):
-    """Length of static windows: --seq_length, else SEQLENGTH, else --max_seq_length, else 384;
-    --max_seq_length follows where it isn't given. Raises `UserError` when windows don't fit."""
-    length = args.seq_length or length_from_environment() or args.max_seq_length or \
-        Options().max_seq_length
-    args.seq_length = length        # a resume goes on with it, whatever the environment then says
-    if 'max_seq_length' not in args.given:
-        args.max_seq_length = min(args.max_seq_length or length, length)
-    if args.max_seq_length > length:
-        raise UserError('--max_seq_length %d: windows of that size don\'t fit into --seq_length %d'
-                        % (args.max_seq_length, length))
-    return length
-
-
 @dataclasses.dataclass
 class Data:
     """One file, and its windows."""
@@ -147,7 +132,7 @@ class Run(training.Training):
     def run(self):
         squads = self._read()
         self.model = self._build_model()
-        training.choose_dtype(self.model.network, self.args.dtype)
+        model_from_flags.choose_dtype(self.model.network, self.args.dtype)
         self.model.options.check(self.model.config.max_length)
         self.data = {kind: self._featurize(kind, squad) for kind, squad in squads.items()}
         self._audit()
@@ -191,7 +176,7 @@ class Run(training.Training):
             raise UserError('%s: its questions have no "answers": leave --evaluate_epochs and '
                             '--early_stop out' % squad.path)
         limit = self.args.max_train_samples if kind == 'train' else self.args.max_eval_samples
-        return squad.select(training.sample(range(len(squad.questions)), limit))
+        return squad.select(subsample(range(len(squad.questions)), limit))
 
     def _check_threshold_file(self, squads):
         """The threshold is chosen on other questions than those it is reported on."""
@@ -233,7 +218,7 @@ class Run(training.Training):
 
     def _build_model(self):
         args = self.args
-        return build_model(args, {
+        return build_qa_model(args, {
             'name': self.name, 'version_2': args.version_2, 'max_len': args.max_seq_length,
             'doc_stride': args.doc_stride, 'max_query_length': args.max_query_length,
             'n_best_size': args.n_best_size, 'max_answer_length': args.max_answer_length,

@@ -12,12 +12,14 @@ from bert.errors import UserError
 from bert.export import runtimes
 from bert.export.symbol import write_symbol
 from bert.flags.common import refuse
-from bert.jobs.prediction.deployment import ExportedClassifier, ExportedQAModel, warn_without_vnni
-from bert.jobs.runs import results, run_folder
+from bert.jobs.runs import results, run_folder, sets_from_flags
 from bert.model.inference import ForPrediction
+from bert.model.kernels import cpu
 from bert.model.kernels.quantizer import FusedQuantizer
 from bert.pipelines import evaluation_sets
-from bert.pipelines.classification import Classifier, find_model
+from bert.pipelines.classification import Classifier
+from bert.pipelines.exported import ExportedClassifier, ExportedQAModel, warn_without_vnni
+from bert.pipelines.model_folder import find_model
 from bert.pipelines.opening import TRAINERS, open_trained, refuse_source
 from bert.quantization import speed
 from bert.quantization.calibrate import Quantizer
@@ -55,7 +57,7 @@ def run(args):
     seed_everything(args.seed)
     open_log(os.path.join(folder, LOG))
     needed = ['dev'] if args.calib_mode in UNCALIBRATED else ['train', 'dev']
-    sets = evaluation_sets.read_segments(args, model, needed)
+    sets = sets_from_flags.read_segments(args, model, needed)
     return calibrate_model(args, model, sets, folder, args.dev_batch_size, device)
 
 
@@ -68,7 +70,7 @@ def open_source(args, device):
         refuse(args, ('task_name', 'text_columns', 'label_column'),
                'the model in %s answers questions' % args.model_dir)
     elif args.task_name:
-        task = evaluation_sets.find_model_task(args, model)
+        task = sets_from_flags.find_model_task(args, model)
         if model.task['pair'] not in (None, task.pair):
             raise UserError('--task_name %s: it has %s, and the model was trained on %s' % (
                 (task.name,) + (('pairs', 'single texts') if task.pair else
@@ -222,7 +224,7 @@ def compare_speed(model, quantized, device):
         return model.outputs(Batch(*arrays, None), device).asnumpy()
     found = []
     logging.info('speed with %s threads; %s', os.environ.get('OMP_NUM_THREADS', 'unknown'),
-                 ' '.join(results.cpu_flags()))
+                 ' '.join(cpu.vector_flags()))
     for size, length in SPEED_SHAPES:
         length = min(length, model.max_len)
         batch = speed.random_batch(size, length, model.config.vocab_size)

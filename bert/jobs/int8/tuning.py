@@ -10,7 +10,7 @@ from bert.errors import UserError
 from bert.export import runtimes
 from bert.flags.common import refuse
 from bert.jobs.int8 import calibration
-from bert.jobs.runs import run_folder
+from bert.jobs.runs import run_folder, sets_from_flags
 from bert.pipelines import evaluation_sets
 from bert.pipelines.classification import Classifier
 from bert.quantization import report
@@ -122,7 +122,7 @@ def _search_arguments(args, model, folder, search, device):
 
 def read_sets(args, model):
     """(calibration batches of train, the examples to search on, those to report on)"""
-    sets = evaluation_sets.read_segments(args, model, ['train', 'dev'])
+    sets = sets_from_flags.read_segments(args, model, ['train', 'dev'])
     search, held_out = split(args, model, evaluation_sets.pick(sets, 'dev'))
     batches = calibration.calibration_batches(args, model, {
         'train': evaluation_sets.pick(sets, 'train'), 'search': search, 'report': held_out})
@@ -133,7 +133,7 @@ def split(args, model, dev):
     """(the examples to search on, those to report on): the labelled test set where there is one,
     else the two halves of dev."""
     if isinstance(model, Classifier) and not args.dev_file:
-        task = evaluation_sets.find_model_task(args, model)
+        task = sets_from_flags.find_model_task(args, model)
         test = locate_labelled_test(task, args.data_dir)
         if test:
             return dev, evaluation_sets.read_texts(task, model, 'test', *test,

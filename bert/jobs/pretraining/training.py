@@ -19,13 +19,13 @@ from bert.jobs.pretraining.flag_rules import (
     check_start_step,
     find_phase1,
 )
-from bert.jobs.runs import run_folder, training
+from bert.jobs.runs import model_from_flags, run_folder, training
 from bert.model import zoo
 from bert.model.bert import BERTModel
 from bert.model.config import BertConfig
 from bert.model.pretraining import PretrainingSums
 from bert.model.weights import vocabularies
-from bert.pipelines.classification import Model, write_description
+from bert.pipelines.base import Model, write_description
 from bert.train import checkpoint, optimizer
 from bert.train.devices import pick_device, seed_everything
 from bert.train.log import progress
@@ -170,7 +170,7 @@ class Pretraining(training.Training):
     def run(self):
         args = self.args
         network, vocab = build_model(args, self._devices)
-        training.choose_dtype(network, args.dtype)
+        model_from_flags.choose_dtype(network, args.dtype)
         network.hybridize(**ONE_BY_ONE if args.profile else {})
         tokenizer = BertTokenizer(vocab, lower=not network.config.cased)
         self.model = PretrainingModel(network, tokenizer, network.config, {},

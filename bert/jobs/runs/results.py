@@ -7,6 +7,7 @@ import sys
 
 from bert import file_names, files
 from bert._compat import DISTRIBUTIONS
+from bert.model.kernels import cpu
 
 PACKAGES = ('bert', 'gluonnlp', 'numpy', 'tokenizers')
 
@@ -16,8 +17,8 @@ def environment(threads):
     mxnet = next(filter(None, map(_version, DISTRIBUTIONS)), None)
     return {'versions': dict({name: _version(name) for name in PACKAGES}, mxnet=mxnet,
                              python=platform.python_version()),
-            'hardware': {'cpu': cpu_name(), 'cores': os.cpu_count(), 'threads': threads,
-                         'cpu_flags': cpu_flags(), 'system': platform.platform()}}
+            'hardware': {'cpu': cpu.name(), 'cores': os.cpu_count(), 'threads': threads,
+                         'cpu_flags': cpu.vector_flags(), 'system': platform.platform()}}
 
 
 def _version(package):
@@ -25,28 +26,6 @@ def _version(package):
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:     # used from its folder, uninstalled
         return None
-
-
-def cpu_name():
-    return _cpuinfo('model name') or platform.processor()
-
-
-def cpu_flags():
-    """The instruction sets that decide the speed here."""
-    flags = set((_cpuinfo('flags') or '').split())
-    return sorted(flags & {'avx2', 'avx_vnni', 'avx512f', 'avx512_bf16', 'avx512_vnni', 'amx_bf16',
-                           'amx_int8'})
-
-
-def _cpuinfo(key):
-    try:
-        with open('/proc/cpuinfo', encoding='utf-8') as lines:
-            for line in lines:
-                if line.split(':')[0].strip() == key:
-                    return line.split(':', 1)[1].strip()
-    except OSError:
-        pass    # not Linux: platform knows a name
-    return None
 
 
 def write_results(folder, args, **values):

@@ -5,15 +5,14 @@ import logging
 import math
 import os
 
-import mxnet as mx
 import numpy as np
 
 from bert import file_names, files
 from bert.data.batches import training_batches
 from bert.errors import UserError
 from bert.jobs.runs import results, run_folder
+from bert.jobs.runs.model_from_flags import check_model_flags
 from bert.model import zoo
-from bert.model.bert import compute_in, is_fused
 from bert.model.kernels.optimizer import fused_update
 from bert.train import checkpoint, optimizer
 from bert.train.devices import pick_device, seed_everything
@@ -29,13 +28,6 @@ def check_flags(args):
     """Raises `UserError` for shared flags that contradict each other."""
     optimizer.check_name(args.optimizer)
     check_model_flags(args)
-
-
-def check_model_flags(args):
-    """Raises `UserError` for sources of weights that contradict each other."""
-    if args.pretrained_bert_parameters and args.model_parameters:
-        raise UserError('--pretrained_bert_parameters and --model_parameters: the second holds '
-                        'the encoder too; give one of the two')
 
 
 def pick_device_of(args, workers):
@@ -107,41 +99,6 @@ def open_run_log(path, workers):
         open_log(level=logging.WARNING)
     else:
         open_log(path)
-
-
-def build_encoder(args, dataset, device, **parts):
-    """(`BERTModel`, vocabulary) of the model flags; without values where --model_parameters
-    brings them."""
-    parts = dict(dict(use_decoder=False, use_classifier=False), ctx=device, dropout=args.dropout,
-                 **parts)
-    if args.bert_checkpoint:
-        bert, vocabulary = zoo.load_checkpoint(args.bert_checkpoint, args.bert_model, dataset,
-                                               **parts)
-    else:
-        whole_given = args.pretrained_bert_parameters or args.model_parameters
-        bert, vocabulary = zoo.get_model(args.bert_model, dataset, pretrained=not whole_given,
-                                         **parts)
-    if args.pretrained_bert_parameters:
-        zoo.load_encoder(bert, args.pretrained_bert_parameters, vocabulary, device)
-    return bert, vocabulary
-
-
-def choose_dtype(network, dtype):
-    """Have a network compute in --dtype. float16 comes with the trainer, which then keeps weights
-    in float32."""
-    if dtype == 'bfloat16':
-        compute_in(network, dtype)
-    elif dtype == 'float32' and is_fused(network, 'bfloat16'):
-        logging.info('--dtype bfloat16 would be faster on this CPU')
-
-
-def sample(items, limit):
-    """At most `limit` items, from all over the list, which may be sorted; the same for every
-    seed."""
-    if limit is None or limit >= len(items):
-        return items
-    chosen = np.random.RandomState(0).permutation(len(items))[:limit]
-    return [items[i] for i in sorted(chosen)]
 
 
 class Training:
@@ -318,11 +275,6 @@ class Training:
         if state.curve:
             results.draw_curves(os.path.join(self.folder, file_names.CURVES), state)
         return report
-
-
-def initialise_head(block, device):
-    """The initialiser of the BERT paper for a layer that starts from nothing."""
-    block.initialize(mx.init.Normal(0.02), ctx=device)
 
 
 def _best_name(state):

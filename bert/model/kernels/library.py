@@ -8,12 +8,11 @@ import threading
 
 import mxnet as mx
 
-from bert.model.kernels import gluon_hooks, targets
+from bert.model.kernels import cpu, gluon_hooks, targets
 
 LOG = logging.getLogger(__name__)
 
 SWITCH = 'BERT_KERNELS'     # environment variable: 0 turns the kernels off, a name takes that one
-CPU_INFO = '/proc/cpuinfo'
 BUILD = 'install this package again from its sources, for ./run after deleting .venv'
 # Of the header of an ELF file of 64 bits (man 5 elf) how it begins, and e_shoff, e_shentsize and
 # e_shnum: where the table begins with which the linker ends the file, the bytes of an entry, how
@@ -77,11 +76,7 @@ def _choose(name):
 
 def missing_flags(build):
     """What the CPU lacks of `build.cpu_flags`."""
-    try:
-        with open(CPU_INFO, encoding='utf-8') as file:
-            flags = next((line for line in file if line.startswith('flags')), '').split()
-    except OSError:
-        flags = ()
+    flags = cpu.flags()
     return [flag for flag in build.cpu_flags if flag not in flags]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from support import fused_networks
 
-from bert.model.kernels import library, targets
+from bert.model.kernels import cpu, library, targets
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[3]
 ENDING = 'MXNet\'s own operators compute, which is slower'
@@ -25,7 +25,7 @@ def opening(monkeypatch, tmp_path, caplog):
     the one line says."""
     def run(flags=FLAGS, content=None, fingerprint=None):
         (tmp_path / 'cpuinfo').write_text('processor : 0\nflags\t\t: fpu %s sse\n' % flags)
-        monkeypatch.setattr(library, 'CPU_INFO', str(tmp_path / 'cpuinfo'))
+        monkeypatch.setattr(cpu, 'CPU_INFO', str(tmp_path / 'cpuinfo'))
         path = tmp_path / 'kernels.so'
         if isinstance(content, pathlib.Path):
             path = content
@@ -70,14 +70,14 @@ def test_a_library_that_does_not_exist(opening, monkeypatch):
 def test_every_cpu_takes_the_fastest_library_it_can_run(build, monkeypatch, tmp_path):
     monkeypatch.delenv('BERT_KERNELS', raising=False)
     (tmp_path / 'cpuinfo').write_text('flags : %s\n' % ' '.join(build.cpu_flags))
-    monkeypatch.setattr(library, 'CPU_INFO', str(tmp_path / 'cpuinfo'))
+    monkeypatch.setattr(cpu, 'CPU_INFO', str(tmp_path / 'cpuinfo'))
     monkeypatch.setattr(library.os.path, 'isfile', lambda path: True)
     found, path = library.find()
     assert found is build and path.endswith('bert/model/kernels/%s.so' % build.name)
 
 
 def test_no_cpu_information(opening, monkeypatch):
-    monkeypatch.setattr(library, 'CPU_INFO', '/nowhere')
+    monkeypatch.setattr(cpu, 'CPU_INFO', '/nowhere')
     assert library.missing_flags(targets.BUILDS[-1]) == list(LEAST)
 
 

@@ -16,11 +16,10 @@ from bert.flags import deployment as deployment_flags
 from bert.flags import finetuning as finetuning_flags
 from bert.jobs.finetuning import classification, question_answering
 from bert.jobs.int8 import tuning
-from bert.jobs.runs import run_folder
+from bert.jobs.runs import run_folder, sets_from_flags
 from bert.model.classification import make_loss
 from bert.model.weights import catalogue
-from bert.pipelines import evaluation_sets
-from bert.pipelines.classification import find_model
+from bert.pipelines.model_folder import find_model
 from bert.pipelines.opening import TRAINERS, kind_of, open_trained
 from bert.train import checkpoint
 
@@ -197,7 +196,7 @@ def _tuning_flags(args, folder):
 def evaluate_glue(args, model, more):
     """Score the dev sets, and write the scores under the example's names; MNLI's second set into
     the folder beside."""
-    for name, one in evaluation_sets.read_segments(_labelled_flags(args), model, ['dev']).items():
+    for name, one in sets_from_flags.read_segments(_labelled_flags(args), model, ['dev']).items():
         outputs = one.outputs(model, args.per_gpu_eval_batch_size, mx.cpu())
         labels = np.array([feature.label for feature in one.features])
         loss = make_loss(model.task['labels'] is None)(mx.nd.array(outputs), mx.nd.array(labels))
@@ -208,7 +207,7 @@ def evaluate_glue(args, model, more):
 
 def evaluate_squad(args, model, more):
     """The same for dev's questions."""
-    one = evaluation_sets.read_segments(_labelled_flags(args), model, ['dev'])['dev']
+    one = sets_from_flags.read_segments(_labelled_flags(args), model, ['dev'])['dev']
     outputs = one.outputs(model, args.per_gpu_eval_batch_size, mx.cpu())
     write_scores(args.output_dir, dict(one.scores(outputs), total=len(one), **more))
 
