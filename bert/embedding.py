@@ -2,7 +2,7 @@
 """
 from bert.errors import run_script
 from bert.flags import common
-from bert.flags import embedding as embedding_flags
+from bert.flags import embedding_choices as embedding_flags
 
 LEFT_OUT = {'--vocab': 'name the model with --model and --dataset_name, or --bert_checkpoint'}
 

@@ -19,15 +19,15 @@ def make_parser():
 
 def rows(root):
     """One row of the table for each model and corpus."""
-    from bert.model.weights import catalogue, downloads
+    from bert.model.weights import catalogue, released_weights
     for model, row in catalogue.MODELS.items():
         for corpus in row.corpora:
-            released = downloads.Released(model, corpus, root)
+            released = released_weights.Released(model, corpus, root)
             count = catalogue.parameter_count(catalogue.config_of(model, corpus))
-            names = [source.name for source in downloads.weight_sources(released)[1:]]
+            names = [source.name for source in released_weights.weight_sources(released)[1:]]
             yield (model, corpus, '%.1f M' % (count / MEGA),
                    '%.0f MB' % (count * FLOAT32_BYTES / MEGA),
-                   'yes' if downloads.is_cached(released) else 'no', ', '.join(names))
+                   'yes' if released_weights.is_cached(released) else 'no', ', '.join(names))
 
 
 def print_table(root):
@@ -41,10 +41,10 @@ def print_table(root):
 
 def fetch(names, root):
     """Have the weights and the vocabulary in the cache, reading them once as a check."""
-    from bert.model.weights import downloads
-    released = downloads.Released(*names, root=root)
-    count = sum(array.size for array in downloads.fetch_arrays(released).values())
-    tokens = downloads.fetch_tokens(released)
+    from bert.model.weights import released_weights
+    released = released_weights.Released(*names, root=root)
+    count = sum(array.size for array in released_weights.fetch_arrays(released).values())
+    tokens = released_weights.fetch_tokens(released)
     print('%s: %.1f M values and a vocabulary of %d tokens are in the cache'
           % (released.name, count / MEGA, len(tokens)))
 

@@ -17,7 +17,7 @@ from bert.flags import allocator
 from bert.model import classification, zoo
 from bert.model.bert import compute_in, is_fused
 from bert.model.kernels.optimizer import fused_update
-from bert.model.weights.downloads import Released, fetch_tokens
+from bert.model.weights.released_weights import Released, fetch_tokens
 from bert.train import optimizer
 from bert.train.step import Stepper
 from bert.vocabulary import make_vocabulary

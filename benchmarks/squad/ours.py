@@ -21,7 +21,7 @@ from bert.model import zoo
 from bert.model.bert import compute_in, is_fused
 from bert.model.kernels.optimizer import fused_update
 from bert.model.qa import BertForQA, BertForQALoss
-from bert.model.weights.downloads import Released, fetch_tokens
+from bert.model.weights.released_weights import Released, fetch_tokens
 from bert.pipelines.question_answering import TASK, QAModel, open_qa_model
 from bert.train import optimizer
 from bert.train.step import Stepper

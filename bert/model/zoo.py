@@ -2,7 +2,7 @@
 import mxnet as mx
 
 from bert.model.bert import BERTModel
-from bert.model.weights import catalogue, downloads, loading
+from bert.model.weights import catalogue, loading, released_weights
 from bert.model.weights.checkpoint_reader import load_checkpoint, load_encoder, load_model
 from bert.model.weights.loading import load_parameters
 from bert.vocabulary import make_vocabulary
@@ -25,13 +25,13 @@ def get_model(name='bert_12_768_12', dataset_name=None, pretrained=True, ctx=Non
     Parts that the released weights lack are initialised; one warning names them.
     Raises `UserError` for an unknown name, and when no source can be reached.
     """
-    released = downloads.Released(name, dataset_name, root)
+    released = released_weights.Released(name, dataset_name, root)
     config = catalogue.config_of(released.model, released.corpus)
     parts = dict(use_pooler=use_pooler, use_decoder=use_decoder, use_classifier=use_classifier,
                  compute_dtype=compute_dtype)
     if pretrained:
-        network = loading.build(config, downloads.fetch_arrays(released), released.name,
+        network = loading.build(config, released_weights.fetch_arrays(released), released.name,
                                 ctx or mx.cpu(), dropout, **parts)
     else:
         network = BERTModel(config, dropout=dropout, **parts)
-    return network, make_vocabulary(downloads.fetch_tokens(released), released.corpus)
+    return network, make_vocabulary(released_weights.fetch_tokens(released), released.corpus)

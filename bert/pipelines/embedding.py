@@ -14,7 +14,7 @@ from bert.data.text.tokenizer import BertTokenizer
 from bert.data.transform import Features
 from bert.errors import UserError
 from bert.flags.common import DTYPES
-from bert.flags.embedding import (
+from bert.flags.embedding_choices import (
     BATCH_SIZE,
     COMBINATIONS,
     LAST,

@@ -6,7 +6,7 @@ from gluonnlp.data import utils as gluonnlp_utils
 from mxnet.gluon.model_zoo import model_store
 from reference.tiny_release import CORPUS, MODEL, SIZES, TOKENS, Release, tokens_text
 
-from bert.model.weights import catalogue, downloads
+from bert.model.weights import catalogue, released_weights
 
 
 @pytest.fixture
@@ -25,6 +25,6 @@ def release(tmp_path, monkeypatch):
 @pytest.fixture(scope='session')
 def minilm():
     """The released MiniLM, in the user's own cache: at most one download a machine."""
-    released = downloads.Released('bert_6_384_12')
-    downloads.fetch_arrays(released)
+    released = released_weights.Released('bert_6_384_12')
+    released_weights.fetch_arrays(released)
     return released

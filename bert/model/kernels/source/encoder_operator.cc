@@ -7,7 +7,7 @@
 #include <mutex>
 #include <sstream>
 
-#include "added_gradients.h"
+#include "accumulated_gradients.h"
 #include "encoder.h"
 #include "operator.h"
 

@@ -2,7 +2,7 @@
 // all of a layer; where there are too few sequences for that, all threads share each product.
 #pragma once
 
-#include "values.h"
+#include "layer_activations.h"
 #include "weights.h"
 
 namespace bert {

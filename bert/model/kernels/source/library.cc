@@ -1,7 +1,7 @@
 // What MXNet and library.py ask of the library as a whole.
 #include <lib_api.cc>  // of MXNet: what its header declares
 
-#include "added_gradients.h"
+#include "accumulated_gradients.h"
 #include "operator.h"
 
 namespace bert {
