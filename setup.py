@@ -1,4 +1,4 @@
-"""The package `bert`, the ranges of what it requires, its kernels."""
+"""Builds the package `bert`: its metadata, the version ranges of its dependencies, its kernels."""
 import copy
 import os
 import re
@@ -11,17 +11,18 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 from setuptools.errors import CompileError
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.abspath(__file__))
 
-# Ranges that fit into an environment of the user's own: open above, and from a release on that
-# supports numpy 2 or was locked before. What ./run and CI install is locked, in constraints/.
+# Version ranges that fit into a user's own environment. They have no upper bound, and start at a
+# release that supports numpy 2 or that was locked before. constraints/ locks the versions that
+# ./run and CI install.
 #
-# mxnet itself is not here: its metadata ask for numpy<2 and graphviz<0.9, so that pip would find
-# no solution. It is installed first, without a look at them: pip install --no-deps mxnet==1.9.1.
+# mxnet is not in this list: its metadata needs numpy<2 and graphviz<0.9, so pip would find no
+# solution. Install it first, without its dependencies: pip install --no-deps mxnet==1.9.1.
 INSTALL_REQUIRES = [
     'gluonnlp==0.10.0',     # the last release
     'numpy>=2.0',
-    # MXNet imports distutils, which Python 3.12 no longer has and setuptools provides.
+    # MXNet imports distutils. Python 3.12 dropped it, setuptools provides it.
     'setuptools>=77',
     'tokenizers>=0.20',
     'safetensors>=0.5',
@@ -31,7 +32,7 @@ INSTALL_REQUIRES = [
     'nltk>=3.9',
     'onnx>=1.17',
     'pyyaml>=6',
-    'requests>=2.32',       # MXNet's and gluonnlp's, too
+    'requests>=2.32',       # MXNet and gluonnlp need it, too
     'scikit-learn>=1.5',
     'scipy>=1.13',
     'tqdm>=4.67',
@@ -39,7 +40,7 @@ INSTALL_REQUIRES = [
 
 DASK = ['distributed>=2024.8']
 
-# What runs ONNX files
+# Runtimes for ONNX files
 RUNTIMES = ['onnxruntime>=1.19', 'openvino>=2024.4']
 
 # On a GPU, `mxnet-cu112==1.9.1` or `mxnet-cu117==1.9.1` takes the place of mxnet.
@@ -56,48 +57,50 @@ EXTRAS_REQUIRE = {
     ],
 }
 
-# Its module, run by its path: what `bert` imports is not installed yet.
+# The kernels' module of build targets. It is run by its path, because `import bert` needs packages
+# that are not installed yet.
 KERNELS_FOLDER = os.path.join('bert', 'model', 'kernels')
-KERNELS = runpy.run_path(os.path.join(HERE, KERNELS_FOLDER, 'targets.py'))
+TARGETS = runpy.run_path(os.path.join(ROOT, KERNELS_FOLDER, 'targets.py'))
 
 
-def read(*names):
-    with open(os.path.join(HERE, *names), encoding='utf-8') as file:
+def read_text(*names):
+    with open(os.path.join(ROOT, *names), encoding='utf-8') as file:
         return file.read()
 
 
-def kernels():
+def kernel_extensions():
     """The libraries of CPU operators, one for each kind of CPU."""
     return [Extension('.'.join(KERNELS_FOLDER.split(os.sep) + [build.name]),
                       sources=source_files('UNITS'), language='c++', optional=True,
-                      extra_compile_args=list(KERNELS['COMPILER_FLAGS'] + build.compiler_flags),
-                      extra_link_args=list(KERNELS['LINKER_FLAGS']))
-            for build in KERNELS['BUILDS']]
+                      extra_compile_args=list(TARGETS['COMPILER_FLAGS'] + build.compiler_flags),
+                      extra_link_args=list(TARGETS['LINKER_FLAGS']))
+            for build in TARGETS['BUILDS']]
 
 
-def source_files(which):
-    return [os.path.join(KERNELS_FOLDER, 'source', name) for name in KERNELS[which]]
+def source_files(key):
+    """Paths of the source files that targets.py lists under `key`."""
+    return [os.path.join(KERNELS_FOLDER, 'source', name) for name in TARGETS[key]]
 
 
-def version():
-    """`bert.__version__`, read and not imported: what bert imports is not installed yet."""
-    return re.search(r"^__version__ = '(.+)'", read('bert', '__init__.py'), re.M).group(1)
+def bert_version():
+    """`bert.__version__`, read from the file because `import bert` needs installed packages."""
+    return re.search(r"^__version__ = '(.+)'", read_text('bert', '__init__.py'), re.M).group(1)
 
 
 def long_description():
-    return read('README.rst') if os.path.exists(os.path.join(HERE, 'README.rst')) else ''
+    return read_text('README.rst') if os.path.exists(os.path.join(ROOT, 'README.rst')) else ''
 
 
 class BuildKernels(build_ext):
-    """Compiles the CPU kernels, a library that MXNet loads and Python doesn't. They are optional:
-    without a compiler there are none, and MXNet's own operators compute."""
+    """Compiles the CPU kernels, libraries that MXNet loads and Python does not. They are optional:
+    without a compiler the build leaves them out, and MXNet's own operators compute."""
 
     def get_ext_filename(self, fullname):
         return os.path.join(*fullname.split('.')) + '.so'
 
     def finalize_options(self):
         super().finalize_options()
-        self.parallel = self.parallel or os.cpu_count()     # libraries that are compiled at once
+        self.parallel = self.parallel or os.cpu_count()     # number of parallel compilations
 
     def build_extensions(self):
         folder = mxnet_folder()
@@ -117,24 +120,24 @@ class BuildKernels(build_ext):
         super().build_extensions()
 
     def compile_shared(self, include_dirs, version):
-        """The objects that are the same in all libraries."""
+        """Compile the units that are the same in all libraries → paths of their objects."""
         return self.compiler.compile(
             source_files('SHARED_UNITS'), output_dir=self.build_temp, include_dirs=include_dirs,
-            macros=[('BUILT_FROM', '"%s"' % KERNELS['fingerprint'](version))],
-            extra_postargs=list(KERNELS['COMPILER_FLAGS'] + KERNELS['SHARED_FLAGS']))
+            macros=[('BUILT_FROM', '"%s"' % TARGETS['fingerprint'](version))],
+            extra_postargs=list(TARGETS['COMPILER_FLAGS'] + TARGETS['SHARED_FLAGS']))
 
     def build_extension(self, ext):
-        build = copy.copy(self)     # several run at once, each with a folder for its objects
-        build.build_temp = os.path.join(self.build_temp, ext.name)
-        super(BuildKernels, build).build_extension(ext)
+        command = copy.copy(self)   # builds run in parallel, each with a folder for its objects
+        command.build_temp = os.path.join(self.build_temp, ext.name)
+        super(BuildKernels, command).build_extension(ext)
 
     def get_export_symbols(self, ext):
         return []       # there is no PyInit function
 
 
 def mxnet_folder():
-    """Path of the package mxnet, or None. pip builds with a path of its own on `sys.path`, which
-    lacks what is installed in the environment that it installs into."""
+    """Path of the package mxnet, or None. While pip builds, `sys.path` lacks the packages of the
+    environment that pip installs into, so this function looks there, too."""
     for folder in sys.path + [sysconfig.get_path('purelib')]:
         if os.path.exists(os.path.join(folder, 'mxnet', 'libinfo.py')):
             return os.path.join(folder, 'mxnet')
@@ -142,14 +145,14 @@ def mxnet_folder():
 
 
 def mxnet_version(folder):
-    """The version of the package mxnet in `folder`, read and not imported, which takes seconds."""
+    """Version of the package mxnet in `folder`, read from a file: its import takes seconds."""
     with open(os.path.join(folder, 'libinfo.py'), encoding='utf-8') as file:
         return re.search('__version__ = [\'"](.+)[\'"]', file.read()).group(1)
 
 
 class BuildPy(build_py):
-    """Puts bert_mxnet_compat.pth beside the package bert, where Python looks for .pth files, and
-    not into it. An editable install leaves the modules where they are, yet needs that file."""
+    """Puts bert_mxnet_compat.pth beside the package bert, because Python looks for .pth files there
+    and not inside it. An editable install copies no modules, but it needs this file."""
 
     def run(self):
         super().run()
@@ -160,7 +163,7 @@ class BuildPy(build_py):
 
 setup(
     name='bert',
-    version=version(),
+    version=bert_version(),
     description='BERT for Apache MXNet / Gluon: fine-tune, pre-train, embed, quantize, deploy',
     long_description=long_description(),
     long_description_content_type='text/x-rst',
@@ -172,14 +175,14 @@ setup(
     python_requires='>=3.10,<3.15',
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
-    # A plain entry in a .pth file makes the editable install; without `package_dir` setuptools
-    # writes an import hook instead, which every start of Python would pay for.
+    # With `package_dir`, setuptools makes the editable install by a plain entry in a .pth file.
+    # Without it, setuptools writes an import hook, which slows every start of Python.
     package_dir={'': '.'},
     packages=find_packages(include=['bert', 'bert.*']),
-    # bert_embedding is a folder of a script, no package
+    # bert_embedding is not a package, only the folder of a script
     package_data={'': ['*.json', '*.txt'], 'bert': ['bert_embedding/bert.py'],
                   'bert.model.kernels': ['source/*']},
-    ext_modules=kernels(),
+    ext_modules=kernel_extensions(),
     cmdclass={'build_py': BuildPy, 'build_ext': BuildKernels},
     zip_safe=False,
 )

@@ -1,12 +1,12 @@
 """Repairs of MXNet 1.9.1 and gluonnlp 0.10, which were written for numpy 1 and Python 3.8.
 
-Each repair says what breaks without it, and tests/test_compat.py shows it. The repairs stay inside
-the two packages: the user's own numpy keeps its names, their meaning, and how it prints.
+Each repair describes what breaks without it, and tests/test_compat.py demonstrates it. The repairs
+only affect the two packages: the user's own numpy keeps its names, their meaning and its printing.
 
 Importing this module imports neither numpy nor MXNet. It adds a finder to `sys.meta_path`, which
 repairs modules of the two packages as they are imported. `bert` imports this module, and so does
-`bert_mxnet_compat.pth` at every start of the environment's Python, so that a program may import
-mxnet before bert.
+`bert_mxnet_compat.pth` at every start of the environment's Python, so a program may import mxnet
+before bert.
 """
 import builtins
 import functools
@@ -19,49 +19,52 @@ PACKAGES = ('mxnet', 'gluonnlp')
 
 
 class InstallationError(ModuleNotFoundError):
-    """The installed packages do not fit together. The message is one line with the command that
-    mends it; scripts print it without a stack trace."""
+    """The installed packages are incompatible. The message is one line with the command that fixes
+    it; scripts print it without a stack trace."""
 
 
-# ---- numpy as MXNet knows it
-# Without these names `import mxnet` or a later call ends in AttributeError.
+# ---- numpy as MXNet expects it
+# Without these names `import mxnet` or a later call raises AttributeError.
 
-# As until numpy 1.23; numpy 2 has another `bool` of its own.
-TYPES = {'bool': bool, 'int': int}
+# The meaning of these names until numpy 1.23; numpy 2 has a different `bool`.
+BUILTIN_TYPES = {'bool': bool, 'int': int}
 CONSTANTS = {'Inf': float('inf'), 'NAN': float('nan'), 'NaN': float('nan'), 'PINF': float('inf'),
              'NINF': -float('inf'), 'PZERO': 0.0, 'NZERO': -0.0}
-RENAMED = {'alltrue': 'all', 'product': 'prod', 'round_': 'round', 'sometrue': 'any',
-           'trapz': 'trapezoid'}
-# Functions that numpy gave up in its version 1.20. `mxnet.numpy` only passes them on.
-FINANCIAL = ('mirr', 'npv', 'pmt', 'ppmt', 'pv', 'rate')
+RENAMED_FUNCTIONS = {'alltrue': 'all', 'product': 'prod', 'round_': 'round', 'sometrue': 'any',
+                     'trapz': 'trapezoid'}
+# Functions that numpy removed in version 1.20. `mxnet.numpy` only re-exports them.
+FINANCIAL_FUNCTIONS = ('mirr', 'npv', 'pmt', 'ppmt', 'pv', 'rate')
 
 
-def aliases(numpy):
-    """{name: value} of all that MXNet looks up in numpy and numpy may lack."""
+def numpy_aliases(numpy):
+    """{name: value} of all names that MXNet looks up in numpy and that numpy may lack."""
     def in1d(ar1, ar2, assume_unique=False, invert=False):
         return numpy.isin(numpy.ravel(ar1), ar2, assume_unique, invert)
 
     def financial(name):
-        def refuse(*arguments, **options):
+        def raise_error(*arguments, **options):
             raise RuntimeError('numpy has no %s since 1.20: install numpy-financial' % name)
-        return refuse
+        return raise_error
 
-    return {**TYPES, **CONSTANTS,
-            **{name: getattr(numpy, successor) for name, successor in RENAMED.items()},
-            **{name: financial(name) for name in FINANCIAL},
+    return {**BUILTIN_TYPES, **CONSTANTS,
+            **{name: getattr(numpy, successor) for name, successor in RENAMED_FUNCTIONS.items()},
+            **{name: financial(name) for name in FINANCIAL_FUNCTIONS},
             'in1d': in1d,
             'msort': functools.partial(numpy.sort, axis=0),
             'compat': types.SimpleNamespace(basestring=str),
-            # numpy warns of its own `core` at each use
+            # numpy's own `core` warns at each use
             'core': types.SimpleNamespace(numeric=numpy.lib.array_utils)}
 
 
 class NumpyForMXNet(types.ModuleType):
-    """numpy with the aliases. Everything else is looked up in numpy itself."""
+    """numpy with the aliases. All other names come from numpy itself.
+
+    Since numpy 1.20, 1.24 and 2.0, which removed names. Can go with an MXNet made for numpy 2.
+    """
 
     def __init__(self, numpy):
         super().__init__('numpy')
-        self.__dict__.update(aliases(numpy))
+        self.__dict__.update(numpy_aliases(numpy))
         self._numpy = numpy
 
     def __getattr__(self, name):
@@ -69,48 +72,47 @@ class NumpyForMXNet(types.ModuleType):
 
 
 def _builtins_with_own_numpy():
-    """Builtins for a module of MXNet, whose `import numpy` brings a `NumpyForMXNet`. They are a
-    copy: Python is slower with anything but a plain dictionary there."""
-    made = {}
+    """Builtins for a module of MXNet, in which `import numpy` returns a `NumpyForMXNet`. They are a
+    plain dictionary, because Python is slower with anything else there."""
+    cache = {}
 
     def import_(name, globals=None, locals=None, fromlist=(), level=0):
         module = builtins.__import__(name, globals, locals, fromlist, level)
         if level or name.partition('.')[0] != 'numpy' or module is not sys.modules['numpy']:
             return module
-        if 'numpy' not in made:
-            made['numpy'] = NumpyForMXNet(module)
-        return made['numpy']
+        if 'numpy' not in cache:
+            cache['numpy'] = NumpyForMXNet(module)
+        return cache['numpy']
     return {**vars(builtins), '__import__': import_}
 
 
 # ---- repairs of single modules, right after their import
 
-class _Str(type):
+class _StrMeta(type):
     def __instancecheck__(cls, value):
         return isinstance(value, str)
 
 
-class plain_str(str, metaclass=_Str):
-    """`str`, but numpy numbers inside tuples, lists and dictionaries are written as bare numbers:
-    `(1.0,)`.
+class plain_str(str, metaclass=_StrMeta):
+    """`str`, but numpy numbers in tuples, lists and dictionaries become plain numbers: `(1.0,)`.
 
-    MXNet sends the parameters of operators as text. numpy 2 writes `(np.float64(1.0),)`, and MXNet
-    answers "Invalid Parameter format": at every step of gluonnlp's BERTAdam, for a Dense layer of
-    numpy.int64 units, for `array[:, numpy.int32(2)]`.
+    MXNet passes the parameters of operators as text. numpy 2 writes `(np.float64(1.0),)`, which
+    MXNet rejects with "Invalid Parameter format": at every step of gluonnlp's BERTAdam, for a Dense
+    layer of numpy.int64 units, for `array[:, numpy.int32(2)]`.
     """
     def __new__(cls, value='', *encoding):
-        return str(_bare(value) if type(value) in (tuple, list, dict) else value, *encoding)
+        return str(_plain(value) if type(value) in (tuple, list, dict) else value, *encoding)
 
 
 class _Verbatim(str):
     __repr__ = str.__str__
 
 
-def _bare(value):
+def _plain(value):
     if type(value) in (tuple, list):
-        return type(value)(map(_bare, value))
+        return type(value)(map(_plain, value))
     if type(value) is dict:
-        return {_bare(key): _bare(inner) for key, inner in value.items()}
+        return {_plain(key): _plain(item) for key, item in value.items()}
     numpy = sys.modules['numpy']
     if isinstance(value, (numpy.number, numpy.bool_)):
         return _Verbatim(value)
@@ -118,12 +120,19 @@ def _bare(value):
 
 
 def write_plain_numbers(module):
+    """Let a module write the parameters of operators by `plain_str`.
+
+    Since numpy 2.0. Can go with an MXNet made for numpy 2.
+    """
     module.str = plain_str
 
 
-def take_arrays_of_one(base):
-    """`c_array` takes arrays of one number, as numpy 1 did: entropy calibration passes thresholds
-    of shape (1,), and since numpy 2.4 ends in "only 0-dimensional arrays can be converted"."""
+def accept_one_element_arrays(base):
+    """Let `c_array` accept arrays with a single number, as with numpy 1. Entropy calibration passes
+    thresholds of shape (1,), and numpy raises "only 0-dimensional arrays can be converted".
+
+    Since numpy 2.4. Can go with an MXNet made for numpy 2.
+    """
     import numpy
     c_array = base.c_array
 
@@ -135,9 +144,10 @@ def take_arrays_of_one(base):
 
 
 def sum_metrics_in_float64(metric):
-    """Metrics add up in float64 and return Python's numbers, as they did. With numpy 2 a Python
-    number plus a numpy.float32 is a numpy.float32: MAE, MSE, RMSE, CrossEntropy and Loss would
-    lose digits, `json.dumps` would refuse their values, and others print as `np.float64(0.5)`."""
+    """Let metrics add up in float64 and return Python numbers. With numpy 2 a Python number plus a
+    numpy.float32 is a numpy.float32: MAE, MSE, RMSE, CrossEntropy and Loss would lose digits,
+    `json.dumps` would reject their values, and others would print as `np.float64(0.5)`.
+    Since numpy 2.0. Can go with an MXNet made for numpy 2."""
     import numpy
 
     def sum_in_float64(name):
@@ -171,12 +181,15 @@ def sum_metrics_in_float64(metric):
     for kind in list(vars(metric).values()):
         if isinstance(kind, type) and issubclass(kind, metric.EvalMetric):
             return_plain(kind)
-    metric.EvalMetric.__init_subclass__ = classmethod(return_plain)     # those of others, too
+    metric.EvalMetric.__init_subclass__ = classmethod(return_plain)     # for users' own metrics
 
 
 def export_parameters(block):
-    """`SymbolBlock.export` writes the parameters also of a block that has not computed anything
-    yet, such as `quantize_net_v2` returns: MXNet writes a file with none."""
+    """Let `SymbolBlock.export` write the parameters of a block that has not computed anything yet,
+    such as the result of `quantize_net_v2`. MXNet would write a file without parameters.
+
+    Since MXNet 1.9.1. Can go with an MXNet that writes them.
+    """
     def export(self, path, epoch=0, remove_amp_cast=True):
         if not self._cached_op_args:
             self._build_cache()
@@ -190,56 +203,56 @@ REPAIRS = {
     'mxnet._ctypes.symbol': write_plain_numbers,
     'mxnet.symbol.symbol': write_plain_numbers,
     'mxnet.io.io': write_plain_numbers,
-    'mxnet.base': take_arrays_of_one,
+    'mxnet.base': accept_one_element_arrays,
     'mxnet.metric': sum_metrics_in_float64,
     'mxnet.gluon.block': export_parameters,
 }
 
 
-# ---- what must be installed
+# ---- the installation
 
 MXNET = '1.9.1'
-# The distributions that contain the package mxnet, and those that have this version
-MXNETS = re.compile(r'mxnet(-cu\d+(mkl)?|-mkl|-native)?')
+# Names of distributions with the package mxnet, and the distributions that have this version
+MXNET_DISTRIBUTION_PATTERN = re.compile(r'mxnet(-cu\d+(mkl)?|-mkl|-native)?')
 DISTRIBUTIONS = ('mxnet', 'mxnet-cu112', 'mxnet-cu117')
 
 
 def install_command(distribution='mxnet'):
-    """pip can't install MXNet beside numpy 2, which its metadata exclude: --no-deps has it not
-    look at them."""
+    """The pip command. MXNet's metadata exclude numpy 2, so pip has to ignore them: --no-deps."""
     return 'pip install --no-deps %s==%s' % (distribution, MXNET)
 
 
 def installed_mxnets(folder):
     """[(name, version)] of the distributions in `folder` that contain the package mxnet."""
     try:
-        files = os.listdir(folder)
+        names = os.listdir(folder)
     except OSError:
         return []
     distributions = [name.removesuffix('.dist-info').replace('_', '-').rpartition('-')
-                     for name in files if name.endswith('.dist-info')]
-    return sorted((name, version) for name, _, version in distributions if MXNETS.fullmatch(name))
+                     for name in names if name.endswith('.dist-info')]
+    return sorted((name, version) for name, _, version in distributions
+                  if MXNET_DISTRIBUTION_PATTERN.fullmatch(name))
 
 
 def check_installation(mxnet):
-    """Raise the `InstallationError` that says in one line what does not fit.
+    """Raises `InstallationError`, with the problem in one line, if the packages are incompatible.
 
-    mxnet: the `ModuleSpec` that was found, or None."""
-    if mxnet is None or mxnet.origin is None:       # None: a folder that pip left behind
+    mxnet: the `ModuleSpec` of the package mxnet, or None."""
+    if mxnet is None or mxnet.origin is None:       # no origin: a folder that pip left behind
         raise InstallationError("no MXNet here: install it with '%s'" % install_command(),
                                 name='mxnet')
     installed = installed_mxnets(os.path.dirname(os.path.dirname(mxnet.origin)))
     names = [name for name, _ in installed]
-    wanted = ([name for name in DISTRIBUTIONS if name in names] or DISTRIBUTIONS[:1])[-1]
+    distribution = ([name for name in DISTRIBUTIONS if name in names] or DISTRIBUTIONS[:1])[-1]
     if len(installed) > 1:
         raise InstallationError(
             "%s are both installed and overwrite each other's files: mend it with 'pip uninstall "
-            "-y %s', then '%s'" % (' and '.join('%s %s' % one for one in installed),
-                                   ' '.join(names), install_command(wanted)), name='mxnet')
-    if installed and installed[0] != (wanted, MXNET):
+            "-y %s', then '%s'" % (' and '.join('%s %s' % package for package in installed),
+                                   ' '.join(names), install_command(distribution)), name='mxnet')
+    if installed and installed[0] != (distribution, MXNET):
         raise InstallationError(
             "%s %s is installed, and bert needs %s %s: mend it with 'pip uninstall -y %s', then "
-            "'%s'" % (*installed[0], wanted, MXNET, names[0], install_command(wanted)),
+            "'%s'" % (*installed[0], distribution, MXNET, names[0], install_command(distribution)),
             name='mxnet')
     check_numpy()
 
@@ -247,7 +260,7 @@ def check_installation(mxnet):
 def check_numpy():
     try:
         import numpy
-    except ImportError:     # MXNet itself says so better
+    except ImportError:     # MXNet's own error is clearer
         return
     if int(numpy.__version__.partition('.')[0]) < 2:
         raise InstallationError("numpy %s is installed, and bert needs numpy 2 or later: mend it "
@@ -257,8 +270,8 @@ def check_numpy():
 # ---- the import of repaired modules
 
 class RepairingLoader:
-    """Imports a module of MXNet or gluonnlp with its own numpy, then repairs it. For all else it is
-    the loader that Python found."""
+    """Imports a module of MXNet or gluonnlp with its own numpy, then repairs it. All other
+    attributes come from the loader that Python chose."""
     builtins = _builtins_with_own_numpy()
 
     def __init__(self, loader):
@@ -281,23 +294,24 @@ class RepairingFinder:
         """Called by Python for every module that is not imported yet."""
         if name.partition('.')[0] not in PACKAGES:
             return None
-        others = (finder.find_spec(name, path, target) for finder in sys.meta_path
-                  if finder is not self and hasattr(finder, 'find_spec'))
-        spec = next(filter(None, others), None)
-        if name == 'mxnet' and self._imports():
+        specs = (finder.find_spec(name, path, target) for finder in sys.meta_path
+                 if finder is not self and hasattr(finder, 'find_spec'))
+        spec = next(filter(None, specs), None)
+        if name == 'mxnet' and self._is_import():
             check_installation(spec)
         if spec is not None and hasattr(spec.loader, 'get_source'):
             spec.loader = RepairingLoader(spec.loader)
         return spec
 
     @staticmethod
-    def _imports():
-        """`importlib.util.find_spec` only asks whether there is an mxnet, and gets its answer."""
+    def _is_import():
+        """Whether the caller imports. `importlib.util.find_spec` only looks for mxnet and must not
+        fail."""
         return sys._getframe(3).f_code.co_name != 'find_spec'
 
 
 def install():
-    """Put the finder in the place of one that a copy of this module left: the .pth file runs one at
+    """Add the finder, in place of one from a copy of this module: the .pth file runs a copy at
     every start of Python, twice in a virtual environment."""
     sys.meta_path[:] = [RepairingFinder()] + [
         finder for finder in sys.meta_path if type(finder).__name__ != RepairingFinder.__name__]

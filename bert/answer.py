@@ -29,9 +29,8 @@ def make_parser():
 def main(arguments=None):
     args = make_parser().parse_args(arguments)
     common.prepare_mxnet(args.threads)
-    # imports mxnet, which reads the threads
-    from bert.jobs.prediction import question_answering
-    question_answering.run(args)
+    from bert.jobs.prediction import question_answering  # imports mxnet, so after prepare_mxnet
+    question_answering.predict_answers(args)
 
 
 if __name__ == '__main__':

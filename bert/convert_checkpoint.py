@@ -28,7 +28,7 @@ def make_parser():
 def main(arguments=None):
     args = make_parser().parse_args(arguments)
     from bert.jobs.exporting import conversion  # imports mxnet
-    conversion.run(args)
+    conversion.convert_checkpoint(args)
 
 
 if __name__ == '__main__':

@@ -5,17 +5,17 @@ from bert.flags import pretraining as pretraining_flags
 
 
 def make_parser():
-    parser = common.Parser(__doc__, common.LEFT_OUT_OF_TEXT)
-    add_text_flags(parser)
+    parser = common.Parser(__doc__, common.UNSUPPORTED_TEXT_FLAGS)
+    _add_text_flags(parser)
     group = parser.add_argument_group('examples')
     pretraining_flags.add_sampling_flags(group, max_seq_length=128, max_predictions_per_seq=20)
     group.add_argument('--random_seed', '--seed', type=int, default=12345,
                        help='of every random choice')
-    add_work_flags(parser)
+    _add_work_flags(parser)
     return parser
 
 
-def add_text_flags(parser):
+def _add_text_flags(parser):
     group = parser.add_argument_group('text')
     group.add_argument('--input_file', required=True, metavar='FILES',
                        help='UTF-8 text, one sentence a line, an empty line between documents; '
@@ -23,10 +23,10 @@ def add_text_flags(parser):
     group.add_argument('--vocab', '--dataset_name', required=True, metavar='NAME',
                        help='vocabulary: a corpus that models.py lists, such as '
                             'book_corpus_wiki_en_uncased, or a vocab.txt')
-    pretraining_flags.add_text_flags(group)
+    pretraining_flags.add_text_reading_flags(group)
 
 
-def add_work_flags(parser):
+def _add_work_flags(parser):
     group = parser.add_argument_group('work and output')
     group.add_argument('--output_dir', required=True, metavar='FOLDER',
                        help='gets part-000.npz …, manifest.json, vocab.txt and results.json')
@@ -51,10 +51,8 @@ def add_work_flags(parser):
 
 def main(arguments=None):
     args = make_parser().parse_args(arguments)
-    from bert.jobs.pretraining import (
-        data_creation,  # imports numpy: --help answers without
-    )
-    data_creation.run(args)
+    from bert.jobs.pretraining import data_creation  # imports numpy, which --help does not need
+    data_creation.create_pretraining_data(args)
 
 
 if __name__ == '__main__':

@@ -25,7 +25,7 @@ def make_parser():
     deployment_flags.add_answer_flags(parser)
     group = parser.add_argument_group('scores')
     group.add_argument('--evaluate', action='store_true', help='score the dev sets of the task')
-    deployment_flags.add_labelled_flags(group)
+    deployment_flags.add_evaluation_set_flags(group)
     parser.set_defaults(train_file=None)
     group = parser.add_argument_group('speed')
     group.add_argument('--measure', action='store_true', help='time batches of random tokens')
@@ -45,9 +45,8 @@ def make_parser():
 def main(arguments=None):
     args = make_parser().parse_args(arguments)
     common.prepare_mxnet(args.threads, low_latency=True)
-    # imports mxnet, which reads the threads
-    from bert.jobs.prediction import deployment
-    deployment.run(args)
+    from bert.jobs.prediction import deployment  # imports mxnet, so after prepare_mxnet
+    deployment.deploy(args)
 
 
 if __name__ == '__main__':

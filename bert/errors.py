@@ -1,4 +1,4 @@
-"""The one kind of error a user sees, and how a script ends."""
+"""The errors that users see, and the exit codes of scripts."""
 import logging
 import os
 import signal
@@ -12,22 +12,22 @@ EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
 
 
 class UserError(Exception):
-    """A mistake the user can mend. The message says what was found where, what was
-    expected, and the fix; scripts print it in one line, without a stack trace."""
+    """A mistake that the user can fix. The message names the place, the problem, the expected input
+    and the fix; scripts print it in one line, without a stack trace."""
 
 
-def nearest(word, choices):
-    """`' Did you mean "…"?'` for the choice closest to `word`, or '' when none is close."""
+def did_you_mean(word, choices):
+    """`' Did you mean "…"?'` with the choice closest to `word`, or '' if none is close."""
     import difflib
     choices = {choice.lower(): choice for choice in choices}
-    found = difflib.get_close_matches(word.lower(), list(choices), n=1, cutoff=0.6)
-    return ' Did you mean "%s"?' % choices[found[0]] if found else ''
+    matches = difflib.get_close_matches(word.lower(), list(choices), n=1, cutoff=0.6)
+    return ' Did you mean "%s"?' % choices[matches[0]] if matches else ''
 
 
 def run_script(main):
-    """Run `main()` as the program; turn a `UserError` and an `InstallationError` into one line and
-    exit code 2, Ctrl-C into exit code 130."""
-    # warnings of a program that opens no log
+    """Run `main()` as the program. A `UserError` or an `InstallationError` ends it with one line
+    and exit code 2, Ctrl-C with exit code 130."""
+    # the format of warnings in programs without a log
     logging.lastResort.setFormatter(logging.Formatter('%(levelname)s: %(message)s'))
     try:
         code = main()
@@ -37,7 +37,7 @@ def run_script(main):
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         code = EXIT_INTERRUPTED
-    except BrokenPipeError:     # `… | head` has read enough
+    except BrokenPipeError:     # the reader ended, for example `… | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = EXIT_BROKEN_PIPE
     sys.exit(code)

@@ -14,14 +14,14 @@ def make_parser():
                              'null_odds.json; adds the best thresholds, chosen on these very '
                              'answers')
     parser.add_argument('--na-prob-thresh', '-t', metavar='X', default=1.0,
-                        type=common.number(float, 'a number'),
+                        type=common.number_type(float, 'a number'),
                         help='with --na-prob-file: no answer above it')
     return parser
 
 
 def main(arguments=None):
     from bert.jobs.prediction import squad_evaluation
-    squad_evaluation.run(make_parser().parse_args(arguments))
+    squad_evaluation.evaluate_predictions(make_parser().parse_args(arguments))
 
 
 if __name__ == '__main__':

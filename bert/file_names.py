@@ -1,44 +1,49 @@
-"""Names of the files in the folders that runs write, and in transformers' folders.
+"""Names of the files in our run, checkpoint and export folders, and in transformers' folders.
 
-A run folder holds INDEX, OPTIONS, RESULTS, AUDIT, CURVES, LOG and its checkpoint folders; one of
-those MODEL, CONFIG, VOCABULARY and TASK, which describe the model to every command, and
-OPTIMIZER and STATE, which a resume needs.
+A run folder holds checkpoints.json, options.json, results.json, audit.json, curves.png, the log and
+the checkpoint folders. A checkpoint folder holds model.params, config.json, vocab.txt and
+task.json, which describe the model to every command, and optimizer.params and trainer.json, which a
+resume needs. The folders' own names come from train/checkpoint.py (step-0000020) and
+jobs/runs/run_folder.py (MRPC-001).
 """
-INDEX, OPTIONS = 'checkpoints.json', 'options.json'
-RESULTS, AUDIT, CURVES = 'results.json', 'audit.json', 'curves.png'
-LOG = 'log_%s.txt'      # with the task's name
+INDEX_FILE, OPTIONS_FILE = 'checkpoints.json', 'options.json'
+RESULTS_FILE, AUDIT_FILE, CURVES_FILE = 'results.json', 'audit.json', 'curves.png'
+LOG_FILE = 'log_%s.txt'      # with the task's name
 
-MODEL, TASK = 'model.params', 'task.json'
-OPTIMIZER, STATE = 'optimizer.params', 'trainer.json'
+MODEL_FILE, TASK_FILE = 'model.params', 'task.json'
+OPTIMIZER_FILE, STATE_FILE = 'optimizer.params', 'trainer.json'
 
-# of question answering, as the original scripts call them
-PREDICTIONS, N_BEST, NULL_ODDS = 'predictions.json', 'nbest_predictions.json', 'null_odds.json'
-NET = 'net.params'              # the parameters alone
-STATIC_NET = 'static_net'       # prefix of an exported symbol's two files
+# Question answering, with the names of the original scripts
+PREDICTIONS_FILE, N_BEST_FILE = 'predictions.json', 'nbest_predictions.json'
+NULL_ODDS_FILE = 'null_odds.json'
+NET_FILE = 'net.params'              # only the parameters
+STATIC_NET_PREFIX = 'static_net'       # prefix of an exported symbol's two files
 
 
-SYMBOL_INPUTS = ('data0', 'data1', 'data2')     # of token_ids, segment_ids, valid_length: Gluon's
+# Gluon's names for token_ids, segment_ids and valid_length as inputs of a symbol
+SYMBOL_INPUTS = ('data0', 'data1', 'data2')
 
 
 def symbol_names(prefix, epoch=0):
-    """File names of an exported symbol and its parameters, as MXNet forms them. epoch: in the
-    parameters' name; the original's is 0 but for a network that was trained so many."""
+    """File names of an exported symbol and its parameters, in MXNet's form. epoch: the number in
+    the parameters' name; in the original scripts the number of trained epochs, or 0."""
     return ['%s-symbol.json' % prefix, '%s-%04d.params' % (prefix, epoch)]
 
 
-# What an exported folder can hold, and how its files are called: <kind>-symbol.json, <kind>.onnx …
-CLASSIFICATION, REGRESSION, QUESTION_ANSWERING = KINDS = (
+# Kinds of exported models. Their files are <kind>-symbol.json, <kind>.onnx …
+CLASSIFICATION, REGRESSION, QUESTION_ANSWERING = MODEL_KINDS = (
     'classification', 'regression', 'question_answering')
 SYMBOL_ENDING, ONNX_ENDING = '-symbol.json', '.onnx'
-# in the names of INT8 models: the ways of MXNet's operators, and that of the fused kernels
+# Calibration modes in the names of INT8 models: those of MXNet's operators, that of our kernels
 CALIBRATION_MODES = ('customize', 'naive', 'entropy', 'none')
 FUSED_MODE, FUSED_OPERATOR = 'fused', 'bert_encoder'
-FUSED_NODE = '"op": "%s"' % FUSED_OPERATOR     # in the JSON of a symbol
-EXPORT_LOG = 'hybrid_export_bert.log'   # the original's name
+FUSED_NODE = '"op": "%s"' % FUSED_OPERATOR     # a symbol's JSON with this text needs the kernels
+EXPORT_LOG_FILE = 'hybrid_export_bert.log'   # as in the original
 
-# as transformers calls them; ours have the same
-CONFIG, VOCABULARY = 'config.json', 'vocab.txt'
-TOKENIZER, TOKENIZER_CONFIG = 'tokenizer.json', 'tokenizer_config.json'
-WEIGHTS, TORCH_WEIGHTS = 'model.safetensors', 'pytorch_model.bin'
-# all names that transformers gives to weights; an index lists several files
-ALL_WEIGHTS = (WEIGHTS, WEIGHTS + '.index.json', TORCH_WEIGHTS, TORCH_WEIGHTS + '.index.json')
+# transformers' names, which our folders use, too
+CONFIG_FILE, VOCABULARY_FILE = 'config.json', 'vocab.txt'
+TOKENIZER_FILE, TOKENIZER_CONFIG_FILE = 'tokenizer.json', 'tokenizer_config.json'
+WEIGHTS_FILE, TORCH_WEIGHTS_FILE = 'model.safetensors', 'pytorch_model.bin'
+# All of transformers' names for weights. An index lists several files.
+ALL_WEIGHTS_FILES = (WEIGHTS_FILE, WEIGHTS_FILE + '.index.json',
+                     TORCH_WEIGHTS_FILE, TORCH_WEIGHTS_FILE + '.index.json')

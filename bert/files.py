@@ -1,4 +1,4 @@
-"""Files that must be whole or absent: atomic writes, digests, locks."""
+"""Atomic writes, JSON, digests and locks of files."""
 import contextlib
 import errno
 import fcntl
@@ -14,13 +14,13 @@ import zlib
 
 from bert.errors import UserError
 
-CHUNK = 1 << 20             # bytes read at once from the disk
-# What NumPy raises for an .npz that is damaged or something else, beside OSError; RuntimeError and
-# NotImplementedError are for flags that zipfile can't read
+CHUNK_BYTES = 1 << 20             # bytes per read from the disk
+# NumPy's exceptions, besides OSError, for a file that is damaged or not an .npz. RuntimeError and
+# NotImplementedError come from zipfile, for flags that it doesn't support.
 NPZ_ERRORS = (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError,
               RuntimeError, TypeError, AttributeError)
 
-# What a write runs into, and what the user can do about it.
+# {errno of a failed write: what the user can do about it}
 WRITE_FIXES = {
     errno.ENOSPC: 'free some space, or choose another folder',
     errno.EDQUOT: 'free some of your quota, or choose another folder',
@@ -39,37 +39,37 @@ WRITE_FIXES = {
 
 
 def cache_dir():
-    """Where downloads are kept: `MXNET_HOME`, or ~/.mxnet as for MXNet itself."""
+    """The folder for downloads: `MXNET_HOME`, or ~/.mxnet as in MXNet itself."""
     return os.path.expanduser(os.environ.get('MXNET_HOME') or os.path.join('~', '.mxnet'))
 
 
 @contextlib.contextmanager
-def writing(path):
+def explain_write_errors(path):
     """Turn an OSError that means "can't write there" into a `UserError` that names `path`."""
     try:
         yield
     except OSError as error:
         fix = WRITE_FIXES.get(error.errno)
-        if fix is None:         # a fault of the network, say: not ours to explain
+        if fix is None:         # not about the path, for example a network error
             raise
         raise UserError('%s: can\'t write: %s; %s' % (path, error.strerror, fix)) from None
 
 
 @contextlib.contextmanager
 def atomic_write(path, mode='w'):
-    """Open a new file that takes the place of `path` when the block ends well.
+    """Open a new file that replaces `path` when the block ends without an exception.
 
-    mode: 'w' (UTF-8 text, newlines kept) or 'wb'. Until the end, and for good when the
-    block raises, the old file stays as it was. Missing folders are made.
-    Raises `UserError` naming path, reason and fix when the disk refuses.
+    mode: 'w' (UTF-8 text, newlines unchanged) or 'wb'. The old file stays unchanged until the end
+    of the block, and also if the block raises. Creates missing folders. Raises `UserError`, with
+    path, reason and fix, when the file can't be written.
     """
     path = os.path.abspath(path)
     temporary = '%s.%s.tmp' % (path, uuid.uuid4().hex[:8])
-    text = {} if 'b' in mode else {'encoding': 'utf-8', 'newline': '\n'}
+    text_options = {} if 'b' in mode else {'encoding': 'utf-8', 'newline': '\n'}
     try:
-        with writing(path):
+        with explain_write_errors(path):
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(temporary, mode, **text) as out:
+            with open(temporary, mode, **text_options) as out:
                 yield out
                 out.flush()
                 os.fsync(out.fileno())
@@ -80,12 +80,12 @@ def atomic_write(path, mode='w'):
 
 @contextlib.contextmanager
 def new_file(path):
-    """Yield another name for the file `path`, which takes its place when the block ends well;
-    for what is written by a library that wants a name. Missing folders are made."""
+    """Yield a temporary path, for libraries that write to a path. That file replaces `path` when
+    the block ends without an exception. Creates missing folders; errors of `atomic_write`."""
     path = os.path.abspath(path)
     temporary = '%s.%s.tmp' % (path, uuid.uuid4().hex[:8])
     try:
-        with writing(path):
+        with explain_write_errors(path):
             os.makedirs(os.path.dirname(path), exist_ok=True)
             yield temporary
             os.replace(temporary, path)
@@ -95,15 +95,16 @@ def new_file(path):
 
 @contextlib.contextmanager
 def new_folder(path, replace=False):
-    """A folder, under another name at first, that is called `path` when the block ends well.
+    """Yield the path of a temporary folder, which becomes `path` when the block ends without an
+    exception.
 
-    replace: take the place of what is there by then, which stays when anything fails.
-    Raises `UserError` when the disk refuses, or something is there and isn't to be replaced.
+    replace: replace a folder that exists at `path` by then; it stays if anything fails. Raises
+    `UserError` when the folder can't be written, or `path` exists and must not be replaced.
     """
     path = os.path.realpath(path)
     temporary = '%s.%s.tmp' % (path, uuid.uuid4().hex[:8])
     try:
-        with writing(path):
+        with explain_write_errors(path):
             os.makedirs(temporary)
             yield temporary
             sync_folder(temporary)
@@ -117,22 +118,22 @@ def new_folder(path, replace=False):
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def exchange_folder(new, path):
-    """Put the folder `new` where the folder `path` is, and remove that one: one of the two is
-    there whatever happens."""
-    old = '%s.%s.tmp' % (path, uuid.uuid4().hex[:8])
+def exchange_folder(new_path, path):
+    """Move the folder `new_path` to `path` and remove the folder that was there. If a move fails,
+    the old folder stays at `path`."""
+    old_path = '%s.%s.tmp' % (path, uuid.uuid4().hex[:8])
     try:
-        os.rename(path, old)
-        os.rename(new, path)
+        os.rename(path, old_path)
+        os.rename(new_path, path)
     except BaseException:
-        if os.path.isdir(old) and not os.path.lexists(path):
-            os.rename(old, path)
+        if os.path.isdir(old_path) and not os.path.lexists(path):
+            os.rename(old_path, path)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(old_path, ignore_errors=True)
 
 
 def sync_folder(folder):
-    """Have every file of `folder` on the disk."""
+    """Flush every file of `folder`, and the folder itself, to the disk."""
     for name in os.listdir(folder) + ['.']:
         descriptor = os.open(os.path.join(folder, name), os.O_RDONLY)
         try:
@@ -147,29 +148,29 @@ def remove(path):
         os.remove(path)
 
 
-def find(patterns, expected):
-    """Paths of a comma list of files and wildcards, each once, in the order of the list; those of
-    a wildcard in that of their names.
+def find_files(patterns, expected):
+    """List of the paths that match a comma list of files and wildcards, without repetitions, in the
+    order of the list; the matches of a wildcard are sorted by name.
 
-    Raises `UserError`, saying what is `expected`, for one that matches nothing.
+    Raises `UserError`, which names the `expected` files, for an entry without a match.
     """
-    found = {}
+    all_paths = {}
     for pattern in [part.strip() for part in patterns.split(',')]:
         paths = sorted(path for path in glob.glob(pattern) if os.path.isfile(path))
-        if os.path.isfile(pattern):     # a name that only looks like a wildcard
+        if os.path.isfile(pattern):     # a file name that contains wildcard characters
             paths = [pattern]
         if not paths:
             raise UserError('%s: no such file: expected %s, as a comma list of names and wildcards'
                             % (pattern or repr(patterns), expected))
-        found.update(dict.fromkeys(paths))
-    return list(found)
+        all_paths.update(dict.fromkeys(paths))
+    return list(all_paths)
 
 
 # JSON
 
 
 def read_json(path):
-    """The dictionary in a JSON file. Raises `UserError` when there is none."""
+    """The dictionary in a JSON file. Raises `UserError` if it can't be read or holds none."""
     try:
         with open(path, encoding='utf-8') as file:
             values = json.load(file)
@@ -183,45 +184,45 @@ def read_json(path):
 
 
 def write_json(path, value):
-    """Write `value` as JSON, with null for the numbers that JSON can't hold (nan, inf)."""
+    """Write `value` as JSON, with null for numbers that JSON lacks (nan, inf)."""
     with atomic_write(path) as out:
-        json.dump(finite(value), out, indent=1, ensure_ascii=False, allow_nan=False)
+        json.dump(replace_nonfinite(value), out, indent=1, ensure_ascii=False, allow_nan=False)
         out.write('\n')
 
 
-def finite(value):
-    """`value` with None for every number that is not finite."""
+def replace_nonfinite(value):
+    """A copy of `value` with None in place of every number that is not finite."""
     if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
+        return {key: replace_nonfinite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [finite(item) for item in value]
+        return [replace_nonfinite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 # Digests
 
 
-def digest(path, algorithm):
+def digest_file(path, algorithm):
     """Hexadecimal digest of a file's bytes; algorithm: 'sha256' or 'sha1'."""
     state = hashlib.new(algorithm)
-    with open(path, 'rb') as data:
-        for chunk in iter(lambda: data.read(CHUNK), b''):
+    with open(path, 'rb') as file:
+        for chunk in iter(lambda: file.read(CHUNK_BYTES), b''):
             state.update(chunk)
     return state.hexdigest()
 
 
 def digest_mismatch(path, sha256=None, sha1=None):
-    """What is wrong with the digest of `path`, in words, or '' when all given ones fit."""
+    """The error message for a wrong digest of `path`, or '' if all expected digests match."""
     for algorithm, expected in (('sha256', sha256), ('sha1', sha1)):
         if expected:
-            found = digest(path, algorithm)
-            if found != expected.lower():
-                return '%s is %s, expected %s' % (algorithm, found, expected)
+            actual = digest_file(path, algorithm)
+            if actual != expected.lower():
+                return '%s is %s, expected %s' % (algorithm, actual, expected)
     return ''
 
 
 def check_digest(path, sha256=None, sha1=None):
-    """Raises `UserError` when the file has another digest than the one given."""
+    """Raises `UserError` when a digest of the file is not the expected one."""
     problem = digest_mismatch(path, sha256, sha1)
     if problem:
         raise UserError('%s: %s: remove the file, it is damaged or another version'
@@ -232,12 +233,12 @@ def check_digest(path, sha256=None, sha1=None):
 
 
 def open_locked(path):
-    """Open `path` for reading and appending under an exclusive lock, or None when another
-    process holds it."""
+    """The file `path`, opened for reading and appending under an exclusive lock; None if another
+    process holds the lock."""
     file = open(path, 'a+b')
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # the holder before us may have renamed the file between our open and our lock
+        # the process with the lock may have renamed the file between our open and our lock
         if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
             return file
     except OSError:

@@ -4,7 +4,7 @@ from bert.flags import common
 
 MEGA = 1e6
 FLOAT32_BYTES = 4
-COLUMNS = '%-16s  %-28s  %10s  %7s  %-6s  %s'
+ROW_FORMAT = '%-16s  %-28s  %10s  %7s  %-6s  %s'
 
 
 def make_parser():
@@ -17,36 +17,36 @@ def make_parser():
     return parser
 
 
-def rows(root):
-    """One row of the table for each model and corpus."""
+def table_rows(root):
+    """Yield one row of the table for each model and corpus."""
     from bert.model.weights import catalogue, released_weights
-    for model, row in catalogue.MODELS.items():
-        for corpus in row.corpora:
-            released = released_weights.Released(model, corpus, root)
-            count = catalogue.parameter_count(catalogue.config_of(model, corpus))
-            names = [source.name for source in released_weights.weight_sources(released)[1:]]
-            yield (model, corpus, '%.1f M' % (count / MEGA),
-                   '%.0f MB' % (count * FLOAT32_BYTES / MEGA),
-                   'yes' if released_weights.is_cached(released) else 'no', ', '.join(names))
+    for model, entry in catalogue.MODELS.items():
+        for corpus in entry.corpora:
+            release = released_weights.Release(model, corpus, root)
+            num_parameters = catalogue.parameter_count(catalogue.config_of(model, corpus))
+            sources = [source.name for source in released_weights.weight_sources(release)[1:]]
+            yield (model, corpus, '%.1f M' % (num_parameters / MEGA),
+                   '%.0f MB' % (num_parameters * FLOAT32_BYTES / MEGA),
+                   'yes' if released_weights.is_cached(release) else 'no', ', '.join(sources))
 
 
 def print_table(root):
-    print(COLUMNS % ('model', 'corpus', 'parameters', 'float32', 'cached', 'sources'))
-    for row in rows(root):
-        print(COLUMNS % row)
+    print(ROW_FORMAT % ('model', 'corpus', 'parameters', 'float32', 'cached', 'sources'))
+    for row in table_rows(root):
+        print(ROW_FORMAT % row)
     print('\nParameters of the encoder and its pooler. A script takes them with --bert_model '
           'MODEL --bert_dataset CORPUS;\nmodels.py --fetch MODEL CORPUS downloads one '
           'beforehand.')
 
 
-def fetch(names, root):
-    """Have the weights and the vocabulary in the cache, reading them once as a check."""
+def fetch_release(names, root):
+    """Download the weights and the vocabulary into the cache, and read them once as a check."""
     from bert.model.weights import released_weights
-    released = released_weights.Released(*names, root=root)
-    count = sum(array.size for array in released_weights.fetch_arrays(released).values())
-    tokens = released_weights.fetch_tokens(released)
+    release = released_weights.Release(*names, root=root)
+    num_values = sum(array.size for array in released_weights.fetch_arrays(release).values())
+    tokens = released_weights.fetch_tokens(release)
     print('%s: %.1f M values and a vocabulary of %d tokens are in the cache'
-          % (released.name, count / MEGA, len(tokens)))
+          % (release.name, num_values / MEGA, len(tokens)))
 
 
 def main(arguments=None):
@@ -55,7 +55,7 @@ def main(arguments=None):
     if args.fetch and len(args.fetch) > 2:
         parser.error('--fetch takes a model and a corpus, found: %s' % ' '.join(args.fetch))
     if args.fetch:
-        fetch(args.fetch, args.root)
+        fetch_release(args.fetch, args.root)
     else:
         print_table(args.root)
 

@@ -27,9 +27,8 @@ def make_parser():
 def main(arguments=None):
     args = make_parser().parse_args(arguments)
     common.prepare_mxnet(args.threads)
-    # imports mxnet, which reads the threads
-    from bert.jobs.prediction import classification
-    classification.run(args)
+    from bert.jobs.prediction import classification  # imports mxnet, so after prepare_mxnet
+    classification.predict_labels(args)
 
 
 if __name__ == '__main__':

@@ -13,10 +13,10 @@ def make_parser():
 def main(arguments=None):
     args = make_parser().parse_args(arguments)
     common.prepare_mxnet(args.threads, low_latency=True)
-    from bert.jobs.int8 import calibration, tuning  # import mxnet, which reads the threads
+    from bert.jobs.int8 import calibration, tuning  # import mxnet, so after prepare_mxnet
     if args.tune:
-        return tuning.run(args)[1]
-    calibration.run(args)
+        return tuning.tune_checkpoint(args)[1]
+    calibration.calibrate_checkpoint(args)
 
 
 if __name__ == '__main__':

@@ -5,7 +5,7 @@ from bert.flags import pretraining as pretraining_flags
 
 
 def make_parser():
-    parser = common.Parser(__doc__, common.LEFT_OUT_OF_TEXT)
+    parser = common.Parser(__doc__, common.UNSUPPORTED_TEXT_FLAGS)
     pretraining_flags.add_pretraining_flags(parser)
     common.add_threads_flag(parser.add_argument_group('device'))
     parser.set_defaults(comm_backend='horovod', gpus=None)
@@ -15,8 +15,8 @@ def make_parser():
 def main(arguments=None):
     args = make_parser().parse_args(arguments)
     common.prepare_mxnet(args.threads, training=pretraining_flags.pretrains_on_cpu(args))
-    from bert.jobs.pretraining import training  # imports mxnet, which reads the threads
-    training.run(args)
+    from bert.jobs.pretraining import training  # imports mxnet, so after prepare_mxnet
+    training.pretrain(args)
 
 
 if __name__ == '__main__':

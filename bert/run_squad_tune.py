@@ -6,8 +6,8 @@ from bert.flags import deployment as deployment_flags
 
 def make_parser():
     parser = common.Parser(__doc__)
-    deployment_flags.add_example_flags(parser, max_seq_length=384, batch_size=8,
-                                       learning_rate=5e-5)
+    deployment_flags.add_lpot_example_flags(parser, max_seq_length=384, batch_size=8,
+                                            learning_rate=5e-5)
     parser.add_argument('--task_name', default='SQuAD', metavar='TASK', help='SQuAD')
     parser.add_argument('--data_dir', metavar='FOLDER',
                         help='folder of train-v1.1.json and dev-v1.1.json; default: as '
@@ -22,7 +22,7 @@ def make_parser():
 def main(arguments=None):
     args = make_parser().parse_args(arguments)
     common.prepare_mxnet(args.threads, training=args.do_train, low_latency=args.tune)
-    from bert.jobs import lpot_example  # imports mxnet, which reads the threads
+    from bert.jobs import lpot_example  # imports mxnet, so after prepare_mxnet
     return lpot_example.run_squad(args)
 
 

@@ -21,16 +21,15 @@ def make_parser():
     group.add_argument('--overwrite_output_dir', action='store_true',
                        help='replace what a run left in --output_dir')
     group.add_argument('--seed', type=int, default=2, help='of the random tokens')
-    parser.set_defaults(dropout=0.0)    # nothing is trained
+    parser.set_defaults(dropout=0.0)    # there is no training
     return parser
 
 
 def main(arguments=None):
     args = make_parser().parse_args(arguments)
     common.prepare_mxnet(args.threads)
-    # imports mxnet, which reads the threads
-    from bert.jobs.exporting import static_shapes
-    static_shapes.run(args)
+    from bert.jobs.exporting import static_shapes  # imports mxnet, so after prepare_mxnet
+    static_shapes.export_static_squad(args)
 
 
 if __name__ == '__main__':

@@ -1,9 +1,10 @@
 #!/bin/sh
-# Writes constraints/3.*.txt: what ./run and CI install on each Python that bert supports, the newest
-# release of every package on the day of the call. Needs a Python and PyPI, but none of the Pythons.
+# Writes constraints/3.*.txt, the packages that ./run and CI install on each supported Python. Locks
+# the newest release of every package at the time of the call. Needs PyPI and any python3, but not
+# the Pythons that it locks for.
 #
 #     constraints/lock.sh             all Pythons
-#     constraints/lock.sh 3.13        this one
+#     constraints/lock.sh 3.13        only this Python
 set -eu
 
 root=$(dirname "$(dirname "$(readlink -f "$0")")")

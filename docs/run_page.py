@@ -7,13 +7,13 @@ import textwrap
 BLOCK = re.compile(r'\.\. code-block:: python\n\n((?:    .*\n|\n)+)')
 
 
-def program_of(text):
-    """The blocks of a page, each line where it stands on the page: errors name it."""
+def extract_program(text):
+    """The blocks of a page as one program. Each line keeps its line number for error messages."""
     lines = [''] * len(text.splitlines())
     for block in BLOCK.finditer(text):
         first = text.count('\n', 0, block.start(1))
-        for number, line in enumerate(textwrap.dedent(block.group(1)).splitlines(), first):
-            lines[number] = line
+        for index, line in enumerate(textwrap.dedent(block.group(1)).splitlines(), first):
+            lines[index] = line
     return '\n'.join(lines) + '\n'
 
 
@@ -21,7 +21,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('page', help='docs/<name>.rst')
     page = parser.parse_args().page
-    program = program_of(pathlib.Path(page).read_text(encoding='utf-8'))
+    program = extract_program(pathlib.Path(page).read_text(encoding='utf-8'))
     exec(compile(program, page, 'exec'), {'__name__': '__main__'})
 
 

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Does on a new machine what README.rst says:
+# Follows README.rst on a new machine:
 #
 #     tests/fresh_machine.sh trixie|bookworm|sid [argument of './run tests' ...]
 #
-# Makes that Debian in a temporary folder, with no more than the packages that the README names,
-# clones this repository into it, and runs there, as an ordinary user, the README's two commands
-# and a job of Horovod. From the host it takes only the way to the package registries, and the data
-# of the tests. Needs root, debootstrap and git.
+# Makes that Debian in a temporary folder, with only the packages that the README names, and clones
+# this repository into it. There it runs, as an ordinary user, the README's two commands and a
+# Horovod job. From the host it takes only the settings for the package registries and the test
+# data. Needs root, debootstrap and git.
 set -euo pipefail
-set -m      # each step gets a process group of its own, which a signal can end as a whole
+set -m      # each step gets its own process group, so one signal can end the whole step
 
 repository=$(dirname "$(dirname "$(readlink -f "$0")")")
-folder=''                           # of all that is made here
-machine=''                          # the folder in it that is the machine's /
-user=1000 home=/home/user           # of the ordinary user
+folder=''                           # holds everything that this script makes
+machine=''                          # the machine's /, inside $folder
+user=1000 home=/home/user           # the ordinary user's id and home folder
 environment=() steps=() step='' child=''
 
 fail() {
@@ -21,7 +21,7 @@ fail() {
     exit 1
 }
 
-# ---- steps, and the end, whatever it is
+# ---- running steps, and cleaning up after success or failure
 
 # step NAME command ...: runs and times the command. It runs in the background because the shell
 # acts on a signal only while it waits.
@@ -36,7 +36,7 @@ step() {
     step='' child=''
 }
 
-# What the command says is shown only where it fails.
+# quietly command ...: runs the command and shows its output only if it fails.
 quietly() {
     "$@" > "$folder/log" 2>&1 || {
         tail -n 15 "$folder/log" >&2
@@ -44,7 +44,7 @@ quietly() {
     }
 }
 
-# Those of a step that was broken off, and those that a step has left in the machine.
+# Ends the processes of an interrupted step, and those that a step has left in the machine.
 end_processes() {
     local root process
     [ -z "$child" ] || kill -KILL -- "-$child" 2> /dev/null || true
@@ -54,28 +54,28 @@ end_processes() {
     done
 }
 
-# What is mounted in the folder, the deepest first.
-mounts() {
+# Prints the mount points inside $folder, the deepest first.
+list_mounts() {
     awk -v folder="$folder/" 'index($2, folder) == 1 { print $2 }' /proc/mounts | sort -r
 }
 
 unmount_all() {
     local mount
-    for _ in 1 2 3 4 5; do      # a process that was killed may hold one for a moment
-        for mount in $(mounts); do
+    for _ in 1 2 3 4 5; do      # a process may keep a mount busy for a moment after its end
+        for mount in $(list_mounts); do
             umount "$mount" || true
         done
-        [ -n "$(mounts)" ] || return 0
+        [ -n "$(list_mounts)" ] || return 0
         sleep 1
     done
     return 1
 }
 
-# What is mounted is the host's: nothing is removed before all of it is gone.
+# Unmounts everything before it removes anything, because the mounts belong to the host.
 remove_all() {
     end_processes
     unmount_all || {
-        echo "error: $(mounts | tr '\n' ' ')can't be unmounted, so $folder stays: end what" \
+        echo "error: $(list_mounts | tr '\n' ' ')can't be unmounted, so $folder stays: end what" \
              "'fuser -vm $machine/proc' lists, then 'umount -R $machine/*' and" \
              "'rm -r --one-file-system $folder'" >&2
         return 1
@@ -92,7 +92,7 @@ finish() {
     exit "$status"
 }
 
-# ---- what README.rst says
+# ---- reading README.rst
 
 readme_packages() {
     tr '\n' ' ' < "$repository/README.rst" | grep -o "\`\`apt-get install [^\`]*" |
@@ -103,10 +103,10 @@ readme_commands() {
     sed -n '/^Two commands$/,/^The scripts$/s/^    \(\.\/run .*\)/\1/p' "$repository/README.rst"
 }
 
-# ---- what the host knows about the registries
+# ---- the host's settings for the package registries
 
-# The one that the host's apt uses; none where it has another distribution's, and debootstrap takes
-# Debian's own.
+# Prints the Debian mirror of the host's apt. A host of another distribution has none: debootstrap
+# then uses its default.
 debian_mirror() {
     local sources=/etc/apt/sources.list
     { cat $sources $sources.d/*.list $sources.d/*.sources 2> /dev/null || true; } |
@@ -117,20 +117,20 @@ apt_settings() {
     apt-config dump Acquire | grep -v IndexTargets
 }
 
-# The variables that pip reads. A folder of wheels and a cache are left out: a new machine has none.
-# OPENBLAS_* tells of the processor, which is the same.
+# Prints the environment variables that pip reads, except for a wheel folder and a cache, which a
+# new machine would not have. OPENBLAS_* describes the processor, which is the host's.
 host_variables() {
     local names='PIP_.*|SSL_CERT_.*|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|[A-Za-z]*_(proxy|PROXY)|OPENBLAS_.*'
     env -0 | grep -zE "^($names)=" | grep -zvE '^PIP_(FIND_LINKS|CACHE_DIR)='
 }
 
-# The user's files of pip, as seen from the home folder.
+# Prints the paths of the user's pip configuration, relative to the home folder.
 user_files() {
     (cd "$HOME" && find .config/pip .pip -name pip.conf 2> /dev/null) || true
 }
 
-# The machine's files of pip, and all files that apt's and pip's settings name, such as
-# certificates and constraints.
+# Prints the paths, without the first slash, of the system's pip configuration and of all files that
+# the settings of apt and pip name, such as certificates and constraints.
 system_files() {
     local file
     {
@@ -144,17 +144,18 @@ system_files() {
     done
 }
 
-# carry FROM TO: the files of the folder FROM that standard input names, into the machine's TO.
-# The machine's own tar unpacks them, for which the links there lead into the machine.
-carry() {
+# copy_into_machine FROM TO: copies the files that standard input names from the host's folder FROM
+# to the machine's folder TO. The machine's own tar unpacks them, so links there resolve inside the
+# machine.
+copy_into_machine() {
     tar --create --directory "$1" --dereference --mode=a+rX --files-from - |
         chroot "$machine" tar --extract --directory "$2" --no-same-owner --unlink-first
 }
 
-carry_settings() {
+copy_settings() {
     apt_settings > "$machine/etc/apt/apt.conf.d/90host"
-    system_files | carry / /
-    user_files | carry "$HOME" "$home"
+    system_files | copy_into_machine / /
+    user_files | copy_into_machine "$HOME" "$home"
 }
 
 # ---- the machine
@@ -164,7 +165,7 @@ as_root() {
         PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"
 }
 
-# as_user 'shell command' [its arguments ...], in the clone
+# as_user 'shell command' [argument ...]: runs the command in the clone
 as_user() {
     chroot --userspec=$user:$user "$machine" env -i "${environment[@]}" HOME=$home \
         PATH=/usr/bin:/bin sh -c "cd ~/bert && $1" sh "${@:2}"
@@ -177,31 +178,32 @@ make_machine() {
     mount -t tmpfs -o mode=1777 tmpfs "$machine/dev/shm"
     mount -t devpts -o newinstance,ptmxmode=0666,gid=5,mode=620 devpts "$machine/dev/pts"
     cp --remove-destination /etc/resolv.conf "$machine/etc/resolv.conf"
-    # Horovod ends in a segmentation fault where the machine's own name has no address
+    # Horovod crashes with a segmentation fault if the machine's own name has no address
     printf '127.0.0.1 localhost %s\n' "$(hostname)" > "$machine/etc/hosts"
     chroot "$machine" useradd --uid $user --create-home --home-dir $home user
-    # the package ca-certificates makes these certificates known when it is installed
-    find /usr/local/share/ca-certificates -name '*.crt' 2> /dev/null | sed 's,^/,,' | carry / /
-    carry_settings
+    # the installation of the package ca-certificates will register these certificates
+    find /usr/local/share/ca-certificates -name '*.crt' 2> /dev/null | sed 's,^/,,' |
+        copy_into_machine / /
+    copy_settings
 }
 
 install_packages() {
     quietly as_root apt-get -q update
     # shellcheck disable=SC2086
     quietly as_root apt-get -q -y install $1
-    carry_settings      # again: a package may have put its own file in the place of the host's
+    copy_settings       # again, because a package may have replaced one of the host's files
 }
 
-# With the seeds that lie beside the data: tests read these, too.
+# Copies the test data, and the seeds beside it, which tests read, too.
 copy_data() {
     mkdir "$machine$home/shared"
     cp -rL "$data" "$machine$home/shared/data"
     [ ! -d "$data/../seeds" ] || cp -rL "$data/../seeds" "$machine$home/shared/seeds"
 }
 
-# With the changes that are not committed yet. The owner of a CI's checkout may be somebody else,
-# which git minds without the option.
-clone() {
+# Clones the repository with its uncommitted changes. git needs the option because another user may
+# own a CI's checkout.
+clone_repository() {
     local clone=$machine$home/bert
     git -c safe.directory='*' clone --quiet --no-hardlinks "$repository" "$clone"
     git -c safe.directory='*' -C "$repository" diff --binary HEAD |
@@ -210,18 +212,18 @@ clone() {
     chroot "$machine" chown -R $user:$user $home
 }
 
-# ---- what is tried
+# ---- what the machine runs
 
-tests() {
+run_tests() {
     local status=0
     as_user "$test_command \"\$@\"" "$@" || status=$?
-    # pytest's word for 'no test was asked for', which arguments such as -k may do
+    # pytest's exit code for 'no tests collected', which arguments such as -k can cause
     [ "$status" -ne 5 ] || [ $# -eq 0 ] || status=0
     return "$status"
 }
 
-# What ./run finds missing is installed, by the command that it prints.
-make_horovod() {
+# Builds Horovod. If ./run reports a missing package, installs it by the command that ./run prints.
+build_horovod() {
     local problem packages
     problem=$(as_user './run horovodrun --version' 2>&1 | tee >(cat >&2)) && return
     packages=$(sed -n "s/^error: .*'apt-get install \([^']*\)'.*/\1/p" <<< "$problem")
@@ -230,14 +232,14 @@ make_horovod() {
     as_user './run horovodrun --version'
 }
 
-# The first command in two processes, on a few examples.
-horovod_job() {
+# Runs the README's first command in two processes, on a few examples.
+run_horovod_job() {
     as_user "./run horovodrun -np 2 -H localhost:2 python bert/${first_command#./run } \
         --max_train_samples 64 --max_eval_samples 64 --output_dir by-two"
     as_user 'grep "\"workers\": 2" by-two/results.json'
 }
 
-# ---- all of it
+# ---- main
 
 case ${1-} in
     trixie | bookworm | sid) suite=$1 ;;
@@ -278,8 +280,8 @@ trap 'exit 143' TERM
 
 step "debootstrap $suite" make_machine
 step "apt-get install $packages" install_packages "$packages"
-step 'git clone' clone
+step 'git clone' clone_repository
 step "$first_command" as_user "$first_command"
-step "$test_command${*:+ $*}" tests "$@"
-step 'building Horovod' make_horovod
-step 'a job of Horovod' horovod_job
+step "$test_command${*:+ $*}" run_tests "$@"
+step 'building Horovod' build_horovod
+step 'a job of Horovod' run_horovod_job

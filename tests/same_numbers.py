@@ -1,9 +1,9 @@
-"""Runs a fixed command of each kind with tiny models and prints a digest of what each one wrote.
+"""Runs a fixed command of each kind with tiny models and prints digests of the files they write.
 
     ./run python tests/same_numbers.py > numbers.json
 
-On one machine every Python prints the same: .ci/run compares two. (On another kind of CPU other
-kernels compute, and the last digits differ.)
+Every Python prints the same on one machine, and .ci/run compares two Pythons. (Another kind of CPU
+runs other kernels, so the last digits differ.)
 """
 import contextlib
 import hashlib
@@ -27,24 +27,24 @@ SAMPLE_TEXT = pathlib.Path(create_pretraining_data.__file__).with_name('sample_t
 
 
 def run(script, *arguments):
-    """The script's command line, in this process; what it prints goes to stderr."""
+    """Run a script's command line in this process, with its output on stderr."""
     with contextlib.redirect_stdout(sys.stderr):
         script.main(['--threads', '1', *map(str, arguments)])
 
 
 def digest(folder, *patterns):
-    """{file: SHA-256 of its bytes} of the files that match a pattern; each must match some."""
-    found = {}
+    """{file: SHA-256 of its bytes} of all files that match a pattern. Each pattern must match."""
+    digests = {}
     for pattern in patterns:
         paths = sorted(folder.glob(pattern))
         assert paths, 'there is no %s in %s' % (pattern, folder)
         for path in paths:
-            found[str(path.relative_to(folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return found
+            digests[str(path.relative_to(folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return digests
 
 
 def fine_tuning(folder, checkpoint):
-    """20 steps of BERTAdam."""
+    """Fine-tune for 20 steps of BERTAdam."""
     run(finetune_classifier, '--task_name', 'SST', '--data_dir',
         tiny.write_sst(folder / 'SST-2', train=60), '--bert_checkpoint', checkpoint, '--epochs', 1,
         '--batch_size', 3, '--lr', 1e-3, '--max_len', 24, '--output_dir', folder / 'SST')
@@ -60,7 +60,7 @@ def squad_prediction(folder, checkpoint):
 
 
 def pretraining_data(folder, checkpoint):
-    """The shards of the sample text, with the vocabulary of its words."""
+    """Make shards of the sample text, with a vocabulary of its words."""
     words = sorted(set(SAMPLE_TEXT.read_text(encoding='utf-8').lower().split()))
     (folder / 'vocab.txt').write_text('\n'.join(tiny.TOKENS[:5] + tuple(words)) + '\n',
                                       encoding='utf-8')
@@ -81,14 +81,14 @@ def embeddings(folder, checkpoint):
 
 
 def calibration(folder, checkpoint):
-    """Of the network that `fine_tuning` trained, by the two ways that compute ranges."""
-    found = {}
+    """Quantize the network of `fine_tuning` in both modes that compute ranges."""
+    digests = {}
     for mode in ('customize', 'entropy'):
         output = folder / ('int8-' + mode)
         run(quantize, '--model_dir', folder / 'SST', '--data_dir', folder / 'SST-2', '--calib_mode',
             mode, '--calib_batch_size', 4, '--num_calib_batches', 5, '--output_dir', output)
-        found[mode] = digest(output, '*.params', '*-symbol.json')
-    return found
+        digests[mode] = digest(output, '*.params', '*-symbol.json')
+    return digests
 
 
 def main():

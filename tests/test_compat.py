@@ -119,12 +119,12 @@ def numpy_names(package):
 
 @pytest.mark.parametrize('package', _compat.PACKAGES)
 def test_no_name_of_numpy_is_missing(package):
-    aliases = _compat.aliases(np)
+    aliases = _compat.numpy_aliases(np)
     assert {name: str(path) for name, path in numpy_names(package).items()
             if name not in aliases and not hasattr(np, name)} == {}
 
 
-@pytest.mark.parametrize('name', sorted(_compat.aliases(np)))
+@pytest.mark.parametrize('name', sorted(_compat.numpy_aliases(np)))
 def test_each_alias_is_used_by_mxnet(name):
     assert name in numpy_names('mxnet')
 
@@ -132,7 +132,8 @@ def test_each_alias_is_used_by_mxnet(name):
 def test_numpy_lacks_what_the_aliases_give_back():
     """It has a `bool` of its own, warns of `core`, and had two of the names until its 2.3."""
     had = {'in1d', 'trapz'} if np.lib.NumpyVersion(np.__version__) < '2.4.0' else set()
-    assert {name for name in _compat.aliases(np) if hasattr(np, name)} == {'bool', 'core'} | had
+    names = {name for name in _compat.numpy_aliases(np) if hasattr(np, name)}
+    assert names == {'bool', 'core'} | had
 
 
 def test_what_the_aliases_mean():
@@ -240,6 +241,20 @@ def test_each_repair_mends(run_all, module):
 
 def test_every_repair_is_tested():
     assert set(BROKEN) == set(_compat.REPAIRS)
+
+
+def test_each_patch_is_explained():
+    """In the code: since when, and when it can go. On the page: all of them."""
+    from bert.model.kernels import gluon_hooks
+    page = (REPOSITORY / 'docs' / 'patches.rst').read_text(encoding='utf-8')
+    patches = [*_compat.REPAIRS.values(), _compat.NumpyForMXNet, gluon_hooks.watch_tracing,
+               gluon_hooks.watch_gradients]
+    for patch in patches:
+        assert 'Since' in patch.__doc__ and 'Can go' in patch.__doc__, patch
+        assert '``%s``' % patch.__name__ in page
+    for module in _compat.REPAIRS:
+        assert module in page
+    assert page.count('Why:') == page.count('Since:') == page.count('Can go:') == 10
 
 
 def test_how_numbers_are_written():

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from bert.errors import UserError, nearest, run_script
+from bert.errors import UserError, did_you_mean, run_script
 
 
 def ending(main, capsys):
@@ -65,10 +65,10 @@ def test_other_errors_are_ours_and_keep_their_trace():
 @pytest.mark.parametrize('word,near', [('MRCP', 'MRPC'), ('mrpc', 'MRPC'), ('cola', 'CoLA'),
                                        ('CoLAA', 'CoLA')])
 def test_nearest(word, near):
-    assert nearest(word, ['CoLA', 'MRPC', 'QNLI']) == ' Did you mean "%s"?' % near
+    assert did_you_mean(word, ['CoLA', 'MRPC', 'QNLI']) == ' Did you mean "%s"?' % near
 
 
 def test_nearest_says_nothing_of_what_is_far():
-    assert nearest('weather', ['CoLA', 'MRPC']) == ''
-    assert nearest('x', []) == ''
-    assert nearest('x', {'xy': 1}) == ' Did you mean "xy"?'      # any collection of names
+    assert did_you_mean('weather', ['CoLA', 'MRPC']) == ''
+    assert did_you_mean('x', []) == ''
+    assert did_you_mean('x', {'xy': 1}) == ' Did you mean "xy"?'      # any collection of names

@@ -156,7 +156,7 @@ def test_a_cut_connection_is_taken_up_where_it_broke(server, tmp_path):
     assert (tmp_path / 'file').read_bytes() == CONTENT
     first, second = [span for _, _, span in server.requests]
     assert first is None
-    assert 1_000_000 - downloads.NETWORK_CHUNK < int(second[len('bytes='):-1]) <= 1_000_000
+    assert 1_000_000 - downloads.NETWORK_CHUNK_BYTES < int(second[len('bytes='):-1]) <= 1_000_000
 
 
 def test_a_part_of_an_earlier_run_is_taken_up(server, tmp_path):
@@ -211,13 +211,13 @@ def test_http_errors(server, tmp_path, status, tries):
 
 
 def test_two_cuts_are_an_error_and_keep_the_part(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(downloads, 'TRIES', 1)
+    monkeypatch.setattr(downloads, 'MAX_ATTEMPTS', 1)
     server.cut['file.bin'] = 1_000_000
     with pytest.raises(UserError, match='file.bin: .*1000000'):
         downloads.download(server.url + 'file.bin', str(tmp_path / 'file'), sha256=SHA256)
     assert os.listdir(tmp_path) == ['file.part']
     kept = (tmp_path / 'file.part').read_bytes()
-    assert len(kept) > 1_000_000 - downloads.NETWORK_CHUNK
+    assert len(kept) > 1_000_000 - downloads.NETWORK_CHUNK_BYTES
     assert CONTENT.startswith(kept)
 
 
@@ -272,9 +272,10 @@ def index(tmp_path, monkeypatch):
 
 def test_pypi_files(index, tmp_path):
     folder = str(tmp_path / 'out')
-    assert downloads.pypi_files('tinydata', '1.0', index[0], ['tinydata/data/a.csv'], folder) == [
+    assert downloads.fetch_pypi_files('tinydata', '1.0', index[0], ['tinydata/data/a.csv'],
+                                      folder) == [
         os.path.join(folder, 'tinydata/data/a.csv')]
-    downloads.pypi_files('tinydata', '1.0', index[0], {'tinydata/data/b.csv': 'b'}, folder)
+    downloads.fetch_pypi_files('tinydata', '1.0', index[0], {'tinydata/data/b.csv': 'b'}, folder)
     found = sorted(os.path.relpath(os.path.join(parent, name), folder)
                    for parent, _, names in os.walk(folder) for name in names)
     assert found == ['b', 'tinydata/data/a.csv']
@@ -289,7 +290,7 @@ def test_pypi_files(index, tmp_path):
 def test_pypi_files_that_cannot_be_had(index, tmp_path, version, sha256, member, message):
     folder = tmp_path / 'out'
     with pytest.raises(UserError, match=message):
-        downloads.pypi_files('tinydata', version, sha256 or index[0], [member], str(folder))
+        downloads.fetch_pypi_files('tinydata', version, sha256 or index[0], [member], str(folder))
     assert not any(names for _, _, names in os.walk(folder))
 
 
@@ -481,8 +482,8 @@ def test_files_of_a_list_with_wildcards(tmp_path, monkeypatch):
         (tmp_path / name).write_text('text')
     (tmp_path / 'folder.txt').mkdir()
     monkeypatch.chdir(tmp_path)
-    assert files.find('c.md, ?.txt,a.txt', 'text') == ['c.md', 'a.txt', 'b.txt']
-    assert files.find('x[1].txt', 'text') == ['x[1].txt']
+    assert files.find_files('c.md, ?.txt,a.txt', 'text') == ['c.md', 'a.txt', 'b.txt']
+    assert files.find_files('x[1].txt', 'text') == ['x[1].txt']
     for pattern in ('*.json', 'c.md,none.txt', 'c.md,', 'folder.txt'):
         with pytest.raises(UserError, match='no such file: expected text, as a comma list'):
-            files.find(pattern, 'text')
+            files.find_files(pattern, 'text')

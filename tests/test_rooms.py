@@ -150,6 +150,18 @@ def test_pieces_are_short(name):
                 if length > LONGEST_FUNCTION}
 
 
+def test_public_names_are_unique():
+    """Whoever searches for a function or a class lands at its definition. All scripts have a `main`
+    and a `make_parser`."""
+    places = {}
+    for name, path in MODULES.items():
+        for node in ast.parse(path.read_text(encoding='utf-8')).body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith('_'):
+                places.setdefault(node.name, []).append(name)
+    assert places['UserError'] == ['bert.errors']
+    assert {name for name, modules in places.items() if len(modules) > 1} == {'main', 'make_parser'}
+
+
 def test_no_cycles():
     done, path = set(), []
 
@@ -192,7 +204,7 @@ SCRIPTS = [name for name in MODULES if is_script(name)]
 
 @pytest.fixture(scope='module')
 def pages_without_mxnet():
-    return help_pages([MODULES[name] for name in SCRIPTS], without=('mxnet', 'gluonnlp'))
+    return help_pages([MODULES[name] for name in SCRIPTS], missing_modules=('mxnet', 'gluonnlp'))
 
 
 @pytest.mark.parametrize('script', SCRIPTS)

@@ -1,9 +1,8 @@
 """Train a small BERT from random weights on ChnSentiCorp: a check of the Chinese path.
 
-No Chinese BERT comes from PyPI, so this says nothing of bert-base-chinese: it shows that the
-vocabulary, the tokens, the reader and the loop do their work, by an accuracy far above chance.
+PyPI has no Chinese BERT, so this says nothing about bert-base-chinese. An accuracy far above chance
+shows that the vocabulary, the tokenizer, the reader and the training loop work.
 """
-import argparse
 import os
 import subprocess
 import sys
@@ -11,15 +10,13 @@ import tempfile
 
 import mxnet as mx
 
+from benchmarks import harness
 from bert.model.bert import BertConfig, BERTModel
 from bert.vocabulary import read_vocabulary, write_vocabulary
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
 
 def make_parser():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = harness.make_bare_parser(__doc__)
     parser.add_argument('--vocabulary', required=True, help='vocab.txt of bert-base-chinese')
     parser.add_argument('--data_dir', required=True, help='folder of ChnSentiCorp, or its parent')
     parser.add_argument('--output_dir', default='chinese_path', help='folder of the run')
@@ -46,10 +43,10 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         write_random_model(folder, read_vocabulary(args.vocabulary))
         return subprocess.call([
-            sys.executable, os.path.join(ROOT, 'bert', 'finetune_classifier.py'), '--task_name',
-            'ChnSentiCorp', '--bert_checkpoint', folder, '--data_dir', args.data_dir, '--lr',
-            '3e-4', '--epochs', args.epochs, '--max_len', args.max_len, '--output_dir',
-            args.output_dir, '--log_interval', '100'])
+            sys.executable, str(harness.REPOSITORY / 'bert' / 'finetune_classifier.py'),
+            '--task_name', 'ChnSentiCorp', '--bert_checkpoint', folder, '--data_dir',
+            args.data_dir, '--lr', '3e-4', '--epochs', args.epochs, '--max_len', args.max_len,
+            '--output_dir', args.output_dir, '--log_interval', '100'])
 
 
 if __name__ == '__main__':

@@ -1,11 +1,10 @@
 """Kill a real run with SIGKILL at random steps, resume it, compare the parameters.
 
-One run goes to its end undisturbed; each of the others is killed up to half a second after a random
-step, resumed, and must end with the same bytes: fine-tuning a classifier, pre-training in one
-process, or pre-training by two workers of Horovod, of which one is killed. Exit code 1 when one
-differs.
+The first run goes to its end undisturbed. Each further run is killed up to half a second after a
+random step, resumed, and must end with the same bytes. --run chooses what runs: fine-tuning a
+classifier, pre-training in one process, or pre-training by two workers of Horovod, one of which is
+killed. Exit code 1 when a run differs.
 """
-import argparse
 import hashlib
 import json
 import os
@@ -27,8 +26,7 @@ EPOCHS, BATCH_SIZE = 2, 8       # of the classifier
 
 
 def make_parser():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = harness.make_bare_parser(__doc__)
     parser.add_argument('--run', choices=sorted(RUNS), default='classifier', help='what is killed')
     parser.add_argument('--kills', type=int, default=20, help='runs that are killed')
     parser.add_argument('--steps', type=int, default=80, help='optimizer steps of a run')
@@ -39,7 +37,7 @@ def make_parser():
     return parser
 
 
-class Classifier:
+class ClassifierRun:
     """finetune_classifier.py with MiniLM on RottenTomatoes."""
     script, folder_flag, launcher = 'finetune_classifier.py', '--output_dir', []
 
@@ -51,26 +49,26 @@ class Classifier:
                        '--log_interval', 1, '--ckpt_interval', args.ckpt_interval]
 
     def command(self, folder, *flags):
-        """To run in `folder`: anew, or with these flags only."""
+        """The command line for `folder`: of a new run, or with `flags` in place of its own."""
         words = self.launcher + [sys.executable, BERT / self.script]
         words += list(flags or self._flags) + [self.folder_flag, folder]
         words += ['--threads', self._args.threads] if self._args.threads else []
         return list(map(str, words))
 
-    def step_in(self, line):
-        """The step that a line of the log tells of, 0 for none."""
-        found = re.search(r'\[Epoch (\d+) Batch (\d+)/(\d+)\]', line)
-        if not found:
+    def logged_step(self, line):
+        """The step in a line of the log, 0 without one."""
+        match = re.search(r'\[Epoch (\d+) Batch (\d+)/(\d+)\]', line)
+        if not match:
             return 0
-        epoch, batch, batches = map(int, found.groups())
-        return (epoch - 1) * batches + batch
+        epoch, batch, num_batches = map(int, match.groups())
+        return (epoch - 1) * num_batches + batch
 
-    def victim(self, process, folder):
-        """Number of the process to kill."""
+    def pid_to_kill(self, process, folder):
+        """The process to kill: `process`, which runs the command line, or a child."""
         return process.pid
 
 
-class Pretraining(Classifier):
+class PretrainingRun(ClassifierRun):
     """run_pretraining.py with a small BERT on the sample text, over several epochs."""
     script, folder_flag = 'run_pretraining.py', '--ckpt_dir'
 
@@ -85,13 +83,13 @@ class Pretraining(Classifier):
                        '--batch_size', 8, '--accumulate', 2, '--log_interval', 1,
                        '--ckpt_interval', args.ckpt_interval]
 
-    def step_in(self, line):
-        found = re.search(r'\[step (\d+)\]', line)
-        return int(found.group(1)) if found else 0
+    def logged_step(self, line):
+        match = re.search(r'\[step (\d+)\]', line)
+        return int(match.group(1)) if match else 0
 
 
-class Workers(Pretraining):
-    """The same by two workers of Horovod."""
+class HorovodRun(PretrainingRun):
+    """The same with two workers of Horovod, one of which is killed."""
     script = 'run_pretraining_hvd.py'
 
     def __init__(self, args, work):
@@ -102,36 +100,36 @@ class Workers(Pretraining):
         self.launcher = [horovodrun, '-np', 2, '-H', 'localhost:2']
         self._rng = random.Random(args.seed)
 
-    def victim(self, process, folder):
+    def pid_to_kill(self, process, folder):
         pattern = '^%s .*%s.*%s' % (sys.executable, self.script, folder)
         return self._rng.choice(list(map(int, subprocess.check_output(
             ['pgrep', '-f', pattern], text=True).split())))
 
 
-RUNS = {'classifier': Classifier, 'pretraining': Pretraining, 'workers': Workers}
+RUNS = {'classifier': ClassifierRun, 'pretraining': PretrainingRun, 'workers': HorovodRun}
 
 
-def run(arguments):
+def run_to_end(command):
     """Run to the end; returns the log."""
-    return subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL,
+    return subprocess.run(command, check=True, stdout=subprocess.DEVNULL,
                           stderr=subprocess.PIPE, text=True).stderr
 
 
-def run_until(job, folder, step, delay):
-    """Start, and kill -9 `delay` seconds after the log has told of `step`."""
-    process = subprocess.Popen(job.command(folder), stdout=subprocess.DEVNULL,
+def run_and_kill(run, folder, step, delay):
+    """Start a run, and kill -9 it `delay` seconds after `step` appeared in its log."""
+    process = subprocess.Popen(run.command(folder), stdout=subprocess.DEVNULL,
                                stderr=subprocess.PIPE, universal_newlines=True)
     line = ''
-    while job.step_in(line) < step:
+    while run.logged_step(line) < step:
         before, line = line, process.stderr.readline()
         assert line, 'the run ended before step %d: %s' % (step, before)
-    time.sleep(delay)       # anywhere in a step, in a checkpoint too
-    os.kill(job.victim(process, folder), signal.SIGKILL)
+    time.sleep(delay)       # to anywhere in a step, or in writing a checkpoint
+    os.kill(run.pid_to_kill(process, folder), signal.SIGKILL)
     process.communicate()
 
 
-def digest(folder):
-    """sha256 of the parameters and the optimizer's arrays of the newest checkpoint."""
+def digest_checkpoint(folder):
+    """sha256 of the newest checkpoint: of its parameters and the arrays of the optimizer."""
     checkpoint = folder / json.loads((folder / 'checkpoints.json').read_text())['newest']
     total = hashlib.sha256()
     for name in ('model.params', 'optimizer.params'):
@@ -144,26 +142,26 @@ def main():
     rng = random.Random(args.seed)
     with tempfile.TemporaryDirectory() as parent:
         parent = pathlib.Path(parent)
-        job = RUNS[args.run](args, parent)
-        run(job.command(parent / 'whole'))
-        expected = digest(parent / 'whole')
+        run = RUNS[args.run](args, parent)
+        run_to_end(run.command(parent / 'whole'))
+        expected = digest_checkpoint(parent / 'whole')
         print('undisturbed, %d steps: %s' % (args.steps, expected[:16]), flush=True)
         outcomes = []
         for step in [rng.randrange(1, args.steps) for _ in range(args.kills)]:
             folder = parent / 'killed'
-            run_until(job, folder, step, rng.random() / 2)
-            log = run(job.command(folder, '--resume'))
-            outcomes.append({'step': step, 'equal': digest(folder) == expected,
+            run_and_kill(run, folder, step, rng.random() / 2)
+            log = run_to_end(run.command(folder, '--resume'))
+            outcomes.append({'step': step, 'equal': digest_checkpoint(folder) == expected,
                              'from_checkpoint': 'resumed from' in log})
             print('killed after step %d, resumed from %s: %s' % (
                 step, 'a checkpoint' if outcomes[-1]['from_checkpoint'] else 'the start',
                 'equal' if outcomes[-1]['equal'] else 'DIFFERENT'), flush=True)
             shutil.rmtree(str(folder))
-    equal = sum(outcome['equal'] for outcome in outcomes)
-    print('%d of %d equal' % (equal, len(outcomes)))
+    num_equal = sum(outcome['equal'] for outcome in outcomes)
+    print('%d of %d equal' % (num_equal, len(outcomes)))
     harness.write_json(args.output, {'run': args.run, 'steps': args.steps, 'sha256': expected,
                                      'kills': outcomes})
-    return 0 if equal == len(outcomes) else 1
+    return 0 if num_equal == len(outcomes) else 1
 
 
 if __name__ == '__main__':

@@ -1,7 +1,7 @@
 """Our losses against transformers': same weights, same batches, no dropout, float32.
 
-Both sides train for some steps with the same optimizer and learning rates; the losses of each
-step must agree. Exit status 1 when they don't.
+Both sides train for some steps with the same optimizer and learning rates. Exit status 1 when the
+losses of a step differ by 1e-4.
 """
 import sys
 import tempfile
@@ -31,13 +31,13 @@ def make_batches(args, task):
     """The first batches of our training, padded."""
     from benchmarks.classifier import ours  # imports mxnet, which reads the threads
     features = ours.read_features(task, 'train', args.data_dir, args.max_len)
-    batches = training_batches([one.valid_length for one in features], args.batch_size,
+    batches = training_batches([example.valid_length for example in features], args.batch_size,
                                args.seed, epoch=0)
     return [collate([features[i] for i in indices], ours.PADDING_ID)
             for indices in batches[:args.steps]]
 
 
-def save(path, batches, rates, network):
+def write_peer_inputs(path, batches, rates, network):
     """Everything that the peer needs: batches, learning rates and the weights of the head."""
     dense = network.classifier[-1]
     arrays = {'%s_%d' % (name, i): getattr(batch, name) for i, batch in enumerate(batches)
@@ -46,13 +46,14 @@ def save(path, batches, rates, network):
              head_bias=dense.bias.data().asnumpy(), **arrays)
 
 
-def our_losses(stepper, batches, rates):
-    return [float(stepper.step(number, [batch], rate).loss.asscalar())
-            for number, (batch, rate) in enumerate(zip(batches, rates), 1)]
+def train_ours(stepper, batches, rates):
+    """[loss of each step]"""
+    return [float(stepper.step(step, [batch], rate).loss.asscalar())
+            for step, (batch, rate) in enumerate(zip(batches, rates), 1)]
 
 
 def compare(args):
-    """(our losses, transformers' losses), a step each."""
+    """(our losses, transformers' losses), one per step."""
     import mxnet as mx
 
     from benchmarks.classifier import ours
@@ -64,32 +65,32 @@ def compare(args):
     rates = [linear_warmup_decay(step, len(batches), 0.1, args.lr)
              for step in range(1, len(batches) + 1)]
     with tempfile.TemporaryDirectory() as folder:
-        given, found = folder + '/batches.npz', folder + '/losses.npz'
-        save(given, batches, rates, network)
-        mine = our_losses(ours.make_stepper(task, network, args.lr, args.seed), batches, rates)
-        harness.run('peer', 'benchmarks.classifier.peer', 'losses', '--weights',
-                    ours.weights_folder(), '--num_outputs', task.num_outputs, '--batches', given,
-                    '--output', found, threads=args.threads)
-        with np.load(found) as saved:
-            return np.array(mine), saved['losses']
+        inputs_path, losses_path = folder + '/batches.npz', folder + '/losses.npz'
+        write_peer_inputs(inputs_path, batches, rates, network)
+        our_losses = train_ours(ours.make_stepper(task, network, args.lr, args.seed), batches,
+                                rates)
+        harness.run_worker('peer', 'benchmarks.classifier.peer', 'losses', '--weights',
+                           ours.weights_folder(), '--num_outputs', task.num_outputs, '--batches',
+                           inputs_path, '--output', losses_path, threads=args.threads)
+        with np.load(losses_path) as archive:
+            return np.array(our_losses), archive['losses']
 
 
 def main():
     args = make_parser().parse_args()
     harness.use_threads(args.threads)
-    mine, theirs = compare(args)
-    differences = np.abs(mine - theirs)
-    result = harness.report(args, bound=BOUND, ours=mine.tolist(), transformers=theirs.tolist(),
-                            largest_difference=float(differences.max()))
-    harness.write_json(args.output, result)
-    harness.describe(result)
-    print('\n%s\n%4s %12s %13s %11s' % (args.task, 'step', 'ours', 'transformers', 'difference'))
-    for step, row in enumerate(zip(mine, theirs, differences), 1):
-        print('%4d %12.7f %13.7f %11.1e' % ((step,) + row))
-    passed = differences.max() < BOUND
+    ours, theirs = compare(args)
+    difference = np.abs(ours - theirs).max()
+    result = harness.make_result(args, bound=BOUND, ours=ours.tolist(),
+                                 transformers=theirs.tolist(),
+                                 largest_difference=float(difference))
+    harness.write_result(args.output, result)
+    print('\n' + args.task)
+    harness.print_losses(zip(ours, theirs))
+    is_below = difference < BOUND
     print('largest difference %.1e: %s the bound %.0e'
-          % (differences.max(), 'below' if passed else 'NOT below', BOUND))
-    return 0 if passed else 1
+          % (difference, 'below' if is_below else 'NOT below', BOUND))
+    return 0 if is_below else 1
 
 
 if __name__ == '__main__':

@@ -23,7 +23,7 @@ def make_model(folder, num_outputs, dropout):
 
 
 def parameter_groups(model, weight_decay):
-    """All parameters in two groups: weights decay, biases and layer normalisation don't."""
+    """All parameters in two groups: weights, which decay; biases and layer normalisation."""
     named = list(model.named_parameters())
     return [{'params': [p for name, p in named if not name.endswith(NO_DECAY)],
              'weight_decay': weight_decay},
@@ -52,15 +52,15 @@ class Examples:
     """Examples of our pipeline, batched and padded here, to the longest of a batch."""
 
     def __init__(self, path):
-        with np.load(path) as saved:
-            arrays = dict(saved)
+        with np.load(path) as archive:
+            arrays = dict(archive)
         ends = np.cumsum(arrays['lengths'])[:-1]
         self.token_ids = np.split(arrays['token_ids'], ends)
         self.segment_ids = np.split(arrays['segment_ids'], ends)
         self.lengths, self.labels = arrays['lengths'], arrays['labels']
 
     def batch(self, indices):
-        """What the model takes; padding is 0 everywhere."""
+        """The model's keyword arguments; padding is 0 everywhere."""
         shape = len(indices), self.lengths[indices].max()
         tokens, segments, mask = (np.zeros(shape, dtype='int64') for _ in range(3))
         for row, i in enumerate(indices):
@@ -73,11 +73,11 @@ class Examples:
 
 def inputs(tokens, segments, mask, labels):
     """NumPy arrays to the model's keyword arguments."""
-    kind = np.int64 if labels.dtype.kind == 'i' else np.float32
+    dtype = np.int64 if labels.dtype.kind == 'i' else np.float32
     return {'input_ids': torch.from_numpy(tokens.astype('int64')),
             'token_type_ids': torch.from_numpy(segments.astype('int64')),
             'attention_mask': torch.from_numpy(mask.astype('int64')),
-            'labels': torch.from_numpy(labels.astype(kind))}
+            'labels': torch.from_numpy(labels.astype(dtype))}
 
 
 def autocast(dtype):
@@ -96,24 +96,24 @@ def train_step(model, batch, optimizer, dtype):
 
 
 def adamw(model, learning_rate):
-    """The optimizer that transformers' Trainer takes by default."""
+    """The default optimizer of transformers' Trainer."""
     return torch.optim.AdamW(parameter_groups(model, 0.01), lr=learning_rate, fused=True)
 
 
 # The three jobs
 
 
-def losses(args):
+def write_losses(args):
     """Train on the batches in --batches as they are; write the loss of each step."""
-    with np.load(args.batches) as saved:
-        arrays = dict(saved)
+    with np.load(args.batches) as archive:
+        arrays = dict(archive)
     model = make_model(args.weights, args.num_outputs, dropout=0.0)
     with torch.no_grad():
         model.classifier.weight.copy_(torch.from_numpy(arrays['head_weight']))
         model.classifier.bias.copy_(torch.from_numpy(arrays['head_bias']))
     model.train()
     optimizer = BertAdam(parameter_groups(model, 0.01))
-    found = []
+    losses = []
     for i, rate in enumerate(arrays['rates']):
         tokens, segments, lengths, labels = (
             arrays['%s_%d' % (name, i)] for name in ('token_ids', 'segment_ids', 'valid_length',
@@ -121,12 +121,12 @@ def losses(args):
         mask = np.arange(tokens.shape[1]) < lengths[:, None]
         for group in optimizer.param_groups:
             group['lr'] = float(rate)
-        found.append(train_step(model, inputs(tokens, segments, mask, labels), optimizer,
-                                'float32').item())
-    np.savez(args.output, losses=np.array(found))
+        losses.append(train_step(model, inputs(tokens, segments, mask, labels), optimizer,
+                                 'float32').item())
+    np.savez(args.output, losses=np.array(losses))
 
 
-def speed(args):
+def answer_with_training_times(args):
     """Answer {'indices'} with the seconds that training on those examples takes."""
     examples = Examples(args.examples)
     model = make_model(args.weights, args.num_outputs, dropout=0.1)
@@ -144,8 +144,8 @@ def speed(args):
     harness.answer_questions(train)
 
 
-def scores(args):
-    """Fine-tune with one seed; write the outputs on dev after each epoch."""
+def write_dev_outputs(args):
+    """Fine-tune with one seed; write the outputs on dev after each epoch, and the seconds."""
     torch.manual_seed(args.seed)
     rng = np.random.RandomState(args.seed)
     train, dev = Examples(args.examples), Examples(args.dev)
@@ -181,20 +181,18 @@ def predict(model, examples, dtype, batch_size=32):
     return outputs
 
 
-JOBS = {job.__name__: job for job in (losses, speed, scores)}
+JOBS = {'losses': write_losses, 'speed': answer_with_training_times, 'scores': write_dev_outputs}
 
 
 def main():
     parser = argparse.ArgumentParser(description='worker of the classifier comparisons')
     parser.add_argument('job', choices=sorted(JOBS))
-    parser.add_argument('--weights', required=True, help='folder in Hugging Face layout')
+    harness.add_peer_flags(parser)
     parser.add_argument('--num_outputs', type=int, required=True)
     parser.add_argument('--dtype', choices=('float32', 'bfloat16'), default='float32')
     parser.add_argument('--batches', help='.npz of batches, rates and the head (losses)')
     parser.add_argument('--examples', help='.npz of training examples (speed, scores)')
     parser.add_argument('--dev', help='.npz of dev examples (scores)')
-    for flag, kind in (('seed', int), ('epochs', int), ('batch_size', int), ('lr', float)):
-        parser.add_argument('--' + flag, type=kind)
     parser.add_argument('--output', help='.npz to write (losses, scores)')
     args = parser.parse_args()
     torch.set_num_threads(int(os.environ['OMP_NUM_THREADS']))

@@ -1,10 +1,10 @@
 """Dev scores of fine-tuning with transformers and with ours, seed by seed.
 
-Trains transformers with each seed from the same weights on the same examples, each side by its
-own recipe: theirs is AdamW with bias correction and shuffled batches padded to their longest,
-ours is what finetune_classifier.py does. A finished seed is kept in --output_dir, so a run that
-was killed goes on. Both sides' scores come from the same code. The last epoch is what counts:
-the best epoch is chosen on dev itself, which flatters.
+Both sides train with each seed from the same weights on the same examples, each by its own recipe:
+transformers with AdamW with bias correction and shuffled batches padded to their longest, ours by
+finetune_classifier.py. Finished seeds stay in --output_dir, so a run that was killed goes on. The
+same code scores both sides. The last epoch counts: the best epoch is chosen on dev itself, which
+flatters.
 """
 import os
 import pathlib
@@ -34,9 +34,9 @@ def make_parser():
 
 
 def add_recipe_flags(parser, epochs):
-    """How `train_ours` trains. epochs: the default."""
+    """The flags of `train_ours`. epochs: the default."""
     parser.add_argument('--task', default='MRPC', help='a task of finetune_classifier.py')
-    parser.add_argument('--seeds', type=harness.seed_list, default=[1, 2, 3, 4, 5])
+    parser.add_argument('--seeds', type=harness.int_list, default=[1, 2, 3, 4, 5])
     parser.add_argument('--lr', type=float, default=5e-5, help='peak learning rate')
     parser.add_argument('--epochs', type=int, default=epochs)
     parser.add_argument('--optimizer', default='adamw',
@@ -48,8 +48,8 @@ def add_recipe_flags(parser, epochs):
 # Transformers
 
 
-def peer_history(args, folder):
-    """{seed: [{metric: value} of each epoch]}, trained where no finished run lies."""
+def peer_histories(args, folder):
+    """{seed: [{metric: value} of each epoch]}; trains the seeds that have no finished run."""
     from benchmarks.classifier import ours  # imports mxnet, which reads the threads
     task = find_task(args.task)
     train, dev = (ours.read_features(task, segment, args.data_dir, args.max_len)
@@ -58,39 +58,36 @@ def peer_history(args, folder):
     for path, features in zip(paths, (train, dev)):
         ours.save_features(path, features)
     weights = ours.weights_folder()
-    return {seed: peer_seed(args, kept_file(args, folder, seed), weights, paths, task, dev,
-                            seed)
+    return {seed: peer_history(args, folder / ('%s-peer-seed-%d.json' % (args.task, seed)), weights,
+                               paths, task, dev, seed)
             for seed in args.seeds}
 
 
-def kept_file(args, folder, seed):
-    return folder / ('%s-peer-seed-%d.json' % (args.task, seed))
-
-
-def peer_seed(args, kept, weights, paths, task, dev, seed):
-    """[{metric: value} of each epoch] of one seed, from the file `kept` or trained now."""
+def peer_history(args, seed_file, weights, paths, task, dev, seed):
+    """[{metric: value} of each epoch] of one seed, from `seed_file` or trained now."""
     recipe = {name: getattr(args, name) for name in ('task', 'lr', 'epochs', 'batch_size',
                                                      'max_len', 'peer_dtype')}
     recipe['peer'] = list(harness.PINS['peer'])
-    found = harness.read_json(kept)
-    if found and found['recipe'] == recipe:
-        return found['history']
-    outputs = kept.with_suffix('.npz')
-    harness.run('peer', 'benchmarks.classifier.peer', 'scores', '--weights', weights,
-                '--num_outputs', task.num_outputs, '--dtype', args.peer_dtype,
-                '--examples', paths[0], '--dev', paths[1], '--seed', seed,
-                '--lr', args.lr, '--epochs', args.epochs, '--batch_size', args.batch_size,
-                '--output', outputs, threads=args.threads)
-    with np.load(str(outputs)) as saved:
-        history = [score(task, dev, epoch) for epoch in saved['outputs']]
-        seconds = float(saved['seconds'])
-    harness.write_json(kept, {'seed': seed, 'recipe': recipe, 'history': history,
-                              'training_seconds': seconds})
+    seed_result = harness.read_json(seed_file)
+    if seed_result and seed_result['recipe'] == recipe:
+        return seed_result['history']
+    outputs_path = seed_file.with_suffix('.npz')
+    harness.run_worker('peer', 'benchmarks.classifier.peer', 'scores', '--weights', weights,
+                       '--num_outputs', task.num_outputs, '--dtype', args.peer_dtype,
+                       '--examples', paths[0], '--dev', paths[1], '--seed', seed,
+                       '--lr', args.lr, '--epochs', args.epochs, '--batch_size', args.batch_size,
+                       '--output', outputs_path, threads=args.threads)
+    with np.load(str(outputs_path)) as archive:
+        history = [score(task, dev, outputs) for outputs in archive['outputs']]
+        seconds = float(archive['seconds'])
+    harness.write_json(seed_file, {'seed': seed, 'recipe': recipe, 'history': history,
+                                   'training_seconds': seconds})
     print('transformers seed %d: %s' % (seed, history[-1]), flush=True)
     return history
 
 
 def score(task, dev, outputs):
+    """{metric: value} of the outputs on dev after an epoch."""
     metric = Metric(task.metrics)
     metric.update(np.array([feature.label for feature in dev]), outputs)
     return dict(metric.get())
@@ -99,9 +96,9 @@ def score(task, dev, outputs):
 # Ours
 
 
-def train_ours(args, folder, *more, environ=None):
-    """Run finetune_classifier.py with the same options and `more`; path of its results.json.
-    environ: environment variables beside ours."""
+def train_ours(args, folder, *flags, environ=None):
+    """Run finetune_classifier.py with the same options and `flags`; path of its results.json.
+    environ: additional environment variables."""
     command = [sys.executable, '-m', 'bert.finetune_classifier', '--task_name', args.task,
                '--bert_model', harness.WEIGHTS[0], '--bert_dataset', harness.WEIGHTS[1],
                '--seeds', ','.join(map(str, args.seeds)), '--output_dir', str(folder)]
@@ -110,75 +107,78 @@ def train_ours(args, folder, *more, environ=None):
     if args.data_dir:
         command += ['--data_dir', os.path.abspath(args.data_dir)]
     command += ['--resume'] if (folder / 'options.json').exists() else []
-    command += more
+    command += flags
     if subprocess.run(command, env=dict(os.environ, **environ or {})).returncode:
         sys.exit('finetune_classifier.py failed')
     return folder / 'results.json'
 
 
-def our_history(results, seeds):
+def our_histories(results, seeds):
     """{seed: [{metric: value} of each epoch]} of a finished run of finetune_classifier.py."""
-    found = {}
+    histories = {}
     for seed in seeds:
         path = pathlib.Path(results).parent / ('seed-%d' % seed) / 'results.json'
         report = harness.read_json(path)
         if report is None:
             sys.exit('--ours: no %s' % path)
-        found[seed] = [next(iter(entry['metrics'].values())) for entry in report['history']]
-    return found
+        histories[seed] = [next(iter(entry['metrics'].values())) for entry in report['history']]
+    return histories
 
 
 # The comparison
 
 
-def compare(histories, metric, pick):
-    """Paired differences (the first minus the second) of one metric; histories: {'ours': {seed:
-    history}, another's name: …}, pick: history → value."""
+def compare_metric(histories, metric, choose):
+    """Paired differences of one metric between two sides, the first minus the second.
+
+    histories: {side: {seed: [{metric: value} of each epoch]}}; choose: the values of all epochs →
+    the value that counts."""
     seeds = sorted(next(iter(histories.values())))
-    values = {name: [pick([epoch[metric] for epoch in side[seed]]) for seed in seeds]
-              for name, side in histories.items()}
+    values = {side: [choose([epoch[metric] for epoch in history[seed]]) for seed in seeds]
+              for side, history in histories.items()}
     differences = [a - b for a, b in zip(*values.values())]
     return {'seeds': seeds, 'values': values, 'differences': differences,
             'mean': statistics.mean(differences), 'interval': interval(differences)}
 
 
 def interval(differences):
-    """The 95 % t-interval of the mean; None with fewer than two."""
+    """The 95 % t-interval of the mean; None with fewer than two differences."""
     from scipy import stats
-    number = len(differences)
-    if number < 2:
+    count = len(differences)
+    if count < 2:
         return None
-    half = stats.t.ppf(0.975, number - 1) * statistics.stdev(differences) / number ** 0.5
+    half = stats.t.ppf(0.975, count - 1) * statistics.stdev(differences) / count ** 0.5
     mean = statistics.mean(differences)
     return [mean - half, mean + half]
 
 
-def last(values):
+def last_value(values):
     return values[-1]
 
 
-def compare_all(histories):
-    """{metric: {'last': …, 'best': …}} of `compare`, for all metrics."""
+def compare_metrics(histories):
+    """{metric: {'last': `compare_metric`'s result, 'best': the same of the best epochs}}"""
     epoch = next(iter(next(iter(histories.values())).values()))[0]
-    return {metric: {'last': compare(histories, metric, last),
-                     'best': compare(histories, metric, max)} for metric in epoch}
+    return {metric: {'last': compare_metric(histories, metric, last_value),
+                     'best': compare_metric(histories, metric, max)} for metric in epoch}
 
 
 def print_scores(scores):
     for metric, epochs in scores.items():
-        for epoch, found in epochs.items():
-            print_comparison(metric, epoch, found)
+        for epoch, comparison in epochs.items():
+            print_comparison(metric, epoch, comparison)
 
 
-def print_comparison(metric, epoch, found):
-    names = list(found['values'])
-    print('\n%s, %s epoch\n%6s %9s %13s %11s' % (metric, epoch, 'seed', *names, 'difference'))
-    for row in zip(found['seeds'], *found['values'].values(), found['differences']):
+def print_comparison(metric, epoch, comparison):
+    values = comparison['values']
+    print('\n%s, %s epoch\n%6s %9s %13s %11s' % (metric, epoch, 'seed', *values, 'difference'))
+    for row in zip(comparison['seeds'], *values.values(), comparison['differences']):
         print('%6d %9.4f %13.4f %+11.4f' % row)
-    means = map(statistics.mean, found['values'].values())
-    print('%6s %9.4f %13.4f %+11.4f' % ('mean', *means, found['mean']))
-    if found['interval']:
-        print('95 %% interval of the mean difference: %+.4f to %+.4f' % tuple(found['interval']))
+    means = map(statistics.mean, values.values())
+    print('%6s %9.4f %13.4f %+11.4f' % ('mean', *means, comparison['mean']))
+    if comparison['interval']:
+        print('95 %% interval of the mean difference: %+.4f to %+.4f'
+              % tuple(comparison['interval']))
 
 
 def main():
@@ -186,14 +186,14 @@ def main():
     harness.use_threads(args.threads)
     folder = pathlib.Path(args.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    theirs = peer_history(args, folder)
+    theirs = peer_histories(args, folder)
     if args.peer_only:
         return
-    ours = our_history(args.ours or train_ours(args, folder / ('%s-ours' % args.task)), args.seeds)
-    scores = compare_all({'ours': ours, 'transformers': theirs})
-    result = harness.report(args, scores=scores)
-    harness.write_json(folder / ('%s-scores.json' % args.task), result)
-    harness.describe(result)
+    ours = our_histories(args.ours or train_ours(args, folder / ('%s-ours' % args.task)),
+                         args.seeds)
+    scores = compare_metrics({'ours': ours, 'transformers': theirs})
+    harness.write_result(folder / ('%s-scores.json' % args.task),
+                         harness.make_result(args, scores=scores))
     print_scores(scores)
 
 

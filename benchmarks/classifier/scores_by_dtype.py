@@ -1,22 +1,22 @@
 """Dev scores of fine-tuning in bfloat16, in float32, and with MXNet's own operators, seed by seed.
 
-finetune_classifier.py trains with each seed from the same weights, in each of these ways; a run
-that was killed goes on. The last epoch is what counts: the best epoch is chosen on dev itself,
-which flatters.
+finetune_classifier.py trains with each seed from the same weights, in each of these ways. A run
+that was killed goes on. The last epoch counts: the best epoch is chosen on dev itself, which
+flatters.
 """
 import pathlib
 
 from benchmarks import harness
 from benchmarks.classifier.scores import (
     add_recipe_flags,
-    compare_all,
-    our_history,
+    compare_metrics,
+    our_histories,
     print_scores,
     train_ours,
 )
-from bert.model.kernels.library import SWITCH
+from bert.model.kernels.library import KERNELS_VARIABLE
 
-# {way: (--dtype, SWITCH)}; each is compared with the one after it
+# {way: (--dtype, SWITCH)}; each way is compared with the next
 WAYS = {'bfloat16': ('bfloat16', '1'), 'float32': ('float32', '1'), 'stock': ('float32', '0')}
 
 
@@ -34,8 +34,8 @@ def train(args, way, folder):
     """{seed: [{metric: value} of each epoch]}"""
     dtype, kernels = WAYS[way]
     results = train_ours(args, folder / ('%s-%s' % (args.task, way)), '--dtype', dtype,
-                         environ={SWITCH: kernels})
-    return our_history(results, args.seeds)
+                         environ={KERNELS_VARIABLE: kernels})
+    return our_histories(results, args.seeds)
 
 
 def main():
@@ -44,11 +44,11 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     histories = {way: train(args, way, folder) for way in args.ways}
     pairs = list(zip(args.ways, args.ways[1:]))
-    result = harness.report(args, scores={
-        ' - '.join(pair): compare_all({way: histories[way] for way in pair}) for pair in pairs})
-    harness.write_json(folder / ('%s-dtypes.json' % args.task), result)
-    harness.describe(result)
-    for scores in result['scores'].values():
+    scores_of_pairs = {' - '.join(pair): compare_metrics({way: histories[way] for way in pair})
+                       for pair in pairs}
+    harness.write_result(folder / ('%s-dtypes.json' % args.task),
+                         harness.make_result(args, scores=scores_of_pairs))
+    for scores in scores_of_pairs.values():
         print_scores(scores)
 
 

@@ -1,7 +1,7 @@
-"""What it takes to embed a file that is larger than memory should be: peak memory, time, bytes.
+"""The cost of embedding a file that should not fit into memory: peak memory, time, bytes.
 
-Writes a file of short sentences, all of them different, embeds it by embedding.py to an .npy and
-reads the most memory that the process had from Linux. Exit status 1 when that is over the limit.
+Writes a file of short sentences, all of them different, embeds it with embedding.py to an .npy and
+reads the peak memory of the process from Linux. Exit status 1 when that is over the limit.
 """
 import itertools
 import os
@@ -21,8 +21,8 @@ WORDS = (('a', 'the', 'this', 'that', 'one', 'some', 'each', 'my', 'your', 'our'
          ('no', 'two', 'ten', 'red', 'old', 'new', 'good', 'bad', 'big', 'small'),
          ('books', 'trees', 'roads', 'words', 'games', 'cars', 'birds', 'hats', 'ideas', 'walls'),
          ('today', 'here', 'again', 'now', 'there', 'alone', 'twice', 'soon', 'often', 'first'))
-INTERVAL = 0.5      # seconds between two looks at the process
-MEBI = 1 << 20
+INTERVAL = 0.5      # seconds between two readings of the memory
+MEGABYTE = 1 << 20
 
 
 def make_parser():
@@ -34,7 +34,7 @@ def make_parser():
 
 
 def embed(path, output, threads):
-    """(bytes of memory at most, seconds) of embedding.py."""
+    """(peak memory in bytes, seconds) of embedding.py."""
     started, peak = time.time(), 0
     process = subprocess.Popen(
         [sys.executable, str(harness.REPOSITORY / 'bert' / 'embedding.py'), '--file', str(path),
@@ -57,12 +57,11 @@ def main():
                 out.write(' '.join(words) + '\n')
         peak, seconds = embed(path, output, args.threads)
         shape, size = np.load(output, mmap_mode='r').shape, os.path.getsize(output)
-    result = harness.report(args, peak_bytes=peak, seconds=seconds, rows=shape[0], bytes=size)
-    harness.write_json(args.output, result)
-    harness.describe(result)
+    harness.write_result(args.output, harness.make_result(
+        args, peak_bytes=peak, seconds=seconds, rows=shape[0], bytes=size))
     print('%d sentences, %.0f a second; %.0f MB written; %.0f MB of memory at most' % (
-        shape[0], shape[0] / seconds, size / MEBI, peak / MEBI))
-    return int(peak > args.limit * MEBI)
+        shape[0], shape[0] / seconds, size / MEGABYTE, peak / MEGABYTE))
+    return int(peak > args.limit * MEGABYTE)
 
 
 if __name__ == '__main__':

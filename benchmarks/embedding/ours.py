@@ -10,16 +10,16 @@ def main():
     parser.add_argument('--dtype', default='float32')
     args = parser.parse_args()
     from bert.flags import allocator
-    allocator.keep_freed(training=False)       # as the script does, before mxnet is imported
+    allocator.keep_freed_memory(training=False)       # as the script does, before mxnet is imported
     from bert.pipelines.embedding import BertEmbedding
-    makers = {}     # by batch size
+    embedders = {}      # {batch size: BertEmbedding}
 
     def encode(texts, batch_size):
-        if batch_size not in makers:
-            makers[batch_size] = BertEmbedding(dtype=args.dtype, batch_size=batch_size,
-                                               bert_checkpoint=args.folder)
-        return makers[batch_size].sentence(texts)
-    harness.answer_texts(encode)
+        if batch_size not in embedders:
+            embedders[batch_size] = BertEmbedding(dtype=args.dtype, batch_size=batch_size,
+                                                  bert_checkpoint=args.folder)
+        return embedders[batch_size].sentence(texts)
+    harness.answer_with_vectors(encode)
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""The peer's side of speed_and_quality.py: sentence-transformers, by one of its ways to compute."""
+"""The peer's side of speed_and_quality.py: sentence-transformers, with one of its backends."""
 import argparse
 import os
 import tempfile
@@ -11,7 +11,7 @@ from benchmarks import harness
 
 
 def options_of(way, threads):
-    """What sentence-transformers hands on to what computes."""
+    """Arguments of `models.Transformer` for a way to compute: 'onnx', 'openvino' or a dtype."""
     if way == 'onnx':
         session = onnxruntime.SessionOptions()
         session.intra_op_num_threads = threads
@@ -39,8 +39,8 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         os.chdir(scratch)       # exported networks are written to the folder of the weights
         model = make_model(args.folder, args.way, threads)
-        harness.answer_texts(lambda texts, batch_size: model.encode(texts, batch_size=batch_size,
-                                                                    show_progress_bar=False))
+        harness.answer_with_vectors(lambda texts, batch_size: model.encode(
+            texts, batch_size=batch_size, show_progress_bar=False))
 
 
 if __name__ == '__main__':

@@ -1,16 +1,16 @@
 """Exported models side by side: MXNet in float32 and INT8, ONNX Runtime, OpenVINO, PyTorch.
 
-One network with random weights, for all: ours by MXNet's stock operators, by the predictor that
-our commands take without the fused kernels, as an exported symbol, in INT8, and by the fused
-kernels in float32, bfloat16 and dynamic INT8; the ONNX file that export/to_onnx.py writes on
-ONNX Runtime in float32 and in its dynamic INT8, and on OpenVINO in float32, bfloat16 and INT8
-(NNCF's post-training quantization, for transformers); transformers on PyTorch in float32 and
-bfloat16. In each round they compute the same batch one after the other, some times each (the median
-counts), in a process of its own with the same threads. Random tokens, not padded but where a mean
-length is given: the mixed lengths of `32x53of128` are 53 on average. The largest
-difference of the logits from stock MXNet's is told for each way; exit status 1 when one in float32
-is 1e-4. For the fused kernels it also tells how much of what this CPU's products reach alone
-(product_limit.py), in the same round, their products reach.
+All compute one network with random weights. Ours: MXNet's stock operators, the predictor that our
+commands use without the fused kernels, an exported symbol, INT8, and the fused kernels in float32,
+bfloat16 and dynamic INT8. The ONNX file that export/to_onnx.py writes: ONNX Runtime in float32 and
+in its dynamic INT8, OpenVINO in float32, bfloat16 and INT8 (NNCF's post-training quantization, for
+transformers). transformers: PyTorch in float32 and bfloat16. In each round, they compute the same
+batch one after the other, several times each (the median counts), each in a process of its own with
+the same number of threads. Tokens are random, and padded only where the shape has a mean length:
+`32x53of128` mixes lengths of 53 on average. The table has, for each way, the largest difference of
+the logits from stock MXNet's; exit status 1 when one in float32 is 1e-4. For the fused kernels it
+also has the speed of their matrix products, as a share of the limit that product_limit.py measures
+on this CPU in the same round.
 """
 import contextlib
 import pathlib
@@ -21,31 +21,31 @@ import numpy as np
 
 from benchmarks import harness
 from benchmarks.inference.ours import config_of
-from benchmarks.kernels.product_limit import Limit, operations
+from benchmarks.kernels.product_limit import ProductLimit, count_operations, share_of_limit
 
 SHAPES = ('1x16', '1x53', '1x128', '32x128', '32x53of128')
 OURS = ('network', 'predictor', 'symbol', 'int8', 'fused', 'fused-bfloat16',
         'fused-int8')
 PEERS = ('onnxruntime', 'onnxruntime-int8', 'openvino', 'openvino-bfloat16', 'openvino-int8',
          'torch', 'torch-bfloat16')
-LIMITED = {'fused': 'float32', 'fused-bfloat16': 'bfloat16', 'fused-int8': 'int8'}
+FUSED_DTYPES = {'fused': 'float32', 'fused-bfloat16': 'bfloat16', 'fused-int8': 'int8'}
 FLOAT32 = ('predictor', 'symbol', 'fused', 'onnxruntime', 'openvino', 'torch')
-TOKENS_A_TURN = 4096    # a small batch is repeated until it has computed about as many
-SAME = 1e-4     # largest difference of logits, which are around 0.1
+TOKENS_PER_TURN = 4096  # a small batch is repeated for about so many tokens
+TOLERANCE = 1e-4        # of the difference of logits, which are around 0.1
 
 
 def shape(text):
+    """'32x53of128' → what a worker is asked: 'size', 'length', 'mean' (None without), 'repeats'."""
     size, _, lengths = text.partition('x')
     mean, _, length = lengths.rpartition('of')
     size, length = int(size), int(length)
     return {'size': size, 'length': length, 'mean': int(mean) if mean else None,
-            'repeats': max(3, TOKENS_A_TURN // (size * length))}
+            'repeats': max(3, TOKENS_PER_TURN // (size * length))}
 
 
 def make_parser():
     parser = harness.make_parser(__doc__, 'inference.json')
-    parser.add_argument('--model', choices=('minilm', 'base'), default='minilm',
-                        help='sizes of the network')
+    harness.add_model_flag(parser, default='minilm')
     parser.add_argument('--shapes', type=harness.comma_list, default=SHAPES, metavar='A,B,…',
                         help='examples x tokens, or x mean of longest')
     parser.add_argument('--ways', type=harness.comma_list, default=OURS + PEERS, metavar='A,B,…',
@@ -54,10 +54,10 @@ def make_parser():
     return parser
 
 
-def start(stack, args, folder):
-    """{way: its worker}; the first of ours writes what the peers read."""
-    harness.run('ours', 'benchmarks.inference.ours', '--model', args.model, '--write', folder,
-                threads=args.threads)
+def start_workers(stack, args, folder):
+    """{way: its worker}. Writes the weights for the peers first."""
+    harness.run_worker('ours', 'benchmarks.inference.ours', '--model', args.model, '--write',
+                       folder, threads=args.threads)
     return {way: stack.enter_context(
         harness.Worker('ours', 'benchmarks.inference.ours', '--model', args.model, '--way', way,
                        threads=args.threads) if way in OURS else
@@ -66,21 +66,21 @@ def start(stack, args, folder):
         for way in args.ways}
 
 
-def measure(args, workers, limit, text):
-    """({way: [answer in each round]}, [limits in each round]) of one shape."""
-    found, limits = {way: [] for way in workers}, []
+def measure(args, workers, limit, shape_name):
+    """({way: [answer in each round]}, [limits in each round]) of one shape, without warm-up."""
+    rounds, limits = {way: [] for way in workers}, []
     for _ in range(args.rounds):
-        for way, answers in found.items():
-            answers.append(workers[way].ask(**shape(text)))
+        for way, answers in rounds.items():
+            answers.append(workers[way].ask(**shape(shape_name)))
         limits.append(limit.measure() if limit else {})
-    return {way: answers[2:] for way, answers in found.items()}, limits[2:]
+    return {way: answers[2:] for way, answers in rounds.items()}, limits[2:]
 
 
-def summarize(text, found, limits=(), config=None):
-    """{way: what came out for one shape}; limits: of `product_limit`, in each round."""
-    size = shape(text)['size']
-    seconds = {way: np.array([one['seconds'] for one in answers])
-               for way, answers in found.items()}
+def summarize(shape_name, rounds, limits=(), config=None):
+    """{way: its row of the table} of one shape; limits: of `ProductLimit`, in each round."""
+    size = shape(shape_name)['size']
+    seconds = {way: np.array([answer['seconds'] for answer in answers])
+               for way, answers in rounds.items()}
     result = {}
     for way, values in seconds.items():
         result[way] = {'milliseconds': harness.median_and_range(1e3 * values),
@@ -89,54 +89,54 @@ def summarize(text, found, limits=(), config=None):
             result[way]['times_stock_float32'] = harness.median_and_range(
                 seconds['network'] / values)
             result[way]['difference'] = float(np.abs(np.subtract(
-                found[way][0]['logits'], found['network'][0]['logits'])).max())
-        dtype = LIMITED.get(way)
-        if limits and all(dtype in one for one in limits):
-            rate = operations(config, lengths_of(text)) / values / 1e9
-            result[way]['share_of_limit'] = harness.median_and_range(
-                rate / [one[dtype] for one in limits])
+                rounds[way][0]['logits'], rounds['network'][0]['logits'])).max())
+        if limits and way in FUSED_DTYPES:
+            share = share_of_limit(count_operations(config, lengths_of(shape_name)), values,
+                                   limits, FUSED_DTYPES[way])
+            if share:
+                result[way]['share_of_limit'] = share
     return result
 
 
-def lengths_of(text):
-    wanted = shape(text)
-    return harness.random_batch(wanted['size'], wanted['length'], mean=wanted['mean'])[2]
+def lengths_of(shape_name):
+    """valid_length of the random batch of a shape."""
+    batch_shape = shape(shape_name)
+    return harness.random_batch(batch_shape['size'], batch_shape['length'],
+                                mean=batch_shape['mean'])[2]
 
 
-def show(shapes):
-    for text, ways in shapes.items():
+def print_tables(shapes):
+    for shape_name, ways in shapes.items():
         print('\n%-20s %10s %14s %12s %9s   %s' % (
-            text, 'ms', 'examples/s', 'difference', '% of limit',
+            shape_name, 'ms', 'examples/s', 'difference', '% of limit',
             'times stock float32 of MXNet'))
-        for way, found in ways.items():
-            ratio, share = found.get('times_stock_float32'), found.get('share_of_limit')
+        for way, row in ways.items():
+            ratio, share = row.get('times_stock_float32'), row.get('share_of_limit')
             print('%-20s %10.1f %14.1f %12s %10s   %s' % (
-                way, found['milliseconds']['median'], found['examples_per_second']['median'],
-                '%.1e' % found['difference'] if ratio else '',
+                way, row['milliseconds']['median'], row['examples_per_second']['median'],
+                '%.1e' % row['difference'] if ratio else '',
                 '%.0f' % (100 * share['median']) if share else '',
-                '%.2f (%.2f–%.2f)' % (ratio['median'], ratio['min'], ratio['max'])
-                if ratio else ''))
-    print('median (lowest–highest) over the rounds; ratios are taken round by round')
+                harness.format_range(ratio) if ratio else ''))
+    print(harness.RANGE_NOTE)
 
 
 def main():
     args = make_parser().parse_args()
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        workers = start(stack, args, pathlib.Path(folder))
-        limit = stack.enter_context(Limit(args.threads)) if set(args.ways) & set(LIMITED) else None
+        workers = start_workers(stack, args, pathlib.Path(folder))
+        limit = (stack.enter_context(ProductLimit(args.threads))
+                 if set(args.ways) & set(FUSED_DTYPES) else None)
         config = config_of(args.model)
-        shapes = {text: summarize(text, *measure(args, workers, limit, text), config)
-                  for text in args.shapes}
-    result = harness.report(args, shapes=shapes)
-    result['peer'] = list(harness.PINS['peer-inference'])
-    harness.write_json(args.output, result)
-    harness.describe(result)
-    show(shapes)
+        shapes = {name: summarize(name, *measure(args, workers, limit, name), config)
+                  for name in args.shapes}
+    result = harness.make_result(args, peer='peer-inference', shapes=shapes)
+    harness.write_result(args.output, result)
+    print_tables(shapes)
     harness.warn_if_busy(result)
-    difference = max([found.get('difference', 0) for ways in shapes.values()
-                      for way, found in ways.items() if way in FLOAT32])
+    difference = max([row.get('difference', 0) for ways in shapes.values()
+                      for way, row in ways.items() if way in FLOAT32])
     print('largest difference of float32 logits: %.1e' % difference)
-    return int(not difference < SAME)
+    return int(not difference < TOLERANCE)
 
 
 if __name__ == '__main__':

@@ -7,19 +7,18 @@ import pathlib
 from benchmarks import harness
 
 WAYS = ('network', 'predictor', 'symbol', 'int8', 'fused', 'fused-bfloat16', 'fused-int8')
-CALIBRATION = 5     # random batches of 32 x 128 that INT8 is calibrated on
+CALIBRATION_BATCHES = 5     # random, of 32 x 128, for INT8
+BASE = ('bert_12_768_12', 'book_corpus_wiki_en_uncased')    # BERT base
 
 
 def config_of(model):
     """The `BertConfig` of 'minilm' or 'base'."""
-    from benchmarks.inference.ours_predictor import BASE
     from bert.model.weights import catalogue
-    return catalogue.config_of(*(harness.WEIGHTS if model == 'minilm' else
-                                 (BASE, 'book_corpus_wiki_en_uncased')))
+    return catalogue.config_of(*(harness.WEIGHTS if model == 'minilm' else BASE))
 
 
 def make_network(model):
-    """A classifier with random weights, the same in every process."""
+    """(classifier with random weights, the same in every process; its `BertConfig`)"""
     import mxnet as mx
 
     from bert.model.bert import BERTModel
@@ -33,68 +32,68 @@ def make_network(model):
     return network, config
 
 
-def write(model, folder):
-    """The weights for the peers: ONNX, and transformers' files."""
+def write_model(model, folder):
+    """Write the weights for the peers: ONNX, and transformers' files."""
     import onnx
 
     from bert.export import onnx_graph
     from bert.model.weights import file_formats, heads, mapping
-    from bert.train.checkpoint import parameters_of
+    from bert.train.checkpoint import collect_parameters
     network, config = make_network(model)
-    arrays = {name: value.asnumpy() for name, value in parameters_of(network).items()}
-    onnx.save(onnx_graph.build(arrays, config), str(folder / 'model.onnx'))
-    head, arrays, _ = heads.find_head(arrays, 'network')
+    arrays = {name: value.asnumpy() for name, value in collect_parameters(network).items()}
+    onnx.save(onnx_graph.build_onnx_model(arrays, config), str(folder / 'model.onnx'))
+    head, arrays, _ = heads.identify_head(arrays, 'network')
     file_formats.write_safetensors(str(folder / 'model.safetensors'), mapping.to_transformers(
         arrays, 'network', config.tied_decoder))
     (folder / 'config.json').write_text(json.dumps(mapping.config_to_transformers(
         config, head.architecture, 0, ['a', 'b'], is_regression=False)))
 
 
-def make_way(name, model):
+def make_compute(way, model):
     """Function of the batch's arrays → logits, NumPy."""
     import mxnet as mx
 
-    from bert.export.runtimes import SymbolEngine
-    from bert.model.bert import compute_in, is_fused
-    from bert.model.inference import ForPrediction, Predictor
+    from bert.export.runtimes import SymbolRuntime
+    from bert.model.bert import is_fused, set_compute_dtype
+    from bert.model.inference import InterleavedNetwork, Predictor
     from bert.model.kernels import library
     from bert.quantization.calibrate import Quantizer
-    if not name.startswith('fused'):
-        os.environ[library.SWITCH] = '0'
+    if not way.startswith('fused'):
+        os.environ[library.KERNELS_VARIABLE] = '0'
     network, _ = make_network(model)
-    dtype = name.partition('-')[2] or 'float32'
-    if name.startswith('fused'):
-        compute_in(network, dtype)
-    if name == 'network' or name.startswith('fused'):
-        if name != 'network' and not is_fused(network, dtype):
+    dtype = way.partition('-')[2] or 'float32'
+    if way.startswith('fused'):
+        set_compute_dtype(network, dtype)
+    if way == 'network' or way.startswith('fused'):
+        if way != 'network' and not is_fused(network, dtype):
             raise SystemExit('no fused kernels with %s here: leave %s out with --ways'
-                             % (dtype, name))
+                             % (dtype, way))
         return lambda *arrays: network(*map(mx.nd.array, arrays)).asnumpy()
-    if name == 'predictor':
+    if way == 'predictor':
         predict = Predictor(network)
         return lambda *arrays: predict(*map(mx.nd.array, arrays), is_padded=False).asnumpy()
-    if name == 'int8':
-        quantizer = Quantizer(ForPrediction(network))
-        quantizer.calibrate([harness.random_batch(32, 128, seed) for seed in range(CALIBRATION)])
-        return SymbolEngine(*quantizer.quantize(), mx.cpu())
-    graph = ForPrediction(network)(*[mx.sym.var('data%d' % i) for i in range(3)])
-    return SymbolEngine(graph, {key: value.data() for key, value
-                                in network.collect_params().items()}, mx.cpu())
+    if way == 'int8':
+        quantizer = Quantizer(InterleavedNetwork(network))
+        quantizer.calibrate([harness.random_batch(32, 128, seed) for seed in
+                             range(CALIBRATION_BATCHES)])
+        return SymbolRuntime(*quantizer.quantize(), mx.cpu())
+    graph = InterleavedNetwork(network)(*[mx.sym.var('data%d' % i) for i in range(3)])
+    return SymbolRuntime(graph, {key: value.data() for key, value
+                                 in network.collect_params().items()}, mx.cpu())
 
 
 def main():
     parser = argparse.ArgumentParser(description='worker of exported_models.py')
-    parser.add_argument('--model', choices=('minilm', 'base'))
+    harness.add_model_flag(parser)
     parser.add_argument('--way', choices=WAYS)
     parser.add_argument('--write', type=pathlib.Path, metavar='FOLDER')
     args = parser.parse_args()
     from bert.flags import common
     common.prepare_mxnet(int(os.environ['OMP_NUM_THREADS']), low_latency=True)     # as deploy.py
     if args.write:
-        write(args.model, args.write)
+        write_model(args.model, args.write)
         return
-    compute = make_way(args.way, args.model)
-    harness.answer_timed(compute)
+    harness.answer_with_times(make_compute(args.way, args.model))
 
 
 if __name__ == '__main__':

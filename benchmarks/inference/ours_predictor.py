@@ -5,21 +5,17 @@ import time
 import numpy as np
 
 from benchmarks import harness
-
-BASE = 'bert_12_768_12'
+from benchmarks.inference.ours import config_of
 
 
 def make_ways(model):
-    """{name: function of the three inputs} that computes to the end; random weights."""
+    """{way: function of the three inputs}, which waits for its result. The weights are random."""
     import mxnet as mx
 
     from bert.model.bert import BERTModel
     from bert.model.inference import Predictor
     from bert.model.qa import BertForQA
-    from bert.model.weights import catalogue
-    config = catalogue.config_of(*(harness.WEIGHTS if model == 'minilm' else
-                                   (BASE, 'book_corpus_wiki_en_uncased')))
-    network = BertForQA(BERTModel(config, dropout=0.1, use_pooler=False))
+    network = BertForQA(BERTModel(config_of(model), dropout=0.1, use_pooler=False))
     mx.random.seed(0)
     network.initialize(mx.init.Normal(0.02))
     network.hybridize()
@@ -36,7 +32,7 @@ def make_ways(model):
 
 
 def make_inputs(size, length):
-    """Random tokens; the texts are up to 8 tokens shorter than the longest."""
+    """Random tokens, in texts that are up to 8 tokens shorter than `length`."""
     import mxnet as mx
     random = np.random.RandomState(0)
     return [mx.nd.array(random.randint(1000, size=(size, length)), dtype='int32'),
@@ -46,17 +42,17 @@ def make_inputs(size, length):
 
 def main():
     parser = argparse.ArgumentParser(description='worker of predictor.py')
-    parser.add_argument('--model', choices=('minilm', 'base'))
+    harness.add_model_flag(parser)
     parser.add_argument('--way', choices=('network', 'predictor', 'unmasked', 'gradients'))
     parser.add_argument('--keep_memory', action='store_true')
     args = parser.parse_args()
     if args.keep_memory:
         from bert.flags import allocator
-        allocator.keep_freed(training=args.way == 'gradients')     # before mxnet is imported
+        allocator.keep_freed_memory(training=args.way == 'gradients')     # before mxnet is imported
     compute = make_ways(args.model)[args.way]
 
     def answer(question):
-        """{'size', 'length'} → seconds, and the scores to compare by."""
+        """{'size', 'length'} → seconds, and the scores for the comparison."""
         inputs = make_inputs(question['size'], question['length'])
         started = time.time()
         scores = compute(*inputs).asnumpy()

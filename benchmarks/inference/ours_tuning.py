@@ -1,4 +1,4 @@
-"""Our tuning, and what both sides of tuning.py start from and end with."""
+"""Our side of tuning.py, and the common start and end: the inputs, the scores and the timing."""
 import argparse
 import os
 import pathlib
@@ -9,8 +9,8 @@ import numpy as np
 from benchmarks import harness
 
 
-def write(folder, model_dir, data_dir):
-    """The float network as a symbol, and the three sets of examples as batches."""
+def write_inputs(folder, model_dir, data_dir):
+    """Write the float network as a symbol, and the three sets of examples as batches."""
     import mxnet as mx
 
     from bert.data.batches import collate
@@ -18,30 +18,32 @@ def write(folder, model_dir, data_dir):
     from bert.flags import common
     from bert.flags import deployment as deployment_flags
     from bert.jobs.int8 import calibration, tuning
-    from bert.model.inference import ForPrediction
+    from bert.model.inference import InterleavedNetwork
     parser = common.Parser('')
     deployment_flags.add_quantization_flags(parser)
     args = parser.parse_args(['--model_dir', model_dir] + (
         ['--data_dir', data_dir] if data_dir else []))
-    model = calibration.open_source(args, mx.cpu())
+    model = calibration.open_float_model(args, mx.cpu())
     batches, search, held_out = tuning.read_sets(args, model)
-    export_network(ForPrediction(model.network), str(folder), 'float')
+    export_network(InterleavedNetwork(model.network), str(folder), 'float')
     longest = max(batch[0].shape[1] for batch in batches)
-    padded = [(np.pad(batch[0], ((0, 0), (0, longest - batch[0].shape[1])),
-                      constant_values=model.padding_id),
-               np.pad(batch[1], ((0, 0), (0, longest - batch[1].shape[1]))), batch[2])
-              for batch in batches]
-    harness.write_batches(folder / 'calibration.npz', padded)
-    for name, one in (('search', search), ('report', held_out)):
-        size = len(padded[0][0])
-        collated = [collate(one.features[i:i + size], model.padding_id, pad_to=model.max_len)
-                    for i in range(0, len(one), size)]
-        harness.write_batches(folder / (name + '.npz'), [batch[:3] for batch in collated],
-                              np.concatenate([batch.labels for batch in collated]))
+    padded_batches = [
+        (np.pad(batch[0], ((0, 0), (0, longest - batch[0].shape[1])),
+                constant_values=model.padding_id),
+         np.pad(batch[1], ((0, 0), (0, longest - batch[1].shape[1]))), batch[2])
+        for batch in batches]
+    harness.write_batches(folder / 'calibration.npz', padded_batches)
+    size = len(padded_batches[0][0])
+    for name, text_set in (('search', search), ('report', held_out)):
+        set_batches = [
+            collate(text_set.features[i:i + size], model.padding_id, pad_to=model.max_len)
+            for i in range(0, len(text_set), size)]
+        harness.write_batches(folder / (name + '.npz'), [batch[:3] for batch in set_batches],
+                              np.concatenate([batch.labels for batch in set_batches]))
 
 
-class Symbol:
-    """A symbol and its parameters as `tune` takes a network."""
+class SymbolNetwork:
+    """A symbol and its parameters with the methods of a network that `tune` calls."""
 
     def __init__(self, graph, parameters):
         import mxnet as mx
@@ -63,28 +65,29 @@ class Symbol:
 def tune(folder, loss, max_trials):
     import mxnet as mx
 
-    from bert.export.runtimes import SymbolEngine
+    from bert.export.runtimes import SymbolRuntime
     from bert.export.symbol import read_symbol, write_symbol
     from bert.quantization import tune as search
-    from bert.quantization.config import Config
+    from bert.quantization.config import TuningConfig
     from bert.quantization.loss import Goal
     batches, examples = (harness.read_batches(folder / (name + '.npz'))
                          for name in ('calibration', 'search'))
-    network = Symbol(*read_symbol(str(folder / 'float-symbol.json'),
-                                  str(folder / 'float-0000.params')))
+    network = SymbolNetwork(*read_symbol(str(folder / 'float-symbol.json'),
+                                         str(folder / 'float-0000.params')))
     started = time.time()
-    tuned = search.tune(network, batches[0], lambda compiled: harness.accuracy(compiled, *examples),
-                        Config(Goal(loss), max_trials=max_trials),
-                        make=lambda *made: SymbolEngine(*made, mx.cpu()))
+    result = search.tune(network, batches[0],
+                         lambda compiled: harness.accuracy(compiled, *examples),
+                         TuningConfig(Goal(loss), max_trials=max_trials),
+                         make=lambda *symbol: SymbolRuntime(*symbol, mx.cpu()))
     seconds = time.time() - started
-    write_symbol(*tuned.quantizer.quantize(tuned.trial.kept), str(folder), 'ours')
+    write_symbol(*result.quantizer.quantize(result.trial.kept), str(folder), 'ours')
     harness.write_json(folder / 'ours.json', {
-        'scores': [tuned.float_score] + [trial.score for trial in tuned.trials],
-        'seconds': seconds, 'reached': tuned.reached, 'in_float': list(tuned.trial.kept)})
+        'scores': [result.float_score] + [trial.score for trial in result.trials],
+        'seconds': seconds, 'reached': result.is_goal_reached, 'in_float': list(result.trial.kept)})
 
 
-def conclude(folder, shapes, rounds):
-    """Scores on what no search has seen, and the speed of all in one process."""
+def score_and_time(folder, shapes, rounds):
+    """Write the scores on examples that no search has seen, and the seconds of all networks."""
     import mxnet as mx
 
     from bert.export import runtimes
@@ -94,9 +97,10 @@ def conclude(folder, shapes, rounds):
                 for name in ('float', 'ours', 'peer')
                 if (folder / (name + '-symbol.json')).exists()}
     seconds = {}
-    for text in shapes:
-        size, length = map(int, text.split('x'))
-        seconds[text] = speed.time_together(networks, harness.random_batch(size, length), rounds)
+    for shape in shapes:
+        size, length = map(int, shape.split('x'))
+        seconds[shape] = speed.time_interleaved(networks, harness.random_batch(size, length),
+                                                rounds)
     harness.write_json(folder / 'found.json', {
         'report': {name: harness.accuracy(network, *report) for name, network in networks.items()},
         'examples': len(report[1]), 'seconds': seconds})
@@ -116,11 +120,11 @@ def main():
     from bert.flags import common
     common.prepare_mxnet(int(os.environ['OMP_NUM_THREADS']), low_latency=True)
     if args.work == 'write':
-        write(args.folder, args.model_dir, args.data_dir)
+        write_inputs(args.folder, args.model_dir, args.data_dir)
     elif args.work == 'tune':
         tune(args.folder, args.loss, args.max_trials)
     else:
-        conclude(args.folder, args.shapes, args.rounds)
+        score_and_time(args.folder, args.shapes, args.rounds)
 
 
 if __name__ == '__main__':

@@ -8,12 +8,13 @@ import numpy as np
 
 from benchmarks import harness
 
-CALIBRATION = 5     # random batches of 32 x 128 that INT8 is calibrated on
+CALIBRATION_BATCHES = 5     # random, of 32 x 128, for INT8
 WAYS = ('onnxruntime', 'onnxruntime-int8', 'openvino', 'openvino-bfloat16', 'openvino-int8',
         'torch', 'torch-bfloat16')
 
 
-def feed(token_ids, segment_ids, valid_length):
+def model_inputs(token_ids, segment_ids, valid_length):
+    """The inputs by the names that transformers gives them."""
     mask = np.arange(token_ids.shape[1]) < valid_length[:, None]
     return {'input_ids': token_ids.astype('int64'), 'attention_mask': mask.astype('int64'),
             'token_type_ids': segment_ids.astype('int64')}
@@ -29,7 +30,7 @@ def make_onnxruntime(way, folder, threads):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(path), options, ['CPUExecutionProvider'])
-    return lambda *arrays: session.run(None, feed(*arrays))[0]
+    return lambda *arrays: session.run(None, model_inputs(*arrays))[0]
 
 
 def make_openvino(way, folder, threads):
@@ -38,14 +39,15 @@ def make_openvino(way, folder, threads):
     model = core.read_model(str(folder / 'model.onnx'))
     if way.endswith('int8'):
         import nncf
-        batches = [feed(*harness.random_batch(32, 128, seed)) for seed in range(CALIBRATION)]
-        model = nncf.quantize(model, nncf.Dataset(batches), subset_size=CALIBRATION,
+        batches = [model_inputs(*harness.random_batch(32, 128, seed))
+                   for seed in range(CALIBRATION_BATCHES)]
+        model = nncf.quantize(model, nncf.Dataset(batches), subset_size=CALIBRATION_BATCHES,
                               model_type=nncf.ModelType.TRANSFORMER)
     precision = 'bf16' if way.endswith('bfloat16') else 'f32'
     compiled = core.compile_model(model, 'CPU', {
         'INFERENCE_NUM_THREADS': threads, 'INFERENCE_PRECISION_HINT': precision,
         'PERFORMANCE_HINT': 'LATENCY'})
-    return lambda *arrays: compiled(feed(*arrays))[compiled.output(0)]
+    return lambda *arrays: compiled(model_inputs(*arrays))[compiled.output(0)]
 
 
 def make_torch(way, folder, threads):
@@ -57,7 +59,8 @@ def make_torch(way, folder, threads):
 
     def compute(*arrays):
         with torch.inference_mode():
-            inputs = {name: torch.from_numpy(array) for name, array in feed(*arrays).items()}
+            inputs = {name: torch.from_numpy(array)
+                      for name, array in model_inputs(*arrays).items()}
             return model(**inputs).logits.float().numpy()
     return compute
 
@@ -70,9 +73,9 @@ def main():
     args = parser.parse_args()
     make = {'onnxruntime': make_onnxruntime, 'openvino': make_openvino,
             'torch': make_torch}[args.way.split('-')[0]]
-    with contextlib.redirect_stdout(sys.stderr):    # some tell what they do
+    with contextlib.redirect_stdout(sys.stderr):    # some print messages
         compute = make(args.way, args.folder, args.threads)
-    harness.answer_timed(compute)
+    harness.answer_with_times(compute)
 
 
 if __name__ == '__main__':

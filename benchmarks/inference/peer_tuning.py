@@ -9,7 +9,7 @@ BASIC = 1       # quant_level: tuning by operators; its default, automatic, fail
 
 
 class Batches:
-    """Calibration data in the form that it takes: (inputs, label) of MXNet's arrays."""
+    """Calibration data as neural-compressor takes it: inputs and label in arrays of MXNet."""
 
     def __init__(self, batches):
         import mxnet as mx
@@ -24,7 +24,7 @@ class Batches:
                 mx.nd.zeros(self.batch_size)]
 
 
-def network_of(symbol, arguments):
+def make_compute(symbol, arguments):
     """Function of the batch's arrays → logits, NumPy."""
     import mxnet as mx
     names = symbol.list_inputs()
@@ -34,10 +34,10 @@ def network_of(symbol, arguments):
         ('param_indices', [i for i in range(len(names)) if i not in inputs])])
 
     def compute(*arrays):
-        found = [arguments.get(name) for name in names]
+        values = [arguments.get(name) for name in names]
         for i, array in zip(inputs, arrays):
-            found[i] = mx.nd.array(array, dtype='float32')
-        return operator(*found).asnumpy()
+            values[i] = mx.nd.array(array, dtype='float32')
+        return operator(*values).asnumpy()
     return compute
 
 
@@ -57,7 +57,7 @@ def main():
 
     def evaluate(model):
         symbol, arguments, _ = model.model if hasattr(model, 'model') else model
-        scores.append(harness.accuracy(network_of(symbol, arguments), *search))
+        scores.append(harness.accuracy(make_compute(symbol, arguments), *search))
         return scores[-1]
     model = mx.model.load_checkpoint(str(args.folder / 'float'), 0)
     size = len(batches[0][0][0])
@@ -66,13 +66,13 @@ def main():
         accuracy_criterion=AccuracyCriterion(criterion='relative', tolerable_loss=args.loss),
         tuning_criterion=TuningCriterion(timeout=0, max_trials=args.max_trials))
     started = time.time()
-    tuned = quantization.fit(model, config, calib_dataloader=Batches(batches[0]),
-                             eval_func=evaluate)
+    tuned_model = quantization.fit(model, config, calib_dataloader=Batches(batches[0]),
+                                   eval_func=evaluate)
     seconds = time.time() - started
-    if tuned is not None:
-        mx.model.save_checkpoint(str(args.folder / 'peer'), 0, *tuned.model)
+    if tuned_model is not None:
+        mx.model.save_checkpoint(str(args.folder / 'peer'), 0, *tuned_model.model)
     harness.write_json(args.folder / 'peer.json', {
-        'scores': scores, 'seconds': seconds, 'reached': tuned is not None})
+        'scores': scores, 'seconds': seconds, 'reached': tuned_model is not None})
 
 
 if __name__ == '__main__':

@@ -1,15 +1,13 @@
-"""Accuracy-driven INT8 tuning side by side: ours and Intel's neural-compressor 2.6, on MXNet both.
+"""Accuracy-driven INT8 tuning side by side: ours and Intel's neural-compressor 2.6, both on MXNet.
 
-neural-compressor is what became of the tool of the fourth seed; 2.6 is its last release with MXNet.
-Both get the same symbol of a model that finetune_classifier.py trained, the same calibration
-batches, the same function that scores (accuracy on the examples to search on) and the same goal.
-Then the two networks are scored on examples that neither has seen, and timed in turns.
+neural-compressor is the successor to the tool of the fourth seed; 2.6 is its last release with
+MXNet. Both get the same symbol of a model that finetune_classifier.py trained, the same calibration
+batches, the same scoring function (accuracy on the examples to search on) and the same goal. Then
+both networks are scored on examples that neither has seen, and timed in turns.
 """
 import pathlib
 import sys
 import tempfile
-
-import numpy as np
 
 from benchmarks import harness
 
@@ -29,39 +27,41 @@ def make_parser():
 
 
 def tune(args, folder):
-    """Both searches, one after the other; {side: what it tells}."""
+    """Run both searches, one after the other; {side: {'scores', 'seconds', 'reached', …}}."""
     goal = ['--folder', folder, '--loss', args.loss, '--max_trials', args.max_trials]
-    harness.run('ours', 'benchmarks.inference.ours_tuning', 'write', '--folder', folder,
-                '--model_dir', args.model_dir,
-                *['--data_dir', args.data_dir] if args.data_dir else [], threads=args.threads)
-    harness.run('ours', 'benchmarks.inference.ours_tuning', 'tune', *goal, threads=args.threads)
-    harness.run('peer-tuning', 'benchmarks.inference.peer_tuning', *goal, threads=args.threads)
-    harness.run('ours', 'benchmarks.inference.ours_tuning', 'conclude', '--folder', folder,
-                '--shapes', ','.join(args.shapes), '--rounds', args.rounds, threads=args.threads)
+    ours = ('ours', 'benchmarks.inference.ours_tuning')
+    harness.run_worker(*ours, 'write', '--folder', folder, '--model_dir', args.model_dir,
+                       *['--data_dir', args.data_dir] if args.data_dir else [],
+                       threads=args.threads)
+    harness.run_worker(*ours, 'tune', *goal, threads=args.threads)
+    harness.run_worker('peer-tuning', 'benchmarks.inference.peer_tuning', *goal,
+                       threads=args.threads)
+    harness.run_worker(*ours, 'conclude', '--folder', folder, '--shapes', ','.join(args.shapes),
+                       '--rounds', args.rounds, threads=args.threads)
     return {side: harness.read_json(folder / (side + '.json')) for side in ('ours', 'peer')}
 
 
-def summarize(searches, found):
-    """{side: search, score on the report's examples, times the speed of float for each shape}"""
-    result = {}
+def summarize(searches, measurements):
+    """{side: its search, with 'report': score on the examples to report, and 'times_float':
+    {shape: speed over the float network's}}; measurements: of ours_tuning.score_and_time."""
+    sides = {}
     for side, search in searches.items():
-        result[side] = dict(search, report=found['report'].get(side), times_float={
-            text: harness.median_and_range(np.divide(seconds['float'], seconds[side]))
-            for text, seconds in found['seconds'].items() if side in seconds})
-    return result
+        sides[side] = dict(search, report=measurements['report'].get(side), times_float={
+            shape: harness.ratio_range(seconds['float'], seconds[side])
+            for shape, seconds in measurements['seconds'].items() if side in seconds})
+    return sides
 
 
-def show(result, found):
+def print_results(sides, measurements):
     print('float: %.4f to search on, %.4f on %d examples to report' % (
-        result['ours']['scores'][0], found['report']['float'], found['examples']))
-    for side, one in result.items():
+        sides['ours']['scores'][0], measurements['report']['float'], measurements['examples']))
+    for side, values in sides.items():
         print('%s: %s in %d trials and %.0f s%s' % (
-            side, 'goal reached' if one['reached'] else 'goal missed', len(one['scores']) - 1,
-            one['seconds'], '' if one['report'] is None else
-            '; on the report\'s %.4f' % one['report']))
-        for text, ratio in one['times_float'].items():
-            print('    %s: %.2f (%.2f–%.2f) times float' % (
-                text, ratio['median'], ratio['min'], ratio['max']))
+            side, 'goal reached' if values['reached'] else 'goal missed',
+            len(values['scores']) - 1, values['seconds'], '' if values['report'] is None else
+            '; on the report\'s %.4f' % values['report']))
+        for shape, ratio in values['times_float'].items():
+            print('    %s: %s times float' % (shape, harness.format_range(ratio)))
 
 
 def main():
@@ -69,13 +69,12 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         searches = tune(args, folder)
-        found = harness.read_json(folder / 'found.json')
-    sides = summarize(searches, found)
-    result = harness.report(args, sides=sides, report=found['report'], examples=found['examples'])
-    result['peer'] = list(harness.PINS['peer-tuning'])
-    harness.write_json(args.output, result)
-    harness.describe(result)
-    show(sides, found)
+        measurements = harness.read_json(folder / 'found.json')
+    sides = summarize(searches, measurements)
+    result = harness.make_result(args, peer='peer-tuning', sides=sides,
+                                 report=measurements['report'], examples=measurements['examples'])
+    harness.write_result(args.output, result)
+    print_results(sides, measurements)
     harness.warn_if_busy(result)
 
 

@@ -1,5 +1,5 @@
-// How fast oneDNN multiplies the matrices of product_limit.cc, weights brought into its own order
-// before. Arguments: threads, times, types. Prints Gop/s of each, 0 of what it lacks.
+// How fast oneDNN multiplies the matrices of product_limit.cc. The weights are reordered
+// beforehand. Arguments: threads, times, types. Prints Gop/s of each type, 0 if oneDNN lacks it.
 #include <omp.h>
 
 #include <cstdio>
@@ -20,9 +20,9 @@ class Product {
                      {{DEPTH, COLUMNS}, right, Order::any}, {{ROWS, COLUMNS}, sums, Order::ab}),
         product_(description_), left_(description_.src_desc(), engine_),
         right_(description_.weights_desc(), engine_), sums_(description_.dst_desc(), engine_) {
-    for (dnnl::memory* one : {&left_, &right_})
-      std::fill_n(static_cast<uint32_t*>(one->get_data_handle()),
-                  one->get_desc().get_size() / sizeof OPERAND, OPERAND);
+    for (dnnl::memory* operand : {&left_, &right_})
+      std::fill_n(static_cast<uint32_t*>(operand->get_data_handle()),
+                  operand->get_desc().get_size() / sizeof OPERAND, OPERAND);
   }
 
   void multiply() {

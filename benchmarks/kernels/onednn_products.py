@@ -1,8 +1,9 @@
-"""The products of the kernels beside oneDNN's 3.2, on every CPU that this one can stand for.
+"""The kernels' matrix products beside oneDNN 3.2, for every CPU that this one can stand in for.
 
-A CPU with AVX-512 runs the libraries of older ones too, and oneDNN can be told which instructions
-to leave alone. So this shows which of the two would be faster there, clock and caches aside. Ours
-leaves the sums in registers, as the kernels use them at once; oneDNN stores them.
+A CPU with AVX-512 also runs our libraries for older CPUs, and oneDNN takes a limit on the
+instructions that it uses. So this shows which of the two would be faster on an older CPU, clock
+and caches aside. Ours leaves the sums in registers, because the kernels use them at once; oneDNN
+stores them.
 """
 import contextlib
 import os
@@ -13,9 +14,9 @@ import subprocess
 import tempfile
 
 from benchmarks import harness
-from benchmarks.kernels.product_limit import TIMES, Limit
+from benchmarks.kernels.product_limit import REPEATS, ProductLimit
 
-# What oneDNN calls the CPUs of our libraries
+# {our library: oneDNN's name of its instructions}
 CPUS = {'avx2': 'AVX2', 'avx512': 'AVX512_CORE', 'avx512_vnni': 'AVX512_CORE_VNNI',
         'avx512_bf16': 'AVX512_CORE_BF16'}
 ENVIRONMENT = 'peer-onednn'
@@ -34,29 +35,29 @@ class OneDNN:
                         '-o', self._program], check=True)
 
     def measure(self, cpu, dtypes):
-        """{type: thousand million operations a second} with the instructions of a CPU."""
-        printed = subprocess.check_output(
-            [self._program, str(self._threads), str(TIMES), *dtypes], text=True,
+        """{dtype: Gop/s} with the instructions of a CPU, by oneDNN's name."""
+        output = subprocess.check_output(
+            [self._program, str(self._threads), str(REPEATS), *dtypes], text=True,
             env=dict(os.environ, ONEDNN_MAX_CPU_ISA=cpu))
-        return dict(zip(dtypes, map(float, printed.split())))
+        return dict(zip(dtypes, map(float, output.split())))
 
 
 def compare(threads, rounds):
-    """{library: {type: [{'ours', 'onednn'} of each round]}}, 0 for what one lacks"""
+    """{library: {dtype: [{'ours': Gop/s, 'onednn': Gop/s} of each round]}}; 0: not supported."""
     from bert.model.kernels import library, targets
-    builds = [one for one in targets.BUILDS if not library.missing_flags(one)]
+    builds = [build for build in targets.BUILDS if not library.missing_flags(build)]
     dtypes = builds[0].dtypes
-    found = {build.name: {dtype: [] for dtype in dtypes} for build in builds}
+    rates = {build.name: {dtype: [] for dtype in dtypes} for build in builds}
     with contextlib.ExitStack() as stack:
-        other = OneDNN(threads, stack.enter_context(tempfile.TemporaryDirectory()))
-        limits = [stack.enter_context(Limit(threads, build)) for build in builds]
+        onednn = OneDNN(threads, stack.enter_context(tempfile.TemporaryDirectory()))
+        limits = [stack.enter_context(ProductLimit(threads, build)) for build in builds]
         for _ in range(rounds):
             for build, limit in zip(builds, limits):
-                ours, theirs = limit.measure(), other.measure(CPUS[build.name], dtypes)
+                ours, theirs = limit.measure(), onednn.measure(CPUS[build.name], dtypes)
                 for dtype in dtypes:
-                    found[build.name][dtype].append(
+                    rates[build.name][dtype].append(
                         {'ours': ours.get(dtype, 0), 'onednn': theirs[dtype]})
-    return found
+    return rates
 
 
 def make_parser():
@@ -67,24 +68,22 @@ def make_parser():
 
 def main():
     args = make_parser().parse_args()
-    found = compare(args.threads, args.rounds)
-    result = harness.report(args, rounds=found)
-    result['peer'] = list(harness.PINS[ENVIRONMENT])
-    harness.write_json(args.output, result)
-    harness.describe(result)
-    for name, types in found.items():
-        for dtype, rounds in types.items():
-            print('%-12s %-9s %s' % (name, dtype, summary(rounds)))
+    libraries = compare(args.threads, args.rounds)
+    result = harness.make_result(args, peer=ENVIRONMENT, rounds=libraries)
+    harness.write_result(args.output, result)
+    for name, dtypes in libraries.items():
+        for dtype, rounds in dtypes.items():
+            print('%-12s %-9s %s' % (name, dtype, format_rounds(rounds)))
 
 
-def summary(rounds):
-    """Medians, and the ratio of each round, of rounds of `compare`."""
-    medians = {side: statistics.median(one[side] for one in rounds) for side in rounds[0]}
+def format_rounds(rounds):
+    """The medians of [{'ours', 'onednn'}], and the median and range of the ratios."""
+    medians = {side: statistics.median(rates[side] for rates in rounds) for side in rounds[0]}
     line = ', '.join('%s %s' % (side, '%.0f Gop/s' % median if median else 'none')
                      for side, median in medians.items())
     if not all(medians.values()):
         return line
-    ratios = sorted(one['ours'] / one['onednn'] for one in rounds)
+    ratios = sorted(rates['ours'] / rates['onednn'] for rates in rounds)
     return '%s: %.2f times (%.2f to %.2f)' % (
         line, statistics.median(ratios), ratios[0], ratios[-1])
 

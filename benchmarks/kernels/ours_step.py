@@ -9,11 +9,11 @@ from benchmarks import harness
 def make_stepper(network, dtype):
     import mxnet as mx
 
-    from bert.model.bert import compute_in, is_fused
+    from bert.model.bert import is_fused, set_compute_dtype
     from bert.model.kernels.optimizer import fused_update
     from bert.train import optimizer
     from bert.train.step import Stepper
-    compute_in(network, dtype)
+    set_compute_dtype(network, dtype)
     if not is_fused(network, dtype):
         raise SystemExit('no fused kernels with %s here' % dtype)
     loss = mx.gluon.loss.SoftmaxCELoss()
@@ -27,7 +27,7 @@ def make_stepper(network, dtype):
 
 
 class Batch:
-    """A batch on which the step's arrays are made once, as the peer's are."""
+    """A batch whose arrays are made once for all steps, as the peer's are."""
 
     def __init__(self, size, length):
         import mxnet as mx
@@ -39,22 +39,22 @@ class Batch:
 
 def main():
     parser = argparse.ArgumentParser(description='worker of training_step.py')
-    parser.add_argument('--model')
+    harness.add_model_flag(parser)
     harness.add_step_flags(parser)
     args = parser.parse_args()
     from bert.flags import allocator, common
     common.prepare_mxnet(int(os.environ['OMP_NUM_THREADS']))
-    allocator.keep_freed(training=True)    # as the scripts do
+    allocator.keep_freed_memory(training=True)    # as the scripts do
     from benchmarks.inference.ours import make_network
     stepper = make_stepper(make_network(args.model)[0], args.dtype)
-    batch, done = Batch(args.batch_size, args.length), 0
+    batch, num_steps = Batch(args.batch_size, args.length), 0
 
     def answer(question):
-        nonlocal done
+        nonlocal num_steps
         started = time.perf_counter()
         for _ in range(question['steps']):
-            done += 1
-            stepper.step(done, [batch], 2e-5).gradient_norm.asscalar()
+            num_steps += 1
+            stepper.step(num_steps, [batch], 2e-5).gradient_norm.asscalar()
             stepper.trainer._params[0].data().wait_to_read()
         return {'seconds': (time.perf_counter() - started) / question['steps'],
                 'bytes': harness.peak_memory()}

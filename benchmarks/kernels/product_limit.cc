@@ -1,5 +1,5 @@
-// How fast this CPU multiplies matrices at most: the tiles of the kernels on operands that are
-// packed already, nothing around them. Arguments: threads, times, types. Prints Gop/s of each.
+// The upper limit of matrix products on this CPU: the micro-kernels alone, on operands that are
+// packed already. Arguments: threads, times, types. Prints Gop/s of each type.
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -9,30 +9,30 @@
 
 using namespace bert;
 
-// Rows that a thread computes at a time, as the encoder does.
+// The number of rows that a thread computes at a time, as in the encoder.
 template <class T>
-constexpr int GROUP_ROWS = PER_WORD<T> == 1 ? 128 : 256;
+constexpr int BLOCK_ROWS = PER_WORD<T> == 1 ? 128 : 256;
 
 template <class T>
 static double measure(int threads, int times) {
   std::vector<Word> left(ROWS * DEPTH / PER_WORD<T>, OPERAND);
   std::vector<Word> right(static_cast<size_t>(DEPTH) / PER_WORD<T> * COLUMNS, OPERAND);
-  const Packed packed = {right.data(), DEPTH / PER_WORD<T>, COLUMNS};
-  volatile float kept = 0;
+  const PackedB packed = {right.data(), DEPTH / PER_WORD<T>, COLUMNS};
+  volatile float sink = 0;
   return measure(times, [&] {
     float total = 0;
 #pragma omp parallel num_threads(threads) reduction(+ : total)
     {
-      const Range mine = Team::of_region().share(ROWS, TILE_ROWS);
+      const Range rows = Team::of_region().share(ROWS, MR);
       Vector sum = spread(0);
-      for (int row = mine.begin; row < mine.end; row += GROUP_ROWS<T>)
+      for (int row = rows.begin; row < rows.end; row += BLOCK_ROWS<T>)
         multiply<T>({left.data() + static_cast<size_t>(row) * packed.depth,
                      static_cast<size_t>(packed.depth), 1},
-                    std::min(GROUP_ROWS<T>, mine.end - row), packed,
+                    std::min(BLOCK_ROWS<T>, rows.end - row), packed,
                     [&](int, int, Vector x) { sum = max(sum, x); });
       total += sum_of(sum);
     }
-    kept = total;
+    sink = total;
   });
 }
 

@@ -1,4 +1,4 @@
-// What product_limit.cc and onednn_products.cc time.
+// The product that product_limit.cc and onednn_products.cc time.
 #pragma once
 
 #include <algorithm>
@@ -10,18 +10,18 @@
 constexpr int ROWS = 4096, DEPTH = 768, COLUMNS = 3072;
 constexpr uint32_t OPERAND = 0x3f803f80;  // about 1 in float32, 1 twice in bfloat16
 
-// Gop/s of `multiply()`, a product and a sum being two: the median of `times`, after one of
-// warm-up.
+// Gop/s of `multiply()`: the median of `times` calls, after one for warm-up. A multiplication and
+// an addition count as two operations.
 template <class Multiply>
 inline double measure(int times, Multiply multiply) {
-  std::vector<double> found;
+  std::vector<double> rates;
   multiply();
   for (int time = 0; time < times; ++time) {
     const auto started = std::chrono::steady_clock::now();
     multiply();
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - started;
-    found.push_back(2e-9 * ROWS * DEPTH * COLUMNS / seconds.count());
+    rates.push_back(2e-9 * ROWS * DEPTH * COLUMNS / seconds.count());
   }
-  std::sort(found.begin(), found.end());
-  return found[found.size() / 2];
+  std::sort(rates.begin(), rates.end());
+  return rates[rates.size() / 2];
 }

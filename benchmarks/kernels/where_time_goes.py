@@ -1,11 +1,11 @@
-"""Where the time goes of what the fused kernels compute: products, attention, and what is between.
+"""Where the fused kernels spend their time: products, attention, and what lies between them.
 
-One process works on and on, training MRPC from its file's examples to updated weights, or on one
-batch of random tokens: training steps, or forward passes of a classifier. Linux's perf (package
-linux-perf) looks at it many times a second, at the function that each thread is in; nothing is
-built for it. What perf doesn't see is a thread that waits. The products of attention are among the
-products; what is between them, softmax above all, is attention. Packing brings operands of products
-into the order in which they are read, and computes some of them again.
+One process works without a pause: it trains on MRPC, from the examples of its file to updated
+weights, or computes training steps or forward passes of a classifier on one batch of random tokens.
+Linux's perf (package linux-perf) samples the function that each thread is in, many times a second;
+it needs no special build. It doesn't see threads that wait. "products" includes the products of
+attention; "attention" is what lies between them, above all softmax. "packing" brings the operands
+of products into the order in which they are read, and recomputes some of them.
 """
 import collections
 import os
@@ -18,19 +18,20 @@ import tempfile
 from benchmarks import harness
 from benchmarks.inference.exported_models import shape
 
-# What a function belongs to: the first of these that is found in its name
-FUNCTIONS = (('optimizer', r'Adam|Lamb|Updated|Piece'),
+# {part: pattern}; the first pattern that matches its name decides where a function belongs
+FUNCTIONS = (('optimizer', r'Adam|ParameterUpdate|Piece'),
              ('attention', r'Attention'),
-             ('products', r'multiply_tile'),
-             ('packing', r'\bpack(_left|_transposed)?<|::sum_weight|take\b|scale_of'))
-ELEMENT_WISE = 'element-wise'   # all else in the kernels: activation, normalisation, dropout, sums
-# The same of libraries, where no function is of the kernels
+             ('products', r'micro_kernel'),
+             ('packing', r'\bpack_(a|b|b_transposed)<|::compute_weight_gradient|'
+                         r'prepare_operand|scale_of'))
+ELEMENT_WISE = 'element-wise'   # the rest of the kernels: activation, normalisation, dropout, sums
+# The same by the name of the library, for functions outside the kernels
 LIBRARIES = (('MXNet', r'libmxnet'), ('Python', r'python|_multiarray|\.cpython|ctypes|ffi'),
              ('waiting awake', r'libgomp'))
-OTHERS = 'system and others'
+SYSTEM = 'system and others'
 PARTS = ('products', 'packing', 'attention', ELEMENT_WISE, 'optimizer', 'MXNet', 'Python',
-         'waiting awake', OTHERS, 'waiting')
-FREQUENCY = 499     # looks a second, at each thread that computes
+         'waiting awake', SYSTEM, 'waiting')
+FREQUENCY = 499     # samples a second of each thread that computes
 LINE = re.compile(r'^\s*(?P<function>.*?) \((?P<library>[^()]*)\)$')
 
 
@@ -46,16 +47,16 @@ def make_parser():
     return parser
 
 
-def start(args, folder):
+def start_worker(args, folder):
     """(worker, question that keeps it busy for some seconds)"""
     if args.work == 'mrpc':
-        from benchmarks.classifier import speed as finetune_classifier
+        from benchmarks.classifier import speed as classifier_speed
         args.batch_size, args.max_len = 32, 128     # of that comparison
         path = os.path.join(folder, 'train.npz')
-        number, outputs, weights = finetune_classifier.prepare(args, 'MRPC', path)
-        worker = finetune_classifier.start('ours ' + args.dtype, args, 'MRPC', path, outputs,
-                                           weights)
-        return worker, {'indices': finetune_classifier.draw(number, 960, 1, 0)}
+        num_examples, num_outputs, weights = classifier_speed.write_examples(args, 'MRPC', path)
+        worker = classifier_speed.start_worker('ours ' + args.dtype, args, 'MRPC', path,
+                                               num_outputs, weights)
+        return worker, {'indices': classifier_speed.draw_indices(num_examples, 960, 1, 0)}
     if args.work == 'step':
         return harness.Worker('ours', 'benchmarks.kernels.ours_step', '--model', args.model,
                               '--dtype', args.dtype, '--batch_size', args.shape['size'],
@@ -66,7 +67,7 @@ def start(args, folder):
 
 
 def record(worker, question, seconds, path):
-    """Have perf look at a worker that is busy all the time."""
+    """Have perf sample a worker, which is kept busy."""
     worker.ask(**question)
     with subprocess.Popen(['perf', 'record', '-q', '-F', str(FREQUENCY), '-o', path, '-p',
                            str(worker.pid), '--', 'sleep', str(seconds)]) as perf:
@@ -77,24 +78,24 @@ def record(worker, question, seconds, path):
 
 
 def part_of(function, library):
-    """Which of `PARTS` a function is."""
+    """Which of `PARTS` a function belongs to."""
     if 'bert' in function or re.search(r'kernels/[^/]*\.so', library):
-        names, text, otherwise = FUNCTIONS, function, ELEMENT_WISE
+        patterns, text, default = FUNCTIONS, function, ELEMENT_WISE
     else:
-        names, text, otherwise = LIBRARIES, library, OTHERS
-    return next((name for name, pattern in names if re.search(pattern, text)), otherwise)
+        patterns, text, default = LIBRARIES, library, SYSTEM
+    return next((part for part, pattern in patterns if re.search(pattern, text)), default)
 
 
-def count(lines, threads, seconds):
-    """{part: share of the time of all threads} of what `perf script -F ip,sym,dso` printed."""
-    found = collections.Counter()
+def time_shares(lines, threads, seconds):
+    """{part: share of the time of all threads} from the output of `perf script -F ip,sym,dso`."""
+    samples = collections.Counter()
     for line in lines:
         match = LINE.match(line)
         if match:
-            found[part_of(match['function'], match['library'])] += 1
-    most = threads * seconds * FREQUENCY
-    found['waiting'] = max(0, most - sum(found.values()))
-    return {part: found[part] / sum(found.values()) for part in PARTS}
+            samples[part_of(match['function'], match['library'])] += 1
+    max_samples = threads * seconds * FREQUENCY
+    samples['waiting'] = max(0, max_samples - sum(samples.values()))
+    return {part: samples[part] / sum(samples.values()) for part in PARTS}
 
 
 def main():
@@ -103,15 +104,13 @@ def main():
         sys.exit('no perf here: install linux-perf (Debian) or linux-tools (Ubuntu)')
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, 'perf.data')
-        worker, question = start(args, folder)
+        worker, question = start_worker(args, folder)
         with worker:
             record(worker, question, args.seconds, path)
-        printed = subprocess.run(['perf', 'script', '-i', path, '-F', 'ip,sym,dso'], text=True,
-                                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
-    shares = count(printed.stdout.splitlines(), args.threads, args.seconds)
-    result = harness.report(args, shares=shares)
-    harness.write_json(args.output, result)
-    harness.describe(result)
+        script = subprocess.run(['perf', 'script', '-i', path, '-F', 'ip,sym,dso'], text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
+    shares = time_shares(script.stdout.splitlines(), args.threads, args.seconds)
+    harness.write_result(args.output, harness.make_result(args, shares=shares))
     for part, share in shares.items():
         print('%-18s %5.1f %%' % (part, 100 * share))
 

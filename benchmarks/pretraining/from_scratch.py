@@ -1,11 +1,11 @@
 """A small BERT from random weights: pre-trained on a corpus, then fine-tuned.
 
-Every tenth document is held out. The loss on masked tokens of those is compared with the entropy
-of words drawn by their share in the training text, which is what a model has that knows no
-context. Then a task of few examples is learnt from the pre-trained weights and from the random
-ones, with each seed: which quarter of the documents, which stand in the order of time, a sentence
-is from; it is trained on sentences of the one part and scored on sentences of the other. What
---output_dir holds already is not computed again. Exit status 1 when the loss is not below that
+Every tenth document is held out. The loss on the masked tokens of these is compared with the loss
+of a model that knows no context: the entropy of words drawn by their share in the training text.
+Then a task with few examples is learnt with each seed, from the pre-trained weights and from random
+ones: from which quarter of the documents, which are in the order of time, does a sentence come? The
+task is trained on sentences of the first part and scored on sentences of the documents held out.
+What --output_dir holds already is not computed again. Exit status 1 when the loss is not below the
 entropy by 1, or fine-tuning is not better from the pre-trained weights.
 """
 import json
@@ -20,8 +20,8 @@ from benchmarks import harness
 SIZES = {'num_layers': 2, 'units': 128, 'hidden_size': 512, 'num_heads': 4, 'max_length': 64}
 MAX_PREDICTIONS = 10    # of 64 tokens
 INIT_STD = 0.05         # 0.02 of 768 units, for 128
-BELOW = 1.0     # nats
-MIN_WORDS = 8   # of a sentence whose time is to be told
+MIN_GAIN = 1.0  # of the loss, below the entropy, in nats
+MIN_WORDS = 8   # of a sentence of the task
 
 
 def make_parser():
@@ -36,7 +36,7 @@ def make_parser():
                         help='sentences to fine-tune on, and as many for dev')
     parser.add_argument('--tuning_lr', type=float, default=3e-4)
     parser.add_argument('--tuning_epochs', type=int, default=10)
-    parser.add_argument('--tuning_seeds', type=harness.seed_list, default=[1, 2, 3])
+    parser.add_argument('--tuning_seeds', type=harness.int_list, default=[1, 2, 3])
     parser.add_argument('--output_dir', default='from-scratch', help='everything is kept there')
     return parser
 
@@ -46,7 +46,7 @@ def read_documents(args):
 
 
 def make_data(args, work):
-    """Patterns of the files of both parts."""
+    """{part: pattern of its files of examples}; the parts are 'train' and 'held'."""
     documents = read_documents(args)
     parts = {'train': [text for i, text in enumerate(documents) if i % 10],
              'held': documents[::10]}
@@ -62,8 +62,8 @@ def make_data(args, work):
 
 
 def unigram_loss(work):
-    """Mean of −log share of the held-out masked tokens, by their share in the training text with
-    one added to each count."""
+    """Loss on the held-out masked tokens of a model that predicts each token by its share in the
+    training text, with one added to each count: the mean of −log share."""
     from bert.data.pretraining.shards import read_shard
     from bert.vocabulary import read_tokens
     size = len(read_tokens(str(work / 'train' / 'vocab.txt')))
@@ -75,30 +75,31 @@ def unigram_loss(work):
 
 
 def make_task(args, work):
-    """train.jsonl and dev.jsonl: sentences of MIN_WORDS or more, with their quarter."""
+    """Write train.jsonl and dev.jsonl: sentences of MIN_WORDS or more, with their quarter."""
     documents, rng = read_documents(args), random.Random(args.seed)
-    for kind, is_chosen in (('train', lambda i: i % 10), ('dev', lambda i: not i % 10)):
+    for segment, is_in_segment in (('train', lambda i: i % 10), ('dev', lambda i: not i % 10)):
         rows = [{'text': line.strip(), 'quarter': 'quarter %d' % (4 * i // len(documents) + 1)}
-                for i, text in enumerate(documents) if is_chosen(i)
+                for i, text in enumerate(documents) if is_in_segment(i)
                 for line in text.split('\n') if len(line.split()) >= MIN_WORDS]
         rng.shuffle(rows)
-        (work / (kind + '.jsonl')).write_text(
+        (work / (segment + '.jsonl')).write_text(
             ''.join(json.dumps(row) + '\n' for row in rows[:args.examples]), encoding='utf-8')
 
 
-def pretrain(args, work, name, data, steps, lr, *more):
+def pretrain(args, work, name, data, num_steps, lr, *flags):
+    """results.json of a run of run_pretraining.py, from before or run now."""
     if (work / name / 'results.json').exists():
         return harness.read_json(work / name / 'results.json')
     harness.run_script('run_pretraining.py', '--ckpt_dir', work / name, '--data', data['train'],
                        '--bert_config', work / 'sizes.json', '--dataset_name',
-                       work / 'train' / 'vocab.txt', '--num_steps', steps, '--lr', lr,
+                       work / 'train' / 'vocab.txt', '--num_steps', num_steps, '--lr', lr,
                        '--batch_size', args.batch_size, '--warmup_ratio', 0.05, '--optimizer',
                        'adamw', '--dropout', 0, '--init_std', INIT_STD, '--num_buckets', 10,
-                       '--seed', args.seed, '--threads', args.threads, *more)
+                       '--seed', args.seed, '--threads', args.threads, *flags)
     return harness.read_json(work / name / 'results.json')
 
 
-def tune(args, work, name):
+def finetune(args, work, name):
     """{seed: accuracy on dev} from the weights of a run."""
     folder = work / ('tuned-' + name)
     harness.run_script('finetune_classifier.py', '--train_file', work / 'train.jsonl', '--dev_file',
@@ -121,23 +122,22 @@ def main():
     report = pretrain(args, work, 'pretrained', data, args.num_steps, args.lr, '--data_eval',
                       data['held'], '--batch_size_eval', 32, '--eval_interval',
                       args.eval_interval, '--log_interval', 100)
-    pretrain(args, work, 'random', data, 1, 1e-12)      # whose weights stay as they were drawn
-    result = harness.report(
+    pretrain(args, work, 'random', data, 1, 1e-12)      # leaves the weights as they were drawn
+    result = harness.make_result(
         args, unigram_loss=unigram_loss(work), seconds=report['seconds'],
         curve=[dict(entry['metrics']['eval'], step=entry['step']) for entry in report['history']],
-        tuned={name: tune(args, work, name) for name in ('pretrained', 'random')})
-    harness.write_json(args.output, result)
-    harness.describe(result)
+        tuned={name: finetune(args, work, name) for name in ('pretrained', 'random')})
+    harness.write_result(args.output, result)
     print('entropy without context: %.3f' % result['unigram_loss'])
     for point in result['curve']:
         print('step %(step)5d: mlm_loss %(mlm_loss).3f, mlm_acc %(mlm_acc).1f, '
               'nsp_loss %(nsp_loss).3f, nsp_acc %(nsp_acc).1f' % point)
-    means = {name: float(np.mean(list(found.values())))
-             for name, found in result['tuned'].items()}
-    for name, found in result['tuned'].items():
+    means = {name: float(np.mean(list(accuracies.values())))
+             for name, accuracies in result['tuned'].items()}
+    for name, accuracies in result['tuned'].items():
         print('quarters from %s weights: %s' % (name, ', '.join(
-            '%.4f' % value for value in found.values())))
-    return int(report['metrics']['eval']['mlm_loss'] > result['unigram_loss'] - BELOW
+            '%.4f' % value for value in accuracies.values())))
+    return int(report['metrics']['eval']['mlm_loss'] > result['unigram_loss'] - MIN_GAIN
                or means['pretrained'] <= means['random'])
 
 

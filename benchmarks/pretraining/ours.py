@@ -6,7 +6,7 @@ import mxnet as mx
 import numpy as np
 
 from benchmarks import harness
-from bert.data.pretraining.batches import Buckets, Stream, collate_examples
+from bert.data.pretraining.batches import Buckets, ExampleStream, collate_examples
 from bert.data.pretraining.shards import read_lengths, read_shard
 from bert.flags import allocator
 from bert.model.bert import BERTModel
@@ -19,7 +19,7 @@ PADDING_ID = 0      # of the vocabulary of the examples
 LEARNING_RATE = 1e-4
 
 
-class Speed:
+class TrainingTimer:
     """Times training on the batches of one epoch after the other."""
 
     def __init__(self, args):
@@ -34,17 +34,17 @@ class Speed:
                                          epsilon=1e-6)
         self._stepper = PretrainingStepper(self._forward, trainer, seed=1)
         lengths = read_lengths(args.examples)
-        self._stream = Stream([args.examples], [lengths], read_shard, Buckets(
+        self._stream = ExampleStream([args.examples], [lengths], read_shard, Buckets(
             args.num_buckets, int(lengths.max()), args.batch_size), seed=1)
-        self._batches, self._step = self._endless(), 0
+        self._batches, self._step = self._all_batches(), 0
 
-    def _endless(self):
-        number = 0
+    def _all_batches(self):
+        index = 0
         while True:
-            epoch = self._stream.epoch(number)
+            epoch = self._stream.epoch(index)
             for pool, indices in epoch[:]:
                 yield collate_examples(epoch.load(pool), indices, PADDING_ID)
-            number += 1
+            index += 1
 
     def _forward(self, batch):
         arrays = {name: mx.nd.array(array, dtype=array.dtype)
@@ -56,32 +56,31 @@ class Speed:
                           arrays['next_sentence_labels'])
 
     def train(self, question):
-        """question: {'steps'} → {'seconds', 'tokens', 'padded': with padding, 'loss'}."""
-        started, tokens, padded, before = time.time(), 0, 0, None
+        """Train {'steps'} → {'seconds', 'tokens', 'padded': tokens with padding, 'loss'}."""
+        started, tokens, padded, previous = time.time(), 0, 0, None
         for _ in range(question['steps']):
             batch = next(self._batches)
             self._step += 1
             result = self._stepper.step(self._step, [batch], LEARNING_RATE)
             tokens, padded = tokens + batch.num_tokens, padded + batch.token_ids.size
-            if before is not None:      # as the training loop: one step ahead at most
-                before.loss.wait_to_read()
-            before = result
+            if previous is not None:    # as in the training loop: at most one step ahead
+                previous.loss.wait_to_read()
+            previous = result
         mx.nd.waitall()
         return {'seconds': time.time() - started, 'tokens': tokens, 'padded': int(padded),
-                'loss': float(before.loss.asscalar())}
+                'loss': float(previous.loss.asscalar())}
 
 
 def main():
     parser = argparse.ArgumentParser(description='worker of speed.py')
-    parser.add_argument('--sizes', required=True, help='.json of the model')
-    parser.add_argument('--examples', required=True, help='.npz of create_pretraining_data.py')
-    parser.add_argument('--batch_size', type=int, required=True)
+    harness.add_pretraining_flags(parser)
     parser.add_argument('--num_buckets', type=int, required=True)
     args = parser.parse_args()
-    allocator.keep_freed(training=True)    # as the script does, if later
+    # as in the script, though after the import of mxnet
+    allocator.keep_freed_memory(training=True)
     mx.random.seed(1)
     np.random.seed(1)
-    harness.answer_questions(Speed(args).train)
+    harness.answer_questions(TrainingTimer(args).train)
 
 
 if __name__ == '__main__':

@@ -16,11 +16,11 @@ from benchmarks import harness
 from benchmarks.classifier.peer import adamw, train_step
 
 LEARNING_RATE = 1e-4
-LEFT_OUT = -100     # the label of a position that isn't masked
+IGNORED_LABEL = -100    # of a position that isn't masked
 
 
 def make_model(path):
-    """With random weights."""
+    """A model of these sizes with random weights."""
     with open(path, encoding='utf-8') as file:
         sizes = json.load(file)
     return BertForPreTraining(BertConfig(
@@ -30,28 +30,28 @@ def make_model(path):
 
 
 class Examples:
-    """Examples of create_pretraining_data.py, batched and padded here: to `pad_to`, or without it
-    to the longest of a batch."""
+    """Examples of create_pretraining_data.py, batched and padded here: to `pad_to`, or with 0 to
+    the longest of a batch."""
 
     def __init__(self, path, pad_to):
-        with np.load(path) as saved:
-            arrays = dict(saved)
+        with np.load(path) as archive:
+            arrays = dict(archive)
         ends, masked_ends = arrays['token_offsets'][1:-1], arrays['masked_offsets'][1:-1]
         self._rows = {name: np.split(arrays[name], ends) for name in ('input_ids', 'segment_ids')}
         self._masked = {name: np.split(arrays[name], masked_ends)
                         for name in ('masked_lm_positions', 'masked_lm_ids')}
-        self._next = arrays['next_sentence_labels']
+        self._next_sentence_labels = arrays['next_sentence_labels']
         self._pad_to = pad_to
 
     def __len__(self):
-        return len(self._next)
+        return len(self._next_sentence_labels)
 
     def batch(self, indices):
-        """What the model takes."""
+        """The model's keyword arguments."""
         lengths = [len(self._rows['input_ids'][i]) for i in indices]
         shape = len(indices), self._pad_to or max(lengths)
         tokens, segments, mask = (np.zeros(shape, dtype='int64') for _ in range(3))
-        labels = np.full(shape, LEFT_OUT, dtype='int64')
+        labels = np.full(shape, IGNORED_LABEL, dtype='int64')
         for row, (i, length) in enumerate(zip(indices, lengths)):
             tokens[row, :length] = self._rows['input_ids'][i]
             segments[row, :length] = self._rows['segment_ids'][i]
@@ -60,10 +60,11 @@ class Examples:
             labels[row, positions] = self._masked['masked_lm_ids'][i]
         return {name: torch.from_numpy(array) for name, array in (
             ('input_ids', tokens), ('token_type_ids', segments), ('attention_mask', mask),
-            ('labels', labels), ('next_sentence_label', self._next[indices].astype('int64')))}
+            ('labels', labels),
+            ('next_sentence_label', self._next_sentence_labels[indices].astype('int64')))}
 
 
-class Speed:
+class TrainingTimer:
     """Times training on random batches, epoch after epoch."""
 
     def __init__(self, args):
@@ -74,16 +75,16 @@ class Speed:
         self._model = make_model(args.sizes)
         self._model.train()
         self._optimizer = adamw(self._model, LEARNING_RATE)
-        self._batches = self._endless()
+        self._batches = self._all_batches()
 
-    def _endless(self):
+    def _all_batches(self):
         while True:
             order = self._rng.permutation(len(self._examples))
             for start in range(0, len(order), self._batch_size):
                 yield self._examples.batch(order[start:start + self._batch_size])
 
     def train(self, question):
-        """question: {'steps'} → {'seconds', 'tokens', 'padded': with padding, 'loss'}."""
+        """Train {'steps'} → {'seconds', 'tokens', 'padded': tokens with padding, 'loss'}."""
         started, tokens, padded = time.time(), 0, 0
         for _ in range(question['steps']):
             batch = next(self._batches)
@@ -96,13 +97,11 @@ class Speed:
 
 def main():
     parser = argparse.ArgumentParser(description='worker of speed.py')
-    parser.add_argument('--sizes', required=True, help='.json of the model')
-    parser.add_argument('--examples', required=True, help='.npz of create_pretraining_data.py')
-    parser.add_argument('--batch_size', type=int, required=True)
+    harness.add_pretraining_flags(parser)
     parser.add_argument('--pad_to', type=int, required=True, help='tokens; 0: the longest')
     args = parser.parse_args()
     torch.set_num_threads(int(os.environ['OMP_NUM_THREADS']))
-    harness.answer_questions(Speed(args).train)
+    harness.answer_questions(TrainingTimer(args).train)
 
 
 if __name__ == '__main__':

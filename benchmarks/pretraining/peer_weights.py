@@ -1,4 +1,4 @@
-"""The peer's side of rxnfp.py: a pytorch_model.bin as model.safetensors beside it."""
+"""The peer's side of rxnfp.py: converts a pytorch_model.bin to model.safetensors beside it."""
 import pathlib
 import sys
 

@@ -1,9 +1,9 @@
-"""A real pre-trained model trained on: rxnfp's BERT of chemical reactions, with both its heads.
+"""A real pre-trained model trained further: rxnfp's BERT of chemical reactions, with its two heads.
 
-Composes reactions (esters and amides out of an acid and an alcohol or amine), part of which is
-held out, makes pre-training data of them (--tokenized, the model's vocabulary), and scores the
-model before and after so many steps on both parts. Lines of a document have nothing to do with one
-another, so next sentences can't be told here.
+Composes reactions (esters and amides from an acid and an alcohol or amine) and holds some of them
+out, makes pre-training data from them (--tokenized, with the model's vocabulary), and scores the
+model on both parts before and after --num_steps steps. The lines of a document are unrelated, so
+next sentences can't be predicted here.
 """
 import itertools
 import pathlib
@@ -15,14 +15,14 @@ from benchmarks import harness
 from benchmarks.weights.conversion import RXNFP, RXNFP_FOLDER
 
 FOLDER = RXNFP_FOLDER + '/bert_pretrained'
-# SMILES of what hangs on the acid's carbon, and on the oxygen or nitrogen
+# SMILES of the groups at the acid's carbon, and at the oxygen or nitrogen
 GROUPS = ('C', 'CC', 'CCC', 'CCCC', 'CCCCC', 'CC(C)C', 'CC(C)', 'CC(C)CC', 'C1CC1', 'C1CCC1',
           'C1CCCC1', 'C1CCCCC1', 'c1ccccc1', 'Cc1ccccc1', 'CCc1ccccc1', 'c1ccc(C)cc1',
           'c1ccc(CC)cc1', 'c1ccc(Cl)cc1', 'c1ccc(Br)cc1', 'c1ccc(F)cc1', 'c1ccc(OC)cc1',
           'c1ccc(C#N)cc1', 'c1cccc(Cl)c1', 'c1cccc(C)c1', 'c1cccc(F)c1', 'c1cccc(OC)c1',
           'c1ccncc1', 'c1cccnc1', 'Cc1ccncc1', 'c1ccoc1', 'c1ccsc1', 'Cc1ccc(Cl)cc1',
           'Cc1ccc(F)cc1', 'Cc1ccc(OC)cc1', 'CCOC', 'COC', 'CCCOC', 'CC(F)(F)F', 'CCCl', 'CCBr')
-LINES_A_DOCUMENT = 8
+LINES_PER_DOCUMENT = 8
 TOKEN = re.compile('Cl|Br|>>|.')
 
 
@@ -39,10 +39,10 @@ def make_parser():
 def compose(seed):
     """All reactions as lines of tokens, in random order."""
     lines = []
-    for acid, other in itertools.product(GROUPS, repeat=2):
+    for acid, partner in itertools.product(GROUPS, repeat=2):
         for link in 'ON':
-            reaction = '%s(=O)O.%s%s>>%s(=O)%s%s' % (acid + 'C', link, other, acid + 'C', link,
-                                                    other)
+            reaction = '%s(=O)O.%s%s>>%s(=O)%s%s' % (acid + 'C', link, partner, acid + 'C',
+                                                    link, partner)
             lines.append(' '.join(TOKEN.findall(reaction)))
     assert len(set(lines)) == len(lines)
     random.Random(seed).shuffle(lines)
@@ -50,24 +50,25 @@ def compose(seed):
 
 
 def write_documents(path, lines):
-    groups = [lines[i:i + LINES_A_DOCUMENT] for i in range(0, len(lines), LINES_A_DOCUMENT)]
+    groups = [lines[i:i + LINES_PER_DOCUMENT] for i in range(0, len(lines), LINES_PER_DOCUMENT)]
     path.write_text('\n\n'.join('\n'.join(group) for group in groups) + '\n')
 
 
 def fetch_model(work):
-    """The model's folder, its weights as safetensors, which need no PyTorch to read."""
+    """Folder of the model, with weights as safetensors, which we read without PyTorch."""
     from bert import downloads
     members = ['%s/%s' % (FOLDER, name)
                for name in ('config.json', 'pytorch_model.bin', 'vocab.txt')]
-    downloads.pypi_files(*RXNFP, members, str(work))
+    downloads.fetch_pypi_files(*RXNFP, members, str(work))
     folder = work / FOLDER
-    harness.run('peer', 'benchmarks.pretraining.peer_weights', folder / 'pytorch_model.bin',
-                threads=1)
+    harness.run_worker('peer', 'benchmarks.pretraining.peer_weights',
+                       folder / 'pytorch_model.bin', threads=1)
     (folder / 'pytorch_model.bin').unlink()
     return folder
 
 
 def make_data(work, model, name, lines):
+    """Pattern of the files of examples."""
     write_documents(work / (name + '.txt'), lines)
     harness.run_script('create_pretraining_data.py', '--input_file', work / (name + '.txt'),
                        '--tokenized', '--vocab', model / 'vocab.txt', '--output_dir', work / name,
@@ -76,7 +77,7 @@ def make_data(work, model, name, lines):
 
 
 def pretrain(work, name, *arguments):
-    """The scores that a run ends with."""
+    """The final scores of a run of run_pretraining.py."""
     harness.run_script('run_pretraining.py', '--ckpt_dir', work / name, '--batch_size_eval', 32,
                        *arguments)
     return harness.read_json(work / name / 'results.json')['metrics']['eval']
@@ -101,11 +102,10 @@ def main():
         scores['after'] = {part: pretrain(work, 'after-%d' % i, '--bert_checkpoint', work / 'run',
                                           '--data_eval', data, *common)
                            for i, (part, data) in enumerate(parts.items())}
-    result = harness.report(args, reactions=len(lines), scores=scores)
-    harness.write_json(args.output, result)
-    harness.describe(result)
-    for moment, found in scores.items():
-        for part, values in found.items():
+    harness.write_result(args.output, harness.make_result(args, reactions=len(lines),
+                                                          scores=scores))
+    for moment, scores_of_parts in scores.items():
+        for part, values in scores_of_parts.items():
             print('%s %d steps, reactions %s: %s' % (moment, args.num_steps, part, ', '.join(
                 '%s %.3f' % item for item in values.items())))
 

@@ -1,10 +1,10 @@
 """Pre-training speed of ours and of transformers, side by side in one run, and what is padded.
 
-Tokens a second, padding not counted, of whole training steps in float32 (forward, backward, clip,
+Tokens per second, without padding, of whole training steps in float32 (forward, backward, clip,
 update) on the same file of examples: ours in length buckets, with the decoder on the masked
 positions only; transformers' BertForPreTraining on random batches, padded to their longest example
-or to --max_seq_length. Every model starts from random weights of its sizes. Compare within one run
-only; where other work runs, not even that is fair.
+or to --max_seq_length. Every model starts from random weights. Compare within one run only, on a
+machine without other work.
 """
 import contextlib
 import json
@@ -30,7 +30,7 @@ def make_parser():
     parser.add_argument('--num_buckets', type=int, default=10, help='of ours')
     parser.add_argument('--models', type=harness.comma_list, default=list(MODELS))
     parser.add_argument('--batch_size', type=int, default=32)
-    parser.add_argument('--steps', type=harness.seed_list, default=[20, 4], metavar='A,B',
+    parser.add_argument('--steps', type=harness.int_list, default=[20, 4], metavar='A,B',
                         help='training steps a round, for each of the models')
     parser.add_argument('--rounds', type=int, default=5)
     return parser
@@ -46,14 +46,14 @@ def make_examples(args, work):
     return work / 'data' / 'part-000.npz', size
 
 
-def start(contender, args, sizes, examples):
-    """The waiting `Worker` of a contender."""
-    common = ('--sizes', sizes, '--examples', examples, '--batch_size', args.batch_size)
+def start_worker(contender, args, sizes, examples):
+    """The `Worker` of a contender."""
+    flags = ('--sizes', sizes, '--examples', examples, '--batch_size', args.batch_size)
     if contender == 'ours':
         return harness.Worker('ours', 'benchmarks.pretraining.ours', '--num_buckets',
-                              args.num_buckets, *common, threads=args.threads)
+                              args.num_buckets, *flags, threads=args.threads)
     pad_to = args.max_seq_length if 'maximum' in contender else 0
-    return harness.Worker('peer', 'benchmarks.pretraining.peer', '--pad_to', pad_to, *common,
+    return harness.Worker('peer', 'benchmarks.pretraining.peer', '--pad_to', pad_to, *flags,
                           threads=args.threads)
 
 
@@ -63,46 +63,44 @@ def measure(args, name, steps, work, examples, vocab_size):
     sizes.write_text(json.dumps(dict(MODELS[name], max_length=512, vocab_size=vocab_size)))
     answers = {contender: [] for contender in CONTENDERS}
     with contextlib.ExitStack() as stack:
-        workers = {contender: stack.enter_context(start(contender, args, sizes, examples))
-                   for contender in CONTENDERS}
+        workers = {contender: stack.enter_context(
+            start_worker(contender, args, sizes, examples)) for contender in CONTENDERS}
         for worker in workers.values():
             worker.ask(steps=2)
-        for number in range(1, args.rounds + 1):
+        for round_number in range(1, args.rounds + 1):
             for contender, worker in workers.items():
                 answers[contender].append(worker.ask(steps=steps))
-            print('%s round %d: %s' % (name, number, ', '.join(
-                '%s %.0f' % (contender, rate(found[-1])) for contender, found in answers.items())),
-                flush=True)
+            harness.print_round('%s round %d' % (name, round_number), {
+                contender: rate(values[-1]) for contender, values in answers.items()}, '%.0f')
     return answers
 
 
 def rate(answer):
+    """Tokens per second."""
     return answer['tokens'] / answer['seconds']
 
 
 def summarize(answers):
-    """Median and range of each contender; ours over each of theirs, round by round; the share of
-    padding over all rounds."""
-    mine = list(map(rate, answers[CONTENDERS[0]]))
+    """Median and range of each contender, and of ours over it, round by round; the share of padding
+    over all rounds."""
+    rates = {contender: list(map(rate, rounds)) for contender, rounds in answers.items()}
     return {contender: {
-        'tokens_per_second': harness.median_and_range(list(map(rate, found))), 'rounds': found,
-        'padding': 1 - sum(one['tokens'] for one in found) / sum(one['padded'] for one in found),
-        'ours_over_it': harness.median_and_range([a / rate(b) for a, b in zip(mine, found)])}
-        for contender, found in answers.items()}
+        'tokens_per_second': harness.median_and_range(rates[contender]), 'rounds': rounds,
+        'padding': 1 - (sum(answer['tokens'] for answer in rounds)
+                        / sum(answer['padded'] for answer in rounds)),
+        'ours_over_it': harness.ratio_range(rates[CONTENDERS[0]], rates[contender])}
+        for contender, rounds in answers.items()}
 
 
 def print_table(models):
     print('\n%-7s %-36s %22s %20s %8s' % ('model', '', 'tokens a second', 'ours over it',
                                          'padding'))
     for name, contenders in models.items():
-        for contender, found in contenders.items():
-            cells = ['%.*f (%.*f–%.*f)' % (digits, value['median'], digits, value['min'], digits,
-                                         value['max'])
-                     for digits, value in ((0, found['tokens_per_second']),
-                                           (2, found['ours_over_it']))]
-            print('%-7s %-36s %22s %20s %6.1f %%' % (name, contender, cells[0], cells[1],
-                                                    100 * found['padding']))
-    print('median (lowest–highest) over the rounds; ratios are taken round by round')
+        for contender, summary in contenders.items():
+            print('%-7s %-36s %22s %20s %6.1f %%' % (
+                name, contender, harness.format_range(summary['tokens_per_second'], 0),
+                harness.format_range(summary['ours_over_it']), 100 * summary['padding']))
+    print(harness.RANGE_NOTE)
 
 
 def describe_lengths(path):
@@ -120,9 +118,8 @@ def main():
         lengths = describe_lengths(examples)
         models = {name: summarize(measure(args, name, steps, work, examples, vocab_size))
                   for name, steps in zip(args.models, args.steps)}
-    result = harness.report(args, lengths=lengths, models=models)
-    harness.write_json(args.output, result)
-    harness.describe(result)
+    result = harness.make_result(args, lengths=lengths, models=models)
+    harness.write_result(args.output, result)
     print('%(examples)d examples of %(mean).1f tokens, %(max)d at most' % lengths)
     print_table(models)
     harness.warn_if_busy(result)

@@ -12,60 +12,65 @@ from benchmarks.weights import conversion
 from bert import file_names
 from bert.data.batches import collate
 from bert.data.squad.files import read_squad
-from bert.data.squad.windows import Options, make_windows
+from bert.data.squad.windows import WindowOptions, make_windows
 from bert.data.text.tokenizer import BertTokenizer
 from bert.flags import allocator
 from bert.jobs.finetuning.question_answering import write_parameters
 from bert.jobs.runs import model_from_flags
 from bert.model import zoo
-from bert.model.bert import compute_in, is_fused
+from bert.model.bert import is_fused, set_compute_dtype
 from bert.model.kernels.optimizer import fused_update
 from bert.model.qa import BertForQA, BertForQALoss
-from bert.model.weights.released_weights import Released, fetch_tokens
-from bert.pipelines.question_answering import TASK, QAModel, open_qa_model
+from bert.model.weights.released_weights import Release, fetch_tokens
+from bert.pipelines.question_answering import (
+    TASK_DEFAULTS,
+    QuestionAnswerer,
+    open_question_answerer,
+)
 from bert.train import optimizer
 from bert.train.step import Stepper
 from bert.vocabulary import make_vocabulary
 
-OPTIONS = Options(max_seq_length=harness.MAX_SEQ_LENGTH, doc_stride=harness.DOC_STRIDE)
-TASK_HERE = dict(TASK, name='SQuAD1.1', doc_stride=harness.DOC_STRIDE, n_best_size=harness.N_BEST,
-                 max_answer_length=harness.MAX_ANSWER_LENGTH)
+OPTIONS = WindowOptions(max_seq_length=harness.MAX_SEQ_LENGTH, doc_stride=harness.DOC_STRIDE)
+COMPARISON_TASK = dict(TASK_DEFAULTS, name='SQuAD1.1', doc_stride=harness.DOC_STRIDE,
+                       n_best_size=harness.N_BEST, max_answer_length=harness.MAX_ANSWER_LENGTH)
 
 
 # Models
 
 
-def fresh_model(seed):
-    """The pre-trained encoder without dropout, with a new head: a `QAModel`."""
+def make_untrained_model(seed):
+    """A `QuestionAnswerer` of the pre-trained encoder, without dropout, and a new head."""
     mx.random.seed(seed)
     bert, vocabulary = zoo.get_model(*harness.WEIGHTS, use_pooler=False, use_decoder=False,
                                      use_classifier=False, dropout=0.0)
     network = BertForQA(bert)
     model_from_flags.initialise_head(network.span_classifier, mx.cpu())
     network.hybridize()
-    return QAModel(network, BertTokenizer(vocabulary, lower=not bert.config.cased), bert.config,
-                   TASK_HERE, OPTIONS.max_seq_length)
+    tokenizer = BertTokenizer(vocabulary, lower=not bert.config.cased)
+    return QuestionAnswerer(network, tokenizer, bert.config, COMPARISON_TASK,
+                            OPTIONS.max_seq_length)
 
 
 def save_model(model, folder):
     """Write a checkpoint folder that `open_model` and convert_checkpoint.py read."""
     os.makedirs(folder)
-    write_parameters(os.path.join(folder, file_names.MODEL), model.network)
+    write_parameters(os.path.join(folder, file_names.MODEL_FILE), model.network)
     model.write_description(folder)
 
 
 def open_model(folder, dtype='float32'):
-    """The `QAModel` of a run or checkpoint, with the recipe of the comparisons."""
-    model = open_qa_model(folder, mx.cpu())
-    compute_in(model.network, dtype)
+    """The `QuestionAnswerer` of a run or checkpoint, with the task of the comparisons."""
+    model = open_question_answerer(folder, mx.cpu())
+    set_compute_dtype(model.network, dtype)
     if dtype != 'float32' and not is_fused(model.network, dtype):
         raise SystemExit('no fused kernels with %s here' % dtype)
-    model.task, model.max_len = TASK_HERE, OPTIONS.max_seq_length
+    model.task, model.max_len = COMPARISON_TASK, OPTIONS.max_seq_length
     return model
 
 
 def convert(folder, target):
-    """Write a folder of ours as one of transformers; returns its path."""
+    """Convert a folder of ours to one of transformers, `target`; returns `target`."""
     conversion.convert(folder, target)
     return target
 
@@ -73,11 +78,11 @@ def convert(folder, target):
 # Batches
 
 
-def save_batches(path, batches, **more):
-    """`Batch`es to an .npz that the peer reads, and other arrays."""
+def save_batches(path, batches, **named_arrays):
+    """Write `Batch`es, and other arrays by their names, as an .npz that the peer reads."""
     arrays = {'%s_%d' % (name, i): getattr(batch, name) for i, batch in enumerate(batches)
               for name in batch._fields}
-    np.savez(path, **arrays, **more)
+    np.savez(path, **arrays, **named_arrays)
 
 
 def collate_windows(model, windows, indices):
@@ -85,7 +90,7 @@ def collate_windows(model, windows, indices):
 
 
 def make_stepper(model, learning_rate, seed):
-    """The `Stepper` of jobs/question_answering.py with the script's defaults."""
+    """The `Stepper` of jobs/finetuning/question_answering.py with the script's defaults."""
     loss = BertForQALoss()
 
     def forward(batch):
@@ -99,7 +104,7 @@ def make_stepper(model, learning_rate, seed):
 
 
 def digest(windows, i):
-    """sha256 over the index of window i's question and its token ids, int32, little endian."""
+    """sha256 of window i: of the index of its question and its token ids, int32, little endian."""
     values = np.append(windows.windows[i, 0], windows[i].token_ids)
     return hashlib.sha256(values.astype('<i4').tobytes()).hexdigest()
 
@@ -107,17 +112,18 @@ def digest(windows, i):
 # The two jobs of speed.py
 
 
-def features(args):
-    """Write what it takes to read --dev and cut its windows: seconds, bytes, their number."""
-    vocabulary = make_vocabulary(fetch_tokens(Released(*harness.WEIGHTS)))
+def write_window_costs(args):
+    """Write the cost of reading --dev and cutting it into windows: seconds, peak memory before and
+    after, and the number of windows."""
+    vocabulary = make_vocabulary(fetch_tokens(Release(*harness.WEIGHTS)))
     tokenizer = BertTokenizer(vocabulary, lower=True)
-    before, started = harness.peak_memory(), time.time()
+    peak_before, started = harness.peak_memory(), time.time()
     windows = make_windows(read_squad(args.dev), tokenizer, OPTIONS)
     harness.write_json(args.output, {'seconds': time.time() - started, 'windows': len(windows),
-                                     'bytes': harness.peak_memory(), 'bytes_before': before})
+                                     'bytes': harness.peak_memory(), 'bytes_before': peak_before})
 
 
-def speed(args):
+def answer_with_predictions(args):
     """Answer {'squad': file} with the answers to its questions and the seconds they took."""
     model = open_model(args.model, args.dtype)
 
@@ -125,17 +131,19 @@ def speed(args):
         started = time.time()
         squad = read_squad(question['squad'])
         windows = make_windows(squad, model.tokenizer, model.options)
-        cutting = time.time() - started
+        window_seconds = time.time() - started
         answers = model.find_answers(squad, windows, args.batch_size, mx.cpu())
-        texts = {one.id: found.text() for one, found in zip(squad.questions, answers)}
+        texts = {item.id: prediction.text()
+                 for item, prediction in zip(squad.questions, answers)}
         seconds = time.time() - started
         return {'seconds': seconds, 'windows': len(windows), 'answers': texts,
-                'parts': {'windows': cutting, 'network and answers': seconds - cutting}}
+                'parts': {'windows': window_seconds,
+                          'network and answers': seconds - window_seconds}}
 
     harness.answer_questions(answer)
 
 
-JOBS = {job.__name__: job for job in (features, speed)}
+JOBS = {'features': write_window_costs, 'speed': answer_with_predictions}
 
 
 def main():
@@ -147,7 +155,8 @@ def main():
     parser.add_argument('--dev', help='SQuAD file (features)')
     parser.add_argument('--output', help='file to write (features)')
     args = parser.parse_args()
-    allocator.keep_freed(training=False)   # as answer.py does, if later
+    # as in answer.py, though after the import of mxnet
+    allocator.keep_freed_memory(training=False)
     JOBS[args.job](args)
 
 

@@ -2,14 +2,14 @@
 
 Trains transformers with each seed from the same weights on the same file, by its own recipe: its
 windows, AdamW with bias correction, shuffled batches padded to their longest, and its own search
-for answers. A finished seed is kept in --output_dir, so a run that was killed goes on. Ours is
-trained beforehand by finetune_squad.py. The predictions of both are scored by the same code.
+for answers. Finished seeds stay in --output_dir, so a run that was killed goes on. Ours is trained
+beforehand by finetune_squad.py. The same code scores the predictions of both.
 """
 import pathlib
 import sys
 
 from benchmarks import harness
-from benchmarks.classifier.scores import compare, last, print_comparison
+from benchmarks.classifier.scores import compare_metric, last_value, print_comparison
 from bert import files
 from bert.data.squad import metric as squad_metric
 from bert.data.squad.files import read_squad
@@ -20,7 +20,7 @@ RECIPE = ('lr', 'epochs', 'batch_size', 'peer_dtype', 'group_by_length')
 def make_parser():
     parser = harness.make_parser(__doc__)
     harness.add_squad_flags(parser)
-    parser.add_argument('--seeds', type=harness.seed_list, default=[1])
+    parser.add_argument('--seeds', type=harness.int_list, default=[1])
     parser.add_argument('--lr', type=float, default=1e-4, help='peak learning rate')
     parser.add_argument('--epochs', type=int, default=2)
     parser.add_argument('--batch_size', type=int, default=12)
@@ -41,40 +41,38 @@ def make_parser():
 
 
 def peer_predictions(args, folder, train, dev):
-    """{seed: {question id: text}}, trained where no finished run lies."""
+    """{seed: {question id: text}}; trains the seeds that have no finished run."""
     from benchmarks.classifier import ours  # imports mxnet, which reads the threads
     weights = ours.weights_folder()
     recipe = {name: getattr(args, name) for name in RECIPE}
     recipe.update(peer=list(harness.PINS['peer']),
-                  **{name: files.digest(path, 'sha256')
+                  **{name: files.digest_file(path, 'sha256')
                      for name, path in (('train', train), ('dev', dev))})
-    return {seed: peer_seed(args, folder / ('SQuAD-peer-seed-%d.json' % seed), recipe, weights,
-                            train, dev, seed)
+    return {seed: peer_predictions_of(args, folder / ('SQuAD-peer-seed-%d.json' % seed), recipe,
+                                      weights, train, dev, seed)
             for seed in args.seeds}
 
 
-def peer_seed(args, kept, recipe, weights, train, dev, seed):
-    """{question id: text} of one seed, from the file `kept` or trained now."""
-    found = harness.read_json(kept)
-    if found and found['recipe'] == recipe:
-        return found['predictions']
-    output = kept.with_suffix('.new.json')
-    grouped = ['--group_by_length'] if args.group_by_length else []
+def peer_predictions_of(args, seed_file, recipe, weights, train, dev, seed):
+    """{question id: text} of one seed, from `seed_file` or trained now.
+
+    The folder of the seed gets the same predictions in SQuAD's own format."""
+    seed_result = harness.read_json(seed_file)
+    if seed_result and seed_result['recipe'] == recipe:
+        return seed_result['predictions']
+    output = seed_file.with_suffix('.new.json')
+    flags = ['--group_by_length'] if args.group_by_length else []
     print('transformers seed %d: training' % seed, flush=True)
-    harness.run('peer', 'benchmarks.squad.peer', 'scores', '--weights', weights, '--dtype',
-                args.peer_dtype, '--train', train, '--dev', dev, '--seed', seed, '--lr', args.lr,
-                '--epochs', args.epochs, '--batch_size', args.batch_size, '--output', output,
-                *grouped, threads=args.threads)
-    found = dict(harness.read_json(output), seed=seed, recipe=recipe)
-    harness.write_json(kept, found)
-    harness.write_json(folder_of(kept) / 'predictions.json', found['predictions'])
+    harness.run_worker('peer', 'benchmarks.squad.peer', 'scores', '--weights', weights, '--dtype',
+                       args.peer_dtype, '--train', train, '--dev', dev, '--seed', seed, '--lr',
+                       args.lr, '--epochs', args.epochs, '--batch_size', args.batch_size,
+                       '--output', output, *flags, threads=args.threads)
+    seed_result = dict(harness.read_json(output), seed=seed, recipe=recipe)
+    predictions = seed_result['predictions']
+    harness.write_json(seed_file, seed_result)
+    harness.write_json(seed_file.parent / seed_file.stem / 'predictions.json', predictions)
     output.unlink()
-    return found['predictions']
-
-
-def folder_of(kept):
-    """Where the predictions of a seed lie as a file of SQuAD's own kind."""
-    return kept.parent / kept.stem
+    return predictions
 
 
 # Ours
@@ -91,23 +89,23 @@ def our_predictions(results, seeds):
                        if 'seeds' in report else {report['seed']: path.parent})
     if not set(seeds) <= set(folders):
         sys.exit('--ours: no run with seed %s' % min(set(seeds) - set(folders)))
-    found = {seed: harness.read_json(folders[seed] / 'predictions.json') for seed in seeds}
-    for seed, predictions in found.items():
-        if predictions is None:
+    predictions = {seed: harness.read_json(folders[seed] / 'predictions.json') for seed in seeds}
+    for seed, texts in predictions.items():
+        if texts is None:
             sys.exit('--ours: no predictions.json in %s' % folders[seed])
-    return found
+    return predictions
 
 
 # The comparison
 
 
 def score(squad, predictions):
-    """{seed: [{metric: percent}]}, in the form that `compare` takes."""
-    return {seed: [squad_metric.evaluate(squad.answers(), texts)]
+    """{seed: [{metric: percent}]}: histories of one epoch, for `compare_metric`."""
+    return {seed: [squad_metric.evaluate_v1(squad.answers(), texts)]
             for seed, texts in predictions.items()}
 
 
-def print_alone(scores):
+def print_peer_scores(scores):
     for seed, (values,) in scores.items():
         print('transformers seed %d: %s' % (seed, ', '.join(
             '%s %.2f' % item for item in values.items())), flush=True)
@@ -120,18 +118,17 @@ def main():
     squad = read_squad(dev)
     folder = pathlib.Path(args.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    mine = score(squad, our_predictions(args.ours, args.seeds)) if args.ours else None
+    ours = score(squad, our_predictions(args.ours, args.seeds)) if args.ours else None
     theirs = score(squad, peer_predictions(args, folder, train, dev))
-    print_alone(theirs)
-    found = {'transformers': theirs}
-    if mine:
-        found['scores'] = {metric: compare({'ours': mine, 'transformers': theirs}, metric, last)
-                           for metric in ('exact_match', 'f1')}
-    result = harness.report(args, **found)
-    harness.write_json(folder / 'SQuAD-scores.json', result)
-    harness.describe(result)
-    for metric, values in found.get('scores', {}).items():
-        print_comparison(metric, 'last', values)
+    print_peer_scores(theirs)
+    values = {'transformers': theirs}
+    if ours:
+        values['scores'] = {metric: compare_metric({'ours': ours, 'transformers': theirs}, metric,
+                                                   last_value)
+                            for metric in ('exact_match', 'f1')}
+    harness.write_result(folder / 'SQuAD-scores.json', harness.make_result(args, **values))
+    for metric, comparison in values.get('scores', {}).items():
+        print_comparison(metric, 'last', comparison)
 
 
 if __name__ == '__main__':

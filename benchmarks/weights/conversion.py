@@ -1,10 +1,11 @@
 """Converted models against transformers: every head, both directions, real and random weights.
 
 For each model: transformers' outputs on its own files, ours on the same files, ours on the Gluon
-folder that convert_checkpoint.py makes of them, and transformers' (through its Auto classes) on
-the folder made of that one again. The inputs are sentences, for the chemical models reactions,
-of unequal lengths in one padded batch. Then the time and memory of converting a model of the
-size of BERT-base. Fails when an output differs by more than the tolerance, a tensor by one bit.
+folder that convert_checkpoint.py makes from them, and transformers' (through its Auto classes) on
+the folder that convert_checkpoint.py makes from the Gluon folder. The inputs are sentences, or
+reactions for the chemical models, of unequal lengths in one padded batch. Then the time and memory
+of converting a model of the size of BERT-base. Fails when an output differs by more than the
+tolerance, or a tensor by one bit.
 """
 import collections
 import os
@@ -27,15 +28,15 @@ SENTENCES = ('A film of quiet wonder .', 'Two hours of my life .', 'Yes',
 TEXTS = SENTENCES + REACTIONS + ('Où est-il ?', '東京 2020', 'word0 word7 WORD3', '')
 LARGE = dict(vocab_size=30522, hidden_size=768, num_hidden_layers=12, num_attention_heads=12,
              intermediate_size=3072, max_position_embeddings=512)
-MEGA = 1e6
-KILO = 1024     # ru_maxrss is in KiB
+MEGABYTE = 1e6
+KIBIBYTE = 1024     # the unit of ru_maxrss
 
-# name; place: folder; architecture, options: for transformers to load it; auto, auto_options:
-# its Auto class, for what was converted
-Model = collections.namedtuple('Model', 'name place architecture options auto auto_options')
+# architecture, options: how transformers loads `folder`; auto_class, auto_options: how it loads the
+# converted model
+Model = collections.namedtuple('Model', 'name folder architecture options auto_class auto_options')
 
-# {name: (architecture, Auto class, what `make` of peer_conversion.py takes)}
-MADE = {
+# Models with random weights. {name: (architecture, Auto class, arguments of peer_conversion.make)}
+RANDOM_MODELS = {
     'encoder without pooler': ('BertModel', 'AutoModel', {'init': {'add_pooling_layer': False}}),
     'masked language model': ('BertForMaskedLM', 'AutoModelForMaskedLM', {}),
     'masked language model, untied': ('BertForMaskedLM', 'AutoModelForMaskedLM',
@@ -72,13 +73,14 @@ def make_parser():
 # The models
 
 
-def real_models(work):
+def fetch_real_models(work):
+    """The `Model`s with released weights."""
     from benchmarks.classifier import ours
     from bert import downloads
     members = ['%s/%s/%s' % (RXNFP_FOLDER, model, name)
                for model in ('bert_pretrained', 'bert_ft_10k_25s')
                for name in ('config.json', 'pytorch_model.bin', 'vocab.txt')]
-    downloads.pypi_files(*RXNFP, members, str(work))
+    downloads.fetch_pypi_files(*RXNFP, members, str(work))
     chemistry = work / RXNFP_FOLDER
     return [
         Model('MiniLM', ours.weights_folder(), 'BertModel', {}, 'AutoModel', {}),
@@ -90,14 +92,15 @@ def real_models(work):
               'AutoModelForSequenceClassification', {})]
 
 
-def made_models(worker, work):
+def make_random_models(worker, work):
+    """The `Model`s with random weights, saved by transformers."""
     models = []
-    for name, (architecture, auto, options) in MADE.items():
-        place = str(work / 'made' / name.replace(' ', '-').replace(',', ''))
-        worker.ask(job='make', folder=place, architecture=architecture,
+    for name, (architecture, auto_class, options) in RANDOM_MODELS.items():
+        folder = str(work / 'made' / name.replace(' ', '-').replace(',', ''))
+        worker.ask(job='make', folder=folder, architecture=architecture,
                    **dict({'config': {}}, **options))
-        load = options.get('init', {})
-        models.append(Model(name, place, architecture, load, auto, load))
+        load_options = options.get('init', {})
+        models.append(Model(name, folder, architecture, load_options, auto_class, load_options))
     return models
 
 
@@ -105,8 +108,8 @@ def made_models(worker, work):
 
 
 def make_inputs(vocabulary, path, seed=0):
-    """Write a padded batch for the model with this vocabulary; returns its arrays."""
-    rows = texts_as_ids(vocabulary, np.random.RandomState(seed))
+    """Write a padded batch for a model with this vocabulary; returns its arrays."""
+    rows = make_rows(vocabulary, np.random.RandomState(seed))
     length = max(len(row) for row in rows)
     arrays = {name: np.zeros((len(rows), length), 'int32')
               for name in ('input_ids', 'token_type_ids', 'attention_mask')}
@@ -119,9 +122,9 @@ def make_inputs(vocabulary, path, seed=0):
     return arrays
 
 
-def texts_as_ids(vocabulary, rng):
-    """Rows of ids with [CLS] and [SEP]: sentences, reactions character by character, or for
-    the made-up vocabulary any tokens."""
+def make_rows(vocabulary, rng):
+    """Rows of ids with [CLS] and [SEP]: sentences, reactions character by character, or random
+    tokens of the vocabulary of the random models."""
     from bert.data.text.tokenizer import BertTokenizer
     first, last = vocabulary[vocabulary.cls_token], vocabulary[vocabulary.sep_token]
     if 'word0' in vocabulary.token_to_idx:
@@ -138,21 +141,22 @@ def texts_as_ids(vocabulary, rng):
 
 
 def our_outputs(folder, arrays):
-    """{name of the output: array} of the network in a folder of any kind."""
+    """{name of an output: array} of the network in a folder of ours or of transformers."""
     import mxnet as mx
 
     from bert.model.weights import checkpoint_reader, heads, loading
-    found = checkpoint_reader.read_checkpoint(folder)
-    head, tensors, _ = heads.find_head(found.arrays, found.source)
-    network = heads.make_network(found.config, head, tensors)
-    loading.load_parameters(network, tensors, found.source, mx.cpu())
+    checkpoint = checkpoint_reader.read_checkpoint(folder)
+    head, tensors, _ = heads.identify_head(checkpoint.arrays, checkpoint.source)
+    network = heads.make_network_with_head(checkpoint.config, head, tensors)
+    loading.load_parameters(network, tensors, checkpoint.source, mx.cpu())
     tokens, segments = (mx.nd.array(arrays[name], dtype='int32')
                         for name in ('input_ids', 'token_type_ids'))
     lengths = arrays['attention_mask'].sum(axis=1)
-    valid = mx.nd.array(lengths, dtype='float32')
-    places = mx.nd.array(np.tile(np.arange(tokens.shape[1]), (len(lengths), 1)))
+    valid_length = mx.nd.array(lengths, dtype='float32')
+    positions = mx.nd.array(np.tile(np.arange(tokens.shape[1]), (len(lengths), 1)))
     bert = getattr(network, 'bert', network)
-    results = bert(tokens, segments, valid, *([places] if 'decoder.' in head.parts else []))
+    results = bert(tokens, segments, valid_length,
+                   *([positions] if 'decoder.' in head.parts else []))
     results = list(results) if isinstance(results, (list, tuple)) else [results]
     outputs = {'hidden': results.pop(0)}
     if hasattr(bert, 'pooler'):
@@ -162,56 +166,56 @@ def our_outputs(folder, arrays):
                         if part in head.parts], results))
     if network is not bert:
         name = 'span' if head.name == 'question answering' else 'logits'
-        outputs[name] = network(tokens, segments, valid)
+        outputs[name] = network(tokens, segments, valid_length)
     return {name: value.asnumpy() for name, value in outputs.items()}
 
 
 def convert(source, target):
-    """Run convert_checkpoint.py; (seconds, MB at most) that it took."""
+    """Run convert_checkpoint.py; (seconds, peak memory in MB)."""
     started = time.time()
     process = subprocess.Popen([sys.executable, '-m', 'bert.convert_checkpoint', str(source),
                                 str(target), '--overwrite'], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         sys.exit('convert_checkpoint.py %s failed' % source)
-    return time.time() - started, usage.ru_maxrss * KILO / MEGA
+    return time.time() - started, usage.ru_maxrss * KIBIBYTE / MEGABYTE
 
 
 # The comparison
 
 
-def same_ids(worker, folder):
-    """Whether the tokenizer that transformers finds in a folder of ours gives our ids."""
+def has_same_ids(worker, folder):
+    """Whether the tokenizer that transformers loads from a folder of ours gives our ids."""
     from bert.data.text.tokenizer import BertTokenizer
     from bert.model.weights.checkpoint_reader import read_checkpoint
-    found = read_checkpoint(folder)
-    tokenizer = BertTokenizer(found.vocabulary, lower=not found.config.cased)
+    checkpoint = read_checkpoint(folder)
+    tokenizer = BertTokenizer(checkpoint.vocabulary, lower=not checkpoint.config.cased)
     theirs = worker.ask(job='tokenize', folder=folder, texts=TEXTS)
     return theirs == [ids.tolist() for ids in tokenizer.encode(list(TEXTS))]
 
 
-def compare(expected, found, mask):
-    """{name of the output: largest difference at real tokens}; all outputs must be there."""
-    if set(expected) != set(found):
-        sys.exit('outputs %s and %s' % (sorted(expected), sorted(found)))
+def compare(expected, outputs, mask):
+    """{name of an output: largest difference at real tokens}; SystemExit if one is missing."""
+    if set(expected) != set(outputs):
+        sys.exit('outputs %s and %s' % (sorted(expected), sorted(outputs)))
     differences = {}
     for name, value in expected.items():
-        distance = np.abs(value - found[name])
+        distance = np.abs(value - outputs[name])
         if distance.shape[:2] == mask.shape:
             distance = distance[mask.astype(bool)]
         differences[name] = float(distance.max())
     return differences
 
 
-def same_tensors(source, target):
-    """Whether two folders hold the same bits of the same tensors, copies left aside."""
+def has_same_tensors(source, target):
+    """Whether two folders hold the same tensors bit for bit, tied copies aside."""
     from bert.model.weights import checkpoint_reader, heads
     sides = []
     for folder in (source, target):
-        found = checkpoint_reader.read_checkpoint(folder)
-        arrays = heads.find_head(found.arrays, found.source)[1]
+        checkpoint = checkpoint_reader.read_checkpoint(folder)
+        arrays = heads.identify_head(checkpoint.arrays, checkpoint.source)[1]
         sides.append({name: array.tobytes() for name, array in arrays.items()
-                      if name != 'decoder.3.weight' or not found.config.tied_decoder})
+                      if name != 'decoder.3.weight' or not checkpoint.config.tied_decoder})
     return sides[0] == sides[1]
 
 
@@ -221,50 +225,52 @@ def check_model(model, worker, work):
     name = model.name.replace(' ', '-').replace(',', '')
     gluon, again = str(work / 'gluon' / name), str(work / 'transformers' / name)
     inputs = str(work / ('%s-inputs.npz' % name))
-    arrays = make_inputs(read_checkpoint(model.place).vocabulary, inputs)
-    convert(model.place, gluon)
+    arrays = make_inputs(read_checkpoint(model.folder).vocabulary, inputs)
+    convert(model.folder, gluon)
     convert(gluon, again)
-    theirs, info = peer_outputs(worker, model.place, model.architecture, inputs, model.options)
-    ours = our_outputs(model.place, arrays)
+    theirs, info = peer_outputs(worker, model.folder, model.architecture, inputs, model.options)
+    ours = our_outputs(model.folder, arrays)
     ours_gluon = our_outputs(gluon, arrays)
-    theirs_again, info_again = peer_outputs(worker, again, model.auto, inputs,
+    theirs_again, info_again = peer_outputs(worker, again, model.auto_class, inputs,
                                             model.auto_options)
     mask = arrays['attention_mask']
     return {'inputs': {name: array.tolist() for name, array in arrays.items()},
-            'goldens': {name: sample(value, mask) for name, value in theirs.items()},
+            'goldens': {name: sample_values(value, mask) for name, value in theirs.items()},
             'tokens': int(mask.sum()), 'complaints': info_again['complaints'],
             'class': info_again['class'],
             'labels': [info['id2label'], info_again['id2label']],
             'to gluon': compare(theirs, ours_gluon, mask),
             'read directly': compare(ours, ours_gluon, mask),
             'to transformers': compare(theirs, theirs_again, mask),
-            'same bits': same_tensors(model.place, again), 'same ids': same_ids(worker, again)}
+            'same bits': has_same_tensors(model.folder, again),
+            'same ids': has_same_ids(worker, again)}
 
 
 def peer_outputs(worker, folder, architecture, inputs, options):
+    """({name of an output: array} by transformers, what `outputs` of peer_conversion.py returns)"""
     output = inputs.replace('-inputs', '-outputs')
     info = worker.ask(job='outputs', folder=folder, architecture=architecture, inputs=inputs,
                       output=output, options=options)
-    with np.load(output) as saved:
-        return dict(saved), info
+    with np.load(output) as archive:
+        return dict(archive), info
 
 
 def convert_large(worker, work):
-    """Seconds and MB at most of converting a model as large as BERT-base, there and back."""
-    place = str(work / 'large')
-    worker.ask(job='make', folder=place, architecture='BertForPreTraining', config=LARGE)
-    found = {}
-    for direction, source, target in (('to gluon', place, work / 'large-gluon'),
+    """{direction: {'seconds', 'MB': peak memory}} of converting a model as large as BERT-base."""
+    folder = str(work / 'large')
+    worker.ask(job='make', folder=folder, architecture='BertForPreTraining', config=LARGE)
+    costs = {}
+    for direction, source, target in (('to gluon', folder, work / 'large-gluon'),
                                       ('to transformers', work / 'large-gluon',
                                        work / 'large-transformers')):
         seconds, megabytes = convert(source, target)
-        found[direction] = {'seconds': seconds, 'MB': megabytes}
-    return found
+        costs[direction] = {'seconds': seconds, 'MB': megabytes}
+    return costs
 
 
-def sample(value, mask):
-    """Eight numbers of an output: of the first row's first token, and of the second row's last;
-    of both rows where there is no token."""
+def sample_values(value, mask):
+    """Eight numbers of an output: four each of the first row's first token and of the second row's
+    last; without a token dimension, of both rows."""
     if value.ndim == 2:
         rows = value[0], value[1]
     else:
@@ -272,31 +278,32 @@ def sample(value, mask):
     return [float(number) for number in [*rows[0][:4], *rows[1][-4:]]]
 
 
-def write_goldens(path, models, real):
-    """What tests/model/test_real_models.py compares with."""
+def write_goldens(path, reports, real_models):
+    """Write the file that tests/model/test_real_models.py compares with."""
     harness.write_json(path, {
         'made by': 'benchmarks/weights/conversion.py --goldens, with '
                    + ' '.join(harness.PINS['peer'][:2]),
-        'models': {model.name: {key: models[model.name][key] for key in ('inputs', 'goldens')}
-                   for model in real}})
+        'models': {model.name: {key: reports[model.name][key] for key in ('inputs', 'goldens')}
+                   for model in real_models}})
 
 
-def print_table(models):
+def print_table(reports):
     print('%-32s %-16s %12s %16s  %s  %s' % ('model', 'output', 'to Gluon', 'to transformers',
                                              'same bits', 'same ids'))
-    for name, found in models.items():
-        for output, difference in found['to gluon'].items():
+    for name, report in reports.items():
+        for output, difference in report['to gluon'].items():
             print('%-32s %-16s %12.1e %16.1e  %-9s  %s' % (
-                name, output, difference, found['to transformers'][output],
-                'yes' if found['same bits'] else 'NO', 'yes' if found['same ids'] else 'NO'))
+                name, output, difference, report['to transformers'][output],
+                'yes' if report['same bits'] else 'NO', 'yes' if report['same ids'] else 'NO'))
 
 
-def failures(models, tolerance):
-    for name, found in models.items():
-        worst = max(max(found[side].values())
-                    for side in ('to gluon', 'to transformers', 'read directly'))
-        if worst > tolerance or found['complaints'] \
-                or not (found['same bits'] and found['same ids']):
+def failed_models(reports, tolerance):
+    """Yield the names of models that differ."""
+    for name, report in reports.items():
+        difference = max(max(report[side].values())
+                         for side in ('to gluon', 'to transformers', 'read directly'))
+        if difference > tolerance or report['complaints'] \
+                or not (report['same bits'] and report['same ids']):
             yield name
 
 
@@ -307,22 +314,20 @@ def main():
             harness.Worker('peer', 'benchmarks.weights.peer_conversion',
                            threads=args.threads) as worker:
         work = pathlib.Path(args.work_dir or temporary)
-        real = real_models(work)
-        found = {model.name: check_model(model, worker, work)
-                 for model in real + made_models(worker, work)}
+        real_models = fetch_real_models(work)
+        reports = {model.name: check_model(model, worker, work)
+                   for model in real_models + make_random_models(worker, work)}
         large = convert_large(worker, work)
-    result = harness.report(args, models=found, large=large)
-    harness.write_json(args.output, result)
+    harness.write_result(args.output, harness.make_result(args, models=reports, large=large))
     if args.goldens:
-        write_goldens(args.goldens, found, real)
-    harness.describe(result)
-    print_table(found)
+        write_goldens(args.goldens, reports, real_models)
+    print_table(reports)
     for direction, cost in large.items():
         print('110M parameters %s: %.1f s, %.0f MB at most' % (direction, cost['seconds'],
                                                                cost['MB']))
-    wrong = list(failures(found, args.tolerance))
-    if wrong:
-        sys.exit('differences: %s' % ', '.join(wrong))
+    failed_names = list(failed_models(reports, args.tolerance))
+    if failed_names:
+        sys.exit('differences: %s' % ', '.join(failed_names))
 
 
 if __name__ == '__main__':

@@ -1,6 +1,6 @@
-"""The peer's side of conversion.py: makes models of transformers, and computes with any.
+"""The peer's side of conversion.py: makes models of transformers, and computes with any model.
 
-Answers one JSON line a question, {'job': 'make' | 'outputs', …}.
+Answers questions {'job': 'make' | 'outputs' | 'tokenize', …}, each one line of JSON.
 """
 import json
 import pathlib
@@ -17,7 +17,9 @@ SIZES = dict(vocab_size=len(TOKENS), hidden_size=48, num_hidden_layers=3, num_at
 
 
 def make(folder, architecture, config, dtype='float32', save=None, init=None, seed=0):
-    """Save a model with random weights as transformers does, and its vocabulary."""
+    """Save a model with random weights and its vocabulary; returns the names of the files.
+
+    config, save, init: arguments of the configuration, of save_pretrained and of the model."""
     torch.manual_seed(seed)
     options = transformers.BertConfig(**dict(SIZES, **config))
     model = getattr(transformers, architecture)(options, **(init or {}))
@@ -32,12 +34,13 @@ def make(folder, architecture, config, dtype='float32', save=None, init=None, se
 
 
 def tokens_for(options):
-    more = range(len(TOKENS), options.vocab_size)
-    return TOKENS[:options.vocab_size] + ['more%d' % i for i in more]
+    """The vocabulary of a model: `TOKENS`, cut or filled up to its size."""
+    return TOKENS[:options.vocab_size] + ['more%d' % i for i in
+                                          range(len(TOKENS), options.vocab_size)]
 
 
 def load(folder, architecture, options):
-    """The model of a folder in float32, and what loading it complained about."""
+    """(model of a folder in float32, {kind of complaint about the weights: names})"""
     loader = getattr(transformers, architecture)
     model, report = loader.from_pretrained(folder, output_loading_info=True, dtype=torch.float32,
                                            **options)
@@ -47,16 +50,17 @@ def load(folder, architecture, options):
 
 @torch.no_grad()
 def outputs(folder, architecture, inputs, output, options=None):
-    """Write all that a model computes for a batch: hidden, pooled, and its head's logits."""
+    """Write what a model computes for a batch: hidden, pooled, and its head's logits."""
     model, complaints = load(folder, architecture, options or {})
-    with np.load(inputs) as saved:
-        arguments = {name: torch.from_numpy(saved[name].astype('int64')) for name in saved.files}
+    with np.load(inputs) as archive:
+        arguments = {name: torch.from_numpy(archive[name].astype('int64'))
+                     for name in archive.files}
     encoder = model.bert if hasattr(model, 'bert') else model
     encoded = encoder(**arguments)
-    found = {'hidden': encoded.last_hidden_state, 'pooled': encoded.pooler_output}
+    values = {'hidden': encoded.last_hidden_state, 'pooled': encoded.pooler_output}
     if encoder is not model:
-        found.update(head_outputs(type(model).__name__, model(**arguments)))
-    np.savez(output, **{name: value.numpy() for name, value in found.items()
+        values.update(head_outputs(type(model).__name__, model(**arguments)))
+    np.savez(output, **{name: value.numpy() for name, value in values.items()
                         if value is not None})
     return {'class': type(model).__name__, 'complaints': complaints,
             'id2label': {int(key): label for key, label in model.config.id2label.items()}}

@@ -1,4 +1,4 @@
-"""The peer's side of tokenizer.py: BertTokenizer of the transformers that is installed."""
+"""The peer's side of tokenizer.py: BertTokenizer of the installed transformers."""
 import argparse
 import json
 
@@ -16,8 +16,8 @@ def main():
     tokenizer = BertTokenizer(args.vocabulary, do_lower_case=args.lower)
     with open(args.texts, encoding='utf-8') as texts:
         ids = [tokenizer(text, add_special_tokens=False)['input_ids'] for text in json.load(texts)]
-    np.savez(args.output, ids=np.array([i for one in ids for i in one], dtype='int32'),
-             lengths=np.array([len(one) for one in ids], dtype='int32'))
+    np.savez(args.output, ids=np.array([i for row in ids for i in row], dtype='int32'),
+             lengths=np.array([len(row) for row in ids], dtype='int32'))
 
 
 if __name__ == '__main__':

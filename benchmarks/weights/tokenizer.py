@@ -1,12 +1,10 @@
 """Ids of our tokenizer against transformers' two BertTokenizers and against gluonnlp's.
 
-Compares the ids of every distinct text of a data folder, for every vocabulary in it. The peers
-are today's BertTokenizer, which stands on the `tokenizers` library as ours does, and the last
-one that was written in Python and shares no code with it; that one alone composes characters
-(Unicode's NFC) first, which is told apart from other differences. Exit status 1 when there are
-any others.
+Compares the ids of every distinct text of a data folder, for every vocabulary in it. The peers are
+today's BertTokenizer, which uses the `tokenizers` library as ours does, and the last one that was
+written in Python and shares no code with it. The Python one alone composes characters (Unicode's
+NFC) first, so these differences are counted apart. Exit status 1 when there are any others.
 """
-import argparse
 import collections
 import functools
 import hashlib
@@ -21,13 +19,12 @@ import numpy as np
 
 from benchmarks import harness
 
-EXAMPLES = 5        # differences that are shown, of each kind
-PEERS = {'python': 'peer-tokenizer', 'today': 'peer'}   # BertTokenizer: environment
+MAX_EXAMPLES = 5    # printed differences of each cause
+PEERS = {'python': 'peer-tokenizer', 'today': 'peer'}   # {BertTokenizer: environment}
 
 
 def make_parser():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = harness.make_bare_parser(__doc__)
     parser.add_argument('--data', metavar='FOLDER', required=True,
                         help='with glue/*/*, ernie/*/*, squad/*.json, corpus/*.txt, vocab/*.txt')
     parser.add_argument('--output', metavar='FILE', default='tokenizer.json',
@@ -72,13 +69,13 @@ def vocabularies_of(folder):
 
 
 def is_lower(name):
-    """Whether a vocabulary wants lower-cased text."""
+    """Whether a vocabulary is for lower-cased text, by its name."""
     return name.endswith('uncased')
 
 
 def sample_of(texts):
-    """What the tests compare, in a fraction of the time: every text with a character beyond
-    ASCII, where tokenizers disagree, and one in ten of the others."""
+    """A sample for the tests, which takes a fraction of the time: every text with a character
+    beyond ASCII, where tokenizers disagree, and one in ten of the rest."""
     plain = [text for text in texts if text.isascii()]
     return [text for text in texts if not text.isascii()] + plain[::10]
 
@@ -104,19 +101,19 @@ def vocabulary_at(path):
 
 
 def digest_of(ids):
-    """sha256 over number of ids, then ids, of one text after the other: int32, little endian."""
+    """sha256 over, text by text, the number of ids and the ids: int32, little endian."""
     digest = hashlib.sha256()
-    for one in ids:
-        digest.update(len(one).to_bytes(4, 'little'))
-        digest.update(one.astype('<i4').tobytes())
+    for row in ids:
+        digest.update(len(row).to_bytes(4, 'little'))
+        digest.update(row.astype('<i4').tobytes())
     return digest.hexdigest()
 
 
 def digests_of(texts, ids):
-    """Of all texts, and of the sample."""
+    """{'all', 'sample': {'texts': their number, 'sha256'}}"""
     ids_of = dict(zip(texts, ids))
-    return {name: {'texts': len(chosen), 'sha256': digest_of(map(ids_of.get, chosen))}
-            for name, chosen in (('all', texts), ('sample', sample_of(texts)))}
+    return {name: {'texts': len(subset), 'sha256': digest_of(map(ids_of.get, subset))}
+            for name, subset in (('all', texts), ('sample', sample_of(texts)))}
 
 
 # transformers
@@ -124,19 +121,19 @@ def digests_of(texts, ids):
 
 def peer_ids(environment, path, texts, folder):
     """List of int32 arrays, one a text, from an environment's BertTokenizer."""
-    given, found = pathlib.Path(folder) / 'texts.json', pathlib.Path(folder) / 'ids.npz'
-    harness.write_json(given, texts)
+    texts_path, ids_path = pathlib.Path(folder) / 'texts.json', pathlib.Path(folder) / 'ids.npz'
+    harness.write_json(texts_path, texts)
     lower = ['--lower'] if is_lower(path.stem) else []
-    harness.run(environment, 'benchmarks.weights.peer_tokenizer', '--vocabulary', path, '--texts',
-                given, '--output', found, *lower, threads=1)
-    with np.load(str(found)) as saved:
-        return np.split(saved['ids'], np.cumsum(saved['lengths'])[:-1])
+    harness.run_worker(environment, 'benchmarks.weights.peer_tokenizer', '--vocabulary', path,
+                       '--texts', texts_path, '--output', ids_path, *lower, threads=1)
+    with np.load(str(ids_path)) as archive:
+        return np.split(archive['ids'], np.cumsum(archive['lengths'])[:-1])
 
 
-def differing(ids, others):
+def differing_indices(our_rows, their_rows):
     """Indices of the texts whose ids differ."""
-    return [i for i, (one, other) in enumerate(zip(ids, others))
-            if len(one) != len(other) or (one != other).any()]
+    return [i for i, (ours, theirs) in enumerate(zip(our_rows, their_rows))
+            if len(ours) != len(theirs) or (ours != theirs).any()]
 
 
 # gluonnlp
@@ -153,71 +150,72 @@ def gluonnlp_ids(path, texts):
 # The comparison
 
 
-def composed(text):
+def compose(text):
     return unicodedata.normalize('NFC', text)
 
 
-def without_accents(text):
+def strip_accents(text):
     return ''.join(character for character in unicodedata.normalize('NFD', text)
                    if unicodedata.category(character) != 'Mn')
 
 
-# A change to the text after which ours gives another's ids: the cause of the difference.
-CAUSES = {'composed characters (NFC)': composed, 'accents stripped': without_accents}
+# {cause of a difference: change to the text after which ours gives the peer's ids}
+CAUSES = {'composed characters (NFC)': compose, 'accents stripped': strip_accents}
 
 
-def differences(path, texts, ids, others):
-    """{cause: {'number', 'examples': [[text, our pieces, the others' pieces]]}}"""
+def group_differences(path, texts, our_rows, their_rows):
+    """{cause: {'number', 'examples': [[text, our pieces, their pieces]]}}"""
     causes = collections.defaultdict(lambda: {'number': 0, 'examples': []})
     pieces_of = vocabulary_at(path).to_tokens
-    for i in differing(ids, others):
-        found = causes[cause_of(path, texts[i], others[i])]
-        found['number'] += 1
-        if len(found['examples']) < EXAMPLES:
-            found['examples'].append([texts[i], *around(pieces_of(ids[i].tolist()),
-                                                        pieces_of(others[i].tolist()))])
+    for i in differing_indices(our_rows, their_rows):
+        group = causes[cause_of(path, texts[i], their_rows[i])]
+        group['number'] += 1
+        if len(group['examples']) < MAX_EXAMPLES:
+            group['examples'].append([texts[i], *excerpts(pieces_of(our_rows[i].tolist()),
+                                                          pieces_of(their_rows[i].tolist()))])
     return dict(causes)
 
 
-def cause_of(path, text, other):
+def cause_of(path, text, their_ids):
     for cause, change in CAUSES.items():
-        if np.array_equal(our_ids(path, [change(text)])[0], other):
+        if np.array_equal(our_ids(path, [change(text)])[0], their_ids):
             return cause
     return 'other'
 
 
-def around(ours, others):
+def excerpts(ours, theirs):
     """The pieces where two lists first differ, as text."""
-    first = next((i for i, pair in enumerate(zip(ours, others)) if pair[0] != pair[1]),
-                 min(len(ours), len(others)))
-    return [' '.join(pieces[max(first - 1, 0):first + 4]) for pieces in (ours, others)]
+    first = next((i for i, pair in enumerate(zip(ours, theirs)) if pair[0] != pair[1]),
+                 min(len(ours), len(theirs)))
+    return [' '.join(pieces[max(first - 1, 0):first + 4]) for pieces in (ours, theirs)]
 
 
 def compare(path, texts, folder):
-    """All that is found out about one vocabulary."""
+    """The entry of one vocabulary in the result file."""
     started = time.time()
     ids = our_ids(path, texts)
     seconds = time.time() - started
-    others = {'transformers, ' + name: peer_ids(environment, path, texts, folder)
-              for name, environment in PEERS.items()}
-    others['gluonnlp'] = gluonnlp_ids(path, texts)
+    peers = {'transformers, ' + name: peer_ids(environment, path, texts, folder)
+             for name, environment in PEERS.items()}
+    peers['gluonnlp'] = gluonnlp_ids(path, texts)
     return {'texts': len(texts), 'ids': int(sum(map(len, ids))), 'our_seconds': seconds,
             'digests': digests_of(texts, ids),
-            'differences': {name: differences(path, texts, ids, theirs)
-                            for name, theirs in others.items()}}
+            'differences': {name: group_differences(path, texts, ids, theirs)
+                            for name, theirs in peers.items()}}
 
 
-def is_explained(found):
+def has_expected_ids(report):
     """Whether the ids of one vocabulary are those of transformers."""
-    today, python = (found['differences']['transformers, ' + name] for name in ('today', 'python'))
+    today, python = (report['differences']['transformers, ' + name]
+                     for name in ('today', 'python'))
     return not today and set(python) <= {'composed characters (NFC)'}
 
 
-def show(name, found):
+def print_report(name, report):
     print('%s: %d texts, %d ids, sha256 %s'
-          % (name, found['texts'], found['ids'], found['digests']['all']['sha256']))
-    for other, causes in found['differences'].items():
-        print('  %s: %d texts differ' % (other, sum(group['number'] for group in causes.values())))
+          % (name, report['texts'], report['ids'], report['digests']['all']['sha256']))
+    for peer, causes in report['differences'].items():
+        print('  %s: %d texts differ' % (peer, sum(group['number'] for group in causes.values())))
         for cause, group in causes.items():
             print('    %s: %d' % (cause, group['number']))
             for _, ours, theirs in group['examples']:
@@ -231,18 +229,18 @@ def main():
     print('%d distinct texts' % len(texts))
     for name, environment in PEERS.items():
         print('transformers, %s: %s' % (name, ' '.join(harness.PINS[environment])))
-    results = {}
+    reports = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, path in vocabularies_of(args.data).items():
-            results[name] = compare(path, texts, folder)
-            show(name, results[name])
+            reports[name] = compare(path, texts, folder)
+            print_report(name, reports[name])
     harness.write_json(args.output, {'peers': {name: list(harness.PINS[environment])
                                                for name, environment in PEERS.items()},
-                                     'vocabularies': results})
+                                     'vocabularies': reports})
     if args.digests:
-        harness.write_json(args.digests, {name: found['digests']
-                                          for name, found in results.items()})
-    return 0 if all(map(is_explained, results.values())) else 1
+        harness.write_json(args.digests, {name: report['digests']
+                                          for name, report in reports.items()})
+    return 0 if all(map(has_expected_ids, reports.values())) else 1
 
 
 if __name__ == '__main__':

@@ -4,7 +4,7 @@ import runpy
 import sys
 
 if __name__ == '__main__':
-    # `bert` is the package, and this file would be found in its place
-    here = os.path.dirname(os.path.realpath(__file__))
-    sys.path = [path for path in sys.path if os.path.realpath(path) != here]
+    # with this folder on the path, `import bert` would find this file instead of the package
+    folder = os.path.dirname(os.path.realpath(__file__))
+    sys.path = [path for path in sys.path if os.path.realpath(path) != folder]
     runpy.run_module('bert.embedding', run_name='__main__')

@@ -1,12 +1,12 @@
-"""Which examples go together, and how they become padded arrays."""
+"""Batching: groups examples by length and pads them into arrays."""
 import math
 from typing import NamedTuple
 
 import numpy as np
 
-# Examples are sorted by length inside windows of so many batches: wide enough that a batch
-# holds about equal lengths, narrow enough that every epoch mixes examples anew.
-WINDOW = 50
+# Number of batches in a window. Examples are sorted by length inside each window: it is wide enough
+# for batches of about equal lengths and narrow enough that every epoch mixes the examples anew.
+BATCHES_PER_WINDOW = 50
 
 
 class Batch(NamedTuple):
@@ -14,7 +14,7 @@ class Batch(NamedTuple):
     token_ids: np.ndarray           # (size, length) int32
     segment_ids: np.ndarray         # (size, length) int32
     valid_length: np.ndarray        # (size,) float32
-    labels: np.ndarray | None    # (size,) int32 or float32
+    labels: np.ndarray | None       # (size,) int32 or float32
 
     @property
     def size(self):
@@ -22,28 +22,28 @@ class Batch(NamedTuple):
 
 
 def training_batches(lengths, batch_size, seed, epoch):
-    """Every index of `lengths` once, in batches of about equal length and random order.
+    """Batches with each index of `lengths` once: about equal lengths together, in random order.
 
-    The order depends on (seed, epoch) alone, so a resumed epoch finds its batches again.
-    Returns a list of int arrays; one may be smaller than `batch_size`.
+    The order depends on (seed, epoch) alone, so a resumed epoch gets the same batches again.
+    Returns a list of int arrays; one of them may be smaller than `batch_size`.
     """
     rng = np.random.RandomState([seed % 2 ** 32, epoch])
     order = rng.permutation(len(lengths))
     lengths = np.asarray(lengths)
     batches = []
-    for start in range(0, len(order), WINDOW * batch_size):
-        window = order[start:start + WINDOW * batch_size]
+    for start in range(0, len(order), BATCHES_PER_WINDOW * batch_size):
+        window = order[start:start + BATCHES_PER_WINDOW * batch_size]
         window = window[np.argsort(lengths[window], kind='stable')]
         batches += [window[i:i + batch_size] for i in range(0, len(window), batch_size)]
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
 def evaluation_batches(lengths, batch_size, enough_tokens=math.inf, most_tokens=math.inf):
-    """Every index once, longest first, so that the first batch shows the memory needed.
+    """Batches with each index once, longest first: the first batch shows how much memory is needed.
 
-    Batches are of `batch_size`, and smaller at the end. One that has `enough_tokens` and no
-    padding ends where the length changes: it stays without. None of several examples has more than
-    `most_tokens`, padding included.
+    A batch holds `batch_size` examples; the last one may be smaller. A batch of `enough_tokens`
+    tokens without padding ends where the length changes, so it stays without padding. A batch of
+    several examples has at most `most_tokens` tokens, padding included.
     """
     lengths = np.asarray(lengths)
     order = np.argsort(-lengths, kind='stable')
@@ -51,23 +51,23 @@ def evaluation_batches(lengths, batch_size, enough_tokens=math.inf, most_tokens=
     for end in range(1, len(order) + 1):
         length = lengths[order[start]]
         is_full = end - start == batch_size or (end - start + 1) * length > most_tokens
-        is_even = (end - start) * length >= enough_tokens and end < len(order) and \
+        is_uniform = (end - start) * length >= enough_tokens and end < len(order) and \
             lengths[order[end]] != length == lengths[order[end - 1]]
-        if is_full or is_even or end == len(order):
+        if is_full or is_uniform or end == len(order):
             batches.append(order[start:end])
             start = end
     return batches
 
 
 def collate(features, padding_id, round_to=1, pad_to=None):
-    """`Features` of one batch → `Batch`, padded on the right with `padding_id`.
+    """Pad the `Features` of one batch on the right with `padding_id` → `Batch`.
 
-    round_to: the length of the batch is a multiple of it.
-    pad_to: the length of every batch, instead of its longest example's.
+    round_to: round the length of the batch up to a multiple of this number.
+    pad_to: use this length for every batch instead of the length of its longest example.
     """
     valid_length = np.array([feature.valid_length for feature in features], dtype='float32')
-    longest = int(valid_length.max())
-    length = pad_to or -(-longest // round_to) * round_to
+    max_length = int(valid_length.max())
+    length = pad_to or -(-max_length // round_to) * round_to
     token_ids = np.full((len(features), length), padding_id, dtype='int32')
     segment_ids = np.zeros((len(features), length), dtype='int32')
     for i, feature in enumerate(features):
@@ -80,9 +80,9 @@ def collate(features, padding_id, round_to=1, pad_to=None):
 
 
 def subsample(items, limit):
-    """At most `limit` items, from all over the list, which may be sorted; the same for every
-    seed."""
+    """At most `limit` items, drawn from the whole list because it may be sorted. The draw does not
+    depend on any seed."""
     if limit is None or limit >= len(items):
         return items
-    chosen = np.random.RandomState(0).permutation(len(items))[:limit]
-    return [items[i] for i in sorted(chosen)]
+    indices = np.random.RandomState(0).permutation(len(items))[:limit]
+    return [items[i] for i in sorted(indices)]

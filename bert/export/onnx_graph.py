@@ -1,8 +1,8 @@
-"""A fine-tuned BERT as an ONNX graph, made node by node.
+"""A fine-tuned BERT as an ONNX graph, built node by node.
 
-Inputs and outputs are called as transformers' exporter calls them, so that what runs its models
-runs these: input_ids, attention_mask, token_type_ids (batch, length) int64 → logits (batch,
-classes), or start_logits and end_logits (batch, length), float32. Batch and length are open.
+Inputs and outputs have the names of transformers' exporter, so programs for its models also run
+these: input_ids, attention_mask, token_type_ids (batch, length) int64 → logits (batch, classes),
+or start_logits and end_logits (batch, length), float32. Batch size and length are dynamic.
 """
 import math
 
@@ -14,61 +14,63 @@ from bert.errors import UserError
 from bert.export.runtimes import ONNX_INPUTS as INPUTS
 
 OPSET = 17          # the first with LayerNormalization
-IR_VERSION = 8      # of the ONNX release that brought opset 17, so that older runtimes load it
+IR_VERSION = 8      # of the first ONNX release with opset 17, so that older runtimes load it
 MASKED_SCORE = np.float32(-10000.0)     # as in bert/model/bert.py
-BATCH, LENGTH = 'batch', 'length'       # the open sizes
+BATCH_DIM, LENGTH_DIM = 'batch', 'length'       # the dynamic dimensions
 
 
-def build(arrays, config, producer_version=''):
+def build_onnx_model(arrays, config, producer_version=''):
     """An `onnx.ModelProto`, checked by `onnx.checker`.
 
-    arrays: {Gluon name: float32 array} of a classifier, a regression or a question-answering
-    network, encoder under `bert.`. config: its `BertConfig`. Raises `UserError` for another head.
+    arrays: {Gluon name: float32 array} of a network for classification, regression or question
+    answering; the encoder's names start with `bert.`. config: its `BertConfig`. Raises `UserError`
+    for another head.
     """
-    graph = Graph(arrays)
+    graph = GraphBuilder(arrays)
     sequence = add_encoder(graph, config)
     if 'span_classifier.weight' in arrays:
         outputs = add_span_head(graph, sequence)
-    elif 'bert.pooler.weight' in arrays and _classifier(arrays):
-        outputs = add_classifier(graph, sequence, _classifier(arrays))
+    elif 'bert.pooler.weight' in arrays and _classifier_layer(arrays):
+        outputs = add_classifier(graph, sequence, _classifier_layer(arrays))
     else:
         raise UserError('to ONNX: neither a classifier nor a question-answering network')
-    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, [BATCH, LENGTH])
+    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, [BATCH_DIM, LENGTH_DIM])
               for name in INPUTS]
     proto = helper.make_model(
         helper.make_graph(graph.nodes, 'bert', inputs, outputs, graph.tensors),
         opset_imports=[helper.make_opsetid('', OPSET)], ir_version=IR_VERSION,
         producer_name='bert for Apache MXNet', producer_version=producer_version)
-    if proto.ByteSize() < onnx.checker.MAXIMUM_PROTOBUF:    # it can't look at larger ones
+    if proto.ByteSize() < onnx.checker.MAXIMUM_PROTOBUF:    # it can't check larger models
         onnx.checker.check_model(proto, full_check=True)
     return proto
 
 
-class Graph:
-    """Nodes and constants so far. arrays: the parameters, by Gluon's names."""
+class GraphBuilder:
+    """A graph under construction: its nodes and constants. arrays: {Gluon name: parameter}."""
 
     def __init__(self, arrays):
         self.arrays = arrays
         self.nodes, self.tensors, self._names = [], [], set()
 
     def parameter(self, name):
-        """The parameter as a constant; returns its name."""
+        """Add a parameter as a constant; returns its name."""
         return self.constant(name, self.arrays[name])
 
     def constant(self, name, value):
+        """Add a constant unless there is one with this name; returns the name."""
         if name not in self._names:
             self._names.add(name)
             self.tensors.append(numpy_helper.from_array(np.asarray(value, order='C'), name))
         return name
 
     def add(self, operator, name, *inputs, **attributes):
-        """A node with one output, which has its name; returns it."""
+        """Add a node whose only output has the node's name; returns the name."""
         self.nodes.append(helper.make_node(operator, list(inputs), [name], name=name,
                                            **attributes))
         return name
 
     def dense(self, x, layer):
-        """A fully connected layer. layer: the parameters' name without .weight and .bias."""
+        """Add a fully connected layer. layer: the parameters' name without .weight and .bias."""
         weight = self.constant(layer + '.weight.T', self.arrays[layer + '.weight'].T)
         product = self.add('MatMul', layer + '.product', x, weight)
         return self.add('Add', layer, product, self.parameter(layer + '.bias'))
@@ -77,17 +79,17 @@ class Graph:
         return self.add('LayerNormalization', layer, x, self.parameter(layer + '.gamma'),
                         self.parameter(layer + '.beta'), axis=-1, epsilon=epsilon)
 
-    def sizes(self, name, *values):
-        """A constant for Reshape, Slice and the like."""
+    def integers(self, name, *values):
+        """Add an int64 vector, as Reshape, Slice and others need it."""
         return self.constant(name, np.array(values, dtype='int64'))
 
 
 def add_encoder(graph, config):
-    """Embeddings and layers; returns the sequence (batch, length, units)."""
+    """Add embeddings and layers; returns the sequence (batch, length, units)."""
     x = add_embeddings(graph, config)
     mask = add_mask(graph)
-    for number in range(config.num_layers):
-        x = add_layer(graph, x, mask, 'bert.encoder.transformer_cells.%d' % number, config)
+    for i in range(config.num_layers):
+        x = add_layer(graph, x, mask, 'bert.encoder.transformer_cells.%d' % i, config)
     return x
 
 
@@ -96,60 +98,60 @@ def add_embeddings(graph, config):
     types = graph.add('Gather', 'types', graph.parameter('bert.token_type_embed.0.weight'),
                       INPUTS[2])
     shape = graph.add('Shape', 'input_shape', INPUTS[0])
-    length = graph.add('Slice', 'length', shape, graph.sizes('one', 1), graph.sizes('two', 2),
-                       graph.sizes('axis_0', 0))
+    length = graph.add('Slice', 'length', shape, graph.integers('one', 1), graph.integers('two', 2),
+                       graph.integers('axis_0', 0))
     positions = graph.add('Slice', 'positions',
                           graph.parameter('bert.encoder.position_weight'),
-                          graph.sizes('zero', 0), length, graph.sizes('axis_0', 0))
+                          graph.integers('zero', 0), length, graph.integers('axis_0', 0))
     x = graph.add('Add', 'words_and_types', words, types)
     x = graph.add('Add', 'embeddings', x, positions)
     return graph.layer_norm(x, 'bert.encoder.layer_norm', config.layer_norm_eps)
 
 
 def add_mask(graph):
-    """(batch, 1, 1, length): what is added to attention scores."""
+    """The mask that is added to attention scores, (batch, 1, 1, length)."""
     mask = graph.add('Cast', 'mask_float', INPUTS[1], to=TensorProto.FLOAT)
-    mask = graph.add('Unsqueeze', 'mask_4d', mask, graph.sizes('axes_1_2', 1, 2))
+    mask = graph.add('Unsqueeze', 'mask_4d', mask, graph.integers('axes_1_2', 1, 2))
     padded = graph.add('Sub', 'padded', graph.constant('1.0', np.float32(1)), mask)
     return graph.add('Mul', 'mask', padded, graph.constant('masked_score', MASKED_SCORE))
 
 
 def add_layer(graph, x, mask, cell, config):
-    """One transformer layer. cell: the prefix of its parameters."""
-    attended = graph.dense(add_attention(graph, x, mask, cell + '.attention_cell', config),
-                           cell + '.proj')
-    x = graph.layer_norm(graph.add('Add', cell + '.residual', attended, x),
+    """Add one transformer layer. cell: the prefix of its parameters."""
+    context = add_attention(graph, x, mask, cell + '.attention_cell', config)
+    projection = graph.dense(context, cell + '.proj')
+    x = graph.layer_norm(graph.add('Add', cell + '.residual', projection, x),
                          cell + '.layer_norm', config.layer_norm_eps)
-    hidden = activate(graph, graph.dense(x, cell + '.ffn.ffn_1'), cell + '.ffn.activation',
-                      config.activation)
+    hidden = add_activation(graph, graph.dense(x, cell + '.ffn.ffn_1'), cell + '.ffn.activation',
+                            config.activation)
     hidden = graph.dense(hidden, cell + '.ffn.ffn_2')
     return graph.layer_norm(graph.add('Add', cell + '.ffn.residual', hidden, x),
                             cell + '.ffn.layer_norm', config.layer_norm_eps)
 
 
 def add_attention(graph, x, mask, cell, config):
-    """(batch, length, units) → the same, before the output projection."""
-    width = config.units // config.num_heads
-    heads = graph.sizes('by_head', 0, 0, config.num_heads, width)
+    """Add self-attention without the output projection: (batch, length, units) → the same."""
+    head_size = config.units // config.num_heads
+    head_shape = graph.integers('by_head', 0, 0, config.num_heads, head_size)
 
-    def by_head(name, order):
-        projected = graph.dense(x, '%s.proj_%s' % (cell, name))
-        parted = graph.add('Reshape', '%s.%s_parted' % (cell, name), projected, heads)
-        return graph.add('Transpose', '%s.%s' % (cell, name), parted, perm=order)
-    query, value = by_head('query', (0, 2, 1, 3)), by_head('value', (0, 2, 1, 3))
-    key = by_head('key', (0, 2, 3, 1))
+    def project(name, order):
+        projection = graph.dense(x, '%s.proj_%s' % (cell, name))
+        projection = graph.add('Reshape', '%s.%s_parted' % (cell, name), projection, head_shape)
+        return graph.add('Transpose', '%s.%s' % (cell, name), projection, perm=order)
+    query, value = project('query', (0, 2, 1, 3)), project('value', (0, 2, 1, 3))
+    key = project('key', (0, 2, 3, 1))
     scores = graph.add('MatMul', cell + '.scores', query, key)
     scores = graph.add('Div', cell + '.scaled', scores,
-                       graph.constant('scale', np.float32(math.sqrt(width))))
+                       graph.constant('scale', np.float32(math.sqrt(head_size))))
     weights = graph.add('Softmax', cell + '.weights',
                         graph.add('Add', cell + '.masked', scores, mask), axis=-1)
     context = graph.add('MatMul', cell + '.context', weights, value)
     context = graph.add('Transpose', cell + '.context_parted', context, perm=(0, 2, 1, 3))
-    return graph.add('Reshape', cell, context, graph.sizes('together', 0, 0, config.units))
+    return graph.add('Reshape', cell, context, graph.integers('together', 0, 0, config.units))
 
 
-def activate(graph, x, name, activation):
-    """gelu (exact), gelu_new (tanh form) or relu; gelu in the form that runtimes fuse."""
+def add_activation(graph, x, name, activation):
+    """Add gelu (exact, in the form that runtimes fuse), gelu_new (tanh form) or relu."""
     def scalar(value):
         return graph.constant(repr(value), np.float32(value))
     if activation == 'relu':
@@ -170,25 +172,26 @@ def activate(graph, x, name, activation):
 
 
 def add_classifier(graph, sequence, layer):
-    first = graph.add('Gather', 'first', sequence, graph.constant('index_0', np.int64(0)), axis=1)
-    pooled = graph.add('Tanh', 'pooled', graph.dense(first, 'bert.pooler'))
+    cls_states = graph.add('Gather', 'first', sequence, graph.constant('index_0', np.int64(0)),
+                           axis=1)
+    pooled = graph.add('Tanh', 'pooled', graph.dense(cls_states, 'bert.pooler'))
     logits = graph.add('Identity', 'logits', graph.dense(pooled, layer))
-    classes = len(graph.arrays[layer + '.weight'])
-    return [helper.make_tensor_value_info(logits, TensorProto.FLOAT, [BATCH, classes])]
+    num_classes = len(graph.arrays[layer + '.weight'])
+    return [helper.make_tensor_value_info(logits, TensorProto.FLOAT, [BATCH_DIM, num_classes])]
 
 
 def add_span_head(graph, sequence):
     scores = graph.dense(sequence, 'span_classifier')
     names = ('start_logits', 'end_logits')
     graph.nodes.append(helper.make_node(
-        'Split', [scores, graph.sizes('one_each', 1, 1)], [name + '_2d' for name in names],
+        'Split', [scores, graph.integers('one_each', 1, 1)], [name + '_2d' for name in names],
         name='split', axis=2))
     return [helper.make_tensor_value_info(
-        graph.add('Squeeze', name, name + '_2d', graph.sizes('axis_2', 2)),
-        TensorProto.FLOAT, [BATCH, LENGTH]) for name in names]
+        graph.add('Squeeze', name, name + '_2d', graph.integers('axis_2', 2)),
+        TensorProto.FLOAT, [BATCH_DIM, LENGTH_DIM]) for name in names]
 
 
-def _classifier(arrays):
-    """Prefix of the classifier's dense layer, whose number depends on the dropout before it."""
+def _classifier_layer(arrays):
+    """Prefix of the classifier's dense layer. Its index depends on the dropout before it."""
     return next((name[:-len('.weight')] for name in arrays
                  if name.startswith('classifier.') and name.endswith('.weight')), None)

@@ -1,7 +1,7 @@
-"""What computes an exported model: MXNet, ONNX Runtime or OpenVINO.
+"""Runtimes for exported models: MXNet, ONNX Runtime and OpenVINO.
 
-Each engine is called with token_ids (batch, length) int32, segment_ids the same and valid_length
-(batch,), and returns float32 NumPy: logits (batch, classes), or scores (batch, length, 2).
+Each runtime is called with token_ids and segment_ids, both (batch, length) int32, and valid_length
+(batch,). It returns float32 NumPy: logits (batch, classes), or scores (batch, length, 2).
 """
 import collections
 import importlib
@@ -13,35 +13,37 @@ from bert.errors import UserError
 from bert.export import symbol
 from bert.file_names import SYMBOL_ENDING, SYMBOL_INPUTS, symbol_names
 
-# As transformers calls them in the ONNX files that it writes
+# The names in transformers' ONNX files
 ONNX_INPUTS = ('input_ids', 'attention_mask', 'token_type_ids')
-# Lengths are rounded up to a multiple of this: MXNet plans its memory and orders its weights for
-# each new shape, which takes longer than the padding (25 ms and 5 ms for a text of MiniLM).
-ROUND_TO = 16
-# Tokens, padding included, of the shapes whose plans are kept; the newest plan always is
-KEPT_TOKENS = 16384
+# Lengths are rounded up to a multiple of this. MXNet plans its memory and reorders its weights for
+# each new shape, which takes longer than to compute the padding (25 ms against 5 ms for a text of
+# MiniLM).
+LENGTH_MULTIPLE = 16
+# Limit for the tokens, including padding, of all shapes in the cache of plans. The newest plan
+# always stays.
+MAX_PLAN_TOKENS = 16384
 
 
-class NotInstalled(UserError):
-    """An engine's library is missing."""
+class RuntimeNotInstalledError(UserError):
+    """The library of a runtime is missing."""
 
 
 def open_symbol(path, device):
-    """The `SymbolEngine` of <prefix>-symbol.json and the parameters beside it. Raises `UserError`
-    for what is missing or can't be read."""
+    """The `SymbolRuntime` of <prefix>-symbol.json and the parameters beside it. Raises `UserError`
+    for a file that is missing or can't be read."""
     parameters_path = symbol_names(path[:-len(SYMBOL_ENDING)])[1]
-    return SymbolEngine(*symbol.read_symbol(path, parameters_path), device)
+    return SymbolRuntime(*symbol.read_symbol(path, parameters_path), device)
 
 
-class SymbolEngine:
-    """A symbol and its parameters on MXNet, planned once for each shape of a batch.
+class SymbolRuntime:
+    """A symbol and its parameters on MXNet, which plans its memory once per batch shape.
 
-    graph: `mx.sym.Symbol` with the inputs `layout.SYMBOL_INPUTS`; parameters: {name: NDArray}.
+    graph: `mx.sym.Symbol` with the inputs `file_names.SYMBOL_INPUTS`; parameters: {name: NDArray}.
     """
     name = 'mxnet'
 
     def __init__(self, graph, parameters, device):
-        self._graph, self._device = _optimized(graph, device), device
+        self._graph, self._device = _optimize(graph, device), device
         self.is_quantized = symbol.is_quantized(graph)
         names = self._graph.list_inputs()
         self._parameters = [(i, parameters[name].as_in_context(device))
@@ -50,19 +52,19 @@ class SymbolEngine:
         self._plans = collections.OrderedDict()     # {shape: CachedOp}, the newest last
 
     def __call__(self, token_ids, segment_ids, valid_length):
-        size, length = token_ids.shape
-        missing = ((0, 0), (0, -length % ROUND_TO))
-        arrays = [np.pad(token_ids, missing), np.pad(segment_ids, missing), valid_length]
+        length = token_ids.shape[1]
+        padding = ((0, 0), (0, -length % LENGTH_MULTIPLE))
+        arrays = [np.pad(token_ids, padding), np.pad(segment_ids, padding), valid_length]
         outputs = self._plan(arrays[0].shape)(*self._arguments(arrays)).asnumpy()
         return outputs[:, :length] if outputs.ndim == 3 else outputs
 
     def _arguments(self, arrays):
-        found = [None] * (len(self._parameters) + len(self._inputs))
+        arguments = [None] * (len(self._parameters) + len(self._inputs))
         for i, value in self._parameters:
-            found[i] = value
+            arguments[i] = value
         for i, array in zip(self._inputs, arrays):
-            found[i] = mx.nd.array(array, ctx=self._device, dtype='float32')
-        return found
+            arguments[i] = mx.nd.array(array, ctx=self._device, dtype='float32')
+        return arguments
 
     def _plan(self, shape):
         if shape not in self._plans:
@@ -70,13 +72,13 @@ class SymbolEngine:
                 ('data_indices', self._inputs), ('param_indices', [i for i, _ in self._parameters]),
                 ('static_alloc', True), ('static_shape', True)])
         self._plans.move_to_end(shape)
-        while len(self._plans) > 1 and sum(map(np.prod, self._plans)) > KEPT_TOKENS:
+        while len(self._plans) > 1 and sum(map(np.prod, self._plans)) > MAX_PLAN_TOKENS:
             self._plans.popitem(last=False)
         return self._plans[shape]
 
 
-def _optimized(graph, device):
-    """On a CPU with oneDNN's operators for prediction, where the graph doesn't have them yet."""
+def _optimize(graph, device):
+    """The graph; on a CPU with oneDNN's operators for prediction, unless it has them already."""
     has_onednn = mx.runtime.Features().is_enabled('MKLDNN')
     if device.device_type != 'cpu' or not has_onednn or symbol.is_quantized(graph):
         return graph
@@ -89,59 +91,62 @@ def _onnx_inputs(token_ids, segment_ids, valid_length):
             for name, array in zip(ONNX_INPUTS, (token_ids, mask, segment_ids))}
 
 
-def _joined(outputs):
-    """Logits as they are; the scores of start and end side by side."""
+def _join_outputs(outputs):
+    """The logits, or the stacked start and end logits."""
     return outputs[0] if len(outputs) == 1 else np.stack(outputs, axis=-1)
 
 
-class OnnxRuntimeEngine:
-    """An ONNX file on ONNX Runtime. Raises `UserError` without it, or for an unreadable file."""
+class OnnxRuntime:
+    """An ONNX file on ONNX Runtime. Raises `RuntimeNotInstalledError` without the library,
+    `UserError` for an unreadable file."""
     name = 'onnxruntime'
 
     def __init__(self, path, threads):
-        runtime = _library('onnxruntime')
-        options = runtime.SessionOptions()
+        onnxruntime = _import_library('onnxruntime')
+        options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         try:
-            self._session = runtime.InferenceSession(path, options,
-                                                     providers=['CPUExecutionProvider'])
-        except Exception as error:      # its classes of errors are private
-            raise _unreadable(path, error) from None
+            self._session = onnxruntime.InferenceSession(path, options,
+                                                         providers=['CPUExecutionProvider'])
+        except Exception as error:      # its exception classes are private
+            raise _unreadable_model(path, error) from None
 
     def __call__(self, token_ids, segment_ids, valid_length):
-        return _joined(self._session.run(None, _onnx_inputs(token_ids, segment_ids,
-                                                            valid_length)))
+        inputs = _onnx_inputs(token_ids, segment_ids, valid_length)
+        return _join_outputs(self._session.run(None, inputs))
 
 
-class OpenvinoEngine:
-    """The same on OpenVINO, in float32: where the CPU has bfloat16, it would take that unasked."""
+class OpenvinoRuntime:
+    """An ONNX file on OpenVINO, with the same errors. Always computes in float32; OpenVINO's
+    default on a CPU with bfloat16 is bfloat16."""
     name = 'openvino'
 
     def __init__(self, path, threads):
-        openvino = _library('openvino')
+        openvino = _import_library('openvino')
         try:
             self._model = openvino.Core().compile_model(path, 'CPU', {
                 'INFERENCE_NUM_THREADS': threads, 'INFERENCE_PRECISION_HINT': 'f32',
                 'PERFORMANCE_HINT': 'LATENCY'})
         except Exception as error:
-            raise _unreadable(path, error) from None
+            raise _unreadable_model(path, error) from None
 
     def __call__(self, token_ids, segment_ids, valid_length):
-        found = self._model(_onnx_inputs(token_ids, segment_ids, valid_length))
-        return _joined([found[output] for output in self._model.outputs])
+        outputs = self._model(_onnx_inputs(token_ids, segment_ids, valid_length))
+        return _join_outputs([outputs[output] for output in self._model.outputs])
 
 
-ONNX_ENGINES = {engine.name: engine for engine in (OnnxRuntimeEngine, OpenvinoEngine)}
+ONNX_RUNTIMES = {runtime.name: runtime for runtime in (OnnxRuntime, OpenvinoRuntime)}
 
 
-def _library(name):
+def _import_library(name):
     try:
         return importlib.import_module(name)
     except ImportError:
-        raise NotInstalled('--engine %s: it is not installed: pip install %s, or "./run pip '
-                           'install %s" in the repository' % (name, name, name)) from None
+        raise RuntimeNotInstalledError(
+            '--engine %s: it is not installed: pip install %s, or "./run pip install %s" in the '
+            'repository' % (name, name, name)) from None
 
 
-def _unreadable(path, error):
+def _unreadable_model(path, error):
     return UserError('%s: not a readable ONNX model: %s'
                      % (path, ' '.join(str(error).split())[:300]))

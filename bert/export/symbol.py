@@ -1,4 +1,4 @@
-"""A network as MXNet's symbol and parameters, and back."""
+"""MXNet's symbol and parameter files: networks are written to them and read from them."""
 import os
 import tempfile
 import warnings
@@ -14,7 +14,7 @@ from bert.file_names import SYMBOL_INPUTS as INPUTS
 def export_network(network, folder, prefix, epoch=0):
     """Write <prefix>-symbol.json and <prefix>-<epoch>.params into `folder`; returns their paths.
 
-    network: called with three symbols it gives one; its `collect_params` have values.
+    network: called with three symbols, it returns one; its `collect_params` have values.
     """
     graph = network(*[mx.sym.var(name) for name in INPUTS])
     parameters = {name: value.data(value.list_ctx()[0])
@@ -23,36 +23,38 @@ def export_network(network, folder, prefix, epoch=0):
 
 
 def write_symbol(graph, parameters, folder, prefix, epoch=0):
-    """The same for a `mx.sym.Symbol` and {name: NDArray}, of which it takes those that it needs.
+    """Write the same files for a `mx.sym.Symbol` and {name: NDArray}; returns their paths.
 
-    Each file is whole or absent. Raises `UserError` when the disk refuses.
+    Parameters that the symbol doesn't use are left out. Each file is complete or absent. Raises
+    `UserError` when the folder can't be written.
     """
-    used = set(graph.list_inputs())
+    input_names = set(graph.list_inputs())
     arrays = {'arg:' + name: value.as_in_context(mx.cpu())
-              for name, value in parameters.items() if name in used}
+              for name, value in parameters.items() if name in input_names}
     paths = [os.path.join(folder, name) for name in symbol_names(prefix, epoch)]
-    with files.writing(folder), tempfile.TemporaryDirectory(dir=folder) as temporary:
-        parts = [os.path.join(temporary, name) for name in symbol_names(prefix, epoch)]
+    with files.explain_write_errors(folder), tempfile.TemporaryDirectory(dir=folder) as temporary:
+        new_paths = [os.path.join(temporary, name) for name in symbol_names(prefix, epoch)]
         try:
-            graph.save(parts[0])
-            mx.nd.save(parts[1], arrays)
-            # MXNet doesn't report a short write of either file: read them back
-            mx.sym.load(parts[0])
-            mx.nd.load(parts[1])
+            graph.save(new_paths[0])
+            mx.nd.save(new_paths[1], arrays)
+            # MXNet doesn't report an incomplete write of either file: read them back
+            mx.sym.load(new_paths[0])
+            mx.nd.load(new_paths[1])
         except mx.MXNetError as error:
             raise UserError('%s: the symbol can\'t be written, the disk may be full: %s' % (
                 paths[0], str(error).strip().splitlines()[-1])) from None
-        for part, path in zip(parts, paths):
-            os.replace(part, path)
+        for new_path, path in zip(new_paths, paths):
+            os.replace(new_path, path)
     return paths
 
 
 def import_network(folder, prefix, device, epoch=0):
-    """The `SymbolBlock` of an exported network. Raises `UserError` naming what can't be read."""
+    """The `SymbolBlock` of an exported network. Raises `UserError`, which names the file that can't
+    be read."""
     paths = [os.path.join(folder, name) for name in symbol_names(prefix, epoch)]
-    read_symbol(*paths)     # names what is wrong better than SymbolBlock does
+    read_symbol(*paths)     # has clearer errors than SymbolBlock
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore')     # the inputs' types are open until they come
+        warnings.simplefilter('ignore')     # MXNet warns that the inputs have no types yet
         return mx.gluon.SymbolBlock.imports(paths[0], list(INPUTS), paths[1], ctx=device)
 
 
@@ -68,11 +70,11 @@ def read_symbol(graph_path, parameters_path):
                             'together' % (path, os.path.basename(graph_path),
                                           os.path.basename(parameters_path)))
     if needs_kernels(graph_path) and not hasattr(mx.sym, FUSED_OPERATOR):
-        raise lack_of_kernels(graph_path)
-    graph = _read(graph_path, mx.sym.load)
-    found = _read(parameters_path, mx.nd.load)
-    parameters = {name.split(':', 1)[-1]: array for name, array in found.items()} \
-        if isinstance(found, dict) else {}
+        raise missing_kernels_error(graph_path)
+    graph = _load_file(graph_path, mx.sym.load)
+    arrays = _load_file(parameters_path, mx.nd.load)
+    parameters = {name.split(':', 1)[-1]: array for name, array in arrays.items()} \
+        if isinstance(arrays, dict) else {}
     names = set(graph.list_inputs())
     if not names.issuperset(INPUTS):
         raise UserError('%s: its inputs are not %s: no BERT that was exported here, or by '
@@ -85,7 +87,7 @@ def read_symbol(graph_path, parameters_path):
     return graph, parameters
 
 
-def _read(path, load):
+def _load_file(path, load):
     try:
         return load(path)
     except (mx.MXNetError, ValueError, AssertionError) as error:
@@ -94,13 +96,13 @@ def _read(path, load):
 
 
 def is_quantized(graph):
-    """Whether a symbol computes with INT8 anywhere."""
+    """Whether any operator of a symbol computes in INT8."""
     content = graph.tojson()
     return '_contrib_quantize_v2' in content or FUSED_NODE in content
 
 
 def needs_kernels(path):
-    """Whether a file holds a symbol of the fused kernels; False for one that can't be read."""
+    """Whether a file holds a symbol that needs the fused kernels; False if it can't be read."""
     try:
         with open(path, encoding='utf-8', errors='replace') as file:
             return FUSED_NODE in file.read()
@@ -108,7 +110,7 @@ def needs_kernels(path):
         return False
 
 
-def lack_of_kernels(path):
+def missing_kernels_error(path):
     """A `UserError` for a file that `needs_kernels`."""
     return UserError('%s: --calib_mode %s made it, and it takes the fused CPU kernels, '
                      'which are not here (docs/kernels.rst): quantize the model by another '

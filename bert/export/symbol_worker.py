@@ -16,8 +16,8 @@ def main(arguments=None):
 
     from bert.export import runtimes
     with np.load(args.inputs) as inputs:
-        engine = runtimes.open_symbol(args.symbol, mx.cpu())
-        np.save(args.outputs, engine(*(inputs[name] for name in (
+        runtime = runtimes.open_symbol(args.symbol, mx.cpu())
+        np.save(args.outputs, runtime(*(inputs[name] for name in (
             'token_ids', 'segment_ids', 'valid_length'))))
 
 

@@ -13,9 +13,8 @@ def make_parser():
 def main(arguments=None):
     args = make_parser().parse_args(arguments)
     common.prepare_mxnet(args.threads)
-    # imports mxnet, which reads the threads
-    from bert.jobs.exporting import serving_folder
-    serving_folder.run_onnx(args)
+    from bert.jobs.exporting import serving_folder  # imports mxnet, so after prepare_mxnet
+    serving_folder.export_onnx(args)
 
 
 if __name__ == '__main__':

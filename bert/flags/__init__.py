@@ -1,1 +1,1 @@
-"""Declarations of flags. Imports no mxnet."""
+"""Flag declarations. Nothing here imports mxnet."""

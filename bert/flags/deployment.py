@@ -1,11 +1,11 @@
-"""Flags of exporting, quantizing and running models."""
+"""Flags for exporting, quantizing and running models."""
 from bert import file_names
 from bert.flags.common import (
     add_device_flags,
     add_threads_flag,
     comma_list,
-    number,
-    positive,
+    number_type,
+    positive_float,
     positive_int,
     ratio,
 )
@@ -14,31 +14,31 @@ CONFIG_HELP = ('YAML with the goal and when to stop; default: conf.yaml or bert.
                'current folder, else a relative loss of 0.01')
 
 
-def add_model_dir_flag(parser, **more):
-    """Which trained model is taken."""
+def add_model_dir_flag(parser, **options):
+    """The folder of the trained model."""
     parser.add_argument('--model_dir', metavar='FOLDER',
                         help='folder of a run of finetune_classifier.py or finetune_squad.py, one '
-                             'of its checkpoints, or such a model saved by transformers', **more)
+                             'of its checkpoints, or such a model saved by transformers', **options)
 
 
-def add_output_flags(parser, default, **more):
-    """Where the files go; returns the group of flags."""
+def add_output_folder_flags(parser, help_text, **options):
+    """The output folder. help_text: its default in words. Returns the group of flags."""
     group = parser.add_argument_group('output')
-    group.add_argument('--output_dir', metavar='FOLDER', help=default, **more)
+    group.add_argument('--output_dir', metavar='FOLDER', help=help_text, **options)
     group.add_argument('--overwrite_output_dir', action='store_true',
                        help='replace what an earlier run left there')
     return group
 
 
 def add_answer_flags(parser):
-    """What is told of the answers to questions."""
+    """How answers to questions are chosen and how many are reported."""
     parser.add_argument('--top_k', type=positive_int, default=3,
                         help='answers a question at most')
     parser.add_argument('--version_2', action='store_true',
                         help='the model may find no answer; for a model of transformers, which '
                              'doesn\'t say')
     parser.add_argument('--null_score_diff_threshold', metavar='X',
-                        type=number(float, 'a number'),
+                        type=number_type(float, 'a number'),
                         help='no answer where that scores better by more than X; default: as '
                              'trained')
     parser.add_argument('--max_answer_length', type=positive_int, metavar='N',
@@ -46,11 +46,11 @@ def add_answer_flags(parser):
 
 
 def add_quantization_flags(parser):
-    """All of quantize.py."""
+    """All flags of quantize.py."""
     add_model_dir_flag(parser, required=True)
     add_calibration_flags(parser, num_calib_batches=5)
     group = parser.add_argument_group('data')
-    add_labelled_flags(group)
+    add_evaluation_set_flags(group)
     group.add_argument('--train_file', metavar='FILE',
                        help='beside --dev_file: to calibrate on, of your own too')
     group.add_argument('--text_columns', type=comma_list, metavar='A[,B]',
@@ -60,16 +60,16 @@ def add_quantization_flags(parser):
     group.add_argument('--dev_batch_size', type=positive_int, default=32,
                        help='texts or windows a batch where scores are computed')
     add_tuning_flags(parser)
-    group = add_output_flags(parser, 'default: quantized, or tuned, in --model_dir')
+    group = add_output_folder_flags(parser, 'default: quantized, or tuned, in --model_dir')
     group.add_argument('--resume', action='store_true',
                        help='go on with the tuning run in --output_dir')
     parser.add_argument('--seed', default=2, help='of the bootstrap',
-                        type=number(int, 'a whole number from 0 to 2^32 - 1', 0, 2 ** 32 - 1))
+                        type=number_type(int, 'a whole number from 0 to 2^32 - 1', 0, 2 ** 32 - 1))
     add_threads_flag(parser)
 
 
 def add_only_calibration_flags(parser, num_calib_batches):
-    """The same in a script that also trains."""
+    """The same, for a script that also trains."""
     group = add_calibration_flags(parser, num_calib_batches)
     group.add_argument('--only_calibration', action='store_true',
                        help='no training: make an INT8 network of the parameters, compare it with '
@@ -77,7 +77,7 @@ def add_only_calibration_flags(parser, num_calib_batches):
 
 
 def add_calibration_flags(parser, num_calib_batches):
-    """How an INT8 network is made; returns the group of flags."""
+    """How an INT8 network is calibrated. Returns the group of flags."""
     group = parser.add_argument_group('calibration')
     group.add_argument('--num_calib_batches', type=positive_int, default=num_calib_batches,
                        help='batches of training data to calibrate on')
@@ -97,7 +97,7 @@ def add_calibration_flags(parser, num_calib_batches):
 
 
 def add_tuning_flags(parser):
-    """What an accuracy-driven search is told."""
+    """Settings of the accuracy-driven search."""
     group = parser.add_argument_group('tuning')
     group.add_argument('--tune', action='store_true',
                        help='return operators to float until the score is within the goal')
@@ -107,8 +107,8 @@ def add_tuning_flags(parser):
                        help='with --resume: write the network of trial N')
 
 
-def add_labelled_flags(group):
-    """Where the examples are that a model is scored on."""
+def add_evaluation_set_flags(group):
+    """The evaluation sets that a model is scored on."""
     group.add_argument('--task_name', metavar='TASK',
                        help='a task of the table; default: the one that the model was trained on')
     group.add_argument('--data_dir', metavar='FOLDER',
@@ -120,10 +120,10 @@ def add_labelled_flags(group):
                        help='score N examples of each, drawn at random')
 
 
-def add_export_flags(parser, folder):
-    """What is exported, and where to. folder: its default name."""
+def add_export_flags(parser, folder_name):
+    """The model to export and where to write it. folder_name: default of the output folder."""
     group = parser.add_argument_group('model')
-    group.add_argument('--task', choices=file_names.KINDS,
+    group.add_argument('--task', choices=file_names.MODEL_KINDS,
                        help='kind of model; default: as its parameters say')
     add_model_dir_flag(group)
     group.add_argument('--model_parameters', metavar='FILE',
@@ -143,13 +143,14 @@ def add_export_flags(parser, folder):
     group.add_argument('--dropout', type=ratio, default=0.1,
                        help='no meaning: there is none in prediction')
     group.add_argument('--seed', type=int, default=2, help='of a random network')
-    add_output_flags(parser, 'default: %s in --model_dir, else a new ./output_dir/%s-<number>'
-                     % (folder, folder))
+    add_output_folder_flags(
+        parser, 'default: %s in --model_dir, else a new ./output_dir/%s-<number>'
+        % (folder_name, folder_name))
     add_device_flags(parser)
 
 
-def add_example_flags(parser, max_seq_length, batch_size, learning_rate):
-    """What the two commands of lpot's BERT example share, under its names."""
+def add_lpot_example_flags(parser, max_seq_length, batch_size, learning_rate):
+    """Flags shared by the two commands of lpot's BERT example, under lpot's names."""
     group = parser.add_argument_group('model')
     group.add_argument('--model_type', choices=('bert',), default='bert', help='the only one here')
     group.add_argument('--model_name_or_path', required=True, metavar='NAME',
@@ -175,15 +176,15 @@ def add_example_flags(parser, max_seq_length, batch_size, learning_rate):
         group.add_argument('--max_%s_samples' % kind, type=positive_int, metavar='N',
                            help='take N examples, drawn at random')
     group = parser.add_argument_group('training')
-    group.add_argument('--learning_rate', type=positive, default=learning_rate,
+    group.add_argument('--learning_rate', type=positive_float, default=learning_rate,
                        help='peak learning rate; the optimizer is adamw')
-    group.add_argument('--num_train_epochs', type=positive, default=3.0,
+    group.add_argument('--num_train_epochs', type=positive_float, default=3.0,
                        help='passes over the training set')
     for kind in ('train', 'eval'):
         group.add_argument('--per_gpu_%s_batch_size' % kind, type=positive_int, default=batch_size,
                            help='examples, or windows, a batch')
     group.add_argument('--seed', type=int, default=42, help='of every random choice')
-    add_output_flags(parser, 'folder of the run', required=True)
+    add_output_folder_flags(parser, 'folder of the run', required=True)
     group = parser.add_argument_group('device')
     group.add_argument('--no_cuda', action='store_true',
                        help='no meaning: these commands run on the CPU')

@@ -1,11 +1,11 @@
-"""How vectors of words and texts are made: what `BertEmbedding` and embedding.py offer. Nothing
-here imports mxnet, so that flags can be parsed before."""
+"""Choices and defaults of `BertEmbedding` and embedding.py. Nothing here imports mxnet, so the
+script can parse its flags first."""
 
-OOV_WAYS = ('avg', 'sum', 'last')       # of pieces to a word
-POOLINGS = ('mean', 'cls', 'max', 'pooler')     # of tokens to a text
-COMBINATIONS = ('concat', 'sum', 'mean')        # of several hidden states to one
-LONG_TEXTS = ('warn', 'error', 'split')
+OOV_WAYS = ('avg', 'sum', 'last')       # from word pieces to a word
+POOLINGS = ('mean', 'cls', 'max', 'pooler')     # from tokens to a text
+COMBINATIONS = ('concat', 'sum', 'mean')        # from several hidden states to one
+LONG_TEXT_MODES = ('warn', 'error', 'split')
 PRECISIONS = ('float32', 'float16')
-LAST = (-1,)            # the hidden state that is taken by default
-WORDS_LENGTH = 25       # tokens of a text where words are asked for, as in the original
-BATCH_SIZE = 256        # texts, as in the original
+DEFAULT_LAYERS = (-1,)            # the default hidden state: the last one
+WORD_VECTORS_MAX_LENGTH = 25       # tokens per text for word vectors, as in the original
+DEFAULT_BATCH_SIZE = 256        # texts per batch, as in the original

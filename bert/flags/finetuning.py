@@ -1,9 +1,9 @@
-"""Flags of the fine-tuning scripts, and of those that read the same models and files."""
+"""Flags of the fine-tuning scripts and of scripts that read the same models and files."""
 from bert.flags.common import (
     add_step_flags,
     add_training_device_flags,
     comma_list,
-    number,
+    number_type,
     positive_int,
     seed_list,
 )
@@ -11,17 +11,17 @@ from bert.flags.deployment import add_only_calibration_flags
 
 
 def add_classifier_flags(parser):
-    """All of finetune_classifier.py."""
+    """All flags of finetune_classifier.py."""
     add_task_flags(parser)
     add_model_flags(parser)
     add_optimizer_flags(parser, learning_rate=2e-5, epochs=3, batch_size=32)
     add_only_calibration_flags(parser, num_calib_batches=5)
     add_training_device_flags(parser)
-    add_output_flags(parser)
+    add_run_output_flags(parser)
 
 
 def add_question_answering_flags(parser):
-    """All of finetune_squad.py."""
+    """All flags of finetune_squad.py."""
     group = add_squad_flags(parser)
     add_squad_training_flags(group)
     group.add_argument('--round_to', type=positive_int, metavar='N',
@@ -30,7 +30,7 @@ def add_question_answering_flags(parser):
     add_optimizer_flags(parser, learning_rate=5e-5, epochs=3, batch_size=32)
     add_only_calibration_flags(parser, num_calib_batches=10)
     add_training_device_flags(parser)
-    add_output_flags(parser, log_interval=50)
+    add_run_output_flags(parser, log_interval=50)
 
 
 def add_model_flags(parser):
@@ -74,7 +74,7 @@ def add_optimizer_flags(parser, learning_rate, epochs, batch_size):
 
 
 def add_task_flags(parser):
-    """Which texts and labels, and how long they are."""
+    """The task: its texts, labels and lengths."""
     group = parser.add_argument_group('task')
     group.add_argument('--task_name',
                        help='MRPC (the default), QQP, QNLI, RTE, STS-B, CoLA, MNLI, WNLI, SST, '
@@ -108,7 +108,7 @@ def add_task_flags(parser):
 
 
 def add_squad_flags(parser, max_seq_length=384):
-    """What a SQuAD file is cut into, and what is predicted."""
+    """The SQuAD files, their windows and the predictions. Returns the group of flags."""
     group = parser.add_argument_group('question answering')
     group.add_argument('--version_2', action='store_true',
                        help='SQuAD 2.0: questions may have no answer')
@@ -121,7 +121,8 @@ def add_squad_flags(parser, max_seq_length=384):
                        help='answers a question in nbest_predictions.json')
     group.add_argument('--max_answer_length', type=positive_int, default=30,
                        help='tokens of an answer')
-    group.add_argument('--null_score_diff_threshold', type=number(float, 'a number'), default=0.0,
+    group.add_argument('--null_score_diff_threshold', type=number_type(float, 'a number'),
+                       default=0.0,
                        help='with --version_2: predict no answer where it scores better than the '
                             'best span by more than this (logits; typical: -1 to -5)')
     group.add_argument('--threshold_file', metavar='FILE',
@@ -149,7 +150,7 @@ def add_window_flags(group, max_seq_length):
 
 
 def add_squad_training_flags(group):
-    """Beside `add_squad_flags`, for scripts that train."""
+    """More flags beside `add_squad_flags`, for scripts that train."""
     group.add_argument('--train_file', metavar='FILE', help='the questions to train on')
     group.add_argument('--only_predict', action='store_true',
                        help='no training: predict dev with --model_parameters, or with a '
@@ -170,7 +171,7 @@ def add_static_flags(group):
                        help='write the network as static_net-symbol.json and static_net-….params')
 
 
-def add_output_flags(parser, log_interval=10):
+def add_run_output_flags(parser, log_interval=10):
     group = parser.add_argument_group('output')
     group.add_argument('--output_dir', metavar='FOLDER',
                        help='folder of this run; default: a new ./output_dir/<task>-<number>')

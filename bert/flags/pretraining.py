@@ -1,15 +1,15 @@
-"""Flags of pre-training and of making its data."""
+"""Flags for pre-training and for creating its data."""
 from bert.flags.common import (
     add_step_flags,
-    positive,
+    positive_float,
     positive_int,
     ratio,
     usable_cores,
 )
 
 
-def add_text_flags(group):
-    """How text is read that examples are drawn from."""
+def add_text_reading_flags(group):
+    """How to read the text from which examples are drawn."""
     group.add_argument('--cased', action='store_true',
                        help='keep case and accents; default: as the vocabulary wants')
     group.add_argument('--tokenized', action='store_true',
@@ -20,7 +20,7 @@ def add_text_flags(group):
 
 
 def add_sampling_flags(group, max_seq_length, max_predictions_per_seq):
-    """How pre-training examples are drawn."""
+    """How to draw pre-training examples."""
     group.add_argument('--max_seq_length', type=positive_int, default=max_seq_length,
                        help='tokens of an example, special ones included')
     group.add_argument('--max_predictions_per_seq', type=positive_int,
@@ -35,7 +35,7 @@ def add_sampling_flags(group, max_seq_length, max_predictions_per_seq):
 
 
 def add_pretraining_flags(parser):
-    """What run_pretraining.py reads, trains and writes."""
+    """All flags of run_pretraining.py except those of the device."""
     _add_pretraining_data_flags(parser.add_argument_group('data'))
     _add_raw_flags(parser.add_argument_group('raw text'))
     _add_pretraining_model_flags(parser.add_argument_group('model'))
@@ -63,7 +63,7 @@ def add_pretraining_flags(parser):
 
 
 def pretrains_on_cpu(args):
-    """Whether these flags of pre-training ask for training, not for evaluation only, on the CPU."""
+    """Whether these pre-training flags mean training, not only evaluation, on the CPU."""
     return args.gpus is None and bool(args.data or args.synthetic_data or args.dummy_data_len
                                       or args.resume or args.start_step)
 
@@ -93,7 +93,7 @@ def _add_raw_flags(group):
                             'between documents; every epoch draws its own examples and masks')
     group.add_argument('--eval_use_npz', action='store_true',
                        help='with --raw: --data_eval is part-….npz all the same')
-    add_text_flags(group)
+    add_text_reading_flags(group)
     add_sampling_flags(group, max_seq_length=512, max_predictions_per_seq=80)
     group.add_argument('--num_dataset_workers', '--num_data_workers', type=positive_int,
                        default=usable_cores(), metavar='N',
@@ -116,7 +116,7 @@ def _add_pretraining_model_flags(group):
     group.add_argument('--bert_config', metavar='FILE',
                        help='a model of one\'s own sizes: JSON with num_layers, units, '
                             'hidden_size, num_heads and, if need be, max_length …')
-    group.add_argument('--init_std', type=positive, default=0.02,
+    group.add_argument('--init_std', type=positive_float, default=0.02,
                        help='standard deviation of random weights; BERT\'s, for layers of width '
                             '768, is 0.02')
 

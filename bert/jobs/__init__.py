@@ -1,1 +1,1 @@
-"""One recipe a file: puts data, model and train together."""
+"""Jobs: long work from files to files. Each puts data, model and training together."""

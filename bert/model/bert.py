@@ -1,7 +1,7 @@
 """The BERT encoder as a Gluon HybridBlock (Devlin et al. 2018, arXiv:1810.04805).
 
-Parameters carry the names of gluonnlp 0.10, so its published files and ours are
-interchangeable; `collect_params` and `save_parameters` see nothing new.
+The parameters have the names of gluonnlp 0.10, so its published files and ours are
+interchangeable. `collect_params` and `save_parameters` see no other parameters.
 """
 import math
 
@@ -15,18 +15,18 @@ from bert.model.kernels.encoder import FusedEncoder
 
 __all__ = ['BERTModel', 'BertConfig']
 
-# Added to the attention score of a padded position, and in question answering the score of one;
-# google-research/bert uses the same for attention.
-# Far below any real score, and still finite in float16.
+# The attention adds this number to the score of a padded position; question answering uses it as
+# the score of a padded position. google-research/bert has the same number in its attention.
+# It is far below any real score and still finite in float16.
 MASKED_SCORE = -10000.0
 
 
 class SelfAttention(HybridBlock):
     """Multi-head self-attention without its output projection.
 
-    It has two forms of the same. `interleaved` chooses MXNet's operators of that name, which are
-    the faster ones in a graph for prediction (`bert.model.inference`), and the slower ones where
-    gradients are taken. They want the length first: `Encoder` has the same attribute.
+    It has two equivalent implementations. `interleaved` selects MXNet's operators of that name.
+    They are faster in a graph for prediction (`bert.model.inference`) and slower where gradients
+    are taken. Their first axis is the length, so `Encoder` has the same attribute.
     """
     interleaved = False
 
@@ -43,22 +43,22 @@ class SelfAttention(HybridBlock):
             self.dropout_layer = nn.Dropout(dropout)
 
     def hybrid_forward(self, F, x, mask):
-        """x (batch, length, units), mask (batch × heads, length, length) added to the scores, or
-        None → (batch, length, units); interleaved: (length, batch, units) → the same."""
+        """x (batch, length, units), mask (batch × heads, length, length) to add to the scores, or
+        None → (batch, length, units). Interleaved: (length, batch, units) → the same shape."""
         if self.interleaved:
-            return self._attend_interleaved(F, mask, self._project_together(F, x))
+            return self._attend_interleaved(F, mask, self._project_interleaved(F, x))
         return self._attend(F, mask, self.proj_query(x), self.proj_key(x), self.proj_value(x))
 
     def _attend(self, F, mask, query, key, value):
         query, key, value = (self._heads_first(F, x) for x in (query * self._scale, key, value))
         scores = F.batch_dot(query, key, transpose_b=True)
-        context = F.batch_dot(self._weights(F, scores, mask), value)
+        context = F.batch_dot(self._attention_weights(F, scores, mask), value)
         context = F.reshape(context, shape=(-4, -1, self._num_heads, 0, 0))
         return F.reshape(F.transpose(context, axes=(0, 2, 1, 3)), shape=(0, 0, -3))
 
-    def _project_together(self, F, x):
-        """Query, key and value of a head side by side, and the heads one after the other, by one
-        matrix: larger products are quicker, and nothing is rearranged. x: a symbol."""
+    def _project_interleaved(self, F, x):
+        """Query, key and value of each head side by side, one head after the other, from one matrix
+        product: one large product is faster, and nothing is rearranged. x: a symbol."""
         layers = self.proj_query, self.proj_key, self.proj_value
         weights = [F.reshape(layer.weight.var(), shape=(self._num_heads, -1, self._units))
                    for layer in layers]
@@ -68,26 +68,26 @@ class SelfAttention(HybridBlock):
             F.reshape(F.concat(*biases, dim=1), shape=(-1,)),
             num_hidden=3 * self._units, flatten=False)
 
-    def _attend_interleaved(self, F, mask, together):
-        """The operators take what `_project_together` gives, and scale."""
-        scores = F.contrib.interleaved_matmul_selfatt_qk(together, heads=self._num_heads)
+    def _attend_interleaved(self, F, mask, projections):
+        """Attention over the output of `_project_interleaved`; the operators scale the scores."""
+        scores = F.contrib.interleaved_matmul_selfatt_qk(projections, heads=self._num_heads)
         return F.contrib.interleaved_matmul_selfatt_valatt(
-            together, self._weights(F, scores, mask), heads=self._num_heads)
+            projections, self._attention_weights(F, scores, mask), heads=self._num_heads)
 
-    def _weights(self, F, scores, mask):
+    def _attention_weights(self, F, scores, mask):
         return self.dropout_layer(F.softmax(scores if mask is None else scores + mask, axis=-1))
 
-    def _by_head(self, F, x):
+    def _split_heads(self, F, x):
         """(…, …, units) → (…, …, heads, units / heads)"""
         return F.reshape(x, shape=(0, 0, -4, self._num_heads, -1))
 
     def _heads_first(self, F, x):
         """(batch, length, units) → (batch × heads, length, units / heads)"""
-        return F.reshape(F.transpose(self._by_head(F, x), axes=(0, 2, 1, 3)), shape=(-3, 0, 0))
+        return F.reshape(F.transpose(self._split_heads(F, x), axes=(0, 2, 1, 3)), shape=(-3, 0, 0))
 
 
 class FeedForward(HybridBlock):
-    """Two dense layers around the activation, residual and layer normalisation."""
+    """Two dense layers with the activation between them, the residual sum, layer normalisation."""
 
     def __init__(self, config, dropout, **kwargs):
         super().__init__(**kwargs)
@@ -102,12 +102,12 @@ class FeedForward(HybridBlock):
                                            in_channels=config.units)
 
     def hybrid_forward(self, F, x):
-        hidden = activate(F, self.ffn_1(x), self._activation)
+        hidden = apply_activation(F, self.ffn_1(x), self._activation)
         return self.layer_norm(self.dropout_layer(self.ffn_2(hidden)) + x)
 
 
-def activate(F, x, name):
-    """The activation `name`, element-wise: gelu (exact), gelu_new (tanh form) or relu."""
+def apply_activation(F, x, name):
+    """Apply the activation `name` to each element: gelu (exact), gelu_new (tanh form) or relu."""
     if name == 'gelu':
         return F.LeakyReLU(x, act_type='gelu')
     if name == 'gelu_new':  # Hendrycks & Gimpel 2016, the approximation with tanh
@@ -133,17 +133,17 @@ class EncoderCell(HybridBlock):
             self.ffn = FeedForward(config, dropout, prefix='ffn_')
 
     def hybrid_forward(self, F, x, mask):
-        attended = self.proj(self.attention_cell(x, mask))
-        return self.ffn(self.layer_norm(self.dropout_layer(attended) + x))
+        attention_output = self.proj(self.attention_cell(x, mask))
+        return self.ffn(self.layer_norm(self.dropout_layer(attention_output) + x))
 
 
 class Encoder(HybridBlock):
-    """Position embeddings, layer normalisation and the stack of layers, (batch, length, units)
-    → the same; `interleaved`: with the length first inside, for `SelfAttention`.
+    """Position embeddings, layer normalisation and the stack of layers: (batch, length, units)
+    → the same shape. `interleaved`: the length is the first axis inside, for `SelfAttention`.
 
-    layers: (numbers, how): put these hidden states together by 'sum', 'mean' or 'concat' of their
-    units, instead of giving the last; 0 is what goes into the first layer, 1 what comes out of it,
-    -1 the last.
+    layers: None to return the last hidden states, or (indices, combination) to combine several
+    by 'sum', 'mean' or 'concat' of their units. Index 0 is the input of the first layer, 1 its
+    output, -1 the output of the last layer.
     """
     interleaved, layers = False, None
 
@@ -177,38 +177,38 @@ class Encoder(HybridBlock):
         return F.swapaxes(x, 0, 1) if self.interleaved else x
 
     def _combine(self, F, states):
-        numbers, how = self.layers
-        chosen = [states[i] for i in numbers]
-        if how == 'concat':
-            return F.concat(*chosen, dim=2)
-        return F.add_n(*chosen) / (len(chosen) if how == 'mean' else 1)
+        indices, combination = self.layers
+        states = [states[i] for i in indices]
+        if combination == 'concat':
+            return F.concat(*states, dim=2)
+        return F.add_n(*states) / (len(states) if combination == 'mean' else 1)
 
 
 class BERTModel(HybridBlock):
-    """BERT with the parts asked for: pooler, masked-language-model decoder (tied to the
-    word embeddings unless the configuration says otherwise) and next-sentence classifier.
+    """BERT with its optional parts: pooler, masked-language-model decoder (tied to the word
+    embeddings unless the configuration says otherwise) and next-sentence classifier.
 
     Calling it with
         token_ids (batch, length), segment_ids (batch, length), both int32 or float32,
-        valid_length (batch,) float32 or None when nothing is padded,
-        masked_positions (batch, number) or None
-    returns, in this order and alone when only one is asked for,
+        valid_length (batch,) float32, or None when nothing is padded,
+        masked_positions (batch, num_positions) or None
+    returns, in this order, or as a single array when there is only one,
         sequence (batch, length, units), pooled (batch, units),
-        next-sentence logits (batch, 2), token logits (batch, number, vocab_size).
+        next-sentence logits (batch, 2), token logits (batch, num_positions, vocab_size).
 
-    On a CPU that has kernels for it (bert.model.kernels) one fused operator computes the encoder:
-    without padding, behind valid_length the sequence is zero. compute_dtype: what its products
-    multiply, 'float32', 'bfloat16', or for prediction alone 'int8' (weights with a scale for each
-    output, inputs with one for each token), and in bfloat16 the decoder's product with all words
-    too; parameters, gradients and outputs are always float32.
-    Elsewhere, and in symbols, MXNet's own operators compute in the parameters' type.
+    On a CPU that has kernels for it (bert.model.kernels), one fused operator computes the encoder.
+    It skips padding: the sequence is zero beyond valid_length. compute_dtype is the type that its
+    matrix products multiply: 'float32', 'bfloat16' or, for prediction only, 'int8' (weights with
+    one scale per output, inputs with one scale per token). With 'bfloat16' the decoder's product
+    over the vocabulary uses it too. Parameters, gradients and outputs are always float32.
+    On other devices, and in symbols, MXNet's own operators compute in the parameters' type.
     """
 
     def __init__(self, config, dropout=0.1, use_pooler=True, use_decoder=False,
                  use_classifier=False, compute_dtype='float32', prefix=None, params=None):
         super().__init__(prefix=prefix, params=params)
         self.config = config
-        self.random_parts = []      # what the weights lacked that were loaded into it, in words
+        self.random_parts = []      # descriptions of the parts that the loaded weights lacked
         self._fused = FusedEncoder(config, dropout, compute_dtype)
         self._use_pooler = use_pooler
         self._use_decoder = use_decoder
@@ -217,24 +217,24 @@ class BERTModel(HybridBlock):
         dense = dict(in_units=config.units, flatten=False, weight_initializer=init)
         with self.name_scope():
             self.encoder = Encoder(config, dropout, prefix='encoder_')
-            self.word_embed = self._embedding(config.vocab_size, 'word_embed_', init)
-            self.token_type_embed = self._embedding(config.token_type_vocab_size,
-                                                    'token_type_embed_', init)
+            self.word_embed = self._make_embedding(config.vocab_size, 'word_embed_', init)
+            self.token_type_embed = self._make_embedding(config.token_type_vocab_size,
+                                                         'token_type_embed_', init)
             if use_pooler:
                 self.pooler = nn.Dense(config.units, activation='tanh', prefix='pooler_',
                                        **dense)
             if self._use_classifier:
                 self.classifier = nn.Dense(2, prefix='cls_', **dense)
             if use_decoder:
-                self.decoder = self._decoder(dense)
+                self.decoder = self._make_decoder(dense)
 
-    def _embedding(self, size, prefix, init):
+    def _make_embedding(self, size, prefix, init):
         block = nn.HybridSequential(prefix=prefix)
         with block.name_scope():
             block.add(nn.Embedding(size, self.config.units, weight_initializer=init))
         return block
 
-    def _decoder(self, dense):
+    def _make_decoder(self, dense):
         block = nn.HybridSequential(prefix='decoder_')
         with block.name_scope():
             block.add(nn.Dense(self.config.units, **dense))
@@ -258,95 +258,95 @@ class BERTModel(HybridBlock):
         return tuple(outputs) if len(outputs) > 1 else outputs[0]
 
     def pooled(self, F, token_ids, segment_ids, valid_length=None):
-        """What calling it returns as pooled (batch, units), alone, for the `hybrid_forward` of a
-        block that needs no more: the fused operator then computes the last layer for the first
-        token of each text only."""
+        """Only the pooled output (batch, units) of a call, for the `hybrid_forward` of a block that
+        needs nothing else: the fused operator then computes the last layer only for the first
+        token of each text."""
         with self.name_scope():
             return self._pool(F, self._encode(F, token_ids, segment_ids, valid_length,
-                                              first_only=True))
+                                              cls_only=True))
 
     def _pool(self, F, sequence):
         first = F.slice_axis(sequence, axis=1, begin=0, end=1)
         return self.pooler(F.reshape(first, shape=(0, -1)))
 
     def _decode(self, F, x):
-        """Scores of all words. In float32 MXNet's own product is as fast as the fused one."""
+        """Logits of all words. In float32 MXNet's own product is as fast as the fused one."""
         dtype = self._fused.product_dtype
-        if dtype != 'bfloat16' or not self._fused.serves(F, self):
+        if dtype != 'bfloat16' or not self._fused.can_compute(F, self):
             return self.decoder(x)
-        *blocks, scores = self.decoder
+        *blocks, output_layer = self.decoder
         for block in blocks:
             x = block(x)
-        return fused_dense(F, scores, x, dtype)
+        return fused_dense(F, output_layer, x, dtype)
 
     def is_fused(self, dtype='float32'):
-        """Whether a fused operator computes the encoder when it is called with arrays now, and
-        whether its products can multiply a type."""
-        return self._fused.serves(mx.nd, self) and self._fused.has(dtype)
+        """Whether a call with arrays would now use the fused operator for the encoder, and whether
+        the operator has matrix products in `dtype`."""
+        return self._fused.can_compute(mx.nd, self) and self._fused.supports_dtype(dtype)
 
-    def _encode(self, F, token_ids, segment_ids, valid_length, first_only=False):
-        if self._fused.serves(F, self):
-            return self._fused(F, self, token_ids, segment_ids, valid_length, first_only)
+    def _encode(self, F, token_ids, segment_ids, valid_length, cls_only=False):
+        if self._fused.can_compute(F, self):
+            return self._fused(F, self, token_ids, segment_ids, valid_length, cls_only)
         x = self.word_embed(token_ids) + self.token_type_embed(segment_ids)
         return self.encoder(x, attention_mask(F, x, valid_length, self.config.num_heads))
 
-    def compute_in(self, dtype):
-        """Set `compute_dtype`. A graph that exists already is of the old one: call `compute_in`
-        below on the outermost block that is hybridized."""
-        self._fused.compute_in(dtype)
+    def set_compute_dtype(self, dtype):
+        """Set `compute_dtype`. Existing graphs keep the old one: where a block is hybridized, call
+        the function `set_compute_dtype` below on the outermost such block."""
+        self._fused.set_compute_dtype(dtype)
 
 
-def compute_in(network, dtype):
-    """Set the `compute_dtype` of every `BERTModel` in a network, whose graphs are made anew.
-    network: the outermost block that is hybridized."""
+def set_compute_dtype(network, dtype):
+    """Set the `compute_dtype` of every `BERTModel` in a network, and clear the network's graphs.
+    network: the outermost hybridized block."""
     def visit(block):
         if isinstance(block, BERTModel):
-            block.compute_in(dtype)
+            block.set_compute_dtype(dtype)
         if isinstance(block, HybridBlock):
             block._clear_cached_op()
     network.apply(visit)
 
 
 def is_fused(network, dtype='float32'):
-    """Whether a `BERTModel` in a network `is_fused`."""
-    found = []
-    network.apply(lambda block: found.append(isinstance(block, BERTModel)
-                                             and block.is_fused(dtype)))
-    return any(found)
+    """Whether `BERTModel.is_fused` is true for any `BERTModel` in a network."""
+    answers = []
+    network.apply(lambda block: answers.append(isinstance(block, BERTModel)
+                                               and block.is_fused(dtype)))
+    return any(answers)
 
 
 class Activation(HybridBlock):
-    """`activate` as a block."""
+    """The function `apply_activation` as a block."""
 
     def __init__(self, name, **kwargs):
         super().__init__(**kwargs)
         self._name = name
 
     def hybrid_forward(self, F, x):
-        return activate(F, x, self._name)
+        return apply_activation(F, x, self._name)
 
 
 def attention_mask(F, x, valid_length, num_heads):
     """x (batch, length, units), valid_length (batch,) or None
     → (batch × heads, length, length): 0 at real tokens, MASKED_SCORE at padding; None for None.
 
-    It has the full shape of the scores: MXNet's broadcasting addition takes 5 times as long
-    in backward as the plain one, and the mask is made once for all layers.
+    The mask has the full shape of the scores, because MXNet's broadcasting addition takes 5 times
+    as long in backward as the plain one. All layers share one mask.
     """
     if valid_length is None:
         return None
-    steps = F.contrib.arange_like(x, axis=1)
-    padded = F.broadcast_greater_equal(F.expand_dims(steps, axis=0),
-                                       F.expand_dims(valid_length, axis=1))
-    padded = F.expand_dims(padded * MASKED_SCORE, axis=1)               # (batch, 1, length)
+    positions = F.contrib.arange_like(x, axis=1)
+    padding = F.broadcast_greater_equal(F.expand_dims(positions, axis=0),
+                                        F.expand_dims(valid_length, axis=1))
+    scores = F.expand_dims(padding * MASKED_SCORE, axis=1)              # (batch, 1, length)
     rows = F.ones_like(F.slice_axis(x, axis=2, begin=0, end=1))         # (batch, length, 1)
-    mask = F.expand_dims(F.broadcast_mul(rows, padded), axis=1)
+    mask = F.expand_dims(F.broadcast_mul(rows, scores), axis=1)
     return F.reshape(F.broadcast_axis(mask, axis=1, size=num_heads), shape=(-3, 0, 0))
 
 
 def gather_positions(F, sequence, positions):
-    """sequence (batch, length, units), positions (batch, number)
-    → (batch, number, units), the vectors at those positions."""
+    """sequence (batch, length, units), positions (batch, num_positions)
+    → (batch, num_positions, units), the vectors at those positions."""
     rows = F.broadcast_like(F.expand_dims(F.contrib.arange_like(positions, axis=0), axis=1),
                             positions)
     index = F.stack(F.reshape(rows, shape=(-1,)), F.reshape(positions, shape=(-1,)), axis=0)

@@ -20,7 +20,7 @@ class BERTClassifier(HybridBlock):
             self.classifier = nn.HybridSequential(prefix=prefix)
             if dropout:
                 self.classifier.add(nn.Dropout(rate=dropout))
-            # in_units stays open: gluonnlp's own BERTModel doesn't tell its width
+            # no in_units: gluonnlp's own BERTModel has no attribute for its width
             self.classifier.add(nn.Dense(num_classes, weight_initializer=mx.init.Normal(0.02)))
 
     def hybrid_forward(self, F, token_ids, segment_ids, valid_length=None):
@@ -32,22 +32,22 @@ class BERTClassifier(HybridBlock):
 
 
 class BERTRegression(BERTClassifier):
-    """One real number for a text or a pair: a `BERTClassifier` with one output."""
+    """Predicts one real number for a text or a pair: a `BERTClassifier` with one output."""
 
     def __init__(self, bert, dropout=0.0, prefix=None, params=None):
         super().__init__(bert, num_classes=1, dropout=dropout, prefix=prefix, params=params)
 
 
-def make_network(bert, labels, dropout):
-    """A `BERTClassifier` for the classes `labels`, a `BERTRegression` for None."""
+def make_classifier_network(bert, labels, dropout):
+    """A `BERTClassifier` for the classes in `labels`, or a `BERTRegression` when it is None."""
     if labels is None:
         return BERTRegression(bert, dropout=dropout)
     return BERTClassifier(bert, num_classes=len(labels), dropout=dropout)
 
 
 def make_loss(is_regression):
-    """The loss of each example (batch,): squared error, or softmax cross-entropy."""
-    # MXNet's L2Loss halves; the plain squared error is what transformers reports
+    """The loss block; it returns squared errors or softmax cross-entropies, (batch,)."""
+    # MXNet's L2Loss halves its weight; with 2 it is the squared error that transformers reports
     loss = (mx.gluon.loss.L2Loss(weight=2) if is_regression else mx.gluon.loss.SoftmaxCELoss())
     loss.hybridize()
     return loss

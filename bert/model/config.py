@@ -1,4 +1,4 @@
-"""The sizes of a BERT. Nothing here imports mxnet."""
+"""The configuration of a BERT model. Nothing here imports mxnet."""
 import dataclasses
 import json
 
@@ -7,7 +7,7 @@ from bert.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class BertConfig:
-    """Sizes of one BERT. Saved as JSON beside every checkpoint."""
+    """Configuration of one BERT model, saved as JSON beside every checkpoint."""
     num_layers: int
     units: int                      # width of a token's vector
     hidden_size: int                # width inside the feed-forward block
@@ -25,11 +25,12 @@ class BertConfig:
 
     @classmethod
     def from_dict(cls, values, source='config'):
-        """Raises `UserError` naming `source` for a missing or unknown key."""
+        """The configuration with these values. Raises `UserError`, with the name of `source`, for
+        a missing or unknown key."""
         names = {field.name for field in dataclasses.fields(cls)}
-        needed = {field.name for field in dataclasses.fields(cls)
-                  if field.default is dataclasses.MISSING}
-        for name in sorted(needed - set(values)):
+        required_names = {field.name for field in dataclasses.fields(cls)
+                          if field.default is dataclasses.MISSING}
+        for name in sorted(required_names - set(values)):
             raise UserError('%s: no "%s": not a BERT configuration of ours' % (source, name))
         for name in sorted(set(values) - names):
             raise UserError('%s: unknown key "%s"; known are %s'

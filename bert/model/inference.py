@@ -1,4 +1,4 @@
-"""Prediction on a CPU, faster than by the network itself."""
+"""Faster prediction on a CPU than by calling the network itself."""
 import contextlib
 import math
 
@@ -7,36 +7,34 @@ from mxnet.gluon.parameter import DeferredInitializationError
 
 from bert.model.bert import Encoder, SelfAttention, is_fused
 
-# Tokens of a batch, padding included, from which on the graph is faster than the network: for
-# few, oneDNN's dense layers lose more by bringing their weights into its own order at every
-# call than attention gains. With 1 here the graph is used throughout, and
-# benchmarks/inference/predictor.py shows it: at 256 tokens about 0.93 of the network's speed, at
-# 512 about 1.1 (MiniLM).
-MANY_TOKENS = 384
+# Smallest number of tokens in a batch, padding included, for which the graph is faster than the
+# network. With fewer tokens, oneDNN's dense layers lose more time than the attention gains, because
+# they reorder their weights at every call. With 1 here every batch uses the graph, and
+# benchmarks/inference/predictor.py measures it: at 256 tokens it has about 0.93 of the network's
+# speed, at 512 about 1.1 (MiniLM).
+MIN_GRAPH_TOKENS = 384
+
+# Number of tokens from which on it pays to end a batch where the length of the texts changes, so
+# that it has no padding and needs no mask. Each batch has fixed costs, such as copying weights,
+# and with fewer tokens the savings don't cover them. Found by experiment; benchmarks/squad/speed.py
+# measures the total effect.
+MIN_UNIFORM_TOKENS = 1536
+
+# Largest useful number of tokens in a batch, padding included. Larger batches are slower: a layer's
+# output no longer stays in the cache until the next layer reads it. Found by trying 768 to 4096
+# with MiniLM on 2 cores, on sentences and on paragraphs; benchmarks/embedding/speed_and_quality.py
+# measures the total effect.
+MAX_BATCH_TOKENS = 3072
 
 
-# Tokens of a batch from which on it pays to end it where the length of the texts changes, so that
-# nothing is padded and no mask is needed. A batch has fixed costs, such as weights that are copied:
-# so few tokens don't repay what is saved. Found by trying; benchmarks/squad/speed.py measures
-# the whole.
-ENOUGH_TOKENS = 1536
+def min_uniform_tokens(device):
+    """`MIN_UNIFORM_TOKENS` on a device that has the graph, else infinity: batches may be full."""
+    return MIN_UNIFORM_TOKENS if _has_graph(device) else math.inf
 
 
-# Tokens of a batch, padding included, of which more would only slow: what a layer writes no longer
-# stays in the cache until the next one reads it. Found by trying 768 to 4096 with MiniLM on 2
-# cores, on sentences and on paragraphs; benchmarks/embedding/speed_and_quality.py
-# measures the whole.
-MOST_TOKENS = 3072
-
-
-def enough_tokens(device):
-    """`ENOUGH_TOKENS` where it holds, infinite elsewhere: there all batches may be full."""
-    return ENOUGH_TOKENS if _has_graph(device) else math.inf
-
-
-def most_tokens(device):
-    """`MOST_TOKENS` where it holds, infinite elsewhere."""
-    return MOST_TOKENS if device.device_type == 'cpu' else math.inf
+def max_batch_tokens(device):
+    """`MAX_BATCH_TOKENS` on a CPU, infinity on other devices."""
+    return MAX_BATCH_TOKENS if device.device_type == 'cpu' else math.inf
 
 
 def _has_graph(device):
@@ -44,24 +42,24 @@ def _has_graph(device):
 
 
 class Predictor:
-    """Gives what a network gives outside of training, to rounding, by the fastest way.
+    """Computes the output of a network outside of training, up to rounding, in the fastest way.
 
-    network: an initialised HybridBlock with one output, of token_ids (batch, length), segment_ids
-    (batch, length) and valid_length (batch,). Large batches on a CPU go through its
-    `prediction_graph`, made when it is first needed. The parameters are read at every call:
-    training may go on meanwhile.
+    network: an initialised HybridBlock with one output and the inputs token_ids (batch, length),
+    segment_ids (batch, length) and valid_length (batch,). Large batches on a CPU go through its
+    `prediction_graph`, which is built at its first use. Every call reads the current parameters,
+    so training may continue between calls.
     """
 
     def __init__(self, network):
         self._network = network
-        self._graphs = {}       # by whether there is padding
+        self._graphs = {}       # {is_padded: result of `prediction_graph`}
 
     def __call__(self, token_ids, segment_ids, valid_length, is_padded=True):
-        """is_padded: False when every text is as long as the batch, which saves the graph its
+        """is_padded: False when every text is as long as the batch; the graph then needs no
         mask."""
         arrays = token_ids, segment_ids, valid_length
         device = token_ids.context
-        if token_ids.size < MANY_TOKENS or not _has_graph(device) or is_fused(self._network):
+        if token_ids.size < MIN_GRAPH_TOKENS or not _has_graph(device) or is_fused(self._network):
             return self._network(*arrays)
         if is_padded not in self._graphs:
             self._graphs[is_padded] = prediction_graph(self._network, is_padded)
@@ -69,34 +67,35 @@ class Predictor:
         try:
             values = [arrays[source] if isinstance(source, int) else source.data(device)
                       for source in sources]
-        except DeferredInitializationError:     # that network's first call makes the values
+        except DeferredInitializationError:     # the network's first call sets the values
             return self._network(*arrays)
         return graph(*values)
 
 
 def has_onednn():
-    """Whether this MXNet was built with oneDNN (MKLDNN, as it was called)."""
+    """Whether this MXNet was built with oneDNN, which it calls MKLDNN."""
     return mx.runtime.Features().is_enabled('MKLDNN')
 
 
 def prediction_graph(network, is_padded=True):
-    """The network's graph with the operators of oneDNN that MXNet has for prediction on a CPU
-    only: attention, and dense layers that compute their activation too.
+    """The graph of a network with oneDNN's operators that MXNet has only for prediction on a CPU:
+    attention, and dense layers that include their activation.
 
-    Returns (`CachedOp`, for each of its inputs the number of the network's, or the `Parameter`).
+    Returns (`CachedOp`, sources). sources has an item for each input of the `CachedOp`: the index
+    of an input of the network, or a `Parameter`.
     """
     inputs = [mx.sym.var('input_%d' % i) for i in range(3 if is_padded else 2)]
-    with _interleaved(network):
+    with _interleaved_attention(network):
         graph = network(*inputs + [None] * (3 - len(inputs))).optimize_for('MKLDNN')
-    sources = {one.name: one for one in network.collect_params().values()}
+    sources = {parameter.name: parameter for parameter in network.collect_params().values()}
     sources.update({symbol.name: i for i, symbol in enumerate(inputs)})
-    # Without static_alloc, with which oneDNN's operators miss changes of the weights.
+    # No static_alloc: with it, oneDNN's operators miss changes of the weights.
     return mx.nd.CachedOp(graph), [sources[name] for name in graph.list_inputs()]
 
 
-class ForPrediction:
-    """A network that gives its graph with interleaved attention: called with three symbols it gives
-    one."""
+class InterleavedNetwork:
+    """Wrapper that builds a network's symbol with interleaved attention: three input symbols → one
+    output symbol."""
 
     def __init__(self, network):
         self._network = network
@@ -104,20 +103,20 @@ class ForPrediction:
         self._collect_params_with_prefix = network._collect_params_with_prefix
 
     def __call__(self, *inputs):
-        with _interleaved(self._network):
+        with _interleaved_attention(self._network):
             return self._network(*inputs)
 
 
 @contextlib.contextmanager
-def _interleaved(network):
-    """Context in which the network is traced with interleaved attention."""
-    def choose(value):
+def _interleaved_attention(network):
+    """Context in which MXNet traces the network with interleaved attention."""
+    def setter(value):
         def visit(block):
             if isinstance(block, (Encoder, SelfAttention)):
                 block.interleaved = value
         return visit
-    network.apply(choose(True))
+    network.apply(setter(True))
     try:
         yield
     finally:
-        network.apply(choose(False))
+        network.apply(setter(False))

@@ -1,4 +1,4 @@
-"""Question answering: where in the text the answer starts and ends."""
+"""Question answering heads: scores for the start and the end of the answer in the text."""
 import mxnet as mx
 from mxnet.gluon import HybridBlock, nn
 from mxnet.gluon.loss import Loss, SoftmaxCELoss
@@ -9,9 +9,9 @@ from bert.model.bert import MASKED_SCORE
 class BertForQA(HybridBlock):
     """The encoder with a layer that scores every token as start and as end of the answer.
 
-    bert: a `BERTModel`; of its outputs only the sequence is used.
+    bert: a `BERTModel`; only its sequence output is used.
     Calling it with token_ids (batch, length), segment_ids (batch, length) and valid_length
-    (batch,) or None returns scores (batch, length, 2): of the start, of the end.
+    (batch,) or None returns scores (batch, length, 2): first for the start, then for the end.
     """
 
     def __init__(self, bert, prefix=None, params=None):
@@ -34,9 +34,9 @@ class BertForQALoss(Loss):
         scores (batch, length, 2) of `BertForQA`,
         positions, a list of start and end, each (batch,),
         valid_length (batch,) or None
-    returns the loss of each example (batch,). It is over the tokens of each window, so that it
-    doesn't depend on how far a batch is padded. In BERT's own code, and without valid_length,
-    padded positions take part in the softmax; what they score then differs between the fused
+    returns the loss of each example (batch,). With valid_length the softmax is only over the tokens
+    of each window, so the loss doesn't depend on the padding of the batch. Without it, as in BERT's
+    own code, padded positions take part in the softmax; their scores differ between the fused
     operators and MXNet's own.
     """
 

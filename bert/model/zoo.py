@@ -1,4 +1,4 @@
-"""Names → networks with weights: the released models, and checkpoints of one's own."""
+"""Networks with weights by name or path: released models and local checkpoints."""
 import mxnet as mx
 
 from bert.model.bert import BERTModel
@@ -15,23 +15,23 @@ def get_model(name='bert_12_768_12', dataset_name=None, pretrained=True, ctx=Non
               compute_dtype='float32'):
     """A released BERT and its vocabulary.
 
-    name, dataset_name: a model and a corpus of `bert.model.weights.catalogue`; corpus None is the
-    model's first (book_corpus_wiki_en_uncased for the two of Google).
-    pretrained: with the released weights, on `ctx` (default: CPU); otherwise the
-    parameters stay uninitialised, as in gluonnlp.
-    root: the cache, default $MXNET_HOME/models. compute_dtype: of a `BERTModel`.
-    Ids are those of the published vocab.txt, whatever the source.
+    name, dataset_name: a model and a corpus in `bert.model.weights.catalogue`. The default corpus
+    is the model's first one (book_corpus_wiki_en_uncased for Google's two models).
+    pretrained: load the released weights onto `ctx` (default: CPU); if False, the parameters
+    stay uninitialised, as in gluonnlp.
+    root: the cache folder, default $MXNET_HOME/models. compute_dtype: see `BERTModel`.
+    Token ids are those of the published vocab.txt, whatever the source.
     Returns (`BERTModel` with its `BertConfig` as `.config`, gluonnlp's `BERTVocab`).
-    Parts that the released weights lack are initialised; one warning names them.
+    Parts that the released weights lack are initialised at random; one warning names them.
     Raises `UserError` for an unknown name, and when no source can be reached.
     """
-    released = released_weights.Released(name, dataset_name, root)
-    config = catalogue.config_of(released.model, released.corpus)
+    release = released_weights.Release(name, dataset_name, root)
+    config = catalogue.config_of(release.model, release.corpus)
     parts = dict(use_pooler=use_pooler, use_decoder=use_decoder, use_classifier=use_classifier,
                  compute_dtype=compute_dtype)
     if pretrained:
-        network = loading.build(config, released_weights.fetch_arrays(released), released.name,
-                                ctx or mx.cpu(), dropout, **parts)
+        network = loading.build_bert(config, released_weights.fetch_arrays(release), release.name,
+                                     ctx or mx.cpu(), dropout, **parts)
     else:
         network = BERTModel(config, dropout=dropout, **parts)
-    return network, make_vocabulary(released_weights.fetch_tokens(released), released.corpus)
+    return network, make_vocabulary(released_weights.fetch_tokens(release), release.corpus)

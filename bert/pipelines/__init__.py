@@ -1,1 +1,1 @@
-"""Text in, answers out, in memory."""
+"""Pipelines: text in, answers out, in memory."""

@@ -1,4 +1,4 @@
-"""What all pipelines are: a network, its tokenizer, and the task it was trained on."""
+"""The base of all pipelines: a network, its tokenizer, and the task it was trained on."""
 import dataclasses
 import os
 
@@ -8,15 +8,16 @@ from bert import file_names, files
 from bert.data.batches import evaluation_batches
 from bert.data.text.tokenizer import BertTokenizer
 from bert.model.config import BertConfig
-from bert.model.inference import Predictor, enough_tokens
+from bert.model.inference import Predictor, min_uniform_tokens
 from bert.vocabulary import write_vocabulary
 
 
 @dataclasses.dataclass
-class Model:
-    """A network with all that is needed to use it on text.
+class Pipeline:
+    """A network with everything that it needs to read text.
 
-    task: what task.json says beside max_len, which is the longest input in tokens.
+    task: the values of task.json except max_len, which is the length of the longest input in
+    tokens.
     """
     network: mx.gluon.HybridBlock
     tokenizer: BertTokenizer
@@ -32,7 +33,7 @@ class Model:
         return self.tokenizer.vocab[self.tokenizer.vocab.padding_token]
 
     def outputs(self, batch, device):
-        """What the network gives for a `Batch`, a float32 NDArray."""
+        """The network's outputs for a `Batch`, a float32 NDArray."""
         token_ids, segment_ids, valid_length = (
             mx.nd.array(array, ctx=device, dtype=array.dtype)
             for array in (batch.token_ids, batch.segment_ids, batch.valid_length))
@@ -44,20 +45,21 @@ class Model:
         return self._predict(*arrays, is_padded).astype('float32')
 
     def batches(self, lengths, batch_size, device):
-        """`evaluation_batches` of texts of so many tokens, as `outputs` is fastest."""
-        return evaluation_batches(lengths, batch_size, enough_tokens(device))
+        """`evaluation_batches` of texts with these lengths in tokens, so that `outputs` is
+        fastest."""
+        return evaluation_batches(lengths, batch_size, min_uniform_tokens(device))
 
     def write_description(self, folder):
-        """What makes a checkpoint folder describe itself, beside the parameters."""
+        """Write the files by which a checkpoint folder describes its parameters."""
         write_description(folder, self.config, self.tokenizer.vocab,
                           dict(self.task, max_len=self.max_len))
 
 
 def write_description(folder, config, vocabulary, task=None):
-    """Beside the parameters: configuration, vocabulary, and the task with its labels
-    (`read_task`) where there is one."""
-    with open(os.path.join(folder, file_names.CONFIG), 'w', encoding='utf-8') as out:
+    """Write the files that stand beside the parameters: configuration, vocabulary, and the task
+    with its labels (see `read_classifier_task`) if there is one."""
+    with open(os.path.join(folder, file_names.CONFIG_FILE), 'w', encoding='utf-8') as out:
         out.write(config.to_json())
-    write_vocabulary(vocabulary, os.path.join(folder, file_names.VOCABULARY))
+    write_vocabulary(vocabulary, os.path.join(folder, file_names.VOCABULARY_FILE))
     if task is not None:
-        files.write_json(os.path.join(folder, file_names.TASK), task)
+        files.write_json(os.path.join(folder, file_names.TASK_FILE), task)

@@ -1,4 +1,4 @@
-"""Labels or scores of texts, by a classifier that ours or transformers trained."""
+"""The classification pipeline: texts → labels or scores, by our models or transformers'."""
 import os
 
 import numpy as np
@@ -9,39 +9,39 @@ from bert.data.glue.tasks import describe_task
 from bert.data.text.tokenizer import BertTokenizer
 from bert.errors import UserError
 from bert.model.bert import BERTModel
-from bert.model.classification import make_network
+from bert.model.classification import make_classifier_network
 from bert.model.weights import checkpoint_reader, heads, loading, mapping
-from bert.pipelines.base import Model
-from bert.pipelines.model_folder import find_head, find_model, folder_of
+from bert.pipelines.base import Pipeline
+from bert.pipelines.model_folder import find_checkpoint_folder, find_head, folder_of
 
 
-class Classifier(Model):
-    """Its outputs are logits (size, classes), or scores (size, 1).
+class Classifier(Pipeline):
+    """A pipeline whose outputs are logits (size, classes), or scores (size, 1).
 
     task: {'name', 'labels' (None for regression), 'pair', 'metrics'}.
     """
 
     def predictions(self, outputs):
-        """Labels as text, scores with three digits, as GLUE submissions have them."""
+        """Labels as text, or scores with three decimals, as GLUE submissions have them."""
         labels = self.task['labels']
         if labels is None:
             return ['%.3f' % score for score in outputs[:, 0]]
         return [labels[i] for i in outputs.argmax(axis=1)]
 
-    def compute(self, features, batch_size, device):
-        """Outputs (number, classes) float32 NumPy for `Features`, in their order."""
+    def compute_outputs(self, features, batch_size, device):
+        """Outputs (examples, classes), float32 NumPy, for `Features`, in their order."""
         outputs = None
         lengths = [feature.valid_length for feature in features]
         for indices in self.batches(lengths, batch_size, device):
             batch = collate([features[i] for i in indices], self.padding_id)
-            found = self.outputs(batch, device).asnumpy()
+            batch_outputs = self.outputs(batch, device).asnumpy()
             if outputs is None:
-                outputs = np.empty((len(features), found.shape[1]), dtype='float32')
-            outputs[indices] = found
+                outputs = np.empty((len(features), batch_outputs.shape[1]), dtype='float32')
+            outputs[indices] = batch_outputs
         return outputs
 
     def describe(self, outputs):
-        """outputs (size, number) NumPy → for each example {'score'} or {'label',
+        """outputs (size, classes) NumPy → a dictionary per example: {'score'} or {'label',
         'probability', 'probabilities': {label: probability}}."""
         labels = self.task['labels']
         if labels is None:
@@ -53,46 +53,51 @@ class Classifier(Model):
                 for row in probabilities]
 
 
-def open_model(folder, device):
-    """The `Classifier` in a checkpoint folder, the best one of a run folder, or a classifier that
-    transformers saved.
+def open_classifier(folder, device):
+    """Open the `Classifier` in a checkpoint folder, in the best checkpoint of a run folder, or in a
+    folder that transformers saved.
 
-    Of the last its task's 'pair' is None: nothing says whether it reads pairs. Raises
-    UserError naming what is missing.
+    A classifier of transformers has None as its task's 'pair', because nothing says whether it
+    reads pairs. Raises `UserError` that names what is missing.
     """
-    found = checkpoint_reader.read_checkpoint(find_model(folder, 'finetune_classifier.py'))
-    head, arrays, _ = find_head(found)
+    path = find_checkpoint_folder(folder, 'finetune_classifier.py')
+    checkpoint = checkpoint_reader.read_checkpoint(path)
+    head, arrays, _ = find_head(checkpoint)
     if head.name != heads.CLASSIFICATION:
         raise UserError('--model_dir %s: %s holds no classifier but: %s; finetune_classifier.py '
-                        '--bert_checkpoint trains one on it' % (folder, found.source, head.name))
-    return make_classifier(found, arrays, read_task(found, heads.num_classes(arrays)), device)
+                        '--bert_checkpoint trains one on it'
+                        % (folder, checkpoint.source, head.name))
+    task = read_classifier_task(checkpoint, heads.num_classes(arrays))
+    return make_classifier(checkpoint, arrays, task, device)
 
 
-def make_classifier(found, arrays, task, device):
-    """The `Classifier` of a `local.Checkpoint`. arrays: of `find_head`; task: of `read_task`."""
+def make_classifier(checkpoint, arrays, task, device):
+    """The `Classifier` of a `checkpoint_reader.Checkpoint`. arrays: of its head;
+    task: from `read_classifier_task`."""
     task = dict(task)
     max_len = task.pop('max_len')
-    network = make_network(BERTModel(found.config, dropout=0.0), task['labels'], dropout=0.1)
-    loading.load_parameters(network, arrays, found.source, device)
+    bert = BERTModel(checkpoint.config, dropout=0.0)
+    network = make_classifier_network(bert, task['labels'], dropout=0.1)
+    loading.load_parameters(network, arrays, checkpoint.source, device)
     network.hybridize()
-    tokenizer = BertTokenizer(found.vocabulary, lower=not found.config.cased)
-    return Classifier(network, tokenizer, found.config, task, max_len)
+    tokenizer = BertTokenizer(checkpoint.vocabulary, lower=not checkpoint.config.cased)
+    return Classifier(network, tokenizer, checkpoint.config, task, max_len)
 
 
-def read_task(found, number, classes=None):
-    """The task of a classifier with `number` outputs: {'name', 'labels', 'pair', 'metrics',
+def read_classifier_task(checkpoint, num_outputs, classes=None):
+    """The task of a classifier with `num_outputs` outputs: {'name', 'labels', 'pair', 'metrics',
     'max_len'}, from our task.json or, without one, from transformers' config.json.
 
-    found: `local.Checkpoint`; classes: the labels in order, instead of those found. Raises
-    `UserError`.
+    checkpoint: a `checkpoint_reader.Checkpoint`; classes: the labels in order, instead of those
+    in the file. Raises `UserError`.
     """
-    if classes and len(classes) != number:
+    if classes and len(classes) != num_outputs:
         raise UserError('--classes %s: %d given, the classifier has %d outputs'
-                        % (','.join(classes), len(classes), number))
-    folder = folder_of(found)
-    path = os.path.join(folder, file_names.TASK)
-    task = _task_of_ours(path, number) if os.path.isfile(path) else \
-        _task_of_transformers(folder, found.config, number, classes)
+                        % (','.join(classes), len(classes), num_outputs))
+    folder = folder_of(checkpoint)
+    path = os.path.join(folder, file_names.TASK_FILE)
+    task = _read_own_task(path, num_outputs) if os.path.isfile(path) else \
+        _read_transformers_task(folder, checkpoint.config, num_outputs, classes)
     if not classes:
         return task
     check_classes(classes, is_classifier=task['labels'] is not None)
@@ -100,41 +105,44 @@ def read_task(found, number, classes=None):
 
 
 def check_classes(classes, is_classifier=True):
-    """Raises `UserError` for labels of no classifier, or not two or more different ones."""
+    """Raises `UserError` if the model is no classifier, or if the labels are not two or more
+    different, non-empty texts."""
     if not is_classifier or not len(set(classes)) == len(classes) > 1 or not all(classes):
         raise UserError('--classes %s: give two or more, each once, to a classifier'
                         % ','.join(classes))
 
 
-def _task_of_ours(path, number):
+def _read_own_task(path, num_outputs):
     task = files.read_json(path)
     missing = [key for key in ('name', 'labels', 'pair', 'max_len') if key not in task]
     if missing:
         raise UserError('%s: no "%s" in it: not the task of a classifier of ours'
                         % (path, missing[0]))
-    if len(task['labels'] or ['score']) != number:
+    if len(task['labels'] or ['score']) != num_outputs:
         raise UserError('%s: %d labels, and the weights beside it have %d outputs'
-                        % (path, len(task['labels'] or ['score']), number))
+                        % (path, len(task['labels'] or ['score']), num_outputs))
     return task
 
 
-def _task_of_transformers(folder, config, number, classes):
-    path = os.path.join(folder, file_names.CONFIG)
+def _read_transformers_task(folder, config, num_outputs, classes):
+    path = os.path.join(folder, file_names.CONFIG_FILE)
     values = files.read_json(path) if os.path.isfile(path) else {}
-    if not classes and number > 1 and (not values or 'units' in values):
+    if not classes and num_outputs > 1 and (not values or 'units' in values):
         raise UserError('%s: no %s in it, and no config.json of transformers: the names of the %d '
-                        'classes are missing' % (folder, file_names.TASK, number))
-    labels = (number > 1 and classes) or mapping.labels_from_transformers(values, number, path)
+                        'classes are missing' % (folder, file_names.TASK_FILE, num_outputs))
+    labels = (num_outputs > 1 and classes) or \
+        mapping.labels_from_transformers(values, num_outputs, path)
     name = values.get('finetuning_task') or os.path.basename(os.path.abspath(folder))
-    return dict(describe_task(name, labels, None), max_len=_longest(folder, config))
+    return dict(describe_task(name, labels, None), max_len=_max_tokens(folder, config))
 
 
-def _longest(folder, config):
-    """Tokens a text at most: what the tokenizer was told, within the model's positions."""
-    path = os.path.join(folder, file_names.TOKENIZER_CONFIG)
-    told = files.read_json(path).get('model_max_length') if os.path.isfile(path) else None
-    if told is None:
+def _max_tokens(folder, config):
+    """Tokens of the longest text: the limit in the tokenizer's file, within the model's
+    positions."""
+    path = os.path.join(folder, file_names.TOKENIZER_CONFIG_FILE)
+    limit = files.read_json(path).get('model_max_length') if os.path.isfile(path) else None
+    if limit is None:
         return config.max_length
-    if not isinstance(told, (int, float)) or told <= 2:
-        raise UserError('%s: model_max_length is %r, expected a number of tokens' % (path, told))
-    return int(min(told, config.max_length))
+    if not isinstance(limit, (int, float)) or limit <= 2:
+        raise UserError('%s: model_max_length is %r, expected a number of tokens' % (path, limit))
+    return int(min(limit, config.max_length))

@@ -1,4 +1,4 @@
-"""Examples with known answers: what a model is scored on, example by example."""
+"""Evaluation sets: examples with their right answers, on which a model is scored."""
 import hashlib
 import logging
 
@@ -17,27 +17,27 @@ from bert.train.metrics import Metric
 
 LOG = logging.getLogger(__name__)
 
-# The score that counts, the first of them that a task has: the order of lpot's BERT example, and
-# F1 for question answering.
-PRIORITY = ('f1', 'mcc', 'spearmanr', 'accuracy')
+# The first of these metrics that a task has is its main metric: the order of lpot's BERT example,
+# and F1 for question answering.
+METRIC_PRIORITY = ('f1', 'mcc', 'spearmanr', 'accuracy')
 
 
-class Labelled:
-    """A set of examples. `outputs` is what a model gives for them, (examples, …) NumPy, and
-    `scores` what that is worth, {metric: value}; `metric` is the one that counts."""
+class EvaluationSet:
+    """A set of examples. `outputs` gives a model's outputs for them, (examples, …) NumPy, and
+    `scores` the scores of such outputs, {metric: value}; `metric` is the name of the main one."""
 
     def __init__(self, name, source, metrics):
         self.name, self.source = name, source
-        self.metric = next(metric for metric in PRIORITY if metric in metrics)
+        self.metric = next(metric for metric in METRIC_PRIORITY if metric in metrics)
 
     def score(self, outputs, rows=None):
-        """The score that counts, over all examples or some rows."""
+        """The main score, over all examples or over some rows."""
         return self.scores(outputs, rows)[self.metric]
 
 
-class LabelledTexts(Labelled):
-    """For a `Classifier`. features: with labels. columns: of the model's outputs, in the order of
-    the labels' indices; None where that is the model's own."""
+class TextSet(EvaluationSet):
+    """An evaluation set for a `Classifier`. features: with labels. columns: columns of the model's
+    outputs in the order of the labels' indices; None if the model has the same order."""
 
     def __init__(self, name, source, features, metrics, columns=None):
         super().__init__(name, source, metrics)
@@ -47,19 +47,19 @@ class LabelledTexts(Labelled):
     def __len__(self):
         return len(self.features)
 
-    def part(self, name, rows):
-        """The set of some rows."""
-        return LabelledTexts(name, self.source, [self.features[i] for i in rows], self._metrics,
-                             self._columns)
+    def subset(self, name, rows):
+        """The evaluation set of some rows."""
+        return TextSet(name, self.source, [self.features[i] for i in rows], self._metrics,
+                       self._columns)
 
     def keys(self):
-        """A text for each example that tells it from others."""
+        """For each example, bytes that are equal only for examples with equal texts."""
         return [feature.token_ids.tobytes() for feature in self.features]
 
     def outputs(self, model, batch_size, device):
         """Logits or scores (examples, classes)."""
-        found = model.compute(self.features, batch_size, device)
-        return found if self._columns is None else found[:, self._columns]
+        outputs = model.compute_outputs(self.features, batch_size, device)
+        return outputs if self._columns is None else outputs[:, self._columns]
 
     def scores(self, outputs, rows=None):
         rows = slice(None) if rows is None else rows
@@ -67,21 +67,22 @@ class LabelledTexts(Labelled):
         metric.update(self._labels[rows], outputs[rows])
         return dict(metric.get())
 
-    def batches(self, size, number, padding_id):
-        """At most `number` batches of `size` examples, drawn from all over, of like length."""
-        return collate_batches(self.features, size, number, padding_id)
+    def batches(self, size, count, padding_id):
+        """At most `count` batches of `size` examples from the whole set, of like lengths."""
+        return collate_batches(self.features, size, count, padding_id)
 
 
-class LabelledQuestions(Labelled):
-    """For a `QAModel`. make_windows: function(`Squad`) → `bert.data.squad.windows.Windows`."""
+class QuestionSet(EvaluationSet):
+    """An evaluation set for a `QuestionAnswerer`. make_windows: function, `Squad` →
+    `bert.data.squad.windows.Windows`."""
 
     def __init__(self, name, squad, make_windows):
         super().__init__(name, squad.path, ('exact_match', 'f1'))
         self.squad, self.windows = squad, make_windows(squad)
         self._make_windows = make_windows
 
-    def part(self, name, rows):
-        return LabelledQuestions(name, self.squad.select(rows), self._make_windows)
+    def subset(self, name, rows):
+        return QuestionSet(name, self.squad.select(rows), self._make_windows)
 
     def __len__(self):
         return len(self.squad.questions)
@@ -91,128 +92,131 @@ class LabelledQuestions(Labelled):
                 for question in self.squad.questions]
 
     def outputs(self, model, batch_size, device):
-        """(questions, 2): exact match and F1 of each, in percent."""
+        """(questions, 2): exact match and F1 of each question, in percent."""
         task = model.task
         answers = model.find_answers(self.squad, self.windows, batch_size, device)
         texts = {question.id: answer.text(task['version_2'], task['null_score_diff_threshold'])
                  for question, answer in zip(self.squad.questions, answers)}
-        found = squad_metric.score(self.squad.answers(), texts, task['version_2'])
-        return 100 * np.array([[scores[question.id] for scores in found]
+        exact_and_f1 = squad_metric.score_answers(self.squad.answers(), texts, task['version_2'])
+        return 100 * np.array([[scores[question.id] for scores in exact_and_f1]
                                for question in self.squad.questions])
 
     def scores(self, outputs, rows=None):
         exact, f1 = outputs[slice(None) if rows is None else rows].mean(axis=0)
         return {'f1': float(f1), 'exact_match': float(exact)}
 
-    def batches(self, size, number, padding_id):
-        return collate_batches(self.windows, size, number, padding_id)
+    def batches(self, size, count, padding_id):
+        return collate_batches(self.windows, size, count, padding_id)
 
 
-def collate_batches(features, size, number, padding_id):
-    """At most `number` batches of `size` examples, drawn from all over `features`, sorted by
-    length: the same for every seed."""
-    chosen = subsample(list(range(len(features))), size * number)
-    chosen = sorted(chosen, key=lambda i: features[i].valid_length)
-    return [collate([features[i] for i in chosen[start:start + size]], padding_id)
-            for start in range(0, len(chosen), size)]
+def collate_batches(features, size, count, padding_id):
+    """At most `count` batches of `size` examples, drawn from all of `features` and sorted by
+    length. They are the same for every seed."""
+    indices = subsample(list(range(len(features))), size * count)
+    indices = sorted(indices, key=lambda i: features[i].valid_length)
+    return [collate([features[i] for i in indices[start:start + size]], padding_id)
+            for start in range(0, len(indices), size)]
 
 
-def halves(labelled):
-    """Two disjoint index arrays over the examples, parted by a hash of their texts: equal texts,
-    and questions on one context, fall on one side."""
-    odd = np.array([hashlib.sha256(key).digest()[0] % 2 for key in labelled.keys()], dtype=bool)
-    return np.flatnonzero(~odd), np.flatnonzero(odd)
+def split_in_halves(evaluation_set):
+    """Split the examples by a hash of their texts; returns two disjoint index arrays. Equal texts,
+    and questions on one context, come into the same half."""
+    is_odd = np.array([hashlib.sha256(key).digest()[0] % 2 for key in evaluation_set.keys()],
+                      dtype=bool)
+    return np.flatnonzero(~is_odd), np.flatnonzero(is_odd)
 
 
-def without(one, others):
-    """The set without what `others` have too: equal texts, or questions on one context. Raises
-    `UserError` when nothing is left."""
-    theirs = {key for other in others for key in other.keys()}
-    rows = [row for row, key in enumerate(one.keys()) if key not in theirs]
+def remove_overlap(evaluation_set, other_sets):
+    """The evaluation set without examples that are also in `other_sets`: with equal texts, or
+    questions on the same context. Raises `UserError` if nothing is left."""
+    used_keys = {key for other_set in other_sets for key in other_set.keys()}
+    rows = [row for row, key in enumerate(evaluation_set.keys()) if key not in used_keys]
+    sources = ', '.join(other_set.source for other_set in other_sets)
     if not rows:
         raise UserError('%s: all its %d examples are in %s too, and would be scored after they '
-                        'were used: name other files' % (
-                            one.source, len(one), ', '.join(other.source for other in others)))
-    if len(rows) == len(one):
-        return one
-    LOG.warning('%s: %d of %d examples are left out: %s has them too', one.source,
-                len(one) - len(rows), len(one), ', '.join(other.source for other in others))
-    return one.part(one.name, rows)
+                        'were used: name other files'
+                        % (evaluation_set.source, len(evaluation_set), sources))
+    if len(rows) == len(evaluation_set):
+        return evaluation_set
+    LOG.warning('%s: %d of %d examples are left out: %s has them too', evaluation_set.source,
+                len(evaluation_set) - len(rows), len(evaluation_set), sources)
+    return evaluation_set.subset(evaluation_set.name, rows)
 
 
 # Reading
 
 
-def read_texts(task, model, name, path, table, limit=None):
-    """The `LabelledTexts` of a file with labels."""
-    check = LabelEncoder(task.labels, task.aliases)
-    examples, rejected = read_examples(path, table, check, task.skip_bad_rows)
+def read_text_set(task, model, name, path, table, limit=None):
+    """The `TextSet` of a file with labels."""
+    encode_label = LabelEncoder(task.labels, task.aliases)
+    examples, rejected = read_examples(path, table, encode_label, task.skip_bad_rows)
     if rejected:
         LOG.warning('%s: %d rows left out, the first of them: %s', path, len(rejected),
                     rejected[0].reason)
-    features = featurize(subsample(examples, limit), model.tokenizer, model.max_len, check)
-    cut = sum(feature.num_tokens > model.max_len for feature in features)
-    if cut:
-        LOG.warning('%s: %d of %d texts were cut at %d tokens', path, cut, len(features),
+    features = featurize(subsample(examples, limit), model.tokenizer, model.max_len, encode_label)
+    num_cut = sum(feature.num_tokens > model.max_len for feature in features)
+    if num_cut:
+        LOG.warning('%s: %d of %d texts were cut at %d tokens', path, num_cut, len(features),
                     model.max_len)
-    return LabelledTexts(name, path, features, task.metrics, class_columns(task, model.task))
+    return TextSet(name, path, features, task.metrics, class_columns(task, model.task))
 
 
-def read_questions(model, name, path, limit=None, trainable=False):
-    """The `LabelledQuestions` of a SQuAD file. trainable: of training data."""
+def read_question_set(model, name, path, limit=None, trainable=False):
+    """The `QuestionSet` of a SQuAD file. trainable: leave out questions that can't be trained
+    on."""
     squad = read_squad(path, version_2=None)
-    unanswered = sum(question.is_impossible or question.answers == ()
-                     for question in squad.questions)
-    if squad.labelled and unanswered and not model.task['version_2']:
+    num_unanswered = sum(question.is_impossible or question.answers == ()
+                         for question in squad.questions)
+    if squad.has_labels and num_unanswered and not model.task['version_2']:
         raise UserError('%s: %d of its %d questions have no answer, as in SQuAD 2.0, and the model '
                         'was trained on SQuAD 1.1: take a file of that'
-                        % (path, unanswered, len(squad.questions)))
-    if not squad.labelled:
+                        % (path, num_unanswered, len(squad.questions)))
+    if not squad.has_labels:
         raise UserError('%s: its questions have no "answers": there is nothing to compare with'
                         % path)
     squad = squad.trainable() if trainable else squad
     squad = squad.select(subsample(list(range(len(squad.questions))), limit))
-    return LabelledQuestions(name, squad, lambda squad: load_windows(
+    return QuestionSet(name, squad, lambda squad: load_windows(
         squad, model.tokenizer, model.options)[0])
 
 
-def class_columns(task, known):
+def class_columns(task, model_task):
     """The columns of a model's outputs in the order of the `Task`'s labels, None for scores.
 
-    known: the model's own task. Its labels may stand in another order, or be placeholders, as in
-    bare parameters and many models of transformers: those are taken in the task's order. Raises
-    `UserError` for the labels of another task.
+    model_task: the task of the model. Its labels may have another order. Or they are placeholders,
+    as in bare parameters and many models of transformers, and are taken in the `Task`'s order; the
+    result is then None. Raises `UserError` for the labels of another task.
     """
-    labels = known['labels']
+    labels = model_task['labels']
     if (task.labels is None) != (labels is None) or len(task.labels or ()) != len(labels or ()):
         raise UserError('--task_name %s: it has %s, the model %s'
-                        % (task.name, _count(task.labels), _count(labels)))
-    if labels is None or has_placeholders(task, known):
+                        % (task.name, _describe_labels(task.labels), _describe_labels(labels)))
+    if labels is None or has_placeholders(task, model_task):
         return None
-    wanted = [label.lower() for label in task.labels]
-    found = [task.aliases.get(label.lower(), label.lower()) for label in labels]
-    if sorted(found) != sorted(wanted):
+    task_labels = [label.lower() for label in task.labels]
+    model_labels = [task.aliases.get(label.lower(), label.lower()) for label in labels]
+    if sorted(model_labels) != sorted(task_labels):
         raise UserError('--task_name %s: its classes are %s, and the model\'s %s: is it of another '
                         'task? If not, name them as the task does with convert_checkpoint.py '
                         '--classes' % (task.name, ', '.join(task.labels), ', '.join(labels)))
-    return [found.index(label) for label in wanted]
+    return [model_labels.index(label) for label in task_labels]
 
 
-def has_placeholders(task, known):
-    """Whether the model's labels are mere numbers, which the task's are not. known: as above; one
-    that was trained on another task of the table means what it says."""
-    labels = known['labels'] or []
-    numbers = [[form % i for i in range(len(labels))] for form in ('%d', 'LABEL_%d')]
-    is_of_another = is_task(known['name']) and find_task(known['name']) is not task
-    return labels in numbers and labels != list(task.labels or ()) and not is_of_another
+def has_placeholders(task, model_task):
+    """Whether the model's labels are mere numbers and the `Task`'s are not. model_task: the task of
+    the model; if it is another task of the table, its labels are taken as they are."""
+    labels = model_task['labels'] or []
+    placeholders = [[form % i for i in range(len(labels))] for form in ('%d', 'LABEL_%d')]
+    has_another_task = is_task(model_task['name']) and find_task(model_task['name']) is not task
+    return labels in placeholders and labels != list(task.labels or ()) and not has_another_task
 
 
-def _count(labels):
+def _describe_labels(labels):
     return '%d classes' % len(labels) if labels else 'scores'
 
 
-def pick(sets, kind):
-    """The first of `sets`, {name: `Labelled`}, whose name starts with 'train' or 'dev'."""
-    return next(one for name, one in sets.items() if name.startswith(kind))
-
+def find_set(sets, kind):
+    """The first of `sets`, {name: `EvaluationSet`}, whose name starts with `kind`, 'train' or
+    'dev'."""
+    return next(evaluation_set for name, evaluation_set in sets.items() if name.startswith(kind))
 

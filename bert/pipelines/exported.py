@@ -1,4 +1,4 @@
-"""Classifiers and question answerers out of exported folders."""
+"""Pipelines whose networks are exported models, opened from a folder."""
 import logging
 import os
 
@@ -13,131 +13,134 @@ from bert.export import runtimes, symbol
 from bert.model.kernels import cpu, library
 from bert.model.weights import checkpoint_reader, tokenizer_files
 from bert.pipelines.classification import Classifier
-from bert.pipelines.question_answering import TASK, QAModel
+from bert.pipelines.question_answering import TASK_DEFAULTS, QuestionAnswerer
 
-MXNET = runtimes.SymbolEngine.name
-VNNI = {'avx512_vnni', 'avx_vnni', 'amx_int8'}
-# Values of DNNL_MAX_CPU_ISA that leave INT8 products to slower instructions
-WITHOUT_VNNI = ('SSE41', 'AVX', 'AVX2', 'AVX512_MIC', 'AVX512_MIC_4OPS', 'AVX512_CORE')
+MXNET = runtimes.SymbolRuntime.name
+VNNI_FLAGS = {'avx512_vnni', 'avx_vnni', 'amx_int8'}
+# Values of DNNL_MAX_CPU_ISA that restrict INT8 products to slower instructions
+ISA_LIMITS_WITHOUT_VNNI = ('SSE41', 'AVX', 'AVX2', 'AVX512_MIC', 'AVX512_MIC_4OPS', 'AVX512_CORE')
 
 
-class Exported:
-    """Makes a `Model` of one whose `network` is an engine of `bert.export.runtimes`."""
+class ExportedPipeline:
+    """A mixin for a `Pipeline` whose `network` is a runtime of `bert.export.runtimes`."""
 
     def __post_init__(self):
         pass
 
     def outputs(self, batch, device):
-        """What the engine gives for a `Batch`."""
+        """The outputs of the runtime for a `Batch`."""
         return mx.nd.array(self.network(*batch[:3]))
 
     def batches(self, lengths, batch_size, device):
         return evaluation_batches(lengths, batch_size)
 
 
-class ExportedClassifier(Exported, Classifier):
-    """A `Classifier` out of an exported folder."""
+class ExportedClassifier(ExportedPipeline, Classifier):
+    """A `Classifier` from an exported folder."""
 
 
-class ExportedQAModel(Exported, QAModel):
-    """A `QAModel` out of an exported folder."""
+class ExportedQuestionAnswerer(ExportedPipeline, QuestionAnswerer):
+    """A `QuestionAnswerer` from an exported folder."""
 
 
-def open_exported(folder, prefix, engine, device, threads):
-    """The `Classifier` or `QAModel` in an exported folder.
+def open_exported_pipeline(folder, prefix, runtime_name, device, threads):
+    """Open the `Classifier` or `QuestionAnswerer` in an exported folder.
 
-    prefix: of its files, where it holds several exports. engine: a name of `engines`, None for the
-    one that the file asks for. Raises `UserError` naming what is missing or doesn't fit.
+    prefix: the start of the files' names, for a folder with several exports. runtime_name: the
+    name of a class in `bert.export.runtimes`; None: MXNet for a symbol, ONNX Runtime for ONNX.
+    Raises `UserError` that names what is missing or doesn't fit.
     """
-    path = find_export(folder, prefix, engine)
+    path = find_export(folder, prefix, runtime_name)
     vocabulary, config, task = read_description(folder)
-    compute = _open_engine(path, engine, device, threads)
-    make = ExportedClassifier if 'labels' in task else ExportedQAModel
+    runtime = _open_runtime(path, runtime_name, device, threads)
+    pipeline_class = ExportedClassifier if 'labels' in task else ExportedQuestionAnswerer
     max_len = task.pop('max_len')
-    model = make(compute, BertTokenizer(vocabulary, lower=not config.cased), config, task, max_len)
+    tokenizer = BertTokenizer(vocabulary, lower=not config.cased)
+    model = pipeline_class(runtime, tokenizer, config, task, max_len)
     _check_outputs(model, path)
     return model
 
 
 def read_description(folder):
     """(vocabulary, `BertConfig`, task) of an exported folder. Raises `UserError`."""
-    vocabulary = tokenizer_files.vocabulary_beside(folder)
-    missing = [name for name, there in (
-        (file_names.VOCABULARY, vocabulary is not None),
-        (file_names.CONFIG, os.path.isfile(os.path.join(folder, file_names.CONFIG))),
-        (file_names.TASK, os.path.isfile(os.path.join(folder, file_names.TASK)))) if not there]
+    vocabulary = tokenizer_files.read_folder_vocabulary(folder)
+    task_path = os.path.join(folder, file_names.TASK_FILE)
+    missing = [name for name, exists in (
+        (file_names.VOCABULARY_FILE, vocabulary is not None),
+        (file_names.CONFIG_FILE, os.path.isfile(os.path.join(folder, file_names.CONFIG_FILE))),
+        (file_names.TASK_FILE, os.path.isfile(task_path))) if not exists]
     if missing:
         raise UserError('--model_dir %s: no %s in it: expected a folder that export/export.py, '
                         'export/to_onnx.py or quantize.py wrote' % (folder, missing[0]))
-    config = checkpoint_reader.config_beside(folder, vocabulary)
-    return vocabulary, config, _read_task(os.path.join(folder, file_names.TASK), config.max_length)
+    config = checkpoint_reader.read_folder_config(folder, vocabulary)
+    return vocabulary, config, _read_task(task_path, config.max_length)
 
 
-def _read_task(path, positions):
-    """The task of a `Model`, and its 'max_len'. positions: of the model."""
+def _read_task(path, num_positions):
+    """The task of a `Pipeline`, with 'max_len'. num_positions: of the model."""
     task = files.read_json(path)
-    needed = ('name', 'labels', 'pair', 'metrics') if 'labels' in task else tuple(TASK)
-    missing = [key for key in needed + ('max_len',) if key not in task]
+    required = ('name', 'labels', 'pair', 'metrics') if 'labels' in task else tuple(TASK_DEFAULTS)
+    missing = [key for key in required + ('max_len',) if key not in task]
     if missing:
         raise UserError('%s: no "%s" in it' % (path, missing[0]))
     labels, max_len = task.get('labels'), task['max_len']
-    if not isinstance(max_len, int) or not 2 < max_len <= positions:
+    if not isinstance(max_len, int) or not 2 < max_len <= num_positions:
         raise UserError('%s: max_len is %r, a number of tokens up to the %d positions of the model '
-                        'expected' % (path, max_len, positions))
+                        'expected' % (path, max_len, num_positions))
     if labels is not None and not (isinstance(labels, list)
                                    and all(isinstance(label, str) for label in labels)):
         raise UserError('%s: labels are %r, a list of texts expected' % (path, labels))
     return task
 
 
-def find_export(folder, prefix, engine):
-    """The file to open: -symbol.json or .onnx."""
+def find_export(folder, prefix, runtime_name):
+    """Path of the file to open: -symbol.json or .onnx."""
     if not os.path.isdir(folder):
         raise UserError('--model_dir %s: no such folder' % folder)
-    endings = {None: (file_names.SYMBOL_ENDING, file_names.ONNX_ENDING),
-               MXNET: (file_names.SYMBOL_ENDING,)}
-    wanted = endings.get(engine, (file_names.ONNX_ENDING,))
-    found = sorted(name for name in os.listdir(folder) if name.endswith(wanted))
-    chosen = found if prefix is None else [name for name in found
-                                           if name in [prefix + ending for ending in wanted]]
-    if len(chosen) == 1:
-        return os.path.join(folder, chosen[0])
-    there = ', '.join(found) or 'none'
-    if not chosen:
+    endings_of_runtimes = {None: (file_names.SYMBOL_ENDING, file_names.ONNX_ENDING),
+                           MXNET: (file_names.SYMBOL_ENDING,)}
+    endings = endings_of_runtimes.get(runtime_name, (file_names.ONNX_ENDING,))
+    exports = sorted(name for name in os.listdir(folder) if name.endswith(endings))
+    matches = exports if prefix is None else [name for name in exports
+                                              if name in [prefix + ending for ending in endings]]
+    if len(matches) == 1:
+        return os.path.join(folder, matches[0])
+    listing = ', '.join(exports) or 'none'
+    if not matches:
         raise UserError('--model_dir %s%s: no exported model in it (%s): found: %s' % (
             folder, '' if prefix is None else ' --model_prefix ' + prefix,
-            ' or '.join('*' + ending for ending in wanted), there))
+            ' or '.join('*' + ending for ending in endings), listing))
     raise UserError('--model_dir %s holds several models: %s; choose one with --model_prefix'
-                    % (folder, there))
+                    % (folder, listing))
 
 
-def _open_engine(path, engine, device, threads):
+def _open_runtime(path, name, device, threads):
     if path.endswith(file_names.SYMBOL_ENDING):
         is_fused = symbol.needs_kernels(path)
         if is_fused:
             if not library.load():
-                raise symbol.lack_of_kernels(path)
-        made = runtimes.open_symbol(path, device)
-        if made.is_quantized and not is_fused:
+                raise symbol.missing_kernels_error(path)
+        runtime = runtimes.open_symbol(path, device)
+        if runtime.is_quantized and not is_fused:
             warn_without_vnni()
-        return made
+        return runtime
     if device.device_type != 'cpu':
         raise UserError('--gpu: ONNX files are run on the CPU here; leave it out')
-    return runtimes.ONNX_ENGINES[engine or runtimes.OnnxRuntimeEngine.name](path, threads)
+    return runtimes.ONNX_RUNTIMES[name or runtimes.OnnxRuntime.name](path, threads)
 
 
 def warn_without_vnni():
-    """Say where INT8 will be slow, and rounds otherwise."""
-    capped = os.environ.get('DNNL_MAX_CPU_ISA', '').upper() in WITHOUT_VNNI
-    if capped or not VNNI.intersection(cpu.vector_flags()):
+    """Log a warning if INT8 may be slow on this CPU, and rounds differently."""
+    is_capped = os.environ.get('DNNL_MAX_CPU_ISA', '').upper() in ISA_LIMITS_WITHOUT_VNNI
+    if is_capped or not VNNI_FLAGS.intersection(cpu.vector_flags()):
         logging.warning('this CPU has no VNNI%s: INT8 works, may be no faster than float32, and '
                         'rounds otherwise than with VNNI: a score taken there need not hold here '
-                        '(found: %s)', ' (DNNL_MAX_CPU_ISA takes it away)' if capped else '',
+                        '(found: %s)', ' (DNNL_MAX_CPU_ISA takes it away)' if is_capped else '',
                         ' '.join(cpu.vector_flags()) or 'no vector instructions')
 
 
 def _check_outputs(model, path):
-    """`UserError` unless what comes out fits the task beside it."""
+    """Raises `UserError` unless the shape of the outputs fits the task beside the model."""
     vocab = model.tokenizer.vocab
     token_ids = np.array([[vocab[vocab.cls_token], vocab[vocab.sep_token]]], dtype='int32')
     try:
@@ -149,4 +152,4 @@ def _check_outputs(model, path):
     expected = (1, 2, 2) if 'labels' not in model.task else (1, len(labels or ['score']))
     if shape != expected:
         raise UserError('%s gives outputs of shape %s, and %s beside it asks for %s: they don\'t '
-                        'belong together' % (path, shape, file_names.TASK, expected))
+                        'belong together' % (path, shape, file_names.TASK_FILE, expected))

@@ -1,36 +1,38 @@
-"""Which checkpoint of a folder is opened, and what its weights make up."""
+"""Finds the checkpoint to open in a folder, and the head that its weights belong to."""
 import os
 
 from bert import file_names, files
 from bert.errors import UserError
 from bert.model.weights import heads
-from bert.train import checkpoint
+from bert.train.checkpoint import best_checkpoint
 
 
-def find_model(folder, script):
-    """What `local.read_checkpoint` reads for --model_dir: the folder itself, or the best
-    checkpoint in it. script: whose runs are wanted, for the error."""
-    path = folder if _is_model(folder) else checkpoint.best(folder)
+def find_checkpoint_folder(folder, script):
+    """The folder that `checkpoint_reader.read_checkpoint` reads for --model_dir: the folder itself,
+    or the best checkpoint in it. script: the one whose runs are expected, for the error."""
+    path = folder if _has_weights(folder) else best_checkpoint(folder)
     if path is None:
         raise UserError('--model_dir %s: no checkpoint in it: name the folder of a run of %s, or '
                         'of such a model of transformers' % (folder, script))
     return path
 
 
-def find_head(found):
-    """`heads.find_head` of a `local.Checkpoint`, whose configuration may name another head."""
-    path = os.path.join(folder_of(found), file_names.CONFIG)
+def find_head(checkpoint):
+    """`heads.identify_head` for a `checkpoint_reader.Checkpoint`. Raises `UserError` if its
+    configuration names a network with an unknown head."""
+    path = os.path.join(folder_of(checkpoint), file_names.CONFIG_FILE)
     if os.path.isfile(path):
         heads.check_architecture(files.read_json(path), path)
-    return heads.find_head(found.arrays, found.source)
+    return heads.identify_head(checkpoint.arrays, checkpoint.source)
 
 
-def folder_of(found):
-    """Where the weights of a `local.Checkpoint` lie."""
-    return os.path.dirname(os.path.abspath(found.source))
+def folder_of(checkpoint):
+    """The folder with the weights of a `checkpoint_reader.Checkpoint`."""
+    return os.path.dirname(os.path.abspath(checkpoint.source))
 
 
-def _is_model(folder):
-    """Whether `local.read_checkpoint` finds weights by itself: there, or by a run's index."""
-    return any(os.path.isfile(os.path.join(folder, name))
-               for name in (file_names.INDEX, file_names.MODEL) + file_names.ALL_WEIGHTS)
+def _has_weights(folder):
+    """Whether `checkpoint_reader.read_checkpoint` finds weights by itself: in the folder, or
+    through a run's index."""
+    names = (file_names.INDEX_FILE, file_names.MODEL_FILE) + file_names.ALL_WEIGHTS_FILES
+    return any(os.path.isfile(os.path.join(folder, name)) for name in names)

@@ -1,32 +1,32 @@
-"""Vectors of pieces → vectors of words and of texts; the similarity of vectors."""
+"""Merges the vectors of word pieces into vectors of words; normalizes and compares vectors."""
 import numpy as np
 
 from bert.errors import UserError
 
 
-def merge(rows, words, oov_way):
-    """(pieces, width), (pieces,) the number of each one's word → (words, width)."""
-    starts = np.flatnonzero(np.diff(words, prepend=-1))
-    ends = np.append(starts[1:], len(words))
+def merge_pieces(rows, word_indices, oov_way):
+    """rows (pieces, width), word_indices (pieces,) → vectors of the words (words, width)."""
+    starts = np.flatnonzero(np.diff(word_indices, prepend=-1))
+    ends = np.append(starts[1:], len(word_indices))
     if not len(starts) or oov_way == 'last':
         return rows[ends[:len(starts)] - 1]
     sums = np.add.reduceat(rows, starts, axis=0)
     return sums if oov_way == 'sum' else sums / (ends - starts)[:, None].astype('float32')
 
 
-def normalized(rows):
-    """Rows of length 1; one of zeros stays."""
+def normalize_rows(rows):
+    """The rows scaled to length 1; a row of zeros stays as it is."""
     lengths = np.sqrt((rows ** 2).sum(axis=1, keepdims=True))
     return rows / np.where(lengths == 0, 1, lengths)
 
 
 def similarity(a, b):
-    """(rows of a, rows of b) cosines of two arrays of vectors; a single vector is one row.
+    """Cosines (rows of a, rows of b) of two arrays of vectors; a single vector is one row.
 
-    Raises `UserError` when the vectors of one are longer than those of the other.
+    Raises `UserError` if the vectors of the two arrays differ in width.
     """
-    a, b = (np.atleast_2d(np.asarray(one, 'float32')) for one in (a, b))
+    a, b = (np.atleast_2d(np.asarray(vectors, 'float32')) for vectors in (a, b))
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
         raise UserError('similarity: arrays of the shapes %s and %s: (number, width) and (number, '
                         'the same width) expected' % (a.shape, b.shape))
-    return normalized(a) @ normalized(b).T
+    return normalize_rows(a) @ normalize_rows(b).T

@@ -1,4 +1,4 @@
-"""A question-answering model: opened from a folder, asked for answers."""
+"""The question-answering pipeline: questions and contexts → answers."""
 import dataclasses
 import logging
 import os
@@ -9,62 +9,62 @@ import numpy as np
 from bert import file_names, files
 from bert.data.batches import collate, evaluation_batches
 from bert.data.squad.spans import AnswerFinder
-from bert.data.squad.windows import Options
+from bert.data.squad.windows import WindowOptions
 from bert.data.text.tokenizer import BertTokenizer
 from bert.errors import UserError
 from bert.model.bert import BERTModel
 from bert.model.qa import BertForQA
 from bert.model.static_qa import StaticBertForQA, resolve_width
 from bert.model.weights import checkpoint_reader, heads, loading
-from bert.pipelines.base import Model
-from bert.pipelines.model_folder import find_head, find_model
-from bert.train.log import progress
-from bert.train.workers import Alone, share
+from bert.pipelines.base import Pipeline
+from bert.pipelines.model_folder import find_checkpoint_folder, find_head
+from bert.train.log import progress_bar
+from bert.train.workers import SingleWorker, take_share
 
-LOG = logging.getLogger(__name__)     # also before a run's log is open
+LOG = logging.getLogger(__name__)     # also logs before a run's log is open
 
-# What task.json holds of a run, and what it is for a model of transformers, which doesn't tell
-TASK = {'name': 'SQuAD', 'version_2': False, 'doc_stride': 128, 'max_query_length': 64,
-        'n_best_size': 20, 'max_answer_length': 30, 'null_score_diff_threshold': 0.0}
+# The keys of a run's task.json, with the values for a model of transformers, which has no such file
+TASK_DEFAULTS = {'name': 'SQuAD', 'version_2': False, 'doc_stride': 128, 'max_query_length': 64,
+                 'n_best_size': 20, 'max_answer_length': 30, 'null_score_diff_threshold': 0.0}
 
 
-class QAModel(Model):
-    """Its outputs are scores (size, length, 2). task: the keys of `TASK`."""
+class QuestionAnswerer(Pipeline):
+    """A pipeline whose outputs are scores (size, length, 2). task: the keys of `TASK_DEFAULTS`."""
 
     @property
     def options(self):
-        """How contexts are cut into windows."""
-        return Options(self.max_len, self.task['doc_stride'], self.task['max_query_length'])
+        """The sizes of the windows that contexts are cut into."""
+        return WindowOptions(self.max_len, self.task['doc_stride'], self.task['max_query_length'])
 
     def find_answers(self, squad, windows, batch_size, device, interrupt=None, workers=None):
-        """[`bert.data.squad.spans.Answer`], one a question of `squad`; None when interrupted.
+        """[`bert.data.squad.spans.Answer`], one per question of `squad`; None if interrupted.
 
-        Windows are batched by length, so that little is padded. workers: each computes its share
-        of the batches, and all get all answers.
+        Windows are batched by length, so that there is little padding. workers: each computes its
+        share of the batches, and all of them get all answers.
         """
-        workers = workers or Alone()
+        workers = workers or SingleWorker()
         finder = AnswerFinder(squad, windows, self.task['n_best_size'],
                               self.task['max_answer_length'])
-        batches = share(self.batches(windows.lengths, batch_size, device), workers.rank,
-                        workers.size)
-        with progress(sum(map(len, batches)), unit='window', description='predicting') as bar:
+        batches = take_share(self.batches(windows.lengths, batch_size, device), workers.rank,
+                             workers.size)
+        with progress_bar(sum(map(len, batches)), unit='window', description='predicting') as bar:
             for indices in batches:
-                if interrupt is not None and interrupt.requested:
+                if interrupt is not None and interrupt.is_requested:
                     return None
                 batch = collate([windows[i] for i in indices], self.padding_id)
                 for i, logits in zip(indices, self.outputs(batch, device).asnumpy()):
                     finder.add(i, logits)
                 bar.update(len(indices))
-        for rank, found in enumerate(workers.gather(finder.found())):
+        for rank, candidates in enumerate(workers.gather(finder.candidates())):
             if rank != workers.rank:
-                finder.merge(found)
+                finder.merge(candidates)
         return finder.answers()
 
 
 @dataclasses.dataclass
-class StaticQAModel(QAModel):
-    """The same with a `StaticBertForQA`: every batch is filled up to one shape, and computed by
-    the network as it is hybridized, in prediction too.
+class StaticQuestionAnswerer(QuestionAnswerer):
+    """A question answerer with a `StaticBertForQA`: every batch is padded to one shape. The
+    hybridized network itself computes it, in prediction too.
 
     batch_sizes: of training and of prediction.
     """
@@ -78,91 +78,91 @@ class StaticQAModel(QAModel):
 
     def outputs(self, batch, device):
         size, length = batch.token_ids.shape
-        full = fill(batch, self.batch_sizes[0 if mx.autograd.is_training() else 1],
-                    self.network.seq_length, self.padding_id)
-        outputs = super().outputs(full, device)
+        padded = pad_batch(batch, self.batch_sizes[0 if mx.autograd.is_training() else 1],
+                           self.network.seq_length, self.padding_id)
+        outputs = super().outputs(padded, device)
         return mx.nd.slice(outputs, begin=(0, 0, 0), end=(size, length, 2))
 
 
-def fill(batch, size, length, padding_id):
-    """`batch` with padded rows and columns up to (size, length); a row of padding counts as one
-    token long."""
-    missing = ((0, size - len(batch.token_ids)), (0, length - batch.token_ids.shape[1]))
+def pad_batch(batch, size, length, padding_id):
+    """`batch` padded with rows and columns to (size, length); a row of padding has a valid length
+    of 1."""
+    padding = ((0, size - len(batch.token_ids)), (0, length - batch.token_ids.shape[1]))
     return batch._replace(
-        token_ids=np.pad(batch.token_ids, missing, constant_values=padding_id),
-        segment_ids=np.pad(batch.segment_ids, missing),
-        valid_length=np.pad(batch.valid_length, missing[0], constant_values=1))
+        token_ids=np.pad(batch.token_ids, padding, constant_values=padding_id),
+        segment_ids=np.pad(batch.segment_ids, padding),
+        valid_length=np.pad(batch.valid_length, padding[0], constant_values=1))
 
 
-
-
-def static_maker(seq_length, input_size):
-    """Function that makes a `StaticBertForQA` of an encoder."""
+def static_network_maker(seq_length, input_size):
+    """A function that makes a `StaticBertForQA` from an encoder."""
     return lambda bert: StaticBertForQA(bert, seq_length, resolve_width(input_size,
                                                                         bert.config.units))
 
 
-def hybridize(network):
-    static = isinstance(network, StaticBertForQA)
-    network.hybridize(static_alloc=static, static_shape=static)
+def hybridize_network(network):
+    is_static = isinstance(network, StaticBertForQA)
+    network.hybridize(static_alloc=is_static, static_shape=is_static)
 
 
 # From a folder
 
 
-def load_network(path, device, make=BertForQA):
-    """(network, `local.Checkpoint`) of a whole model at `path`, ours or transformers'."""
-    found = checkpoint_reader.read_checkpoint(path)
-    return build_network(found, device, make), found
+def load_qa_network(path, device, make=BertForQA):
+    """(network, `checkpoint_reader.Checkpoint`) of a model at `path`, ours or transformers', that
+    has its head."""
+    checkpoint = checkpoint_reader.read_checkpoint(path)
+    return build_qa_network(checkpoint, device, make), checkpoint
 
 
-def build_network(found, device, make=BertForQA):
-    """The network of a `local.Checkpoint` that is a question-answering model, else `UserError`."""
-    head, arrays, _ = find_head(found)
+def build_qa_network(checkpoint, device, make=BertForQA):
+    """The network of a `checkpoint_reader.Checkpoint`. Raises `UserError` unless the checkpoint
+    holds a question-answering model."""
+    head, arrays, _ = find_head(checkpoint)
     if head.name != heads.QUESTION_ANSWERING:
         raise UserError('%s holds no question-answering model but: %s; finetune_squad.py '
-                        '--bert_checkpoint trains one on it' % (found.source, head.name))
-    network = make(BERTModel(found.config, dropout=0.1, use_pooler=False))
-    loading.load_parameters(network, arrays, found.source, device)
+                        '--bert_checkpoint trains one on it' % (checkpoint.source, head.name))
+    network = make(BERTModel(checkpoint.config, dropout=0.1, use_pooler=False))
+    loading.load_parameters(network, arrays, checkpoint.source, device)
     return network
 
 
-def open_qa_model(folder, device, script='finetune_squad.py'):
-    """The `QAModel` in a checkpoint folder, the best one of a run folder, or one that
-    transformers saved. Raises `UserError` naming what is missing."""
-    return make_qa_model(*load_network(find_model(folder, script), device))
+def open_question_answerer(folder, device, script='finetune_squad.py'):
+    """Open the `QuestionAnswerer` in a checkpoint folder, in the best checkpoint of a run folder,
+    or in a folder that transformers saved. Raises `UserError` that names what is missing."""
+    return make_question_answerer(*load_qa_network(find_checkpoint_folder(folder, script), device))
 
 
-def make_qa_model(network, found):
-    """The `QAModel` of a network and its `local.Checkpoint`."""
-    hybridize(network)
-    tokenizer = BertTokenizer(found.vocabulary, lower=not found.config.cased)
-    task, max_len = read_qa_task(found.source, found.config.max_length)
-    return QAModel(network, tokenizer, found.config, task, max_len)
+def make_question_answerer(network, checkpoint):
+    """The `QuestionAnswerer` of a network and its `checkpoint_reader.Checkpoint`."""
+    hybridize_network(network)
+    tokenizer = BertTokenizer(checkpoint.vocabulary, lower=not checkpoint.config.cased)
+    task, max_len = read_qa_task(checkpoint.source, checkpoint.config.max_length)
+    return QuestionAnswerer(network, tokenizer, checkpoint.config, task, max_len)
 
 
 def read_qa_task(source, num_positions):
-    """(task, max_len) from the task.json beside the weights in the file `source`; the usual
-    values without one, within the model's positions."""
-    values = saved_task(source)
+    """(task, max_len) from the task.json beside the file of weights `source`. Without one: the
+    default values, within the model's positions."""
+    values = read_saved_task(source)
     if values:
-        return {key: values[key] for key in TASK}, values['max_len']
-    max_len = min(Options().max_seq_length, num_positions)
-    return dict(TASK, **shorter_windows(TASK, max_len)), max_len
+        return {key: values[key] for key in TASK_DEFAULTS}, values['max_len']
+    max_len = min(WindowOptions().max_seq_length, num_positions)
+    return dict(TASK_DEFAULTS, **window_sizes(TASK_DEFAULTS, max_len)), max_len
 
 
-def shorter_windows(task, max_len):
-    """max_query_length and doc_stride of a task for windows of `max_len` tokens: at most half for
-    the question, a third from one window to the next."""
+def window_sizes(task, max_len):
+    """{'max_query_length', 'doc_stride'} of a task for windows of `max_len` tokens: the question
+    takes at most half of a window, and the stride is at most a third of it."""
     return {'max_query_length': min(task['max_query_length'], max_len // 2),
             'doc_stride': min(task['doc_stride'], max(max_len // 3, 1))}
 
 
-def saved_task(source):
-    """What the task.json beside a file of weights says; {} without one of ours."""
-    path = os.path.join(os.path.dirname(os.path.abspath(source)), file_names.TASK)
+def read_saved_task(source):
+    """The values of the task.json beside a file of weights; {} if there is none of ours."""
+    path = os.path.join(os.path.dirname(os.path.abspath(source)), file_names.TASK_FILE)
     values = files.read_json(path) if os.path.isfile(path) else {}
-    missing = [key for key in list(TASK) + ['max_len'] if key not in values]
+    missing = [key for key in list(TASK_DEFAULTS) + ['max_len'] if key not in values]
     if 'doc_stride' in missing and 'max_query_length' in missing:
         if values:
             LOG.warning('%s is none of a question-answering model of ours: the usual sizes of '
@@ -172,5 +172,3 @@ def saved_task(source):
         raise UserError('%s: no "%s" in it: not the task of a question-answering model of ours'
                         % (path, missing[0]))
     return values
-
-

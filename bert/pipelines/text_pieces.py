@@ -4,75 +4,75 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bert.data.squad.windows import cut_into_windows
-from bert.data.text.readers import is_text
+from bert.data.text.readers import is_encodable
+from bert.data.windows import cut_into_windows
 from bert.errors import UserError
 
-SPECIALS = 2            # [CLS] and [SEP]
+NUM_SPECIALS = 2            # [CLS] and [SEP]
 
 
 class TextPieces(NamedTuple):
     """A text as word pieces, without special tokens."""
     text: str
-    ids: np.ndarray     # (pieces,) int32
-    words: np.ndarray   # (pieces,) int32: which word each belongs to
-    spans: np.ndarray   # (pieces, 2) int32: its characters
+    token_ids: np.ndarray       # (pieces,) int32
+    word_indices: np.ndarray    # (pieces,) int32: the word that each piece belongs to
+    spans: np.ndarray           # (pieces, 2) int32: the characters of each piece
 
 
 class TextWindow(NamedTuple):
     """A part of a text that the model reads at once."""
-    text: int           # number in its chunk
-    first: int          # piece
-    number: int         # of pieces
+    text_index: int     # in the chunk
+    first_piece: int
+    num_pieces: int
 
 
-def split_texts(tokenizer, texts, first):
-    """[`TextPieces`] of texts. first: the number of the first text, for errors. Raises `UserError`
-    for what is no text."""
+def split_into_pieces(tokenizer, texts, first):
+    """[`TextPieces`] of texts. first: index of the first text, for errors. Raises `UserError` for
+    an item that is no text."""
     for i, text in enumerate(texts, first):
         if not isinstance(text, str):
             raise UserError('text %d: a str expected, %s found' % (i, type(text).__name__))
-        if not is_text(text):
+        if not is_encodable(text):
             raise UserError('text %d: half a surrogate pair in it: it can\'t be read as '
                             'Unicode' % i)
-    return [TextPieces(text, *found)
-            for text, found in zip(texts, tokenizer.encode_with_words(texts))]
+    return [TextPieces(text, *pieces)
+            for text, pieces in zip(texts, tokenizer.encode_with_words(texts))]
 
 
-def cut_texts(texts, limit, long_text, first):
-    """([`TextWindow`] of all texts, how many texts were cut).
+def cut_into_text_windows(texts, limit, long_text, first):
+    """([`TextWindow`] of all texts, number of texts that were cut).
 
-    texts: [`TextPieces`]; limit: tokens of a window, special ones included; long_text: as
-    `BertEmbedding` has it; first: the number of the first text, for errors. Raises `UserError`.
+    texts: [`TextPieces`]; limit: tokens of a window, special tokens included; long_text: as in
+    `BertEmbedding`; first: index of the first text, for errors. Raises `UserError`.
     """
-    room, windows, cut = limit - SPECIALS, [], 0
+    room, windows, num_cut = limit - NUM_SPECIALS, [], 0
     for i, text in enumerate(texts):
-        length = len(text.ids)
+        length = len(text.token_ids)
         if length > room and long_text == 'error':
             raise UserError('text %d (from 0): %d tokens, special ones included, and '
                             'max_seq_length is %d: shorten the text, raise the length, or '
                             'choose long_text warn or split'
-                            % (first + i, length + SPECIALS, limit))
+                            % (first + i, length + NUM_SPECIALS, limit))
         if long_text == 'split':
             windows += [TextWindow(i, *part) for part in cut_into_windows(
                 length, room, max(room // 2, 1))]
         else:
             windows.append(TextWindow(i, 0, min(length, room)))
-            cut += length > room
-    return windows, cut
+            num_cut += length > room
+    return windows, num_cut
 
 
 def piece_names(tokenizer, pieces):
-    """The pieces as the vocabulary has them."""
-    return [tokenizer.vocab.idx_to_token[i] for i in pieces.ids]
+    """The pieces as they are in the vocabulary."""
+    return [tokenizer.vocab.idx_to_token[i] for i in pieces.token_ids]
 
 
 def word_names(tokenizer, pieces):
-    """The words that the pieces make up, as the model sees them: lower-cased where it does
-    that; a word that the vocabulary doesn't know as it stands in the text."""
+    """The words that the pieces make up, as the model sees them: in lower case for an uncased
+    model. A word with an unknown piece is cut out of the text."""
     names, words = piece_names(tokenizer, pieces), []
     unknown = tokenizer.vocab.unknown_token
-    for _, group in itertools.groupby(range(len(names)), key=lambda i: pieces.words[i]):
+    for _, group in itertools.groupby(range(len(names)), key=lambda i: pieces.word_indices[i]):
         group = list(group)
         text = ''.join(names[i][2:] if names[i].startswith('##') and k else names[i]
                        for k, i in enumerate(group))

@@ -1,1 +1,1 @@
-"""INT8 by MXNet's operators: calibration, tuning, what was lost and what it is worth."""
+"""INT8 with MXNet's operators: calibration, tuning, and measures of lost score and speed."""

@@ -1,4 +1,4 @@
-"""A float network to an INT8 one, by MXNet's quantization with oneDNN's operators."""
+"""INT8 networks from a float network, by MXNet's quantization with oneDNN's operators."""
 import contextlib
 import hashlib
 import json
@@ -13,23 +13,24 @@ from bert.file_names import CALIBRATION_MODES
 from bert.file_names import SYMBOL_INPUTS as INPUTS
 from bert.quantization.operators import activated_products, readable_names
 
-# What `BertLayerCollector` cuts the outputs of layer normalisation and of GELU to, which have a few
-# values far out: the original's numbers.
+# `BertLayerCollector` clips the outputs of layer normalisation and of GELU to this range, because
+# they have a few outliers. The original's numbers.
 CLIP_MIN, CLIP_MAX = -50, 10
-QUANTIZED = 'quantized_'    # what MXNet puts before an operator's name
+QUANTIZED_PREFIX = 'quantized_'    # MXNet's prefix of an INT8 operator's name
 
 
 class Quantizer:
-    """Makes INT8 networks of one float network, calibrated once.
+    """Makes INT8 networks from one float network, which is calibrated once.
 
-    network: called with symbols it gives one, of token_ids, segment_ids (batch, length) and
-    valid_length (batch,); `collect_params` gives its values. They are read now.
-    mode: how the range of each activation is found. customize: least and greatest value seen, those
-    of layer normalisation and GELU cut (`BertLayerCollector`); naive: not cut; entropy: where the
-    distribution changes least (Kullback-Leibler); none: anew for each batch that is computed.
-    dtype: of activations; auto is uint8 where nothing negative was seen.
-    Weights are int8, with a scale for each output channel, and kept in float32; for "none" with one
-    scale, and kept in int8. Raises `ValueError` for an unknown mode.
+    network: called with symbols of token_ids, segment_ids (batch, length) and valid_length
+    (batch,), it returns one symbol; `collect_params` has its values, which are read now.
+    mode: how to choose the range of each activation. customize: its minimum and maximum, clipped
+    for layer normalisation and GELU (`BertLayerCollector`); naive: minimum and maximum; entropy:
+    the range that changes the distribution least (Kullback-Leibler); none: no calibration, the
+    range is computed for each batch.
+    dtype: of activations; auto means uint8 if no value was negative.
+    Weights are int8 with one scale per output channel, and are stored in float32; in mode "none"
+    they have a single scale and are stored in int8. Raises `ValueError` for an unknown mode.
     """
 
     def __init__(self, network, mode='customize', dtype='auto'):
@@ -38,27 +39,27 @@ class Quantizer:
         self._mode, self._dtype = mode, dtype
         graph = network(*[mx.sym.var(name) for name in INPUTS])
         self._float_graph = graph
-        # without calibration MXNet 1.9.1 can't run what this pass makes: it ends by signal 11
+        # without calibration MXNet 1.9.1 crashes (signal 11) when it runs the result of this pass
         self._graph = graph if mode == 'none' else graph.get_backend_symbol('MKLDNN_QUANTIZE')
         self._parameters = {name: value.data().as_in_context(mx.cpu())
                             for name, value in network.collect_params().items()}
         self._thresholds = None
         self.operators = self._find_operators(network)
 
-    def unquantized(self):
+    def float_symbol(self):
         """(symbol, {name: NDArray}) of the float network."""
         return self._float_graph, self._parameters
 
     def calibrate(self, batches):
-        """Watch the float network compute `batches`, each three arrays as `network` takes them;
-        returns the thresholds, {output of an operator: (least, greatest)}."""
+        """Run the float network on `batches`, each the three input arrays of `network`; returns the
+        thresholds, {output of an operator: (minimum, maximum)}."""
         if self._mode == 'none':
             return {}
         collector = self._make_collector()
         for batch in batches:
-            self._watch([mx.nd.array(array, dtype='float32') for array in batch], collector)
+            self._collect([mx.nd.array(array, dtype='float32') for array in batch], collector)
         if self._mode == 'entropy':
-            # MXNet's own, called here so that it is done once and not for every network
+            # MXNet would compute these for every network; here they are computed once
             self._thresholds = quantization._get_optimal_thresholds(collector.hist_dict,
                                                                     self._dtype)
         else:
@@ -67,26 +68,26 @@ class Quantizer:
             self._clip_activations()
         return self._thresholds
 
-    def quantize(self, kept=()):
-        """(symbol, {name: NDArray}) of the INT8 network. kept: keys of `operators` that stay
-        float."""
-        graph, parameters, _ = self._quantize([self.operators[name] for name in kept])
+    def quantize(self, float_operators=()):
+        """(symbol, {name: NDArray}) of the INT8 network. float_operators: keys of `operators` that
+        stay float."""
+        graph, parameters, _ = self._quantize([self.operators[name] for name in float_operators])
         if self._mode == 'none':
             return graph, parameters
         graph, parameters, _ = quantization.calib_graph(
-            graph, self._parameters, {}, _Found(self._thresholds), 'customize', self._dtype,
-            logger=None)
+            graph, self._parameters, {}, _ThresholdCollector(self._thresholds), 'customize',
+            self._dtype, logger=None)
         return graph.get_backend_symbol('MKLDNN_QUANTIZE'), parameters
 
     def digest(self):
         """sha256 over the parameters and the options."""
-        total = hashlib.sha256(('%s %s' % (self._mode, self._dtype)).encode('utf-8'))
-        for value in self._parameters.values():     # their names count up from network to network
-            total.update(value.asnumpy().tobytes())
-        return total.hexdigest()
+        state = hashlib.sha256(('%s %s' % (self._mode, self._dtype)).encode('utf-8'))
+        for value in self._parameters.values():     # not their names, which Gluon counts up
+            state.update(value.asnumpy().tobytes())
+        return state.hexdigest()
 
     def _quantize(self, excluded, mode='none'):
-        with _without_stderr():     # of MXNet's library, about the tanh of BERT's pooler
+        with _silence_stderr():     # MXNet's library warns about the tanh of BERT's pooler
             graph, parameters, _, collector = quantization.quantize_graph(
                 self._graph, self._parameters, {}, ctx=mx.cpu(), excluded_sym_names=list(excluded),
                 excluded_op_names=[], calib_mode=mode, quantized_dtype=self._dtype,
@@ -95,16 +96,16 @@ class Quantizer:
         return graph, parameters, collector
 
     def _make_collector(self):
-        """MXNet's or gluonnlp's, told to look only at what a threshold is needed for."""
-        own = self._quantize([], 'entropy' if self._mode == 'entropy' else 'naive')[2]
+        """MXNet's or gluonnlp's collector, limited to the outputs that need a threshold."""
+        collector = self._quantize([], 'entropy' if self._mode == 'entropy' else 'naive')[2]
         if self._mode != 'customize':
-            return own
+            return collector
+        needed = set(collector.include_layer)
         collector = BertLayerCollector(clip_min=CLIP_MIN, clip_max=CLIP_MAX)
-        needed = set(own.include_layer)
         collector.include_layer = needed.__contains__
         return collector
 
-    def _watch(self, batch, collector):
+    def _collect(self, batch, collector):
         arguments = dict(self._parameters, **dict(zip(INPUTS, batch)))
         executor = self._graph.bind(mx.cpu(), arguments, grad_req='null')
         executor.set_monitor_callback(collector.collect, monitor_all=True)
@@ -112,39 +113,39 @@ class Quantizer:
             output.wait_to_read()
 
     def _clip_activations(self):
-        """What `BertLayerCollector` does to GELU, which it doesn't see: with oneDNN's operators it
-        is a part of the product before it."""
+        """Clip the outputs of GELU as `BertLayerCollector` would. It doesn't see them, because with
+        oneDNN's operators GELU is a part of the product before it."""
         for node in activated_products(self._graph):
-            least, greatest = self._thresholds[node + '_output']
-            self._thresholds[node + '_output'] = least, min(greatest, CLIP_MAX)
+            low, high = self._thresholds[node + '_output']
+            self._thresholds[node + '_output'] = low, min(high, CLIP_MAX)
 
     def _find_operators(self, network):
-        """{readable name: node of the graph} of all that can be INT8, in the order of the graph."""
-        quantized = {node['name'][len(QUANTIZED):]
+        """{readable name: node name} of the operators that can be INT8, in graph order."""
+        quantized = {node['name'][len(QUANTIZED_PREFIX):]
                      for node in json.loads(self._quantize([])[0].tojson())['nodes']
-                     if node['name'].startswith(QUANTIZED)}
+                     if node['name'].startswith(QUANTIZED_PREFIX)}
         parameters = {value.name: name for name, value
                       in network._collect_params_with_prefix().items()}
         names = readable_names(self._graph, parameters)
-        return {label: name for label, name in names.items() if name in quantized}
+        return {name: node for name, node in names.items() if node in quantized}
 
 
 @contextlib.contextmanager
-def _without_stderr():
-    """Context in which nothing reaches standard error, of C++ neither; exceptions do."""
+def _silence_stderr():
+    """Context without output on standard error, including that of C++; exceptions pass."""
     sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    stderr, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, 2)
+        os.dup2(devnull, 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(devnull)
 
 
-class _Found:
-    """Thresholds in the form in which MXNet takes them from a collector."""
+class _ThresholdCollector:
+    """Finished thresholds behind the interface of MXNet's collectors."""
 
     def __init__(self, thresholds):
         self.min_max_dict = thresholds

@@ -1,9 +1,9 @@
-"""How fast networks compute, side by side."""
+"""The speed of networks, measured side by side."""
 import time
 
 import numpy as np
 
-WARM_UP = 2     # calls that plan memory, not timed
+NUM_WARM_UP_CALLS = 2     # untimed calls, in which MXNet plans its memory
 
 
 def random_batch(size, length, vocab_size, seed=0):
@@ -16,17 +16,17 @@ def random_batch(size, length, vocab_size, seed=0):
 
 def time_batch(compute, batch, rounds):
     """Seconds of each of `rounds` calls."""
-    return time_together({'': compute}, batch, rounds)['']
+    return time_interleaved({'': compute}, batch, rounds)['']
 
 
-def time_together(computes, batch, rounds):
-    """{name: seconds of each of `rounds` calls}, called one after the other in each round, so that
-    what else the machine does falls on all.
+def time_interleaved(computes, batch, rounds):
+    """{name: seconds of each of `rounds` calls}. Each round calls all functions in turn, so that
+    other work on the machine slows all of them alike.
 
     computes: {name: function of the batch's arrays that returns NumPy}.
     """
     for compute in computes.values():
-        for _ in range(WARM_UP):
+        for _ in range(NUM_WARM_UP_CALLS):
             compute(*batch)
     seconds = {name: [] for name in computes}
     for _ in range(rounds):
@@ -37,7 +37,9 @@ def time_together(computes, batch, rounds):
     return seconds
 
 
-def summarize(seconds, size):
-    """{'p50_ms', 'p90_ms', 'p99_ms', 'examples_per_second'} of calls with `size` examples."""
-    found = {'p%d_ms' % p: 1e3 * float(np.percentile(seconds, p)) for p in (50, 90, 99)}
-    return dict(found, examples_per_second=size / float(np.median(seconds)))
+def summarize_latency(seconds, size):
+    """{'p50_ms', 'p90_ms', 'p99_ms', 'examples_per_second'} of calls with `size` examples each.
+
+    seconds: of each call."""
+    latencies = {'p%d_ms' % p: 1e3 * float(np.percentile(seconds, p)) for p in (50, 90, 99)}
+    return dict(latencies, examples_per_second=size / float(np.median(seconds)))

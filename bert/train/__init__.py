@@ -1,1 +1,1 @@
-"""The training loop and what it needs. Gets model and batches as arguments."""
+"""The training loop with its parts. Gets model and batches as arguments."""

@@ -12,9 +12,9 @@ class AdamW(BERTAdam):
         m = beta1 m + (1 − beta1) g;  v = beta2 v + (1 − beta2) g²;  at step t
         w = w − lr ((m / (1 − beta1ᵗ)) / (sqrt(v / (1 − beta2ᵗ)) + epsilon) + wd w)
 
-    Without the two divisions by 1 − betaᵗ it is bertadam, whose first steps are larger; on
-    small data sets that costs some runs their result (Zhang et al. 2021, arXiv:2006.05987).
-    Parameters: those of bertadam.
+    bertadam leaves out the two divisions by 1 − betaᵗ, so its first steps are larger; on small
+    data sets some runs fail because of that (Zhang et al. 2021, arXiv:2006.05987).
+    Takes the parameters of bertadam.
     """
 
     def __init__(self, learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-6, **options):
@@ -24,10 +24,11 @@ class AdamW(BERTAdam):
         self._correction = 1.0
 
     def _update_impl(self, indices, *arguments, **options):
-        first = indices[0] if isinstance(indices, (list, tuple)) else indices
-        step = self._index_update_count.get(first, self.begin_num_update) + 1
+        index = indices[0] if isinstance(indices, (list, tuple)) else indices
+        step = self._index_update_count.get(index, self.begin_num_update) + 1
         root = math.sqrt(1 - self.beta2 ** step)
-        # in bertadam's formula: a larger rate, and what it mustn't change divided by it again
+        # Both corrections go into bertadam's learning rate. Epsilon and the weight decay are
+        # scaled so that the new rate doesn't change their effect.
         self._correction = root / (1 - self.beta1 ** step)
         self.epsilon = self.base_epsilon * root
         super()._update_impl(indices, *arguments, **options)

@@ -1,4 +1,4 @@
-"""Where to compute: the CPU or a GPU that this MXNet can drive."""
+"""The device to compute on: the CPU, or a GPU that the installed MXNet supports."""
 import ctypes
 import random
 
@@ -7,20 +7,20 @@ import numpy as np
 
 from bert.errors import UserError
 
-# The newest GPU generation in the CUDA wheels of MXNet 1.9.1: machine code up to sm_86, no PTX.
-# A GPU of the same major generation runs it (8.9, Ada); a newer one (9.0, Hopper) can't.
-NEWEST_MAJOR = 8
-OLDEST = (5, 0)
+# The CUDA wheels of MXNet 1.9.1 hold machine code up to sm_86 and no PTX. GPUs with the same major
+# version run it (8.9, Ada); newer ones (9.0, Hopper) can't.
+MAX_CAPABILITY_MAJOR = 8
+MIN_CAPABILITY = (5, 0)
 # CUdevice_attribute in cuda.h
 COMPUTE_CAPABILITY_MAJOR, COMPUTE_CAPABILITY_MINOR = 75, 76
 
 
 def pick_device(gpu=None, dtype='float32', flag='--gpu'):
-    """The `mx.Context` for `--gpu` (None: the CPU) after checking that it can be used.
+    """The `mx.Context` for `--gpu` (None: the CPU), after a check that it can be used.
 
-    Raises UserError when there is no such GPU, when it is one MXNet's wheels hold no code
-    for, or when `dtype` is float16 on the CPU, whose operators lack it, or bfloat16 or int8 on a
-    GPU, whose operators lack those.
+    Raises `UserError` when there is no such GPU, when MXNet's wheels hold no code for it, or when
+    the device's operators lack `dtype`: the CPU lacks float16, a GPU lacks bfloat16 and int8.
+    flag: name of the flag in messages.
     """
     if gpu is None:
         if dtype == 'float16':
@@ -29,16 +29,16 @@ def pick_device(gpu=None, dtype='float32', flag='--gpu'):
         return mx.cpu()
     if dtype in ('bfloat16', 'int8'):
         raise UserError('--dtype %s is for CPUs: on a GPU it is float16' % dtype)
-    count = mx.context.num_gpus()
-    if count == 0:
+    num_gpus = mx.context.num_gpus()
+    if num_gpus == 0:
         raise UserError('%s %d: no GPU for this MXNet: %s; leave %s out to run on the CPU'
                         % (flag, gpu, 'no CUDA device is visible' if _built_with_cuda() else
                            'it is the CPU build, mxnet-cu112 or mxnet-cu117 is the one for GPUs',
                            flag))
-    if not 0 <= gpu < count:
-        raise UserError('%s %d: there are %d GPUs, 0 to %d' % (flag, gpu, count, count - 1))
+    if not 0 <= gpu < num_gpus:
+        raise UserError('%s %d: there are %d GPUs, 0 to %d' % (flag, gpu, num_gpus, num_gpus - 1))
     capability = compute_capability(gpu)
-    if capability and (capability[0] > NEWEST_MAJOR or capability < OLDEST):
+    if capability and (capability[0] > MAX_CAPABILITY_MAJOR or capability < MIN_CAPABILITY):
         raise UserError('%s %d: it has compute capability %d.%d, and MXNet 1.9.1 holds code for '
                         '5.0 to 8.9 (Maxwell to Ada); leave %s out to run on the CPU'
                         % ((flag, gpu) + capability + (flag,)))
@@ -50,7 +50,7 @@ def _built_with_cuda():
 
 
 def compute_capability(gpu):
-    """(major, minor) of a GPU from the CUDA driver, None when the driver doesn't tell."""
+    """(major, minor) of a GPU, from the CUDA driver; None when the driver doesn't know it."""
     try:
         cuda = ctypes.CDLL('libcuda.so.1')
     except OSError:

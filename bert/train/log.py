@@ -1,16 +1,16 @@
-"""Log lines as the original scripts print them, on the terminal and in a file."""
+"""Log lines in the format of the original scripts, on the terminal and in a file."""
 import logging
 import os
 import sys
 
 from tqdm import tqdm
 
-FORMAT = '%(levelname)s:%(name)s:%(asctime)s %(message)s'
-CHATTY = ('matplotlib',)     # tells at INFO of the fonts that it looks for
+LINE_FORMAT = '%(levelname)s:%(name)s:%(asctime)s %(message)s'
+CHATTY_LIBRARIES = ('matplotlib',)     # logs every font search at INFO
 
 
 class _FileHandler(logging.FileHandler):
-    """A log that can no longer be written, on a full disk say, is given up with one line."""
+    """Stops with one warning when the log can't be written any more, on a full disk for example."""
 
     def handleError(self, record):
         logging.getLogger().removeHandler(self)
@@ -29,35 +29,35 @@ class _TerminalHandler(logging.Handler):
 
 
 def open_log(path=None, level=logging.INFO):
-    """Send the log, from `level` on, to standard error and, appended, to the file `path`;
-    of libraries that say much, warnings only.
+    """Send log records from `level` on to standard error, and append them to the file `path`.
+    Libraries that log much are limited to warnings.
 
-    Replaces what an earlier call in the same process set up."""
+    Replaces the handlers of an earlier call in the same process."""
     root = logging.getLogger()
     for handler in list(root.handlers):
         if isinstance(handler, (_FileHandler, _TerminalHandler)):
             root.removeHandler(handler)
             handler.close()
     root.setLevel(level)
-    for name in CHATTY:
+    for name in CHATTY_LIBRARIES:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     handlers = [_TerminalHandler()]
     if path:
         os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
         handlers.append(_FileHandler(path, encoding='utf-8'))
     for handler in handlers:
-        handler.setFormatter(logging.Formatter(FORMAT, datefmt='%H:%M:%S'))
+        handler.setFormatter(logging.Formatter(LINE_FORMAT, datefmt='%H:%M:%S'))
         root.addHandler(handler)
 
 
-def progress(total, initial=0, unit='step', description=None):
-    """A tqdm bar, silent when standard error is no terminal."""
+def progress_bar(total, initial=0, unit='step', description=None):
+    """A tqdm bar; silent when standard error is not a terminal."""
     return tqdm(total=total, initial=initial, unit=unit, desc=description, disable=None,
                 leave=False, dynamic_ncols=True)
 
 
-def duration(seconds):
-    """Seconds as people say them: 42 s, 3 min 5 s, 2 h 10 min."""
+def format_duration(seconds):
+    """Seconds in readable form: 42 s, 3 min 5 s, 2 h 10 min."""
     seconds = int(round(seconds))
     if seconds < 60:
         return '%d s' % seconds

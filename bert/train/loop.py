@@ -1,4 +1,4 @@
-"""The training loop of every script: steps, log lines, evaluation, checkpoints, resume."""
+"""The training loop of every script: steps, log lines, evaluation, checkpoints, resume, Ctrl-C."""
 import contextlib
 import dataclasses
 import logging
@@ -9,57 +9,57 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from bert.errors import UserError
-from bert.train.log import duration, progress
+from bert.train.log import format_duration, progress_bar
 from bert.train.metrics import format_metrics
 
-ESTIMATE_AFTER = 10     # steps until the remaining time is worth telling
+STEPS_BEFORE_ESTIMATE = 10     # steps before the first estimate of the remaining time
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-    """How long to train and how often to look."""
+class TrainingPlan:
+    """How long to train, and how often to log, evaluate and save."""
     num_epochs: int
-    num_steps: int              # optimizer steps in all
-    accumulate: int = 1         # micro-batches a step
-    log_interval: int = 10      # micro-batches a log line
+    num_steps: int              # optimizer steps in total
+    accumulate: int = 1         # micro-batches per step
+    log_interval: int = 10      # micro-batches per log line
     checkpoint_interval: int = 0    # steps between checkpoints inside an epoch; 0: none
     early_stop: int | None = None    # evaluations without a better score before stopping
-    # Steps between evaluations, whose scores then don't choose a best checkpoint: the newest is
-    # it. None: an evaluation at the end of each epoch.
+    # Steps between evaluations. Their scores choose no best checkpoint: the newest counts as the
+    # best. None: evaluate at the end of each epoch.
     evaluation_interval: int | None = None
 
 
 @dataclasses.dataclass
-class State:
-    """Where a run stands; saved as JSON in every checkpoint."""
+class TrainerState:
+    """The state of a run; saved as JSON in every checkpoint."""
     step: int = 0
     epoch: int = 0
-    position: int = 0           # micro-batches of this epoch that are done
+    position: int = 0           # finished micro-batches of this epoch
     best_step: int = 0
     best_score: float | None = None
     evaluations_without_gain: int = 0
     stopped_early: bool = False
-    seconds: float = 0.0        # spent training, evaluation and earlier sessions included
-    history: list[dict] = dataclasses.field(default_factory=list)   # one entry an evaluation
-    curve: list[dict] = dataclasses.field(default_factory=list)     # one entry a log line
+    seconds: float = 0.0        # training time, including evaluation and earlier sessions
+    history: list[dict] = dataclasses.field(default_factory=list)   # one entry per evaluation
+    curve: list[dict] = dataclasses.field(default_factory=list)     # one entry per log line
 
 
 class LogEntry(NamedTuple):
-    """What a log line of training tells of the micro-batches since the last one."""
+    """The content of a training log line: the micro-batches since the last line."""
     epoch: int              # from 0
-    batch: int              # micro-batches of this epoch that are done
+    batch: int              # finished micro-batches of this epoch
     num_batches: int        # in the epoch
     loss: float
     rate: float             # learning rate of the last step
     metrics: list           # of (name, value), over the epoch so far
     seconds: float
     examples_per_second: float
-    step: int               # optimizer steps that are done
-    steps: int              # of them since the last line
+    step: int               # finished optimizer steps
+    steps: int              # those since the last line
 
 
-def classifier_line(entry):
-    """The line of the original finetune_classifier.py."""
+def format_classifier_line(entry):
+    """The log line of the original finetune_classifier.py."""
     line = '[Epoch %d Batch %d/%d] loss=%.4f, lr=%.7f' % (
         entry.epoch + 1, entry.batch, entry.num_batches, entry.loss, entry.rate)
     return line + (', metrics:' + format_metrics(entry.metrics) if entry.metrics else '')
@@ -70,66 +70,66 @@ def count_steps(num_examples, batch_size, accumulate, num_epochs):
     return math.ceil(math.ceil(num_examples / batch_size) / accumulate) * num_epochs
 
 
-class Interrupted(KeyboardInterrupt):
+class TrainingInterrupted(KeyboardInterrupt):
     """Ctrl-C or SIGTERM arrived, and the run was saved."""
 
 
-class Interrupt:
-    """Context in which the first SIGINT or SIGTERM only sets `requested`, so that a step can
-    end and be saved; a second one acts at once."""
+class InterruptHandler:
+    """Context in which the first SIGINT or SIGTERM only sets `is_requested`, so that the current
+    step can end and be saved. The second one raises `KeyboardInterrupt`."""
 
-    requested = False
+    is_requested = False
 
     def __enter__(self):
-        self._before = {number: signal.signal(number, self._note)
-                        for number in (signal.SIGINT, signal.SIGTERM)}
+        self._old_handlers = {number: signal.signal(number, self._handle)
+                              for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
-    def _note(self, number, frame):
-        if self.requested:
+    def _handle(self, number, frame):
+        if self.is_requested:
             raise KeyboardInterrupt
-        self.requested = True
+        self.is_requested = True
 
     def __exit__(self, *exception):
-        for number, handler in self._before.items():
+        for number, handler in self._old_handlers.items():
             signal.signal(number, handler)
 
 
-class Window:
-    """What happened since the last log line. Reading it waits for the device, so it is read
-    once a line and before a checkpoint, not at every step."""
+class RunningStats:
+    """Sums over the steps since the last log line. Reading them waits for the device, so the loop
+    reads them once per line and before a checkpoint, not at every step."""
 
     def __init__(self, metric):
         self._metric = metric
-        self._steps = []        # (step number, StepResult)
+        self._pending = []      # (step, StepResult)
         self._loss, self._examples, self.micro_batches, self.steps = 0.0, 0, 0, 0
         self._started = time.time()
 
-    def add(self, number, result, num_batches):
-        self._steps.append((number, result))
+    def add(self, step, result, num_batches):
+        self._pending.append((step, result))
         self.micro_batches += num_batches
         self.steps += 1
-        if len(self._steps) > 1:    # keep the queue of pending work, and its memory, short
-            self._steps[-2][1].loss.wait_to_read()
+        if len(self._pending) > 1:      # limit the queued work, and its memory, to two steps
+            self._pending[-2][1].loss.wait_to_read()
 
-    def read(self, float16=False):
-        """Move pending results into the sums; UserError names the first step whose loss or
-        gradient is not finite."""
-        for number, result in self._steps:
+    def read_pending(self, float16=False):
+        """Add the pending results to the sums. Raises `NonFiniteError` for the first step whose
+        loss or gradient norm is not finite. float16: an overflow of the norm is no error."""
+        for step, result in self._pending:
             loss = float(result.loss.asscalar())
             norm = float(result.gradient_norm.asscalar())
             if not math.isfinite(loss) or not (float16 or math.isfinite(norm)):
-                raise NotFinite(number, 'loss' if not math.isfinite(loss) else 'gradient norm',
-                                norm if math.isfinite(loss) else loss)
+                raise NonFiniteError(step, 'loss' if not math.isfinite(loss) else 'gradient norm',
+                                     norm if math.isfinite(loss) else loss)
             self._loss += loss * result.all_examples
             self._examples += result.num_examples
             if self._metric is not None:
                 for labels, outputs in result.outputs:
                     self._metric.update(labels.asnumpy(), outputs.asnumpy())
-        self._steps = []
+        self._pending = []
 
-    def close(self, sum_over_workers=list):
-        """(mean loss, examples, seconds) since the last call; starts anew."""
+    def pop_totals(self, sum_over_workers=list):
+        """(mean loss, number of examples, seconds) since the last call; resets the sums."""
         (loss, examples), now = sum_over_workers([self._loss, self._examples]), time.time()
         loss, examples = float(loss / max(examples, 1)), int(examples)
         seconds = max(now - self._started, 1e-9)
@@ -138,105 +138,108 @@ class Window:
         return loss, examples, seconds
 
     @contextlib.contextmanager
-    def paused(self):
-        """Context for what is not training: its time doesn't count in the speed."""
+    def pause(self):
+        """Context for work other than training: its time doesn't count in the speed."""
         started = time.time()
         yield
         self._started += time.time() - started
 
 
-class NotFinite(Exception):
-    """A step whose loss or gradient is no number."""
+class NonFiniteError(Exception):
+    """The loss or the gradient norm of a step is infinite or not a number. Arguments: step, name
+    of the value, value."""
 
 
 class Loop:
-    """Trains until the plan ends.
+    """Trains until the schedule ends.
 
     stepper: a `Stepper`.
-    batches_of: function(epoch) → list of index arrays, the same for the same epoch.
+    batches_of: function(epoch) → list of index arrays, always the same ones for an epoch.
     load_batch: function(index array) → batch with a `size`.
     rate_of: function(step, from 1) → learning rate.
-    evaluate: function(interrupt) → {segment: [(metric, value)]}, or None when it stopped
-        because of `interrupt.requested`; the first metric of the first segment (higher is
-        better) chooses the best checkpoint.
+    evaluate: function(interrupt) → {segment: [(metric, value)]}, or None if it stopped because of
+        `interrupt.is_requested`. The first metric of the first segment (higher is better) chooses
+        the best checkpoint.
     save: function(state), writes a checkpoint.
     metric: a `Metric` for the log lines of training, or None.
     log_line: function(`LogEntry`) → text.
     sum_over_workers: function(list of numbers) → their sums over all workers that train together.
     """
 
-    def __init__(self, plan, stepper, batches_of: Callable, load_batch: Callable,
+    def __init__(self, schedule, stepper, batches_of: Callable, load_batch: Callable,
                  rate_of: Callable, evaluate: Callable, save: Callable, metric=None,
-                 state=None, log_line: Callable = classifier_line,
+                 state=None, log_line: Callable = format_classifier_line,
                  sum_over_workers: Callable = list):
-        self.plan, self.state = plan, state or State()
+        self.schedule, self.state = schedule, state or TrainerState()
         self._stepper, self._batches_of, self._load_batch = stepper, batches_of, load_batch
         self._rate_of, self._evaluate, self._save, self._metric = rate_of, evaluate, save, metric
-        self._log_line, self._sum = log_line, sum_over_workers
-        self._window = Window(metric)
+        self._log_line, self._sum_over_workers = log_line, sum_over_workers
+        self._stats = RunningStats(metric)
         self._saved_step = self.state.step if state else None
         self._session_start, self._seconds_before = time.time(), self.state.seconds
         self._first_step = self.state.step
 
     def run(self):
-        """Returns the final `State`. Raises Interrupted after saving on Ctrl-C, UserError when
-        the loss is no longer finite."""
-        with Interrupt() as self._interrupt, \
-                progress(self.plan.num_steps, self.state.step) as self._bar:
-            self._evaluate_if_due()     # after an interruption in an evaluation
-            while not self._done():
-                self._epoch()
-            if self._interrupt.requested:   # during the last evaluation or checkpoint
-                raise Interrupted
+        """Train; returns the final `TrainerState`. Raises `TrainingInterrupted` after Ctrl-C or
+        SIGTERM and a checkpoint, `UserError` when the loss is no longer finite."""
+        with InterruptHandler() as self._interrupt, \
+                progress_bar(self.schedule.num_steps, self.state.step) as self._bar:
+            self._evaluate_if_due()     # the last session may have ended in an evaluation
+            while not self._is_done():
+                self._run_epoch()
+            if self._interrupt.is_requested:   # during the last evaluation or checkpoint
+                raise TrainingInterrupted
         return self.state
 
     @property
     def is_last_epoch(self):
-        """Whether the epoch under way ends the training, unless it stops early."""
-        return (self.state.epoch + 1 >= self.plan.num_epochs
-                or self.state.step >= self.plan.num_steps)
+        """Whether the current epoch is the last one, apart from early stopping."""
+        return (self.state.epoch + 1 >= self.schedule.num_epochs
+                or self.state.step >= self.schedule.num_steps)
 
-    def _done(self):
+    def _is_done(self):
         state = self.state
-        return (state.stopped_early or state.epoch >= self.plan.num_epochs
-                or (state.step >= self.plan.num_steps and state.position == 0))
+        return (state.stopped_early or state.epoch >= self.schedule.num_epochs
+                or (state.step >= self.schedule.num_steps and state.position == 0))
 
-    def _epoch(self):
-        state, plan = self.state, self.plan
+    def _run_epoch(self):
+        state, schedule = self.state, self.schedule
         batches = self._batches_of(state.epoch)
         if self._metric is not None:
             self._metric.reset()
-        while state.position < len(batches) and state.step < plan.num_steps:
-            self._step(batches)
-            if self._sum([self._interrupt.requested])[0]:   # all stop after one step
-                self._checkpoint()
-                raise Interrupted
-            is_evaluated = self._evaluate_if_due()
-            if (not is_evaluated and plan.checkpoint_interval
-                    and state.step % plan.checkpoint_interval == 0):
-                self._checkpoint()
+        while state.position < len(batches) and state.step < schedule.num_steps:
+            self._run_step(batches)
+            # a signal to one worker stops all of them after the same step
+            if self._sum_over_workers([self._interrupt.is_requested])[0]:
+                self._save_checkpoint()
+                raise TrainingInterrupted
+            has_evaluated = self._evaluate_if_due()
+            if (not has_evaluated and schedule.checkpoint_interval
+                    and state.step % schedule.checkpoint_interval == 0):
+                self._save_checkpoint()
         self._end_epoch()
 
-    def _step(self, batches):
-        state, plan = self.state, self.plan
-        group = batches[state.position:state.position + plan.accumulate]
+    def _run_step(self, batches):
+        state, schedule = self.state, self.schedule
+        micro_batches = batches[state.position:state.position + schedule.accumulate]
         rate = self._rate_of(state.step + 1)
-        result = self._stepper.step(state.step + 1, [self._load_batch(i) for i in group], rate)
+        result = self._stepper.step(
+            state.step + 1, [self._load_batch(indices) for indices in micro_batches], rate)
         state.step += 1
-        state.position += len(group)
-        self._window.add(state.step, result, len(group))
+        state.position += len(micro_batches)
+        self._stats.add(state.step, result, len(micro_batches))
         self._bar.update(1)
-        ends_epoch = state.position >= len(batches) and not plan.evaluation_interval
-        if (self._window.micro_batches >= plan.log_interval or ends_epoch
-                or state.step >= plan.num_steps):
-            self._log(rate, len(batches))
-        if state.step - self._first_step == ESTIMATE_AFTER:
+        ends_epoch = state.position >= len(batches) and not schedule.evaluation_interval
+        if (self._stats.micro_batches >= schedule.log_interval or ends_epoch
+                or state.step >= schedule.num_steps):
+            self._log_progress(rate, len(batches))
+        if state.step - self._first_step == STEPS_BEFORE_ESTIMATE:
             self._log_estimate()
 
-    def _log(self, rate, num_batches):
-        self._read_window()
-        steps = self._window.steps
-        loss, examples, seconds = self._window.close(self._sum)
+    def _log_progress(self, rate, num_batches):
+        self._read_stats()
+        steps = self._stats.steps
+        loss, examples, seconds = self._stats.pop_totals(self._sum_over_workers)
         speed = examples / seconds
         state = self.state
         values = self._metric.get() if self._metric is not None else []
@@ -246,85 +249,87 @@ class Loop:
                             'examples': examples, 'examples_per_second': speed})
 
     def _log_estimate(self):
-        self._read_window()
-        done = self.state.step - self._first_step
-        left = self.plan.num_steps - self.state.step
-        logging.info('%d of %d steps done, about %s to go', self.state.step, self.plan.num_steps,
-                     duration((time.time() - self._session_start) / done * left))
+        self._read_stats()
+        step, num_steps = self.state.step, self.schedule.num_steps
+        seconds_per_step = (time.time() - self._session_start) / (step - self._first_step)
+        logging.info('%d of %d steps done, about %s to go', step, num_steps,
+                     format_duration(seconds_per_step * (num_steps - step)))
 
-    def _read_window(self):
+    def _read_stats(self):
         try:
-            self._window.read(self._stepper.loss_scale.enabled)
-        except NotFinite as error:
-            number, what, value = error.args
-            self._stop('the %s of step %d is %s' % (what, number, value))
+            self._stats.read_pending(self._stepper.loss_scale.enabled)
+        except NonFiniteError as error:
+            step, name, value = error.args
+            self._stop('the %s of step %d is %s' % (name, step, value))
 
     def _stop(self, problem):
-        """End a training that went astray, saying what is left of it."""
-        kept = ('the checkpoint of step %d is kept' % self._saved_step if self._saved_step
-                else 'there was no checkpoint yet')
+        """End a training that failed: a `UserError` with the problem and the last checkpoint."""
+        step = self._saved_step
+        checkpoint = ('the checkpoint of step %d is kept' % step if step
+                      else 'there was no checkpoint yet')
         raise UserError('%s: training stopped; %s. A lower --lr or a longer --warmup_ratio '
-                        'usually mends it' % (problem, kept)) from None
+                        'usually mends it' % (problem, checkpoint)) from None
 
     def _end_epoch(self):
-        """Evaluate, judge, save; the state then points at the next epoch."""
+        """Evaluate, update the best score and save; the state then points at the next epoch."""
         state = self.state
-        if not self.plan.evaluation_interval:
-            self._judge(self._evaluate_now())
+        if not self.schedule.evaluation_interval:
+            self._update_best(self._evaluate_now())
         state.epoch, state.position = state.epoch + 1, 0
-        if not self.plan.evaluation_interval:
-            self._checkpoint()
+        if not self.schedule.evaluation_interval:
+            self._save_checkpoint()
 
     def _evaluate_now(self):
-        """The scores, also kept in the history."""
+        """The scores, which also go into the history."""
         state = self.state
-        with self._window.paused():
+        with self._stats.pause():
             results = self._evaluate(self._interrupt)
-        if results is None:         # interrupted: resume evaluates again
-            self._checkpoint()
-            raise Interrupted
+        if results is None:         # interrupted: a resume repeats the evaluation
+            self._save_checkpoint()
+            raise TrainingInterrupted
         state.history.append({'epoch': state.epoch + 1, 'step': state.step,
                               'metrics': {name: dict(values) for name, values in results.items()}})
         return results
 
     def _evaluate_if_due(self):
-        """With an evaluation_interval: evaluate and save where it, or the training, ends. Returns
-        whether it did."""
-        state, plan = self.state, self.plan
-        is_done = bool(state.history) and state.history[-1]['step'] == state.step
-        if (not plan.evaluation_interval or not state.step or is_done
-                or (state.step % plan.evaluation_interval and state.step < plan.num_steps)):
+        """With an evaluation_interval: evaluate and save if the interval or the training ends here.
+        Returns whether it did."""
+        state, schedule = self.state, self.schedule
+        is_evaluated = bool(state.history) and state.history[-1]['step'] == state.step
+        if (not schedule.evaluation_interval or not state.step or is_evaluated
+                or (state.step % schedule.evaluation_interval and state.step < schedule.num_steps)):
             return False
         self._evaluate_now()
-        self._checkpoint()
+        self._save_checkpoint()
         return True
 
-    def _judge(self, results):
-        """Keep the best score: the first metric of the first dev segment (MNLI: matched)."""
+    def _update_best(self, results):
+        """Update the best score and the early stopping. The score is the first metric of the first
+        dev segment (MNLI: matched)."""
         state = self.state
         if not results:
             state.best_step = state.step
             return
         score = next(iter(results.values()))[0][1]
         if math.isnan(score):
-            score = -1.0    # a constant prediction correlates with nothing: the least of all
+            score = -1.0    # constant predictions have no correlation: count them as the worst
         if state.best_score is None or score > state.best_score:
             state.best_score, state.best_step = score, state.step
             state.evaluations_without_gain = 0
             return
         state.evaluations_without_gain += 1
-        patience = self.plan.early_stop
+        patience = self.schedule.early_stop
         if patience is not None and state.evaluations_without_gain >= patience:
             state.stopped_early = True
             logging.info('Early stopping at epoch %d', state.epoch + 1)
 
-    def _checkpoint(self):
-        self._read_window()     # a model that is no longer finite is not worth keeping
+    def _save_checkpoint(self):
+        self._read_stats()     # fails if the model is no longer finite: don't save such a model
         if not self._stepper.is_finite():
             self._stop('a parameter is no longer finite after step %d' % self.state.step)
         self.state.seconds = self._seconds_before + time.time() - self._session_start
-        if self.plan.evaluation_interval:
+        if self.schedule.evaluation_interval:
             self.state.best_step = self.state.step
-        with self._window.paused():
+        with self._stats.pause():
             self._save(self.state)
         self._saved_step = self.state.step

@@ -6,7 +6,7 @@ from scipy import stats
 from sklearn.metrics import f1_score, matthews_corrcoef
 
 from bert.errors import UserError
-from bert.train.workers import Alone
+from bert.train.workers import SingleWorker
 
 
 def accuracy(labels, predictions):
@@ -32,11 +32,11 @@ def spearmanr(labels, predictions):
 
 
 def _correlation(function, labels, predictions):
-    """Not a number when one side is constant or not finite: then there is none to tell."""
+    """A correlation; nan when one side is constant or not finite, where it is undefined."""
     if len(labels) < 2 or not np.isfinite(predictions).all():
         return float('nan')
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore')     # scipy warns of constant input; the result says it
+        warnings.simplefilter('ignore')     # scipy warns of constant input; the result is nan
         return float(function(labels, predictions)[0])
 
 
@@ -45,10 +45,11 @@ METRICS = {'accuracy': accuracy, 'f1': f1, 'mcc': mcc, 'pearsonr': pearsonr,
 
 
 class Metric:
-    """Several metrics over all that `update` was given.
+    """Several metrics over the arrays of all calls of `update`.
 
-    names: keys of `METRICS`. Correlations take the one output of a regression as it is,
-    the others the class with the highest score. workers: over what all of them were given.
+    names: keys of `METRICS`. The single output of a regression is used as it is; with several
+    outputs the prediction is the class with the highest score. workers: count the arrays of all
+    of them. Raises `UserError` for an unknown name.
     """
 
     def __init__(self, names, workers=None):
@@ -56,30 +57,35 @@ class Metric:
         if unknown:
             raise UserError('no metric "%s"; known are %s' % (unknown[0], ', '.join(METRICS)))
         self.names = tuple(names)
-        self._workers = workers or Alone()
+        self._workers = workers or SingleWorker()
         self.reset()
 
     def reset(self):
-        self._new, self._all = [], []   # of (labels, predictions)
+        # lists of (labels, predictions): of this worker since the last `get`, of all workers
+        self._local_batches, self._all_batches = [], []
 
     def update(self, labels, outputs):
         """labels (batch,), outputs (batch, number of outputs), NumPy arrays."""
-        one_output = outputs.shape[1] == 1
-        self._new.append((labels, outputs[:, 0] if one_output else outputs.argmax(axis=1)))
+        is_regression = outputs.shape[1] == 1
+        predictions = outputs[:, 0] if is_regression else outputs.argmax(axis=1)
+        self._local_batches.append((labels, predictions))
 
     def get(self):
         """[(name, value)] in the order of the names; [] before the first update."""
-        self._all += [batch for part in self._workers.gather(self._new) for batch in part]
-        self._new = []
-        if not self._all:
+        for batches in self._workers.gather(self._local_batches):
+            self._all_batches += batches
+        self._local_batches = []
+        if not self._all_batches:
             return []
-        labels, predictions = map(np.concatenate, zip(*self._all))
+        labels, predictions = map(np.concatenate, zip(*self._all_batches))
         return [(name, METRICS[name](labels, predictions)) for name in self.names]
 
 
 class PretrainingMetric:
-    """Losses and, unless not wanted, accuracies of pre-training over all that was counted since the
-    last `get`."""
+    """Losses and accuracies of pre-training over all calls of `update` since the last `get`.
+
+    with_accuracy: whether `get` includes the accuracies.
+    """
     NAMES = ('mlm_loss', 'mlm_acc', 'nsp_loss', 'nsp_acc')
 
     def __init__(self, workers, with_accuracy=True):
@@ -87,27 +93,27 @@ class PretrainingMetric:
         self._clear()
 
     def _clear(self):
-        self._counted, self._sums = np.zeros(3), np.zeros(4)
+        self._counts, self._sums = np.zeros(3), np.zeros(4)
 
     def reset(self):
-        """Nothing: a log line may go over the end of an epoch."""
+        """Does nothing: the steps of a log line may belong to two epochs."""
 
-    def update(self, counted, sums):
-        """counted (3,): masked tokens, pairs and tokens; sums (4,): see
+    def update(self, counts, sums):
+        """counts (3,): numbers of masked tokens, pairs and tokens; sums (4,): see
         `bert.model.pretraining.PretrainingSums`."""
-        self._counted += counted
+        self._counts += counts
         self._sums += sums
 
     def get(self):
-        """[(name, value)] of NAMES, accuracies in percent, and 'tokens', over all workers; starts
-        anew. Not a number where nothing was counted."""
-        found = self._workers.sum(np.concatenate([self._counted, self._sums]))
-        (masked, pairs, tokens), sums = found[:3], found[3:]
+        """[(name, value)] of NAMES and of 'tokens', over all workers; resets the sums. Accuracies
+        are in percent; a value is nan where its count is 0."""
+        totals = self._workers.sum(np.concatenate([self._counts, self._sums]))
+        (num_masked, num_pairs, num_tokens), sums = totals[:3], totals[3:]
         with np.errstate(invalid='ignore', divide='ignore'):
-            values = sums / [masked, masked, pairs, pairs] * [1, 100, 1, 100]
+            values = sums / [num_masked, num_masked, num_pairs, num_pairs] * [1, 100, 1, 100]
         self._clear()
         return [(name, float(value)) for name, value in zip(self.NAMES, values)
-                if self._with_accuracy or 'acc' not in name] + [('tokens', int(tokens))]
+                if self._with_accuracy or 'acc' not in name] + [('tokens', int(num_tokens))]
 
 
 def format_metrics(values):

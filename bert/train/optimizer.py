@@ -1,33 +1,34 @@
-"""Optimizers, gradient clipping, and optimizer state as plain arrays."""
+"""Optimizers: trainers, gradient clipping, and the optimizer state as plain arrays."""
 import inspect
 
 import gluonnlp  # registers bertadam
 import mxnet as mx
 
-from bert.errors import UserError, nearest
+from bert.errors import UserError, did_you_mean
 from bert.train import adamw  # noqa: F401  (registers adamw)
 
-# Parameters that weight decay leaves alone (google-research/bert, optimization.py).
-NO_DECAY = ('beta', 'gamma', 'bias')
+# Last parts of the names of parameters without weight decay (google-research/bert,
+# optimization.py).
+NO_DECAY_SUFFIXES = ('beta', 'gamma', 'bias')
 REGISTRY = mx.optimizer.Optimizer.opt_registry
-# What the registry has and BERT can't use. 'test' is MXNet's own for its unit tests.
-UNFIT = {'groupadagrad': 'it updates matrices only, and BERT has vectors too',
-         'test': 'it is there for MXNet\'s own tests'}
-OPTIMIZERS = sorted(set(REGISTRY) - set(UNFIT))
+# Optimizers of the registry that BERT can't use, with the reason for the message.
+UNSUPPORTED_OPTIMIZERS = {'groupadagrad': 'it updates matrices only, and BERT has vectors too',
+                          'test': 'it is there for MXNet\'s own tests'}
+OPTIMIZERS = sorted(set(REGISTRY) - set(UNSUPPORTED_OPTIMIZERS))
 
 
-def check_name(name):
-    """Raises `UserError` for an unknown optimizer, or one that is unfit for networks here."""
-    if name in UNFIT:
+def check_optimizer_name(name):
+    """Raises `UserError` for an optimizer that is unknown or can't train BERT."""
+    if name in UNSUPPORTED_OPTIMIZERS:
         raise UserError('--optimizer %s: %s; choose one of %s'
-                        % (name, UNFIT[name], ', '.join(OPTIMIZERS)))
+                        % (name, UNSUPPORTED_OPTIMIZERS[name], ', '.join(OPTIMIZERS)))
     if name not in OPTIMIZERS:
         raise UserError('--optimizer %s: no such optimizer.%s Known are %s'
-                        % (name, nearest(name, OPTIMIZERS), ', '.join(OPTIMIZERS)))
+                        % (name, did_you_mean(name, OPTIMIZERS), ', '.join(OPTIMIZERS)))
 
 
-def check_copies(name, num_devices, num_workers):
-    """Raises `UserError` for an optimizer whose copies would drift apart."""
+def check_optimizer_copies(name, num_devices, num_workers):
+    """Raises `UserError` if the optimizer's copies on several devices or workers would diverge."""
     if name == 'sgld' and num_devices * num_workers > 1:
         raise UserError('--optimizer sgld: each device and worker would draw its own noise; '
                         'choose another one, or train on one device')
@@ -40,13 +41,14 @@ def make_trainer(parameters, name, learning_rate, epsilon=None, weight_decay=0.0
                  multi_precision=False):
     """A `gluon.Trainer` for `parameters` (a ParameterDict).
 
-    name: any optimizer registered with MXNet, bertadam and lamb among them.
-    epsilon: given to optimizers that have one. UserError for an unknown or unfit name.
-    With parameters on several devices each device has its own states, which stay equal.
+    name: any optimizer registered with MXNet, for example bertadam or lamb.
+    epsilon: passed to optimizers that have this parameter.
+    If the parameters are on several devices, each device has its own states, which stay equal.
+    Raises the errors of `check_optimizer_name`.
     """
-    check_name(name)
+    check_optimizer_name(name)
     for key, parameter in parameters.items():
-        if key.endswith(NO_DECAY):
+        if key.endswith(NO_DECAY_SUFFIXES):
             parameter.wd_mult = 0.0
     options = {'learning_rate': learning_rate, 'wd': weight_decay,
                'multi_precision': multi_precision}
@@ -60,26 +62,26 @@ def make_trainer(parameters, name, learning_rate, epsilon=None, weight_decay=0.0
 
 
 def sum_gradients(trainer, workers):
-    """Have all gradients be their sum over the devices, through MXNet's kvstore, and over the
-    `bert.train.workers`, of which each has one device then."""
+    """Replace all gradients by their sums over the devices, through MXNet's kvstore, and over the
+    `bert.train.workers`. With several workers each has one device."""
     parameters = [parameter for parameter in trainer._params if parameter.grad_req != 'null']
     if len(trainer._contexts) > 1:
         trainer.allreduce_grads()
     workers.sum_gradients([parameter.list_grad()[0] for parameter in parameters])
     if len(trainer._contexts) > 1 or workers.size > 1:
-        for parameter in parameters:    # who got no example has the sum now
+        for parameter in parameters:    # a device without an example has a gradient now, too
             for array in parameter.list_data():
                 array._fresh_grad = True
 
 
-def clipped_update(trainer, gradients, max_norm, loss_scale=None, fused=None):
+def clip_and_update(trainer, gradients, max_norm, loss_scale=None, fused=None):
     """Update with `gradients` scaled so that their global L2 norm is at most `max_norm`.
 
-    gradients: the NDArrays of the trainer's parameters, on the first device; those on others are
-    equal. loss_scale: what float16 gradients were multiplied by; they are divided in float32,
-    where small ones don't vanish. fused: function(trainer, max_norm) that does all this at once
-    and returns the norm, or does nothing and returns None.
-    Returns the norm before scaling, a (1,) NDArray; in float32 nothing waits for it.
+    gradients: the NDArrays of the trainer's parameters on the first device; the gradients on other
+    devices are equal. loss_scale: the factor in float16 gradients; the division is in float32,
+    where small gradients don't vanish. fused: function(trainer, max_norm) that clips and updates in
+    one operator and returns the norm, or does nothing and returns None.
+    Returns the norm before clipping, a (1,) NDArray; in float32 nothing waits for it.
     """
     norm = fused(trainer, max_norm) if fused and not loss_scale else None
     if norm is not None:
@@ -89,7 +91,7 @@ def clipped_update(trainer, gradients, max_norm, loss_scale=None, fused=None):
     scale = scale / (loss_scale or 1)
     optimizer = trainer._optimizer
     if isinstance(optimizer, gluonnlp.optimizer.BERTAdam) and len(trainer._contexts) == 1:
-        optimizer.rescale_grad = scale      # it multiplies in its own kernel
+        optimizer.rescale_grad = scale      # its own kernel multiplies by this
         trainer._update()
     elif loss_scale:
         trainer.update(1 / scale.asscalar())
@@ -106,13 +108,14 @@ def clipped_update(trainer, gradients, max_norm, loss_scale=None, fused=None):
 
 def global_norm(arrays):
     """The L2 norm over all elements of all arrays, a (1,) float32 NDArray."""
-    # multi_sum_sq adds one number after the other: on large embeddings 1e-4 too small, and slow
-    flat = [array.astype('float32', copy=False).reshape(-1) for array in arrays]
-    return mx.nd.sqrt(mx.nd.add_n(*[mx.nd.dot(array, array) for array in flat]).reshape(1))
+    # not multi_sum_sq: it adds the numbers one by one, so it is slow, and 1e-4 too small for large
+    # embeddings
+    vectors = [array.astype('float32', copy=False).reshape(-1) for array in arrays]
+    return mx.nd.sqrt(mx.nd.add_n(*[mx.nd.dot(vector, vector) for vector in vectors]).reshape(1))
 
 
-def save_state(trainer):
-    """({name: NDArray}, {counter: number}): all that the optimizer remembers."""
+def collect_optimizer_state(trainer):
+    """({name: NDArray}, {counter: number}): the complete state of the optimizer."""
     arrays = {}
     for index, state in trainer._updaters[0].states.items():
         for path, array in _flatten(state):
@@ -125,25 +128,26 @@ def save_state(trainer):
     return arrays, counters
 
 
-def load_state(trainer, arrays, counters):
-    """Put back what `save_state` returned; raises KeyError or ValueError when it belongs to
-    another optimizer or network."""
-    optimizer, known = trainer._optimizer, set()
-    for place, updater in enumerate(trainer._updaters):
+def restore_optimizer_state(trainer, arrays, counters):
+    """Restore what `collect_optimizer_state` returned. Raises KeyError or ValueError when it
+    belongs to another optimizer or network."""
+    optimizer, names = trainer._optimizer, set()
+    for device_index, updater in enumerate(trainer._updaters):
         for index, parameter in enumerate(trainer._params):
             if parameter.grad_req == 'null':
                 continue
-            state = optimizer.create_state_multi_precision(index, parameter.list_data()[place])
+            state = optimizer.create_state_multi_precision(
+                index, parameter.list_data()[device_index])
             for path, array in _flatten(state):
                 name = '.'.join([str(index)] + path)
                 array[:] = arrays[name]
-                known.add(name)
+                names.add(name)
             updater.states[index] = state
             updater.states_synced[index] = True
-    if set(arrays) - known:
-        raise ValueError('unknown optimizer states: %s' % ', '.join(sorted(set(arrays) - known)))
+    if set(arrays) - names:
+        raise ValueError('unknown optimizer states: %s' % ', '.join(sorted(set(arrays) - names)))
     optimizer.num_update = counters['num_update']
-    # JSON made the keys text
+    # the keys of a JSON file are text
     counts = {int(index): count for index, count in counters['index_update_count'].items()}
     for device in trainer._contexts:
         optimizer._set_current_context(device.device_id)
@@ -153,7 +157,7 @@ def load_state(trainer, arrays, counters):
 
 
 def _flatten(state, path=()):
-    """Yield (path, NDArray) of a nested tuple of NDArrays and Nones."""
+    """Yield (path, NDArray) for each NDArray in a nested tuple of NDArrays and Nones."""
     if isinstance(state, mx.nd.NDArray):
         yield list(path), state
     elif isinstance(state, (tuple, list)):

@@ -1,31 +1,33 @@
-"""Looking at a few steps of a training with MXNet's profiler."""
+"""A profile of a few training steps, by MXNet's profiler."""
 import logging
 
 import mxnet as mx
 
-FIRST_PROFILED, LAST_PROFILED = 10, 14      # of a session, from 1: those of the original script
-# For hybridize(): operators that run in one go would be one entry
-ONE_BY_ONE = {'forward_bulk_size': 0, 'backward_bulk_size': 0}
+# Steps of a session, counted from 1; the original script profiles the same ones
+FIRST_PROFILED_STEP, LAST_PROFILED_STEP = 10, 14
+# Options of hybridize(): operators that run as one bulk would be a single entry of the profile
+NO_BULKING_OPTIONS = {'forward_bulk_size': 0, 'backward_bulk_size': 0}
 
 
 class ProfiledStepper:
-    """A `Stepper` that writes a profile of some steps, and then ends the program.
+    """A `Stepper` that writes a profile of some steps and then ends the program.
 
-    path: of the file, in Chrome's trace format; None: only end it, as other workers do.
+    path: of the profile, in Chrome's trace format. None: end the program without a profile, as
+    workers other than 0 do.
     """
 
     def __init__(self, stepper, path):
-        self._stepper, self._path, self._done = stepper, path, 0
+        self._stepper, self._path, self._num_steps = stepper, path, 0
 
     def __getattr__(self, name):
         return getattr(self._stepper, name)
 
     def step(self, *arguments):
-        self._done += 1
-        if self._path and self._done == FIRST_PROFILED:
+        self._num_steps += 1
+        if self._path and self._num_steps == FIRST_PROFILED_STEP:
             self._start()
         result = self._stepper.step(*arguments)
-        if self._done == LAST_PROFILED:
+        if self._num_steps == LAST_PROFILED_STEP:
             mx.nd.waitall()
             self._write()
             raise SystemExit(0)
@@ -41,5 +43,5 @@ class ProfiledStepper:
         if self._path:
             mx.profiler.set_state('stop')
             mx.profiler.dump()
-            logging.info('profile of steps %d to %d: %s', FIRST_PROFILED, LAST_PROFILED,
+            logging.info('profile of steps %d to %d: %s', FIRST_PROFILED_STEP, LAST_PROFILED_STEP,
                          self._path)

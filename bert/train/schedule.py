@@ -1,13 +1,14 @@
-"""Learning rate over the steps."""
+"""The learning-rate schedule: warm-up and decay over the steps. `Trainer.fit` of
+jobs/runs/training.py chooses it for a run."""
 
 
 def linear_warmup_decay(step, num_steps, warmup_ratio, peak):
-    """The rate of `step` (counted from 1) out of `num_steps`.
+    """The learning rate of `step` (counted from 1) out of `num_steps`.
 
-    It rises linearly over the first `warmup_ratio` of the steps, then falls linearly. No step
-    has rate 0: the original spent its first step at 0, and so wasted it.
+    The rate rises linearly to `peak` over the first `warmup_ratio` of the steps, then falls
+    linearly. No step has rate 0; the original's first step had, so it was wasted.
     """
-    warmup = int(num_steps * warmup_ratio)
-    if step <= warmup:
-        return peak * step / warmup
-    return peak * (num_steps - step + 1) / (num_steps - warmup)
+    num_warmup_steps = int(num_steps * warmup_ratio)
+    if step <= num_warmup_steps:
+        return peak * step / num_warmup_steps
+    return peak * (num_steps - step + 1) / (num_steps - num_warmup_steps)

@@ -1,5 +1,8 @@
-"""Processes that train one model together, each on its share of every batch: by Horovod, or this
-one alone. All of them call the same functions here in the same order."""
+"""Worker processes that train one model together, by Horovod; or a single process.
+
+Each worker computes its part of every batch. All workers must call the functions of this module in
+the same order.
+"""
 import contextlib
 import os
 
@@ -9,8 +12,9 @@ import numpy as np
 from bert.errors import UserError
 
 
-class Alone:
-    """One process. rank: its number, 0 is the one that writes files; size: how many there are."""
+class SingleWorker:
+    """A single process. rank: index of the worker; worker 0 writes the files. size: number of
+    workers. local_rank: index among the workers on the same machine."""
     rank, size, local_rank = 0, 1, 0
 
     def sum(self, values):
@@ -18,22 +22,22 @@ class Alone:
         return np.asarray(values, dtype='float64')
 
     def gather(self, value):
-        """The values of all workers (whatever pickles) in the order of their ranks."""
+        """List of the values of all workers (picklable objects), in the order of their ranks."""
         return [value]
 
     def broadcast(self, value):
-        """The value of worker 0; what the others give is ignored."""
+        """The value of worker 0; the values of the others are ignored."""
         return value
 
     def sum_gradients(self, gradients):
-        """Have every NDArray be the sum of those of all workers."""
+        """Replace every NDArray by its sum over all workers."""
 
     def share_parameters(self, parameters):
-        """Have the values of a ParameterDict be those of worker 0."""
+        """Set the values of a ParameterDict to those of worker 0."""
 
 
-class Horovod(Alone):
-    """The workers that `horovodrun` started."""
+class Horovod(SingleWorker):
+    """One of the workers that `horovodrun` started. Raises `UserError` without Horovod."""
 
     def __init__(self):
         try:
@@ -42,8 +46,8 @@ class Horovod(Alone):
             raise UserError('Horovod is not installed here (%s): start the script by \'./run '
                             'horovodrun -np 2 python …\', which installs it at its first use'
                             % error) from None
-        # Gradients that are summed together are so in an order that depends on when they arrive:
-        # with three workers or more a run would not repeat itself to the last bit
+        # Horovod would fuse gradients in the order of their arrival: with three or more workers two
+        # runs would differ in the last bits
         os.environ.setdefault('HOROVOD_FUSION_THRESHOLD', '0')
         self._horovod = horovod.mxnet
         self._horovod.init()
@@ -54,19 +58,19 @@ class Horovod(Alone):
     def sum(self, values):
         array = mx.nd.array(values, dtype='float64')
         name = 'sum of %s' % (array.shape,)
-        with _others_may_end():
+        with _explain_shutdown():
             return self._horovod.allreduce(array, average=False, name=name).asnumpy()
 
     def gather(self, value):
-        with _others_may_end():
+        with _explain_shutdown():
             return self._horovod.allgather_object(value, name=self._new_name())
 
     def broadcast(self, value):
-        with _others_may_end():
+        with _explain_shutdown():
             return self._horovod.broadcast_object(value, root_rank=0, name=self._new_name())
 
     def _new_name(self):
-        """The workers may stand still when a name comes again with an array of another size."""
+        """A new name: Horovod can hang when a name comes back with an array of another size."""
         self._num_objects += 1
         return 'object %d' % self._num_objects
 
@@ -79,8 +83,9 @@ class Horovod(Alone):
 
 
 @contextlib.contextmanager
-def _others_may_end():
-    """Context that answers the end of another worker in one line; why it ended is for it to say."""
+def _explain_shutdown():
+    """Context that reports the end of another worker as a `UserError`, in one line. That worker
+    reports the reason itself."""
     try:
         yield
     except mx.MXNetError as error:
@@ -90,16 +95,16 @@ def _others_may_end():
 
 
 def open_workers(backend=None):
-    """Those that this process is one of: Horovod's where `backend` is 'horovod' or horovodrun
-    started it, else it alone. Raises `UserError` for another one under horovodrun."""
-    number = int(os.environ.get('HOROVOD_SIZE', 0))     # set by horovodrun with Gloo
-    if backend == 'device' and number > 1:
+    """The workers of this process: `Horovod` if `backend` is 'horovod' or horovodrun started the
+    process, else `SingleWorker`. Raises `UserError` for the backend 'device' under horovodrun."""
+    num_workers = int(os.environ.get('HOROVOD_SIZE', 0))     # set by horovodrun with Gloo
+    if backend == 'device' and num_workers > 1:
         raise UserError('--comm_backend device: horovodrun started %d processes, and each would '
-                        'train alone: leave the flag out' % number)
-    return Horovod() if number or backend == 'horovod' else Alone()
+                        'train alone: leave the flag out' % num_workers)
+    return Horovod() if num_workers or backend == 'horovod' else SingleWorker()
 
 
-def share(indices, worker, number):
-    """The part of a batch that is for `worker` of `number`; parts differ by one example at most,
-    and some are empty in a batch smaller than their number."""
-    return indices[worker::number]
+def take_share(indices, worker, num_workers):
+    """The part of a batch for one worker of `num_workers`. The sizes of the parts differ by at most
+    one example; a batch with fewer examples than workers has empty parts."""
+    return indices[worker::num_workers]

@@ -73,7 +73,7 @@ def test_lengths_come_in_no_order():
 
 
 def test_windows_are_wide():
-    assert sampler.WINDOW >= 20
+    assert sampler.BATCHES_PER_WINDOW >= 20
 
 
 def test_evaluation_begins_with_the_longest():

@@ -5,7 +5,7 @@ from support import tiny
 
 from bert.data.qa import SquadExample, SQuADTransform
 from bert.data.squad.files import Question, Squad
-from bert.data.squad.windows import Options, make_windows
+from bert.data.squad.windows import WindowOptions, make_windows
 from bert.data.text.tokenizer import BertTokenizer
 from bert.errors import UserError
 from bert.vocabulary import make_vocabulary
@@ -53,7 +53,7 @@ def test_the_same_windows_as_the_scripts(tokenizer):
     features = SQuADTransform(tokenizer, **SIZES)(RECORD)
     windows = make_windows(Squad('', [CONTEXT], [Question('q', RECORD[2], 0, (
         (RECORD[4][0], RECORD[5][0]),), False)], []), BertTokenizer(VOCABULARY, True),
-        Options(**SIZES))
+        WindowOptions(**SIZES))
     assert len(windows) == len(features)
     for i, feature in enumerate(features):
         assert feature.input_ids[:feature.valid_length] == windows[i].token_ids.tolist()

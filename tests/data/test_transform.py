@@ -15,8 +15,8 @@ from bert.data.transform import (
     BERTSentenceTransform,
     check_max_length,
     featurize,
-    frame,
-    truncate,
+    frame_texts,
+    truncate_texts,
 )
 from bert.errors import UserError
 from bert.vocabulary import make_vocabulary
@@ -54,25 +54,26 @@ def test_truncate_equals_popping_one_at_a_time():
     for _ in range(5000):
         texts = [np.arange(rng.randrange(20)) for _ in range(rng.choice((1, 2)))]
         room = rng.randrange(2, 25)
-        cut = truncate(texts, room)
+        cut = truncate_texts(texts, room)
         assert [list(text) for text in cut] == pop_one_at_a_time(texts, room), (texts, room)
 
 
 def test_truncate_drops_from_the_longer_text():
-    first, second = truncate([np.arange(10), np.arange(3)], 8)
+    first, second = truncate_texts([np.arange(10), np.arange(3)], 8)
     assert first.tolist() == [0, 1, 2, 3, 4] and second.tolist() == [0, 1, 2]
 
 
 def test_truncate_leaves_what_fits():
     texts = [np.arange(4), np.arange(3)]
-    assert truncate(texts, 7) is texts
+    assert truncate_texts(texts, 7) is texts
 
 
 def test_frame_of_one_text_and_of_a_pair(vocabulary):
-    token_ids, segment_ids, num_tokens = frame([np.array([14, 15])], 10, vocabulary)
+    token_ids, segment_ids, num_tokens = frame_texts([np.array([14, 15])], 10, vocabulary)
     assert token_ids.tolist() == [2, 14, 15, 3] and segment_ids.tolist() == [0, 0, 0, 0]
     assert num_tokens == 4
-    token_ids, segment_ids, num_tokens = frame([np.array([14, 15]), np.array([16])], 10, vocabulary)
+    token_ids, segment_ids, num_tokens = frame_texts([np.array([14, 15]), np.array([16])], 10,
+                                                     vocabulary)
     assert token_ids.tolist() == [2, 14, 15, 3, 16, 3]
     assert segment_ids.tolist() == [0, 0, 0, 0, 1, 1]
     assert num_tokens == 6
@@ -82,7 +83,7 @@ def test_frame_of_one_text_and_of_a_pair(vocabulary):
 def test_frame_counts_tokens_before_truncation_and_never_exceeds_the_length(vocabulary):
     for lengths in ((50,), (50, 2), (2, 50), (50, 50), (0,), (0, 0), (0, 50)):
         texts = [np.full(length, 14) for length in lengths]
-        token_ids, segment_ids, num_tokens = frame(texts, 9, vocabulary)
+        token_ids, segment_ids, num_tokens = frame_texts(texts, 9, vocabulary)
         assert num_tokens == sum(lengths) + len(lengths) + 1
         assert len(token_ids) == len(segment_ids) == min(num_tokens, 9)
         assert list(token_ids).count(3) == len(lengths)     # every [SEP] is there

@@ -9,14 +9,14 @@ from support import tiny, tiny_networks
 
 from bert.errors import UserError
 from bert.export import onnx_graph
-from bert.export.runtimes import ONNX_ENGINES
-from bert.train.checkpoint import parameters_of
+from bert.export.runtimes import ONNX_RUNTIMES
+from bert.train.checkpoint import collect_parameters
 
 SHAPES = ((1, 1), (1, 7), (3, 5), (16, 40))
 
 
 def arrays_of(network):
-    return {name: value.asnumpy() for name, value in parameters_of(network).items()}
+    return {name: value.asnumpy() for name, value in collect_parameters(network).items()}
 
 
 @pytest.fixture
@@ -24,16 +24,16 @@ def save(tmp_path):
     """Function: network, its configuration → path of its ONNX file."""
     def save(network, config=tiny.CONFIG):
         path = str(tmp_path / 'model.onnx')
-        onnx.save(onnx_graph.build(arrays_of(network), config), path)
+        onnx.save(onnx_graph.build_onnx_model(arrays_of(network), config), path)
         return path
     return save
 
 
-@pytest.mark.parametrize('engine', sorted(ONNX_ENGINES))
+@pytest.mark.parametrize('engine', sorted(ONNX_RUNTIMES))
 @pytest.mark.parametrize('activation', ['gelu', 'gelu_new', 'relu'])
 def test_classifier(save, engine, activation):
     network = tiny_networks.make_classifier(3, activation=activation)
-    compute = ONNX_ENGINES[engine](
+    compute = ONNX_RUNTIMES[engine](
         save(network, dataclasses.replace(tiny.CONFIG, activation=activation)), 1)
     for i, shape in enumerate(SHAPES):
         arrays = tiny_networks.batch(*shape, seed=i)
@@ -41,11 +41,11 @@ def test_classifier(save, engine, activation):
                                   arrays[2])
 
 
-@pytest.mark.parametrize('engine', sorted(ONNX_ENGINES))
+@pytest.mark.parametrize('engine', sorted(ONNX_RUNTIMES))
 def test_question_answering(save, engine):
     network = tiny_networks.make_qa(num_layers=3)
-    compute = ONNX_ENGINES[engine](save(network, dataclasses.replace(tiny.CONFIG, num_layers=3)),
-                                   1)
+    compute = ONNX_RUNTIMES[engine](save(network, dataclasses.replace(tiny.CONFIG, num_layers=3)),
+                                    1)
     for i, shape in enumerate(SHAPES):
         arrays = tiny_networks.batch(*shape, seed=i)
         tiny_networks.assert_same(compute(*arrays), tiny_networks.outputs(network, arrays),
@@ -63,15 +63,16 @@ def test_against_numpy(tmp_path):
     weight, bias = random.randn(2, config.units).astype('float32'), np.zeros(2, 'float32')
     arrays.update({'span_classifier.weight': weight, 'span_classifier.bias': bias})
     path = str(tmp_path / 'model.onnx')
-    onnx.save(onnx_graph.build(arrays, config), path)
+    onnx.save(onnx_graph.build_onnx_model(arrays, config), path)
     token_ids, segment_ids, valid_length = tiny_networks.batch(4, 9)
     expected = numpy_bert.sequence(tensors, config, token_ids, segment_ids, valid_length) @ weight.T
-    found = ONNX_ENGINES['onnxruntime'](path, 1)(token_ids, segment_ids, valid_length)
+    found = ONNX_RUNTIMES['onnxruntime'](path, 1)(token_ids, segment_ids, valid_length)
     tiny_networks.assert_same(found, expected.astype('float32'), valid_length)
 
 
 def test_names_and_open_sizes():
-    proto = onnx_graph.build(arrays_of(tiny_networks.make_classifier(3)), tiny.CONFIG, '1.2')
+    proto = onnx_graph.build_onnx_model(arrays_of(tiny_networks.make_classifier(3)), tiny.CONFIG,
+                                        '1.2')
     assert [opset.version for opset in proto.opset_import] == [17]
     assert proto.producer_version == '1.2'
 
@@ -81,7 +82,7 @@ def test_names_and_open_sizes():
     assert shapes(proto.graph.input) == {name: ['batch', 'length'] for name in (
         'input_ids', 'attention_mask', 'token_type_ids')}
     assert shapes(proto.graph.output) == {'logits': ['batch', 3]}
-    proto = onnx_graph.build(arrays_of(tiny_networks.make_qa()), tiny.CONFIG)
+    proto = onnx_graph.build_onnx_model(arrays_of(tiny_networks.make_qa()), tiny.CONFIG)
     assert shapes(proto.graph.output) == {name: ['batch', 'length']
                                           for name in ('start_logits', 'end_logits')}
 
@@ -89,7 +90,7 @@ def test_names_and_open_sizes():
 def test_other_networks_and_activations():
     arrays = arrays_of(tiny_networks.make_classifier())
     with pytest.raises(UserError, match='activation "swish": BERT here knows gelu'):
-        onnx_graph.build(arrays, dataclasses.replace(tiny.CONFIG, activation='swish'))
+        onnx_graph.build_onnx_model(arrays, dataclasses.replace(tiny.CONFIG, activation='swish'))
     encoder = {name: array for name, array in arrays.items() if not name.startswith('classifier')}
     with pytest.raises(UserError, match='neither a classifier nor a question-answering network'):
-        onnx_graph.build(encoder, tiny.CONFIG)
+        onnx_graph.build_onnx_model(encoder, tiny.CONFIG)

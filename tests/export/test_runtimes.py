@@ -9,11 +9,11 @@ from support import tiny_networks
 from bert.errors import UserError
 from bert.export import runtimes
 from bert.export.symbol import export_network, is_quantized, read_symbol
-from bert.model.inference import ForPrediction
+from bert.model.inference import InterleavedNetwork
 
 
 @pytest.mark.parametrize('make', [tiny_networks.make_classifier, tiny_networks.make_qa])
-@pytest.mark.parametrize('form', [lambda network: network, ForPrediction],
+@pytest.mark.parametrize('form', [lambda network: network, InterleavedNetwork],
                          ids=['as trained', 'for prediction'])
 def test_symbol(make, form, tmp_path):
     network = make()
@@ -30,7 +30,7 @@ def test_symbol(make, form, tmp_path):
 
 
 def test_plans_are_kept_within_bounds(tmp_path, monkeypatch):
-    monkeypatch.setattr(runtimes, 'KEPT_TOKENS', 64)
+    monkeypatch.setattr(runtimes, 'MAX_PLAN_TOKENS', 64)
     network = tiny_networks.make_classifier()
     path, _ = export_network(network, str(tmp_path), 'net')
     engine = runtimes.open_symbol(path, mx.cpu())
@@ -71,16 +71,16 @@ def test_what_cannot_be_read(tmp_path):
                          'here, or by gluonnlp' % graph)
 
 
-@pytest.mark.parametrize('name', sorted(runtimes.ONNX_ENGINES))
+@pytest.mark.parametrize('name', sorted(runtimes.ONNX_RUNTIMES))
 def test_onnx_without_its_library(name, monkeypatch):
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(runtimes.NotInstalled, match='--engine %s: it is not installed: pip install '
-                                                   '%s, or' % (name, name)):
-        runtimes.ONNX_ENGINES[name]('x.onnx', 1)
+    with pytest.raises(runtimes.RuntimeNotInstalledError,
+                       match='--engine %s: it is not installed: pip install %s, or' % (name, name)):
+        runtimes.ONNX_RUNTIMES[name]('x.onnx', 1)
 
 
-@pytest.mark.parametrize('name', sorted(runtimes.ONNX_ENGINES))
+@pytest.mark.parametrize('name', sorted(runtimes.ONNX_RUNTIMES))
 def test_onnx_that_cannot_be_read(name, tmp_path):
     (tmp_path / 'x.onnx').write_bytes(b'nothing of ONNX')
     with pytest.raises(UserError, match='x.onnx: not a readable ONNX model: '):
-        runtimes.ONNX_ENGINES[name](str(tmp_path / 'x.onnx'), 1)
+        runtimes.ONNX_RUNTIMES[name](str(tmp_path / 'x.onnx'), 1)

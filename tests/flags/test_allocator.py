@@ -15,7 +15,7 @@ import sys
 import threading
 from bert.flags import allocator
 if sys.argv[1] != 'leave':
-    allocator.keep_freed(training=sys.argv[1] == 'training')
+    allocator.keep_freed_memory(training=sys.argv[1] == 'training')
 import numpy as np
 
 def faults():
@@ -72,7 +72,7 @@ def test_every_script_keeps_memory(monkeypatch, script, arguments, training):
 
     def tell(training):
         raise Told(training)
-    monkeypatch.setattr(allocator, 'keep_freed', tell)
+    monkeypatch.setattr(allocator, 'keep_freed_memory', tell)
     monkeypatch.setenv('OMP_NUM_THREADS', '1')      # to be put back
     with pytest.raises(Told) as told:
         importlib.import_module('bert.' + script).main(arguments)

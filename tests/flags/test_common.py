@@ -16,7 +16,7 @@ def parser():
     finetuning_flags.add_model_flags(made)
     finetuning_flags.add_optimizer_flags(made, learning_rate=2e-5, epochs=3, batch_size=32)
     common.add_device_flags(made)
-    finetuning_flags.add_output_flags(made)
+    finetuning_flags.add_run_output_flags(made)
     return made
 
 
@@ -65,8 +65,8 @@ def test_flag_that_was_left_out_says_why(refusal):
     assert refusal('--sentencepiece', 'x.model').startswith(
         '--sentencepiece: SentencePiece models are not supported; a BERT vocabulary is a '
         'vocab.txt, see --bert_checkpoint')
-    for flag in common.LEFT_OUT:
-        assert refusal(flag).startswith('%s: %s' % (flag, common.LEFT_OUT[flag]))
+    for flag in common.UNSUPPORTED_FLAGS:
+        assert refusal(flag).startswith('%s: %s' % (flag, common.UNSUPPORTED_FLAGS[flag]))
 
 
 @pytest.mark.parametrize('value', ['0', '-3'])
@@ -157,9 +157,10 @@ def test_lists(parser):
 
 def test_given_holds_what_the_command_line_set(parser):
     args = parser.parse_args(['--lr', '2e-5', '--resume', '--gpu', '--epochs=3'])
-    assert set(args.given) == {'lr', 'resume', 'gpu', 'epochs'}       # also where it is the default
-    assert args.given['epochs'] == '--epochs'                         # as it was typed
-    assert parser.parse_args([]).given == {}
+    assert set(args.explicit_flags) == {
+        'lr', 'resume', 'gpu', 'epochs'}            # also where it is the default
+    assert args.explicit_flags['epochs'] == '--epochs'                         # as it was typed
+    assert parser.parse_args([]).explicit_flags == {}
     assert parser.parse_args([]).lr == 2e-5       # defaults are back
 
 

@@ -25,6 +25,6 @@ def release(tmp_path, monkeypatch):
 @pytest.fixture(scope='session')
 def minilm():
     """The released MiniLM, in the user's own cache: at most one download a machine."""
-    released = released_weights.Released('bert_6_384_12')
+    released = released_weights.Release('bert_6_384_12')
     released_weights.fetch_arrays(released)
     return released

@@ -21,7 +21,7 @@ def make(config, **parts):
     """A network with random weights, and the same weights under transformers' names."""
     tensors = numpy_bert.random_tensors(config)
     arrays = mapping.from_transformers(tensors, 'test')
-    return loading.build(config, arrays, 'test', mx.cpu(), **(parts or ALL)), tensors
+    return loading.build_bert(config, arrays, 'test', mx.cpu(), **(parts or ALL)), tensors
 
 
 def inputs(valid_length=True, dtype='int32'):
@@ -120,7 +120,7 @@ def test_gradients_equal_finite_differences(name, index):
         total = (logits * mx.nd.array(weights)).sum()
     total.backward()
     parameters = network._collect_params_with_prefix()
-    gradient = parameters[mapping.translate(name, mapping.TO_GLUON)].grad().asnumpy()[index]
+    gradient = parameters[mapping.translate_name(name, mapping.TO_GLUON)].grad().asnumpy()[index]
     value, step = float(tensors[name][index]), 1e-4
     expected = (loss(value + step) - loss(value - step)) / (2 * step)
     assert abs(expected) > 1e-3

@@ -12,8 +12,8 @@ from bert.model.bert import BERTModel, Encoder, SelfAttention
 from bert.model.classification import BERTClassifier
 from bert.model.inference import Predictor, has_onednn, prediction_graph
 from bert.model.qa import BertForQA
-from bert.pipelines.base import Model
-from bert.pipelines.question_answering import StaticQAModel
+from bert.pipelines.base import Pipeline
+from bert.pipelines.question_answering import StaticQuestionAnswerer
 
 SIZE, LENGTH = 16, 37       # 592 tokens: above MANY_TOKENS
 
@@ -83,7 +83,7 @@ def test_without_padding_there_is_no_mask(network):
 @pytest.mark.parametrize('lengths,is_padded', [([LENGTH] * SIZE, False),
                                                ([LENGTH] * (SIZE - 1) + [1], True)])
 def test_a_model_tells_whether_there_is_padding(network, monkeypatch, lengths, is_padded):
-    model = Model(network, None, tiny.CONFIG, {}, LENGTH)
+    model = Pipeline(network, None, tiny.CONFIG, {}, LENGTH)
     told = []
     monkeypatch.setattr(model, '_predict',
                         lambda *arrays: told.append(arrays[3]) or network(*arrays[:3]))
@@ -97,11 +97,11 @@ def test_a_model_tells_whether_there_is_padding(network, monkeypatch, lengths, i
 
 def test_batches_end_where_it_pays(network, monkeypatch):
     lengths = [64] * 24 + [60] * 9
-    model = Model(network, None, tiny.CONFIG, {}, LENGTH)
+    model = Pipeline(network, None, tiny.CONFIG, {}, LENGTH)
     sizes = [len(batch) for batch in model.batches(lengths, 33, mx.cpu())]
     assert sizes == [24, 9]     # 1536 tokens are enough
     assert [len(batch) for batch in model.batches(lengths, 33, mx.gpu())] == [33]
-    static = StaticQAModel(network, None, tiny.CONFIG, {}, LENGTH)
+    static = StaticQuestionAnswerer(network, None, tiny.CONFIG, {}, LENGTH)
     assert [len(batch) for batch in static.batches(lengths, 33, mx.cpu())] == [33]
     monkeypatch.setattr(inference, 'has_onednn', lambda: False)
     assert [len(batch) for batch in model.batches(lengths, 33, mx.cpu())] == [33]
@@ -109,8 +109,8 @@ def test_batches_end_where_it_pays(network, monkeypatch):
 
 def test_a_static_model_computes_with_its_own_network(network, monkeypatch):
     network.seq_length = LENGTH
-    model = StaticQAModel(network, None, tiny.CONFIG, {}, LENGTH, (1, SIZE))
-    monkeypatch.setattr(StaticQAModel, 'padding_id', 0)
+    model = StaticQuestionAnswerer(network, None, tiny.CONFIG, {}, LENGTH, (1, SIZE))
+    monkeypatch.setattr(StaticQuestionAnswerer, 'padding_id', 0)
     monkeypatch.setattr(inference, 'prediction_graph', None)    # would fail
     token_ids, segment_ids, valid_length = (array.asnumpy() for array in inputs())
     batch = Batch(token_ids, segment_ids, valid_length, None)

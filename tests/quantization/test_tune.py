@@ -6,15 +6,15 @@ import pytest
 from support import tiny_networks
 
 from bert.errors import UserError
-from bert.model.inference import ForPrediction
+from bert.model.inference import InterleavedNetwork
 from bert.quantization import report
 from bert.quantization import tune as module
 from bert.quantization.calibrate import Quantizer
-from bert.quantization.config import Config
-from bert.quantization.loss import Goal, Loss
-from bert.quantization.tune import Journal, rebuild, symbol_block, tune
+from bert.quantization.config import TuningConfig
+from bert.quantization.loss import Goal, ScoreLoss
+from bert.quantization.tune import Journal, rebuild_network, symbol_block, tune
 
-pytestmark = pytest.mark.usefixtures('fast')
+pytestmark = pytest.mark.usefixtures('fast_int8')
 
 BATCHES = [tiny_networks.batch(8, 8, seed) for seed in range(2)]
 HELD_OUT = [tiny_networks.batch(16, 8, seed) for seed in range(2, 6)]
@@ -45,14 +45,14 @@ def score(outputs, rows):
 
 def search(network, loss, evaluate=None, is_relative=False, **options):
     goal = Goal(loss, is_relative)
-    return tune(ForPrediction(network), BATCHES, evaluate or Evaluation(network),
-                Config(goal, **options.pop('config', {})),
+    return tune(InterleavedNetwork(network), BATCHES, evaluate or Evaluation(network),
+                TuningConfig(goal, **options.pop('config', {})),
                 interval=lambda a, b: goal.measure(score, a, b), **options)
 
 
 def harms_by_hand(network):
     """{operator: what the mean squared error of the outputs loses when it alone is float}"""
-    quantizer = Quantizer(ForPrediction(network))
+    quantizer = Quantizer(InterleavedNetwork(network))
     quantizer.calibrate(BATCHES)
     expected = [tiny_networks.outputs(network, batch) for batch in BATCHES]
 
@@ -65,7 +65,7 @@ def harms_by_hand(network):
 
 def test_an_easy_goal_needs_one_trial(network):
     tuned = search(network, 0.9)
-    assert tuned.reached and len(tuned.trials) == 1 and tuned.harms == {}
+    assert tuned.is_goal_reached and len(tuned.trials) == 1 and tuned.harms == {}
     assert tuned.trial.kept == () and tuned.trial.accepted and tuned.trial.number == 1
     assert tuned.float_score == pytest.approx(1, abs=1e-5)
 
@@ -73,7 +73,7 @@ def test_an_easy_goal_needs_one_trial(network):
 def test_operators_return_by_their_harm(network):
     all_int8 = search(network, 0.9).trial.loss
     tuned = search(network, all_int8.value / 3)
-    assert tuned.reached
+    assert tuned.is_goal_reached
     harms = harms_by_hand(network)
     assert tuned.harms == pytest.approx(harms, rel=1e-3, abs=1e-9)
     ranked = sorted(harms, key=harms.get, reverse=True)
@@ -108,7 +108,7 @@ def test_with_time_left_operators_are_tried_in_int8_again(network):
         kept = without if trial.accepted else kept
     assert len({trial.kept for trial in tuned.trials}) == len(tuned.trials)
     assert [trial.number for trial in tuned.trials] == list(range(1, len(tuned.trials) + 1))
-    assert list(tuned.trial.kept) == kept and tuned.reached
+    assert list(tuned.trial.kept) == kept and tuned.is_goal_reached
 
 
 def test_an_impossible_goal(network, monkeypatch):
@@ -116,7 +116,7 @@ def test_an_impossible_goal(network, monkeypatch):
     speeds = iter([2.0] * 5 + [0.9] * 100)
     monkeypatch.setattr(module._Search, '_speed', lambda *arguments: next(speeds))
     tuned = search(network, 0)
-    assert not tuned.reached
+    assert not tuned.is_goal_reached
     assert len(tuned.trials) == len(tuned.quantizer.operators) + 1
     assert len(tuned.trials[-1].kept) == len(tuned.quantizer.operators)
     faster = tuned.trials[:5]
@@ -126,7 +126,7 @@ def test_an_impossible_goal(network, monkeypatch):
 def test_a_slower_network_is_not_accepted(network, monkeypatch):
     monkeypatch.setattr(module._Search, '_speed', lambda *arguments: 1.0)
     tuned = search(network, 0.9, config={'max_trials': 3})
-    assert not tuned.reached and [trial.accepted for trial in tuned.trials] == [False] * 3
+    assert not tuned.is_goal_reached and [trial.accepted for trial in tuned.trials] == [False] * 3
 
 
 def test_max_trials(network):
@@ -143,7 +143,7 @@ def test_time_is_over(network):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module.time, 'monotonic', lambda: now[0])
         tuned = search(network, 0, evaluate, config={'timeout': 25})
-    assert len(tuned.trials) == 2 and not tuned.reached
+    assert len(tuned.trials) == 2 and not tuned.is_goal_reached
 
 
 def test_a_kill_costs_one_trial(network, tmp_path):
@@ -177,29 +177,29 @@ def test_trials_keep_their_numbers(network, tmp_path):
     assert numbers != list(range(1, len(numbers) + 1)) and numbers[-1] > len(first.trials)
     evaluate = Evaluation(network)
     for trial in tuned.trials[-3:]:
-        kept, made = rebuild(trial.number, path, ForPrediction(network), BATCHES, evaluate,
-                             Config(Goal(goal, False)))
+        kept, made = rebuild_network(trial.number, path, InterleavedNetwork(network), BATCHES,
+                                     evaluate, TuningConfig(Goal(goal, False)))
         assert kept == trial.kept
         assert evaluate(symbol_block(*made))[0] == pytest.approx(trial.score, abs=1e-6)
     for number in (0, len(Journal(path).trials()) + 1):
         with pytest.raises(UserError, match='--rebuild %d: .*trials.jsonl has ' % number):
-            rebuild(number, path, ForPrediction(network), BATCHES, evaluate)
+            rebuild_network(number, path, InterleavedNetwork(network), BATCHES, evaluate)
     other = tiny_networks.make_classifier(seed=4)
     with pytest.raises(UserError, match='its trials are of other parameters'):
-        rebuild(1, path, ForPrediction(other), BATCHES, Evaluation(other),
-                Config(Goal(goal, False)))
+        rebuild_network(1, path, InterleavedNetwork(other), BATCHES, Evaluation(other),
+                        TuningConfig(Goal(goal, False)))
 
 
 def test_a_journal_of_something_else(network, tmp_path):
     path = tmp_path / 'trials.jsonl'
     search(network, 0.9, journal=str(path))
     # another goal judges the same trials anew
-    assert not search(network, 0, journal=str(path), config={'max_trials': 1}).reached
+    assert not search(network, 0, journal=str(path), config={'max_trials': 1}).is_goal_reached
     other = tiny_networks.make_classifier(seed=4)
     for arguments in ((other, 0.9, Evaluation(other)),):
         with pytest.raises(UserError, match='trials.jsonl: its trials are of other parameters'):
             search(*arguments, journal=str(path))
-    for options in ({'quantizer': Quantizer(ForPrediction(network), 'naive')},
+    for options in ({'quantizer': Quantizer(InterleavedNetwork(network), 'naive')},
                     {'is_relative': True}, {'config': {'random_seed': 1}}):
         with pytest.raises(UserError, match='its trials are of other'):
             search(network, 0.9, journal=str(path), **options)
@@ -231,17 +231,18 @@ def test_no_score(network):
         tune(network, BATCHES, lambda compiled: float('nan'))
     with pytest.raises(UserError, match='the score of the float network is 0: no part of it can'):
         tune(network, BATCHES, lambda compiled: 0.0)
-    assert tune(network, BATCHES, lambda compiled: 0.0, Config(Goal(0.1, False))).reached
+    assert tune(network, BATCHES, lambda compiled: 0.0,
+                TuningConfig(Goal(0.1, False))).is_goal_reached
 
 
 def test_table_and_picture(network, tmp_path):
-    trials = (module.Trial(1, (), 0.8, Loss(0.05, 0.02, 0.07), 2.5, 'missed', False, 1.0),
-              module.Trial(2, ('a', 'b'), 0.85, Loss(0.001, -0.01, 0.009), 2.0, 'reached', True,
-                           1.0))
-    assert report.table(trials) == [
+    trials = (module.Trial(1, (), 0.8, ScoreLoss(0.05, 0.02, 0.07), 2.5, 'missed', False, 1.0),
+              module.Trial(2, ('a', 'b'), 0.85, ScoreLoss(0.001, -0.01, 0.009), 2.0, 'reached',
+                           True, 1.0))
+    assert report.format_trials(trials) == [
         'trial  in float   score    loss     from      to     goal  speed  accepted',
         '    1         0  0.8000  0.0500   0.0200  0.0700   missed   2.50        no',
         '    2         2  0.8500  0.0010  -0.0100  0.0090  reached   2.00       yes']
-    tuned = module.Tuned(trials[1], True, trials, {}, 0.86, None)
-    report.draw(str(tmp_path / 'trials.png'), tuned, 'f1', 0.85)
+    tuned = module.TuningResult(trials[1], True, trials, {}, 0.86, None)
+    report.draw_trials(str(tmp_path / 'trials.png'), tuned, 'f1', 0.85)
     assert (tmp_path / 'trials.png').read_bytes().startswith(b'\x89PNG')

@@ -1,4 +1,4 @@
-"""A web server on this machine for tests of downloads, with faults to switch on."""
+"""A local web server for tests of downloads, which can simulate faults."""
 import hashlib
 import http.server
 import threading
@@ -7,10 +7,10 @@ import threading
 class LocalServer:
     """Serves `content` ({path: bytes}) while the `with` block lasts.
 
-    cut: {path: number of bytes after which the connection is closed, once}.
-    status: {path: HTTP status instead of an answer}. ranges: whether Range is honoured.
-    requests: [(method, path, Range or None)] as they came in. Every answer has what the
-    Hugging Face hub adds: the commit and an ETag, the sha256 or what `etags` says.
+    cut: {path: number of bytes after which the server closes the connection, once}.
+    status: {path: HTTP status instead of an answer}. ranges: whether the server honours Range.
+    requests: [(method, path, Range or None)] in order of arrival. Like the Hugging Face hub, every
+    answer has the commit and an ETag: the value in `etags`, or else the sha256.
     """
 
     def __init__(self, content=None):
@@ -47,13 +47,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _answer(self, body):
         path = self.path.split('?')[0].lstrip('/')
-        span = self.headers.get('Range')
-        self.local.requests.append((self.command, path, span))
+        byte_range = self.headers.get('Range')
+        self.local.requests.append((self.command, path, byte_range))
         if path in self.local.status or path not in self.local.content:
             self.send_error(self.local.status.get(path, 404))
             return
         data = self.local.content[path]
-        start = int(span[len('bytes='):].split('-')[0]) if span and self.local.ranges else 0
+        start = (int(byte_range[len('bytes='):].split('-')[0])
+                 if byte_range and self.local.ranges else 0)
         if start and start >= len(data):
             self.send_error(416)
             return

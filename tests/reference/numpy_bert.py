@@ -1,7 +1,7 @@
-"""BERT in plain NumPy, slow and independent of the package: what the tests compare with.
+"""The tests' reference: BERT in plain NumPy, slow and independent of the package.
 
-Written from Devlin et al. 2018 (arXiv:1810.04805) on tensors with transformers' names,
-in float64. `sizes` is anything with num_layers, num_heads, layer_norm_eps, activation.
+Written from Devlin et al. 2018 (arXiv:1810.04805) for tensors with transformers' names. Computes
+in float64. `sizes` is any object with num_layers, num_heads, layer_norm_eps and activation.
 """
 import math
 
@@ -42,7 +42,7 @@ def softmax(x):
 
 
 def attention(x, tensors, name, heads, valid_length):
-    """One sentence x (length, units); positions from `valid_length` on aren't attended to."""
+    """Attention in one sentence x (length, units), masked from position `valid_length` on."""
     query, key, value = (np.split(dense(x, tensors, '%s.self.%s' % (name, part)), heads, axis=-1)
                          for part in ('query', 'key', 'value'))
     context = []
@@ -63,7 +63,7 @@ def layer(x, tensors, name, sizes, valid_length):
 
 def hidden_states(tensors, sizes, token_ids, segment_ids, valid_length=None):
     """token_ids, segment_ids (batch, length) → [(batch, length, units)]: the input of the first
-    layer, and what comes out of each."""
+    layer, then the output of each layer."""
     batch, length = np.shape(token_ids)
     valid_length = [length] * batch if valid_length is None else valid_length
     rows = []
@@ -80,7 +80,7 @@ def hidden_states(tensors, sizes, token_ids, segment_ids, valid_length=None):
 
 
 def sequence(tensors, sizes, token_ids, segment_ids, valid_length=None):
-    """What comes out of the last layer."""
+    """The output of the last layer, (batch, length, units)."""
     return hidden_states(tensors, sizes, token_ids, segment_ids, valid_length)[-1]
 
 
@@ -95,10 +95,10 @@ def next_sentence(tensors, pooled_states):
 
 
 def token_logits(tensors, sizes, states, positions):
-    """Hidden states, positions (batch, number) → logits (batch, number, vocabulary)"""
-    chosen = np.stack([row[places] for row, places in zip(states, positions)])
+    """Hidden states, positions (batch, count) → logits (batch, count, vocabulary)"""
+    vectors = np.stack([row[indices] for row, indices in zip(states, positions)])
     hidden = ACTIVATIONS[sizes.activation](
-        dense(chosen, tensors, 'cls.predictions.transform.dense'))
+        dense(vectors, tensors, 'cls.predictions.transform.dense'))
     hidden = layer_norm(hidden, tensors, 'cls.predictions.transform.LayerNorm',
                         sizes.layer_norm_eps)
     return (hidden @ tensors['bert.embeddings.word_embeddings.weight'].T.astype(np.float64)
@@ -106,8 +106,8 @@ def token_logits(tensors, sizes, states, positions):
 
 
 def random_tensors(config, seed=0):
-    """float32 tensors of a whole BertForPreTraining with transformers' names. Larger than
-    a fresh model's, so that every one of them shows in the outputs."""
+    """float32 tensors of a whole BertForPreTraining with transformers' names. The values are
+    larger than those of a new model, so that every tensor influences the outputs."""
     random = np.random.RandomState(seed)
     units, hidden = config.units, config.hidden_size
     tensors = {}

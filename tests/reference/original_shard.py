@@ -1,10 +1,10 @@
-"""A shard as the original's create_pretraining_data.py writes it: pickled Python objects."""
+"""Writes a shard in the format of the original's create_pretraining_data.py: pickled objects."""
 import numpy as np
 
 
 def write_original(path, fill=2):
-    """Two examples: 2 5 3 6 3 and 2 7 3 4 8 3, with one and two masks; `fill` more masks of weight
-    0 for the first."""
+    """Write two examples: 2 5 3 6 3 with one mask, and 2 7 3 4 8 3 with two masks. The first gets
+    `fill` more masks of weight 0."""
     def rows(arrays, dtype):
         array = np.empty(2, dtype=object)
         array[:] = [np.array(row, dtype=dtype) for row in arrays]

@@ -1,4 +1,4 @@
-"""A network of two dense layers, and the same network with its training in NumPy."""
+"""A network of two dense layers in Gluon, and the same network and its training in NumPy."""
 from typing import NamedTuple
 
 import mxnet as mx
@@ -17,22 +17,22 @@ class Batch(NamedTuple):
         return len(self.x)
 
 
-def examples(number, seed=0):
+def examples(count, seed=0):
     """A `Batch` of random examples that a network can learn."""
     rng = np.random.RandomState(seed)
-    x = rng.randn(number, INPUTS).astype('float32')
+    x = rng.randn(count, INPUTS).astype('float32')
     return Batch(x, np.sin(x.sum(axis=1, keepdims=True)) * 2)
 
 
 def split(batch, *sizes):
-    """`batch` in pieces of the given sizes."""
+    """Split `batch` into batches of these sizes."""
     ends = np.cumsum(sizes)
     return [Batch(batch.x[end - size:end], batch.y[end - size:end])
             for size, end in zip(sizes, ends)]
 
 
 def make_network(seed=1, dropout=0.0):
-    """Its parameters are dense0_weight, dense0_bias, dense1_weight, dense1_bias."""
+    """The Gluon network, with parameters dense0_weight, dense0_bias, dense1_weight, dense1_bias."""
     network = nn.HybridSequential(prefix='')
     with network.name_scope():
         network.add(nn.Dense(HIDDEN, in_units=INPUTS, activation='tanh', prefix='dense0_'),
@@ -46,7 +46,7 @@ def make_network(seed=1, dropout=0.0):
 
 
 def forward_of(network):
-    """What a `Stepper` wants: batch → (loss of each example, labels, outputs)."""
+    """The function that a `Stepper` needs: batch → (loss of each example, labels, outputs)."""
     def forward(batch):
         labels = mx.nd.array(batch.y)
         outputs = network(mx.nd.array(batch.x))
@@ -74,7 +74,7 @@ def numpy_loss(weights, batch):
 
 
 def numpy_gradients(weights, batch):
-    """Of the mean loss over the examples of `batch`, by the chain rule."""
+    """Gradients of the mean loss over the examples of `batch`, by the chain rule."""
     _, hidden, outputs = numpy_loss(weights, batch)
     d_outputs = 2 * (outputs - batch.y) / batch.size
     d_hidden = d_outputs @ weights['dense1_weight'] * (1 - hidden ** 2)
@@ -96,7 +96,7 @@ class NumpyBertAdam:
         self.square = {name: np.zeros(weight.shape) for name, weight in weights.items()}
 
     def step(self, batch, rate):
-        """Returns loss and gradient norm before the update."""
+        """Update the weights. Returns the loss and the gradient norm before the update."""
         gradients = numpy_gradients(self.weights, batch)
         loss, norm = numpy_loss(self.weights, batch)[0], numpy_norm(gradients)
         for name, weight in self.weights.items():

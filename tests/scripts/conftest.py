@@ -24,7 +24,8 @@ from bert.quantization import loss, report
 def undrawn():
     """Drawing takes longer than a tiny training: runs in this process write empty pictures.
     The drawing functions, to be put back where a test looks at pictures."""
-    functions = {(results, 'draw_curves'): results.draw_curves, (report, 'draw'): report.draw}
+    functions = {(results, 'draw_curves'): results.draw_curves,
+                 (report, 'draw_trials'): report.draw_trials}
     with pytest.MonkeyPatch.context() as patch:
         for module, name in functions:
             patch.setattr(module, name, lambda path, *values: open(path, 'wb').close())
@@ -43,7 +44,7 @@ def is_picture(undrawn, monkeypatch):
 def few_draws():
     """The intervals of losses come of fewer draws: a thousand F1 scores take seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loss, 'DRAWS', 50)
+        patch.setattr(loss, 'NUM_BOOTSTRAP_SAMPLES', 50)
         yield
 
 
@@ -53,16 +54,16 @@ def recomputed_here():
     again in a new process is computed here. The function that starts one, to be put back."""
     def recompute(path, batch):
         return runtimes.open_symbol(path, mx.cpu())(*batch[:3])
-    started = serving_folder.recompute
+    started = serving_folder.compute_in_new_process
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(serving_folder, 'recompute', recompute)
+        patch.setattr(serving_folder, 'compute_in_new_process', recompute)
         yield started
 
 
 @pytest.fixture
 def new_process(recomputed_here, monkeypatch):
     """Exports are computed again in a new process in this test."""
-    monkeypatch.setattr(serving_folder, 'recompute', recomputed_here)
+    monkeypatch.setattr(serving_folder, 'compute_in_new_process', recomputed_here)
 
 
 @pytest.fixture
@@ -174,9 +175,9 @@ def _finish(process):
 def only_float_is_good(monkeypatch):
     """Classifiers that don't compute what the first one did, the float network, lose 0.1."""
     from bert.pipelines import evaluation_sets
-    real, seen = evaluation_sets.LabelledTexts.score, []
+    real, seen = evaluation_sets.TextSet.score, []
 
     def worse(self, outputs, rows=None):
         seen.append(outputs.tobytes())
         return real(self, outputs, rows) - 0.1 * (seen[-1] != seen[0])
-    monkeypatch.setattr(evaluation_sets.LabelledTexts, 'score', worse)
+    monkeypatch.setattr(evaluation_sets.TextSet, 'score', worse)

@@ -9,7 +9,7 @@ from support.small_squad import QUICK, read_json, write_files
 
 from bert import answer, finetune_squad
 from bert.jobs.prediction.question_answering import passage
-from bert.pipelines.question_answering import TASK, open_qa_model
+from bert.pipelines.question_answering import TASK_DEFAULTS, open_question_answerer
 
 QUESTION = 'the film was'
 DOCUMENT = 'the plot was fine and the actor was so .'
@@ -202,14 +202,14 @@ def test_a_model_of_transformers(call, in_tmp, run):
     """Converted from ours: the same answers."""
     from bert import convert_checkpoint
     assert call(convert_checkpoint, run, 'hf').code == 0
-    assert set(read_json(in_tmp / 'hf' / 'task.json')) == set(TASK) | {'max_len'}
+    assert set(read_json(in_tmp / 'hf' / 'task.json')) == set(TASK_DEFAULTS) | {'max_len'}
     ours, theirs = (lines(call(answer, '--model_dir', folder, QUESTION, DOCUMENT, '--format',
                                'jsonl'))[0] for folder in (run, 'hf'))
     assert [one['text'] for one in ours['answers']] == [one['text'] for one in theirs['answers']]
     (in_tmp / 'hf' / 'task.json').unlink()     # as transformers saves one: the usual sizes
-    model = open_qa_model('hf', mx.cpu())
+    model = open_question_answerer('hf', mx.cpu())
     assert model.max_len == 40
-    assert model.task == dict(TASK, max_query_length=20, doc_stride=13)
+    assert model.task == dict(TASK_DEFAULTS, max_query_length=20, doc_stride=13)
     # somebody else's file of that name is left alone
     (in_tmp / 'hf' / 'task.json').write_text('{"name": "qa"}')
     assert call(convert_checkpoint, 'hf', 'back').code == 0

@@ -174,7 +174,7 @@ def shards(tmp_path_factory):
 
 @pytest.mark.parametrize('page', [
     pytest.param(page, marks=[pytest.mark.exhaustive] * (page in LONG_PAGES)) for page in PAGES])
-def test_commands(page, call, roomy_bert, workplace, runs, monkeypatch, fast, request):
+def test_commands(page, call, roomy_bert, workplace, runs, monkeypatch, fast_int8, request):
     if page in ('docs/models.rst', 'docs/pretraining.rst'):     # about the real cache
         monkeypatch.delenv('MXNET_HOME')
     shutil.copytree(runs / 'trained', 'trained')
@@ -200,7 +200,7 @@ def test_commands(page, call, roomy_bert, workplace, runs, monkeypatch, fast, re
 
 
 @pytest.mark.parametrize('page', [page for page in PAGES if page != 'docs/tutorial.rst'])
-def test_snippets(page, in_tmp, tmp_path, capsys, monkeypatch, runs, shards, fast):
+def test_snippets(page, in_tmp, tmp_path, capsys, monkeypatch, runs, shards, fast_int8):
     monkeypatch.delenv('MXNET_HOME')
     shutil.copytree(shards, in_tmp, dirs_exist_ok=True)
     if page == 'docs/deployment.rst':

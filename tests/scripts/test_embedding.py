@@ -15,7 +15,7 @@ from bert.model.bert import BERTModel
 from bert.model.weights import loading
 from bert.pipelines import embedding
 from bert.pipelines.embedding import BertEmbedding
-from bert.pipelines.pooling import merge, normalized, similarity
+from bert.pipelines.pooling import merge_pieces, normalize_rows, similarity
 
 TENSORS = numpy_bert.random_tensors(tiny.CONFIG)
 # words of several pieces, an unknown one, a text of one word, an empty one
@@ -112,7 +112,7 @@ def test_one_vector_a_text(make, pooling, expected):
         np.testing.assert_allclose(row, expected(reference_states(text)[0][-1]), atol=1e-4)
     rows = make().sentence(TEXTS, pooling)
     np.testing.assert_allclose((rows ** 2).sum(axis=1), 1, rtol=1e-5)
-    np.testing.assert_allclose(rows, normalized(found), atol=1e-5)
+    np.testing.assert_allclose(rows, normalize_rows(found), atol=1e-5)
 
 
 # ---- any checkpoint
@@ -134,7 +134,7 @@ def test_what_pretraining_and_finetuning_leave(call, in_tmp, tiny_bert, sst):
     for run in ('ckpt', 'run'):
         newest = json.loads((in_tmp / run / 'checkpoints.json').read_text())['newest']
         network = BERTModel(tiny.CONFIG, use_pooler=False)
-        loading.load_encoder(network, {
+        loading.load_encoder_arrays(network, {
             name: array.asnumpy() for name, array
             in mx.nd.load('%s/%s/model.params' % (run, newest)).items()}, run)
         ids = mx.nd.array([[tiny.TOKENS.index(token)
@@ -334,10 +334,10 @@ def test_calls_that_make_no_sense(make):
 def test_merge():
     rows = np.arange(8, dtype='float32').reshape(4, 2)
     words = np.array([0, 0, 2, 3])
-    assert merge(rows, words, 'avg').tolist() == [[1, 2], [4, 5], [6, 7]]
-    assert merge(rows, words, 'sum').tolist() == [[2, 4], [4, 5], [6, 7]]
-    assert merge(rows, words, 'last').tolist() == [[2, 3], [4, 5], [6, 7]]
-    assert merge(rows[:0], words[:0], 'avg').shape == (0, 2)
+    assert merge_pieces(rows, words, 'avg').tolist() == [[1, 2], [4, 5], [6, 7]]
+    assert merge_pieces(rows, words, 'sum').tolist() == [[2, 4], [4, 5], [6, 7]]
+    assert merge_pieces(rows, words, 'last').tolist() == [[2, 3], [4, 5], [6, 7]]
+    assert merge_pieces(rows[:0], words[:0], 'avg').shape == (0, 2)
 
 
 def test_similarity():

@@ -312,7 +312,7 @@ def test_the_digest_has_the_pooler_where_it_is_used(tiny_bert, tmp_path):
 
 def end_early(embed, monkeypatch, flags):
     with monkeypatch.context() as context, pytest.raises(ZeroDivisionError):
-        context.setattr(vector_files, 'assemble', lambda *a: 1 / 0)
+        context.setattr(vector_files, 'assemble_output', lambda *a: 1 / 0)
         embed(*flags)
 
 

@@ -12,8 +12,8 @@ from support.small_squad import QUICK, read_json, write_files
 from bert import finetune_classifier, finetune_squad
 from bert.export import export, to_onnx
 from bert.jobs.exporting import serving_folder
-from bert.pipelines.exported import open_exported
-from bert.pipelines.opening import open_trained
+from bert.pipelines.exported import open_exported_pipeline
+from bert.pipelines.opening import open_pipeline
 
 SYMBOL = {'%s-symbol.json', '%s-0000.params', 'config.json', 'vocab.txt', 'task.json',
           'options.json', 'results.json', 'hybrid_export_bert.log'}
@@ -47,10 +47,10 @@ def test_a_folder_that_serves_alone(call, runs, in_tmp, new_process, form, kind)
     assert set(os.listdir('out')) == {name.replace('%s', kind) for name in names}
     report = read_json(in_tmp / 'out' / 'results.json')
     assert report['texts'] == 16 and 0 <= report['largest_difference'] <= same
-    model = open_trained(str(runs / kind), mx.cpu())
-    exported = open_exported('out', None, None, mx.cpu(), 1)
+    model = open_pipeline(str(runs / kind), mx.cpu())
+    exported = open_exported_pipeline('out', None, None, mx.cpu(), 1)
     assert (exported.task, exported.max_len) == (model.task, model.max_len)
-    batch = serving_folder.real_batch(model)
+    batch = serving_folder.sample_text_batch(model)
     found, expected = (one.outputs(batch, mx.cpu()).asnumpy() for one in (exported, model))
     if kind == 'question_answering':
         used = np.arange(found.shape[1]) < batch.valid_length[:, None]
@@ -66,7 +66,7 @@ def test_without_output_dir_it_goes_into_the_run(call, runs, in_tmp):
     again = call(export, '--model_dir', 'run')
     assert again.code == 2 and 'run/export holds a run: choose another --output_dir' in again.error
     assert call(export, '--model_dir', 'run', '--overwrite_output_dir').code == 0
-    assert open_trained('run', mx.cpu())        # the run itself is as it was
+    assert open_pipeline('run', mx.cpu())        # the run itself is as it was
     best = 'run/' + read_json(in_tmp / 'run' / 'checkpoints.json')['best']
     assert call(to_onnx, '--model_dir', 'run').code == 0        # beside the symbol, not over it
     assert set(os.listdir('run/onnx')) == {name.replace('%s', 'classification') for name in ONNX}
@@ -108,15 +108,15 @@ def test_random(call, in_tmp, monkeypatch, tiny_bert, kind, number):
     outcome = call(export, '--task', kind, '--output_dir', 'out')
     assert outcome.code == 0, outcome.err
     assert 'the network is random, its answers are chance' in outcome.err
-    exported = open_exported('out', None, None, mx.cpu(), 1)
+    exported = open_exported_pipeline('out', None, None, mx.cpu(), 1)
     assert exported.network(*(np.ones((3, 5), 'int32'),) * 2, np.full(3, 5.)).shape == (3, number)
     assert call(to_onnx, '--task', kind, '--output_dir', 'onnx').code == 0
 
 
 def test_random_question_answering(call, in_tmp, monkeypatch):
     monkeypatch.setattr(serving_folder.zoo, 'get_model', _tiny_model)
-    monkeypatch.setattr(serving_folder, 'TASK',
-                        dict(serving_folder.TASK, max_query_length=6, doc_stride=5))
+    monkeypatch.setattr(serving_folder, 'TASK_DEFAULTS',
+                        dict(serving_folder.TASK_DEFAULTS, max_query_length=6, doc_stride=5))
     assert call(export, '--task', 'question_answering', '--output_dir', 'out').code == 0
     assert read_json(in_tmp / 'out' / 'task.json')['max_len'] == 40
 
@@ -193,7 +193,7 @@ def test_shorter_windows(call, runs, in_tmp):
 
 
 def test_a_difference_is_an_error(call, runs, in_tmp, monkeypatch):
-    monkeypatch.setattr(serving_folder, 'SAME', -1.0)
+    monkeypatch.setattr(serving_folder, 'MAX_SYMBOL_DIFFERENCE', -1.0)
     outcome = call(export, '--model_dir', runs / 'classification', '--output_dir', 'out')
     assert outcome.code == 2 and 'read back, it differs by ' in outcome.error
     # nothing that deploy.py would serve
@@ -202,7 +202,7 @@ def test_a_difference_is_an_error(call, runs, in_tmp, monkeypatch):
 
 def test_a_process_that_dies_is_an_error(call, runs, in_tmp, new_process, monkeypatch):
     (in_tmp / 'dies.py').write_text('import os\nos.kill(os.getpid(), 9)\n')
-    monkeypatch.setattr(serving_folder, 'RECOMPUTE', in_tmp / 'dies.py')
+    monkeypatch.setattr(serving_folder, 'SYMBOL_WORKER', in_tmp / 'dies.py')
     assert call(export, '--model_dir', runs / 'classification', '--output_dir', 'out').error == (
         'error: classification-symbol.json: read back in a new process, it could not be computed '
         '(exit status -9): is there enough memory for a second network?')

@@ -20,7 +20,7 @@ from bert import (
 from bert.data.squad import metric as squad_metric
 from bert.data.squad.files import read_squad
 from bert.export.symbol import import_network
-from bert.pipelines.question_answering import open_qa_model
+from bert.pipelines.question_answering import open_question_answerer
 
 OF_A_RUN = {'options.json', 'audit.json', 'results.json', 'curves.png', 'checkpoints.json',
             'predictions.json', 'nbest_predictions.json', 'net.params'}
@@ -92,7 +92,7 @@ def test_predictions_are_what_the_official_scripts_read(run):
     for question in squad.questions:
         assert predictions[question.id] in squad.contexts[question.context]
     metrics = read_json(run / 'results.json')['metrics']
-    assert metrics == {'dev': squad_metric.evaluate(squad.answers(), predictions)}
+    assert metrics == {'dev': squad_metric.evaluate_v1(squad.answers(), predictions)}
     n_best = read_json(run / 'nbest_predictions.json')
     assert list(n_best) == list(predictions)
     for name, entries in n_best.items():
@@ -298,12 +298,12 @@ def test_uncased_means_what_it_says(call, in_tmp, cased_bert, flags, lower):
                    '--output_dir', 'run', *flags)
     assert outcome.code == 0, outcome.err
     assert ('--uncased: the vocabulary of this model keeps case' in outcome.err) == lower
-    assert open_qa_model('run', mx.cpu()).tokenizer.lower == lower
-    assert open_qa_model('run', mx.cpu()).config.cased != lower
+    assert open_question_answerer('run', mx.cpu()).tokenizer.lower == lower
+    assert open_question_answerer('run', mx.cpu()).config.cased != lower
 
 
 def test_an_uncased_model_needs_no_flag(run):
-    assert open_qa_model('run', mx.cpu()).tokenizer.lower
+    assert open_question_answerer('run', mx.cpu()).tokenizer.lower
 
 
 # What is limited, is told

@@ -8,7 +8,7 @@ from support import tiny
 from support.processes import spawn
 
 from bert import finetune_classifier, predict
-from bert.pipelines.classification import open_model
+from bert.pipelines.classification import open_classifier
 
 
 @pytest.fixture(scope='module')
@@ -33,7 +33,7 @@ def pair_model(tmp_path_factory, tiny_bert):
 
 def one_by_one(folder, texts):
     """Probabilities (texts, classes), each text alone and unpadded."""
-    model = open_model(str(folder), mx.cpu())
+    model = open_classifier(str(folder), mx.cpu())
     rows = []
     for text in texts:
         ids = [2] + list(model.tokenizer.encode([text])[0][:10]) + [3]

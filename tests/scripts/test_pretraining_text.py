@@ -14,8 +14,8 @@ from support.pretraining import (
     evaluation,
     flags,
     parameters,
+    pretrain,
     results,
-    trained,
 )
 from support.processes import spawn, start, wait_for_step
 
@@ -75,11 +75,11 @@ def test_every_epoch_is_a_copy_of_its_own(call, made, text, monkeypatch):
         batch = original_load(self, place)
         epochs[-1] += [row for part in batch.parts for row in batch_rows(part.batch)]
         return batch
-    original_epoch = training.RawText.epoch
-    original_load = training.Pretraining.load_batch
-    monkeypatch.setattr(training.RawText, 'epoch', epoch)
-    monkeypatch.setattr(training.Pretraining, 'load_batch', load_batch)
-    trained(call, *raw_flags(made, text, '--seed', 7, steps=60), '--ckpt_dir', 'ckpt')
+    original_epoch = training.RawTextExamples.epoch
+    original_load = training.PretrainingTrainer.load_batch
+    monkeypatch.setattr(training.RawTextExamples, 'epoch', epoch)
+    monkeypatch.setattr(training.PretrainingTrainer, 'load_batch', load_batch)
+    pretrain(call, *raw_flags(made, text, '--seed', 7, steps=60), '--ckpt_dir', 'ckpt')
     assert len(epochs) > 3
     expected = [row for shard in make_shards(made, text, '--dupe_factor', 3, '--seed', 7)
                 for row in rows(shard)]
@@ -95,9 +95,9 @@ def test_its_folders_last_as_long_as_the_run(call, made, text, monkeypatch):
     def load_batch(self, place):
         seen.append(sorted(os.listdir('ckpt/.raw')))
         return original(self, place)
-    original = training.Pretraining.load_batch
-    monkeypatch.setattr(training.Pretraining, 'load_batch', load_batch)
-    trained(call, *raw_flags(made, text, '--data_eval', text, steps=40), '--ckpt_dir', 'ckpt')
+    original = training.PretrainingTrainer.load_batch
+    monkeypatch.setattr(training.PretrainingTrainer, 'load_batch', load_batch)
+    pretrain(call, *raw_flags(made, text, '--data_eval', text, steps=40), '--ckpt_dir', 'ckpt')
     assert seen[0] == ['.work', 'epoch-000000', 'vocab.txt']
     assert len(seen[-1]) == 3 and seen[-1] != seen[0]       # one epoch at a time
     assert sorted(os.listdir('ckpt')) == [
@@ -107,11 +107,11 @@ def test_its_folders_last_as_long_as_the_run(call, made, text, monkeypatch):
 
 def test_dev_is_one_copy_with_seed_0(call, made, text):
     make_shards(made, text, '--dupe_factor', 1, '--seed', 0)
-    outcome = trained(call, *raw_flags(made, text, '--data_eval', text, '--seed', 5),
-                      '--ckpt_dir', 'raw')
+    outcome = pretrain(call, *raw_flags(made, text, '--data_eval', text, '--seed', 5),
+                       '--ckpt_dir', 'raw')
     found = evaluation(outcome)
-    outcome = trained(call, *raw_flags(made, text, '--data_eval', 'made/*.npz', '--eval_use_npz',
-                                       '--seed', 5), '--ckpt_dir', 'npz')
+    outcome = pretrain(call, *raw_flags(made, text, '--data_eval', 'made/*.npz', '--eval_use_npz',
+                                        '--seed', 5), '--ckpt_dir', 'npz')
     assert found == evaluation(outcome) and len(found) == 1
     one, two = parameters('raw'), parameters('npz')
     assert all(np.array_equal(one[key], two[key]) for key in one)
@@ -137,13 +137,13 @@ def test_a_killed_run_goes_on_bit_for_bit(step, made, text, in_tmp):
 
 def test_another_text_is_not_taken_for_the_first(call, made, text, in_tmp):
     """What a run left that was killed before its first checkpoint is not read by the next."""
-    trained(call, *raw_flags(made, text, '--data_eval', text), '--ckpt_dir', 'expected')
+    pretrain(call, *raw_flags(made, text, '--data_eval', text), '--ckpt_dir', 'expected')
     for name in ('.raw', '.raw_eval'):
         (in_tmp / 'ckpt' / name / '.work').mkdir(parents=True)
         (in_tmp / 'ckpt' / name / '.work' / 'plan.json').write_text('{"key": "of another"}')
         (in_tmp / 'ckpt' / name / 'epoch-000000').mkdir()
         (in_tmp / 'ckpt' / name / 'epoch-000000' / 'part-000.npz').write_bytes(b'stale')
-    trained(call, *raw_flags(made, text, '--data_eval', text), '--ckpt_dir', 'ckpt')
+    pretrain(call, *raw_flags(made, text, '--data_eval', text), '--ckpt_dir', 'ckpt')
     expected, found = parameters('expected'), parameters('ckpt')
     assert all(np.array_equal(expected[key], found[key]) for key in expected)
     tiny.write_corpus(in_tmp / 'other.txt', 9)
@@ -157,7 +157,7 @@ def test_files_of_the_user_stay(call, made, text, in_tmp):
     assert call(run_pretraining, *raw_flags(made, text), '--ckpt_dir', 'ckpt').error == (
         'error: ckpt/.raw: something of yours has the name of a folder that --raw makes: choose '
         'another --ckpt_dir')
-    trained(call, *flags(made), '--ckpt_dir', 'ckpt')
+    pretrain(call, *flags(made), '--ckpt_dir', 'ckpt')
     assert (in_tmp / 'ckpt' / '.raw' / 'mine.txt').read_text() == 'kept'
 
 
@@ -185,11 +185,11 @@ def test_synthetic_examples(call, made, in_tmp, more, length, monkeypatch):
     def load_batch(self, place):
         batches.append(original(self, place).parts[0].batch)
         return original(self, place)
-    original = training.Pretraining.load_batch
-    monkeypatch.setattr(training.Pretraining, 'load_batch', load_batch)
-    outcome = trained(call, '--bert_config', made / 'sizes.json', '--dataset_name',
-                      made / 'vocab.txt', '--num_steps', 6, '--threads', 1, '--log_interval', 2,
-                      '--no_compute_acc', '--ckpt_dir', 'ckpt', *more)
+    original = training.PretrainingTrainer.load_batch
+    monkeypatch.setattr(training.PretrainingTrainer, 'load_batch', load_batch)
+    outcome = pretrain(call, '--bert_config', made / 'sizes.json', '--dataset_name',
+                       made / 'vocab.txt', '--num_steps', 6, '--threads', 1, '--log_interval', 2,
+                       '--no_compute_acc', '--ckpt_dir', 'ckpt', *more)
     assert len(batches) == 6
     for batch in batches:
         assert batch.token_ids.shape == (8, length) and batch.num_tokens == 8 * length
@@ -202,11 +202,11 @@ def test_synthetic_examples(call, made, in_tmp, more, length, monkeypatch):
 
 
 def test_a_resume_has_no_profile_unless_asked(call, made, in_tmp):
-    trained(call, *flags(made, steps=20), '--ckpt_dir', 'ckpt')
-    outcome = trained(call, '--resume', '--ckpt_dir', 'ckpt', '--profile', 'profile.json')
+    pretrain(call, *flags(made, steps=20), '--ckpt_dir', 'ckpt')
+    outcome = pretrain(call, '--resume', '--ckpt_dir', 'ckpt', '--profile', 'profile.json')
     assert 'the run ended before step 14 of this session: there is no profile' in outcome.err
     assert not os.path.exists('profile.json')
-    assert 'profile' not in trained(call, '--resume', '--ckpt_dir', 'ckpt').err
+    assert 'profile' not in pretrain(call, '--resume', '--ckpt_dir', 'ckpt').err
 
 
 def test_profile_ends_the_run(made, in_tmp):
@@ -231,12 +231,12 @@ def states(folder):
 def test_phase_2_goes_on_with_the_optimizer(call, made, in_tmp):
     """Its state after a step is 0.9 (mean) and 0.999 (variance) of phase 1's more than that of a
     fresh one."""
-    trained(call, *flags(made), '--ckpt_dir', 'one')
+    pretrain(call, *flags(made), '--ckpt_dir', 'one')
     common = flags(made, '--lr', 1e-12, '--bert_checkpoint', 'one', steps=1)
     at = common.index('--bert_config')
     common = common[:at] + common[at + 4:]      # without sizes and vocabulary
-    trained(call, *common, '--ckpt_dir', 'fresh')
-    outcome = trained(call, *common, '--phase2', '--phase1_num_steps', 12, '--ckpt_dir', 'two')
+    pretrain(call, *common, '--ckpt_dir', 'fresh')
+    outcome = pretrain(call, *common, '--phase2', '--phase1_num_steps', 12, '--ckpt_dir', 'two')
     assert 'phase 2 goes on from one/step-0000012' in outcome.err
     assert (in_tmp / 'two' / 'phase2_log.0').exists()
     before, fresh, after = states('one'), states('fresh'), states('two')
@@ -248,8 +248,8 @@ def test_phase_2_goes_on_with_the_optimizer(call, made, in_tmp):
 
 
 def test_start_step_is_a_checked_resume(call, made, in_tmp):
-    trained(call, *flags(made), '--ckpt_dir', 'ckpt')
-    assert 'resumed from' in trained(call, '--start_step', 12, '--ckpt_dir', 'ckpt').err
+    pretrain(call, *flags(made), '--ckpt_dir', 'ckpt')
+    assert 'resumed from' in pretrain(call, '--start_step', 12, '--ckpt_dir', 'ckpt').err
     assert call(run_pretraining, '--start_step', 7, '--ckpt_dir', 'ckpt').error == (
         'error: --start_step 7: the newest checkpoint in ckpt is step-0000012: --resume goes on '
         'from that one')
@@ -297,7 +297,7 @@ def test_synthetic_examples_must_fit(call, made, in_tmp):
                                     '12'),
     (['--optimizer', 'lamb'], [], '--phase2: one/step-0000012 was trained by --optimizer lamb')])
 def test_a_phase_1_that_does_not_fit(call, made, in_tmp, phase_1, more, problem):
-    trained(call, *flags(made, *phase_1), '--ckpt_dir', 'one')
+    pretrain(call, *flags(made, *phase_1), '--ckpt_dir', 'one')
     second = functools.partial(call, run_pretraining, '--data', made / 'out' / '*.npz', '--phase2',
                                '--ckpt_dir', 'two')
     assert second('--bert_checkpoint', 'one', *more).error.startswith('error: ' + problem)
@@ -315,13 +315,13 @@ def test_a_classifier_is_no_phase_1(call, made, tiny_bert, sst, in_tmp):
 
 def test_weights_and_optimizer_of_phase_1_are_of_one_step(call, made, in_tmp):
     """Killed after a checkpoint, before it stands in the index: the newest one has both."""
-    trained(call, *flags(made, '--ckpt_interval', 2, steps=4), '--ckpt_dir', 'one')
+    pretrain(call, *flags(made, '--ckpt_interval', 2, steps=4), '--ckpt_dir', 'one')
     shutil.copytree('one/step-0000004', 'newer')
-    trained(call, *flags(made, '--ckpt_interval', 2, steps=2), '--ckpt_dir', 'older')
+    pretrain(call, *flags(made, '--ckpt_interval', 2, steps=2), '--ckpt_dir', 'older')
     shutil.copytree('newer', 'older/step-0000004')
     common = ['--data', made / 'out' / '*.npz', '--num_steps', 1, '--lr', 1e-12, '--phase2',
               '--phase1_num_steps', 4]
     for name in ('one', 'older'):
-        trained(call, *common, '--bert_checkpoint', name, '--ckpt_dir', 'after-' + name)
+        pretrain(call, *common, '--bert_checkpoint', name, '--ckpt_dir', 'after-' + name)
     one, two = parameters('after-one'), parameters('after-older')
     assert all(np.array_equal(one[key], two[key]) for key in one)

@@ -17,8 +17,8 @@ from bert import convert_checkpoint, finetune_classifier, finetune_squad, quanti
 from bert.data.glue import download
 from bert.data.glue.tasks import find_task
 from bert.pipelines import evaluation_sets
-from bert.pipelines.exported import open_exported
-from bert.pipelines.opening import open_trained
+from bert.pipelines.exported import open_exported_pipeline
+from bert.pipelines.opening import open_pipeline
 
 INT8 = {'model_bert_%s_quantized_%s-symbol.json', 'model_bert_%s_quantized_%s-0000.params',
         'config.json', 'vocab.txt', 'task.json'}
@@ -66,9 +66,9 @@ def test_calibration(call, work, in_tmp, mode):
     scores = report['scores']['dev']
     assert scores['source'] == str(work / 'SST-2' / 'dev.tsv') and scores['examples'] == 60
     # both scores, computed anew from what was written
-    sets = evaluation_sets.read_texts(*_task('SST', 'run'))
-    for name, model in (('float', open_trained('run', mx.cpu())),
-                        ('int8', open_exported('run/quantized', None, None, mx.cpu(), 1))):
+    sets = evaluation_sets.read_text_set(*_task('SST', 'run'))
+    for name, model in (('float', open_pipeline('run', mx.cpu())),
+                        ('int8', open_exported_pipeline('run/quantized', None, None, mx.cpu(), 1))):
         assert scores[name] == sets.scores(sets.outputs(model, 7, mx.cpu()))
     assert scores['loss']['low'] <= scores['loss']['value'] <= scores['loss']['high']
     assert scores['loss']['value'] == pytest.approx(
@@ -83,7 +83,7 @@ def _task(name, run):
     task = evaluation_sets.find_task(name)
     folder = os.path.dirname(read_options(run)['data_dir'] + '/')
     path = os.path.join(folder, 'dev.tsv')
-    return task, open_trained(run, mx.cpu()), 'dev', path, task.segments['dev'].table
+    return task, open_pipeline(run, mx.cpu()), 'dev', path, task.segments['dev'].table
 
 
 def read_options(run):
@@ -154,7 +154,7 @@ def write_config(folder, criterion, **policy):
                                       % (criterion, dict(policy) or '{}'))
 
 
-def test_tuning(call, work, in_tmp, fast, is_picture):
+def test_tuning(call, work, in_tmp, fast_int8, is_picture):
     """MRPC: searched on dev, reported on the labelled test set."""
     write_config(in_tmp, 'relative: 0.9')
     outcome = call(quantize, '--tune', '--model_dir', work / 'run-MRPC', '--data_dir',
@@ -174,7 +174,7 @@ def test_tuning(call, work, in_tmp, fast, is_picture):
     assert len(report['trials']) == 1
 
 
-def test_an_impossible_goal(call, work, in_tmp, fast, only_float_is_good):
+def test_an_impossible_goal(call, work, in_tmp, fast_int8, only_float_is_good):
     """The best is kept and said; the exit status is not 0."""
     write_config(in_tmp, 'absolute: 0', max_trials=4)
     outcome = call(quantize, '--tune', '--model_dir', work / 'run-SST', '--data_dir',
@@ -188,7 +188,7 @@ def test_an_impossible_goal(call, work, in_tmp, fast, only_float_is_good):
     assert [len(trial['kept']) for trial in report['trials']] == [0, 1, 2, 3]
 
 
-def test_halves_of_dev(call, work, in_tmp, fast):
+def test_halves_of_dev(call, work, in_tmp, fast_int8):
     """SST-2 has no labelled test set: two halves that share nothing, the same every time."""
     write_config(in_tmp, 'relative: 0.9')
     outcome = call(quantize, '--tune', '--model_dir', work / 'run-SST', '--data_dir',
@@ -205,14 +205,14 @@ def test_halves_part_equal_texts_alike():
     class Texts:
         def keys(self):
             return [b'a', b'b', b'a', b'c', b'b'] + [b'%d' % i for i in range(200)]
-    first, second = evaluation_sets.halves(Texts())
+    first, second = evaluation_sets.split_in_halves(Texts())
     assert sorted([*first, *second]) == list(range(205))
     assert {0, 2} <= set(first) or {0, 2} <= set(second)
     assert {1, 4} <= set(first) or {1, 4} <= set(second)
     assert 60 < len(first) < 145
 
 
-def test_resume_and_rebuild(call, work, in_tmp, fast):
+def test_resume_and_rebuild(call, work, in_tmp, fast_int8):
     write_config(in_tmp, 'relative: 0.9')
     command = ('--tune', '--data_dir', work / 'MRPC')
     first = call(quantize, *command, '--model_dir', work / 'run-MRPC', *FEW, '--output_dir', 'out')
@@ -233,7 +233,7 @@ def test_resume_and_rebuild(call, work, in_tmp, fast):
     assert report['scores'] == before['scores'] and report['trial'] == 1
     batch = np.arange(5, 17, dtype='int32').reshape(2, 6), np.zeros((2, 6), 'int32'), np.full(2, 6.)
     np.testing.assert_array_equal(*(
-        open_exported(folder, None, None, mx.cpu(), 1).network(*batch)
+        open_exported_pipeline(folder, None, None, mx.cpu(), 1).network(*batch)
         for folder in ('out', 'out/trial-1')))
     assert call(quantize, *command, '--model_dir', work / 'run-MRPC', '--resume', '--output_dir',
                 'out', '--rebuild', 2).error == \
@@ -287,7 +287,7 @@ def test_refusals(call, work, tiny_bert, in_tmp):
         'quantize.py --model_dir')
 
 
-def test_a_killed_run_is_not_mixed_with_a_new_one(call, work, in_tmp, fast):
+def test_a_killed_run_is_not_mixed_with_a_new_one(call, work, in_tmp, fast_int8):
     """Refused, or begun anew; what was rebuilt of the old one goes too."""
     write_config(in_tmp, 'relative: 0.9')
     command = ('--tune', '--model_dir', work / 'run-MRPC', '--data_dir', work / 'MRPC', *FEW,
@@ -314,7 +314,7 @@ def test_a_killed_run_is_not_mixed_with_a_new_one(call, work, in_tmp, fast):
         'kind of goal (relative, absolute)' in error
 
 
-def test_only_trials_of_this_model_are_rebuilt(call, work, in_tmp, fast):
+def test_only_trials_of_this_model_are_rebuilt(call, work, in_tmp, fast_int8):
     write_config(in_tmp, 'relative: 0.9')
     shutil.copytree(work / 'run-MRPC', 'run')
     command = ('--tune', '--model_dir', 'run', '--data_dir', work / 'MRPC', '--output_dir', 'out')
@@ -327,7 +327,7 @@ def test_only_trials_of_this_model_are_rebuilt(call, work, in_tmp, fast):
     assert error.startswith('error: out/trials.jsonl: its trials are of other parameters, ')
 
 
-def test_a_resume_keeps_the_defaults(call, work, in_tmp, fast):
+def test_a_resume_keeps_the_defaults(call, work, in_tmp, fast_int8):
     command = ('--tune', '--model_dir', work / 'run-MRPC', '--data_dir', work / 'MRPC',
                '--output_dir', 'out')
     first = call(quantize, *command, *FEW)
@@ -387,7 +387,7 @@ def test_calibration_does_not_resume(call, work, in_tmp):
         '--overwrite_output_dir')
 
 
-def test_a_resume_finds_its_configuration(call, work, in_tmp, fast, monkeypatch):
+def test_a_resume_finds_its_configuration(call, work, in_tmp, fast_int8, monkeypatch):
     """From another folder, where another file of that name lies, and after it was changed."""
     write_config(in_tmp, 'relative: 0.9')
     command = ('--tune', '--model_dir', work / 'run-MRPC', '--data_dir', work / 'MRPC')
@@ -402,7 +402,7 @@ def test_a_resume_finds_its_configuration(call, work, in_tmp, fast, monkeypatch)
     assert 'at most 90 % of the float score' in resumed.err
 
 
-def test_an_absolute_goal_that_allows_anything(call, work, in_tmp, fast):
+def test_an_absolute_goal_that_allows_anything(call, work, in_tmp, fast_int8):
     write_config(in_tmp, 'absolute: 1')
     outcome = call(quantize, '--tune', '--model_dir', work / 'run-MRPC', '--data_dir',
                    work / 'MRPC', *FEW, '--output_dir', 'out')
@@ -438,7 +438,7 @@ def test_interval_of_a_real_metric():
     outputs = np.array([[0., 1], [1, 0], [0, 1], [1, 0]])
     features = [type('F', (), {'label': np.int32(label), 'valid_length': 1, 'token_ids': None})()
                 for label in (1, 0, 0, 0)]
-    texts = evaluation_sets.LabelledTexts('x', 'x', features, ('accuracy', 'f1'))
+    texts = evaluation_sets.TextSet('x', 'x', features, ('accuracy', 'f1'))
     assert texts.metric == 'f1'
     assert texts.scores(outputs) == {'accuracy': 0.75, 'f1': pytest.approx(2 / 3)}
     assert texts.scores(outputs, np.array([0, 1])) == {'accuracy': 1, 'f1': 1}

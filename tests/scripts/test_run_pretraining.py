@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from reference.original_shard import write_original
 from support import tiny
-from support.pretraining import SIZES, evaluation, flags, parameters, results, trained
+from support.pretraining import SIZES, evaluation, flags, parameters, pretrain, results
 from support.processes import spawn, start, wait_for_step
 
 from bert import finetune_classifier, run_pretraining
@@ -18,8 +18,8 @@ from bert.data.pretraining.shards import read_shard, write_shard
 from bert.errors import UserError
 from bert.jobs.pretraining import training
 from bert.train.log import open_log
-from bert.train.optimizer import check_copies
-from bert.train.workers import Alone
+from bert.train.optimizer import check_optimizer_copies
+from bert.train.workers import SingleWorker
 
 LINE = re.compile(r'\[step (\d+)\]\tmlm_loss=(\d\.\d{5})\tmlm_acc=(\d+\.\d\d)\t'
                   r'nsp_loss= ?(\d+\.\d\d)\tnsp_acc= ?(\d+\.\d\d)\t'
@@ -31,8 +31,8 @@ LINE = re.compile(r'\[step (\d+)\]\tmlm_loss=(\d\.\d{5})\tmlm_acc=(\d+\.\d\d)\t'
 
 
 def test_files_log_and_scores(call, made, in_tmp, is_picture):
-    outcome = trained(call, *flags(made, '--data_eval', made / 'out' / 'part-000.npz',
-                                   '--eval_interval', 5, '--ckpt_dir', 'ckpt'))
+    outcome = pretrain(call, *flags(made, '--data_eval', made / 'out' / 'part-000.npz',
+                                    '--eval_interval', 5, '--ckpt_dir', 'ckpt'))
     assert sorted(os.listdir('ckpt')) == [
         'checkpoints.json', 'curves.png', 'options.json', 'phase1_log.0', 'results.json',
         'step-0000012']
@@ -52,8 +52,8 @@ def test_files_log_and_scores(call, made, in_tmp, is_picture):
 
 def test_it_learns(call, made, in_tmp):
     """The words of the corpus are drawn evenly: the loss falls to their entropy, not below."""
-    outcome = trained(call, *flags(made, '--data_eval', made / 'out' / '*.npz', steps=150),
-                      '--ckpt_dir', 'ckpt')
+    outcome = pretrain(call, *flags(made, '--data_eval', made / 'out' / '*.npz', steps=150),
+                       '--ckpt_dir', 'ckpt')
     (loss, _, _, _), = evaluation(outcome)
     shards = [read_shard(str(path)) for path in sorted((made / 'out').glob('*.npz'))]
     counts = np.bincount(np.concatenate([shard.masked_lm_ids for shard in shards]))
@@ -63,11 +63,11 @@ def test_it_learns(call, made, in_tmp):
 
 
 def test_evaluation_alone(call, made, in_tmp):
-    trained(call, *flags(made), '--ckpt_dir', 'ckpt')
-    outcome = trained(call, '--data_eval', made / 'out' / '*.npz', '--bert_checkpoint', 'ckpt',
-                      '--ckpt_dir', 'evaluated', '--batch_size_eval', 7)
-    other = trained(call, '--data_eval', made / 'out' / '*.npz', '--bert_checkpoint', 'ckpt',
-                    '--ckpt_dir', 'again', '--batch_size_eval', 64)
+    pretrain(call, *flags(made), '--ckpt_dir', 'ckpt')
+    outcome = pretrain(call, '--data_eval', made / 'out' / '*.npz', '--bert_checkpoint', 'ckpt',
+                       '--ckpt_dir', 'evaluated', '--batch_size_eval', 7)
+    other = pretrain(call, '--data_eval', made / 'out' / '*.npz', '--bert_checkpoint', 'ckpt',
+                     '--ckpt_dir', 'again', '--batch_size_eval', 64)
     assert sorted(os.listdir('evaluated')) == ['options.json', 'phase1_log.0', 'results.json']
     found, same = (list(results(name)['metrics']['eval'].values())
                    for name in ('evaluated', 'again'))
@@ -86,8 +86,8 @@ def test_accumulation_is_a_larger_batch(call, made, in_tmp, optimizer):
     for name, more in (('one', ['--batch_size', 16]),
                        ('two', ['--batch_size', 8, '--accumulate', 2]),
                        ('total', ['--total_batch_size', 16, '--accumulate', 4])):
-        trained(call, *flags(made, '--data', 'sixteen.npz', '--num_buckets', 1, '--dropout', 0,
-                             '--optimizer', optimizer, *more, steps=5), '--ckpt_dir', name)
+        pretrain(call, *flags(made, '--data', 'sixteen.npz', '--num_buckets', 1, '--dropout', 0,
+                              '--optimizer', optimizer, *more, steps=5), '--ckpt_dir', name)
         runs[name] = parameters(name)
         assert results(name)['steps'] == 5
     for name in ('two', 'total'):
@@ -116,14 +116,14 @@ def test_two_devices_are_one_with_a_larger_batch(made, in_tmp, optimizer):
 def test_two_devices_go_on_bit_for_bit(made, in_tmp, monkeypatch):
     devices = [mx.cpu(0), mx.cpu(1)]
     train_on(devices, in_tmp / 'whole', made)
-    save = training.Pretraining._save
+    save = training.PretrainingTrainer._save
 
     def fails(self, state):
         save(self, state)
         if state.step == 4:
             raise ZeroDivisionError
     with monkeypatch.context() as context, pytest.raises(ZeroDivisionError):
-        context.setattr(training.Pretraining, '_save', fails)
+        context.setattr(training.PretrainingTrainer, '_save', fails)
         train_on(devices, in_tmp / 'broken', made)
     train_on(devices, in_tmp / 'broken', made, '--resume')
     whole, again = parameters('whole'), parameters('broken')
@@ -137,7 +137,7 @@ def train_on(devices, folder, made, *more):
     folder.mkdir(exist_ok=True)
     training.seed_everything(args.seed)
     open_log()
-    return training.Pretraining(args, devices, str(folder), Alone()).run()
+    return training.PretrainingTrainer(args, devices, str(folder), SingleWorker()).run()
 
 
 @pytest.mark.parametrize('name, devices, workers, problem', [
@@ -145,22 +145,22 @@ def train_on(devices, folder, made, *more):
     ('sgld', 2, 1, 'each device and worker would draw its own noise'),
     ('nadam', 2, 1, 'keeps one schedule for all devices')])
 def test_optimizers_whose_copies_drift_apart(name, devices, workers, problem):
-    check_copies(name, 1, 1)
+    check_optimizer_copies(name, 1, 1)
     with pytest.raises(UserError, match=problem):
-        check_copies(name, devices, workers)
+        check_optimizer_copies(name, devices, workers)
 
 
 def test_a_total_resumes_with_its_own_command(call, made, in_tmp):
     more = ['--total_batch_size', 16, '--accumulate', 2, '--ckpt_dir', 'ckpt']
-    trained(call, *flags(made, *more))
+    pretrain(call, *flags(made, *more))
     assert results('ckpt')['options']['batch_size'] == 8
-    trained(call, *flags(made, *more), '--resume')
+    pretrain(call, *flags(made, *more), '--resume')
 
 
 def test_the_same_command_gives_the_same_numbers(call, made, in_tmp):
     for name in ('one', 'two'):
-        trained(call, *flags(made), '--ckpt_dir', name)
-    trained(call, *flags(made, '--seed', 1), '--ckpt_dir', 'other')
+        pretrain(call, *flags(made), '--ckpt_dir', name)
+    pretrain(call, *flags(made, '--seed', 1), '--ckpt_dir', 'other')
     one, two, other = (parameters(name) for name in ('one', 'two', 'other'))
     assert all(np.array_equal(one[key], two[key]) for key in one)
     assert not all(np.array_equal(one[key], other[key]) for key in one)
@@ -176,7 +176,7 @@ def test_how_batches_are_cut(call, made, in_tmp, monkeypatch, more, expected):
             asked.append(values)
             super().__init__(*values)
     monkeypatch.setattr(training, 'Buckets', Noted)
-    trained(call, *flags(made, *more), '--ckpt_dir', 'ckpt')
+    pretrain(call, *flags(made, *more), '--ckpt_dir', 'ckpt')
     assert asked == [expected]
 
 
@@ -218,7 +218,7 @@ def test_a_killed_run_goes_on_bit_for_bit(step, made, expected, tmp_path):
 
 
 def test_other_data_is_refused(call, made, in_tmp):
-    trained(call, *flags(made), '--ckpt_dir', 'ckpt')
+    pretrain(call, *flags(made), '--ckpt_dir', 'ckpt')
     assert call(run_pretraining, *flags(made), '--ckpt_dir', 'ckpt').error.startswith(
         'error: ckpt holds a run')
     outcome = call(run_pretraining, '--resume', '--ckpt_dir', 'ckpt', '--num_steps', 20)
@@ -226,7 +226,7 @@ def test_other_data_is_refused(call, made, in_tmp):
     (in_tmp / 'data').mkdir()
     shard = read_shard(str(made / 'out' / 'part-000.npz'))
     write_shard('data/part-000.npz', shard)
-    trained(call, *flags(made, '--data', 'data/*.npz'), '--ckpt_dir', 'second')
+    pretrain(call, *flags(made, '--data', 'data/*.npz'), '--ckpt_dir', 'second')
     write_shard('data/part-000.npz', shard.select(np.arange(5)))
     outcome = call(run_pretraining, '--resume', '--ckpt_dir', 'second')
     assert outcome.error.startswith('error: --resume: the training examples are not those')
@@ -237,8 +237,8 @@ def test_a_checkpoint_of_another_model_is_refused(call, made, tiny_bert, sst, in
     sizes, vocab = in_tmp / 'sizes.json', in_tmp / 'vocab.txt'
     sizes.write_bytes((made / 'sizes.json').read_bytes())
     vocab.write_bytes((made / 'vocab.txt').read_bytes())
-    trained(call, *flags(made, '--bert_config', sizes, '--dataset_name', vocab), '--ckpt_dir',
-            'ckpt')
+    pretrain(call, *flags(made, '--bert_config', sizes, '--dataset_name', vocab), '--ckpt_dir',
+             'ckpt')
     sizes.write_text(json.dumps(dict(SIZES, units=16)))
     assert call(run_pretraining, '--resume', '--ckpt_dir', 'ckpt').error.startswith(
         'error: ckpt/step-0000012/model.params: wrong shape: classifier.weight: (2, 8) in the '
@@ -264,7 +264,7 @@ def test_a_checkpoint_of_another_model_is_refused(call, made, tiny_bert, sst, in
 
 
 def test_a_checkpoint_goes_into_fine_tuning(call, made, sst, in_tmp):
-    trained(call, *flags(made), '--ckpt_dir', 'ckpt')
+    pretrain(call, *flags(made), '--ckpt_dir', 'ckpt')
     outcome = call(finetune_classifier, '--task_name', 'SST', '--data_dir', sst,
                    '--bert_checkpoint', 'ckpt', '--epochs', 1, '--max_len', 24, '--threads', 1,
                    '--output_dir', 'tuned', '--lr', 1e-12)
@@ -279,7 +279,7 @@ def test_the_original_format(call, made, in_tmp):
     problem = 'error: old.npz: a shard of the original format, whose arrays are pickled'
     assert call(run_pretraining, *flags(made, '--data', 'old.npz'), '--ckpt_dir',
                 'a').error.startswith(problem)
-    trained(call, *flags(made, '--data', 'old.npz', '--allow_pickle'), '--ckpt_dir', 'b')
+    pretrain(call, *flags(made, '--data', 'old.npz', '--allow_pickle'), '--ckpt_dir', 'b')
 
 
 # ---- mistakes

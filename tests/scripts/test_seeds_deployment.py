@@ -13,7 +13,7 @@ from bert.data.squad import metric as squad_metric
 from bert.export import export
 from bert.jobs import lpot_example
 from bert.jobs.int8 import tuning
-from bert.jobs.lpot_example import glue_keys
+from bert.jobs.lpot_example import to_example_keys
 from bert.jobs.runs import training
 from bert.model.weights import catalogue
 from bert.quantization.config import read_config
@@ -72,7 +72,7 @@ def test_export(call, roomy_bert, in_tmp):
     assert (in_tmp / 'out' / 'classification-symbol.json').exists()
 
 
-def test_fine_tune_and_tune_on_glue(call, roomy_bert, in_tmp, fast, data_dir):
+def test_fine_tune_and_tune_on_glue(call, roomy_bert, in_tmp, fast_int8, data_dir):
     """The two commands as printed, one after the other, with the configuration as printed."""
     write_data(in_tmp)
     page = PAGE.read_text(encoding='utf-8')
@@ -100,7 +100,7 @@ def test_fine_tune_and_tune_on_glue(call, roomy_bert, in_tmp, fast, data_dir):
     assert again['acc'] == pytest.approx(scores['acc'])
 
 
-def test_tune_on_squad(call, roomy_bert, in_tmp, fast):
+def test_tune_on_squad(call, roomy_bert, in_tmp, fast_int8):
     write_data(in_tmp)
     (_, train_arguments), = commands('examples/run_squad.py')
     outcome = call(run_squad_tune, *with_values(train_arguments, model_name_or_path=roomy_bert,
@@ -112,7 +112,7 @@ def test_tune_on_squad(call, roomy_bert, in_tmp, fast):
     content = json.loads((in_tmp / 'squad' / 'dev-v1.1.json').read_text())
     answers = {qa['id']: [answer['text'] for answer in qa['answers']]
                for paragraph in content['data'][0]['paragraphs'] for qa in paragraph['qas']}
-    assert squad_metric.evaluate(answers, predictions) == pytest.approx(
+    assert squad_metric.evaluate_v1(answers, predictions) == pytest.approx(
         {key: scores[key] for key in ('exact_match', 'f1')})
     (_, arguments), = commands('examples/run_squad_tune.py')
     tiny.write_squad(in_tmp / 'squad' / 'dev-v1.1.json', 40, 2)
@@ -154,15 +154,15 @@ def test_keys_of_tasks(call, roomy_bert, in_tmp, task, keys):
     if task == 'MNLI':
         assert set(read_scores(in_tmp / 'out-MM')) == {'acc', 'eval_loss', 'global_step', 'loss'}
     known = json.loads((in_tmp / 'out' / 'results.json').read_text())['metrics']
-    for key, value in glue_keys(next(iter(known.values()))).items():
+    for key, value in to_example_keys(next(iter(known.values()))).items():
         assert read_scores(in_tmp / 'out')[key] == pytest.approx(value)
 
 
 def test_names_of_models():
     for name in ('bert-base-uncased', 'google-bert/bert-large-uncased-whole-word-masking'):
-        model, corpus = catalogue.find_repository(name)
-        assert tuple(catalogue.resolve(model, corpus)) == (model, corpus)
-    assert lpot_example._source('bert-base-uncased') == [
+        model, corpus = catalogue.find_hub_release(name)
+        assert tuple(catalogue.resolve_names(model, corpus)) == (model, corpus)
+    assert lpot_example._model_arguments('bert-base-uncased') == [
         '--bert_model', 'bert_12_768_12', '--bert_dataset', 'book_corpus_wiki_en_uncased']
 
 
@@ -199,7 +199,7 @@ def test_lengths_are_those_of_training(call, roomy_bert, in_tmp):
         'error: --model_name_or_path out: it is a model for classification, and the task is SQuAD')
 
 
-def test_resume(call, roomy_bert, in_tmp, fast, monkeypatch):
+def test_resume(call, roomy_bert, in_tmp, fast_int8, monkeypatch):
     """After a kill in each of the three parts, the same comes out as without."""
     write_data(in_tmp)
     (in_tmp / 'conf.yaml').write_text('tuning: {accuracy_criterion: {relative: 0.9}}')
@@ -213,7 +213,7 @@ def test_resume(call, roomy_bert, in_tmp, fast, monkeypatch):
             work(*arguments, **options)
             raise KeyboardInterrupt
         return work_and_die
-    for place, name in ((training.Training, '_save'), (lpot_example, 'evaluate_glue'),
+    for place, name in ((training.Trainer, '_save'), (lpot_example, 'evaluate_glue'),
                         (tuning, 'write_trials')):
         with monkeypatch.context() as patch:
             patch.setattr(place, name, killing(getattr(place, name)))

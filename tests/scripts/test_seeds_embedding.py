@@ -23,7 +23,7 @@ SNIPPETS = [re.sub('(?m)^    ', '', block) for block in re.findall(
 @pytest.fixture(scope='module')
 def flat_bert(tmp_path_factory):
     """One layer as wide as BERT-base, with its vocabulary."""
-    tokens, _ = vocabularies.fetch('book_corpus_wiki_en_uncased')
+    tokens, _ = vocabularies.fetch_vocabulary('book_corpus_wiki_en_uncased')
     config = dataclasses.replace(tiny.CONFIG, vocab_size=len(tokens), units=768, num_heads=12,
                                  num_layers=1, max_length=512)
     return tiny.write_checkpoint(tmp_path_factory.mktemp('flat') / 'bert', config, tokens)

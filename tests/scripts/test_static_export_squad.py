@@ -10,7 +10,7 @@ from support.small_squad import QUICK, read_json, write_files
 from bert import finetune_squad, static_export_squad
 from bert.export.symbol import import_network
 from bert.jobs.exporting import static_shapes
-from bert.pipelines.question_answering import open_qa_model
+from bert.pipelines.question_answering import open_question_answerer
 
 SYMBOL = {'static_net-symbol.json', 'static_net-0000.params'}
 OF_EVERY_EXPORT = {'options.json', 'results.json', 'static_export_squad.log'}
@@ -38,7 +38,7 @@ def test_export_of_a_run(call, run, in_tmp):
     symbol = import_network(str(folder), 'static_net', mx.cpu())
     ids = mx.nd.array(np.random.RandomState(0).randint(5, 20, size=(3, 24)), dtype='int32')
     valid_length = mx.nd.array([24, 10, 3])
-    network = open_qa_model(run, mx.cpu()).network
+    network = open_question_answerer(run, mx.cpu()).network
     np.testing.assert_allclose(symbol(ids, ids * 0, valid_length).asnumpy(),
                                network(ids, ids * 0, valid_length).asnumpy(), atol=1e-5)
 
@@ -82,7 +82,7 @@ def test_evaluate_counts_windows_and_waits_for_them(call, run, in_tmp, monkeypat
 
 
 def test_a_network_that_differs_is_no_success(call, run, monkeypatch):
-    monkeypatch.setattr(static_shapes, 'SAME', -1.0)
+    monkeypatch.setattr(static_shapes, 'MAX_DIFFERENCE', -1.0)
     outcome = call(static_export_squad, '--bert_checkpoint', run, *SIZES, '--export',
                    '--output_dir', 'a')
     assert outcome.code == 2

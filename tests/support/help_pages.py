@@ -1,14 +1,14 @@
-"""What `--help` of many scripts prints, by one process for all of them."""
+"""The `--help` pages of many scripts, printed by one process."""
 import json
 import pathlib
 import subprocess
 import sys
 
-# Runs each script as a user does, with its folder first on the path.
+# Runs each script as a user does: its folder comes first on the path.
 PROGRAM = r'''
 import contextlib, io, json, os, runpy, sys, traceback
-without, *scripts = sys.argv[1:]
-sys.modules.update(dict.fromkeys(without.split()))      # importing them now fails
+missing_modules, *scripts = sys.argv[1:]
+sys.modules.update(dict.fromkeys(missing_modules.split()))      # their import now fails
 pages = {}
 for script in scripts:
     sys.argv = [script, '--help']
@@ -16,8 +16,8 @@ for script in scripts:
     with contextlib.redirect_stdout(io.StringIO()) as page:
         try:
             runpy.run_path(script, run_name='__main__')
-        except SystemExit as end:
-            page.write('' if not end.code else 'exit status %s' % end.code)
+        except SystemExit as error:
+            page.write('' if not error.code else 'exit status %s' % error.code)
         except BaseException:
             page.write(traceback.format_exc())
     del sys.path[0]
@@ -26,9 +26,10 @@ print(json.dumps(pages))
 '''
 
 
-def help_pages(scripts, without=()):
-    """{script: what it prints}. without: names of modules that can't be imported meanwhile."""
-    done = subprocess.run([sys.executable, '-c', PROGRAM, ' '.join(without), *map(str, scripts)],
-                          capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return {pathlib.Path(script): page for script, page in json.loads(done.stdout).items()}
+def help_pages(scripts, missing_modules=()):
+    """{script: its page}. missing_modules: names of modules whose import fails meanwhile."""
+    process = subprocess.run(
+        [sys.executable, '-c', PROGRAM, ' '.join(missing_modules), *map(str, scripts)],
+        capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    return {pathlib.Path(script): page for script, page in json.loads(process.stdout).items()}

@@ -1,4 +1,4 @@
-"""Scripts run as a user runs them: by their path, in a process of their own."""
+"""Runs scripts as a user does: by their path, each in its own process."""
 import os
 import pathlib
 import subprocess
@@ -16,12 +16,12 @@ class Outcome(NamedTuple):
 
     @property
     def error(self):
-        """The one line of a failed command."""
+        """The error message of a failed command, which is one line."""
         return self.err.strip().splitlines()[-1]
 
 
 def start(script, *arguments, env=None, **options):
-    """A `Popen` of a script of the package, run as a user does: by its path."""
+    """Start a script of the package by its path, as a user does → `Popen`."""
     return subprocess.Popen(
         [sys.executable, str(PACKAGE / script)] + [str(argument) for argument in arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -29,14 +29,14 @@ def start(script, *arguments, env=None, **options):
 
 
 def spawn(script, *arguments, **options):
-    """Run a script to its end in a process of its own → Outcome."""
+    """Run a script to its end in its own process → Outcome."""
     process = start(script, *arguments, **options)
     out, err = process.communicate(timeout=300)
     return Outcome(process.returncode, out, err)
 
 
 def wait_for_step(folder, step):
-    """Until the checkpoint of `step`, or a later one, is there."""
+    """Wait until the checkpoint of `step`, or a later checkpoint, is in the folder."""
     deadline = time.time() + 120
     while time.time() < deadline:
         if any(name.startswith('step-') and name[5:].isdigit() and int(name[5:]) >= step
@@ -47,5 +47,5 @@ def wait_for_step(folder, step):
 
 
 def die(*arguments):
-    """A task of a worker process that some other program kills."""
+    """A task that crashes its worker process, as if another program had killed it."""
     os.abort()

@@ -1,4 +1,4 @@
-"""The commands of docs/seeds.rst, and the data that they read."""
+"""The commands of docs/seeds.rst and the data that they read."""
 import pathlib
 import re
 import shlex
@@ -9,8 +9,8 @@ PAGE = pathlib.Path(__file__).resolve().parents[2] / 'docs' / 'seeds.rst'
 EVALUATOR = 'evaluate-v2.0.py'
 GENERATOR = 'create_pretraining_data.py'
 PRETRAINING, HOROVOD = 'run_pretraining.py', 'run_pretraining_hvd.py'
-EMBEDDING = 'bert_embedding/bert.py'        # its tests are in test_seeds_embedding.py
-EXPORT = 'export/export.py'                 # … and of these in test_seeds_deployment.py
+EMBEDDING = 'bert_embedding/bert.py'        # tested in test_seeds_embedding.py
+EXPORT = 'export/export.py'                 # with TUNING: tested in test_seeds_deployment.py
 TUNING = ('examples/run_glue_tune.py', 'examples/run_squad_tune.py', 'examples/run_squad.py')
 
 
@@ -18,7 +18,7 @@ def commands():
     """The console commands of the page: [(environment, script, arguments, text)]."""
     blocks = re.findall(r'\.\. code-block:: console\n\n((?:    .+\n)+)',
                         PAGE.read_text(encoding='utf-8'))
-    found = []
+    rows = []
     for line in [line[4:] for block in blocks for line in block.splitlines()]:
         assert line.startswith('$ '), line
         words = shlex.split(line[2:])
@@ -28,16 +28,17 @@ def commands():
             environment[name] = value
         if words[1:3] == ['-m', 'torch.distributed.launch']:
             del words[1:3]
-        start = words.index('python')       # after horovodrun and the like
+        start = words.index('python')       # behind horovodrun or mpirun, if any
         assert not start or words[0] in ('horovodrun', 'mpirun'), line
-        found.append((environment, words[start + 1], words[start + 2:], line[2:]))
-    return found
+        rows.append((environment, words[start + 1], words[start + 2:], line[2:]))
+    return rows
 
 
 ALL_COMMANDS = commands()
 
 
 def inference(similarity):
+    """The label of a natural-language-inference pair."""
     return ('neutral', 'entailment', 'contradiction')[int(similarity * 2.99)]
 
 
@@ -51,13 +52,13 @@ def entailment(similarity):
 
 def write_data(folder):
     """Write the files of each task into the folder that its command reads."""
-    pair = ('sentence1', 'sentence2')
-    mrpc = ('#1 String', '#2 String', 'Quality')
-    tiny.write_pairs(folder / 'MRPC', mrpc, binary)
-    tiny.write_pairs(folder / 'glue_data' / 'MRPC', mrpc, binary)
+    text_columns = ('sentence1', 'sentence2')
+    mrpc_columns = ('#1 String', '#2 String', 'Quality')
+    tiny.write_pairs(folder / 'MRPC', mrpc_columns, binary)
+    tiny.write_pairs(folder / 'glue_data' / 'MRPC', mrpc_columns, binary)
     tiny.write_sst(folder / 'glue_data' / 'SST-2')
-    tiny.write_pairs(folder / 'glue_data' / 'RTE', pair + ('label',), entailment)
-    tiny.write_pairs(folder / 'glue_data' / 'MNLI', pair + ('gold_label',), inference,
+    tiny.write_pairs(folder / 'glue_data' / 'RTE', text_columns + ('label',), entailment)
+    tiny.write_pairs(folder / 'glue_data' / 'MNLI', text_columns + ('gold_label',), inference,
                      files={'dev': ['dev_matched.tsv', 'dev_mismatched.tsv'],
                             'test': ['test_matched.tsv', 'test_mismatched.tsv']})
     for version_2 in (False, True):

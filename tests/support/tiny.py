@@ -1,4 +1,4 @@
-"""A BERT of 2 layers and width 8, and tasks small enough for it."""
+"""A BERT of 2 layers and width 8, and tasks that are small enough for it."""
 import json
 import random
 
@@ -16,14 +16,16 @@ CONFIG = BertConfig(num_layers=2, units=8, hidden_size=16, num_heads=2, max_leng
 
 
 def write_checkpoint(folder, config=CONFIG, tokens=TOKENS, seed=0):
-    """A checkpoint in Hugging Face layout with random weights; returns its path."""
+    """Write a checkpoint in Hugging Face layout with random weights. Returns its path."""
     tensors = {name: tensor for name, tensor in numpy_bert.random_tensors(config, seed).items()
                if not name.startswith('cls.')}
     return write_transformers(folder, tensors, config, tokens)
 
 
-def write_transformers(folder, tensors, config=CONFIG, tokens=TOKENS, **more):
-    """A folder in Hugging Face layout with these tensors; `more` goes into its config.json."""
+def write_transformers(folder, tensors, config=CONFIG, tokens=TOKENS, **settings):
+    """Write a folder in Hugging Face layout with these tensors. Returns its path.
+
+    settings: more keys of its config.json."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, str(folder / 'model.safetensors'), {'format': 'pt'})
     (folder / 'config.json').write_text(json.dumps(dict({
@@ -32,18 +34,18 @@ def write_transformers(folder, tensors, config=CONFIG, tokens=TOKENS, **more):
         'num_attention_heads': config.num_heads, 'vocab_size': config.vocab_size,
         'max_position_embeddings': config.max_length, 'hidden_act': config.activation,
         'type_vocab_size': config.token_type_vocab_size,
-        'layer_norm_eps': config.layer_norm_eps}, **more)))
+        'layer_norm_eps': config.layer_norm_eps}, **settings)))
     (folder / 'vocab.txt').write_text(''.join(token + '\n' for token in tokens),
                                       encoding='utf-8')
     (folder / 'tokenizer_config.json').write_text('{"do_lower_case": true}')
     return str(folder)
 
 
-def sentences(number, seed):
-    """[(text, label)]: label 1 where a good word stands, 0 where a bad one does."""
+def sentences(count, seed):
+    """[(text, label)]. A text with a good word has label 1, a text with a bad word label 0."""
     rng = random.Random(seed)
     rows = []
-    for _ in range(number):
+    for _ in range(count):
         label = rng.randrange(2)
         words = rng.choices(WORDS[6:], k=rng.randrange(2, 9))
         words.insert(rng.randrange(len(words) + 1), rng.choice(GOOD if label else BAD))
@@ -52,7 +54,7 @@ def sentences(number, seed):
 
 
 def write_tsv(path, header, rows):
-    """Rows of strings or numbers as tab-separated values."""
+    """Write rows of strings or numbers as tab-separated values. Returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = (['\t'.join(header)] if header else []) + \
             ['\t'.join(str(value) for value in row) for row in rows]
@@ -61,68 +63,69 @@ def write_tsv(path, header, rows):
 
 
 def write_sst(folder, train=60, dev=20, test=10):
-    """SST-2 in GLUE's layout; returns the folder."""
-    for kind, number, seed in (('train', train, 1), ('dev', dev, 2)):
-        write_tsv(folder / ('%s.tsv' % kind), ('sentence', 'label'), sentences(number, seed))
+    """Write SST-2 in GLUE's layout. Returns the folder."""
+    for segment, count, seed in (('train', train, 1), ('dev', dev, 2)):
+        write_tsv(folder / ('%s.tsv' % segment), ('sentence', 'label'), sentences(count, seed))
     write_tsv(folder / 'test.tsv', ('index', 'sentence'),
               [(i, text) for i, (text, _) in enumerate(sentences(test, 3))])
     return str(folder)
 
 
 def write_pairs(folder, header, labels, train=40, dev=16, test=8, files=None):
-    """A pair task: `header` names the columns, text columns first, then the label.
+    """Write a pair task. Returns the folder.
 
-    labels: function(similarity 0…1) → label. Two texts share words as much as they are alike.
-    files: {kind: file names}, default train.tsv, dev.tsv, test.tsv.
+    header: names of the columns: two text columns, then the label.
+    labels: function(similarity 0…1) → label. The similarity is the share of common words.
+    files: {segment: file names}, default train.tsv, dev.tsv, test.tsv.
     """
     rng = np.random.RandomState(5)
-    for kind, number in (('train', train), ('dev', dev), ('test', test)):
+    for segment, count in (('train', train), ('dev', dev), ('test', test)):
         rows = []
-        for _ in range(number):
+        for _ in range(count):
             first = list(rng.choice(WORDS, size=6))
             similarity = rng.randint(0, 7) / 6
             second = [word if i < similarity * 6 else rng.choice(WORDS)
                       for i, word in enumerate(first)]
             rows.append((' '.join(first), ' '.join(second), labels(similarity)))
-        for name in (files or {}).get(kind, ['%s.tsv' % kind]):
+        for name in (files or {}).get(segment, ['%s.tsv' % segment]):
             write_tsv(folder / name, header, rows)
     return str(folder)
 
 
-def squad_content(number, seed, version_2=False):
-    """A SQuAD file of `number` questions, two on each context: how the film was, which the one
-    good or bad word tells. With version_2 every third context lacks it."""
+def squad_content(count, seed, version_2=False):
+    """A SQuAD file of `count` questions, two for each context. They ask how the film was, and the
+    answer is the only good or bad word. With version_2 every third context has no such word."""
     rng = random.Random(seed)
     paragraphs = []
-    for i in range((number + 1) // 2):
+    for i in range((count + 1) // 2):
         words = rng.choices(WORDS[6:], k=rng.randrange(4, 24))
-        impossible = version_2 and i % 3 == 2
-        if not impossible:
+        is_impossible = version_2 and i % 3 == 2
+        if not is_impossible:
             words.insert(rng.randrange(len(words) + 1), rng.choice(GOOD + BAD))
-        answer = next((word for word in words if word in GOOD + BAD), None)
+        text = next((word for word in words if word in GOOD + BAD), None)
         context = ' '.join(words) + ' .'
-        answers = [{'text': answer, 'answer_start': context.index(answer)}] if answer else []
-        more = {'is_impossible': impossible} if version_2 else {}
+        answers = [{'text': text, 'answer_start': context.index(text)}] if text else []
+        extra_keys = {'is_impossible': is_impossible} if version_2 else {}
         paragraphs.append({'context': context, 'qas': [
-            dict(more, id='%d-%d-%d' % (seed, i, k), question=question,
-                 answers=[dict(one) for one in answers])
+            dict(extra_keys, id='%d-%d-%d' % (seed, i, k), question=question,
+                 answers=[dict(answer) for answer in answers])
             for k, question in enumerate(('the film was', 'so was it'))]})
-    paragraphs[-1]['qas'] = paragraphs[-1]['qas'][:2 - number % 2]
+    paragraphs[-1]['qas'] = paragraphs[-1]['qas'][:2 - count % 2]
     return {'version': 'v2.0' if version_2 else '1.1',
             'data': [{'title': 'Films', 'paragraphs': paragraphs}]}
 
 
-def write_squad(path, number, seed, version_2=False):
-    """`squad_content` as a file; returns its path."""
+def write_squad(path, count, seed, version_2=False):
+    """Write `squad_content` into a file. Returns its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(squad_content(number, seed, version_2)), encoding='utf-8')
+    path.write_text(json.dumps(squad_content(count, seed, version_2)), encoding='utf-8')
     return str(path)
 
 
 def write_corpus(path, documents=30, seed=0):
-    """A text of the tiny vocabulary's words; returns its path."""
+    """Write a text of the tiny vocabulary's words. Returns its path."""
     rng = random.Random(seed)
-    parts = ['\n'.join(' '.join(rng.choices(WORDS, k=rng.randrange(3, 9))) + ' .'
+    texts = ['\n'.join(' '.join(rng.choices(WORDS, k=rng.randrange(3, 9))) + ' .'
                        for _ in range(rng.randrange(2, 12))) for _ in range(documents)]
-    path.write_text('\n\n'.join(parts) + '\n')
+    path.write_text('\n\n'.join(texts) + '\n')
     return str(path)

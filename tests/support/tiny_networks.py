@@ -11,33 +11,36 @@ from bert.model.qa import BertForQA
 
 
 def make_classifier(num_classes=2, seed=3, spread=0.5, **config):
-    """A hybridized `BERTClassifier` of `tiny.CONFIG`, changed as `config` says."""
-    return _initialised(BERTClassifier(_bert(config, True), num_classes, dropout=0.1), seed, spread)
+    """A hybridized `BERTClassifier` of `tiny.CONFIG` with the fields of `config` replaced."""
+    network = BERTClassifier(_make_bert(config, True), num_classes, dropout=0.1)
+    return _initialise(network, seed, spread)
 
 
 def make_qa(seed=3, spread=0.5, **config):
-    return _initialised(BertForQA(_bert(config, False)), seed, spread)
+    return _initialise(BertForQA(_make_bert(config, False)), seed, spread)
 
 
-def _bert(config, pooler):
-    return BERTModel(dataclasses.replace(tiny.CONFIG, **config), dropout=0.1, use_pooler=pooler)
+def _make_bert(config, use_pooler):
+    return BERTModel(dataclasses.replace(tiny.CONFIG, **config), dropout=0.1, use_pooler=use_pooler)
 
 
-def _initialised(network, seed, spread):
-    """Weights of standard deviation `spread`, so that outputs are around 1."""
+def _initialise(network, seed, spread):
+    """Draw weights of standard deviation `spread`; with the default, outputs are around 1."""
     network.initialize()
     network.hybridize()
-    network(*map(mx.nd.array, batch(1, 4)))     # the head's width is open until then
+    network(*map(mx.nd.array, batch(1, 4)))     # the first batch sets the head's input width
     random = np.random.RandomState(seed)
-    for name, value in network.collect_params().items():
-        drawn = random.randn(*value.shape)
-        value.set_data(mx.nd.array(1 + 0.1 * drawn if name.endswith('gamma') else
-                                   spread * drawn if name.endswith('weight') else 0.1 * drawn))
+    for name, parameter in network.collect_params().items():
+        array = random.randn(*parameter.shape)
+        parameter.set_data(mx.nd.array(
+            1 + 0.1 * array if name.endswith('gamma') else
+            spread * array if name.endswith('weight') else 0.1 * array))
     return network
 
 
 def batch(size, length, seed=0):
-    """token_ids, segment_ids, valid_length of texts of 1 to `length` tokens, the first one full."""
+    """token_ids, segment_ids, valid_length of texts of 1 to `length` tokens. The first text has
+    `length` tokens."""
     random = np.random.RandomState(seed)
     valid_length = random.randint(1, length + 1, size=size).astype('float32')
     valid_length[0] = length
@@ -49,10 +52,10 @@ def outputs(network, arrays):
     return network(*map(mx.nd.array, arrays)).asnumpy()
 
 
-def assert_same(found, expected, valid_length, atol=1e-5):
-    """Equal, but for scores of padding."""
-    assert found.shape == expected.shape and found.dtype == np.float32
-    if found.ndim == 3:
-        used = np.arange(found.shape[1]) < valid_length[:, None]
-        found, expected = found[used], expected[used]
-    np.testing.assert_allclose(found, expected, atol=atol)
+def assert_same(scores, expected, valid_length, atol=1e-5):
+    """Equal except for the scores of padding."""
+    assert scores.shape == expected.shape and scores.dtype == np.float32
+    if scores.ndim == 3:
+        mask = np.arange(scores.shape[1]) < valid_length[:, None]
+        scores, expected = scores[mask], expected[mask]
+    np.testing.assert_allclose(scores, expected, atol=atol)

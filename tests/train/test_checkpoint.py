@@ -64,14 +64,14 @@ def test_parameters_have_gluonnlps_names_and_come_back(tmp_path):
 
 def test_state_and_optimizer_come_back(tmp_path):
     save(tmp_path, 7, epoch=2, history=[{'metrics': {'dev': {'f1': 0.5}}}])
-    state, arrays = checkpoint.load_state(str(tmp_path / 'step-0000007'))
+    state, arrays = checkpoint.load_resume_state(str(tmp_path / 'step-0000007'))
     assert state == {'step': 7, 'epoch': 2, 'history': [{'metrics': {'dev': {'f1': 0.5}}}]}
     assert {name: array.asnumpy().flat[0] for name, array in arrays.items()} == {'0.0': 7, '1.0': 7}
 
 
 def test_an_optimizer_without_memory(tmp_path):
     checkpoint.save(str(tmp_path), {'step': 1}, make_network(), {}, describe)
-    assert checkpoint.load_state(str(tmp_path / 'step-0000001')) == ({'step': 1}, {})
+    assert checkpoint.load_resume_state(str(tmp_path / 'step-0000001')) == ({'step': 1}, {})
 
 
 def test_newest_and_best_are_kept(tmp_path):
@@ -79,9 +79,9 @@ def test_newest_and_best_are_kept(tmp_path):
                              (4, 'step-0000003', {3, 4}), (5, 'step-0000003', {3, 5})):
         save(tmp_path, step, best)
         assert {name for name in os.listdir(str(tmp_path)) if name != 'checkpoints.json'} == \
-            {checkpoint.name_of(number) for number in kept}
-    assert checkpoint.newest(str(tmp_path)) == str(tmp_path / 'step-0000005')
-    assert checkpoint.best(str(tmp_path)) == str(tmp_path / 'step-0000003')
+            {checkpoint.checkpoint_name(number) for number in kept}
+    assert checkpoint.newest_checkpoint(str(tmp_path)) == str(tmp_path / 'step-0000005')
+    assert checkpoint.best_checkpoint(str(tmp_path)) == str(tmp_path / 'step-0000003')
 
 
 def test_other_files_of_the_run_stay(tmp_path):
@@ -106,9 +106,9 @@ def test_the_same_step_again_after_its_evaluation(tmp_path):
 
 
 def test_nothing_saved_yet(tmp_path):
-    assert checkpoint.newest(str(tmp_path)) is None
-    assert checkpoint.newest(str(tmp_path / 'absent')) is None
-    assert checkpoint.best(str(tmp_path)) is None
+    assert checkpoint.newest_checkpoint(str(tmp_path)) is None
+    assert checkpoint.newest_checkpoint(str(tmp_path / 'absent')) is None
+    assert checkpoint.best_checkpoint(str(tmp_path)) is None
 
 
 @pytest.mark.parametrize('broken', ['', '{', '[]', '{"newest": "x"}', '{"best": "step-0000009"}'])
@@ -116,7 +116,7 @@ def test_best_is_the_newest_where_the_index_is_of_no_use(broken, tmp_path):
     save(tmp_path, 1)
     save(tmp_path, 2, best='step-0000001')
     (tmp_path / 'checkpoints.json').write_text(broken)
-    assert checkpoint.best(str(tmp_path)) == str(tmp_path / 'step-0000002')
+    assert checkpoint.best_checkpoint(str(tmp_path)) == str(tmp_path / 'step-0000002')
 
 
 # ---- killed while saving
@@ -126,8 +126,8 @@ def test_what_a_killed_process_left_is_no_checkpoint_and_is_removed(tmp_path):
     left = tmp_path / 'step-0000002.0123abcd.tmp'
     left.mkdir()
     (left / 'model.params').write_bytes(b'half')
-    assert checkpoint.newest(str(tmp_path)) == str(tmp_path / 'step-0000001')
-    assert checkpoint.best(str(tmp_path)) == str(tmp_path / 'step-0000001')
+    assert checkpoint.newest_checkpoint(str(tmp_path)) == str(tmp_path / 'step-0000001')
+    assert checkpoint.best_checkpoint(str(tmp_path)) == str(tmp_path / 'step-0000001')
     (tmp_path / 'step-0000003.0123abcd.tmp').write_text('a file')
     save(tmp_path, 2)
     assert set(os.listdir(str(tmp_path))) == {'step-0000002', 'checkpoints.json'}
@@ -138,8 +138,8 @@ def test_killed_between_checkpoint_and_index(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint.json, 'dump', killed_after(checkpoint.json.dump, 1))
     with pytest.raises(Killed):
         save(tmp_path, 2, best='step-0000001')
-    assert checkpoint.newest(str(tmp_path)) == str(tmp_path / 'step-0000002')
-    assert checkpoint.best(str(tmp_path)) == str(tmp_path / 'step-0000001')
+    assert checkpoint.newest_checkpoint(str(tmp_path)) == str(tmp_path / 'step-0000002')
+    assert checkpoint.best_checkpoint(str(tmp_path)) == str(tmp_path / 'step-0000001')
     assert set(content(tmp_path / 'step-0000002')) == FILES
 
 
@@ -235,7 +235,7 @@ def test_full_disk(left, disk):
         'with --resume from the checkpoint before' % (run / 'step-0000002'))
     assert set(os.listdir(str(run))) == {'step-0000001', 'checkpoints.json'}
     assert content(run / 'step-0000001') == before
-    assert checkpoint.newest(str(run)) == str(run / 'step-0000001')
+    assert checkpoint.newest_checkpoint(str(run)) == str(run / 'step-0000001')
     assert save(run, 2) == 'step-0000002'      # with room it goes on
 
 
@@ -280,7 +280,7 @@ def test_damaged_checkpoint(name, how, tmp_path):
     else:
         path.unlink()
     with pytest.raises(UserError) as error:
-        checkpoint.load_state(str(path.parent))
+        checkpoint.load_resume_state(str(path.parent))
     message = str(error.value)
     assert message.startswith('%s: the checkpoint is damaged: ' % path.parent)
     assert message.endswith('; remove it to go on from an earlier one, if there is one')
@@ -289,7 +289,7 @@ def test_damaged_checkpoint(name, how, tmp_path):
 
 def test_arrays_of_any_context_are_saved_from_the_cpu():
     network = make_network()
-    arrays = checkpoint.parameters_of(network)
+    arrays = checkpoint.collect_parameters(network)
     assert {array.context for array in arrays.values()} == {mx.cpu()}
     np.testing.assert_array_equal(arrays['bias'].asnumpy(), network.bias.data().asnumpy())
 
@@ -297,4 +297,5 @@ def test_arrays_of_any_context_are_saved_from_the_cpu():
 def test_float16_weights_are_saved_as_float32():
     network = make_network()
     network.cast('float16')
-    assert {array.dtype for array in checkpoint.parameters_of(network).values()} == {np.float32}
+    assert {array.dtype
+            for array in checkpoint.collect_parameters(network).values()} == {np.float32}

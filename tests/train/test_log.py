@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from bert.train.log import duration, open_log, progress
+from bert.train.log import format_duration, open_log, progress_bar
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_without_file(root, capsys):
 
 
 def test_no_bar_where_there_is_no_terminal(capsys):
-    with progress(10, 3) as bar:
+    with progress_bar(10, 3) as bar:
         bar.update(1)
     assert capsys.readouterr() == ('', '')
 
@@ -65,4 +65,4 @@ def test_no_bar_where_there_is_no_terminal(capsys):
     (0.4, '0 s'), (59.4, '59 s'), (59.6, '1 min 0 s'), (185, '3 min 5 s'), (3599.7, '1 h 0 min'),
     (7800, '2 h 10 min'), (100000, '27 h 46 min')])
 def test_duration(seconds, text):
-    assert duration(seconds) == text
+    assert format_duration(seconds) == text

@@ -14,7 +14,7 @@ import pytest
 
 from bert.errors import UserError
 from bert.train import loop as module
-from bert.train.loop import Interrupted, Loop, Plan, State, count_steps
+from bert.train.loop import Loop, TrainerState, TrainingInterrupted, TrainingPlan, count_steps
 from bert.train.metrics import Metric
 from bert.train.step import StepResult
 
@@ -67,7 +67,7 @@ class Notes:
 
     def evaluate(self, interrupt):
         self.on_evaluate()
-        if interrupt.requested:
+        if interrupt.is_requested:
             return None
         self.evaluations += 1
         if not self.scores:
@@ -81,7 +81,7 @@ class Notes:
 
 def plan_of(num_epochs=2, accumulate=1, **options):
     steps = count_steps(NUM_BATCHES * BATCH_SIZE, BATCH_SIZE, accumulate, num_epochs)
-    return Plan(num_epochs, options.pop('num_steps', steps), accumulate, **options)
+    return TrainingPlan(num_epochs, options.pop('num_steps', steps), accumulate, **options)
 
 
 def make(notes, plan, state=None, metric=None):
@@ -195,7 +195,7 @@ def test_remaining_time_is_told_after_some_steps(clock, caplog):
     assert [message for message in caplog.messages if 'to go' in message] == [
         '10 of 20 steps done, about 30 s to go']
     caplog.clear()
-    make(notes, plan_of(4), State(step=7, epoch=1, position=2)).run()
+    make(notes, plan_of(4), TrainerState(step=7, epoch=1, position=2)).run()
     assert [message for message in caplog.messages if 'to go' in message] == [
         '17 of 20 steps done, about 9 s to go']
 
@@ -207,11 +207,11 @@ def test_the_bar_shows_every_step(monkeypatch):
     def progress(total, initial=0, **options):
         shown.append((initial, total))
         yield types.SimpleNamespace(update=shown.append)
-    monkeypatch.setattr(module, 'progress', progress)
+    monkeypatch.setattr(module, 'progress_bar', progress)
     _, notes = run(plan_of(2, checkpoint_interval=7))
     assert shown == [(0, 10)] + [1] * 10
     shown.clear()
-    run(plan_of(2), State(**notes.saved[1]))
+    run(plan_of(2), TrainerState(**notes.saved[1]))
     assert shown == [(7, 10)] + [1] * 3
 
 
@@ -219,7 +219,7 @@ def test_seconds_add_up_over_sessions(clock):
     notes = Notes()
     notes.on_step = lambda: setattr(clock, 'now', clock.now + 1)
     make(notes, plan_of(2, checkpoint_interval=3)).run()
-    state = State(**notes.saved[0])
+    state = TrainerState(**notes.saved[0])
     assert (state.step, state.seconds) == (3, 3)
     clock.now += 10000
     assert make(notes, plan_of(2), state).run().seconds == 10
@@ -239,7 +239,8 @@ def test_resumed_from_any_checkpoint_it_does_what_is_left():
     whole, notes = run(plan, scores=scores)
     assert len(notes.saved) == 12
     for saved in notes.saved:
-        state, again = run(plan, State(**copy.deepcopy(saved)), scores=scores[saved['epoch']:])
+        state, again = run(plan, TrainerState(**copy.deepcopy(saved)),
+                           scores=scores[saved['epoch']:])
         assert notes.steps[:saved['step']] + again.steps == notes.steps
         assert state.history == whole.history
         assert (state.best_step, state.best_score) == (whole.best_step, whole.best_score)
@@ -249,7 +250,7 @@ def test_resumed_from_any_checkpoint_it_does_what_is_left():
 def test_a_finished_run_does_nothing_more():
     plan = plan_of(1)
     _, notes = run(plan)
-    state, again = run(plan, State(**notes.saved[-1]))
+    state, again = run(plan, TrainerState(**notes.saved[-1]))
     assert (again.steps, again.saved, again.evaluations) == ([], [], 0)
     assert state.step == 5
 
@@ -306,13 +307,13 @@ def test_two_dev_segments_cost_patience_once_an_epoch():
 def test_a_run_that_stopped_early_stays_stopped():
     state, notes = best_of([0.5, 0.4, 0.3], early_stop=1)
     assert state.step == 10
-    state, again = run(plan_of(3, early_stop=1), State(**notes.saved[-1]))
+    state, again = run(plan_of(3, early_stop=1), TrainerState(**notes.saved[-1]))
     assert again.steps == []
 
 
 def test_patience_goes_on_after_a_resume():
     _, notes = best_of([0.5, 0.4, 0.3, 0.2], early_stop=3)
-    state, _ = run(plan_of(9, early_stop=3), State(**notes.saved[1]), scores=[0.1, 0.1, 0.1])
+    state, _ = run(plan_of(9, early_stop=3), TrainerState(**notes.saved[1]), scores=[0.1, 0.1, 0.1])
     assert state.stopped_early and state.step == 20
 
 
@@ -383,10 +384,10 @@ def interrupted(at_step=None, at_evaluation=False, number=signal.SIGINT, times=1
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_interrupt_ends_the_step_and_saves(number):
     notes, kind = interrupted(at_step=3, number=number)
-    assert kind is Interrupted
+    assert kind is TrainingInterrupted
     assert len(notes.steps) == 3
     assert [(state['step'], state['position']) for state in notes.saved] == [(3, 3)]
-    state, again = run(plan_of(2), State(**notes.saved[0]))
+    state, again = run(plan_of(2), TrainerState(**notes.saved[0]))
     assert again.steps[0][:2] == (4, ['0.3']) and state.step == 10
 
 
@@ -394,16 +395,16 @@ def test_interrupt_at_the_last_step_of_an_epoch_resumes_with_the_evaluation():
     notes, _ = interrupted(at_step=5)
     assert (notes.saved[-1]['step'], notes.saved[-1]['position']) == (5, 5)
     assert notes.evaluations == 0
-    state, again = run(plan_of(2), State(**notes.saved[-1]))
+    state, again = run(plan_of(2), TrainerState(**notes.saved[-1]))
     assert len(again.steps) == 5 and again.evaluations == 2
 
 
 def test_interrupt_in_an_evaluation_is_saved_and_evaluated_again():
     notes, kind = interrupted(at_evaluation=True)
-    assert kind is Interrupted
+    assert kind is TrainingInterrupted
     assert (notes.saved[-1]['step'], notes.saved[-1]['epoch']) == (5, 0)
     assert notes.saved[-1]['history'] == []
-    state, again = run(plan_of(2), State(**notes.saved[-1]))
+    state, again = run(plan_of(2), TrainerState(**notes.saved[-1]))
     assert [entry['step'] for entry in state.history] == [5, 10]
 
 

@@ -9,11 +9,11 @@ from reference import toy
 from bert.errors import UserError
 from bert.train.optimizer import (
     OPTIMIZERS,
-    clipped_update,
+    clip_and_update,
+    collect_optimizer_state,
     global_norm,
-    load_state,
     make_trainer,
-    save_state,
+    restore_optimizer_state,
 )
 
 BATCH = toy.examples(32)
@@ -34,7 +34,7 @@ def train(network, trainer, first, last, max_norm=1.0):
         with mx.autograd.record():
             loss = forward(BATCH)[0].mean()
         loss.backward()
-        clipped_update(trainer, gradients, max_norm)
+        clip_and_update(trainer, gradients, max_norm)
         losses.append(float(loss.asscalar()))
     return losses
 
@@ -63,7 +63,7 @@ def test_it_trains(name):
 def test_reloaded_it_goes_on_with_equal_bits(name, tmp_path):
     network, trainer = make(name)
     train(network, trainer, 0, STEPS)
-    arrays, counters = save_state(trainer)
+    arrays, counters = collect_optimizer_state(trainer)
     mx.nd.save(str(tmp_path / 'state'), arrays)
     counters = json.loads(json.dumps(counters))
     weights = toy.values(network)
@@ -72,7 +72,7 @@ def test_reloaded_it_goes_on_with_equal_bits(name, tmp_path):
     again, trainer = make(name)
     for key, parameter in again.collect_params().items():
         parameter.set_data(mx.nd.array(weights[key]))
-    load_state(trainer, mx.nd.load(str(tmp_path / 'state')) or {}, counters)
+    restore_optimizer_state(trainer, mx.nd.load(str(tmp_path / 'state')) or {}, counters)
     train(again, trainer, STEPS, STEPS + 5)
     assert toy.same_bits(toy.values(again), toy.values(network))
 
@@ -93,12 +93,12 @@ def test_without_its_state_it_goes_on_differently(name):
 def test_state_of_another_optimizer_or_network_is_refused():
     network, trainer = make('adam')
     train(network, trainer, 0, 1)
-    arrays, counters = save_state(trainer)
+    arrays, counters = collect_optimizer_state(trainer)
     with pytest.raises(ValueError, match='unknown optimizer states: 0.0, 0.1'):
-        load_state(make('sgd')[1], arrays, counters)
+        restore_optimizer_state(make('sgd')[1], arrays, counters)
     del arrays['3.1']
     with pytest.raises(KeyError):
-        load_state(make('adam')[1], arrays, counters)
+        restore_optimizer_state(make('adam')[1], arrays, counters)
 
 
 # ---- AdamW
@@ -163,7 +163,7 @@ def test_biases_and_layer_normalisation_do_not_decay():
         loss = sum((parameter.data() * 0).sum()
                    for parameter in network.collect_params().values())
     loss.backward()
-    clipped_update(trainer, gradients, 1.0)
+    clip_and_update(trainer, gradients, 1.0)
     found = {name: weight.flat[0] for name, weight in toy.values(network).items()}
     assert found == pytest.approx({'dense_weight': 0.95, 'dense_bias': 1, 'norm_gamma': 1,
                                    'norm_beta': 1})
@@ -196,7 +196,7 @@ def test_global_norm_of_many_numbers():
 def test_the_step_of_sgd_has_the_clipped_norm(max_norm):
     network, trainer = make('sgd', 1.0, weight_decay=0)
     before, gradients = toy.values(network), gradients_of(network)
-    norm = clipped_update(trainer, gradients, max_norm).asscalar()
+    norm = clip_and_update(trainer, gradients, max_norm).asscalar()
     expected = toy.numpy_gradients(before, BATCH)
     assert norm == pytest.approx(toy.numpy_norm(expected), rel=1e-5)
     after = toy.values(network)
@@ -210,7 +210,7 @@ def test_a_zero_gradient_stays_zero():
     before, gradients = toy.values(network), gradients_of(network)
     for gradient in gradients:
         gradient[:] = 0
-    assert clipped_update(trainer, gradients, 1.0).asscalar() == 0
+    assert clip_and_update(trainer, gradients, 1.0).asscalar() == 0
     assert toy.same_bits(before, toy.values(network))
 
 
@@ -225,6 +225,6 @@ def test_float16_weights_have_float32_copies(name):
         with mx.autograd.record():
             loss = (weight.data() * 3).sum()
         loss.backward()
-        clipped_update(trainer, [weight.list_grad()[0]], 1.0, loss_scale=1.0)
+        clip_and_update(trainer, [weight.list_grad()[0]], 1.0, loss_scale=1.0)
     assert weight.data().dtype == np.float16
     assert (weight.data().asnumpy() < 1).all()

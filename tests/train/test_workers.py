@@ -3,13 +3,13 @@ import numpy as np
 import pytest
 
 from bert.errors import UserError
-from bert.train.workers import Alone, open_workers, share
+from bert.train.workers import SingleWorker, open_workers, take_share
 
 
 def test_alone_nothing_changes(monkeypatch):
     monkeypatch.delenv('HOROVOD_SIZE', raising=False)
     workers = open_workers()
-    assert type(workers) is Alone
+    assert type(workers) is SingleWorker
     assert (workers.rank, workers.size) == (0, 1)
     assert workers.sum(np.array([1.0, 2.0])).tolist() == [1, 2]
     assert workers.gather('a') == ['a'] and workers.broadcast('a') == 'a'
@@ -24,6 +24,6 @@ def test_a_kvstore_under_horovodrun(monkeypatch):
 @pytest.mark.parametrize('number', [1, 2, 3, 7])
 def test_workers_share_a_batch(number):
     indices = np.arange(100, 105)
-    parts = [share(indices, worker, number) for worker in range(number)]
+    parts = [take_share(indices, worker, number) for worker in range(number)]
     assert sorted(np.concatenate(parts).tolist()) == indices.tolist()
     assert max(map(len, parts)) - min(map(len, parts)) <= 1

@@ -1,1 +1,1 @@
-"""Arrays of unequal parts, and arrays larger than memory."""
+"""Ragged arrays, and NumPy files larger than memory."""

@@ -1,4 +1,4 @@
-"""Arrays in NumPy's format, larger than memory: room for one on the disk, or written in blocks."""
+"""NumPy files larger than memory, allocated on disk or written in blocks."""
 import io
 import os
 import zipfile
@@ -8,8 +8,8 @@ import numpy as np
 from bert import files
 
 
-def header(shape, dtype):
-    """The bytes that an .npy of this array starts with."""
+def npy_header(shape, dtype):
+    """The bytes before the data in an .npy file of this shape and dtype."""
     out = io.BytesIO()
     np.lib.format.write_array_header_1_0(out, {
         'descr': np.lib.format.dtype_to_descr(np.dtype(dtype)), 'fortran_order': False,
@@ -17,45 +17,45 @@ def header(shape, dtype):
     return out.getvalue()
 
 
-def size_of(shape, dtype):
-    """Bytes of the numbers."""
+def num_bytes(shape, dtype):
+    """Size of the data in bytes."""
     return int(np.prod(shape, dtype='int64')) * np.dtype(dtype).itemsize
 
 
 def allocate(path, shape, dtype):
-    """Make an .npy of zeros, with room on the disk: what is mapped into memory can't tell later
-    that there is none. Raises `UserError` when the disk refuses."""
-    start = header(shape, dtype)
+    """Create an .npy file of zeros and reserve its space on disk, because writes to mapped memory
+    can't report a full disk later. Raises `UserError` when the disk refuses."""
+    first_bytes = npy_header(shape, dtype)
     with files.atomic_write(path, 'wb') as out:
-        out.write(start)
+        out.write(first_bytes)
         out.flush()
-        os.posix_fallocate(out.fileno(), len(start), size_of(shape, dtype))
+        os.posix_fallocate(out.fileno(), len(first_bytes), num_bytes(shape, dtype))
 
 
-def is_whole(path, shape, dtype):
-    """Whether the file is an .npy of this array, by its header and size."""
-    start = header(shape, dtype)
+def is_complete_npy(path, shape, dtype):
+    """Whether the file is a whole .npy of this shape and dtype, judged by its header and size."""
+    first_bytes = npy_header(shape, dtype)
     try:
         with open(path, 'rb') as file:
-            return file.read(len(start)) == start and \
-                os.path.getsize(path) == len(start) + size_of(shape, dtype)
+            return file.read(len(first_bytes)) == first_bytes and \
+                os.path.getsize(path) == len(first_bytes) + num_bytes(shape, dtype)
     except OSError:
         return False
 
 
-def write_rows(path, first, rows):
-    """Write `rows` from row `first` on into an .npy of more."""
+def write_rows(path, start, rows):
+    """Write `rows` into an existing .npy file, from its row `start` on."""
     array = np.lib.format.open_memmap(path, 'r+')
-    array[first:first + len(rows)] = rows
+    array[start:start + len(rows)] = rows
     array.flush()
 
 
 def write_archive(path, arrays):
-    """Write an .npz. arrays: {name: (shape, dtype, blocks)}, `blocks` an iterable of arrays that
-    make it up one after the other."""
+    """Write an .npz file. arrays: {name: (shape, dtype, blocks)}, where `blocks` is an iterable of
+    the consecutive parts of the array."""
     with files.atomic_write(path, 'wb') as out, zipfile.ZipFile(out, 'w') as archive:
         for name, (shape, dtype, blocks) in arrays.items():
             with archive.open(zipfile.ZipInfo(name + '.npy'), 'w', force_zip64=True) as entry:
-                entry.write(header(shape, dtype))
+                entry.write(npy_header(shape, dtype))
                 for block in blocks:
                     entry.write(np.ascontiguousarray(block, dtype).tobytes())

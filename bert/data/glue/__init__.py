@@ -1,1 +1,1 @@
-"""The table of tasks, and the files of a task."""
+"""Sentence tasks: their table, files and labels."""

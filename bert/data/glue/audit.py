@@ -1,4 +1,4 @@
-"""What is in the data, told before training starts."""
+"""A report on the data of a task, made before training starts."""
 import collections
 
 import numpy as np
@@ -8,18 +8,18 @@ REJECTED_SHOWN = 5
 
 
 def audit(task, segments, rejected, max_length):
-    """A JSON-ready report.
+    """Make a report, ready for JSON.
 
-    segments: {name: (path, examples, features)}, features as long as examples.
-    rejected: list of `Rejected` rows.
+    segments: {name: (path, examples, features)}, with one of `features` for each of `examples`.
+    rejected: list of `RejectedRow`.
     """
     report = {'task': task.name, 'max_len': max_length, 'segments': {
         name: _segment_report(task, path, examples, features, max_length)
         for name, (path, examples, features) in segments.items()}}
     for name, (path, _, _) in segments.items():
-        bad = [row for row in rejected if row.path == path]
+        segment_rejected = [row for row in rejected if row.path == path]
         report['segments'][name]['rejected'] = [{'line': row.line, 'reason': row.reason}
-                                                for row in bad]
+                                                for row in segment_rejected]
     report['labels_missing_in_train'] = _missing_in_train(task, report['segments'])
     return report
 
@@ -45,20 +45,20 @@ def _label_report(task, labels):
 def _missing_in_train(task, segments):
     if task.is_regression or 'train' not in segments:
         return []
-    seen = {label for name, segment in segments.items() if name != 'train'
-            for label, count in segment.get('labels', {}).items() if count}
-    return sorted(label for label in seen if not segments['train']['labels'][label])
+    eval_labels = {label for name, segment in segments.items() if name != 'train'
+                   for label, count in segment.get('labels', {}).items() if count}
+    return sorted(label for label in eval_labels if not segments['train']['labels'][label])
 
 
-def describe(report):
+def describe_audit(report):
     """The report as lines of text."""
     lines = []
     for name, segment in report['segments'].items():
         length = ', '.join('%s %d' % item for item in segment['token_length'].items())
         lines.append('%s: %d rows of %s' % (name, segment['rows'], segment['file']))
         if 'labels' in segment:
-            form = '%s %.3g' if 'mean' in segment['labels'] else '%s: %d'
-            lines.append('  labels: ' + ', '.join(form % item
+            template = '%s %.3g' if 'mean' in segment['labels'] else '%s: %d'
+            lines.append('  labels: ' + ', '.join(template % item
                                                   for item in segment['labels'].items()))
         lines.append('  tokens: %s; --max_len %d truncates %d examples (%.1f %%)' % (
             length, report['max_len'], segment['truncated'],

@@ -1,4 +1,4 @@
-"""Labels as text, and what the model learns for them."""
+"""Encodes the text of a label as a class index or a score."""
 import math
 
 import numpy as np
@@ -8,7 +8,7 @@ class LabelEncoder:
     """Label text → class index (int32) or score (float32).
 
     labels: the classes in the order of their indices, None for regression.
-    aliases: other spellings, as {'contradictory': 'contradiction'}.
+    aliases: other spellings, such as {'contradictory': 'contradiction'}.
     """
 
     def __init__(self, labels=None, aliases=None):
@@ -21,7 +21,7 @@ class LabelEncoder:
                 self._index[alias] = self._index[label]
 
     def __call__(self, label):
-        """Raises KeyError for an unknown class, ValueError for a score that is no number."""
+        """Raises KeyError for an unknown class, ValueError for a score that is not a number."""
         if self._index is not None:
             return np.int32(self._index[label])
         score = float(label)

@@ -1,27 +1,35 @@
-"""The table of tasks. A new task is one row; a user's own files make a `Task` too."""
+"""The table of sentence tasks. A user's own files make a `Task` too.
+
+A new task is one row here. Where its files are downloaded from is in download.py (`_sources`);
+without that, --data_dir names them.
+"""
 import dataclasses
 from collections.abc import Mapping
 
 from bert.data.text.readers import Table
-from bert.errors import UserError, nearest
+from bert.errors import UserError, did_you_mean
 
 
 @dataclasses.dataclass(frozen=True)
 class Segment:
     """One file of a task."""
-    file: str                   # name inside the task's folder
+    file: str                   # its name in the task's folder
     table: Table
-    submission: str = ''        # file of the predictions, for a test segment
-    labelled: bool = True
+    submission: str = ''        # name of the file of predictions, for a test segment
+
+    @property
+    def has_labels(self):
+        """Whether the file has labels."""
+        return self.table.label is not None
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What a sentence or sentence-pair task is.
+    """A sentence or sentence-pair task.
 
-    labels: classes in the order of their indices; None for regression.
-    metrics: names in `bert.train.metrics`; the first one picks the best checkpoint.
-    segments: name → `Segment`; names begin with train, dev or test.
+    labels: the classes in the order of their indices; None for regression.
+    metrics: names in `bert.train.metrics`; the first metric picks the best checkpoint.
+    segments: name → `Segment`; each name begins with train, dev or test.
     folder: name of the task's folder in a data directory.
     """
     name: str
@@ -32,7 +40,7 @@ class Task:
     folder: str = ''
     aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
     language: str = 'en'
-    # rows that the published files are known to have broken: reported, left out
+    # for published files with broken rows: report these and leave them out
     skip_bad_rows: bool = False
 
     @property
@@ -48,86 +56,86 @@ class Task:
         return [name for name in self.segments if name.startswith(kind)]
 
     def describe(self):
-        """What a checkpoint needs to know of the task, for JSON."""
+        """The description of the task that a checkpoint stores as JSON."""
         return describe_task(self.name, self.labels, self.pair, self.metrics)
 
 
 def describe_task(name, labels, pair, metrics=None):
-    """The description of a task as checkpoints hold it. labels: classes in order, None for
-    a regression; pair: None where it isn't known; metrics: those of its kind when left out."""
+    """The description of a task that a checkpoint stores. labels: classes in order, None for
+    regression; pair: None when unknown; metrics: default: `default_metrics(labels)`."""
     return {'name': name, 'labels': list(labels) if labels else None, 'pair': pair,
-            'metrics': list(metrics or metrics_of(labels))}
+            'metrics': list(metrics or default_metrics(labels))}
 
 
-def metrics_of(labels):
-    """Names of the metrics for classes, or for scores (None)."""
+def default_metrics(labels):
+    """Names of the default metrics for these classes, or for scores (None)."""
     if labels is None:
         return ('pearsonr', 'spearmanr')
     return ('accuracy', 'f1') if len(labels) == 2 else ('accuracy',)
 
 
 def _segments(text, label, test_label=None, test='test.tsv', name='', kinds=('train', 'dev')):
-    """Segments in GLUE's layout: train.tsv, dev.tsv, test.tsv with a header each."""
+    """Segments in GLUE's layout: train.tsv, dev.tsv and test.tsv, each with a header."""
     text = tuple(text.split(','))
     segments = {kind: Segment(kind + '.tsv', Table(text, label)) for kind in kinds}
-    segments['test'] = Segment(test, Table(text, test_label), '%s.tsv' % name,
-                               labelled=test_label is not None)
+    segments['test'] = Segment(test, Table(text, test_label), '%s.tsv' % name)
     return segments
 
 
 def _mnli_segments():
-    text, files = ('sentence1', 'sentence2'), {}
-    files['train'] = Segment('train.tsv', Table(text, 'gold_label'))
+    text, segments = ('sentence1', 'sentence2'), {}
+    segments['train'] = Segment('train.tsv', Table(text, 'gold_label'))
     for kind in ('matched', 'mismatched'):
-        files['dev_' + kind] = Segment('dev_%s.tsv' % kind, Table(text, 'gold_label'))
+        segments['dev_' + kind] = Segment('dev_%s.tsv' % kind, Table(text, 'gold_label'))
     for kind, name in (('matched', 'm'), ('mismatched', 'mm')):
-        files['test_' + kind] = Segment('test_%s.tsv' % kind, Table(text),
-                                        'MNLI-%s.tsv' % name, labelled=False)
-    return files
+        segments['test_' + kind] = Segment('test_%s.tsv' % kind, Table(text),
+                                           'MNLI-%s.tsv' % name)
+    return segments
 
 
 def _cola_segments():
     table = Table(('sentence',), 'acceptable', ('source', 'acceptable', 'mark', 'sentence'))
     return {'train': Segment('train.tsv', table), 'dev': Segment('dev.tsv', table),
-            'test': Segment('test.tsv', Table(('sentence',)), 'CoLA.tsv', labelled=False)}
+            'test': Segment('test.tsv', Table(('sentence',)), 'CoLA.tsv')}
 
 
-BINARY = ('0', '1')
-ENTAILMENT = ('not_entailment', 'entailment')
-INFERENCE = ('neutral', 'entailment', 'contradiction')      # the original's order
-PAIR = 'sentence1,sentence2'
+BINARY_LABELS = ('0', '1')
+ENTAILMENT_LABELS = ('not_entailment', 'entailment')
+INFERENCE_LABELS = ('neutral', 'entailment', 'contradiction')      # the original's order
+PAIR_COLUMNS = 'sentence1,sentence2'
 
 TASKS = {task.name: task for task in (
-    Task('MRPC', BINARY, True, ('accuracy', 'f1'), folder='MRPC',
+    Task('MRPC', BINARY_LABELS, True, ('accuracy', 'f1'), folder='MRPC',
          segments=_segments('#1 String,#2 String', 'Quality', name='MRPC')),
-    Task('QQP', BINARY, True, ('accuracy', 'f1'), folder='QQP', skip_bad_rows=True,
+    Task('QQP', BINARY_LABELS, True, ('accuracy', 'f1'), folder='QQP', skip_bad_rows=True,
          segments=_segments('question1,question2', 'is_duplicate', name='QQP')),
-    Task('QNLI', ENTAILMENT, True, ('accuracy',), folder='QNLI',
+    Task('QNLI', ENTAILMENT_LABELS, True, ('accuracy',), folder='QNLI',
          segments=_segments('question,sentence', 'label', name='QNLI')),
-    Task('RTE', ENTAILMENT, True, ('accuracy',), folder='RTE',
-         segments=_segments(PAIR, 'label', name='RTE')),
+    Task('RTE', ENTAILMENT_LABELS, True, ('accuracy',), folder='RTE',
+         segments=_segments(PAIR_COLUMNS, 'label', name='RTE')),
     Task('STS-B', None, True, ('pearsonr', 'spearmanr'), folder='STS-B',
-         segments=_segments(PAIR, 'score', name='STS-B')),
-    Task('CoLA', BINARY, False, ('mcc', 'accuracy'), folder='CoLA', segments=_cola_segments()),
-    Task('MNLI', INFERENCE, True, ('accuracy',), folder='MNLI', segments=_mnli_segments()),
-    Task('WNLI', BINARY, True, ('accuracy',), folder='WNLI',
-         segments=_segments(PAIR, 'label', name='WNLI')),
-    Task('SST', BINARY, False, ('accuracy',), folder='SST-2',
+         segments=_segments(PAIR_COLUMNS, 'score', name='STS-B')),
+    Task('CoLA', BINARY_LABELS, False, ('mcc', 'accuracy'), folder='CoLA',
+         segments=_cola_segments()),
+    Task('MNLI', INFERENCE_LABELS, True, ('accuracy',), folder='MNLI', segments=_mnli_segments()),
+    Task('WNLI', BINARY_LABELS, True, ('accuracy',), folder='WNLI',
+         segments=_segments(PAIR_COLUMNS, 'label', name='WNLI')),
+    Task('SST', BINARY_LABELS, False, ('accuracy',), folder='SST-2',
          segments=_segments('sentence', 'label', name='SST-2')),
-    Task('XNLI', INFERENCE, True, ('accuracy',), folder='xnli', language='zh',
+    Task('XNLI', INFERENCE_LABELS, True, ('accuracy',), folder='xnli', language='zh',
          aliases={'contradictory': 'contradiction'},
          segments=_segments('text_a,text_b', 'label', 'label', name='XNLI')),
-    Task('LCQMC', BINARY, True, ('accuracy',), folder='lcqmc', language='zh',
+    Task('LCQMC', BINARY_LABELS, True, ('accuracy',), folder='lcqmc', language='zh',
          segments=_segments('text_a,text_b', 'label', 'label', name='LCQMC')),
-    Task('ChnSentiCorp', BINARY, False, ('accuracy',), folder='chnsenticorp', language='zh',
+    Task('ChnSentiCorp', BINARY_LABELS, False, ('accuracy',), folder='chnsenticorp', language='zh',
          segments=_segments('text_a', 'label', 'label', name='ChnSentiCorp')),
     Task('RottenTomatoes', ('negative', 'positive'), False, ('accuracy',),
          folder='RottenTomatoes',
          segments={kind: Segment(kind + '.tsv', Table(('sentence',), 'label'))
                    for kind in ('train', 'dev')}),
 )}
-# Of files of the user's own; named like no file that people keep data in
-OWN_SUBMISSION = 'test_predictions.tsv'
+# The predictions for a user's own test file; no data file is likely to have this name
+CUSTOM_SUBMISSION = 'test_predictions.tsv'
 SPELLINGS = {'SST-2': 'SST', 'STSB': 'STS-B', 'STS': 'STS-B'}
 
 
@@ -137,26 +145,27 @@ def is_task(name):
 
 
 def _by_spelling():
-    known = {spelling.lower(): TASKS[spelling] for spelling in TASKS}
-    known.update({spelling.lower(): TASKS[task] for spelling, task in SPELLINGS.items()})
-    return known
+    """{name or spelling in lower case: `Task`}"""
+    tasks = {name.lower(): task for name, task in TASKS.items()}
+    tasks.update({spelling.lower(): TASKS[name] for spelling, name in SPELLINGS.items()})
+    return tasks
 
 
 def find_task(name):
-    """The `Task` called `name`, in any case and spelling. UserError for an unknown one."""
-    known = _by_spelling()
-    if name.lower() not in known:
+    """The `Task` called `name`, in any case and spelling; `UserError` for an unknown task."""
+    tasks = _by_spelling()
+    if name.lower() not in tasks:
         raise UserError('no task "%s".%s The tasks are %s; your own files go with --train_file '
-                        'and --dev_file' % (name, nearest(name, list(TASKS) + list(SPELLINGS)),
+                        'and --dev_file' % (name, did_you_mean(name, list(TASKS) + list(SPELLINGS)),
                                             ', '.join(TASKS)))
-    return known[name.lower()]
+    return tasks[name.lower()]
 
 
-def own_task(name, files, text_columns, label_column, labels):
-    """A `Task` of the user's own files.
+def custom_task(name, files, text_columns, label_column, labels):
+    """Make a `Task` of the user's own files.
 
-    files: {'train': path, 'dev': path, 'test': path}, those that there are.
-    text_columns: one or two column names, or positions in files without a header.
+    files: {'train': path, 'dev': path, 'test': path}, each optional.
+    text_columns: names of one or two columns, or their positions in files without a header.
     labels: classes in order, None for regression.
     """
     if len(text_columns) not in (1, 2):
@@ -169,5 +178,5 @@ def own_task(name, files, text_columns, label_column, labels):
                 for kind, path in files.items() if path and kind != 'test'}
     if files.get('test'):
         segments['test'] = Segment(files['test'], Table(text, None, header),
-                                   OWN_SUBMISSION, labelled=False)
-    return Task(name, labels, len(text_columns) == 2, metrics_of(labels), segments)
+                                   CUSTOM_SUBMISSION)
+    return Task(name, labels, len(text_columns) == 2, default_metrics(labels), segments)

@@ -1,1 +1,1 @@
-"""Examples for pre-training: drawn from text, kept in shards, batched."""
+"""Pre-training data: draws examples from text, stores them in shards, and batches them."""

@@ -1,7 +1,7 @@
-"""Text files → documents of sentences, for the examples that BERT is pre-trained on.
+"""The text corpus for pre-training: reads text files as documents of sentences.
 
-A document is what stands between two empty lines, a sentence is a line of it (Devlin et al. 2018,
-google-research/bert); or the lines are prose, which `bert.data.pretraining.sentences` splits.
+Empty lines separate documents, and each line of a document is a sentence (Devlin et al. 2018,
+google-research/bert). If the lines are prose, `bert.data.pretraining.sentences` splits them.
 """
 import hashlib
 from typing import NamedTuple
@@ -10,33 +10,33 @@ from bert.errors import UserError
 
 
 class Block(NamedTuple):
-    """Consecutive documents of one file that are read together."""
+    """Consecutive documents of one file, to be read together."""
     path: str
     start: int          # first byte
-    stop: int           # and the one after the last
-    documents: int
+    stop: int           # the byte after the last
+    documents: int      # number of documents
 
 
 class Scan(NamedTuple):
-    """What one pass over a file finds."""
+    """The result of one pass over a file."""
     path: str
     size: int           # bytes
     sha256: str
-    lines: int          # that are not empty
-    blocks: tuple
+    lines: int          # number of lines that are not empty
+    blocks: tuple       # of `Block`
 
 
 def scan(path, block_size):
-    """`Scan` of a file. A block ends with the first document that brings it to `block_size` bytes.
+    """`Scan` a file. A block ends with the first document that brings it to `block_size` bytes.
 
-    Raises `UserError` for a file that can't be read or isn't UTF-8, naming the byte.
+    Raises `UserError` for a file that can't be read, or that isn't UTF-8, with the byte.
     """
-    total, position, lines = hashlib.sha256(), 0, 0
+    digest, position, lines = hashlib.sha256(), 0, 0
     blocks, start, documents, is_inside = [], 0, 0, False
     try:
         with open(path, 'rb') as file:
             for line in file:
-                total.update(line)
+                digest.update(line)
                 is_empty = not _decode(path, line, position).strip()
                 lines += not is_empty
                 if is_empty and is_inside and position - start >= block_size:
@@ -49,11 +49,11 @@ def scan(path, block_size):
         raise UserError('%s: can\'t be read: %s' % (path, error.strerror)) from None
     if documents:
         blocks.append(Block(path, start, position, documents))
-    return Scan(path, position, total.hexdigest(), lines, tuple(blocks))
+    return Scan(path, position, digest.hexdigest(), lines, tuple(blocks))
 
 
 def _decode(path, line, position):
-    """The text of a line that starts at byte `position`; a byte-order mark left out."""
+    """The text of a line that starts at byte `position`, without a byte-order mark."""
     try:
         return line.decode('utf-8' if position else 'utf-8-sig')
     except UnicodeDecodeError as error:
@@ -62,7 +62,7 @@ def _decode(path, line, position):
 
 
 def read_documents(block):
-    """The documents of a `Block`: lists of their lines without the spaces around them."""
+    """The documents of a `Block`: lists of lines without surrounding spaces."""
     try:
         with open(block.path, 'rb') as file:
             file.seek(block.start)
@@ -70,7 +70,7 @@ def read_documents(block):
     except OSError as error:
         raise UserError('%s: can\'t be read: %s' % (block.path, error.strerror)) from None
     documents, is_inside = [], False
-    # split at b'\n' as `scan` does: str.splitlines knows more ends of a line
+    # split at '\n' as `scan` does: str.splitlines splits at more characters
     for line in _decode(block.path, content, block.start).split('\n'):
         line = line.strip()
         if line and not is_inside:
@@ -82,7 +82,7 @@ def read_documents(block):
 
 
 def check_documents(scans):
-    """Raises `UserError` unless there are two documents to take sentences from."""
+    """Raises `UserError` unless there are at least two documents to take sentences from."""
     names = ', '.join(scan.path for scan in scans)
     documents = sum(block.documents for scan in scans for block in scan.blocks)
     if not documents:

@@ -1,9 +1,9 @@
-"""Files of pre-training examples: plain arrays in .npz, and the manifest beside them.
+"""Shards of pre-training examples: .npz files of plain arrays, with a manifest beside them.
 
-A shard holds the arrays of `bert.data.pretraining.examples.Examples` under their names. The
-original's scripts wrote arrays of Python objects instead (of rows: input_ids, segment_ids,
-masked_lm_positions, masked_lm_ids, masked_lm_weights; of numbers: next_sentence_labels,
-valid_lengths), which can only be unpickled: those are read when the caller allows it.
+A shard holds the arrays of `bert.data.pretraining.examples.PretrainingExamples` under their names.
+The original's scripts wrote arrays of Python objects instead: rows (input_ids, segment_ids,
+masked_lm_positions, masked_lm_ids, masked_lm_weights) and numbers (next_sentence_labels,
+valid_lengths). Reading these means unpickling, so we read them only if the caller allows it.
 """
 import os
 
@@ -11,37 +11,37 @@ import numpy as np
 
 from bert import files
 from bert.data.arrays.ragged import offsets_of
-from bert.data.pretraining.examples import Examples
+from bert.data.pretraining.examples import PretrainingExamples
 from bert.errors import UserError
 
-MANIFEST, FORMAT = 'manifest.json', 'bert-pretraining-1'
-DTYPES = {'input_ids': 'int32', 'segment_ids': 'uint8', 'token_offsets': 'int64',
-          'masked_lm_positions': 'uint16', 'masked_lm_ids': 'int32', 'masked_offsets': 'int64',
-          'next_sentence_labels': 'uint8'}
-ORIGINAL = ('input_ids', 'segment_ids', 'masked_lm_positions', 'masked_lm_ids',
-            'masked_lm_weights', 'next_sentence_labels', 'valid_lengths')
+MANIFEST, MANIFEST_FORMAT = 'manifest.json', 'bert-pretraining-1'
+ARRAY_DTYPES = {'input_ids': 'int32', 'segment_ids': 'uint8', 'token_offsets': 'int64',
+                'masked_lm_positions': 'uint16', 'masked_lm_ids': 'int32',
+                'masked_offsets': 'int64', 'next_sentence_labels': 'uint8'}
+ORIGINAL_ARRAYS = ('input_ids', 'segment_ids', 'masked_lm_positions', 'masked_lm_ids',
+                   'masked_lm_weights', 'next_sentence_labels', 'valid_lengths')
 
 
 def write_shard(path, examples):
-    """Write `Examples` as `path`, whole or not at all; the same ones give the same bytes."""
+    """Write `PretrainingExamples` to `path`, whole or not at all; equal content, equal bytes."""
     with files.atomic_write(path, 'wb') as out:
         np.savez(out, **{name: getattr(examples, name).astype(dtype, copy=False)
-                         for name, dtype in DTYPES.items()})
+                         for name, dtype in ARRAY_DTYPES.items()})
 
 
 def read_shard(path, allow_pickle=False, vocab_size=None):
-    """The `Examples` in a shard.
+    """The `PretrainingExamples` in a shard.
 
-    allow_pickle: read the original's format too, which runs whatever code the file brings.
-    vocab_size: ids must be below it. Raises `UserError` for a file that is damaged, none of
-    these, or of another vocabulary.
+    allow_pickle: also read the original's format, which runs any code that the file contains.
+    vocab_size: all ids must be below it. Raises `UserError` for a file that is damaged, in another
+    format, or from another vocabulary.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
-            if set(archive.files) == set(ORIGINAL):
-                return check(path, read_original(path, allow_pickle), vocab_size)
-            return check(path, Examples(**{name: archive[name] for name in Examples._fields}),
-                         vocab_size)
+            if set(archive.files) == set(ORIGINAL_ARRAYS):
+                return check_examples(path, read_original_shard(path, allow_pickle), vocab_size)
+            arrays = {name: archive[name] for name in PretrainingExamples._fields}
+        return check_examples(path, PretrainingExamples(**arrays), vocab_size)
     except OSError as error:
         raise _unreadable(path, error) from None
     except files.NPZ_ERRORS as error:
@@ -49,8 +49,8 @@ def read_shard(path, allow_pickle=False, vocab_size=None):
 
 
 def read_lengths(path):
-    """(examples,) int32: how many tokens each example of a shard has; of the original's format
-    too, whose lengths are no objects. Raises `UserError` for a file that is none of them."""
+    """(examples,) int32: number of tokens of each example in a shard. Reads the original's format
+    too, whose lengths are not objects. Raises `UserError` for a file in another format."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             if 'valid_lengths' in archive.files:
@@ -71,8 +71,8 @@ def _damaged(path, error):
                      'again' % (path, error))
 
 
-def check(path, examples, vocab_size=None):
-    """The examples, if their arrays fit together; else a `UserError`."""
+def check_examples(path, examples, vocab_size=None):
+    """Return the examples. Raises `UserError` if their arrays are inconsistent."""
     problem = (_problem_of_types(examples) or _problem_of_sizes(examples)
                or _problem_of_values(examples, vocab_size))
     if problem:
@@ -81,7 +81,7 @@ def check(path, examples, vocab_size=None):
 
 
 def _problem_of_types(examples):
-    for name, dtype in DTYPES.items():
+    for name, dtype in ARRAY_DTYPES.items():
         array = getattr(examples, name)
         if array.ndim != 1 or array.dtype != dtype:
             return 'damaged: %s is %s %s, expected (…,) %s' % (name, array.shape, array.dtype,
@@ -113,41 +113,42 @@ def _problem_of_values(examples, vocab_size):
     return None
 
 
-def read_original(path, allow_pickle):
-    """The `Examples` of a shard in the original's format."""
+def read_original_shard(path, allow_pickle):
+    """The `PretrainingExamples` of a shard in the original's format."""
     if not allow_pickle:
         raise UserError('%s: a shard of the original format, whose arrays are pickled Python '
                         'objects: reading them runs whatever code the file brings. If you trust '
                         'it, give --allow_pickle; or make it again by create_pretraining_data.py'
                         % path)
     with np.load(path, allow_pickle=True) as archive:
-        rows = {name: archive[name] for name in ORIGINAL}
+        rows = {name: archive[name] for name in ORIGINAL_ARRAYS}
     lengths = rows['valid_lengths'].astype('int64')
-    number = len(lengths)
-    ids, segments, positions, masked, weights = (
-        [np.asarray(row) for row in rows[name]] for name in ORIGINAL[:5])
-    used = [row > 0 for row in weights]     # what fills up to the most has weight 0
-    return Examples(
+    ids, segments, positions, masked_ids, weights = (
+        [np.asarray(row) for row in rows[name]] for name in ORIGINAL_ARRAYS[:5])
+    is_mask = [row > 0 for row in weights]      # padding has weight 0
+    return PretrainingExamples(
         _join(ids, lengths, 'int32'), _join(segments, lengths, 'uint8'), offsets_of(lengths),
-        _pick(positions, used, 'uint16'), _pick(masked, used, 'int32'),
-        offsets_of([int(row.sum()) for row in used]),
-        rows['next_sentence_labels'].astype('uint8').reshape(number))
+        _select(positions, is_mask, 'uint16'), _select(masked_ids, is_mask, 'int32'),
+        offsets_of([int(row.sum()) for row in is_mask]),
+        rows['next_sentence_labels'].astype('uint8').reshape(len(lengths)))
 
 
 def _join(rows, lengths, dtype):
+    """Concatenate the first `lengths[i]` entries of each row i."""
     return np.concatenate([row[:length] for row, length in zip(rows, lengths)]
                           or [[]]).astype(dtype)
 
 
-def _pick(rows, used, dtype):
-    return np.concatenate([row[which] for row, which in zip(rows, used)] or [[]]).astype(dtype)
+def _select(rows, masks, dtype):
+    """Concatenate the entries of each row that its boolean mask selects."""
+    return np.concatenate([row[mask] for row, mask in zip(rows, masks)] or [[]]).astype(dtype)
 
 
 def describe_shard(path, examples=None):
-    """What the manifest says of a shard; examples: what it holds, if known."""
+    """The manifest's entry for a shard. examples: the content of the shard, if known."""
     if examples is None:
         examples = read_shard(path)
-    return {'file': os.path.basename(path), 'sha256': files.digest(path, 'sha256'),
+    return {'file': os.path.basename(path), 'sha256': files.digest_file(path, 'sha256'),
             'examples': examples.size, 'tokens': len(examples.input_ids),
             'masked': len(examples.masked_lm_ids),
             'random_next': int(examples.next_sentence_labels.sum())}

@@ -1,1 +1,1 @@
-"""SQuAD: files, windows of tokens, spans, metric."""
+"""SQuAD: its files, windows of tokens, answer spans and metric."""

@@ -1,4 +1,4 @@
-"""Where the SQuAD files are: a folder of the user's, the cache, or a download."""
+"""Finds the SQuAD files in the user's folders or in the cache, or downloads them."""
 import contextlib
 import os
 import sys
@@ -9,7 +9,7 @@ from bert import downloads, files
 from bert.errors import UserError
 
 PUBLISHER = 'https://rajpurkar.github.io/SQuAD-explorer/dataset/'
-# sha1 of the published files, as gluonnlp 0.10 has them (data/question_answering.py)
+# sha1 of the published files, from gluonnlp 0.10 (data/question_answering.py)
 SHA1 = {'train-v1.1.json': '1faea1252438a64f9718412a55036b786cfcc636',
         'dev-v1.1.json': 'e1621aae0683b346ee9743bd5609266ba0cc34fc',
         'train-v2.0.json': 'ceb2acdea93b9d82ab1829c7b1e03bee9e302c99',
@@ -19,14 +19,14 @@ SHA1 = {'train-v1.1.json': '1faea1252438a64f9718412a55036b786cfcc636',
 def locate_squad(segment, version_2=False, data_dir=None):
     """Path of train-v1.1.json, dev-v2.0.json and so on; segment: 'train' or 'dev'.
 
-    data_dir: the folder of the files. Without it come SQUAD_DIR, ./squad, the current folder
-    and the cache, then a download. Raises `UserError` naming the places and reasons when it is
-    nowhere.
+    data_dir: the folder of the files. Without it, the function searches SQUAD_DIR, ./squad, the
+    current folder and the cache, then downloads. Raises `UserError` with the places and reasons
+    when the file is nowhere.
     """
     name = '%s-v%s.json' % (segment, '2.0' if version_2 else '1.1')
     cache = os.path.join(files.cache_dir(), 'datasets', 'squad')
-    places = [data_dir] if data_dir else [os.environ.get('SQUAD_DIR'), 'squad', '.', cache]
-    for folder in filter(None, places):
+    folders = [data_dir] if data_dir else [os.environ.get('SQUAD_DIR'), 'squad', '.', cache]
+    for folder in filter(None, folders):
         path = os.path.join(folder, name)
         if os.path.isfile(path):
             return path
@@ -41,7 +41,7 @@ def _download(name, segment, path):
         try:
             fetch(name, segment, path)
             return path
-        except Exception as error:  # gluonnlp's download raises whatever requests does
+        except Exception as error:  # gluonnlp's download lets any exception of requests through
             reason = error if isinstance(error, UserError) else downloads.network_reason(error)
             reasons.append('from %s: %s' % (source, reason))
     raise UserError('%s is not in SQUAD_DIR, ./squad, . or %s, and could not be had %s. Put it in '
@@ -55,5 +55,5 @@ def _fetch_published(name, segment, path):
 
 def _fetch_gluonnlp(name, segment, path):
     version = name[name.index('-v') + 2:-len('.json')]
-    with contextlib.redirect_stdout(sys.stderr):    # it prints what it downloads
+    with contextlib.redirect_stdout(sys.stderr):    # gluonnlp prints what it downloads
         gluonnlp.data.SQuAD(segment, version, root=os.path.dirname(path))

@@ -1,85 +1,85 @@
-"""SQuAD files, 1.1 and 2.0: contexts, questions, answers, and what is wrong with them.
+"""Reads and validates SQuAD files, 1.1 and 2.0: contexts, questions, answers, problems.
 
 The layout is that of https://rajpurkar.github.io/SQuAD-explorer (Rajpurkar et al. 2016 and 2018).
 """
 import json
 from typing import NamedTuple
 
-from bert.data.text.readers import is_text
+from bert.data.text.readers import is_encodable
 from bert.errors import UserError
 
-KINDS = {str: 'a text', list: 'a list', dict: 'a dictionary', int: 'a whole number',
-         bool: 'true or false'}
+TYPE_NAMES = {str: 'a text', list: 'a list', dict: 'a dictionary', int: 'a whole number',
+              bool: 'true or false'}
 
 
 class Question(NamedTuple):
-    """One question. Several share a context."""
+    """One question. Several questions share a context."""
     id: str
     text: str
     context: int                    # index in `Squad.contexts`
-    answers: tuple | None        # of (text, first character in the context); None: not told
+    answers: tuple | None           # of (text, first character in the context); None: unknown
     is_impossible: bool             # 2.0: the context does not answer it
 
 
 class Problem(NamedTuple):
-    """Something wrong with a question that does not keep the file from being read."""
-    question: int       # its index in the file, -1 for what concerns several
+    """A fault of a question that does not prevent reading the file."""
+    question: int       # its index in the file; -1 for a fault of several questions
     id: str
-    where: str          # which article, paragraph and question, counted from 1
+    where: str          # the article, paragraph and question, counted from 1
     reason: str
-    trainable: bool     # whether the question can be trained on all the same
+    trainable: bool     # whether training can use the question nevertheless
 
 
 class Squad(NamedTuple):
-    """What a file holds."""
+    """The content of a file."""
     path: str
     contexts: list[str]
     questions: list[Question]
     problems: list[Problem]
 
     @property
-    def labelled(self):
-        """Whether the answers are told."""
+    def has_labels(self):
+        """Whether all questions have known answers."""
         return all(question.answers is not None for question in self.questions)
 
     def answers(self):
-        """{question id: [answer text, …]}, empty where the context has none."""
+        """{question id: [answer text, …]}; the list is empty if the context has no answer."""
         return {question.id: [text for text, _ in question.answers]
                 for question in self.questions}
 
     def select(self, indices):
-        """The same with these questions only, in this order."""
+        """A copy with these questions only, in this order."""
         return self._replace(questions=[self.questions[i] for i in indices])
 
     def trainable(self):
-        """The same without the questions that can't be trained on; `problems` names them."""
-        bad = {problem.question for problem in self.problems if not problem.trainable}
-        return self.select([i for i in range(len(self.questions)) if i not in bad])
+        """A copy without the questions that training can't use; `problems` names them."""
+        excluded = {problem.question for problem in self.problems if not problem.trainable}
+        return self.select([i for i in range(len(self.questions)) if i not in excluded])
 
 
 def read_squad(path, version_2=False):
     """Read and validate a SQuAD file.
 
-    version_2: whether it is one of SQuAD 2.0, in which questions may have no answer; None for
-        either.
-    Returns `Squad`. Raises `UserError` naming file and place for what can't be read, and for a
-    file of the other version.
+    version_2: whether the file is SQuAD 2.0, where questions may have no answer; None accepts both
+        versions.
+    Returns `Squad`. Raises `UserError` with file and place for content that it can't read, and for
+    a file of the other version.
     """
     contexts, questions, problems, keys = [], [], [], set()
     for where, context, qas in _paragraphs(path, _load(path)):
         contexts.append(context)
-        for number, entry in enumerate(qas, 1):
-            place = '%s, question %d' % (where, number)
+        for i, entry in enumerate(qas, 1):
+            place = '%s, question %d' % (where, i)
             question = _question(path, place, entry, len(contexts) - 1)
             keys.update(entry)
             questions.append(question)
             problems += [Problem(len(questions) - 1, question.id, place, reason, trainable)
-                         for reason, trainable in _check(question, context)]
+                         for reason, trainable in _find_problems(question, context)]
     if not questions:
         raise UserError('%s: no question in it' % path)
-    problems += _check_ids(questions)
+    problems += _find_repeated_ids(questions)
     squad = Squad(path, contexts, questions, problems)
-    _check_answers_told(squad)
+    _check_answers_known(squad)
     _check_version(squad, version_2, keys)
     return squad
 
@@ -103,12 +103,12 @@ def _load(path):
 
 
 def _paragraphs(path, content):
-    """Yield (where, context, its questions)."""
+    """Yield (place, context, its questions) for each paragraph."""
     _expect(path, 'the file', content, dict)
     for i, article in enumerate(_get(path, 'the file', content, 'data', list), 1):
         where = 'article %d' % i
         _expect(path, where, article, dict)
-        if isinstance(article.get('title'), str) and is_text(article['title']):
+        if isinstance(article.get('title'), str) and is_encodable(article['title']):
             where += ' "%s"' % article['title']
         for j, paragraph in enumerate(_get(path, where, article, 'paragraphs', list), 1):
             place = '%s, paragraph %d' % (where, j)
@@ -123,10 +123,10 @@ def _question(path, where, entry, context):
     if 'answers' in entry:
         answers = tuple(_answer(path, '%s, answer %d' % (where, i), answer) for i, answer in
                         enumerate(_get(path, where, entry, 'answers', list), 1))
-    impossible = (_get(path, where, entry, 'is_impossible', bool) if 'is_impossible' in entry
-                  else answers == ())
+    is_impossible = (_get(path, where, entry, 'is_impossible', bool) if 'is_impossible' in entry
+                     else answers == ())
     return Question(_get(path, where, entry, 'id', str), _get(path, where, entry, 'question', str),
-                    context, answers, impossible)
+                    context, answers, is_impossible)
 
 
 def _answer(path, where, answer):
@@ -137,9 +137,9 @@ def _answer(path, where, answer):
 def _get(path, where, values, key, kind):
     """`values[key]`, which must be of type `kind`."""
     if key not in values:
-        raise UserError('%s: %s has no "%s": expected %s' % (path, where, key, KINDS[kind]))
+        raise UserError('%s: %s has no "%s": expected %s' % (path, where, key, TYPE_NAMES[kind]))
     _expect(path, '"%s" of %s' % (key, where), values[key], kind)
-    if kind is str and not is_text(values[key]):
+    if kind is str and not is_encodable(values[key]):
         raise UserError('%s: "%s" of %s holds half a surrogate pair (\\ud800 to \\udfff alone), '
                         'which is no character' % (path, key, where))
     return values[key]
@@ -147,17 +147,17 @@ def _get(path, where, values, key, kind):
 
 def _expect(path, where, value, kind):
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        shown = json.dumps(value, ensure_ascii=False)
+        text = json.dumps(value, ensure_ascii=False)
         raise UserError('%s: %s is %s, expected %s' % (
-            path, where, shown if len(shown) <= 40 else KINDS.get(type(value), shown[:40] + '…'),
-            KINDS[kind]))
+            path, where, text if len(text) <= 40 else TYPE_NAMES.get(type(value), text[:40] + '…'),
+            TYPE_NAMES[kind]))
 
 
 # Validation
 
 
-def _check(question, context):
-    """Yield (reason, whether it can be trained on) for what is wrong with a question."""
+def _find_problems(question, context):
+    """Yield (reason, whether training can use the question) for each fault of a question."""
     if not context.strip():
         yield 'its context is empty', False
     if not question.text.strip():
@@ -171,7 +171,7 @@ def _check(question, context):
         if not text.strip():
             yield 'answer %d is empty' % (i + 1), i > 0
         elif start < 0 or context[start:start + len(text)] != text:
-            # training learns the first answer; scoring compares texts only
+            # training uses the first answer only; scoring compares texts only
             yield ('answer %d, "%s", is not at its answer_start %d' % (i + 1, _short(text), start),
                    i > 0 or question.is_impossible)
 
@@ -180,17 +180,17 @@ def _short(text):
     return text if len(text) <= 40 else text[:40] + '…'
 
 
-def _check_ids(questions):
-    """A `Problem` for every id that stands twice or more."""
+def _find_repeated_ids(questions):
+    """A `Problem` for each id that occurs twice or more."""
     counts = {}
     for question in questions:
         counts[question.id] = counts.get(question.id, 0) + 1
-    return [Problem(-1, name, 'the file', 'its id stands %d times' % count, True)
-            for name, count in counts.items() if count > 1]
+    return [Problem(-1, question_id, 'the file', 'its id stands %d times' % count, True)
+            for question_id, count in counts.items() if count > 1]
 
 
-def check_unique(squad):
-    """Raises `UserError` when ids repeat: predictions are stored by id."""
+def check_unique_ids(squad):
+    """Raises `UserError` when ids are repeated: predictions are stored by id."""
     repeated = [problem for problem in squad.problems if problem.question < 0]
     if repeated:
         raise UserError('%s: %d question ids stand twice or more, the first is "%s": predictions '
@@ -198,37 +198,39 @@ def check_unique(squad):
                         % (squad.path, len(repeated), repeated[0].id))
 
 
-def _check_answers_told(squad):
-    untold = [question for question in squad.questions if question.answers is None]
-    if untold and len(untold) < len(squad.questions):
+def _check_answers_known(squad):
+    """Raises `UserError` when only some of the questions have known answers."""
+    unknown = [question for question in squad.questions if question.answers is None]
+    if unknown and len(unknown) < len(squad.questions):
         raise UserError('%s: question "%s" has no "answers", and others have: expected a list, '
-                        'empty where there is no answer' % (squad.path, untold[0].id))
+                        'empty where there is no answer' % (squad.path, unknown[0].id))
 
 
 def _check_version(squad, version_2, keys):
     """Raises `UserError` when the file is of the other version."""
-    impossible = sum(question.is_impossible for question in squad.questions)
+    num_impossible = sum(question.is_impossible for question in squad.questions)
     if version_2 is None:
         return
-    unanswered = sum(question.is_impossible or question.answers == ()
-                     for question in squad.questions)
-    if unanswered and not version_2:
+    num_unanswered = sum(question.is_impossible or question.answers == ()
+                         for question in squad.questions)
+    if num_unanswered and not version_2:
         raise UserError('%s: %d of its %d questions have no answer, as in SQuAD 2.0: add '
-                        '--version_2' % (squad.path, unanswered, len(squad.questions)))
-    if version_2 and not impossible and 'is_impossible' not in keys and squad.labelled:
+                        '--version_2' % (squad.path, num_unanswered, len(squad.questions)))
+    if version_2 and not num_impossible and 'is_impossible' not in keys and squad.has_labels:
         raise UserError('%s: no question has "is_impossible" and all have answers, as in SQuAD '
                         '1.1: leave --version_2 out' % squad.path)
 
 
-def describe_problems(squad, shown=5):
-    """Lines for people; none where nothing is wrong."""
+def describe_problems(squad, max_lines=5):
+    """Lines of text for the user; no lines without problems."""
     if not squad.problems:
         return []
-    left_out = len({problem.question for problem in squad.problems if not problem.trainable})
+    num_excluded = len({problem.question for problem in squad.problems
+                        if not problem.trainable})
     lines = ['%s: %d problems, %d questions can\'t be trained on'
-             % (squad.path, len(squad.problems), left_out)]
+             % (squad.path, len(squad.problems), num_excluded)]
     lines += ['  %s (%s): %s' % (problem.id, problem.where, problem.reason)
-              for problem in squad.problems[:shown]]
-    if len(squad.problems) > shown:
-        lines.append('  … and %d more in audit.json' % (len(squad.problems) - shown))
+              for problem in squad.problems[:max_lines]]
+    if len(squad.problems) > max_lines:
+        lines.append('  … and %d more in audit.json' % (len(squad.problems) - max_lines))
     return lines

@@ -1,19 +1,19 @@
-"""Scores of the network to answers: the best spans, the null score, what is written of them.
+"""Turns the logits of the network into answers: best spans, null score, n-best entries.
 
 Source: google-research/bert, run_squad.py, and its flags n_best_size, max_answer_length and
-null_score_diff_threshold. Other than there, the search is exact (not among the best starts and the
-best ends only), and the text is cut out of the context, not put together from word pieces.
+null_score_diff_threshold. Unlike there, the search is exact (not only among the best starts and the
+best ends), and the text is a part of the context, not a concatenation of word pieces.
 """
 from typing import NamedTuple
 
 import numpy as np
 
-# The odds of "no answer" where no span can be one: above every threshold, and still JSON.
-CERTAINLY_NULL = float(np.finfo('float32').max)
+# The odds of "no answer" for a question without spans: above every threshold, and valid in JSON.
+MAX_NULL_ODDS = float(np.finfo('float32').max)
 
 
 class Span(NamedTuple):
-    """A candidate: characters `start` to before `end` of the context."""
+    """A candidate for an answer: characters `start` to before `end` of the context."""
     start_logit: float
     end_logit: float
     start: int
@@ -26,31 +26,31 @@ class Span(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What was found for one question."""
+    """The n-best spans and the null score of one question."""
     spans: list             # `Span`s, best first, each text once
-    null_start: float       # scores of [CLS] in the window that has the lowest sum of the two
+    null_start: float       # logits of [CLS], from the window with the lowest sum of both
     null_end: float
 
     @property
     def null_odds(self):
-        """How much better "no answer" scores than the best span."""
+        """The score of "no answer" minus the score of the best span."""
         if not self.spans:
-            return CERTAINLY_NULL
+            return MAX_NULL_ODDS
         return self.null_start + self.null_end - self.spans[0].score
 
     def text(self, version_2=False, threshold=0.0):
-        """The best span's text; '' without one, and in 2.0 where `null_odds` > `threshold`."""
+        """Text of the best span; '' without spans, and in 2.0 if `null_odds` > `threshold`."""
         if not self.spans or version_2 and self.null_odds > threshold:
             return ''
         return self.spans[0].text
 
 
 def best_pairs(start_logits, end_logits, may_start, n_best, max_length):
-    """The best (first, last) of tokens by the sum of their scores.
+    """The best pairs (first token, last token) by the sum of their logits.
 
     start_logits, end_logits (tokens,), may_start (tokens,) bool; last < first + max_length.
-    Returns ((found,) first, (found,) last), best first, at most n_best; of equal ones the
-    earlier and shorter comes first.
+    Returns ((pairs,) first, (pairs,) last), best first, at most n_best pairs; among equal scores,
+    earlier and then shorter pairs come first.
     """
     rows = np.flatnonzero(may_start)
     if not len(rows):
@@ -59,78 +59,80 @@ def best_pairs(start_logits, end_logits, may_start, n_best, max_length):
     ends = np.concatenate([end_logits, np.full(width - 1, -np.inf, dtype=end_logits.dtype)])
     scores = start_logits[rows, None] + np.lib.stride_tricks.sliding_window_view(ends, width)[rows]
     flat = scores.ravel()
-    # all that reach the n-th best, so that ties are not cut at random
-    nth = -np.partition(-flat, min(n_best, len(flat)) - 1)[min(n_best, len(flat)) - 1]
-    chosen = np.flatnonzero((flat >= nth) & (flat > -np.inf))
-    chosen = chosen[np.argsort(-flat[chosen], kind='stable')][:n_best]
-    first, length = rows[chosen // width], chosen % width
+    # take all scores down to the n-th best, so that ties are not cut at random
+    min_score = -np.partition(-flat, min(n_best, len(flat)) - 1)[min(n_best, len(flat)) - 1]
+    indices = np.flatnonzero((flat >= min_score) & (flat > -np.inf))
+    indices = indices[np.argsort(-flat[indices], kind='stable')][:n_best]
+    first, length = rows[indices // width], indices % width
     return first, first + length
 
 
 class AnswerFinder:
     """Collects windows in any order and answers the questions of a `Squad` at the end.
 
-    windows: `Windows`; n_best: spans kept a question; max_answer_length: in tokens.
+    windows: `Windows`; n_best: number of spans per question; max_answer_length: in tokens.
     """
 
     def __init__(self, squad, windows, n_best=20, max_answer_length=30):
         self._squad, self._windows = squad, windows
         self._n_best, self._max_answer_length = n_best, max_answer_length
         self._may_start = windows.max_context()
-        self._found = [[] for _ in squad.questions]
-        self._null = [None] * len(squad.questions)
+        self._spans = [[] for _ in squad.questions]
+        self._null_logits = [None] * len(squad.questions)
 
     def add(self, i, logits):
-        """logits (length, 2) of window i; what stands after its tokens is ignored."""
+        """Add the logits (length, 2) of window i; the logits of padding are ignored."""
         windows = self._windows
         question, offset = int(windows.windows[i, 0]), windows.offset(i)
         spans = windows.spans(i)
-        self._add_null(question, tuple(map(float, logits[0])))
+        self._add_null_logits(question, tuple(map(float, logits[0])))
         scores = logits[offset:offset + len(spans)].astype('float64')
         context = self._squad.contexts[self._squad.questions[question].context]
-        wanted, distinct = self._n_best, {}
+        num_pairs, spans_by_text = self._n_best, {}
         while True:
-            pairs = list(zip(*best_pairs(scores[:, 0], scores[:, 1], self._may_start[i], wanted,
+            pairs = list(zip(*best_pairs(scores[:, 0], scores[:, 1], self._may_start[i], num_pairs,
                                          self._max_answer_length)))
             for first, last in pairs:
                 start, end = int(spans[first, 0]), int(spans[last, 1])
                 text = context[start:end]
-                distinct.setdefault(text, Span(scores[first, 0], scores[last, 1], start, end, text))
-            if len(distinct) >= self._n_best or len(pairs) < wanted:
+                spans_by_text.setdefault(
+                    text, Span(scores[first, 0], scores[last, 1], start, end, text))
+            if len(spans_by_text) >= self._n_best or len(pairs) < num_pairs:
                 break
-            wanted *= 2         # some stand there twice: words repeat
-        self._found[question] += list(distinct.values())[:self._n_best]
+            num_pairs *= 2      # several pairs have the same text: words repeat
+        self._spans[question] += list(spans_by_text.values())[:self._n_best]
 
-    def found(self):
-        """All that was added, to be merged into another finder of the same windows."""
-        return self._found, self._null
+    def candidates(self):
+        """All spans and null logits, for `merge` of another finder of the same windows."""
+        return self._spans, self._null_logits
 
-    def merge(self, found):
-        """Add what `found` of another finder returned."""
-        for question, (spans, null) in enumerate(zip(*found)):
-            self._found[question] += spans
-            self._add_null(question, null)
+    def merge(self, candidates):
+        """Add the `candidates` of another finder."""
+        for question, (spans, logits) in enumerate(zip(*candidates)):
+            self._spans[question] += spans
+            self._add_null_logits(question, logits)
 
-    def _add_null(self, question, null):
-        before = self._null[question]
-        if before is None or null is not None and sum(null) < sum(before):
-            self._null[question] = null
+    def _add_null_logits(self, question, logits):
+        lowest = self._null_logits[question]
+        if lowest is None or logits is not None and sum(logits) < sum(lowest):
+            self._null_logits[question] = logits
 
     def answers(self):
         """[`Answer`] in the order of the questions."""
-        return [Answer(self._best(found), *null) for found, null in zip(self._found, self._null)]
+        return [Answer(self._select_best(spans), *logits)
+                for spans, logits in zip(self._spans, self._null_logits)]
 
-    def _best(self, found):
-        """The n best spans, each text once."""
-        best = {}
-        for span in sorted(found, key=lambda span: (-span.score, span.start, span.end)):
-            best.setdefault(span.text, span)
-        return list(best.values())[:self._n_best]
+    def _select_best(self, spans):
+        """The n-best spans, each text once."""
+        spans_by_text = {}
+        for span in sorted(spans, key=lambda span: (-span.score, span.start, span.end)):
+            spans_by_text.setdefault(span.text, span)
+        return list(spans_by_text.values())[:self._n_best]
 
 
 def n_best_entries(answer, version_2):
-    """An entry of nbest_predictions.json: [{'text', 'probability', 'start_logit', 'end_logit',
-    'answer_start'}], best first; with 2.0 one of them is "no answer", text ''.
+    """The entries of a question in nbest_predictions.json: [{'text', 'probability', 'start_logit',
+    'end_logit', 'answer_start'}], best first. In 2.0 one of them is "no answer", with text ''.
 
     The probability is a softmax over these entries.
     """
@@ -143,6 +145,6 @@ def n_best_entries(answer, version_2):
                          'end_logit': answer.null_end, 'answer_start': None}))
     entries.sort(key=lambda entry: -entry[0])
     scores = np.array([score for score, _ in entries])
-    shares = np.exp(scores - scores.max())
-    return [dict(entry, probability=float(share))
-            for (_, entry), share in zip(entries, shares / shares.sum())]
+    exponentials = np.exp(scores - scores.max())
+    return [dict(entry, probability=float(probability))
+            for (_, entry), probability in zip(entries, exponentials / exponentials.sum())]

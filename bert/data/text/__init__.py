@@ -1,1 +1,1 @@
-"""Texts: read from files, kept on the disk, tokenized."""
+"""Reads texts from files, stores them on disk and tokenizes them."""

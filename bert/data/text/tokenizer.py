@@ -2,7 +2,7 @@
 import numpy as np
 from tokenizers import BertWordPieceTokenizer
 
-# Texts handed to the Rust tokenizer at once: enough for its threads, little memory.
+# Number of texts in one call of the Rust tokenizer: enough for its threads, little memory.
 TEXTS_PER_CALL = 10000
 
 
@@ -10,9 +10,9 @@ class BertTokenizer:
     """Text → word pieces → ids.
 
     vocabulary: a `gluonnlp.vocab.BERTVocab`.
-    lower: lower-case the text and strip its accents; wanted for uncased vocabularies only.
-        (gluonnlp's BERTTokenizer strips accents for cased vocabularies too, so that 'café'
-        becomes 'cafe' there; the published models were not trained that way.)
+    lower: lower-case the text and strip its accents; only for uncased vocabularies.
+        (gluonnlp's BERTTokenizer strips accents for cased vocabularies too and turns 'café' into
+        'cafe'; the published models were not trained that way.)
     """
 
     def __init__(self, vocabulary, lower):
@@ -25,11 +25,11 @@ class BertTokenizer:
         return self._tokenizer.encode(text, add_special_tokens=False).tokens
 
     def convert_tokens_to_ids(self, tokens):
-        """Ids of word pieces; an unknown piece gets the id of [UNK]."""
+        """Word pieces → ids; an unknown piece gets the id of [UNK]."""
         return self.vocab.to_indices(tokens)
 
     def encode(self, texts):
-        """The ids of many texts: a list of int32 arrays, without [CLS] and [SEP]."""
+        """Many texts → their ids: a list of int32 arrays (tokens,), without [CLS] and [SEP]."""
         ids = []
         for start in range(0, len(texts), TEXTS_PER_CALL):
             encodings = self._tokenizer.encode_batch(texts[start:start + TEXTS_PER_CALL],
@@ -38,14 +38,14 @@ class BertTokenizer:
         return ids
 
     def encode_with_spans(self, texts):
-        """Yield (ids (tokens,) int32, spans (tokens, 2) int32) for each text: a span is the first
-        character of a piece in the text as given, and the one after its last."""
+        """Yield (ids (tokens,) int32, spans (tokens, 2) int32) for each text. The span of a piece
+        is its first character in the original text, and the character after its last."""
         for ids, _, spans in self.encode_with_words(texts):
             yield ids, spans
 
     def encode_with_words(self, texts):
         """Yield (ids (tokens,) int32, words (tokens,) int32, spans (tokens, 2) int32) for each
-        text: which word each piece belongs to, from 0, and its characters as in
+        text: `words` has the index of each piece's word, from 0; for `spans` see
         `encode_with_spans`."""
         for encoding in self._tokenizer.encode_batch(list(texts), add_special_tokens=False):
             yield (np.array(encoding.ids, dtype='int32'),
@@ -54,7 +54,7 @@ class BertTokenizer:
 
 
 def encode_texts(tokenizer, texts):
-    """Ids of `texts` by our tokenizer or by any with gluonnlp's two methods."""
+    """The ids of `texts`, by our tokenizer or by any tokenizer with gluonnlp's two methods."""
     if hasattr(tokenizer, 'encode'):
         return tokenizer.encode(texts)
     return [np.array(tokenizer.convert_tokens_to_ids(tokenizer(text)), dtype='int32')

@@ -1,1 +1,1 @@
-"""Vectors of texts, on the terminal or in files."""
+"""Jobs that embed texts: vectors on the terminal or in files."""

@@ -1,9 +1,9 @@
 """Files of texts → files of vectors: in parts, by several processes, resumable.
 
-The texts are copied into `<output>.work` first, so that a bad line stops the run before anything is
-computed; each part of them is embedded by whatever process does it. Rows of an .npy go to their
-place in the whole array, which is mapped into memory; what an .npz or JSON lines are made of is
-kept in a file a part until the end. What is written depends on texts, weights and options alone.
+The run first copies the texts into `<output>.work`, so that a bad line stops it before anything is
+computed. Any process can embed any part of the texts. The rows of an .npy go directly to their
+place in the whole array, which is mapped into memory. The contents of an .npz or of JSON lines
+stay in one file per part until the end. The output depends only on texts, weights and options.
 """
 import contextlib
 import functools
@@ -22,144 +22,146 @@ from bert.data.arrays.ragged import offsets_of
 from bert.data.text import readers, store
 from bert.errors import UserError
 from bert.jobs.runs import executors, results
-from bert.pipelines.embedding import BertEmbedding, chunks
+from bert.pipelines.embedding import BertEmbedding, iterate_chunks
 from bert.train.devices import pick_device
-from bert.train.log import progress
+from bert.train.log import progress_bar
 
-ABOUT, WORK = '.json', '.work'      # after the name of the output
-PLAN, ROWS, LOCK, WHOLE = 'plan.json', 'rows.npy', 'lock', 'whole'      # in the folder of work
-FORMATS = ('.npy', '.npz', '.jsonl')
-TABLES = set(readers.FORMATS) - {'.txt'}     # files of columns; any other one is of lines
-# Options of a run that decide what is written, beside the texts and the weights
-DECIDING = ('model', 'dataset_name', 'params_path', 'bert_checkpoint', 'dtype', 'layers', 'combine',
-            'max_seq_length', 'long_text', 'granularity', 'oov_way', 'pooling', 'normalize',
-            'precision', 'batch_size')
+# Endings after the name of the output, and the files in the work folder
+REPORT_ENDING, WORK_ENDING = '.json', '.work'
+PLAN_FILE, ROWS_FILE, LOCK_FILE, OUTPUT_FILE = 'plan.json', 'rows.npy', 'lock', 'whole'
+ENDINGS = ('.npy', '.npz', '.jsonl')
+TABLE_ENDINGS = set(readers.FORMATS) - {'.txt'}     # files with columns; all others have lines
+# Options on which the output depends, beside the texts and the weights
+PLAN_OPTIONS = ('model', 'dataset_name', 'params_path', 'bert_checkpoint', 'dtype', 'layers',
+                'combine', 'max_seq_length', 'long_text', 'granularity', 'oov_way', 'pooling',
+                'normalize', 'precision', 'batch_size')
 
 
-def run(args):
-    """Embed --file into --output; returns the report, which stands beside it."""
-    started = time.time()
-    check_output(args)
-    for name in ('params_path', 'bert_checkpoint'):     # for those who look from other folders
+def embed_file(args):
+    """Embed --file into --output; returns the report, which is also written beside it."""
+    start_time = time.time()
+    check_vector_output(args)
+    for name in ('params_path', 'bert_checkpoint'):     # absolute, for readers in other folders
         if getattr(args, name):
             setattr(args, name, os.path.abspath(getattr(args, name)))
     embedder = make_embedder(vars(args))
-    with open_work(args) as work:
+    with open_work_folder(args) as work:
         plan = make_plan(args, embedder, copy_texts(args, work, embedder))
         check_plan(args, work, plan)
-        files.write_json(os.path.join(work, PLAN), plan)
-        cut, made = embed_parts(args, work, plan, embedder)
-        assemble(args.output, work, plan)
+        files.write_json(os.path.join(work, PLAN_FILE), plan)
+        num_cut, num_embedded = embed_parts(args, work, plan, embedder)
+        assemble_output(args.output, work, plan)
         report = results.write_report(
-            args.output + ABOUT, args, source=os.path.abspath(args.file), cut=cut,
-            seconds=time.time() - started, texts=plan['count'], embedded=made,
+            args.output + REPORT_ENDING, args, source=os.path.abspath(args.file), cut=num_cut,
+            seconds=time.time() - start_time, texts=plan['count'], embedded=num_embedded,
             **{name: plan[name] for name in ('width', 'texts_sha256', 'weights_sha256')})
-        with files.writing(work):
+        with files.explain_write_errors(work):
             shutil.rmtree(work)
-    warn_of_cut(embedder, cut, plan['count'])
-    logging.info('%d texts, %d of them embedded now, %.1f a second: %s', plan['count'], made,
-                 made / report['seconds'], args.output)
+    warn_of_cut_texts(embedder, num_cut, plan['count'])
+    logging.info('%d texts, %d of them embedded now, %.1f a second: %s',
+                 plan['count'], num_embedded, num_embedded / report['seconds'], args.output)
     return report
 
 
 # Before anything is computed
 
 
-def check_output(args):
-    """Raises `UserError` for an --output of another ending, for one that doesn't suit, and for
-    what is in its way."""
+def check_vector_output(args):
+    """Raises `UserError` if --output has an unknown ending, or one that doesn't suit --granularity,
+    and if something is in its way."""
     path = args.output
-    form = form_of(path)
+    form = ending_of(path)
     if args.resume and args.overwrite:
         raise UserError('--resume and --overwrite: give one of the two')
-    if form not in FORMATS:
-        raise UserError('--output %s: a name that ends in %s expected' % (path, ', '.join(FORMATS)))
+    if form not in ENDINGS:
+        raise UserError('--output %s: a name that ends in %s expected' % (path, ', '.join(ENDINGS)))
     if form == '.npy' and args.granularity != 'sentence':
         raise UserError('--output %s: an .npy holds one vector a text: for --granularity %s take '
                         '.npz or .jsonl' % (path, args.granularity))
-    for one in (path, path + ABOUT):
-        if os.path.isdir(one):
-            raise UserError('--output %s: %s is a folder: choose another name' % (path, one))
-        if os.path.realpath(one) == os.path.realpath(args.file):
+    for target in (path, path + REPORT_ENDING):
+        if os.path.isdir(target):
+            raise UserError('--output %s: %s is a folder: choose another name' % (path, target))
+        if os.path.realpath(target) == os.path.realpath(args.file):
             raise UserError('--output %s: it would replace --file %s: choose another name'
                             % (path, args.file))
-        # a run that goes on may be to replace them
-        if os.path.exists(one) and not (args.overwrite or args.resume):
+        # a resumed run may have to replace them
+        if os.path.exists(target) and not (args.overwrite or args.resume):
             raise UserError('--output %s: %s exists: choose another name, or give --overwrite'
-                            % (path, one))
+                            % (path, target))
 
 
-def form_of(path):
+def ending_of(path):
+    """The ending of a file's name, dot included, which names its format."""
     return os.path.splitext(path)[1]
 
 
 @contextlib.contextmanager
-def open_work(args):
-    """The folder of unfinished work, this process's alone. Raises `UserError` when another
-    process has it, and when an unfinished run is there and neither --resume nor --overwrite is
-    given; a folder without a plan is removed again when the block fails."""
-    work = args.output + WORK
-    if args.resume and not os.path.exists(os.path.join(work, PLAN)):
+def open_work_folder(args):
+    """Context manager: the work folder, locked for this process. Raises `UserError` if another
+    process holds it, or if an unfinished run is in it and neither --resume nor --overwrite is
+    given. If the block fails, a folder without a plan is removed again."""
+    work = args.output + WORK_ENDING
+    if args.resume and not os.path.exists(os.path.join(work, PLAN_FILE)):
         raise UserError('--resume: there is no unfinished run in %s' % work)
     if os.path.islink(work):
         raise UserError('%s: a link: remove it, or choose another --output' % work)
-    with files.writing(work):
+    with files.explain_write_errors(work):
         os.makedirs(work, exist_ok=True)
-        lock = files.open_locked(os.path.join(work, LOCK))
+        lock = files.open_locked(os.path.join(work, LOCK_FILE))
     if lock is None:
         raise UserError('--output %s: another process is writing it' % args.output)
     with lock:
         try:
-            clear_work(args, work)
+            clear_work_folder(args, work)
             yield work
         except BaseException:
-            if os.path.isdir(work) and not os.path.exists(os.path.join(work, PLAN)):
+            if os.path.isdir(work) and not os.path.exists(os.path.join(work, PLAN_FILE)):
                 shutil.rmtree(work, ignore_errors=True)
             raise
 
 
-def clear_work(args, work):
-    """Take out what is left of a run that is not to go on."""
+def clear_work_folder(args, work):
+    """Remove the files of an earlier run, unless it is resumed."""
     if args.resume:
         return
-    if os.path.exists(os.path.join(work, PLAN)) and not args.overwrite:
+    if os.path.exists(os.path.join(work, PLAN_FILE)) and not args.overwrite:
         raise UserError('%s: an unfinished run: go on with it by --resume, or give --overwrite'
                         % work)
-    with files.writing(work):
+    with files.explain_write_errors(work):
         for name in os.listdir(work):
-            if name != LOCK:
+            if name != LOCK_FILE:
                 os.remove(os.path.join(work, name))
 
 
 def copy_texts(args, work, embedder):
-    """The `Digest` of the texts, which are in `work` then. Raises `UserError` for a bad line, one
-    too long with --long_text error, and when there is none."""
-    texts = read_texts(args)
+    """Copy the texts into `work`; returns their `TextDigest`. Raises `UserError` for a bad line,
+    for a text that is too long with --long_text error, and if there are no texts."""
+    texts = read_file_texts(args)
     if args.long_text == 'error':
-        texts = check_lengths(args, embedder, texts)
+        texts = check_text_lengths(args, embedder, texts)
     digest = store.write_texts(work, texts)
     if not digest.count:
         raise UserError('%s: no text in it' % args.file)
     return digest
 
 
-def check_lengths(args, embedder, texts):
-    """Yield the texts; `UserError` for one that is too long."""
-    total = 0
-    for chunk in chunks(texts):
+def check_text_lengths(args, embedder, texts):
+    """Yield the texts. Raises `UserError` for a text that is too long."""
+    num_texts = 0
+    for chunk in iterate_chunks(texts):
         try:
-            embedder.check_lengths(chunk, total)
+            embedder.check_lengths(chunk, num_texts)
         except UserError as error:
             raise UserError('%s: %s' % (args.file, error)) from None
         yield from chunk
-        total += len(chunk)
+        num_texts += len(chunk)
 
 
-def read_texts(args):
-    """Yield the texts of --file: lines, or a column of a table."""
+def read_file_texts(args):
+    """Yield the texts of --file: its lines, or a column of a table."""
     if args.text_column is not None:
         yield from readers.read_column(args.file, args.text_column)
-    elif form_of(args.file).lower() in TABLES:
+    elif ending_of(args.file).lower() in TABLE_ENDINGS:
         raise UserError('--file %s: name the column of the texts with --text_column' % args.file)
     else:
         for _, line in readers.read_lines(args.file):
@@ -167,7 +169,7 @@ def read_texts(args):
 
 
 def make_embedder(options):
-    """`BertEmbedding` of options, as of a plan."""
+    """The `BertEmbedding` for a dictionary of options, such as a plan."""
     return BertEmbedding(
         ctx=pick_device(options['gpu'], options['dtype']), dtype=options['dtype'],
         model=options['model'], dataset_name=options['dataset_name'],
@@ -176,195 +178,197 @@ def make_embedder(options):
         layers=options['layers'], combine=options['combine'], long_text=options['long_text'])
 
 
-def make_plan(args, embedder, texts):
-    """All that decides what is written, as JSON has it; 'key' stands for the whole of it."""
-    plan = {name: getattr(args, name) for name in DECIDING}
+def make_plan(args, embedder, digest):
+    """Everything on which the output depends, as values for JSON; 'key' is a hash of it all."""
+    plan = {name: getattr(args, name) for name in PLAN_OPTIONS}
     plan.update(
-        form=form_of(args.output), width=embedder.width, count=texts.count,
-        texts_sha256=texts.hexdigest(), weights_sha256=embedder.digest(args.pooling),
+        form=ending_of(args.output), width=embedder.width, count=digest.count,
+        texts_sha256=digest.hexdigest(), weights_sha256=embedder.digest(args.pooling),
         chunk=embedder.texts_at_once(args.granularity == 'sentence'))
     key = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
     return dict(plan, key=key, gpu=args.gpu)
 
 
 def check_plan(args, work, plan):
-    """Raises `UserError` when a run to be resumed had other texts, weights or options."""
-    path = os.path.join(work, PLAN)
+    """Raises `UserError` if an unfinished run in `work` had other texts, weights or options."""
+    path = os.path.join(work, PLAN_FILE)
     if not os.path.exists(path):
         return
-    anew = 'start anew with --overwrite instead of --resume'
+    remedy = 'start anew with --overwrite instead of --resume'
     try:
-        before = files.read_json(path)
+        old_plan = files.read_json(path)
     except UserError as error:
-        raise UserError('%s: %s' % (error, anew)) from None
-    for name in DECIDING:
-        if before.get(name) != plan[name]:
+        raise UserError('%s: %s' % (error, remedy)) from None
+    for name in PLAN_OPTIONS:
+        if old_plan.get(name) != plan[name]:
             raise UserError('--resume: the run in %s has %s, and not %s: give the same, or %s' % (
-                work, in_words(name, before.get(name)), in_words(name, plan[name]), anew))
-    for name, what in (('texts_sha256', 'the texts of %s' % args.file),
-                       ('weights_sha256', 'the weights')):
-        if before.get(name) != plan[name]:
+                work, format_flag(name, old_plan.get(name)), format_flag(name, plan[name]), remedy))
+    for name, label in (('texts_sha256', 'the texts of %s' % args.file),
+                        ('weights_sha256', 'the weights')):
+        if old_plan.get(name) != plan[name]:
             raise UserError('--resume: %s are not those that the run in %s was started with: %s'
-                            % (what, work, anew))
-    if before.get('key') != plan['key']:
-        raise UserError('--resume: the run in %s is of another version: %s' % (work, anew))
+                            % (label, work, remedy))
+    if old_plan.get('key') != plan['key']:
+        raise UserError('--resume: the run in %s is of another version: %s' % (work, remedy))
 
 
-def in_words(name, value):
-    """An option as it is given."""
+def format_flag(name, value):
+    """An option as it is given on the command line."""
     if name == 'normalize':
         return 'no --no_normalize' if value else '--no_normalize'
     return '--%s %s' % (name, ' '.join(map(str, value)) if isinstance(value, list) else value)
 
 
-def warn_of_cut(embedder, cut, count):
-    """Say once how many texts lost their end."""
-    if cut:
-        longer = '' if embedder.max_seq_length == embedder.config.max_length else \
+def warn_of_cut_texts(embedder, num_cut, num_texts):
+    """Log one warning that says how many texts were cut."""
+    if num_cut:
+        hint = '' if embedder.max_seq_length == embedder.config.max_length else \
             '--max_seq_length %d reads more, ' % embedder.config.max_length
         logging.warning('%d of %d texts were cut at %d tokens, [CLS] and [SEP] included: %s'
-                        '--long_text split all', cut, count, embedder.max_seq_length, longer)
+                        '--long_text split all', num_cut, num_texts, embedder.max_seq_length, hint)
 
 
 # Parts
 
 
-def part_numbers(plan):
+def part_indices(plan):
     return range(-(-plan['count'] // plan['chunk']))
 
 
-def part_path(work, number):
-    return os.path.join(work, 'part-%06d.npz' % number)
+def part_path(work, index):
+    return os.path.join(work, 'part-%06d.npz' % index)
 
 
-def read_part(work, number, name):
-    """One array of a part."""
-    with np.load(part_path(work, number), allow_pickle=False) as archive:
+def read_part_array(work, index, name):
+    """The array `name` of a part."""
+    with np.load(part_path(work, index), allow_pickle=False) as archive:
         return archive[name]
 
 
-def is_made(work, plan, number):
-    """Whether the part is there, whole, and of this run."""
+def is_part_complete(work, plan, index):
+    """Whether the file of a part exists, is complete, and belongs to this run."""
     try:
-        with np.load(part_path(work, number), allow_pickle=False) as archive:
+        with np.load(part_path(work, index), allow_pickle=False) as archive:
             return archive['key'].item() == plan['key'] and archive.zip.testzip() is None
     except (OSError,) + files.NPZ_ERRORS:
         return False
 
 
-def texts_of(work, plan, number):
-    """(number of the first text of a part, the texts)"""
-    first = number * plan['chunk']
-    return first, store.read_texts(work, first, min(first + plan['chunk'], plan['count']))
+def read_part_texts(work, plan, index):
+    """(index of the first text of a part, the texts of the part)"""
+    first = index * plan['chunk']
+    return first, store.read_stored_texts(work, first, min(first + plan['chunk'], plan['count']))
 
 
 def embed_parts(args, work, plan, embedder):
-    """Make the parts that are not there; returns (how many texts were cut in all, how many were
-    embedded now)."""
+    """Make the missing parts; returns (number of texts that were cut in all parts, number of texts
+    that were embedded now)."""
     if plan['form'] == '.npy':
-        make_rows(work, plan)
-    numbers = part_numbers(plan)
-    missing = [i for i in numbers if not is_made(work, plan, i)]
-    if len(missing) < len(numbers):
-        logging.info('%d of %d parts are there already', len(numbers) - len(missing), len(numbers))
+        allocate_rows(work, plan)
+    indices = part_indices(plan)
+    missing = [i for i in indices if not is_part_complete(work, plan, i)]
+    if len(missing) < len(indices):
+        logging.info('%d of %d parts are there already', len(indices) - len(missing), len(indices))
     if args.num_workers == 1:
-        engine, function = executors.Here(), functools.partial(embed_part, embedder, plan)
+        executor = executors.LocalExecutor()
+        function = functools.partial(embed_part, embedder, plan)
     else:
-        engine, function = executors.Processes(args.num_workers), \
-            functools.partial(open_and_embed, plan['key'])
-    with engine, progress(len(missing), unit='part', description='embedding') as bar:
-        for _ in engine.run(function, [(os.path.abspath(work), i) for i in missing]):
+        executor = executors.ProcessExecutor(args.num_workers)
+        function = functools.partial(embed_part_in_worker, plan['key'])
+    with executor, progress_bar(len(missing), unit='part', description='embedding') as bar:
+        for _ in executor.run(function, [(os.path.abspath(work), i) for i in missing]):
             bar.update(1)
-    cut = sum(int(read_part(work, i, 'cut')) for i in numbers)
-    made = sum(min(plan['chunk'], plan['count'] - i * plan['chunk']) for i in missing)
-    return cut, made
+    num_cut = sum(int(read_part_array(work, i, 'cut')) for i in indices)
+    num_embedded = sum(min(plan['chunk'], plan['count'] - i * plan['chunk']) for i in missing)
+    return num_cut, num_embedded
 
 
-def make_rows(work, plan):
-    """The file of all rows, unless it is there."""
-    path, shape = os.path.join(work, ROWS), (plan['count'], plan['width'])
-    if not npy_files.is_whole(path, shape, plan['precision']):
-        for number in part_numbers(plan):       # whose rows are gone
-            files.remove(part_path(work, number))
+def allocate_rows(work, plan):
+    """Allocate the file of all rows, unless it exists."""
+    path, shape = os.path.join(work, ROWS_FILE), (plan['count'], plan['width'])
+    if not npy_files.is_complete_npy(path, shape, plan['precision']):
+        for i in part_indices(plan):        # the rows of these parts are lost
+            files.remove(part_path(work, i))
         npy_files.allocate(path, shape, plan['precision'])
 
 
 @functools.lru_cache(maxsize=1)
-def open_plan(work, key):
-    """(the plan with this key, its `BertEmbedding`), once a process."""
-    plan = files.read_json(os.path.join(work, PLAN))
+def open_embedding_plan(work, key):
+    """(the plan in `work`, which must have this key; its `BertEmbedding`), once per process."""
+    plan = files.read_json(os.path.join(work, PLAN_FILE))
     if plan['key'] != key:
         raise UserError('%s: another run has changed its plan' % work)
     return plan, make_embedder(plan)
 
 
-def open_and_embed(key, work, number):
-    """The same as `embed_part`, in a process that has nothing yet."""
-    plan, embedder = open_plan(work, key)
-    embed_part(embedder, plan, work, number)
+def embed_part_in_worker(key, work, index):
+    """Run `embed_part` in a worker process, which opens plan and model itself."""
+    plan, embedder = open_embedding_plan(work, key)
+    embed_part(embedder, plan, work, index)
 
 
-def embed_part(embedder, plan, work, number):
-    """Make part `number`: rows of vectors, and how many texts were cut."""
-    first, texts = texts_of(work, plan, number)
-    make = text_arrays if plan['granularity'] == 'sentence' else word_arrays
-    arrays, cut = make(embedder, plan, texts, first)
+def embed_part(embedder, plan, work, index):
+    """Embed a part; write its vectors and the number of its texts that were cut."""
+    first, texts = read_part_texts(work, plan, index)
+    make_arrays = embed_texts if plan['granularity'] == 'sentence' else embed_words
+    arrays, num_cut = make_arrays(embedder, plan, texts, first)
     arrays['vectors'] = arrays['vectors'].astype(plan['precision'])
     if plan['form'] == '.npy':
-        npy_files.write_rows(os.path.join(work, ROWS), first, arrays.pop('vectors'))
-    with files.atomic_write(part_path(work, number), 'wb') as out:
-        np.savez(out, key=plan['key'], cut=cut, **arrays)
+        npy_files.write_rows(os.path.join(work, ROWS_FILE), first, arrays.pop('vectors'))
+    with files.atomic_write(part_path(work, index), 'wb') as out:
+        np.savez(out, key=plan['key'], cut=num_cut, **arrays)
 
 
-def text_arrays(embedder, plan, texts, first):
-    """({'vectors': (texts, width)}, how many texts were cut)"""
-    vectors, cut = embedder.sentence_chunk(texts, plan['pooling'], plan['normalize'],
-                                           plan['max_seq_length'], first)
-    return {'vectors': vectors}, cut
+def embed_texts(embedder, plan, texts, first):
+    """({'vectors': (texts, width)}, number of texts that were cut)"""
+    vectors, num_cut = embedder.sentence_chunk(texts, plan['pooling'], plan['normalize'],
+                                               plan['max_seq_length'], first)
+    return {'vectors': vectors}, num_cut
 
 
-def word_arrays(embedder, plan, texts, first):
-    """({'vectors': (words, width), 'lengths': words of each text, 'names', 'name_lengths': their
-    bytes}, how many texts were cut)"""
-    found, cut = embedder.embed_chunk(texts, plan['oov_way'], plan['granularity'] == 'token', first)
-    names = [name.encode() for words, _ in found for name in words]
-    return {'vectors': np.concatenate([rows for _, rows in found]),
-            'lengths': np.array([len(words) for words, _ in found]),
+def embed_words(embedder, plan, texts, first):
+    """({'vectors': (words, width), 'lengths': number of words of each text, 'names': UTF-8 of all
+    words, 'name_lengths': number of bytes of each word}, number of texts that were cut)"""
+    results, num_cut = embedder.embed_chunk(texts, plan['oov_way'],
+                                            plan['granularity'] == 'token', first)
+    names = [name.encode() for words, _ in results for name in words]
+    return {'vectors': np.concatenate([rows for _, rows in results]),
+            'lengths': np.array([len(words) for words, _ in results]),
             'names': np.frombuffer(b''.join(names), 'u1'),
-            'name_lengths': np.array([len(name) for name in names], dtype='int64')}, cut
+            'name_lengths': np.array([len(name) for name in names], dtype='int64')}, num_cut
 
 
-# The whole
+# The output
 
 
-def assemble(path, work, plan):
-    """Put the parts together as `path`."""
-    whole = os.path.join(work, ROWS if plan['form'] == '.npy' else WHOLE)
+def assemble_output(path, work, plan):
+    """Join the parts into the file `path`."""
+    complete_path = os.path.join(work, ROWS_FILE if plan['form'] == '.npy' else OUTPUT_FILE)
     if plan['form'] == '.npz':
-        npy_files.write_archive(whole, describe_arrays(work, plan))
+        npy_files.write_archive(complete_path, describe_arrays(work, plan))
     elif plan['form'] == '.jsonl':
-        write_lines(whole, work, plan)
-    with files.writing(path):
-        os.replace(whole, path)
+        write_json_lines(complete_path, work, plan)
+    with files.explain_write_errors(path):
+        os.replace(complete_path, path)
 
 
 def describe_arrays(work, plan):
-    """{name: (shape, dtype, blocks)} of the arrays that the parts make up."""
+    """{name: (shape, dtype, blocks)} of the arrays of an .npz; each part gives one block."""
     def blocks(name):
-        return (read_part(work, i, name) for i in part_numbers(plan))
+        return (read_part_array(work, i, name) for i in part_indices(plan))
 
     if plan['granularity'] == 'sentence':
         return {'vectors': ((plan['count'], plan['width']), plan['precision'], blocks('vectors'))}
-    words = sum(int(lengths.sum()) for lengths in blocks('lengths'))
-    letters = sum(int(lengths.sum()) for lengths in blocks('name_lengths'))
-    return {'vectors': ((words, plan['width']), plan['precision'], blocks('vectors')),
+    num_words = sum(int(lengths.sum()) for lengths in blocks('lengths'))
+    num_bytes = sum(int(lengths.sum()) for lengths in blocks('name_lengths'))
+    return {'vectors': ((num_words, plan['width']), plan['precision'], blocks('vectors')),
             'offsets': ((plan['count'] + 1,), 'int64', running_offsets(blocks('lengths'))),
-            'names': ((letters,), 'uint8', blocks('names')),
-            'name_offsets': ((words + 1,), 'int64', running_offsets(blocks('name_lengths')))}
+            'names': ((num_bytes,), 'uint8', blocks('names')),
+            'name_offsets': ((num_words + 1,), 'int64', running_offsets(blocks('name_lengths')))}
 
 
 def running_offsets(blocks):
-    """The offsets of lengths that come in blocks, in blocks."""
+    """Yield the offsets for lengths that come in blocks, also in blocks."""
     end = 0
     yield np.array([0])
     for lengths in blocks:
@@ -373,24 +377,24 @@ def running_offsets(blocks):
         yield offsets[1:]
 
 
-def write_lines(path, work, plan):
-    """JSON lines: {"text", "vector"}, or {"text", "words", "vectors"}."""
+def write_json_lines(path, work, plan):
+    """Write JSON lines: {"text", "vector"}, or {"text", "words" or "tokens", "vectors"}."""
     with files.atomic_write(path) as out:
-        for i in part_numbers(plan):
-            for text, found in zip(texts_of(work, plan, i)[1], lines_of(work, plan, i)):
-                out.write(json.dumps(dict(text=text, **found), ensure_ascii=False) + '\n')
+        for i in part_indices(plan):
+            for text, values in zip(read_part_texts(work, plan, i)[1], part_lines(work, plan, i)):
+                out.write(json.dumps(dict(text=text, **values), ensure_ascii=False) + '\n')
 
 
-def lines_of(work, plan, number):
-    """What a line says beside the text, for each text of a part."""
-    vectors = read_part(work, number, 'vectors')
+def part_lines(work, plan, index):
+    """Yield the values of a line beside the text, for each text of a part."""
+    vectors = read_part_array(work, index, 'vectors')
     if plan['granularity'] == 'sentence':
         for vector in vectors:
             yield {'vector': vector.tolist()}
         return
-    letters = read_part(work, number, 'names').tobytes()
-    ends = offsets_of(read_part(work, number, 'name_lengths')).tolist()
-    names = [letters[a:b].decode() for a, b in zip(ends, ends[1:])]
-    bounds = offsets_of(read_part(work, number, 'lengths')).tolist()
-    for a, b in zip(bounds, bounds[1:]):
+    content = read_part_array(work, index, 'names').tobytes()
+    name_offsets = offsets_of(read_part_array(work, index, 'name_lengths')).tolist()
+    names = [content[a:b].decode() for a, b in zip(name_offsets, name_offsets[1:])]
+    offsets = offsets_of(read_part_array(work, index, 'lengths')).tolist()
+    for a, b in zip(offsets, offsets[1:]):
         yield {plan['granularity'] + 's': names[a:b], 'vectors': vectors[a:b].tolist()}

@@ -1,1 +1,1 @@
-"""Models as files for other programs."""
+"""Jobs that write models as files for other programs."""

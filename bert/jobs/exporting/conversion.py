@@ -1,4 +1,4 @@
-"""Weights of transformers ↔ Gluon, as complete folders that either side opens."""
+"""Converts weights of transformers ↔ Gluon, into complete folders that the other side opens."""
 import os
 
 import mxnet as mx
@@ -8,123 +8,124 @@ from bert.errors import UserError
 from bert.jobs.runs.results import write_report
 from bert.model.weights import checkpoint_reader, file_formats, heads, mapping
 from bert.pipelines.base import write_description
-from bert.pipelines.classification import read_task
+from bert.pipelines.classification import read_classifier_task
 from bert.pipelines.model_folder import find_head
 from bert.pipelines.question_answering import read_qa_task
-from bert.train import checkpoint
+from bert.train.checkpoint import failure_reason, save_arrays
 from bert.vocabulary import write_vocabulary
 
-REPORT = 'conversion.json'      # in a folder that was made here
-WRITTEN = {REPORT, file_names.MODEL, file_names.CONFIG, file_names.VOCABULARY, file_names.TASK,
-           file_names.WEIGHTS, file_names.TOKENIZER_CONFIG}
-SHOWN = 10                      # so many names of classes or tensors are printed
+REPORT_FILE = 'conversion.json'      # marks a folder that a conversion made
+OUTPUT_FILES = {REPORT_FILE, file_names.MODEL_FILE, file_names.CONFIG_FILE,
+                file_names.VOCABULARY_FILE, file_names.TASK_FILE, file_names.WEIGHTS_FILE,
+                file_names.TOKENIZER_CONFIG_FILE}
+MAX_SHOWN = 10                      # names of classes or tensors that are printed
 
 
-def run(args):
+def convert_checkpoint(args):
     """Convert as the parsed flags of convert_checkpoint.py say; returns the report.
 
-    Raises `UserError` when the input isn't a whole BERT that the other side can hold; the
-    output is whole or absent.
+    Raises `UserError` if the input isn't a complete BERT that the other side can hold. The output
+    is complete or absent.
     """
-    check_output(args)
-    found = checkpoint_reader.read_checkpoint(args.input, args.bert_model, args.bert_dataset)
-    target = args.to or ('transformers' if found.source.endswith('.params') else 'gluon')
-    head, arrays, left_out = find_head(found)
-    heads.check(found.config, head, arrays, found.source)
-    task = find_task(args, found, head, arrays)
+    check_conversion_output(args)
+    checkpoint = checkpoint_reader.read_checkpoint(args.input, args.bert_model, args.bert_dataset)
+    target = args.to or ('transformers' if checkpoint.source.endswith('.params') else 'gluon')
+    head, arrays, left_out = find_head(checkpoint)
+    heads.check_head_arrays(checkpoint.config, head, arrays, checkpoint.source)
+    task = find_checkpoint_task(args, checkpoint, head, arrays)
     with files.new_folder(args.output, replace=args.overwrite) as folder:
         write = write_gluon if target == 'gluon' else write_transformers
-        write(folder, found, head, arrays, task)
+        write(folder, checkpoint, head, arrays, task)
         report = write_report(
-            os.path.join(folder, REPORT), args, source=found.source, format=target,
+            os.path.join(folder, REPORT_FILE), args, source=checkpoint.source, format=target,
             head=head.name, architecture=head.architecture, tensors=len(arrays),
             values=sum(array.size for array in arrays.values()), left_out=left_out,
-            classes=task and task.get('labels'), cased=found.config.cased)
+            classes=task and task.get('labels'), cased=checkpoint.config.cased)
     print_summary(args, report)
     return report
 
 
-def check_output(args):
-    """Raises `UserError` unless OUTPUT is new, or holds a conversion that is to be replaced and
-    nothing else."""
+def check_conversion_output(args):
+    """Raises `UserError` unless OUTPUT is new, or holds nothing but an earlier conversion that
+    --overwrite replaces."""
     if not args.output:
         raise UserError('OUTPUT is empty: name the folder to make')
     output, source = os.path.realpath(args.output), os.path.realpath(args.input)
     if not os.path.lexists(output):
         return
-    if not os.path.isfile(os.path.join(output, REPORT)):
+    if not os.path.isfile(os.path.join(output, REPORT_FILE)):
         raise UserError('%s: it exists, and no conversion made it: choose another OUTPUT'
                         % args.output)
     if not args.overwrite:
         raise UserError('%s: it exists: choose another OUTPUT, or give --overwrite' % args.output)
     if (source + os.sep).startswith(output + os.sep):
         raise UserError('%s: INPUT lies in it: choose another OUTPUT' % args.output)
-    others = sorted(set(os.listdir(output)) - WRITTEN)
-    if others:
+    foreign_names = sorted(set(os.listdir(output)) - OUTPUT_FILES)
+    if foreign_names:
         raise UserError('%s: it also holds what no conversion wrote: %s; choose another OUTPUT'
-                        % (args.output, shorten(others)))
+                        % (args.output, shorten(foreign_names)))
 
 
-def find_task(args, found, head, arrays):
-    """The task of a classifier, from beside the weights and from the flags; of a
-    question-answering model from beside the weights; None for others."""
+def find_checkpoint_task(args, checkpoint, head, arrays):
+    """The task: for a classifier from the files beside the weights and the flags, for a
+    question-answering model from the files beside the weights; None for other models."""
     if head.name != heads.CLASSIFICATION:
         for flag in ('classes', 'pair'):
             if getattr(args, flag):
                 raise UserError('--%s: %s holds no classifier but: %s'
-                                % (flag, found.source, head.name))
+                                % (flag, checkpoint.source, head.name))
         if head.name != heads.QUESTION_ANSWERING:
             return None
-        task, max_len = read_qa_task(found.source, found.config.max_length)
+        task, max_len = read_qa_task(checkpoint.source, checkpoint.config.max_length)
         return dict(task, max_len=max_len)
-    task = read_task(found, heads.num_classes(arrays), args.classes)
+    task = read_classifier_task(checkpoint, heads.num_classes(arrays), args.classes)
     if args.pair and task['pair'] is False:
-        raise UserError('--pair: %s was trained on single texts' % found.source)
+        raise UserError('--pair: %s was trained on single texts' % checkpoint.source)
     return dict(task, pair=True if args.pair else task['pair'])
 
 
 # Gluon
 
 
-def write_gluon(folder, found, head, arrays, task):
-    """A checkpoint folder of ours, without the state of a trainer."""
-    in_gluon = heads.gluon_names(head, arrays, found.config)
-    # copies nothing
-    parameters = {name: mx.nd.from_numpy(array) for name, array in sorted(in_gluon.items())}
-    path = os.path.join(folder, file_names.MODEL)
+def write_gluon(folder, checkpoint, head, arrays, task):
+    """Write a checkpoint folder of ours, without the state of a trainer."""
+    gluon_arrays = heads.with_gluon_names(head, arrays, checkpoint.config)
+    # from_numpy copies nothing
+    parameters = {name: mx.nd.from_numpy(array) for name, array in sorted(gluon_arrays.items())}
+    path = os.path.join(folder, file_names.MODEL_FILE)
     try:
-        checkpoint.save_arrays(path, parameters)
+        save_arrays(path, parameters)
     except (OSError, mx.MXNetError) as error:
-        raise UserError('%s: can\'t write: %s' % (path, checkpoint.reason_of(error))) from None
-    write_description(folder, found.config, found.vocabulary, task)
+        raise UserError('%s: can\'t write: %s' % (path, failure_reason(error))) from None
+    write_description(folder, checkpoint.config, checkpoint.vocabulary, task)
 
 
 # transformers
 
 
-def write_transformers(folder, found, head, arrays, task):
-    """What `save_pretrained` of transformers writes for the model and its tokenizer; the task
-    beside it holds what its config.json has no place for."""
-    state = mapping.to_transformers(arrays, found.source, found.config.tied_decoder)
-    if head.name == 'encoder':      # a bare BertModel has its names without the prefix
+def write_transformers(folder, checkpoint, head, arrays, task):
+    """Write what `save_pretrained` of transformers writes for a model and its tokenizer, and the
+    task, which holds what config.json has no place for."""
+    state = mapping.to_transformers(arrays, checkpoint.source, checkpoint.config.tied_decoder)
+    if head.name == 'encoder':      # the names of a bare BertModel have no prefix
         state = {name.replace('bert.', '', 1): array for name, array in state.items()}
-    file_formats.write_safetensors(os.path.join(folder, file_names.WEIGHTS), state)
-    describe_for_transformers(folder, found.config, found.vocabulary, head, task)
+    file_formats.write_safetensors(os.path.join(folder, file_names.WEIGHTS_FILE), state)
+    write_transformers_description(folder, checkpoint.config, checkpoint.vocabulary, head, task)
 
 
-def describe_for_transformers(folder, config, vocabulary, head, task):
-    """What stands beside the weights there: configuration, vocabulary, and the task."""
+def write_transformers_description(folder, config, vocabulary, head, task):
+    """Write the files of transformers beside the weights: configuration, vocabulary, task."""
     is_classifier = head.name == heads.CLASSIFICATION
     labels = task['labels'] if is_classifier else None
-    files.write_json(os.path.join(folder, file_names.CONFIG), mapping.config_to_transformers(
+    files.write_json(os.path.join(folder, file_names.CONFIG_FILE), mapping.config_to_transformers(
         config, head.architecture, vocabulary[vocabulary.padding_token], labels,
         is_regression=is_classifier and labels is None))
-    write_vocabulary(vocabulary, os.path.join(folder, file_names.VOCABULARY))
-    files.write_json(os.path.join(folder, file_names.TOKENIZER_CONFIG), {
+    write_vocabulary(vocabulary, os.path.join(folder, file_names.VOCABULARY_FILE))
+    files.write_json(os.path.join(folder, file_names.TOKENIZER_CONFIG_FILE), {
         'tokenizer_class': 'BertTokenizer', 'do_lower_case': not config.cased,
         'model_max_length': task['max_len'] if task else config.max_length})
     if task is not None:
-        files.write_json(os.path.join(folder, file_names.TASK), task)
+        files.write_json(os.path.join(folder, file_names.TASK_FILE), task)
 
 
 def print_summary(args, report):
@@ -139,6 +140,6 @@ def print_summary(args, report):
 
 
 def shorten(names):
-    """The first of many names; the report has all."""
-    more = len(names) - SHOWN
-    return ', '.join(names[:SHOWN]) + (' and %d more' % more if more > 0 else '')
+    """The first names of many, as text; the report has all of them."""
+    num_hidden = len(names) - MAX_SHOWN
+    return ', '.join(names[:MAX_SHOWN]) + (' and %d more' % num_hidden if num_hidden > 0 else '')

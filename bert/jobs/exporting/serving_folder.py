@@ -1,4 +1,4 @@
-"""A fine-tuned BERT as a folder that serves alone: a symbol of MXNet, or an ONNX file."""
+"""Exports a fine-tuned BERT as a folder for serving: a symbol of MXNet, or an ONNX file."""
 import logging
 import os
 import pathlib
@@ -14,100 +14,111 @@ import bert
 from bert import file_names, files
 from bert.data.batches import collate
 from bert.data.glue.tasks import describe_task
-from bert.data.squad.windows import Options
+from bert.data.squad.windows import WindowOptions
 from bert.data.text.readers import Example, read_lines
 from bert.data.text.tokenizer import BertTokenizer
 from bert.data.transform import check_max_length, featurize
 from bert.errors import UserError
 from bert.export import onnx_graph, runtimes
 from bert.export.symbol import export_network
-from bert.flags.common import refuse
+from bert.flags.common import refuse_flags
 from bert.jobs.exporting import conversion
 from bert.jobs.runs import results, run_folder
 from bert.model import zoo
-from bert.model.classification import make_network
-from bert.model.inference import ForPrediction
+from bert.model.classification import make_classifier_network
+from bert.model.inference import InterleavedNetwork
 from bert.model.qa import BertForQA
 from bert.model.weights import catalogue, heads
 from bert.pipelines.classification import Classifier, check_classes
-from bert.pipelines.model_folder import find_model
-from bert.pipelines.opening import TRAINERS, kind_of, open_trained, refuse_source
-from bert.pipelines.question_answering import TASK, QAModel, shorter_windows
+from bert.pipelines.model_folder import find_checkpoint_folder
+from bert.pipelines.opening import (
+    TRAINING_SCRIPTS,
+    kind_of,
+    open_pipeline,
+    refuse_overwriting_model,
+)
+from bert.pipelines.question_answering import TASK_DEFAULTS, QuestionAnswerer, window_sizes
 from bert.quantization import speed
-from bert.train.checkpoint import parameters_of
+from bert.train.checkpoint import collect_parameters
 from bert.train.devices import pick_device, seed_everything
 from bert.train.log import open_log
 
 LOG = logging.getLogger(__name__)
 
-SAMPLE = pathlib.Path(bert.__file__).with_name('sample_text.txt')   # real text to compare on
-NUM_TEXTS = 16          # of it
-RECOMPUTE = pathlib.Path(runtimes.__file__).with_name('symbol_worker.py')
-SAME, SAME_ONNX = 1e-5, 1e-4    # largest difference of outputs from the network's
-BATCHES_TIMED = 10
-MIN_WINDOW = 16         # tokens, of a shorter one nothing is left beside the question
-SEQ_LENGTH = 128        # tokens a text at most, for a random classifier: as for fine-tuning
+SAMPLE_TEXT = pathlib.Path(bert.__file__).with_name('sample_text.txt')   # real text for comparisons
+NUM_TEXTS = 16          # sentences or pairs of it
+SYMBOL_WORKER = pathlib.Path(runtimes.__file__).with_name('symbol_worker.py')
+# Largest allowed differences from the network's outputs
+MAX_SYMBOL_DIFFERENCE, MAX_ONNX_DIFFERENCE = 1e-5, 1e-4
+NUM_TIMED_BATCHES = 10
+MIN_WINDOW = 16         # tokens; a shorter window has no room beside the question
+SEQ_LENGTH = 128        # tokens of the longest text, for a random classifier: as for fine-tuning
 
 
-def run_symbol(args):
+def export_symbol(args):
     """Export as the parsed flags of export/export.py say; returns the report."""
-    return _run(args, 'export/export.py', 'export', write_symbol)
+    return _export(args, 'export/export.py', 'export', write_symbol_folder)
 
 
-def run_onnx(args):
-    """The same for export/to_onnx.py."""
+def export_onnx(args):
+    """Export as the parsed flags of export/to_onnx.py say; returns the report."""
     if args.gpu is not None:
         raise UserError('--gpu: ONNX is written and checked on the CPU; leave it out')
-    return _run(args, 'export/to_onnx.py', 'onnx', write_onnx)
+    return _export(args, 'export/to_onnx.py', 'onnx', write_onnx_folder)
 
 
-def _run(args, script, name, write):
-    """Write, read back, compare, describe. name: of the folder, by default. Raises `UserError`."""
+def _export(args, script, name, write):
+    """Write, read back, compare, describe. name: the default name of the folder. Raises
+    `UserError`."""
     if args.model_dir and args.model_parameters:
         raise UserError('--model_dir and --model_parameters: give one of the two')
     if not (args.task or args.model_dir or args.model_parameters):
-        raise UserError('--task is needed for a random network: %s' % ', '.join(file_names.KINDS))
+        raise UserError('--task is needed for a random network: %s'
+                        % ', '.join(file_names.MODEL_KINDS))
     device = pick_device(args.gpu)
     seed_everything(args.seed)
-    model = open_source(args, device)
+    model = open_pipeline_from_flags(args, device)
     kind = kind_of(model.task)
     _set_length(model, kind, args.seq_length)
     if args.model_dir and not args.output_dir:
         args.output_dir = os.path.join(args.model_dir, name)
-    folder = run_folder.open_folder_of_its_own(args, name, script, _written(kind))
-    open_log(os.path.join(folder, file_names.EXPORT_LOG))
-    with files.writing(folder), tempfile.TemporaryDirectory(dir=folder) as part:
-        values = write(part, kind, model, device)
-        for written in os.listdir(part):    # the answers are the network's: now it may be served
-            os.replace(os.path.join(part, written), os.path.join(folder, written))
-    values['files'] = [os.path.join(folder, written) for written in values['files']]
+    folder = run_folder.open_model_folder(args, name, script, _output_files(kind))
+    open_log(os.path.join(folder, file_names.EXPORT_LOG_FILE))
+    with files.explain_write_errors(folder), tempfile.TemporaryDirectory(dir=folder) as temporary:
+        values = write(temporary, kind, model, device)
+        for file_name in os.listdir(temporary):     # its outputs are right: it may be served now
+            os.replace(os.path.join(temporary, file_name), os.path.join(folder, file_name))
+    values['files'] = [os.path.join(folder, file_name) for file_name in values['files']]
     report = results.write_results(folder, args, task=kind, max_len=model.max_len, **values)
-    logging.info('results: %s', os.path.join(folder, file_names.RESULTS))
+    logging.info('results: %s', os.path.join(folder, file_names.RESULTS_FILE))
     return report
 
 
-def _written(kind):
-    return [file_names.EXPORT_LOG, file_names.CONFIG, file_names.VOCABULARY, file_names.TASK,
-            file_names.TOKENIZER_CONFIG, kind + file_names.ONNX_ENDING] + \
+def _output_files(kind):
+    """Names of all files that an export may write."""
+    return [file_names.EXPORT_LOG_FILE, file_names.CONFIG_FILE, file_names.VOCABULARY_FILE,
+            file_names.TASK_FILE, file_names.TOKENIZER_CONFIG_FILE,
+            kind + file_names.ONNX_ENDING] + \
         file_names.symbol_names(kind)
 
 
-# What is exported
+# The model to export
 
 
-def open_source(args, device):
-    """The `Model` of the flags; a random one where they name no parameters."""
+def open_pipeline_from_flags(args, device):
+    """The `Pipeline` that the flags name; without parameters, a random one."""
     if args.model_dir:
-        refuse(args, ('bert_model', 'bert_dataset', 'seed'), 'the model in --model_dir has its own')
+        refuse_flags(args, ('bert_model', 'bert_dataset', 'seed'),
+                     'the model in --model_dir has its own')
     elif args.model_parameters:
-        refuse(args, ('seed',), 'it is for a random network')
+        refuse_flags(args, ('seed',), 'it is for a random network')
     if not (args.model_dir or args.model_parameters):
         LOG.warning('no --model_parameters and no --model_dir: the network is random, its answers '
                     'are chance')
-        return random_model(args, device)
-    path = args.model_parameters or find_model(args.model_dir, TRAINERS)
-    refuse_source(args.output_dir, path)
-    model = open_trained(path, device, args.bert_model, args.bert_dataset, args.classes, args.pair)
+        return make_random_pipeline(args, device)
+    path = args.model_parameters or find_checkpoint_folder(args.model_dir, TRAINING_SCRIPTS)
+    refuse_overwriting_model(args.output_dir, path)
+    model = open_pipeline(path, device, args.bert_model, args.bert_dataset, args.classes, args.pair)
     kind = kind_of(model.task)
     if args.task and args.task != kind:
         raise UserError('--task %s: the parameters in %s are for %s' % (args.task, path, kind))
@@ -117,52 +128,52 @@ def open_source(args, device):
 
 
 def _check_released(args, config, path):
-    """Raises `UserError` when the released model that was named has other sizes than `config`,
-    which lay beside the parameters."""
-    name, corpus = catalogue.resolve(args.bert_model, args.bert_dataset)
-    named = catalogue.config_of(name, corpus)
+    """Raises `UserError` if the released model that the flags name has other sizes than `config`,
+    the configuration beside the parameters."""
+    name, corpus = catalogue.resolve_names(args.bert_model, args.bert_dataset)
+    released = catalogue.config_of(name, corpus)
     for flag, value, keys in (('bert_model', name, catalogue.MODELS[name].sizes),
                               ('bert_dataset', corpus, ('vocab_size', 'cased'))):
-        for key in keys if flag in args.given else ():
-            expected, found = getattr(named, key), getattr(config, key)
-            if expected != found:
+        for key in keys if flag in args.explicit_flags else ():
+            expected, actual = getattr(released, key), getattr(config, key)
+            if expected != actual:
                 raise UserError('%s %s: its %s is %s, and %s beside %s says %s: leave the flag out'
-                                % (args.given[flag], value, key, expected, file_names.CONFIG, path,
-                                   found))
+                                % (args.explicit_flags[flag], value, key, expected,
+                                   file_names.CONFIG_FILE, path, actual))
 
 
-def random_model(args, device):
-    """The `Model` of --task with random weights."""
+def make_random_pipeline(args, device):
+    """A `Pipeline` for --task with random weights."""
     if args.task != file_names.CLASSIFICATION:
-        refuse(args, ('classes',), 'it is for --task ' + file_names.CLASSIFICATION)
+        refuse_flags(args, ('classes',), 'it is for --task ' + file_names.CLASSIFICATION)
     if args.task == file_names.QUESTION_ANSWERING:
-        refuse(args, ('pair',), 'questions and passages are pairs anyway')
+        refuse_flags(args, ('pair',), 'questions and passages are pairs anyway')
     network, vocabulary = zoo.get_model(args.bert_model, args.bert_dataset, pretrained=False,
                                         use_pooler=args.task != file_names.QUESTION_ANSWERING,
                                         use_decoder=False, use_classifier=False)
     config = network.config
     tokenizer = BertTokenizer(vocabulary, lower=not config.cased)
     if args.task == file_names.QUESTION_ANSWERING:
-        network, task = BertForQA(network), dict(TASK)
-        model = QAModel(network, tokenizer, config, task,
-                        min(config.max_length, Options().max_seq_length))
+        network, task = BertForQA(network), dict(TASK_DEFAULTS)
+        model = QuestionAnswerer(network, tokenizer, config, task,
+                                 min(config.max_length, WindowOptions().max_seq_length))
     else:
         labels = None if args.task == file_names.REGRESSION else args.classes or ('0', '1')
         if labels:
             check_classes(labels)
-        network = make_network(network, labels, dropout=0.0)
+        network = make_classifier_network(network, labels, dropout=0.0)
         model = Classifier(network, tokenizer, config,
                            describe_task('random', labels, bool(args.pair)),
                            min(config.max_length, SEQ_LENGTH))
     network.initialize(mx.init.Normal(0.02), ctx=device)
     network.hybridize()
-    batch = real_batch(model)       # the head's width is open until it has seen a batch
+    batch = sample_text_batch(model)       # the first batch fixes the input width of the head
     network(*[mx.nd.array(array, ctx=device) for array in batch[:3]])
     return model
 
 
 def _set_length(model, kind, seq_length):
-    """Take --seq_length as the longest input, where it fits."""
+    """Set --seq_length as the longest input. Raises `UserError` if it doesn't fit."""
     if seq_length is None:
         return
     positions = model.config.max_length
@@ -170,7 +181,7 @@ def _set_length(model, kind, seq_length):
         if not MIN_WINDOW <= seq_length <= positions:
             raise UserError('--seq_length %d: %d to the %d positions of this model expected'
                             % (seq_length, MIN_WINDOW, positions))
-        model.task.update(shorter_windows(model.task, seq_length))
+        model.task.update(window_sizes(model.task, seq_length))
     elif seq_length > positions:
         raise UserError('--seq_length %d: this model has %d positions' % (seq_length, positions))
     else:
@@ -181,23 +192,27 @@ def _set_length(model, kind, seq_length):
 # Symbol
 
 
-def write_symbol(folder, kind, model, device):
-    """Write the symbol and all that serving needs; returns what the report says of it."""
-    path = export_network(ForPrediction(model.network), folder, kind)[0]
+def write_symbol_folder(folder, kind, model, device):
+    """Write the symbol and the files that serving needs; returns values for the report."""
+    path = export_network(InterleavedNetwork(model.network), folder, kind)[0]
     model.write_description(folder)
-    batch = real_batch(model)
-    values = compare(os.path.basename(path), model, batch, recompute(path, batch), device, SAME)
-    engine = runtimes.open_symbol(path, device)
+    batch = sample_text_batch(model)
+    outputs = compute_in_new_process(path, batch)
+    file_name = os.path.basename(path)
+    values = compare_outputs(file_name, model, batch, outputs, device, MAX_SYMBOL_DIFFERENCE)
+    runtime = runtimes.open_symbol(path, device)
     return dict(values, files=file_names.symbol_names(kind),
-                batches_per_second=measure(engine, model))
+                batches_per_second=measure_throughput(runtime, model))
 
 
-def recompute(path, batch):
-    """Outputs of an exported symbol in a new process. Raises `UserError` when that fails."""
+def compute_in_new_process(path, batch):
+    """Compute the outputs of an exported symbol in a new process. Raises `UserError` if that
+    fails."""
     with tempfile.TemporaryDirectory() as temporary:
         inputs, outputs = (os.path.join(temporary, name) for name in ('in.npz', 'out.npy'))
         np.savez(inputs, **batch._asdict())
-        status = subprocess.run([sys.executable, str(RECOMPUTE), path, inputs, outputs]).returncode
+        command = [sys.executable, str(SYMBOL_WORKER), path, inputs, outputs]
+        status = subprocess.run(command).returncode
         if status:
             raise UserError('%s: read back in a new process, it could not be computed (exit status '
                             '%d): is there enough memory for a second network?'
@@ -205,69 +220,73 @@ def recompute(path, batch):
         return np.load(outputs)
 
 
-def real_batch(model):
-    """`NUM_TEXTS` sentences of the sample text, or pairs of them, as a `Batch`."""
-    lines = [line for _, line in read_lines(str(SAMPLE)) if line.strip()]
-    pairs = model.task.get('pair', True)    # questions are read like pairs
-    examples = [Example(tuple(lines[i:i + 2]) if pairs else (lines[i],), None, '', 0)
+def sample_text_batch(model):
+    """A `Batch` of `NUM_TEXTS` sentences of the sample text, or of pairs of sentences."""
+    lines = [line for _, line in read_lines(str(SAMPLE_TEXT)) if line.strip()]
+    reads_pairs = model.task.get('pair', True)      # questions are read like pairs
+    examples = [Example(tuple(lines[i:i + 2]) if reads_pairs else (lines[i],), None, '', 0)
                 for i in range(NUM_TEXTS)]
     return collate(featurize(examples, model.tokenizer, model.max_len),
                    model.padding_id)._replace(labels=np.zeros(0))
 
 
-def compare(name, model, batch, found, device, same):
-    """{'largest_difference': …} of outputs from the network's; `UserError` above `same`."""
+def compare_outputs(name, model, batch, outputs, device, tolerance):
+    """Compare `outputs` with the network's; returns {'largest_difference', 'texts'}. Raises
+    `UserError` if they differ by more than `tolerance`."""
     expected = model.network(*[mx.nd.array(array, ctx=device) for array in batch[:3]]).asnumpy()
-    used = np.arange(batch.token_ids.shape[1]) < batch.valid_length[:, None]
-    if found.shape == expected.shape and found.ndim == 3:   # what padding gives means nothing
-        found, expected = found[used], expected[used]
-    difference = float(np.abs(found - expected).max()) if found.shape == expected.shape else np.inf
+    is_token = np.arange(batch.token_ids.shape[1]) < batch.valid_length[:, None]
+    if outputs.shape == expected.shape and outputs.ndim == 3:   # outputs at padding don't matter
+        outputs, expected = outputs[is_token], expected[is_token]
+    difference = \
+        float(np.abs(outputs - expected).max()) if outputs.shape == expected.shape else np.inf
     logging.info('%s: largest difference of its outputs from the network\'s on %d texts: %.1e',
                  name, len(batch.token_ids), difference)
-    if not difference <= same:
+    if not difference <= tolerance:
         raise UserError('%s: read back, it differs by %g from the network, more than %g: please '
-                        'report this' % (name, difference, same))
+                        'report this' % (name, difference, tolerance))
     return {'largest_difference': difference, 'texts': len(batch.token_ids)}
 
 
-def measure(engine, model):
-    """Batches of one text of the full length a second."""
+def measure_throughput(runtime, model):
+    """Batches per second, each of one text of the full length."""
     batch = speed.random_batch(1, model.max_len, model.config.vocab_size)
-    found = speed.summarize(speed.time_batch(engine, batch, BATCHES_TIMED), 1)
+    summary = speed.summarize_latency(speed.time_batch(runtime, batch, NUM_TIMED_BATCHES), 1)
     logging.info('Batch size=1, Throughput=%.2f batches/s (%d tokens)',
-                 found['examples_per_second'], model.max_len)
-    return found['examples_per_second']
+                 summary['examples_per_second'], model.max_len)
+    return summary['examples_per_second']
 
 
 # ONNX
 
 
-def write_onnx(folder, kind, model, device):
-    """Write the ONNX file and all that serving needs; returns what the report says of it."""
-    arrays = {name: value.asnumpy() for name, value in parameters_of(model.network).items()}
-    proto = onnx_graph.build(arrays, model.config, bert.__version__)
+def write_onnx_folder(folder, kind, model, device):
+    """Write the ONNX file and the files that serving needs; returns values for the report."""
+    arrays = {name: value.asnumpy() for name, value in collect_parameters(model.network).items()}
+    proto = onnx_graph.build_onnx_model(arrays, model.config, bert.__version__)
     name = kind + file_names.ONNX_ENDING
     path = os.path.join(folder, name)
     onnx.save(proto, path)
-    head, _, _ = heads.find_head(arrays, path)
-    conversion.describe_for_transformers(folder, model.config, model.tokenizer.vocab, head,
-                                         dict(model.task, max_len=model.max_len))
+    head, _, _ = heads.identify_head(arrays, path)
+    conversion.write_transformers_description(folder, model.config, model.tokenizer.vocab, head,
+                                              dict(model.task, max_len=model.max_len))
     values = {'files': [name], 'opset': onnx_graph.OPSET}
-    engine = _open_any(path, 1)
-    if engine is None:
+    runtime = _open_onnx(path, 1)
+    if runtime is None:
         logging.warning('%s was checked by onnx, and not run: install onnxruntime or openvino to '
                         'have its outputs compared', name)
         return values
-    batch = real_batch(model)
-    values.update(compare(name, model, batch, engine(*batch[:3]), device, SAME_ONNX),
-                  engine=engine.name)
+    batch = sample_text_batch(model)
+    outputs = runtime(*batch[:3])
+    comparison = compare_outputs(name, model, batch, outputs, device, MAX_ONNX_DIFFERENCE)
+    values.update(comparison, engine=runtime.name)
     return values
 
 
-def _open_any(path, threads):
-    for make in runtimes.ONNX_ENGINES.values():
+def _open_onnx(path, threads):
+    """The first runtime that is installed, with an ONNX file; None without one."""
+    for runtime_class in runtimes.ONNX_RUNTIMES.values():
         try:
-            return make(path, threads)
-        except runtimes.NotInstalled:
+            return runtime_class(path, threads)
+        except runtimes.RuntimeNotInstalledError:
             pass
     return None

@@ -1,1 +1,1 @@
-"""Training a model on a task, from files to a checkpoint folder."""
+"""Fine-tuning: trains a model on a task, from data files to a checkpoint folder."""

@@ -1,18 +1,18 @@
-"""From flags to a task: one of the table, or the user's own files."""
+"""Makes the classification task of the flags: a known task, or the user's own files."""
 import os
 
-from bert.data.glue.tasks import find_task, is_task, own_task
+from bert.data.glue.tasks import custom_task, find_task, is_task
 from bert.data.text.readers import read_examples
 from bert.errors import UserError
 from bert.jobs.runs import training
 
-MANY_CLASSES = 20       # as many different numbers are rather scores than classes
-DEFAULT_TASK = 'MRPC'   # of the original's first version
+MANY_CLASSES = 20       # more different numbers than these are scores rather than classes
+DEFAULT_TASK = 'MRPC'   # of the original script's first version
 
 
-def check_flags(args):
-    """Raises `UserError` for flags that contradict each other or would be ignored."""
-    training.check_flags(args)
+def check_classifier_flags(args):
+    """Raises `UserError` for flags of a classifier that contradict each other or do nothing."""
+    training.check_training_flags(args)
     if args.only_calibration and not args.model_parameters:
         raise UserError('--only_calibration: of which parameters? Give --model_parameters, or take '
                         'quantize.py --model_dir')
@@ -26,10 +26,10 @@ def check_flags(args):
 
 
 def make_task(args):
-    """The `Task` of the flags: one of the table, or the user's own files."""
+    """The `Task` of the flags: a known one, or one made of the user's files. Raises `UserError`."""
     if not (args.train_file or args.dev_file or args.test_file):
         return find_task(args.task_name or DEFAULT_TASK)
-    own = {'train': args.train_file, 'dev': args.dev_file, 'test': args.test_file}
+    own_files = {'train': args.train_file, 'dev': args.dev_file, 'test': args.test_file}
     for flag in ('text_columns', 'label_column'):
         if not getattr(args, flag):
             raise UserError('--%s is needed with files of your own: name the column%s'
@@ -37,7 +37,7 @@ def make_task(args):
     if not args.only_inference and not (args.train_file and args.dev_file):
         raise UserError('training on files of your own needs --train_file and --dev_file')
     name = run_name(args)
-    task = own_task(name, own, args.text_columns, args.label_column, None)
+    task = custom_task(name, own_files, args.text_columns, args.label_column, None)
     if args.regression:
         return task
     classes = args.classes or _find_classes(task, args.skip_bad_rows)
@@ -49,7 +49,7 @@ def make_task(args):
     if not args.classes and len(classes) > MANY_CLASSES and all(map(_is_number, classes)):
         raise UserError('column "%s" holds %d different numbers: --regression learns them as '
                         'numbers, --classes as classes' % (args.label_column, len(classes)))
-    return own_task(name, own, args.text_columns, args.label_column, tuple(classes))
+    return custom_task(name, own_files, args.text_columns, args.label_column, tuple(classes))
 
 
 def _is_number(text):
@@ -61,26 +61,26 @@ def _is_number(text):
 
 
 def run_name(args):
-    """The task's name in its usual spelling; for files of the user's own --task_name, else
-    the first file's."""
-    own = args.train_file or args.dev_file or args.test_file
-    if own:
-        name = args.task_name or os.path.splitext(os.path.basename(own))[0]
+    """Name of the run: the task's in its usual spelling. For the user's own files it is
+    --task_name, else the name of the first file. Raises `UserError`."""
+    own_file = args.train_file or args.dev_file or args.test_file
+    if own_file:
+        name = args.task_name or os.path.splitext(os.path.basename(own_file))[0]
         if os.sep in name:
             raise UserError('--task_name %s: files get this name: give one without "%s"'
                             % (name, os.sep))
         return name
     name = args.task_name or DEFAULT_TASK
     if args.resume and not is_task(name):
-        return name     # of a run on files of the user's own, which its options know
+        return name     # the run is on the user's own files, which its saved options name
     return find_task(name).name
 
 
 def _find_classes(task, skip_bad_rows):
-    """The labels that train and dev hold, in alphabetical order."""
-    found = set()
+    """The labels in the files with labels, in alphabetical order."""
+    labels = set()
     for segment in task.segments.values():
-        if segment.labelled:
+        if segment.has_labels:
             examples, _ = read_examples(segment.file, segment.table, None, skip_bad_rows)
-            found.update(example.label for example in examples)
-    return tuple(sorted(found))
+            labels.update(example.label for example in examples)
+    return tuple(sorted(labels))

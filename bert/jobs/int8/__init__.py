@@ -1,1 +1,1 @@
-"""INT8 models: calibrated, or tuned to a goal."""
+"""INT8 models: calibrates them, or tunes them to a goal."""

@@ -1,1 +1,1 @@
-"""Labels, answers and scores of a trained model."""
+"""Jobs that run a trained model: labels, answers and scores."""

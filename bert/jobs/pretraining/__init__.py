@@ -1,1 +1,1 @@
-"""Pre-training: from text files to examples, from examples to a checkpoint folder."""
+"""Pre-training: turns text files into examples, and examples into a checkpoint folder."""

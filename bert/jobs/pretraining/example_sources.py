@@ -1,7 +1,11 @@
-"""Where the examples of a pre-training run come from: files of examples, raw text, or nowhere.
+"""Sources of pre-training examples: files of examples, raw text, or random tokens.
 
-Each kind has `longest` (tokens of its longest example), `describe()` for the log, `digest()` (a run
-is not resumed on other examples), and `epoch(number, buckets, seed)` → the `Epoch` of that number.
+Every source has
+
+    longest: number of tokens of its longest example,
+    describe() → text for the log,
+    digest() → text, by which a resume refuses other examples,
+    epoch(index, buckets, seed) → the `Epoch` with that index, from 0.
 """
 import glob
 import hashlib
@@ -13,44 +17,44 @@ import numpy as np
 
 from bert import files, vocabulary
 from bert.data.pretraining import worker_tasks
-from bert.data.pretraining.batches import Stream
-from bert.data.pretraining.examples import SPECIALS, Examples
+from bert.data.pretraining.batches import ExampleStream
+from bert.data.pretraining.examples import NUM_SPECIALS, PretrainingExamples
 from bert.data.pretraining.shards import MANIFEST, read_lengths, read_shard
 from bert.errors import UserError
 from bert.jobs.pretraining.data_creation import (
-    choose_engine,
-    find_sample,
+    choose_executor,
+    find_sample_text,
     make_sampling,
     warn_of_case,
 )
-from bert.jobs.pretraining.tokenized_corpus import TokenizedText
+from bert.jobs.pretraining.tokenized_corpus import TokenizedCorpus
 
-# How many batches of examples --synthetic_data draws; they come again and again
+# Number of different batches that --synthetic_data draws; they repeat
 SYNTHETIC_BATCHES = 4
 
 
 def check_vocabulary(paths, tokens):
-    """Raises `UserError` when a manifest beside the shards tells of another vocabulary."""
-    digest = vocabulary.digest(tokens)
+    """Raises `UserError` when a manifest beside the shards names another vocabulary."""
+    digest = vocabulary.digest_tokens(tokens)
     for folder in sorted({os.path.dirname(path) for path in paths}):
         path = os.path.join(folder, MANIFEST)
         if not os.path.isfile(path):
             continue
-        told = files.read_json(path).get('vocabulary', {})
-        if told.get('sha256') not in (None, digest):
+        manifest = files.read_json(path).get('vocabulary', {})
+        if manifest.get('sha256') not in (None, digest):
             raise UserError('%s: made with another vocabulary, of %s tokens; the model\'s has %d: '
                             'make the data with the model\'s, or choose another model'
-                            % (path, told.get('size'), len(tokens)))
+                            % (path, manifest.get('size'), len(tokens)))
 
 
-class Shards:
-    """Files that create_pretraining_data.py, or the original's script, wrote.
+class ShardExamples:
+    """Shards that create_pretraining_data.py or the original's script wrote.
 
-    tokens: of the model's vocabulary. Raises `UserError` for files that are none of these.
+    tokens: of the model's vocabulary. Raises `UserError` for other files.
     """
 
     def __init__(self, paths, tokens, allow_pickle=False):
-        # by name: the same files in another folder come in the same order
+        # sorted by name: the same files in another folder come in the same order
         self._paths = sorted(paths, key=lambda path: (os.path.basename(path), path))
         self._allow_pickle, self._vocab_size = allow_pickle, len(tokens)
         check_vocabulary(paths, tokens)
@@ -67,24 +71,23 @@ class Shards:
     def _read(self, path):
         return read_shard(path, self._allow_pickle, self._vocab_size)
 
-    def epoch(self, number, buckets, seed):
-        return Stream(self._paths, self._lengths, self._read, buckets, seed).epoch(number)
+    def epoch(self, index, buckets, seed):
+        return ExampleStream(self._paths, self._lengths, self._read, buckets, seed).epoch(index)
 
     def digest(self):
-        """sha256 of the lengths of all examples."""
+        """sha256 of the file names and the lengths of all examples."""
         total = hashlib.sha256()
         for path, lengths in zip(self._paths, self._lengths):
             total.update(os.path.basename(path).encode() + b'|' + lengths.tobytes())
         return total.hexdigest()
 
 
-class RawText:
-    """Text files: every epoch draws examples and masks anew, as create_pretraining_data.py does
+class RawTextExamples:
+    """Text files: every epoch draws new examples and masks, as create_pretraining_data.py does
     for each of its copies (dynamic masking, Liu et al. 2019, 4.1).
 
-    The text is tokenized once, into `folder`, where the examples of the epoch under way lie too.
-    Worker 0 does both; the others read what it wrote. patterns: of files, from the flag `flag`.
-    Raises `UserError`.
+    `folder` holds the text, tokenized once, and the examples of the current epoch. Worker 0 writes
+    both; the others read them. patterns: of files, from the flag `flag`. Raises `UserError`.
     """
 
     def __init__(self, flag, patterns, args, tokens, cased, folder, workers, seed):
@@ -100,13 +103,14 @@ class RawText:
         if args.cased and not cased:
             warn_of_case('the model')
         sampling = make_sampling(args, seed)
-        paths = files.find(find_sample(patterns), 'text files')
-        text = TokenizedText(self._folder, paths, self._tokens, not (args.cased or cased), sampling,
-                             {'tokenized': args.tokenized, 'dupe_factor': 1,
-                              'sentence_splitter': args.sentence_splitter})
-        work = os.path.join(self._folder, worker_tasks.WORK)
-        with files.writing(self._folder):
-            if os.path.isdir(work) and not text.is_in_folder():     # but another one
+        paths = files.find_files(find_sample_text(patterns), 'text files')
+        options = {'tokenized': args.tokenized, 'dupe_factor': 1,
+                   'sentence_splitter': args.sentence_splitter}
+        text = TokenizedCorpus(self._folder, paths, self._tokens, not (args.cased or cased),
+                               sampling, options)
+        work = os.path.join(self._folder, worker_tasks.WORK_FOLDER)
+        with files.explain_write_errors(self._folder):
+            if os.path.isdir(work) and not text.is_in_folder():     # another text is
                 self.remove()
             if os.path.exists(self._folder) and not os.path.isdir(work):
                 raise UserError('%s: something of yours has the name of a folder that --raw '
@@ -115,68 +119,68 @@ class RawText:
         return text
 
     def remove(self):
-        """Take away what was made of the text."""
+        """Remove the folder with the tokenized text and the examples."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def describe(self):
         return 'raw text, examples of up to %d tokens' % self.longest
 
-    def epoch(self, number, buckets, seed):
-        paths = self._workers.broadcast(None if self._workers.rank else self._make(number))
-        shards = Shards(paths, self._tokens)
-        logging.info('%s, epoch %d: %s', self._flag, number + 1, shards.describe())
-        return shards.epoch(number, buckets, seed)
+    def epoch(self, index, buckets, seed):
+        paths = self._workers.broadcast(None if self._workers.rank else self._make_shards(index))
+        shards = ShardExamples(paths, self._tokens)
+        logging.info('%s, epoch %d: %s', self._flag, index + 1, shards.describe())
+        return shards.epoch(index, buckets, seed)
 
-    def _make(self, number):
-        """Paths of the shards of an epoch; those of other epochs are removed."""
-        folder = self._text.folder_of_epoch(number)
-        for other in glob.glob(os.path.join(glob.escape(self._folder), 'epoch-*')):
-            if other != folder:
-                shutil.rmtree(other)
+    def _make_shards(self, epoch):
+        """Make the shards of an epoch, and remove those of other epochs; returns their paths."""
+        folder = self._text.folder_of_epoch(epoch)
+        for path in glob.glob(os.path.join(glob.escape(self._folder), 'epoch-*')):
+            if path != folder:
+                shutil.rmtree(path)
         os.makedirs(folder, exist_ok=True)
-        with choose_engine(self._args.num_dataset_workers) as engine:
+        with choose_executor(self._args.num_dataset_workers) as executor:
             if not self._is_tokenized:
-                self._text.tokenize(engine)
+                self._text.tokenize(executor)
                 self._is_tokenized = True
-            made = self._text.make_shards(engine, epoch=number)
-        return [os.path.join(folder, shard['file']) for shard in made]
+            shard_entries = self._text.make_shards(executor, epoch=epoch)
+        return [os.path.join(folder, shard['file']) for shard in shard_entries]
 
     def digest(self):
-        """sha256 of the text and of all that decides its examples."""
+        """sha256 of the text and of everything that decides its examples."""
         return self._digest
 
 
-class Synthetic:
-    """Examples of random tokens, all of `length`, for measuring speed.
+class SyntheticExamples:
+    """Examples of random tokens, each with `length` tokens, for measuring speed.
 
-    batch_size: examples a batch; args: with max_predictions_per_seq and masked_lm_prob.
+    batch_size: examples per batch; args: options with max_predictions_per_seq and masked_lm_prob.
     """
 
     def __init__(self, length, batch_size, args, tokens):
         self.longest, self._num_tokens = length, len(tokens)
         self._size = batch_size * SYNTHETIC_BATCHES
-        self._masked = max(1, min(args.max_predictions_per_seq, length - SPECIALS,
-                                  round(length * args.masked_lm_prob)))
+        self._num_masked = max(1, min(args.max_predictions_per_seq, length - NUM_SPECIALS,
+                                      round(length * args.masked_lm_prob)))
 
     def describe(self):
-        return '%d synthetic examples of %d tokens, %d of them masked' % (self._size, self.longest,
-                                                                          self._masked)
+        return '%d synthetic examples of %d tokens, %d of them masked' % (
+            self._size, self.longest, self._num_masked)
 
     def _read(self, path):
         rng, size, length = np.random.RandomState(0), self._size, self.longest
         offsets = np.arange(size + 1)
-        positions = np.stack([np.sort(rng.permutation(length)[:self._masked])
+        positions = np.stack([np.sort(rng.permutation(length)[:self._num_masked])
                               for _ in range(size)])
-        return Examples(
+        return PretrainingExamples(
             rng.randint(self._num_tokens, size=size * length).astype('int32'),
             np.tile(np.arange(length) >= length // 2, size).astype('uint8'), offsets * length,
             positions.ravel().astype('uint16'),
             rng.randint(self._num_tokens, size=positions.size).astype('int32'),
-            offsets * self._masked, rng.randint(2, size=size).astype('uint8'))
+            offsets * self._num_masked, rng.randint(2, size=size).astype('uint8'))
 
-    def epoch(self, number, buckets, seed):
+    def epoch(self, index, buckets, seed):
         lengths = [np.full(self._size, self.longest)]
-        return Stream(['synthetic'], lengths, self._read, buckets, seed).epoch(number)
+        return ExampleStream(['synthetic'], lengths, self._read, buckets, seed).epoch(index)
 
     def digest(self):
         return 'synthetic'

@@ -1,1 +1,1 @@
-"""What every training run has: its folder, its results, its workers."""
+"""Parts that the jobs share: run folders, results, executors, the training of a model."""

@@ -1,4 +1,4 @@
-"""Many independent tasks: here, in several processes, or on a Dask cluster."""
+"""Executors: run many independent tasks in this process, in several, or on a Dask cluster."""
 import concurrent.futures
 import multiprocessing
 import multiprocessing.connection
@@ -9,11 +9,12 @@ import threading
 from bert.errors import UserError
 
 
-class Here:
+class LocalExecutor:
     """Runs tasks one after the other in this process.
 
-    All engines are contexts with `run(function, arguments)`, which yields function(*a) of each of
-    `arguments` as they are ready.
+    All executors are context managers. Their method run(function, arguments) calls
+    function(*values) for every tuple `values` of the list `arguments`, and yields each result as
+    soon as it is ready.
     """
 
     def __enter__(self):
@@ -23,23 +24,23 @@ class Here:
         pass
 
     def run(self, function, arguments):
-        for one in arguments:
-            yield function(*one)
+        for values in arguments:
+            yield function(*values)
 
 
-class Processes(Here):
-    """Runs tasks in so many processes."""
+class ProcessExecutor(LocalExecutor):
+    """Runs tasks in `num_processes` processes."""
 
-    def __init__(self, number):
-        # spawned, not forked: the threads of MXNet and of the tokenizer don't survive a fork
+    def __init__(self, num_processes):
+        # spawn, not fork: the threads of MXNet and of the tokenizer don't survive a fork
         self._pool = concurrent.futures.ProcessPoolExecutor(
-            number, multiprocessing.get_context('spawn'), _start_worker)
+            num_processes, multiprocessing.get_context('spawn'), _start_worker)
 
     def __exit__(self, *exception):
         self._pool.shutdown()
 
     def run(self, function, arguments):
-        futures = [self._pool.submit(function, *one) for one in arguments]
+        futures = [self._pool.submit(function, *values) for values in arguments]
         try:
             for future in concurrent.futures.as_completed(futures):
                 yield future.result()
@@ -52,21 +53,21 @@ class Processes(Here):
 
 
 def _start_worker():
-    """Ctrl-C is the parent's to handle; a worker whose parent is gone goes too. One thread for
-    the tokenizer: the processes are many already."""
+    """Set up a worker process. It leaves Ctrl-C to its parent, and exits when the parent does. Its
+    tokenizer gets one thread, because there are many processes already."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ['TOKENIZERS_PARALLELISM'] = 'false'
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _leave_with_parent():
+def _exit_with_parent():
     multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
     os._exit(1)
 
 
-class Dask(Here):
-    """Runs tasks on the Dask cluster whose scheduler is at `address`. Its workers have `bert`
-    installed, and see the same files under the same names."""
+class DaskExecutor(LocalExecutor):
+    """Runs tasks on the Dask cluster whose scheduler is at `address`. Its workers need `bert`
+    installed, and must see the same files under the same names."""
 
     def __init__(self, address):
         try:
@@ -85,7 +86,7 @@ class Dask(Here):
         self._client.close()
 
     def run(self, function, arguments):
-        # not pure: a task is run although one with the same arguments was before
+        # pure=False: Dask runs a task even if an earlier one had the same arguments
         futures = self._client.map(function, *zip(*arguments), pure=False) if arguments else []
         try:
             for future in self._distributed.as_completed(futures):

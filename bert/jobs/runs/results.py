@@ -1,4 +1,4 @@
-"""results.json and curves.png: what a run was, on what, and what came out."""
+"""results.json and curves.png: the command of a run, its environment and its results."""
 import importlib.metadata
 import os
 import platform
@@ -13,7 +13,7 @@ PACKAGES = ('bert', 'gluonnlp', 'numpy', 'tokenizers')
 
 
 def environment(threads):
-    """Versions and hardware."""
+    """The versions and the hardware, as results.json has them. threads: CPU threads of the run."""
     mxnet = next(filter(None, map(_version, DISTRIBUTIONS)), None)
     return {'versions': dict({name: _version(name) for name in PACKAGES}, mxnet=mxnet,
                              python=platform.python_version()),
@@ -24,19 +24,21 @@ def environment(threads):
 def _version(package):
     try:
         return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:     # used from its folder, uninstalled
+    except importlib.metadata.PackageNotFoundError:     # run from its folder, not installed
         return None
 
 
 def write_results(folder, args, **values):
-    """Write results.json into `folder`: the command, its options, the environment, `values`."""
-    return write_report(os.path.join(folder, file_names.RESULTS), args, **values)
+    """Write results.json into `folder`: the command, its options, the environment and `values`;
+    returns the report."""
+    return write_report(os.path.join(folder, file_names.RESULTS_FILE), args, **values)
 
 
 def write_report(path, args, **values):
-    """Write the same under another name; returns the report."""
+    """Write the same report to `path`; returns it."""
     report = {'command': ' '.join(shlex.quote(part) for part in sys.argv),
-              'options': {key: value for key, value in vars(args).items() if key != 'given'}}
+              'options': {key: value for key, value in vars(args).items()
+                          if key != 'explicit_flags'}}
     report.update(environment(getattr(args, 'threads', None)))
     report.update(values)
     files.write_json(path, report)
@@ -44,7 +46,7 @@ def write_report(path, args, **values):
 
 
 def draw_curves(path, state):
-    """Loss and learning rate over the steps, dev metrics below, as a PNG."""
+    """Draw loss and learning rate over the steps, with the dev metrics below, as a PNG."""
     import matplotlib
     matplotlib.use('Agg')
     from matplotlib import pyplot

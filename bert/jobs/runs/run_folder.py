@@ -1,4 +1,4 @@
-"""The folder of one run: a new numbered one, or the one given; never another run's."""
+"""Run folders: a new numbered one, or --output_dir. A run never replaces another unasked."""
 import logging
 import os
 import re
@@ -8,48 +8,52 @@ from bert import file_names, files
 from bert.errors import UserError
 from bert.train import checkpoint
 
-# a logger of its own: logging.warning would set up a second handler before the log is open
+# its own logger: logging.warning would add a second handler before the log is open
 LOG = logging.getLogger(__name__)
 DEFAULT_PARENT = 'output_dir'
-SEED = re.compile(r'seed-\d+$')     # a sub-folder of --seeds
-# Options that say where and how, not what: the command line may change them on a resume.
-FREE = {'log_interval', 'ckpt_interval', 'data_dir', 'gpu', 'gpus', 'data', 'data_eval',
-        'comm_backend', 'config'}
-# And those that it always decides.
-FRESH = {'output_dir', 'ckpt_dir', 'resume', 'start_step', 'overwrite_output_dir', 'threads',
-         'num_dataset_workers', 'profile', 'rebuild'}
-# Options that name what a run reads and an earlier run may have written.
-READ = ('model_dir', 'bert_checkpoint', 'model_parameters', 'pretrained_bert_parameters',
-        'bert_config', 'dataset_name')
-# Beside the options, in the same file: which script the run is of, and which files it writes
+SEED_FOLDER = re.compile(r'seed-\d+$')     # a sub-folder for one of --seeds
+# Options that say where and how to compute, not what: a resume may change them.
+OVERRIDABLE_OPTIONS = {
+    'log_interval', 'ckpt_interval', 'data_dir', 'gpu', 'gpus', 'data', 'data_eval',
+    'comm_backend', 'config'}
+# Options that are never restored: each command line sets them for its own session.
+SESSION_OPTIONS = {
+    'output_dir', 'ckpt_dir', 'resume', 'start_step', 'overwrite_output_dir', 'threads',
+    'num_dataset_workers', 'profile', 'rebuild'}
+# Options that name inputs which an earlier run may have written.
+INPUT_OPTIONS = (
+    'model_dir', 'bert_checkpoint', 'model_parameters', 'pretrained_bert_parameters',
+    'bert_config', 'dataset_name')
+# Keys beside the options in the same file: the script of the run, and the files that it writes
 # apart from those of every run.
-ABOUT = {'script', 'files'}
-OF_EVERY_RUN = {file_names.OPTIONS, file_names.INDEX, file_names.RESULTS, file_names.CURVES}
+METADATA_KEYS = {'script', 'files'}
+COMMON_FILES = {
+    file_names.OPTIONS_FILE, file_names.INDEX_FILE, file_names.RESULTS_FILE, file_names.CURVES_FILE}
 
 
-def reopen_folder(args, name, script):
-    """Path of the run that --resume goes on with; `args` get the options it was started with.
+def reopen_run_folder(args, name, script):
+    """Path of the run that --resume continues. Sets `args` to the options of its first session.
 
-    name: of the run, where --output_dir is not given. Raises UserError when there is none, when
-    another script made it, or when the command line asks for another value than it was started
-    with, or for the run to be replaced.
+    name: of the run, if --output_dir is not given. Raises `UserError` when there is no such run,
+    when another script made it, when the command line changes an option that has to stay, or with
+    --overwrite_output_dir.
     """
     if args.overwrite_output_dir:
         raise UserError('--resume and --overwrite_output_dir: give one of the two')
-    folder = args.output_dir or _newest_numbered(name)
+    folder = args.output_dir or _newest_numbered_run(name)
     _restore_options(args, folder, script)
     return folder
 
 
-def open_folder(args, name, script, written, can_resume=True):
-    """Path of a folder for a new run of `script`, made when it isn't there.
+def open_run_folder(args, name, script, output_files, can_resume=True):
+    """Path of the folder for a new run of `script`; makes the folder if it doesn't exist.
 
-    written: names of the files that it writes, apart from those of every run. can_resume: whether
-    its --resume, where it has one, means this work.
+    output_files: names of the files that the run writes, apart from those of every run.
+    can_resume: False if the script's --resume is not for this kind of run.
 
-    Raises UserError when --output_dir holds a run and --overwrite_output_dir is not given.
+    Raises `UserError` when --output_dir holds a run and --overwrite_output_dir is not given.
     """
-    folder = args.output_dir or _next_numbered(name)
+    folder = args.output_dir or _make_numbered_folder(name)
     if _holds_run(folder):
         if not args.overwrite_output_dir:
             raise UserError('%s holds a run: choose another %s, %sor replace it by '
@@ -63,65 +67,68 @@ def open_folder(args, name, script, written, can_resume=True):
     except OSError as error:
         raise UserError('%s %s: can\'t be made: %s' % (_flag(args), folder, error.strerror)) \
             from None
-    files.write_json(os.path.join(folder, file_names.OPTIONS),
-                     dict(_options(args), script=script, files=sorted(written)))
+    files.write_json(os.path.join(folder, file_names.OPTIONS_FILE),
+                     dict(_options(args), script=script, files=sorted(output_files)))
     return folder
 
 
-def open_folder_of_its_own(args, name, script, written, can_resume=True):
-    """The same for a run whose files are a model, which may not replace another one's.
+def open_model_folder(args, name, script, output_files, can_resume=True):
+    """The same for a run that writes a model, which must not replace another model's files.
 
-    Raises `UserError` too when --output_dir has such files that no run of the script has left.
+    Raises `UserError` also when --output_dir holds such files and no run of the script wrote them.
     """
     folder = args.output_dir
     if folder and not args.overwrite_output_dir and not _holds_run(folder) and \
             _saved_options(folder).get('script') != script:
-        found = sorted(name for name in written if os.path.exists(os.path.join(folder, name)))
-        if found:
+        conflicts = sorted(name for name in output_files
+                           if os.path.exists(os.path.join(folder, name)))
+        if conflicts:
             raise UserError('%s holds %s, and is no folder of %s: choose another, or have files '
-                            'replaced by --overwrite_output_dir' % (folder, found[0], script))
-    return open_folder(args, name, script, written, can_resume)
+                            'replaced by --overwrite_output_dir' % (folder, conflicts[0], script))
+    return open_run_folder(args, name, script, output_files, can_resume)
 
 
 def _check_inputs(args, folder):
-    """Raises `UserError` when something that the run reads would be removed first."""
-    place = os.path.realpath(folder) + os.sep
-    for name in READ:
+    """Raises `UserError` when replacing the run would remove one of its inputs."""
+    root = os.path.realpath(folder) + os.sep
+    for name in INPUT_OPTIONS:
         path = getattr(args, name, None)
-        if path and (os.path.realpath(path) + os.sep).startswith(place):
+        if path and (os.path.realpath(path) + os.sep).startswith(root):
             raise UserError('--overwrite_output_dir: --%s %s lies in the run that it would '
                             'replace: choose another %s' % (name, path, _flag(args)))
 
 
 def _flag(args):
-    """What the script calls the folder of a run."""
+    """The script's flag for the folder of a run."""
     return '--ckpt_dir' if hasattr(args, 'ckpt_dir') else '--output_dir'
 
 
 def _holds_run(folder):
-    """Whether anything was computed there; a run that a mistake ended at once leaves nothing."""
+    """Whether the folder holds results or a checkpoint; a run that failed at once has neither."""
     if not os.path.isdir(folder):
         return False
-    seeds = [os.path.join(folder, name) for name in os.listdir(folder) if SEED.match(name)]
-    return any(os.path.exists(os.path.join(place, file_names.RESULTS)) or checkpoint.newest(place)
-               for place in [folder] + seeds)
+    seed_folders = [os.path.join(folder, name) for name in os.listdir(folder)
+                    if SEED_FOLDER.match(name)]
+    return any(os.path.exists(os.path.join(path, file_names.RESULTS_FILE))
+               or checkpoint.newest_checkpoint(path) for path in [folder] + seed_folders)
 
 
 def _options(args):
-    return {key: value for key, value in vars(args).items() if key != 'given'}
+    return {key: value for key, value in vars(args).items() if key != 'explicit_flags'}
 
 
-def _numbered(name):
-    """[(number, path)] of the runs of `name` in the default folder, in order."""
+def _numbered_runs(name):
+    """[(number, path)] of the runs called `name` in the default folder, in order."""
     pattern = re.compile(re.escape(name) + r'-(\d+)$')
-    found = [(int(pattern.match(entry).group(1)), os.path.join(DEFAULT_PARENT, entry))
-             for entry in (os.listdir(DEFAULT_PARENT) if os.path.isdir(DEFAULT_PARENT) else ())
-             if pattern.match(entry)]
-    return sorted(found)
+    runs = [(int(pattern.match(entry).group(1)), os.path.join(DEFAULT_PARENT, entry))
+            for entry in (os.listdir(DEFAULT_PARENT) if os.path.isdir(DEFAULT_PARENT) else ())
+            if pattern.match(entry)]
+    return sorted(runs)
 
 
-def _next_numbered(name):
-    number = (_numbered(name) or [(0, None)])[-1][0] + 1
+def _make_numbered_folder(name):
+    """Make the folder with the next free number; returns its path."""
+    number = (_numbered_runs(name) or [(0, None)])[-1][0] + 1
     while True:     # another process may take the number first
         folder = os.path.join(DEFAULT_PARENT, '%s-%03d' % (name, number))
         try:
@@ -134,8 +141,8 @@ def _next_numbered(name):
                             % (folder, error.strerror)) from None
 
 
-def _newest_numbered(name):
-    runs = [run for run in _numbered(name) if _holds_run(run[1])]
+def _newest_numbered_run(name):
+    runs = [run for run in _numbered_runs(name) if _holds_run(run[1])]
     if not runs:
         raise UserError('--resume: no run of %s in ./%s; name its folder with --output_dir'
                         % (name, DEFAULT_PARENT))
@@ -143,42 +150,44 @@ def _newest_numbered(name):
 
 
 def _saved_options(folder):
-    """The options that the run in `folder` was started with; {} when they can't be read."""
+    """The options with which the run in `folder` was started; {} if they can't be read."""
     try:
-        return files.read_json(os.path.join(folder, file_names.OPTIONS))
+        return files.read_json(os.path.join(folder, file_names.OPTIONS_FILE))
     except UserError:
         return {}
 
 
 def _restore_options(args, folder, script):
-    saved = _saved_options(folder)
-    if not saved:
-        raise UserError('--resume: %s holds no run (no readable %s)' % (folder, file_names.OPTIONS))
-    if saved.get('script', script) != script:
+    """Set `args` to the options with which the run in `folder` was started."""
+    saved_options = _saved_options(folder)
+    if not saved_options:
+        raise UserError('--resume: %s holds no run (no readable %s)'
+                        % (folder, file_names.OPTIONS_FILE))
+    if saved_options.get('script', script) != script:
         raise UserError('--resume: the run in %s is one of %s: go on with that script'
-                        % (folder, saved.get('script')))
-    if saved.get('threads') != args.threads:
+                        % (folder, saved_options.get('script')))
+    if saved_options.get('threads') != args.threads:
         LOG.warning('the run was started with --threads %s: with %s its numbers may differ in the '
-                    'last bits', saved.get('threads'), args.threads)
-    for key, value in saved.items():
-        if key in FRESH | ABOUT:
+                    'last bits', saved_options.get('threads'), args.threads)
+    for key, value in saved_options.items():
+        if key in SESSION_OPTIONS | METADATA_KEYS:
             continue
         value = tuple(value) if isinstance(value, list) else value
-        if key not in args.given:
+        if key not in args.explicit_flags:
             setattr(args, key, value)
-        elif key not in FREE and getattr(args, key) != value:
+        elif key not in OVERRIDABLE_OPTIONS and getattr(args, key) != value:
             raise UserError('--%s %s: the run in %s was started with %s; leave the flag out, or '
                             'start another run' % (key, getattr(args, key), folder, value))
 
 
 def _clear(folder):
-    """Remove what a run writes, and nothing else."""
-    written = OF_EVERY_RUN.union(_saved_options(folder).get('files', ()))
+    """Remove the files of a run, and nothing else."""
+    output_files = COMMON_FILES.union(_saved_options(folder).get('files', ()))
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
-        if checkpoint.NAME.match(name) or SEED.match(name):
+        if checkpoint.CHECKPOINT_PATTERN.match(name) or SEED_FOLDER.match(name):
             shutil.rmtree(path)
-        elif name in written and os.path.isdir(path):
+        elif name in output_files and os.path.isdir(path):
             shutil.rmtree(path)
-        elif name in written:
+        elif name in output_files:
             os.remove(path)

@@ -1,34 +1,35 @@
-"""The evaluation sets that the flags name."""
+"""Reads the data sets that the flags name, for scoring or calibrating a model."""
 import logging
 import os
 
-from bert.data.glue.download import locate
-from bert.data.glue.tasks import find_task, is_task, own_task
+from bert.data.glue.download import locate_task
+from bert.data.glue.tasks import custom_task, find_task, is_task
 from bert.data.squad.download import locate_squad
 from bert.errors import UserError
-from bert.flags.common import refuse
+from bert.flags.common import refuse_flags
 from bert.pipelines.evaluation_sets import (
     class_columns,
     has_placeholders,
-    read_questions,
-    read_texts,
+    read_question_set,
+    read_text_set,
 )
 
 LOG = logging.getLogger(__name__)
 
 
 def find_model_task(args, model):
-    """The `Task` of a `Classifier`, with files of the user's own where the flags name them."""
-    own = {'train': args.train_file, 'dev': args.dev_file}
-    if any(own.values()):
-        refuse(args, ('task_name',), 'with files of your own their columns tell')
+    """The `Task` of a `Classifier`, with the user's own files if the flags name any. Raises
+    `UserError`."""
+    own_files = {'train': args.train_file, 'dev': args.dev_file}
+    if any(own_files.values()):
+        refuse_flags(args, ('task_name',), 'with files of your own their columns tell')
         for flag in ('text_columns', 'label_column'):
             if not getattr(args, flag):
                 raise UserError('--%s is needed with files of your own' % flag)
         labels = model.task['labels']
-        return own_task(model.task['name'], own, args.text_columns, args.label_column,
-                        tuple(labels) if labels else None)
-    refuse(args, ('text_columns', 'label_column'), 'it is for files of your own')
+        return custom_task(model.task['name'], own_files, args.text_columns, args.label_column,
+                           tuple(labels) if labels else None)
+    refuse_flags(args, ('text_columns', 'label_column'), 'it is for files of your own')
     name = args.task_name or model.task['name']
     if not is_task(name):
         raise UserError('the model was trained on "%s", which is no task of the table: name one '
@@ -38,30 +39,33 @@ def find_model_task(args, model):
     return task
 
 
-def read_segments(args, model, kinds):
-    """{name: `Labelled`} of a classifier's or a question-answering model's data; kinds: 'train' and
-    'dev'. With 'dev' come all dev sets of the task."""
-    own = (args.train_file, args.dev_file)
-    if all(own) and 'train' in kinds and os.path.realpath(own[0]) == os.path.realpath(own[1]):
+def read_evaluation_sets(args, model, kinds):
+    """{name: `EvaluationSet`} for a classifier or a question-answering model. Raises `UserError`.
+
+    kinds: 'train', 'dev' or both; 'dev' means all dev sets of the task.
+    """
+    own_files = {'train': args.train_file, 'dev': args.dev_file}
+    if all(own_files.values()) and 'train' in kinds and \
+            os.path.realpath(args.train_file) == os.path.realpath(args.dev_file):
         raise UserError('--train_file and --dev_file are one file: what is calibrated on is not '
                         'what is reported')
     limits = {'train': getattr(args, 'max_train_samples', None), 'dev': args.max_eval_samples}
     if 'labels' not in model.task:
-        own = {'train': args.train_file, 'dev': args.dev_file}
-        return {kind: read_questions(
-            model, kind, own[kind] or locate_squad(kind, model.task['version_2'], args.data_dir),
+        return {kind: read_question_set(
+            model, kind,
+            own_files[kind] or locate_squad(kind, model.task['version_2'], args.data_dir),
             limits[kind], trainable=kind == 'train') for kind in kinds}
     task = find_model_task(args, model)
     if has_placeholders(task, model.task):
         LOG.warning('the classes of the model are called %s: they are taken for %s, in this order',
                     ', '.join(model.task['labels']), ', '.join(task.labels))
-    own = args.train_file or args.dev_file
-    paths = ({name: segment.file for name, segment in task.segments.items()} if own
-             else locate(task, args.data_dir))
-    missing = [kind for kind in kinds if not any(name.startswith(kind) for name in paths)]
-    if missing:
-        raise UserError('%s: no %s file%s' % (task.name, missing[0],
-                                              ': give --%s_file' % missing[0] if own else ''))
-    return {name: read_texts(task, model, name, paths[name], task.segments[name].table,
-                             limits[kind])
+    has_own_files = any(own_files.values())
+    paths = ({name: segment.file for name, segment in task.segments.items()} if has_own_files
+             else locate_task(task, args.data_dir))
+    missing_kinds = [kind for kind in kinds if not any(name.startswith(kind) for name in paths)]
+    if missing_kinds:
+        remedy = ': give --%s_file' % missing_kinds[0] if has_own_files else ''
+        raise UserError('%s: no %s file%s' % (task.name, missing_kinds[0], remedy))
+    return {name: read_text_set(task, model, name, paths[name], task.segments[name].table,
+                                limits[kind])
             for kind in kinds for name in task.names(kind) if name in paths}

@@ -1,1 +1,1 @@
-"""The fused CPU operators: C++ in source/, and their Python face."""
+"""The fused CPU operators: C++ in source/, and their Python interface."""

@@ -1,12 +1,12 @@
-"""A dense layer by the operator `bert_dense`."""
-from bert.model.kernels.gluon_hooks import device_of, value_of
+"""A dense layer computed by the operator `bert_dense`."""
+from bert.model.kernels.gluon_hooks import context_arguments, value_of
 
 
 def fused_dense(F, block, x, dtype):
-    """What `block`, an `nn.Dense` without activation whose in_units are a multiple of
-    `encoder.WIDTH`, gives for x (batch, number, in_units), its products of `dtype`, 'float32' or
-    'bfloat16' → (batch, number, units)."""
-    device = device_of(F, x)
-    rows = F.bert_dense(F.reshape(x, shape=(-3, 0)), value_of(block.weight, device),
-                        value_of(block.bias, device), dtype=dtype)
+    """The output of an `nn.Dense` block without activation: x (batch, length, in_units)
+    → (batch, length, units). in_units: a multiple of `encoder.WIDTH`. dtype: type of the factors
+    in its matrix product, 'float32' or 'bfloat16'."""
+    context = context_arguments(F, x)
+    rows = F.bert_dense(F.reshape(x, shape=(-3, 0)), value_of(block.weight, context),
+                        value_of(block.bias, context), dtype=dtype)
     return F.reshape_like(rows, x, lhs_begin=0, lhs_end=1, rhs_begin=0, rhs_end=2)

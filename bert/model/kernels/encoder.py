@@ -1,4 +1,4 @@
-"""BERT's embeddings and transformer layers by the operator `bert_encoder`."""
+"""BERT's embeddings and transformer layers, computed by the operator `bert_encoder`."""
 import itertools
 import logging
 import weakref
@@ -7,110 +7,117 @@ import numpy as np
 
 from bert.errors import UserError
 from bert.model.kernels import gluon_hooks, library
-from bert.model.kernels.gluon_hooks import device_of, value_of
+from bert.model.kernels.gluon_hooks import context_arguments, value_of
 
 LOG = logging.getLogger(__name__)
 
-DTYPES = ('float32', 'bfloat16', 'int8')
-WIDTH = 32      # units, hidden_size and the size of a head are multiples of it
-NUMBERS = itertools.count()     # of models, which the operator knows their packed weights by
+COMPUTE_DTYPES = ('float32', 'bfloat16', 'int8')
+SIZE_MULTIPLE = 32      # units, hidden_size and the size of a head must be multiples of this
+MODEL_IDS = itertools.count()     # ids of models; the operator stores packed weights by them
 SEED_BITS = 64
 
 
 def check_dtype(dtype):
-    """Raises `UserError` for a type that nothing here computes with."""
-    if dtype not in DTYPES:
-        raise UserError('compute_dtype "%s": %s expected' % (dtype, ', '.join(DTYPES)))
+    """Raises `UserError` unless `dtype` is one of `COMPUTE_DTYPES`."""
+    if dtype not in COMPUTE_DTYPES:
+        raise UserError('compute_dtype "%s": %s expected' % (dtype, ', '.join(COMPUTE_DTYPES)))
 
 
 class FusedEncoder:
-    """Computes what the embeddings and the encoder of a `BERTModel` compute, by one operator.
+    """Computes the embeddings and the encoder of a `BERTModel` with one operator.
 
-    It holds no parameters: it reads those of the network, of whatever values they are by then.
+    It has no parameters: every call reads the current ones of the network.
     """
 
     def __init__(self, config, dropout, dtype):
         self._config, self._dropout = config, dropout
         self._register()
-        self.compute_in(dtype)
+        self.set_compute_dtype(dtype)
 
     def _register(self):
-        """Take a number of its own. That loads the library, which has to know of gradients before
-        the parameters get them."""
-        self._model = str(next(NUMBERS))
-        found = library.load() if _has_sizes(self._config) else None
-        if found:
-            weakref.finalize(self, found.forget, self._model).atexit = False
+        """Get a new model id, and load the library: its hooks on gradients must be in place before
+        the parameters have gradients."""
+        self._model_id = str(next(MODEL_IDS))
+        kernels = library.load() if _supports_config(self._config) else None
+        if kernels:
+            weakref.finalize(self, kernels.forget, self._model_id).atexit = False
 
     def __getstate__(self):
-        return {name: value for name, value in vars(self).items() if name != '_model'}
+        return {name: value for name, value in vars(self).items() if name != '_model_id'}
 
-    def __setstate__(self, state):      # of a copy, or of another process
+    def __setstate__(self, state):      # in a copy, or in another process
         vars(self).update(state)
         self._register()
 
-    def compute_in(self, dtype):
-        """Have products multiply one of `DTYPES` from now on; `UserError` for others."""
+    def set_compute_dtype(self, dtype):
+        """Set the type of matrix products. Raises `UserError` unless it is in `COMPUTE_DTYPES`."""
         check_dtype(dtype)
         self._dtype = dtype
-        if not self.has(dtype):
+        if not self.supports_dtype(dtype):
             LOG.warning('no fused kernels with %s for this CPU and network: float32 computes',
                         dtype)
 
-    def has(self, dtype):
-        """Whether its products can multiply a type here."""
-        found = library.load() if _has_sizes(self._config) else None
-        return dtype in (found.dtypes if found else ('float32',))
+    def supports_dtype(self, dtype):
+        """Whether matrix products in `dtype` are possible on this CPU and with these sizes."""
+        kernels = library.load() if _supports_config(self._config) else None
+        return dtype in (kernels.dtypes if kernels else ('float32',))
 
     @property
     def product_dtype(self):
-        """What its products multiply here, of `DTYPES`."""
-        return self._dtype if self.has(self._dtype) else 'float32'
+        """The type that matrix products multiply on this CPU, one of `COMPUTE_DTYPES`."""
+        return self._dtype if self.supports_dtype(self._dtype) else 'float32'
 
-    def serves(self, F, network):
-        """Whether it can compute the network as it is now: on CPUs, in float32, of sizes that the
-        operator knows."""
-        return gluon_hooks.may_fuse(F) and _has_sizes(self._config) and bool(library.load()) \
-            and _is_float_on_cpu(network)
+    def can_compute(self, F, network):
+        """Whether the operator can compute the network in its current state: on CPUs, in float32,
+        with supported sizes."""
+        return gluon_hooks.may_fuse(F) and _supports_config(self._config) and bool(library.load()) \
+            and _is_float32_on_cpu(network)
 
-    def __call__(self, F, network, token_ids, segment_ids, valid_length, first_only=False):
+    def __call__(self, F, network, token_ids, segment_ids, valid_length, cls_only=False):
         """token_ids (batch, length), segment_ids (batch, length), valid_length (batch,) or None
-        → (batch, length, units), or what `Encoder.layers` asks for; zero behind valid_length.
+        → (batch, length, units), or as `Encoder.layers` specifies; zero beyond valid_length. All
+        three inputs may be of any integer type, float32 or float64.
 
-        first_only: (batch, 1, units), the last state of first tokens alone, so that the last layer
-        computes no others behind its attention. It has no meaning beside `Encoder.layers`.
+        cls_only: return only the last state of the first token, [CLS], (batch, 1, units), so that
+        the last layer computes no others after its attention. Ignored when `Encoder.layers` is set.
 
-        Raises `MXNetError`, when the output is read, for a valid_length that is 0 or above the
-        length, for ids that the model has no row for, and for numbers that are not whole; behind
-        valid_length anything may stand. All three: any type of whole numbers, float32 or float64.
+        Reading the output raises `MXNetError` for a valid_length that is 0 or above the length, for
+        ids without a row in the model, and for fractional numbers. Ids beyond valid_length are
+        ignored.
         """
-        device = device_of(F, token_ids)
-        mode = F.Dropout(F.ones((SEED_BITS,), **device), p=0.5)
+        context = context_arguments(F, token_ids)
+        mode = F.Dropout(F.ones((SEED_BITS,), **context), p=0.5)
         lengths = [] if valid_length is None else [valid_length]
-        values = [value_of(parameter, device) for parameter in parameters(network)]
+        values = [value_of(parameter, context) for parameter in encoder_parameters(network)]
         return F.bert_encoder(token_ids, segment_ids, mode, *lengths, *values,
                               has_valid_length=len(lengths),
-                              **self._attributes(network, first_only))
+                              **self._attributes(network, cls_only))
 
-    def _attributes(self, network, first_only):
+    def _attributes(self, network, cls_only):
         config = self._config
-        outputs, width = outputs_of(network.encoder.layers, config)
+        outputs, width = output_layout(network.encoder.layers, config)
+        # The C++ calls 'first_only' cls_only, and 'kept' float_products; symbols of before have the
+        # names here.
         return {'num_layers': config.num_layers, 'units': config.units,
                 'hidden_size': config.hidden_size, 'num_heads': config.num_heads,
                 'vocab_size': config.vocab_size, 'token_types': config.token_type_vocab_size,
                 'max_length': config.max_length, 'epsilon': repr(config.layer_norm_eps),
-                'dropout': repr(self._dropout), 'dtype': self.product_dtype, 'model': self._model,
-                'outputs': ' '.join('%d:%d:%r' % one for one in outputs), 'output_width': width,
-                'first_only': int(first_only and network.encoder.layers is None), 'kept': ''}
+                'dropout': repr(self._dropout), 'dtype': self.product_dtype,
+                'model': self._model_id,
+                'outputs': ' '.join('%d:%d:%r' % output for output in outputs),
+                'output_width': width,
+                'first_only': int(cls_only and network.encoder.layers is None), 'kept': ''}
 
 
-def _has_sizes(config):
+def _supports_config(config):
+    """Whether the operator supports the sizes and the activation of a `BertConfig`."""
     return config.activation == 'gelu' and config.num_layers > 0 and not (
-        config.units % WIDTH or config.hidden_size % WIDTH
-        or config.units // config.num_heads % WIDTH)
+        config.units % SIZE_MULTIPLE or config.hidden_size % SIZE_MULTIPLE
+        or config.units // config.num_heads % SIZE_MULTIPLE)
 
 
-def _is_float_on_cpu(network):
+def _is_float32_on_cpu(network):
+    """Whether the network is initialised, in float32, and on CPUs only."""
     parameter = network.encoder.position_weight
     if parameter._data is None and not parameter._deferred_init:
         return False        # not initialised
@@ -118,30 +125,30 @@ def _is_float_on_cpu(network):
         device.device_type == 'cpu' for device in parameter.list_ctx())
 
 
-def outputs_of(layers, config):
-    """([(hidden state, first column, factor)] in the order of the states, columns) that
-    `Encoder.layers` means."""
+def output_layout(layers, config):
+    """([(hidden state, first column, factor)], width) for a value of `Encoder.layers`: which states
+    the operator adds to which columns of its output, sorted by state, and the output's columns."""
     if layers is None:
         return [(config.num_layers, 0, 1.0)], config.units
-    numbers, how = layers
-    states = [range(config.num_layers + 1)[number] for number in numbers]
-    factor = 1.0 / len(states) if how == 'mean' else 1.0
-    columns = [i * config.units if how == 'concat' else 0 for i in range(len(states))]
+    indices, combination = layers
+    states = [range(config.num_layers + 1)[index] for index in indices]
+    factor = 1.0 / len(states) if combination == 'mean' else 1.0
+    columns = [i * config.units if combination == 'concat' else 0 for i in range(len(states))]
     return (sorted((state, column, factor) for state, column in zip(states, columns)),
-            config.units * (len(states) if how == 'concat' else 1))
+            config.units * (len(states) if combination == 'concat' else 1))
 
 
-def parameters(network):
+def encoder_parameters(network):
     """The parameters of a `BERTModel` in the order of the operator's inputs (encoder.h)."""
     encoder = network.encoder
-    found = [network.word_embed[0].weight, network.token_type_embed[0].weight,
-             encoder.position_weight, encoder.layer_norm.gamma, encoder.layer_norm.beta]
+    inputs = [network.word_embed[0].weight, network.token_type_embed[0].weight,
+              encoder.position_weight, encoder.layer_norm.gamma, encoder.layer_norm.beta]
     for cell in encoder.transformer_cells:
         attention, feed_forward = cell.attention_cell, cell.ffn
         for dense in (attention.proj_query, attention.proj_key, attention.proj_value, cell.proj):
-            found += [dense.weight, dense.bias]
-        found += [cell.layer_norm.gamma, cell.layer_norm.beta]
+            inputs += [dense.weight, dense.bias]
+        inputs += [cell.layer_norm.gamma, cell.layer_norm.beta]
         for dense in (feed_forward.ffn_1, feed_forward.ffn_2):
-            found += [dense.weight, dense.bias]
-        found += [feed_forward.layer_norm.gamma, feed_forward.layer_norm.beta]
-    return found
+            inputs += [dense.weight, dense.bias]
+        inputs += [feed_forward.layer_norm.gamma, feed_forward.layer_norm.beta]
+    return inputs

@@ -1,4 +1,4 @@
-"""INT8 symbols by the operator `bert_encoder`, some of its products kept in floating point."""
+"""INT8 symbols with the operator `bert_encoder`; chosen products stay in floating point."""
 import hashlib
 import json
 
@@ -8,79 +8,82 @@ from bert.errors import UserError
 from bert.file_names import FUSED_NODE, FUSED_OPERATOR, SYMBOL_INPUTS
 from bert.model.kernels import gluon_hooks, library
 
-# Products of a layer, in the order of `Product` in encoder.h: the place of a weight of theirs
-# among the parameters of a layer (`LayerParameter`), and their name beside that weight's layer.
-PRODUCTS = ((0, 'query_key_value'), (6, None), (10, None), (12, None))
-BEFORE_LAYERS, LAYER_PARAMETERS = 5, 16     # parameters
+# Matrix products of a layer, in the order of `Product` in encoder.h: (index of one of its weights
+# among the parameters of a layer (`LayerParameter`), last part of its name if not the weight's)
+LAYER_PRODUCTS = ((0, 'query_key_value'), (6, None), (10, None), (12, None))
+EMBEDDING_PARAMETERS, LAYER_PARAMETERS = 5, 16     # numbers of parameters
 
 
 class FusedQuantizer:
-    """Makes INT8 networks of one float network, as `bert.quantization.calibrate.Quantizer` does:
-    its weights have a scale for each output channel, and each token of an input has its own, found
-    when it is computed. Nothing is calibrated.
+    """Makes INT8 networks from one float network, with the interface of
+    `bert.quantization.calibrate.Quantizer`. Weights have one scale per output channel. Inputs have
+    one scale per token, computed at run time, so nothing is calibrated.
 
-    network: called with symbols of token_ids, segment_ids and valid_length it gives one; a
-    `BERTModel` is in it. Its values are read when they are needed. Raises `UserError` where there
-    are no kernels for it.
+    network: contains a `BERTModel`; called with symbols of token_ids, segment_ids and valid_length,
+    it returns one symbol. Raises `UserError` when there are no kernels for it.
     """
 
     def __init__(self, network):
-        found = library.load()
-        with gluon_hooks.fusing():
+        kernels = library.load()
+        with gluon_hooks.allow_fusion():
             self._graph = network(*[mx.sym.var(name) for name in SYMBOL_INPUTS])
-        if not found or FUSED_NODE not in self._graph.tojson():
+        if not kernels or FUSED_NODE not in self._graph.tojson():
             raise UserError('no fused kernels for this CPU and network: see '
                             'docs/kernels.rst, or take another --calib_mode')
         self._parameters = {name: value.data().as_in_context(mx.cpu())
                             for name, value in network.collect_params().items()}
         self.operators = self._find_operators(network)
-        self._digest = _digest(found.name, self._parameters)
+        self._digest = _digest(kernels.name, self._parameters)
 
-    def unquantized(self):
+    def float_symbol(self):
         """(symbol, {name: NDArray}) of the float network."""
         return with_attributes(self._graph, dtype='float32'), self._parameters
 
     def calibrate(self, batches):
-        """Nothing has to be."""
+        """{}: there is nothing to calibrate."""
         return {}
 
     def quantize(self, kept=()):
         """(symbol, {name: NDArray}) of the INT8 network. kept: keys of `operators` that stay
         float."""
-        numbers = sorted(self.operators[name] for name in kept)
-        return with_attributes(self._graph, dtype='int8', kept=' '.join(map(str, numbers)),
+        indices = sorted(self.operators[name] for name in kept)
+        return with_attributes(self._graph, dtype='int8', kept=' '.join(map(str, indices)),
                                model=self._digest), self._parameters
 
     def digest(self):
-        """sha256 over the parameters and the kind of kernels: some keep products in bfloat16,
-        others in float32."""
+        """sha256 over the parameters and the build of the kernels: float products are in bfloat16
+        with some builds, in float32 with others."""
         return self._digest
 
     def _find_operators(self, network):
-        """{readable name: number of the product}, in the order in which they are computed."""
+        """{readable name: index of the product}, in the order of computation."""
         names = {value.name: name for name, value in network._collect_params_with_prefix().items()}
         nodes = json.loads(self._graph.tojson())['nodes']
         node = next(node for node in nodes if node['op'] == FUSED_OPERATOR)
-        layers = int(node['attrs']['num_layers'])
-        inputs = [nodes[number]['name'] for number, *_ in node['inputs']]
-        parameters = inputs[-BEFORE_LAYERS - LAYER_PARAMETERS * layers:][BEFORE_LAYERS:]
-        found = {}
-        for layer in range(layers):
-            for place, last in PRODUCTS:
-                name = names[parameters[LAYER_PARAMETERS * layer + place]].rpartition('.')[0]
-                found[name.rpartition('.')[0] + '.' + last if last else name] = len(found)
-        return found
+        num_layers = int(node['attrs']['num_layers'])
+        inputs = [nodes[index]['name'] for index, *_ in node['inputs']]
+        parameters = inputs[-EMBEDDING_PARAMETERS - LAYER_PARAMETERS * num_layers:]
+        parameters = parameters[EMBEDDING_PARAMETERS:]
+        products = {}
+        for layer in range(num_layers):
+            for position, last_part in LAYER_PRODUCTS:
+                name = names[parameters[LAYER_PARAMETERS * layer + position]].rpartition('.')[0]
+                if last_part:
+                    name = name.rpartition('.')[0] + '.' + last_part
+                products[name] = len(products)
+        return products
 
 
 def _digest(name, parameters):
-    total = hashlib.sha256(('fused ' + name).encode('utf-8'))
+    """sha256 over the name of a build and the values of the parameters."""
+    digest = hashlib.sha256(('fused ' + name).encode('utf-8'))
     for value in parameters.values():
-        total.update(value.asnumpy().tobytes())
-    return total.hexdigest()
+        digest.update(value.asnumpy().tobytes())
+    return digest.hexdigest()
 
 
 def with_attributes(graph, **attributes):
-    """A symbol whose `bert_encoder` has other attributes."""
+    """A copy of a symbol with these attributes of its `bert_encoder` changed."""
     content = json.loads(graph.tojson())
     for node in content['nodes']:
         if node['op'] == FUSED_OPERATOR:

@@ -1,1 +1,1 @@
-"""Weights: where they are from, their file formats, their names, and how a network gets them."""
+"""Weights: their sources, their file formats, their names, and loading them into networks."""

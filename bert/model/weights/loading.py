@@ -1,4 +1,4 @@
-"""Arrays into networks: every tensor that is missing, unknown or of another shape is named."""
+"""Loads arrays into networks. Errors name every missing, unknown or wrongly shaped tensor."""
 import logging
 import re
 
@@ -10,193 +10,196 @@ from bert.model.bert import BERTModel
 
 LOG = logging.getLogger(__name__)
 
-NAMED = 5           # so many names in an error; then their number
+MAX_NAMES = 5           # names that a message lists before it counts the others
 
-# Parts of a BERTModel that a file may lack as a whole, and what people call them
+# {name prefix: description} of the parts of a BERTModel that a file may lack as a whole
 PARTS = {'pooler.': 'the pooler', 'decoder.': 'the masked-language-model decoder',
          'classifier.': 'the next-sentence classifier'}
-# The decoder's weight, in nearly all models the word embedding once more
-TIED, EMBEDDING = 'decoder.3.weight', 'word_embed.0.weight'
+# The decoder's weight, which is the word embedding in nearly all models
+DECODER_WEIGHT, EMBEDDING_WEIGHT = 'decoder.3.weight', 'word_embed.0.weight'
 
-# Parameters of task heads stand beside `bert.`, not inside it
-HEAD = re.compile(r'(classifier\.\d+|span_classifier)\.')
+# Parameters of task heads are beside `bert.`, not inside it
+HEAD_PATTERN = re.compile(r'(classifier\.\d+|span_classifier)\.')
 
 
-def build(config, arrays, source, ctx=None, dropout=0.1, **parts):
+def build_bert(config, arrays, source, ctx=None, dropout=0.1, **parts):
     """A `BERTModel` of `config` with the values of `arrays` on `ctx`.
 
-    arrays: {Gluon name: array}; tensors of parts and heads that aren't asked for are
-    left out. Parts asked for that the arrays lack as a whole are initialised, and one
-    warning names them. parts: use_pooler, use_decoder, use_classifier, compute_dtype.
+    arrays: {Gluon name: array}; tensors of other parts and of task heads are left out.
+    parts: use_pooler, use_decoder, use_classifier, compute_dtype. Requested parts that the arrays
+    lack as a whole are initialised at random, and one warning names them.
     """
     network = BERTModel(config, dropout=dropout, **parts)
-    encoder, heads = split_heads(arrays)
-    load_parameters(network, encoder, source, ctx, parts_optional=True)
-    if heads:
-        LOG.info('%s: not used here: %s', source, name_some(heads))
+    bert_arrays, head_names = split_heads(arrays)
+    load_parameters(network, bert_arrays, source, ctx, parts_optional=True)
+    if head_names:
+        LOG.info('%s: not used here: %s', source, format_names(head_names))
     return network
 
 
 def split_heads(arrays):
-    """(tensors of the BERTModel without `bert.` in front, names of all others)"""
+    """({name without `bert.`: array} of the BERTModel, names of all other arrays)"""
     if any(name.startswith('bert.') for name in arrays):
-        inside = {name[5:]: array for name, array in arrays.items()
-                  if name.startswith('bert.')}
-        heads = [name for name in arrays if not name.startswith('bert.')]
+        bert_arrays = {name[5:]: array for name, array in arrays.items()
+                       if name.startswith('bert.')}
+        head_names = [name for name in arrays if not name.startswith('bert.')]
     else:
-        inside = {name: array for name, array in arrays.items() if not HEAD.match(name)}
-        heads = [name for name in arrays if HEAD.match(name)]
-    return inside, heads
+        bert_arrays = {name: array for name, array in arrays.items()
+                       if not HEAD_PATTERN.match(name)}
+        head_names = [name for name in arrays if HEAD_PATTERN.match(name)]
+    return bert_arrays, head_names
 
 
-def load_encoder(network, arrays, source, ctx=None):
-    """Set a `BERTModel` from a file that may hold more: heads of tasks, parts that this
-    network doesn't have, unknown names. Those are listed in one log line."""
-    inside, extra = split_heads(arrays)
-    extra += load_parameters(network, inside, source, ctx, parts_optional=True,
-                             extra_allowed=True)
-    if extra:
-        LOG.info('%s: not used for the encoder: %s', source, ', '.join(sorted(extra)))
+def load_encoder_arrays(network, arrays, source, ctx=None):
+    """Set a `BERTModel` from arrays that may include others: task heads, parts that this
+    network doesn't have, unknown names. One log line lists those."""
+    bert_arrays, extra_names = split_heads(arrays)
+    extra_names += load_parameters(network, bert_arrays, source, ctx, parts_optional=True,
+                                   extra_allowed=True)
+    if extra_names:
+        LOG.info('%s: not used for the encoder: %s', source, ', '.join(sorted(extra_names)))
 
 
 def load_parameters(network, arrays, source, ctx=None, parts_optional=False,
                     extra_allowed=False):
     """Set all parameters of `network` from `arrays` ({Gluon name: array}).
 
-    network: a `BERTModel` or a block that holds one as `bert`; the names in `arrays` may
-    have `bert.` in front or not. source: the file's name, for errors. ctx: one context
-    or a list, for parameters that have no place yet. parts_optional: parts of PARTS that
-    the arrays lack as a whole are initialised instead, and a surplus one is no error.
-    extra_allowed: names unknown to the network are returned instead of being an error.
-    Raises one `UserError` that names what is missing, unknown or wrongly shaped.
+    network: a `BERTModel`, or a block with one as `bert`; the names in `arrays` may have the
+    prefix `bert.` or not. source: the file's name, for errors. ctx: one context or a list, for
+    parameters without a context. parts_optional: parts in PARTS that the arrays lack as a
+    whole are initialised at random, and a surplus part is no error.
+    extra_allowed: return the names that the network doesn't have, instead of raising an error.
+    Raises one `UserError` that names all missing, unknown and wrongly shaped tensors.
     """
-    arrays, fresh, extra = match(network, arrays, source, parts_optional, extra_allowed)
+    arrays, random_parts, extra_names = match_arrays(network, arrays, source, parts_optional,
+                                                     extra_allowed)
     parameters = network._collect_params_with_prefix()
-    initialise(parameters, fresh, source, ctx)
-    network.random_parts = [PARTS[part] for part in fresh]
+    initialise_parts(parameters, random_parts, source, ctx)
+    network.random_parts = [PARTS[part] for part in random_parts]
     for name, array in arrays.items():
         set_array(parameters[name], array, ctx)
-    return extra
+    return extra_names
 
 
-def match(network, arrays, source, parts_optional=False, extra_allowed=False):
-    """Check that `arrays` fit `network`, which needs no values yet; arguments and errors of
-    `load_parameters`.
+def match_arrays(network, arrays, source, parts_optional=False, extra_allowed=False):
+    """Check that `arrays` fit `network`, which may be uninitialised. Arguments and errors are
+    those of `load_parameters`.
 
-    Returns ({the network's name: array}, parts that the arrays lack as a whole, names that
-    the network doesn't have).
+    Returns ({name in the network: array}, parts that the arrays lack as a whole, names that the
+    network doesn't have).
     """
     parameters = network._collect_params_with_prefix()
     arrays = align_names(arrays, parameters)
-    untie(parameters, arrays, source)
+    remove_tied_copy(parameters, arrays, source)
     missing = missing_names(parameters, arrays)
-    extra = sorted(set(arrays) - set(parameters))
-    fresh = []
+    extra_names = sorted(set(arrays) - set(parameters))
+    random_parts = []
     if parts_optional:
-        fresh = absent_parts(missing, arrays)
-        missing = [name for name in missing if not name.startswith(tuple(fresh))]
-        extra = [name for name in extra if not name.startswith(tuple(PARTS))]
-    refuse(source, parameters, arrays, missing, [] if extra_allowed else extra)
-    return {name: arrays[name] for name in arrays if name in parameters}, fresh, extra
+        random_parts = absent_parts(missing, arrays)
+        missing = [name for name in missing if not name.startswith(tuple(random_parts))]
+        extra_names = [name for name in extra_names if not name.startswith(tuple(PARTS))]
+    check_fit(source, parameters, arrays, missing, [] if extra_allowed else extra_names)
+    return {name: arrays[name] for name in arrays if name in parameters}, random_parts, extra_names
 
 
 def align_names(arrays, parameters):
-    """The arrays under the names that the network uses: with or without `bert.` in front,
-    and the classifier's Dense at its own index, which depends on the dropout before it."""
-    dense = [re.match(r'classifier\.\d+\.', name) for name in parameters]
-    dense = next((found.group() for found in dense if found), None)
-    wanted = any(name.startswith('bert.') for name in parameters)
-    given = any(name.startswith('bert.') for name in arrays)
-    aligned = {}
+    """The arrays under the names that the network uses: with or without the prefix `bert.`, and
+    the classifier's Dense at the network's index, which depends on the dropout before it."""
+    dense_matches = [re.match(r'classifier\.\d+\.', name) for name in parameters]
+    dense_prefix = next((item.group() for item in dense_matches if item), None)
+    network_has_prefix = any(name.startswith('bert.') for name in parameters)
+    arrays_have_prefix = any(name.startswith('bert.') for name in arrays)
+    result = {}
     for name, array in arrays.items():
-        if dense:
-            name = re.sub(r'^classifier\.\d+\.', dense, name)
-        if wanted and not given and not HEAD.match(name):
+        if dense_prefix:
+            name = re.sub(r'^classifier\.\d+\.', dense_prefix, name)
+        if network_has_prefix and not arrays_have_prefix and not HEAD_PATTERN.match(name):
             name = 'bert.' + name
-        elif given and not wanted and name.startswith('bert.'):
+        elif arrays_have_prefix and not network_has_prefix and name.startswith('bert.'):
             name = name[5:]
-        aligned[name] = array
-    return aligned
+        result[name] = array
+    return result
 
 
-def untie(parameters, arrays, source):
-    """Take out the decoder's copy of the word embedding, where the network has it once;
-    `UserError` when it is no copy."""
+def remove_tied_copy(parameters, arrays, source):
+    """Remove the decoder's copy of the word embedding from `arrays` where the network ties both.
+    Raises `UserError` when the two differ."""
     for prefix in ('', 'bert.'):
-        copy, embedding = prefix + TIED, prefix + EMBEDDING
-        if not (copy in arrays and embedding in arrays and is_tied(parameters, copy)):
+        decoder, embedding = prefix + DECODER_WEIGHT, prefix + EMBEDDING_WEIGHT
+        if not (decoder in arrays and embedding in arrays and is_tied(parameters, decoder)):
             continue
-        if not np.array_equal(arrays.pop(copy), arrays[embedding]):
+        if not np.array_equal(arrays.pop(decoder), arrays[embedding]):
             raise UserError('%s: %s differs from %s: if it should, say so in config.json: '
                             '"tie_word_embeddings" (ours: "tied_decoder") false'
-                            % (source, copy, embedding))
+                            % (source, decoder, embedding))
 
 
 def is_tied(parameters, name):
-    """Whether `name` is the decoder's weight, and the network's word embedding as well."""
-    if not name.endswith(TIED) or name not in parameters:
+    """Whether `name` is the decoder's weight and the same parameter as the word embedding."""
+    if not name.endswith(DECODER_WEIGHT) or name not in parameters:
         return False
-    return parameters[name] is parameters[name[:-len(TIED)] + EMBEDDING]
+    return parameters[name] is parameters[name[:-len(DECODER_WEIGHT)] + EMBEDDING_WEIGHT]
 
 
 def missing_names(parameters, arrays):
-    """Names of parameters without an array, those shared with one that has it excepted."""
-    given = {id(parameters[name]) for name in arrays if name in parameters}
-    return [name for name, parameter in parameters.items() if id(parameter) not in given]
+    """Names of parameters without an array, unless another name of the same parameter has one."""
+    ids = {id(parameters[name]) for name in arrays if name in parameters}
+    return [name for name, parameter in parameters.items() if id(parameter) not in ids]
 
 
 def absent_parts(missing, arrays):
-    """The keys of PARTS of which something is missing and nothing is given."""
+    """The keys of PARTS with missing names and without any array."""
     return [part for part in PARTS if any(name.startswith(part) for name in missing)
             and not any(name.startswith(part) for name in arrays)]
 
 
-def refuse(source, parameters, arrays, missing, extra):
-    """Raise the one `UserError` for what doesn't fit; nothing when all does."""
+def check_fit(source, parameters, arrays, missing, extra):
+    """Raises one `UserError` for all that doesn't fit; does nothing when everything fits."""
     problems = []
     shapes = ['%s: %s in the file, %s in the model' % (name, array.shape, parameters[name].shape)
               for name, array in sorted(arrays.items())
-              if name in parameters and not fits(parameters[name].shape, array.shape)]
+              if name in parameters and not shape_fits(parameters[name].shape, array.shape)]
     if shapes:
         problems.append('wrong shape: %s: is --bert_model, or the config.json beside it, right?'
-                        % name_some(shapes))
+                        % format_names(shapes))
     if missing:
-        problems.append('missing: %s' % name_some(missing))
+        problems.append('missing: %s' % format_names(missing))
     if extra:
-        problems.append('unknown: %s' % name_some(extra))
+        problems.append('unknown: %s' % format_names(extra))
     if problems:
         raise UserError('%s: %s' % (source, '; '.join(problems)))
 
 
-def fits(wanted, given):
-    """Whether a shape agrees; 0 in the wanted one is a size that is still open."""
-    return len(wanted) == len(given) and all(w in (0, g) for w, g in zip(wanted, given))
+def shape_fits(expected_shape, shape):
+    """Whether a shape is as expected; 0 in `expected_shape` is a size that isn't known yet."""
+    return len(expected_shape) == len(shape) and all(
+        expected in (0, size) for expected, size in zip(expected_shape, shape))
 
 
-def name_some(names):
-    """The first NAMED names, and how many more there are."""
-    text = ', '.join(sorted(names)[:NAMED])
-    return text if len(names) <= NAMED else '%s and %d more' % (text, len(names) - NAMED)
+def format_names(names):
+    """The first `MAX_NAMES` names, and the number of others."""
+    text = ', '.join(sorted(names)[:MAX_NAMES])
+    return text if len(names) <= MAX_NAMES else '%s and %d more' % (text, len(names) - MAX_NAMES)
 
 
-def initialise(parameters, parts, source, ctx):
-    """Give the parameters of `parts` their initial values, and say so once."""
+def initialise_parts(parameters, parts, source, ctx):
+    """Initialise the parameters of `parts`, and log one warning about them."""
     for name, parameter in parameters.items():
         if name.startswith(tuple(parts)) and not (is_tied(parameters, name)
-                                                  or initialised(parameter)):
+                                                  or is_initialised(parameter)):
             parameter.initialize(ctx=ctx)
     if parts:
         LOG.warning('%s has no weights for %s: initialised at random', source,
                     ' and '.join(PARTS[part] for part in parts))
 
 
-def initialised(parameter):
-    """Whether the parameter has a place, be it that its shape is still open."""
-    return bool(places(parameter))
+def is_initialised(parameter):
+    """Whether the parameter has a context; its shape may still be unknown."""
+    return bool(contexts_of(parameter))
 
 
-def places(parameter):
-    """The contexts of a parameter, none when it isn't initialised."""
+def contexts_of(parameter):
+    """The contexts of a parameter, [] when it isn't initialised."""
     try:
         return parameter.list_ctx()
     except RuntimeError:
@@ -204,9 +207,9 @@ def places(parameter):
 
 
 def set_array(parameter, array, ctx):
-    """Put `array` into a parameter, wherever it lives."""
-    settled = places(parameter)
-    if not settled or parameter.shape != array.shape:
-        parameter.shape = array.shape       # an open size becomes known here
-        parameter.initialize(init=mx.init.Zero(), ctx=settled or ctx)
+    """Set a parameter to `array` on all its contexts, or on `ctx` when it has none."""
+    contexts = contexts_of(parameter)
+    if not contexts or parameter.shape != array.shape:
+        parameter.shape = array.shape       # sets a size that was unknown
+        parameter.initialize(init=mx.init.Zero(), ctx=contexts or ctx)
     parameter.set_data(mx.nd.array(array, dtype=array.dtype))

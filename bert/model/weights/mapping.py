@@ -1,18 +1,18 @@
-"""transformers' BERT ↔ Gluon's: names of tensors, configurations, the order of ids."""
+"""Maps transformers' BERT to Gluon's and back: tensor names, configurations, order of ids."""
 import collections
 import logging
 import re
 
 import numpy as np
 
-from bert.errors import UserError, nearest
+from bert.errors import UserError, did_you_mean
 from bert.model.config import BertConfig
 
 LOG = logging.getLogger(__name__)
 
-# One table for both directions: (Gluon name, transformers name). '#' is a layer's number.
-# Gluon names are those inside a `BERTModel`; a classifier holds it as `bert.`.
-NAMES = (
+# One table for both directions: (Gluon name, transformers name). '#' is the index of a layer.
+# Gluon names are those inside a `BERTModel`; task networks add the prefix `bert.`.
+NAME_PAIRS = (
     ('word_embed.0.weight', 'bert.embeddings.word_embeddings.weight'),
     ('token_type_embed.0.weight', 'bert.embeddings.token_type_embeddings.weight'),
     ('encoder.position_weight', 'bert.embeddings.position_embeddings.weight'),
@@ -41,7 +41,7 @@ NAMES = (
 ) + (
     ('pooler.weight', 'bert.pooler.dense.weight'),
     ('pooler.bias', 'bert.pooler.dense.bias'),
-    # masked language model; decoder.3.weight is the word embedding once more
+    # masked language model; decoder.3.weight is usually the word embedding
     ('decoder.0.weight', 'cls.predictions.transform.dense.weight'),
     ('decoder.0.bias', 'cls.predictions.transform.dense.bias'),
     ('decoder.2.gamma', 'cls.predictions.transform.LayerNorm.weight'),
@@ -57,13 +57,13 @@ NAMES = (
     ('span_classifier.weight', 'qa_outputs.weight'),
     ('span_classifier.bias', 'qa_outputs.bias'),
 )
-TO_GLUON = {transformers: gluon for gluon, transformers in NAMES}
-TO_TRANSFORMERS = {gluon: transformers for gluon, transformers in NAMES}
+TO_GLUON = {transformers: gluon for gluon, transformers in NAME_PAIRS}
+TO_TRANSFORMERS = {gluon: transformers for gluon, transformers in NAME_PAIRS}
 
-# The same parameter twice where the decoder is tied, one of them unused where it isn't
+# The same parameter when the decoder is tied; when it isn't, transformers uses only the first
 DECODER_BIAS, OLD_DECODER_BIAS = 'cls.predictions.decoder.bias', 'cls.predictions.bias'
 
-# Buffers that transformers saved in some years: they hold 0, 1, 2, … and no weights.
+# Buffers that some releases of transformers save: they hold 0, 1, 2, … and no weights.
 BUFFERS = ('position_ids', 'token_type_ids')
 
 # transformers' hidden_act → BertConfig.activation. The tanh forms are one function.
@@ -71,32 +71,33 @@ ACTIVATIONS = {'gelu': 'gelu', 'gelu_python': 'gelu', 'relu': 'relu', 'gelu_new'
                'gelu_fast': 'gelu_new', 'gelu_pytorch_tanh': 'gelu_new'}
 
 # {transformers' key in config.json: field of BertConfig}, where the values are the same
-SIZES = {'num_hidden_layers': 'num_layers', 'hidden_size': 'units',
-         'intermediate_size': 'hidden_size', 'num_attention_heads': 'num_heads',
-         'vocab_size': 'vocab_size'}
-MORE_FIELDS = {'max_position_embeddings': 'max_length', 'type_vocab_size': 'token_type_vocab_size',
-               'layer_norm_eps': 'layer_norm_eps', 'tie_word_embeddings': 'tied_decoder'}
+SIZE_FIELDS = {'num_hidden_layers': 'num_layers', 'hidden_size': 'units',
+               'intermediate_size': 'hidden_size', 'num_attention_heads': 'num_heads',
+               'vocab_size': 'vocab_size'}
+OPTIONAL_FIELDS = {
+    'max_position_embeddings': 'max_length', 'type_vocab_size': 'token_type_vocab_size',
+    'layer_norm_eps': 'layer_norm_eps', 'tie_word_embeddings': 'tied_decoder'}
 
-# Where gluonnlp's conversion tool moved the special tokens; it swapped them with the
-# tokens that had stood there, in this order, and permuted the embeddings alike.
-GLUONNLP_FIRST = ('[UNK]', '[PAD]', '[CLS]', '[SEP]', '[MASK]')
+# gluonnlp's conversion tool moved these tokens to the ids 0 to 4. In this order, it swapped each
+# with the token that had the id before, and permuted the embeddings in the same way.
+GLUONNLP_SPECIAL_TOKENS = ('[UNK]', '[PAD]', '[CLS]', '[SEP]', '[MASK]')
 
 
 # Names
 
 
-def translate(name, table):
-    """`name` by `table` (TO_GLUON or TO_TRANSFORMERS), or None when it isn't there."""
-    number = re.search(r'\.(?:layer|transformer_cells)\.(\d+)\.', name)
-    if number is None:
+def translate_name(name, table):
+    """The name for `name` in `table` (TO_GLUON or TO_TRANSFORMERS), or None."""
+    layer = re.search(r'\.(?:layer|transformer_cells)\.(\d+)\.', name)
+    if layer is None:
         return table.get(name)
-    start, end = number.span(1)
-    found = table.get(name[:start] + '#' + name[end:])
-    return found and found.replace('#', number.group(1))
+    start, end = layer.span(1)
+    pattern = table.get(name[:start] + '#' + name[end:])
+    return pattern and pattern.replace('#', layer.group(1))
 
 
 def modern_name(name):
-    """A tensor name of any transformers release → as of today, prefix `bert.` included."""
+    """A tensor name of any transformers release → today's name, with the prefix `bert.`."""
     name = re.sub(r'\.gamma$', '.weight', re.sub(r'\.beta$', '.bias', name))
     if name == DECODER_BIAS:
         return OLD_DECODER_BIAS
@@ -108,41 +109,41 @@ def modern_name(name):
 def from_transformers(state, source, tied_decoder=True):
     """Tensors of a transformers BERT under their Gluon names.
 
-    state: {transformers name: array}. tied_decoder: as its configuration says.
-    Returns {Gluon name: array}; a name that isn't in the table stays as it is, for the
-    caller to judge; position_ids are left out. Raises `UserError` naming `source` when two
-    tensors that differ claim one name.
+    state: {transformers name: array}. tied_decoder: as in the model's configuration.
+    Returns {Gluon name: array} without `BUFFERS`. A name that isn't in the table stays unchanged,
+    for the caller to check. Raises `UserError`, with the name of `source`, when two different
+    tensors map to one name.
     """
-    if not tied_decoder and DECODER_BIAS in state:      # transformers computes with this one
+    if not tied_decoder and DECODER_BIAS in state:      # the one that transformers uses
         state = {name: array for name, array in state.items() if name != OLD_DECODER_BIAS}
-    arrays, origin = {}, {}
+    arrays, original_names = {}, {}
     for name, array in state.items():
         if name.rsplit('.', 1)[-1] in BUFFERS:
             continue
-        gluon = translate(modern_name(name), TO_GLUON) or name
+        gluon = translate_name(modern_name(name), TO_GLUON) or name
         if gluon in arrays and not np.array_equal(arrays[gluon], array):
             raise UserError('%s: %s and %s are the same parameter and hold different values: '
-                            'remove one' % (source, origin[gluon], name))
-        arrays[gluon], origin[gluon] = array, name
+                            'remove one' % (source, original_names[gluon], name))
+        arrays[gluon], original_names[gluon] = array, name
     return arrays
 
 
 def plain_names(arrays):
-    """Gluon arrays under the names that NAMES has: without the `bert.` that a task's network
-    puts in front, and with the classifier's Dense at 1, which dropout decides."""
+    """Gluon arrays under the names in NAME_PAIRS: without the prefix `bert.` of task networks, and
+    with the classifier's Dense at index 1, which otherwise depends on dropout."""
     return {re.sub(r'^classifier\.\d+\.', 'classifier.1.', re.sub(r'^bert\.', '', name)): array
             for name, array in arrays.items()}
 
 
 def to_transformers(arrays, source, tied_decoder=True):
-    """Gluon arrays under the names of today's transformers, the reverse of
-    `from_transformers`. Raises `UserError` naming `source` for a name it doesn't know."""
+    """Gluon arrays under the names of today's transformers, the reverse of `from_transformers`.
+    Raises `UserError`, with the name of `source`, for an unknown name."""
     state = {}
     for name, array in plain_names(arrays).items():
-        new = translate(name, TO_TRANSFORMERS)
-        if new is None:
+        transformers_name = translate_name(name, TO_TRANSFORMERS)
+        if transformers_name is None:
             raise UserError('%s: transformers\' BERT has no place for %s' % (source, name))
-        state[new] = array
+        state[transformers_name] = array
     weight = TO_TRANSFORMERS['decoder.3.weight']
     if tied_decoder:
         state.pop(weight, None)
@@ -157,36 +158,36 @@ def to_transformers(arrays, source, tied_decoder=True):
 def config_from_transformers(values, source, cased):
     """`BertConfig` from the dictionary of a transformers config.json.
 
-    cased: whether the vocabulary keeps case. Raises `UserError` naming `source` for what
-    our encoder can't express.
+    cased: whether the vocabulary keeps case. Raises `UserError`, with the name of `source`, for
+    a value that our encoder doesn't support.
     """
-    def refuse(key, allowed):
+    def refuse(key, choices):
         raise UserError('%s: %s is "%s"; supported: %s.%s' % (
-            source, key, values[key], ', '.join(allowed), nearest(str(values[key]), allowed)))
+            source, key, values[key], ', '.join(choices), did_you_mean(str(values[key]), choices)))
 
-    fixed = {'model_type': 'bert', 'position_embedding_type': 'absolute',
-             'is_decoder': False, 'add_cross_attention': False}
-    for key, allowed in fixed.items():
-        if values.get(key, allowed) != allowed:
-            refuse(key, [str(allowed)])
+    constants = {'model_type': 'bert', 'position_embedding_type': 'absolute',
+                 'is_decoder': False, 'add_cross_attention': False}
+    for key, constant in constants.items():
+        if values.get(key, constant) != constant:
+            refuse(key, [str(constant)])
     activation = values.get('hidden_act', 'gelu')
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
         refuse('hidden_act', sorted(ACTIVATIONS))
-    check_sizes(values, source)
-    fields = {field: values[key] for key, field in dict(SIZES, **MORE_FIELDS).items()
+    check_config_sizes(values, source)
+    fields = {field: values[key] for key, field in dict(SIZE_FIELDS, **OPTIONAL_FIELDS).items()
               if key in values}
     return BertConfig(activation=ACTIVATIONS[activation], cased=cased, **fields)
 
 
-def check_sizes(values, source):
-    """Raises `UserError` naming `source` unless the sizes in a config.json can be."""
-    for key in SIZES:
+def check_config_sizes(values, source):
+    """Raises `UserError`, with the name of `source`, for an invalid size in a config.json."""
+    for key in SIZE_FIELDS:
         if not isinstance(values.get(key), int) or values[key] <= 0:
             raise UserError('%s: "%s" is %r: expected a positive number, as in every '
                             'transformers BERT' % (source, key, values.get(key)))
-    for key, kinds in (('max_position_embeddings', int), ('type_vocab_size', int),
+    for key, types in (('max_position_embeddings', int), ('type_vocab_size', int),
                        ('layer_norm_eps', (int, float))):
-        if not isinstance(values.get(key, 1), kinds) or values.get(key, 1) <= 0:
+        if not isinstance(values.get(key, 1), types) or values.get(key, 1) <= 0:
             raise UserError('%s: "%s" is %r: expected a positive number'
                             % (source, key, values[key]))
     if not isinstance(values.get('tie_word_embeddings', True), bool):
@@ -200,10 +201,11 @@ def check_sizes(values, source):
 def config_to_transformers(config, architecture, padding_id, labels=None, is_regression=False):
     """The dictionary of a transformers config.json, the reverse of `config_from_transformers`.
 
-    architecture: transformers' name of the network, `BertForSequenceClassification`, say.
-    labels: classes in order, for that one; is_regression: it has one output, a score.
+    architecture: transformers' name of the network, such as `BertForSequenceClassification`.
+    labels: the classes in order, for a classifier; is_regression: the output is one score.
     """
-    values = {key: getattr(config, field) for key, field in dict(SIZES, **MORE_FIELDS).items()}
+    values = {key: getattr(config, field)
+              for key, field in dict(SIZE_FIELDS, **OPTIONAL_FIELDS).items()}
     values.update(architectures=[architecture], model_type='bert', hidden_act=config.activation,
                   pad_token_id=padding_id)
     if is_regression:
@@ -215,70 +217,70 @@ def config_to_transformers(config, architecture, padding_id, labels=None, is_reg
     return values
 
 
-def labels_from_transformers(values, number, source):
-    """The classes in order of a transformers classifier with `number` outputs; None for a
-    regression. Raises `UserError` for an answer that is neither."""
-    kind = values.get('problem_type')
-    if kind == 'multi_label_classification' or kind == 'regression' and number > 1:
+def labels_from_transformers(values, num_outputs, source):
+    """The classes, in order, of a transformers classifier with `num_outputs` outputs; None for a
+    regression. Raises `UserError` for any other kind of output."""
+    problem = values.get('problem_type')
+    if problem == 'multi_label_classification' or problem == 'regression' and num_outputs > 1:
         raise UserError('%s: problem_type is "%s" with %d outputs: supported are one class of '
-                        'several, and one score' % (source, kind, number))
-    if kind == 'regression' or number == 1:
+                        'several, and one score' % (source, problem, num_outputs))
+    if problem == 'regression' or num_outputs == 1:
         return None
     names = values.get('id2label') or {}
     if not isinstance(names, dict) or not all(str(key).isdigit() for key in names):
         raise UserError('%s: id2label is %r: expected {"0": a label, "1": another, …}'
                         % (source, names))
-    repeated = [label for label, times in collections.Counter(map(str, names.values())).items()
-                if times > 1]
-    if repeated:
+    label_counts = collections.Counter(map(str, names.values()))
+    duplicates = [label for label, count in label_counts.items() if count > 1]
+    if duplicates:
         raise UserError('%s: id2label has "%s" more than once: name the classes differently'
-                        % (source, repeated[0]))
-    if len(names) != number:
+                        % (source, duplicates[0]))
+    if len(names) != num_outputs:
         LOG.warning('%s: id2label names %d classes, the weights have %d: they are called LABEL_0 '
-                    'to LABEL_%d', source, len(names), number, number - 1)
+                    'to LABEL_%d', source, len(names), num_outputs, num_outputs - 1)
         names = {}
-    return tuple(str(names.get(str(i), 'LABEL_%d' % i)) for i in range(number))
+    return tuple(str(names.get(str(i), 'LABEL_%d' % i)) for i in range(num_outputs))
 
 
 # The order of ids
 
 
-def is_published(tokens):
-    """Whether the special tokens stand where every published vocab.txt has them; there
-    gluonnlp's conversion moved them, elsewhere it left nothing to put back."""
+def has_published_order(tokens):
+    """Whether the special tokens have the ids of every published vocab.txt. Only from there did
+    gluonnlp's conversion move them."""
     return tokens[0] == '[PAD]' and tokens[100:104] == ['[UNK]', '[CLS]', '[SEP]', '[MASK]']
 
 
 def gluonnlp_order(tokens):
     """The tokens of a published vocab.txt in the order of gluonnlp's vocabularies."""
     tokens = list(tokens)
-    for target, special in enumerate(GLUONNLP_FIRST):
-        origin = tokens.index(special)
+    for target, special_token in enumerate(GLUONNLP_SPECIAL_TOKENS):
+        origin = tokens.index(special_token)
         tokens[target], tokens[origin] = tokens[origin], tokens[target]
     return tokens
 
 
 def published_order(tokens):
-    """The tokens of a gluonnlp vocabulary in the order of the vocab.txt it was made from:
-    all published ones have [PAD] at 0 and [UNK], [CLS], [SEP], [MASK] at 100 to 103."""
+    """The tokens of a gluonnlp vocabulary in the order of its original vocab.txt: all published
+    ones have [PAD] at 0 and [UNK], [CLS], [SEP], [MASK] at 100 to 103."""
     tokens = list(tokens)
-    # the swaps of `gluonnlp_order`, backwards; [UNK] had sent [PAD] to 100
+    # the swaps of `gluonnlp_order` in reverse; the swap of [UNK] had moved [PAD] to 100
     for target, origin in ((4, 103), (3, 102), (2, 101), (1, 100), (0, 100)):
         tokens[target], tokens[origin] = tokens[origin], tokens[target]
     return tokens
 
 
 def reorder_ids(arrays, old_tokens, new_tokens):
-    """Move every row that belongs to a token from its old id to its new one.
+    """The arrays with every token's row moved from its old id to its new id, as a new dictionary.
 
-    arrays: {Gluon name: array}, `bert.` in front or not. The two lists hold the same
-    tokens. Rows beyond them (padding of the vocabulary) stay. Returns a new dictionary.
+    arrays: {Gluon name: array}, with or without the prefix `bert.`. The two lists hold the same
+    tokens. Rows beyond them (padding of the vocabulary) stay in place.
     """
-    old_id = {token: index for index, token in enumerate(old_tokens)}
-    rows = np.array([old_id[token] for token in new_tokens])
+    old_ids = {token: index for index, token in enumerate(old_tokens)}
+    rows = np.array([old_ids[token] for token in new_tokens])
     result = dict(arrays)
     for name, array in arrays.items():
-        # one of another size is left as it is, for the check of shapes to name
+        # an array that is too small stays unchanged; the check of shapes reports it
         if len(array) >= len(rows) and re.match(
                 r'(bert\.)?(word_embed\.0\.weight|decoder\.3\.(weight|bias))$', name):
             result[name] = np.concatenate([array[rows], array[len(rows):]])

@@ -1,29 +1,30 @@
-"""What lies beside the weights of transformers about their tokenizer: tokens, case, options."""
+"""Reads transformers' tokenizer files beside the weights: tokens, case, options."""
 import logging
 import os
 
 from bert import files
 from bert.errors import UserError
-from bert.file_names import TOKENIZER, TOKENIZER_CONFIG, VOCABULARY
+from bert.file_names import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, VOCABULARY_FILE
 from bert.vocabulary import looks_cased, make_vocabulary, read_vocabulary
 
 LOG = logging.getLogger(__name__)
 
-# Classes that split as BERT's; the last two are what tokenizer.json is loaded with
-CLASSES = ('BertTokenizer', 'DistilBertTokenizer', 'PreTrainedTokenizer', 'TokenizersBackend')
-ADDED = 'added_tokens.json'
-# Options that our tokenizer has one value of: {name in tokenizer_config.json: (name in the
+# Classes that tokenize like BERT; the last two load tokenizer.json
+TOKENIZER_CLASSES = (
+    'BertTokenizer', 'DistilBertTokenizer', 'PreTrainedTokenizer', 'TokenizersBackend')
+ADDED_TOKENS = 'added_tokens.json'
+# Options for which our tokenizer has one fixed value: {name in tokenizer_config.json: (name in the
 # normalizer of tokenizer.json, value)}
-OPTIONS = {'tokenize_chinese_chars': ('handle_chinese_chars', True),
-           'do_basic_tokenize': (None, True)}
+TOKENIZER_OPTIONS = {'tokenize_chinese_chars': ('handle_chinese_chars', True),
+                     'do_basic_tokenize': (None, True)}
 
 
-def vocabulary_beside(folder):
+def read_folder_vocabulary(folder):
     """The vocabulary in vocab.txt or tokenizer.json, or None when there is neither."""
-    path = os.path.join(folder, VOCABULARY)
+    path = os.path.join(folder, VOCABULARY_FILE)
     if os.path.isfile(path):
         return read_vocabulary(path)
-    path = os.path.join(folder, TOKENIZER)
+    path = os.path.join(folder, TOKENIZER_FILE)
     if not os.path.isfile(path):
         return None
     model = files.read_json(path).get('model') or {}
@@ -37,86 +38,91 @@ def vocabulary_beside(folder):
 
 
 def is_cased(folder, vocabulary):
-    """Whether a transformers folder keeps case: its tokenizer files say, or it is found
-    from the vocabulary and said aloud."""
-    lower = lowers(folder)
-    if lower is not None:
-        return not lower
+    """Whether the tokenizer of a transformers folder keeps case: from its tokenizer files, else
+    from the vocabulary, with a warning."""
+    lower_case = find_lower_casing(folder)
+    if lower_case is not None:
+        return not lower_case
     cased = looks_cased(vocabulary.idx_to_token)
     LOG.warning('%s: no tokenizer file says whether case is kept; the vocabulary looks %s',
                 folder, 'cased' if cased else 'uncased')
     return cased
 
 
-def lowers(folder):
-    """Whether the tokenizer files say that text is lower-cased; None when they don't say."""
-    lower = read(folder, TOKENIZER_CONFIG).get('do_lower_case')
-    if not isinstance(lower, bool):
-        lower = normalizer(folder).get('lowercase')
-    return lower if isinstance(lower, bool) else None
+def find_lower_casing(folder):
+    """Whether text is lower-cased, by the tokenizer files; None when they don't say."""
+    lower_case = read_json_file(folder, TOKENIZER_CONFIG_FILE).get('do_lower_case')
+    if not isinstance(lower_case, bool):
+        lower_case = read_normalizer(folder).get('lowercase')
+    return lower_case if isinstance(lower_case, bool) else None
 
 
-def read(folder, name):
-    """The dictionary in a JSON file of the folder, {} when it isn't there."""
+def read_json_file(folder, name):
+    """The dictionary in a JSON file of the folder, {} when there is no such file."""
     path = os.path.join(folder, name)
     return files.read_json(path) if os.path.isfile(path) else {}
 
 
-def normalizer(folder):
-    """The part of tokenizer.json that changes the text, {} without one."""
-    found = read(folder, TOKENIZER).get('normalizer')
-    return found if isinstance(found, dict) else {}
+def read_normalizer(folder):
+    """The options of the normalizer in tokenizer.json, {} when there is none."""
+    options = read_json_file(folder, TOKENIZER_FILE).get('normalizer')
+    return options if isinstance(options, dict) else {}
 
 
-def check(folder, size):
-    """Raises `UserError` for a tokenizer that ours doesn't equal.
+def check_tokenizer(folder, size):
+    """Raises `UserError` for a tokenizer that differs from ours.
 
-    size: of the vocabulary; added tokens would stand beyond it.
+    size: number of tokens in the vocabulary; added tokens have higher ids.
     """
-    check_class(folder)
-    check_options(folder)
-    for file, added in added_tokens(folder).items():
-        beyond = sorted(token for token, number in added.items() if number >= size)
-        if beyond:
+    check_tokenizer_class(folder)
+    check_tokenizer_options(folder)
+    for file, token_ids in added_tokens(folder).items():
+        extra_tokens = sorted(token for token, token_id in token_ids.items() if token_id >= size)
+        if extra_tokens:
             raise UserError('%s: tokens were added to the vocabulary: %s; supported are those '
-                            'of %s' % (os.path.join(folder, file), ', '.join(beyond[:5]),
-                                       VOCABULARY))
+                            'of %s' % (os.path.join(folder, file), ', '.join(extra_tokens[:5]),
+                                       VOCABULARY_FILE))
 
 
-def check_class(folder):
-    name = read(folder, TOKENIZER_CONFIG).get('tokenizer_class')
-    plain = name[:-len('Fast')] if str(name).endswith('Fast') else name
-    if plain is not None and plain not in CLASSES:
+def check_tokenizer_class(folder):
+    """Raises `UserError` for a tokenizer class or a normalizer that isn't BERT's."""
+    name = read_json_file(folder, TOKENIZER_CONFIG_FILE).get('tokenizer_class')
+    base_name = name[:-len('Fast')] if str(name).endswith('Fast') else name
+    if base_name is not None and base_name not in TOKENIZER_CLASSES:
         raise UserError('%s: tokenizer_class is "%s"; supported: %s' % (
-            os.path.join(folder, TOKENIZER_CONFIG), name, CLASSES[0]))
-    kind = normalizer(folder).get('type', 'BertNormalizer')
-    if kind != 'BertNormalizer':
+            os.path.join(folder, TOKENIZER_CONFIG_FILE), name, TOKENIZER_CLASSES[0]))
+    normalizer_type = read_normalizer(folder).get('type', 'BertNormalizer')
+    if normalizer_type != 'BertNormalizer':
         raise UserError('%s: its normalizer is "%s"; supported: BertNormalizer'
-                        % (os.path.join(folder, TOKENIZER), kind))
+                        % (os.path.join(folder, TOKENIZER_FILE), normalizer_type))
 
 
-def check_options(folder):
-    """Stripping accents goes with lower-casing; the others have one value."""
-    told, normal = read(folder, TOKENIZER_CONFIG), normalizer(folder)
-    lower = lowers(folder)
-    wanted = dict(OPTIONS, strip_accents=('strip_accents', lower))
-    for name, (inner, value) in wanted.items():
-        for file, found in ((TOKENIZER_CONFIG, told.get(name)), (TOKENIZER, normal.get(inner))):
-            if found is not None and value is not None and found != value:
+def check_tokenizer_options(folder):
+    """Raises `UserError` unless accents are stripped exactly when text is lower-cased, and
+    `TOKENIZER_OPTIONS` have their values."""
+    configuration = read_json_file(folder, TOKENIZER_CONFIG_FILE)
+    normalizer_options = read_normalizer(folder)
+    options = dict(TOKENIZER_OPTIONS, strip_accents=('strip_accents', find_lower_casing(folder)))
+    for name, (normalizer_name, supported_value) in options.items():
+        for file, key, value in ((TOKENIZER_CONFIG_FILE, name, configuration.get(name)),
+                                 (TOKENIZER_FILE, normalizer_name,
+                                  normalizer_options.get(normalizer_name))):
+            if None not in (value, supported_value) and value != supported_value:
                 raise UserError('%s: %s is %s; supported: %s%s' % (
-                    os.path.join(folder, file), name if file == TOKENIZER_CONFIG else inner,
-                    found, value, ', as case is' if name == 'strip_accents' else ''))
+                    os.path.join(folder, file), key, value, supported_value,
+                    ', as case is' if name == 'strip_accents' else ''))
 
 
 def added_tokens(folder):
     """{file: {token: id}} of the tokens that were added to a vocabulary."""
-    listed = read(folder, TOKENIZER).get('added_tokens') or []
-    decoder = read(folder, TOKENIZER_CONFIG).get('added_tokens_decoder') or {}
+    entries = read_json_file(folder, TOKENIZER_FILE).get('added_tokens') or []
+    decoder = read_json_file(folder, TOKENIZER_CONFIG_FILE).get('added_tokens_decoder') or {}
     try:
-        return {ADDED: {token: int(number) for token, number in read(folder, ADDED).items()},
-                TOKENIZER_CONFIG: {entry['content']: int(number)
-                                   for number, entry in decoder.items()},
-                TOKENIZER: {entry['content']: int(entry['id']) for entry in listed}}
+        return {ADDED_TOKENS: {token: int(token_id)
+                               for token, token_id in read_json_file(folder, ADDED_TOKENS).items()},
+                TOKENIZER_CONFIG_FILE: {entry['content']: int(token_id)
+                                        for token_id, entry in decoder.items()},
+                TOKENIZER_FILE: {entry['content']: int(entry['id']) for entry in entries}}
     except (AttributeError, KeyError, TypeError, ValueError):
         raise UserError('%s: the added tokens in %s, %s or %s are not as transformers writes them'
-                        % (folder, ADDED, TOKENIZER_CONFIG, TOKENIZER)) from None
+                        % (folder, ADDED_TOKENS, TOKENIZER_CONFIG_FILE, TOKENIZER_FILE)) from None

@@ -1,12 +1,12 @@
-"""Vocabularies without a model. Nothing here imports mxnet where the vocabulary is kept already."""
+"""Vocabularies without a model. Imports mxnet only if the vocabulary is not in the cache yet."""
 import os
 
 from bert.model.weights import catalogue, released_weights
 from bert.vocabulary import looks_cased, read_tokens
 
 
-def fetch(name):
-    """(tokens, whether the vocabulary keeps case and accents)
+def fetch_vocabulary(name):
+    """(tokens, cased): the tokens of a vocabulary, and whether it keeps case and accents.
 
     name: a corpus of `bert.model.weights.catalogue`, or the path of a vocab.txt. Raises
     `UserError`.
@@ -15,5 +15,5 @@ def fetch(name):
         tokens = read_tokens(name)
         return tokens, looks_cased(tokens)
     corpus = catalogue.find_corpus(name)
-    released = released_weights.Released(catalogue.models_of(corpus)[0], corpus)
-    return released_weights.fetch_tokens(released), catalogue.CORPORA[corpus].cased
+    release = released_weights.Release(catalogue.models_of(corpus)[0], corpus)
+    return released_weights.fetch_tokens(release), catalogue.CORPORA[corpus].cased

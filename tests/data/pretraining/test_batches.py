@@ -4,8 +4,8 @@ import collections
 import numpy as np
 import pytest
 
-from bert.data.pretraining.batches import Buckets, Stream, collate_examples
-from bert.data.pretraining.examples import Examples
+from bert.data.pretraining.batches import Buckets, ExampleStream, collate_examples
+from bert.data.pretraining.examples import PretrainingExamples
 
 LONGEST = 40
 
@@ -18,11 +18,12 @@ def make_examples(number, seed):
     ids = rng.randint(10, 1000, size=lengths.sum()).astype('int32')
     starts = np.concatenate([[0], np.cumsum(lengths)])
     ids[starts[:-1]] = 1000 * (seed + 1) + np.arange(number)
-    return Examples(ids, rng.randint(0, 2, size=lengths.sum()).astype('uint8'), starts,
-                    np.concatenate([np.arange(1, n + 1) for n in masks]).astype('uint16'),
-                    rng.randint(10, 1000, size=masks.sum()).astype('int32'),
-                    np.concatenate([[0], np.cumsum(masks)]),
-                    rng.randint(0, 2, size=number).astype('uint8'))
+    return PretrainingExamples(ids, rng.randint(0, 2, size=lengths.sum()).astype('uint8'), starts,
+                               np.concatenate([np.arange(1, n + 1)
+                                               for n in masks]).astype('uint16'),
+                               rng.randint(10, 1000, size=masks.sum()).astype('int32'),
+                               np.concatenate([[0], np.cumsum(masks)]),
+                               rng.randint(0, 2, size=number).astype('uint8'))
 
 
 FILES = {'part-%d.npz' % i: make_examples(50 + 13 * i, i) for i in range(5)}
@@ -30,9 +31,9 @@ FILES = {'part-%d.npz' % i: make_examples(50 + 13 * i, i) for i in range(5)}
 
 def make_stream(number=4, batch_size=8, by_tokens=False, seed=1, paths=None, **more):
     paths = list(FILES) if paths is None else paths
-    return Stream(paths, [np.diff(FILES[path].token_offsets) for path in paths],
-                  FILES.__getitem__, Buckets(number, LONGEST, batch_size, by_tokens), seed,
-                  **more)
+    return ExampleStream(paths, [np.diff(FILES[path].token_offsets) for path in paths],
+                         FILES.__getitem__, Buckets(number, LONGEST, batch_size, by_tokens), seed,
+                         **more)
 
 
 def names_of(epoch):

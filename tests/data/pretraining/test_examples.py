@@ -8,7 +8,13 @@ import pytest
 from benchmarks.pretraining import plain_examples
 from bert.data.pretraining import corpus
 from bert.data.pretraining import examples as pretraining_examples
-from bert.data.pretraining.examples import Pair, Pieces, Sampling, cut_document, make_examples
+from bert.data.pretraining.examples import (
+    MaskingVocabulary,
+    SamplingOptions,
+    SegmentPair,
+    cut_document,
+    make_examples,
+)
 from bert.data.pretraining.token_store import TokenStore, write_store
 from bert.data.text.tokenizer import BertTokenizer
 from bert.errors import UserError
@@ -41,7 +47,7 @@ def store(tmp_path):
 
 
 def examples_of(examples):
-    """[(ids, segments, {position: id that stood there}, label)] of `Examples`."""
+    """[(ids, segments, {position: id that stood there}, label)] of `PretrainingExamples`."""
     found = []
     for i in range(examples.size):
         tokens = slice(*examples.token_offsets[i:i + 2])
@@ -83,8 +89,8 @@ class Script:
 def test_documents_are_cut_as_the_published_way_does(monkeypatch, short_seq_prob):
     """Given the same random numbers. The next sentence from elsewhere is the same made-up one,
     and both drop the tokens that are too many from the front."""
-    monkeypatch.setattr(pretraining_examples, 'truncate', lambda pair, room, rng: pair)
-    monkeypatch.setattr(plain_examples, 'shorten', lambda *args: None)
+    monkeypatch.setattr(pretraining_examples, 'truncate_pair', lambda pair, room, rng: pair)
+    monkeypatch.setattr(plain_examples, 'truncate_pair', lambda *args: None)
     for seed in range(300):
         document = random_documents(1, seed)[0]
         expected, asked = cut_plainly(monkeypatch, document, seed, short_seq_prob)
@@ -95,7 +101,7 @@ def test_documents_are_cut_as_the_published_way_does(monkeypatch, short_seq_prob
         def other(length, wanted=wanted):
             wanted.append(length)
             return 0, 0
-        found = list(cut_document(bounds, Sampling(23, 5, short_seq_prob=short_seq_prob),
+        found = list(cut_document(bounds, SamplingOptions(23, 5, short_seq_prob=short_seq_prob),
                                   Script(seed), other))
         assert [(flat[pair.a_start:pair.a_stop],
                  [-1] if pair.is_random else flat[pair.b_start:pair.b_stop], pair.is_random)
@@ -106,10 +112,10 @@ def test_documents_are_cut_as_the_published_way_does(monkeypatch, short_seq_prob
 def cut_plainly(monkeypatch, document, seed, short_seq_prob):
     """(pairs by the plain way, how many tokens it wanted from elsewhere each time)"""
     asked = []
-    monkeypatch.setattr(plain_examples, 'elsewhere',
+    monkeypatch.setattr(plain_examples, 'random_segment',
                         lambda documents, number, rng, wanted: asked.append(wanted) or [-1])
-    return list(plain_examples.pairs([[ids.tolist() for ids in document]], 0, Script(seed), 20,
-                            short_seq_prob)), asked
+    return list(plain_examples.segment_pairs([[ids.tolist() for ids in document]], 0, Script(seed),
+                                             20, short_seq_prob)), asked
 
 
 @pytest.mark.parametrize('a', range(1, 9))
@@ -117,9 +123,9 @@ def cut_plainly(monkeypatch, document, seed, short_seq_prob):
 def test_as_many_tokens_are_taken_from_each_as_one_after_the_other(a, b):
     for room in range(2, 17):
         first, second = list(range(a)), list(range(b))
-        plain_examples.shorten(first, second, room, random.Random(1))
-        found = pretraining_examples.truncate(Pair(100, 100 + a, 200, 200 + b, False), room,
-                                              np.random.RandomState(1))
+        plain_examples.truncate_pair(first, second, room, random.Random(1))
+        found = pretraining_examples.truncate_pair(
+            SegmentPair(100, 100 + a, 200, 200 + b, False), room, np.random.RandomState(1))
         assert (found.a_stop - found.a_start, found.b_stop - found.b_start) == (
             len(first), len(second))
         assert 100 <= found.a_start <= found.a_stop <= 100 + a
@@ -128,7 +134,7 @@ def test_as_many_tokens_are_taken_from_each_as_one_after_the_other(a, b):
 
 def test_tokens_are_taken_from_either_end_by_chance():
     rng = np.random.RandomState(0)
-    fronts = [pretraining_examples.truncate(Pair(0, 30, 0, 10, False), 20, rng).a_start
+    fronts = [pretraining_examples.truncate_pair(SegmentPair(0, 30, 0, 10, False), 20, rng).a_start
               for _ in range(2000)]
     assert abs(np.mean(fronts) - 10) < 0.2      # of 20: binomial, standard error 0.05
     assert abs(np.std(fronts) - 5 ** 0.5) < 0.15
@@ -140,7 +146,7 @@ def test_the_random_next_sentence_is_of_another_document(store):
     counts = collections.Counter()
     rng = np.random.RandomState(0)
     for _ in range(6000):
-        start, stop = pretraining_examples.OtherDocument(opened, 1, rng)(2)
+        start, stop = pretraining_examples.RandomSegmentSampler(opened, 1, rng)(2)
         found = opened.tokens(start, stop).tolist()
         assert found == list(range(found[0], found[0] + min(2, 4 - found[0] % 10)))
         counts[found[0]] += 1
@@ -149,10 +155,11 @@ def test_the_random_next_sentence_is_of_another_document(store):
 
 
 def test_no_sentence_is_lost_without_random_next_sentences(store, monkeypatch):
-    monkeypatch.setattr(pretraining_examples, 'IS_RANDOM_NEXT', 0.0)
+    monkeypatch.setattr(pretraining_examples, 'RANDOM_NEXT_PROBABILITY', 0.0)
     documents = random_documents(20, 5, longest=6)
-    examples = make_examples(store(documents), 0, 20, 0, Sampling(1000, 5, short_seq_prob=0.0),
-                             Pieces(TOKENS))
+    examples = make_examples(store(documents), 0, 20, 0,
+                             SamplingOptions(1000, 5, short_seq_prob=0.0),
+                             MaskingVocabulary(TOKENS))
     kept = [document for document in documents if len(document) > 1]
     found = [original(ids, masked) for ids, _, masked, label in examples_of(examples)
              if not label]
@@ -166,8 +173,8 @@ def test_no_sentence_is_lost_without_random_next_sentences(store, monkeypatch):
 def test_an_example_is_two_segments_of_documents(store):
     documents = random_documents(30, 1)
     texts = [np.concatenate(document).tolist() for document in documents]
-    sampling = Sampling(32, 6, short_seq_prob=0.2)
-    examples = make_examples(store(documents), 0, 30, 0, sampling, Pieces(TOKENS))
+    sampling = SamplingOptions(32, 6, short_seq_prob=0.2)
+    examples = make_examples(store(documents), 0, 30, 0, sampling, MaskingVocabulary(TOKENS))
     assert examples.size > 100
     for ids, segments, masked, label in examples_of(examples):
         whole = original(ids, masked)
@@ -190,8 +197,8 @@ def is_part(part, text):
 @pytest.mark.parametrize('whole_word_mask', [False, True])
 def test_what_is_masked(store, whole_word_mask):
     documents = random_documents(200, 2)
-    sampling = Sampling(64, 7, masked_lm_prob=0.2, whole_word_mask=whole_word_mask)
-    examples = make_examples(store(documents), 0, 200, 0, sampling, Pieces(TOKENS))
+    sampling = SamplingOptions(64, 7, masked_lm_prob=0.2, whole_word_mask=whole_word_mask)
+    examples = make_examples(store(documents), 0, 200, 0, sampling, MaskingVocabulary(TOKENS))
     numbers = []
     for ids, _, masked, _ in examples_of(examples):
         whole = original(ids, masked)
@@ -219,26 +226,27 @@ def test_a_word_that_is_too_long_is_passed_over(store):
     word = [5] + [205] * 9              # ten pieces, and 5 may be chosen
     documents = [[np.array(word + [6, 7, 8])], [np.array([9, 10])]]
     examples = make_examples(store(documents), 0, 1, 0,
-                             Sampling(30, 5, 0.99, 0.0, whole_word_mask=True), Pieces(TOKENS))
+                             SamplingOptions(30, 5, 0.99, 0.0, whole_word_mask=True),
+                             MaskingVocabulary(TOKENS))
     (ids, _, masked, _), = examples_of(examples)
     assert set(masked.values()) <= {6, 7, 8, 9, 10} and len(masked) >= 4
 
 
 def test_all_can_be_masked(store):
     """Also where the share would take the special tokens."""
-    examples = make_examples(store(random_documents(20, 6)), 0, 20, 0, Sampling(24, 21, 1.0),
-                             Pieces(TOKENS))
+    examples = make_examples(store(random_documents(20, 6)), 0, 20, 0, SamplingOptions(24, 21, 1.0),
+                             MaskingVocabulary(TOKENS))
     for ids, _, masked, _ in examples_of(examples):
         assert sorted(masked) == [i for i, token in enumerate(original(ids, masked)) if token > 4]
 
 
 def test_the_choices_depend_on_seed_document_and_copy_alone(store):
     documents = random_documents(12, 3)
-    opened, pieces = store(documents), Pieces(TOKENS)
+    opened, pieces = store(documents), MaskingVocabulary(TOKENS)
 
     def make(first, stop, copy=0, seed=1):
         return examples_of(make_examples(opened, first, stop, copy,
-                                         Sampling(32, 6, random_seed=seed), pieces))
+                                         SamplingOptions(32, 6, random_seed=seed), pieces))
     whole = make(0, 12)
     assert make(0, 5) + make(5, 6) + make(6, 12) == whole
     assert make(0, 12, copy=1) != whole
@@ -247,8 +255,8 @@ def test_the_choices_depend_on_seed_document_and_copy_alone(store):
 
 
 def test_examples_are_joined_and_selected(store):
-    opened, pieces = store(random_documents(9, 4)), Pieces(TOKENS)
-    parts = [make_examples(opened, i, i + 3, 0, Sampling(32, 6), pieces) for i in (0, 3, 6)]
+    opened, pieces = store(random_documents(9, 4)), MaskingVocabulary(TOKENS)
+    parts = [make_examples(opened, i, i + 3, 0, SamplingOptions(32, 6), pieces) for i in (0, 3, 6)]
     joined = pretraining_examples.join_examples(parts)
     assert examples_of(joined) == sum(map(examples_of, parts), [])
     order = np.random.RandomState(0).permutation(joined.size)[:7]
@@ -263,12 +271,12 @@ def test_examples_are_joined_and_selected(store):
      'max_predictions_per_seq 8: only 7 tokens of --max_seq_length 10 are not special')])
 def test_sizes_that_contradict_each_other(values, problem):
     with pytest.raises(UserError, match=problem):
-        Sampling(**values).check()
+        SamplingOptions(**values).check()
 
 
 def test_a_cap_on_predictions():
-    assert not Sampling(128, 20).is_capped      # 0.15 · 128 = 19.2
-    assert Sampling(512, 20).is_capped and not Sampling(512, 77).is_capped
+    assert not SamplingOptions(128, 20).is_capped      # 0.15 · 128 = 19.2
+    assert SamplingOptions(512, 20).is_capped and not SamplingOptions(512, 77).is_capped
 
 
 # ---- shares, on the State of the Union addresses
@@ -293,7 +301,8 @@ def addresses(data_dir, tmp_path_factory):
 @pytest.fixture(scope='module')
 def drawn(addresses):
     opened, tokens, _ = addresses
-    return make_examples(opened, 0, opened.num_documents, 0, Sampling(), Pieces(tokens))
+    return make_examples(opened, 0, opened.num_documents, 0, SamplingOptions(),
+                         MaskingVocabulary(tokens))
 
 
 @pytest.mark.exhaustive
@@ -329,10 +338,10 @@ def test_the_share_of_random_next_sentences(addresses):
             bounds = opened.sentences(*opened.document(number)).tolist()
             seeded = np.random.RandomState([1, number, copy])
             ours += [pair.is_random for pair in cut_document(
-                bounds, Sampling(), seeded,
-                pretraining_examples.OtherDocument(opened, number, seeded))]
+                bounds, SamplingOptions(), seeded,
+                pretraining_examples.RandomSegmentSampler(opened, number, seeded))]
             expected += [is_random for _, _, is_random in
-                         plain_examples.pairs(documents, number, rng, 125, 0.1)]
+                         plain_examples.segment_pairs(documents, number, rng, 125, 0.1)]
     assert min(len(ours), len(expected)) > 300000
     assert abs(np.mean(ours) - 0.545) < 0.01
     assert abs(np.mean(ours) - np.mean(expected)) < 0.008   # standard error 0.0035
@@ -344,7 +353,7 @@ def test_short_examples_come_at_their_rate():
     bounds = list(range(200))           # sentences of one token
     lengths = []
     for seed in range(10000):
-        pair = next(cut_document(bounds, Sampling(), np.random.RandomState(seed),
+        pair = next(cut_document(bounds, SamplingOptions(), np.random.RandomState(seed),
                                  lambda length: (0, length)))
         lengths.append(pair.a_stop - pair.a_start + pair.b_stop - pair.b_start)
     short = [length for length in lengths if length < 125]
@@ -355,5 +364,5 @@ def test_short_examples_come_at_their_rate():
 
 
 def test_the_vocabulary_is_the_reference():
-    assert Pieces(make_vocabulary(TOKENS).idx_to_token).replacements.tolist() == list(
+    assert MaskingVocabulary(make_vocabulary(TOKENS).idx_to_token).replacements.tolist() == list(
         range(5, len(TOKENS)))

@@ -20,10 +20,10 @@ def test_a_splitter_learns_from_the_text(no_nltk_data, tmp_path):
     assert origin == 'trained on the first %d bytes of the corpus' % size
     lines = ['Mr. Smith saw Dr.', 'Brown. They did', 'not talk.']
     expected = ['Mr. Smith saw Dr. Brown.', 'They did not talk.']
-    assert sentences.split(splitter, lines) == expected
+    assert sentences.split_sentences(splitter, lines) == expected
     path = str(tmp_path / 'punkt.json')
     sentences.save_splitter(splitter, path)
-    assert sentences.split(sentences.load_splitter(path), lines) == expected
+    assert sentences.split_sentences(sentences.load_splitter(path), lines) == expected
     assert 'mr' in json.loads((tmp_path / 'punkt.json').read_text())['abbreviations']
 
 
@@ -33,8 +33,8 @@ def test_a_saved_splitter_is_the_same(no_nltk_data, data_dir, tmp_path):
     path = str(tmp_path / 'punkt.json')
     sentences.save_splitter(splitter, path)
     lines = text[:100000].split('\n')
-    found = sentences.split(sentences.load_splitter(path), lines)
-    assert found == sentences.split(splitter, lines) and len(found) > 300
+    found = sentences.split_sentences(sentences.load_splitter(path), lines)
+    assert found == sentences.split_sentences(splitter, lines) and len(found) > 300
     first = (tmp_path / 'punkt.json').read_bytes()
     sentences.save_splitter(sentences.load_splitter(path), path)
     assert (tmp_path / 'punkt.json').read_bytes() == first

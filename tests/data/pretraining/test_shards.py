@@ -6,7 +6,7 @@ import pytest
 from reference.original_shard import write_original
 
 from bert.data.pretraining import shards
-from bert.data.pretraining.examples import Examples
+from bert.data.pretraining.examples import PretrainingExamples
 from bert.errors import UserError
 
 
@@ -20,7 +20,7 @@ def examples(**changes):
                   masked_offsets=np.array([0, 1, 3]),
                   next_sentence_labels=np.array([1, 0], dtype='uint8'))
     values.update(changes)
-    return Examples(**values)
+    return PretrainingExamples(**values)
 
 
 def same(a, b):
@@ -34,7 +34,7 @@ def test_what_is_written_is_read(tmp_path):
     assert same(shards.read_shard(path, vocab_size=10), examples())
     assert shards.describe_shard(path) == {
         'file': 'part-000.npz', 'examples': 2, 'tokens': 11, 'masked': 3, 'random_next': 1,
-        'sha256': shards.files.digest(path, 'sha256')}
+        'sha256': shards.files.digest_file(path, 'sha256')}
 
 
 def test_the_same_examples_give_the_same_bytes(tmp_path, monkeypatch):
@@ -43,7 +43,7 @@ def test_the_same_examples_give_the_same_bytes(tmp_path, monkeypatch):
         shards.write_shard(str(tmp_path / name), examples())
     assert (tmp_path / 'a').read_bytes() == (tmp_path / 'b').read_bytes()
     with zipfile.ZipFile(tmp_path / 'a') as archive:
-        assert set(archive.namelist()) == {name + '.npy' for name in Examples._fields}
+        assert set(archive.namelist()) == {name + '.npy' for name in PretrainingExamples._fields}
 
 
 @pytest.mark.parametrize('changes, problem', [

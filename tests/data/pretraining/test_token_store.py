@@ -46,14 +46,14 @@ def test_stores_are_put_together_in_order(tmp_path, cuts):
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         'whole.documents', 'whole.sentences', 'whole.tokens']
     write_store(paths[0], as_arrays(DOCUMENTS), 100)    # the same bytes as of one piece
-    for name in token_store.NAMES:
+    for name in token_store.FILE_ENDINGS:
         assert (tmp_path / ('whole.' + name)).read_bytes() == \
             (tmp_path / ('0.' + name)).read_bytes()
 
 
 def test_a_store_is_complete_when_its_last_file_is_there(tmp_path, monkeypatch):
     path = str(tmp_path / 'store')
-    monkeypatch.setattr(token_store, 'NAMES', token_store.NAMES[:2] + ('broken',))
+    monkeypatch.setattr(token_store, 'FILE_ENDINGS', token_store.FILE_ENDINGS[:2] + ('broken',))
     with pytest.raises(KeyError):
         write_store(path, as_arrays(DOCUMENTS), 100)
     monkeypatch.undo()

@@ -4,7 +4,7 @@ import os
 
 import pytest
 from reference.local_server import LocalServer
-from reference.tiny_release import zipped
+from reference.tiny_release import make_zip
 
 from bert.data.squad import download as module
 from bert.data.squad.download import SHA1, locate_squad
@@ -72,7 +72,7 @@ def test_download_from_the_publisher(cache, monkeypatch):
 
 def test_download_as_gluonnlp_does(cache, monkeypatch):
     content = b'{"data": [], "version": "1.1"}'
-    archive = zipped('dev-v1.1.json', content)
+    archive = make_zip('dev-v1.1.json', content)
     init = module.gluonnlp.data.SQuAD.__init__
 
     def with_our_hashes(self, *args, **options):

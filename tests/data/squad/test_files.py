@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from bert.data.squad.files import Question, check_unique, describe_problems, read_squad
+from bert.data.squad.files import Question, check_unique_ids, describe_problems, read_squad
 from bert.errors import UserError
 
 CONTEXT = 'The film was good .'
@@ -37,7 +37,7 @@ def test_what_is_read(path):
     assert squad.questions == [
         Question('q1', 'How was it ?', 0, (('good', 13),), False),
         Question('q2', 'How was it ?', 0, (('film', 4), ('The film', 0)), False)]
-    assert squad.problems == [] and squad.labelled
+    assert squad.problems == [] and squad.has_labels
     assert squad.answers() == {'q1': ['good'], 'q2': ['film', 'The film']}
     assert [q.id for q in squad.select([1]).questions] == ['q2']
     assert describe_problems(squad) == []
@@ -52,7 +52,7 @@ def test_version_2(path):
 
 def test_questions_without_answers_can_be_predicted(path):
     squad = read_squad(write(path, entry(answers=None), entry('q2', answers=None)))
-    assert not squad.labelled
+    assert not squad.has_labels
     assert squad.questions[0].answers is None
 
 
@@ -131,11 +131,11 @@ def test_repeated_ids(path):
     assert [(p.id, p.reason, p.trainable) for p in squad.problems] == [
         ('q1', 'its id stands 2 times', True)]
     with pytest.raises(UserError) as error:
-        check_unique(squad)
+        check_unique_ids(squad)
     assert str(error.value) == (
         '%s: 1 question ids stand twice or more, the first is "q1": predictions are stored by id: '
         'give each question its own' % path)
-    check_unique(read_squad(write(path, entry())))
+    check_unique_ids(read_squad(write(path, entry())))
 
 
 # Refused
@@ -209,7 +209,7 @@ def test_files_of_the_other_version(path, questions, version_2, message):
 
 
 def test_a_2_0_file_may_have_answers_everywhere(path):
-    assert read_squad(write(path, entry(is_impossible=False)), version_2=True).labelled
+    assert read_squad(write(path, entry(is_impossible=False)), version_2=True).has_labels
 
 
 def test_files_that_cant_be_read(path):

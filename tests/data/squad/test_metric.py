@@ -5,7 +5,13 @@ import random
 import pytest
 
 from bert.data.squad import metric as squad_metric
-from bert.data.squad.metric import best_threshold, evaluate, evaluate_v2, exact, f1
+from bert.data.squad.metric import (
+    best_threshold,
+    evaluate_v1,
+    evaluate_v2,
+    exact_match_score,
+    f1_score,
+)
 
 # ---- normalisation
 
@@ -29,8 +35,8 @@ def test_normalisation(text, expected):
 
 
 def test_exact():
-    assert exact('the Broncos', 'Broncos!') == 1
-    assert exact('Broncos', 'Denver Broncos') == 0
+    assert exact_match_score('the Broncos', 'Broncos!') == 1
+    assert exact_match_score('Broncos', 'Denver Broncos') == 0
 
 
 @pytest.mark.parametrize('prediction,answer,expected', [
@@ -39,16 +45,16 @@ def test_exact():
     ('in the big house', 'a house', 2 * (1 / 3) / (1 / 3 + 1)),
 ])
 def test_f1(prediction, answer, expected):
-    assert f1(prediction, answer, True) == f1(prediction, answer, False)
-    assert f1(prediction, answer, True) == pytest.approx(expected)
+    assert f1_score(prediction, answer, True) == f1_score(prediction, answer, False)
+    assert f1_score(prediction, answer, True) == pytest.approx(expected)
 
 
 def test_sides_without_a_word_score_by_the_evaluators_rules():
     for prediction, answer in (('the', 'a'), ('', ''), ('the', '')):
-        assert f1(prediction, answer, empty_matches=False) == 0      # 1.1
-        assert f1(prediction, answer, empty_matches=True) == 1       # 2.0
-        assert exact(prediction, answer) == 1                        # both
-    assert f1('', 'cat', True) == f1('cat', '', True) == 0
+        assert f1_score(prediction, answer, empty_matches=False) == 0      # 1.1
+        assert f1_score(prediction, answer, empty_matches=True) == 1       # 2.0
+        assert exact_match_score(prediction, answer) == 1                        # both
+    assert f1_score('', 'cat', True) == f1_score('cat', '', True) == 0
 
 
 # ---- SQuAD 1.1
@@ -57,13 +63,13 @@ def test_sides_without_a_word_score_by_the_evaluators_rules():
 def test_the_best_of_several_answers_counts():
     answers = {'q1': ['Denver Broncos', 'the Broncos'], 'q2': ['1999'], 'q3': ['in the house']}
     predictions = {'q1': 'Broncos', 'q2': '2000', 'q3': 'house', 'other': 'x'}
-    assert evaluate(answers, predictions) == {
+    assert evaluate_v1(answers, predictions) == {
         'exact_match': pytest.approx(100 / 3), 'f1': pytest.approx(100 * (1 + 0 + 2 / 3) / 3)}
 
 
 def test_a_question_without_prediction_is_an_error():
     with pytest.raises(KeyError):
-        evaluate({'q1': ['x']}, {})
+        evaluate_v1({'q1': ['x']}, {})
 
 
 # ---- SQuAD 2.0

@@ -8,18 +8,18 @@ from support import tiny
 
 from bert.data.squad.files import Question, Squad
 from bert.data.squad.spans import (
-    CERTAINLY_NULL,
+    MAX_NULL_ODDS,
     Answer,
     AnswerFinder,
     Span,
     best_pairs,
     n_best_entries,
 )
-from bert.data.squad.windows import Options, make_windows
+from bert.data.squad.windows import WindowOptions, make_windows
 from bert.data.text.tokenizer import BertTokenizer
 from bert.vocabulary import make_vocabulary
 
-OPTIONS = Options(max_seq_length=12, doc_stride=3, max_query_length=3)
+OPTIONS = WindowOptions(max_seq_length=12, doc_stride=3, max_query_length=3)
 
 
 def brute_force(starts, ends, may_start, n_best, max_length):
@@ -75,7 +75,7 @@ def test_n_best_are_that_many_texts_where_words_repeat(tokenizer):
     """Each with its best score: what the search over all spans finds."""
     squad = squad_of('good bad ' * 4)
     logits = np.random.RandomState(2).normal(size=(13, 2)).astype('float32')
-    options = Options(max_seq_length=20, doc_stride=3, max_query_length=3)
+    options = WindowOptions(max_seq_length=20, doc_stride=3, max_query_length=3)
     windows = make_windows(squad, tokenizer, options)
     best = {}
     words = squad.contexts[0].split()
@@ -184,8 +184,8 @@ def test_a_question_without_any_span(tokenizer, version_2):
     answer, = find(squad_of(''), tokenizer, [scores(6, start_0=1.0, end_0=2.0)])
     assert answer.spans == []
     assert answer.text(version_2, threshold=1e9) == ''
-    assert answer.null_odds == CERTAINLY_NULL
-    assert json.loads(json.dumps(answer.null_odds)) == CERTAINLY_NULL
+    assert answer.null_odds == MAX_NULL_ODDS
+    assert json.loads(json.dumps(answer.null_odds)) == MAX_NULL_ODDS
     assert n_best_entries(answer, version_2) == [
         {'text': '', 'start_logit': 1.0, 'end_logit': 2.0, 'answer_start': None,
          'probability': 1.0}]

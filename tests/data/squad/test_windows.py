@@ -8,13 +8,14 @@ from support import tiny
 from bert import files
 from bert.data.squad import windows as windows_module
 from bert.data.squad.files import Question, Squad, read_squad
-from bert.data.squad.windows import Options, cut_into_windows, load_windows, make_windows
+from bert.data.squad.windows import WindowOptions, load_windows, make_windows
 from bert.data.text.tokenizer import BertTokenizer
+from bert.data.windows import cut_into_windows
 from bert.errors import UserError
 from bert.vocabulary import make_vocabulary, read_vocabulary
 
 CLS, SEP = 2, 3
-SMALL = Options(max_seq_length=12, doc_stride=3, max_query_length=3)
+SMALL = WindowOptions(max_seq_length=12, doc_stride=3, max_query_length=3)
 
 
 @pytest.fixture(scope='module')
@@ -97,7 +98,7 @@ def test_segments_and_offset(tokenizer):
     ('plot', [[0, 0], [0, 0], [8, 8]])])        # last token of all
 def test_labels(tokenizer, answer, labels):
     squad = ask('it was so very good film so fine and the great plot', 'the', answer)
-    found = make_windows(squad, tokenizer, Options(10, 3, 3))
+    found = make_windows(squad, tokenizer, WindowOptions(10, 3, 3))
     assert found.windows[:, 1:].tolist() == [[0, 6], [3, 6], [6, 6]]
     assert [found[i].label.tolist() for i in range(3)] == labels
 
@@ -106,7 +107,7 @@ def test_answers_that_no_window_holds_are_counted(tokenizer):
     context = 'it was so very good film so fine and the great plot'
     for answer, number in (('it was', 0), ('very good film so fine and', 0),
                            ('so very good film so fine', 1)):
-        found = make_windows(ask(context, 'the', answer), tokenizer, Options(10, 3, 3))
+        found = make_windows(ask(context, 'the', answer), tokenizer, WindowOptions(10, 3, 3))
         assert found.answers_in_no_window() == number
 
 
@@ -145,14 +146,14 @@ def test_contexts_are_tokenized_once(tokenizer, monkeypatch):
     ('गुरु x', ['गु', 'रु', 'x']), ('ที่ x', ['ที่', 'x']), ('❤️ x', ['❤️', 'x']),
     ('İstanbul', ['İstanbul'])])
 def test_characters_of_each_piece(english, text, pieces):
-    found = make_windows(ask(text), english, Options())
+    found = make_windows(ask(text), english, WindowOptions())
     assert [text[start:end] for start, end in found.spans(0)] == pieces
 
 
 def test_characters_in_real_contexts(data_dir, english):
     """Every real answer is cut out of its context exactly, but those inside a word."""
     squad = read_squad(str(data_dir / 'squad' / 'dev-v1.1.json'))
-    found = make_windows(squad, english, Options())
+    found = make_windows(squad, english, WindowOptions())
     differing = 0
     for question, (start, end) in zip(squad.questions, found.answers):
         bounds = found.context_bounds[question.context]
@@ -186,11 +187,11 @@ def test_a_stride_longer_than_the_window_leaves_nothing_out():
 
 
 @pytest.mark.parametrize('options,message', [
-    (Options(67, 128, 64), '--max_seq_length 67: more than --max_query_length 64 and 3 special '
-                           'tokens expected, or no context fits in'),
-    (Options(384, 0, 64), '--doc_stride 0: a whole number from 1 on expected'),
-    (Options(600, 128, 64), '--max_seq_length 600 is more than the 512 positions of this model: '
-                            'use 512 or less')])
+    (WindowOptions(67, 128, 64), '--max_seq_length 67: more than --max_query_length 64 and 3 '
+                                 'special tokens expected, or no context fits in'),
+    (WindowOptions(384, 0, 64), '--doc_stride 0: a whole number from 1 on expected'),
+    (WindowOptions(600, 128, 64), '--max_seq_length 600 is more than the 512 positions of this '
+                                  'model: use 512 or less')])
 def test_sizes_that_hold_no_context(options, message):
     with pytest.raises(UserError) as error:
         options.check(512)
@@ -198,7 +199,7 @@ def test_sizes_that_hold_no_context(options, message):
 
 
 def test_sizes_that_just_do():
-    Options(68, 1, 64).check(68)
+    WindowOptions(68, 1, 64).check(68)
 
 
 # The cache

@@ -252,11 +252,11 @@ def test_real_task(name, folder, rows, data_dir):
     for kind, number in rows.items():
         segment = task.segments[kind]
         examples, rejected = read_examples(str(data_dir / folder / segment.file), segment.table,
-                                           check if segment.labelled else None)
+                                           check if segment.has_labels else None)
         assert (len(examples), rejected) == (number, [])
         assert all(text for example in examples for text in example.texts)
         assert {len(example.texts) for example in examples} == {2 if task.pair else 1}
-        if segment.labelled and task.labels:
+        if segment.has_labels and task.labels:
             assert {example.label for example in examples} == set(task.labels)
 
 

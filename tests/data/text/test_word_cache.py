@@ -7,7 +7,7 @@ from support import tiny
 
 from bert.data.text import word_cache
 from bert.data.text.tokenizer import BertTokenizer
-from bert.data.text.word_cache import WordTokenizer
+from bert.data.text.word_cache import CachingTokenizer
 from bert.vocabulary import make_vocabulary, read_vocabulary
 
 VOCABULARY = make_vocabulary(tiny.TOKENS)
@@ -26,7 +26,7 @@ def same(found, expected):
 @pytest.mark.parametrize('lower', [True, False])
 def test_odd_texts(lower):
     tokenizer = BertTokenizer(VOCABULARY, lower)
-    by_word = WordTokenizer(tokenizer)
+    by_word = CachingTokenizer(tokenizer)
     expected = tokenizer.encode(ODD)
     assert same(by_word.encode(ODD), expected)
     assert same(by_word.encode(ODD[::-1]), expected[::-1])
@@ -34,12 +34,12 @@ def test_odd_texts(lower):
 
 
 def test_a_collection_that_is_full_starts_anew(monkeypatch):
-    monkeypatch.setattr(word_cache, 'LIMIT', 3)
+    monkeypatch.setattr(word_cache, 'MAX_WORDS', 3)
     tokenizer = BertTokenizer(VOCABULARY, True)
-    by_word = WordTokenizer(tokenizer)
+    by_word = CachingTokenizer(tokenizer)
     for texts in (['a b', 'c d e'], ['a', 'f'], ['b g']):
         assert same(by_word.encode(texts), tokenizer.encode(texts))
-    assert len(by_word._number) == 4        # a, f, b, g: the five before were too many
+    assert len(by_word._rows) == 4        # a, f, b, g: the five before were too many
 
 
 @pytest.mark.parametrize('name, lower', [
@@ -53,4 +53,4 @@ def test_real_texts(data_dir, name, lower):
     for path in ('ernie/chnsenticorp/dev.tsv', 'corpus/sample_text.txt'):
         texts += (data_dir / path).read_text(encoding='utf-8').split('\n')
     assert len(texts) > 1500
-    assert same(WordTokenizer(tokenizer).encode(texts), tokenizer.encode(texts))
+    assert same(CachingTokenizer(tokenizer).encode(texts), tokenizer.encode(texts))

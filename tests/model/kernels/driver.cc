@@ -1,5 +1,5 @@
 // Forward and backward passes of random sizes, without MXNet, for the sanitizers: every array is
-// exactly as large as it has to be. Arguments: first seed, how many, types.
+// exactly as large as it has to be. Arguments: the first seed, the number of seeds, types.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -28,12 +28,14 @@ static void run(const char* dtype, unsigned seed) {
   settings.epsilon = 1e-5f;
   settings.dropout = draw(0, 1) ? 0.1f : 0.f;
   settings.threads = draw(1, 3);
-  for (int i = 0; i < PRODUCTS * sizes.num_layers; ++i) settings.kept.push_back(!draw(0, 3));
-  const bool two = draw(0, 1);
+  for (int i = 0; i < PRODUCTS * sizes.num_layers; ++i)
+    settings.float_products.push_back(!draw(0, 3));
+  const bool has_two_outputs = draw(0, 1);
   settings.outputs = {{sizes.num_layers, 0, 1.f, false}};
-  if (two) settings.outputs.insert(settings.outputs.begin(), {0, sizes.units, 0.5f, false});
-  settings.output_width = sizes.units * (two ? 2 : 1);
-  settings.first_only = !two && draw(0, 1);
+  if (has_two_outputs)
+    settings.outputs.insert(settings.outputs.begin(), {0, sizes.units, 0.5f, false});
+  settings.output_width = sizes.units * (has_two_outputs ? 2 : 1);
+  settings.cls_only = !has_two_outputs && draw(0, 1);
 
   Batch batch;
   batch.size = draw(1, 6);
@@ -51,17 +53,18 @@ static void run(const char* dtype, unsigned seed) {
     for (size_t i = 0; i < size; ++i) values[i] = normal(random);
     return values;
   };
-  std::vector<std::unique_ptr<float[]>> values, gradients;
+  std::vector<std::unique_ptr<float[]>> parameter_values, gradient_values;
   std::vector<Parameter> parameters;
-  std::vector<float*> places;
-  for (int place = 0; place < number_of_parameters(sizes); ++place) {
-    const auto shape = shape_of(sizes, place);
-    values.push_back(array(static_cast<size_t>(shape.first) * shape.second));
-    gradients.push_back(array(static_cast<size_t>(shape.first) * shape.second));
-    parameters.push_back({values.back().get(), 1});
-    places.push_back(gradients.back().get());
+  std::vector<Gradient> gradients;
+  for (int index = 0; index < number_of_parameters(sizes); ++index) {
+    const auto shape = shape_of(sizes, index);
+    const size_t size = static_cast<size_t>(shape.first) * shape.second;
+    parameter_values.push_back(array(size));
+    gradient_values.push_back(array(size));
+    parameters.push_back({parameter_values.back().get(), 1});
+    gradients.push_back({gradient_values.back().get(), false});
   }
-  const size_t rows = settings.first_only ? 1 : batch.length;
+  const size_t rows = settings.cls_only ? 1 : batch.length;
   const size_t size = batch.size * rows * settings.output_width;
   auto output = array(size), outer = array(size);
 
@@ -69,8 +72,9 @@ static void run(const char* dtype, unsigned seed) {
   encoder->forward(settings, batch, parameters, false, seed, output.get());
   if (std::string(dtype) == "int8") return;
   auto saved = encoder->forward(settings, batch, parameters, true, seed, output.get());
-  encoder->backward(settings, batch, parameters, *saved, outer.get(), places,
-                    std::vector<bool>(parameters.size(), draw(0, 1)));
+  const bool accumulate = draw(0, 1);
+  for (Gradient& gradient : gradients) gradient.accumulate = accumulate;
+  encoder->backward(settings, batch, parameters, *saved, outer.get(), gradients);
 }
 
 static void run_dense(const char* dtype, unsigned seed) {
@@ -90,10 +94,11 @@ static void run_dense(const char* dtype, unsigned seed) {
   auto weight_gradient = array(static_cast<size_t>(out) * in), bias_gradient = array(out);
   const Dense dense = {input.get(), weight.get(), bias.get(), rows, in, out, draw(1, 3)};
   forward_dense(dtype, dense, output.get());
-  const bool add = draw(0, 1);
-  backward_dense(
-      dtype, dense, outer.get(),
-      {{input_gradient.get(), false}, {weight_gradient.get(), add}, {bias_gradient.get(), add}});
+  const bool accumulate = draw(0, 1);
+  backward_dense(dtype, dense, outer.get(),
+                 {{input_gradient.get(), false},
+                  {weight_gradient.get(), accumulate},
+                  {bias_gradient.get(), accumulate}});
 }
 
 int main(int count, char** arguments) {

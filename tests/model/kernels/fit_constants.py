@@ -1,64 +1,68 @@
-"""Where the constants of vectors.h and vectors_bfloat16.h are from: polynomials whose largest error
-is least, by linear programming. `python fit_constants.py` prints them."""
+"""Fits the constants of vectors.h and vectors_bfloat16.h: polynomials whose largest error is least,
+by linear programming. `python fit_constants.py` prints them."""
 import numpy as np
 from numpy.polynomial import chebyshev
 from scipy.optimize import linprog
 from scipy.special import ndtr
 
-EXP2_DEGREE, SHARE_DEGREE, BOUND = 5, 5, 5.3
+EXP2_DEGREE, CDF_DEGREE, BOUND = 5, 5, 5.3
 
 
 def fit_exp2(degree=EXP2_DEGREE):
-    """Coefficients, of the powers 0 to `degree`, for 2^x on [-1/2, 1/2]: the least relative
+    """The coefficients of the powers 0 to `degree` for 2^x on [-1/2, 1/2], of the least relative
     error."""
     x = np.cos(np.linspace(0, np.pi, 400)) / 2
     return _fit(np.vander(x, degree + 1, increasing=True) / 2 ** x[:, None], np.ones(len(x)))
 
 
 def _fit(basis, values, **constraint):
-    """c for the least largest error of basis · c."""
+    """The vector c for which the largest error of basis · c is least."""
     ones = np.ones((len(values), 1))
     # |basis · c - values| ≤ e, for the least e
-    found = linprog([0] * basis.shape[1] + [1], np.block([[basis, -ones], [-basis, -ones]]),
-                    np.concatenate([values, -values]), bounds=(None, None), **constraint)
-    return found.x[:-1]
+    solution = linprog([0] * basis.shape[1] + [1], np.block([[basis, -ones], [-basis, -ones]]),
+                       np.concatenate([values, -values]), bounds=(None, None), **constraint)
+    return solution.x[:-1]
 
 
-def gelu_slope(x):
+def gelu_gradient(x):
     return ndtr(x) + x * np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
 
 
-def fit_rising(function, bound, degree, least=None):
-    """Coefficients P, of the powers 0 to `degree` of x², of 1/2 + x P(x²) for a function with
-    f(-x) = 1 - f(x): the least error up to `bound`, where it is to be 1. All errors count alike, or
-    with `least` as much as x, and at least that."""
+def fit_sigmoid(function, bound, degree, min_weight=None):
+    """The coefficients of the powers 0 to `degree` of x² in P, where 1/2 + x P(x²) approximates a
+    function with f(-x) = 1 - f(x), of the least error up to `bound`, at which it must be 1. All
+    errors count alike; with `min_weight` an error counts x times, and at least that often."""
     x = bound * (0.5 - 0.5 * np.cos(np.linspace(0.005, np.pi, 2000)))
-    weight = np.ones_like(x) if least is None else np.maximum(x, least)
+    weight = np.ones_like(x) if min_weight is None else np.maximum(x, min_weight)
     basis = x[:, None] * chebyshev.chebvander(2 * (x / bound) ** 2 - 1, degree)
     end = bound * chebyshev.chebvander(np.array([1.0]), degree)
-    found = _fit(basis * weight[:, None], (function(x) - 0.5) * weight,
-                 A_eq=np.append(end, 0)[None], b_eq=[0.5])
-    return _in_powers(found, bound)
+    coefficients = _fit(basis * weight[:, None], (function(x) - 0.5) * weight,
+                        A_eq=np.append(end, 0)[None], b_eq=[0.5])
+    return _in_powers(coefficients, bound)
 
 
-def fit_normal_share():
-    """(P, Q), coefficients of the powers 0 to 5 of x², Q[0] = 1, such that x P / Q is the normal
-    distribution's share below x less 1/2, for x up to BOUND: the least error, by bisection."""
+def fit_normal_cdf():
+    """(P, Q), coefficients of the powers 0 to 5 of x², Q[0] = 1, such that 1/2 + x P / Q is the
+    cumulative distribution function of the normal distribution for x up to BOUND, with the least
+    error, found by bisection."""
     x = BOUND * (0.5 - 0.5 * np.cos(np.linspace(0.01, np.pi, 1500)))
-    share, basis = ndtr(x) - 0.5, chebyshev.chebvander(2 * (x / BOUND) ** 2 - 1, SHARE_DEGREE)
-    size, low, high, best = SHARE_DEGREE + 1, 1e-12, 1e-3, None
+    share, basis = ndtr(x) - 0.5, chebyshev.chebvander(2 * (x / BOUND) ** 2 - 1, CDF_DEGREE)
+    size, low, high, best = CDF_DEGREE + 1, 1e-12, 1e-3, None
     at_zero = np.concatenate([np.zeros(size), chebyshev.chebvander(np.array([-1.0]),
-                                                                   SHARE_DEGREE)[0]])
+                                                                   CDF_DEGREE)[0]])
     while high / low > 1.02:
         error = np.sqrt(low * high)
         # |x P - share Q| ≤ error Q, Q > 0, Q(0) = 1
-        above = np.block([[x[:, None] * basis, -(share + error)[:, None] * basis],
-                          [-x[:, None] * basis, (share - error)[:, None] * basis],
-                          [0 * basis, -basis]])
-        found = linprog(np.zeros(2 * size), above,
-                        np.concatenate([np.zeros(2 * len(x)), np.full(len(x), -0.01)]),
-                        at_zero[None], [1], bounds=(None, None))
-        low, high, best = (low, error, found.x) if found.status == 0 else (error, high, best)
+        upper_bounds = np.block([[x[:, None] * basis, -(share + error)[:, None] * basis],
+                                 [-x[:, None] * basis, (share - error)[:, None] * basis],
+                                 [0 * basis, -basis]])
+        solution = linprog(np.zeros(2 * size), upper_bounds,
+                           np.concatenate([np.zeros(2 * len(x)), np.full(len(x), -0.01)]),
+                           at_zero[None], [1], bounds=(None, None))
+        if solution.status == 0:
+            high, best = error, solution.x
+        else:
+            low = error
     return [_in_powers(part, BOUND) for part in (best[:size], best[size:])]
 
 
@@ -72,7 +76,7 @@ def _in_powers(coefficients, bound):
 
 if __name__ == '__main__':
     for name, values in (
-            ('exp2', fit_exp2()), *zip('PQ', fit_normal_share()), ('rough exp2', fit_exp2(3)),
-            ('rough normal share', fit_rising(ndtr, 4.0, 6, 0.3)),
-            ('rough GELU slope', fit_rising(gelu_slope, 4.3, 7))):
+            ('exp2', fit_exp2()), *zip('PQ', fit_normal_cdf()), ('rough exp2', fit_exp2(3)),
+            ('rough normal CDF', fit_sigmoid(ndtr, 4.0, 6, 0.3)),
+            ('rough GELU gradient', fit_sigmoid(gelu_gradient, 4.3, 7))):
         print(name, ' '.join('%.9g' % value for value in values))

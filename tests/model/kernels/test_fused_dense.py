@@ -173,5 +173,5 @@ def test_bfloat16_symbols_are_of_own_operators():
     network = decoder_model('bfloat16')
     inputs = [mx.sym.var('data%d' % i) for i in range(4)]
     assert 'bert_dense' not in network(*inputs)[1].tojson()
-    with gluon_hooks.fusing():
+    with gluon_hooks.allow_fusion():
         assert 'bert_dense' in network(*inputs)[1].tojson()

@@ -120,7 +120,7 @@ def test_forward_and_backward_drop_the_same():
         mx.random.seed(11)
         output, found = gradients(network, arrays)
         factors = np.random.RandomState(1).randn(*output.shape) * \
-            fused_networks.used(arrays)[:, :, None]
+            fused_networks.token_mask(arrays)[:, :, None]
         return (output.astype(float) * factors).sum(), found
     _, found = run()
     for name, value in parameters.items():

@@ -14,7 +14,7 @@ from support.fused_networks import (
     make,
     make_config,
     own_operators,
-    used,
+    token_mask,
 )
 
 import bert
@@ -46,8 +46,8 @@ def compare(network, arrays):
     with own_operators():
         assert not network.is_fused()
         reference, expected = gradients(network, arrays)
-    assert_near(output[used(arrays)], reference[used(arrays)], FORWARD)
-    assert not output[~used(arrays)].any()
+    assert_near(output[token_mask(arrays)], reference[token_mask(arrays)], FORWARD)
+    assert not output[~token_mask(arrays)].any()
     assert_same_gradients(found, expected, GRADIENT)
 
 
@@ -68,7 +68,7 @@ def test_it_equals_numpy(heads, dtype, bound, padded):
     ids, segments, lengths = (array.asnumpy().astype(int) for array in arrays)
     found = network(*arrays[:2], arrays[2] if padded else None).asnumpy()
     expected = numpy_bert.sequence(tensors, config, ids, segments, lengths if padded else None)
-    chosen = used(arrays) if padded else np.ones(ids.shape, bool)
+    chosen = token_mask(arrays) if padded else np.ones(ids.shape, bool)
     assert_near(found[chosen], expected[chosen], bound)
     assert not found[~chosen].any()
 
@@ -109,15 +109,15 @@ def random_case(seed):
 
 
 @pytest.mark.parametrize('first', range(0, 1000, 100))
-def test_a_thousand_random_networks(kernels, first, number_of):
-    for seed in range(first, first + number_of(2, 100)):
+def test_a_thousand_random_networks(kernels, first, num_cases):
+    for seed in range(first, first + num_cases(2, 100)):
         kernels.use_threads(seed % 4 + 1)
         compare(*random_case(seed))
 
 
 @pytest.mark.parametrize('first', [0, 50])
-def test_bfloat16_of_random_networks(kernels, first, number_of):
-    for seed in range(first, first + number_of(5, 50)):
+def test_bfloat16_of_random_networks(kernels, first, num_cases):
+    for seed in range(first, first + num_cases(5, 50)):
         kernels.use_threads(seed % 4 + 1)
         network, arrays = random_case(seed)
         exact = gradients(network, arrays)
@@ -194,7 +194,7 @@ def test_a_gradient_outside_of_training():
     output, found = gradients(network, arrays, train_mode=False)
     with own_operators():
         reference, expected = gradients(network, arrays, train_mode=False)
-    assert_near(output[used(arrays)], reference[used(arrays)], FORWARD)
+    assert_near(output[token_mask(arrays)], reference[token_mask(arrays)], FORWARD)
     assert_same_gradients(found, expected, GRADIENT)
 
 
@@ -226,7 +226,7 @@ def test_padding_may_hold_anything(dtype, value):
     expected = network(*arrays).asnumpy()
     for place in (0, 1):
         ids = arrays[place].asnumpy().astype(dtype)
-        ids[~used(arrays)] = value
+        ids[~token_mask(arrays)] = value
         arrays[place] = mx.nd.array(ids, dtype=dtype)
     assert np.array_equal(network(*arrays).asnumpy(), expected)
 
@@ -287,9 +287,9 @@ def test_int8_is_near(kernels, sizes, threads):
     config, arrays = make_config(**sizes), batch([10, 3, 1, 70])
     found, expected = (make(config, dtype=dtype)(*arrays).asnumpy()
                        for dtype in ('int8', 'float32'))
-    difference = (found - expected)[used(arrays)]
-    assert np.sqrt((difference ** 2).mean() / (expected[used(arrays)] ** 2).mean()) < 0.02
-    assert not found[~used(arrays)].any()
+    difference = (found - expected)[token_mask(arrays)]
+    assert np.sqrt((difference ** 2).mean() / (expected[token_mask(arrays)] ** 2).mean()) < 0.02
+    assert not found[~token_mask(arrays)].any()
 
 
 def test_int8_of_a_token_is_its_own(kernels):
@@ -311,7 +311,7 @@ def test_int8_sees_new_weights_and_zeros():
     assert np.isfinite(found).all() and np.abs(found - before).max() > 0.1
     with own_operators():
         expected = network(*arrays).asnumpy()
-    assert np.abs(found - expected)[used(arrays)].max() < 0.1
+    assert np.abs(found - expected)[token_mask(arrays)].max() < 0.1
 
 
 def test_int8_of_tiny_numbers_and_of_nan():
@@ -320,14 +320,14 @@ def test_int8_of_tiny_numbers_and_of_nan():
     weight.data()[3:40] = 1e-40
     assert np.isfinite(network(*arrays).asnumpy()).all()
     weight.data()[7, 5] = np.nan
-    assert np.isnan(network(*arrays).asnumpy()[used(arrays)]).all()     # a unit of every token
+    assert np.isnan(network(*arrays).asnumpy()[token_mask(arrays)]).all()    # a unit of every token
 
 
 def test_int8_of_nan_between_layers():
     """One of the numbers that a product gets: all that it gives is NaN, as in floating point."""
     network, arrays = make(dtype='int8'), batch(RAGGED)
     network.encoder.transformer_cells[1].ffn.ffn_1.bias.data()[5] = np.nan
-    assert np.isnan(network(*arrays).asnumpy()[used(arrays)]).all()
+    assert np.isnan(network(*arrays).asnumpy()[token_mask(arrays)]).all()
 
 
 def test_int8_refuses_to_train():

@@ -17,7 +17,7 @@ from support.fused_networks import (
     make_classifier,
     make_config,
     own_operators,
-    used,
+    token_mask,
 )
 
 from bert.model.bert import BERTModel
@@ -117,7 +117,7 @@ def test_two_calls_in_one_step(options, grad_req):
         total = 0
         for arrays in (one, other):
             output = network(*arrays)
-            random = np.random.RandomState(1).randn(*output.shape) * used(arrays)[:, :, None]
+            random = np.random.RandomState(1).randn(*output.shape) * token_mask(arrays)[:, :, None]
             total = total + (output * mx.nd.array(random)).sum()
     total.backward()
     for name, value in network._collect_params_with_prefix().items():
@@ -131,7 +131,7 @@ def test_backward_twice():
     expected = gradients(network, arrays)[1]
     with mx.autograd.record():
         output = network(*arrays)
-        random = np.random.RandomState(1).randn(*output.shape) * used(arrays)[:, :, None]
+        random = np.random.RandomState(1).randn(*output.shape) * token_mask(arrays)[:, :, None]
         total = (output * mx.nd.array(random)).sum()
     for retain in (True, False):
         total.backward(retain_graph=retain)
@@ -176,7 +176,7 @@ def test_a_copy_has_nothing_of_the_original():
         value.grad_req = 'add'
         value.zero_grad()
     other = copy.deepcopy(network)
-    assert other._fused._model != network._fused._model
+    assert other._fused._model_id != network._fused._model_id
     assert np.array_equal(other(*arrays).asnumpy(), expected[0])
     for request in ('null', 'write'):
         for value in other.collect_params().values():
@@ -193,7 +193,7 @@ def test_models_of_one_number():
     models = [make(make_config(2, units, 2 * units, 2)) for units in (64, 256)] + [make(seed=4)]
     expected = [network(*arrays).asnumpy() for network in models]
     for network in models:
-        network._fused._model = 'same'
+        network._fused._model_id = 'same'
     for _ in range(2):
         for network, output in zip(models, expected):
             assert np.array_equal(network(*arrays).asnumpy(), output)
@@ -220,7 +220,7 @@ def test_frozen_parameters():
             value.grad_req = 'null'
     with mx.autograd.record():
         output = network(*arrays)
-        random = np.random.RandomState(1).randn(*output.shape) * used(arrays)[:, :, None]
+        random = np.random.RandomState(1).randn(*output.shape) * token_mask(arrays)[:, :, None]
         total = (output * mx.nd.array(random)).sum()
     total.backward()
     for name, value in network._collect_params_with_prefix().items():
@@ -234,7 +234,7 @@ def check_against_own(network, arrays):
     found = network(*arrays).asnumpy()
     with own_operators():
         expected = network(*arrays).asnumpy()
-    np.testing.assert_allclose(found[used(arrays)], expected[used(arrays)], atol=1e-4)
+    np.testing.assert_allclose(found[token_mask(arrays)], expected[token_mask(arrays)], atol=1e-4)
     return found
 
 
@@ -272,9 +272,9 @@ def test_every_way_to_write_a_weight_is_seen():
         check_against_own(network, arrays)
 
 
-def test_memory_that_comes_back_holds_another_weight(number_of):
+def test_memory_that_comes_back_holds_another_weight(num_cases):
     """Networks that come and go get the same addresses with the same version numbers."""
-    arrays, found, number = batch(RAGGED), [], number_of(5, 20)
+    arrays, found, number = batch(RAGGED), [], num_cases(5, 20)
     for seed in range(number):
         network = make(seed=seed)
         found.append(check_against_own(network, arrays).sum())
@@ -391,7 +391,7 @@ def test_float64_takes_own_operators_after_float32():
     ids, segments, lengths = batch(RAGGED)
     output = network(ids, segments, lengths.astype('float64'))
     assert output.dtype == np.float64
-    chosen = used(batch(RAGGED))
+    chosen = token_mask(batch(RAGGED))
     np.testing.assert_allclose(output.asnumpy()[chosen], found[chosen], atol=1e-4)
 
 

@@ -43,9 +43,9 @@ def run(name, fused, steps=5, scale=1.0, max_norm=1.0, **options):
         write_gradients(parameters, step, scale * (1 + step))
         trainer.set_learning_rate(0.1 / (1 + step))
         arrays = [parameter.list_grad()[0] for parameter in trainer._params]
-        norms.append(optimizer.clipped_update(
+        norms.append(optimizer.clip_and_update(
             trainer, arrays, max_norm, fused=fused_update if fused else None).asscalar())
-    states, counters = optimizer.save_state(trainer)
+    states, counters = optimizer.collect_optimizer_state(trainer)
     return ({key: value.data().asnumpy() for key, value in parameters.items()},
             {key: value.asnumpy() for key, value in states.items()}, norms, counters)
 
@@ -123,7 +123,7 @@ def test_lamb_moves_weights_that_are_zero():
             value.set_data(mx.nd.zeros(value.shape))
         write_gradients(parameters, 0)
         arrays = [parameter.list_grad()[0] for parameter in trainer._params]
-        optimizer.clipped_update(trainer, arrays, 1.0, fused=fused)
+        optimizer.clip_and_update(trainer, arrays, 1.0, fused=fused)
         found.append([value.data().asnumpy() for value in parameters.values()])
     for one, other in zip(*found):
         assert np.abs(one).min() > 0.01
@@ -159,7 +159,7 @@ def test_steps_of_both_kinds_in_turns(name):
         for step, fused in enumerate(order):
             write_gradients(parameters, step)
             arrays = [parameter.list_grad()[0] for parameter in trainer._params]
-            optimizer.clipped_update(trainer, arrays, 1.0, fused=fused_update if fused else None)
+            optimizer.clip_and_update(trainer, arrays, 1.0, fused=fused_update if fused else None)
         return parameters
     expected = mixed([False] * 6)
     for order in ([True, False] * 3, [False, True] * 3):

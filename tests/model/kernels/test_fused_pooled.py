@@ -17,7 +17,7 @@ from support.fused_networks import (
 )
 
 from bert.file_names import FUSED_OPERATOR
-from bert.model.bert import compute_in
+from bert.model.bert import set_compute_dtype
 from bert.model.classification import BERTClassifier
 from bert.model.kernels.quantizer import FusedQuantizer, with_attributes
 from bert.model.qa import BertForQA
@@ -54,15 +54,15 @@ def classifier_on(bert, num_classes=2):
     return network
 
 
-def firsts(network, arrays, first_only):
+def firsts(network, arrays, cls_only):
     """(texts, units): states of first tokens."""
-    return network._encode(mx.nd, *arrays, first_only=first_only)[:, 0]
+    return network._encode(mx.nd, *arrays, cls_only=cls_only)[:, 0]
 
 
 def both_ways(network, arrays):
     """`gradients` of first tokens' states: computed alone, and among all."""
-    return [gradients(network, functools.partial(firsts, network, arrays, first_only))
-            for first_only in (True, False)]
+    return [gradients(network, functools.partial(firsts, network, arrays, cls_only))
+            for cls_only in (True, False)]
 
 
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
@@ -173,7 +173,7 @@ def test_hidden_states_are_of_all_tokens():
     network.encoder.layers = (0, -1), 'sum'
     sequence, pooled = network(*arrays)
     assert np.array_equal(network.pooled(mx.nd, *arrays).asnumpy(), pooled.asnumpy())
-    assert network._encode(mx.nd, *arrays, first_only=True).shape == sequence.shape
+    assert network._encode(mx.nd, *arrays, cls_only=True).shape == sequence.shape
 
 
 def test_the_bert_of_somebody_else():
@@ -192,7 +192,7 @@ def test_symbols():
     classifier, arrays = classifier_on(make(use_pooler=True)), batch(LENGTHS)
     classifier(*arrays)
     graph, parameters = FusedQuantizer(classifier).quantize()
-    compute_in(classifier, 'int8')
+    set_compute_dtype(classifier, 'int8')
     expected = classifier(*arrays).asnumpy()
     content = json.loads(graph.tojson())
     node, = [node for node in content['nodes'] if node['op'] == FUSED_OPERATOR]

@@ -5,7 +5,7 @@ import pytest
 from support.fused_networks import batch, make, make_config, own_operators
 
 from bert.errors import UserError
-from bert.model.bert import compute_in
+from bert.model.bert import set_compute_dtype
 from bert.model.kernels.quantizer import FusedQuantizer, with_attributes
 from bert.quantization.tune import symbol_block
 
@@ -29,11 +29,11 @@ def test_int8_with_products_kept(kernels, hidden_size, threads):
     assert list(quantizer.operators) == OPERATORS and quantizer.calibrate([]) == {}
     expected = {}
     for dtype in ('float32', 'bfloat16', 'int8'):
-        compute_in(network, dtype)
+        set_compute_dtype(network, dtype)
         expected[dtype] = network(*batch(LENGTHS)).asnumpy()
     assert np.array_equal(outputs(quantizer, OPERATORS), expected['bfloat16'])
     assert np.array_equal(outputs(quantizer, ()), expected['int8'])
-    graph, parameters = quantizer.unquantized()
+    graph, parameters = quantizer.float_symbol()
     assert np.array_equal(symbol_block(graph, parameters)(*batch(LENGTHS)).asnumpy(),
                           expected['float32'])
     errors = [np.square(outputs(quantizer, OPERATORS[:n]) - expected['bfloat16']).mean()

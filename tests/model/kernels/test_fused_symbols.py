@@ -12,13 +12,13 @@ from support.fused_networks import (
     operators,
     operators_of,
     own_operators,
-    used,
+    token_mask,
 )
 
 from bert.errors import UserError
 from bert.export.symbol import export_network
 from bert.file_names import FUSED_OPERATOR
-from bert.model.inference import ForPrediction
+from bert.model.inference import InterleavedNetwork
 
 pytestmark = pytest.mark.usefixtures('kernels')
 
@@ -32,7 +32,7 @@ def test_a_symbol_is_of_own_operators(tmp_path):
     assert FUSED_OPERATOR in operators_of(network)
     inputs = [mx.sym.var('data%d' % i) for i in range(3)]
     assert FUSED_OPERATOR not in operators(network(*inputs))
-    assert FUSED_OPERATOR not in operators(ForPrediction(network)(*inputs))
+    assert FUSED_OPERATOR not in operators(InterleavedNetwork(network)(*inputs))
     paths = export_network(network, str(tmp_path), 'ours')
     network.export(str(tmp_path / 'gluon'), 2)
     assert sorted(os.listdir(tmp_path)) == ['gluon-0002.params', 'gluon-symbol.json',
@@ -57,7 +57,7 @@ def test_a_symbol_block_of_the_operator(tmp_path):
                                  params=network.collect_params())
     with mx.autograd.record():
         output = block(*arrays)
-        random = np.random.RandomState(1).randn(*output.shape) * used(arrays)[:, :, None]
+        random = np.random.RandomState(1).randn(*output.shape) * token_mask(arrays)[:, :, None]
         total = (output * mx.nd.array(random)).sum()
     total.backward()
     assert np.array_equal(output.asnumpy(), expected[0])

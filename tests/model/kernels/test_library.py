@@ -72,7 +72,7 @@ def test_every_cpu_takes_the_fastest_library_it_can_run(build, monkeypatch, tmp_
     (tmp_path / 'cpuinfo').write_text('flags : %s\n' % ' '.join(build.cpu_flags))
     monkeypatch.setattr(cpu, 'CPU_INFO', str(tmp_path / 'cpuinfo'))
     monkeypatch.setattr(library.os.path, 'isfile', lambda path: True)
-    found, path = library.find()
+    found, path = library.find_library()
     assert found is build and path.endswith('bert/model/kernels/%s.so' % build.name)
 
 
@@ -82,14 +82,15 @@ def test_no_cpu_information(opening, monkeypatch):
 
 
 def test_it_was_not_built(opening):
-    assert opening() == 'they were not built, for want of GCC 11 or later: ' + library.BUILD
+    assert opening() == \
+        'they were not built, for want of GCC 11 or later: ' + library.REBUILD_ADVICE
 
 
 def test_no_library(opening, tmp_path):
     found = opening(content=b'text')
     assert found.startswith('%s cannot be loaded (' % (tmp_path / 'kernels.so'))
     assert 'invalid ELF header' in found or 'file too short' in found
-    assert found.endswith('): ' + library.BUILD)
+    assert found.endswith('): ' + library.REBUILD_ADVICE)
 
 
 @pytest.mark.parametrize('kept', [-1, -1000, 1000, 64])
@@ -98,7 +99,7 @@ def test_a_library_without_its_end(opening, tmp_path, kept):
     path = compile_library(tmp_path / 'whole.so', 'int nothing;')
     found = opening(content=path.read_bytes()[:kept])
     assert found == '%s cannot be loaded (its end is missing): %s' % (tmp_path / 'kernels.so',
-                                                                     library.BUILD)
+                                                                     library.REBUILD_ADVICE)
 
 
 def test_a_library_of_something_else(opening, tmp_path):
@@ -111,7 +112,7 @@ def test_other_sources(opening, tmp_path):
     path = compile_library(tmp_path / 'old.so', 'extern "C" const char* bert_kernels_built_from() '
                                                 '{ return "older"; }')
     assert opening(content=path) == \
-        '%s was built from other sources or for another MXNet: %s' % (path, library.BUILD)
+        '%s was built from other sources or for another MXNet: %s' % (path, library.REBUILD_ADVICE)
 
 
 def test_another_mxnet(opening, tmp_path):
@@ -120,14 +121,14 @@ def test_another_mxnet(opening, tmp_path):
         'extern "C" int _opVersion() { return 99; }\n')
     found = opening(content=path, fingerprint='now')
     assert found.startswith('MXNet 1.9.1 refuses %s (' % path) and '99' in found
-    assert found.endswith('): ' + library.BUILD)
+    assert found.endswith('): ' + library.REBUILD_ADVICE)
 
 
 def test_the_fingerprint_is_of_all_that_is_compiled(monkeypatch, tmp_path):
     before = targets.fingerprint('1.9.1')
     assert before == targets.fingerprint('1.9.1') != targets.fingerprint('1.9.2')
-    shutil.copytree(targets.FOLDER, tmp_path / 'source')
-    monkeypatch.setattr(targets, 'FOLDER', str(tmp_path / 'source'))
+    shutil.copytree(targets.SOURCE_FOLDER, tmp_path / 'source')
+    monkeypatch.setattr(targets, 'SOURCE_FOLDER', str(tmp_path / 'source'))
     assert targets.fingerprint('1.9.1') == before
     (tmp_path / 'source' / '.ipynb_checkpoints').mkdir()
     assert targets.fingerprint('1.9.1') == before
@@ -195,7 +196,7 @@ def build(folder, **environment):
 
 
 def test_a_library_for_every_cpu(kernels):
-    files = {path.name for path in pathlib.Path(targets.FOLDER).parent.glob('*.so')}
+    files = {path.name for path in pathlib.Path(targets.SOURCE_FOLDER).parent.glob('*.so')}
     assert files == {'avx512_bf16.so', 'avx512_vnni.so', 'avx512.so', 'avx2.so'}
 
 

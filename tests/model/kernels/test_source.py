@@ -1,4 +1,4 @@
-"""The C++ of the kernels: its format, sanitizers, and where its constants are from."""
+"""The C++ of the kernels: its format, the sanitizers, and the accuracy of its polynomials."""
 import pathlib
 import re
 import shutil
@@ -13,28 +13,29 @@ from bert.model.kernels import targets
 
 HERE = pathlib.Path(__file__).resolve().parent
 BENCHMARKS = HERE.parents[2] / 'benchmarks' / 'kernels'
-CASES = 60      # of random sizes, each in both types
+CASES = 60      # of random sizes, each in all types
 
 
 def compile_driver(build, program):
-    """The operators without MXNet, with the sanitizers of addresses and of undefined behaviour."""
+    """Compile the operators without MXNet, with the sanitizers of addresses and of undefined
+    behaviour."""
     flags = [flag for flag in targets.COMPILER_FLAGS + build.compiler_flags
              if flag not in ('-O3', '-fPIC')]
     subprocess.run([shutil.which('g++')] + flags + [
         '-O1', '-g1', '-Wall', '-Wextra', '-Werror', '-Wno-uninitialized',
-        '-Wno-maybe-uninitialized',     # of the compiler's own headers
-        '-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-I', targets.FOLDER,
+        '-Wno-maybe-uninitialized',     # in the compiler's own headers
+        '-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-I', targets.SOURCE_FOLDER,
         str(HERE / 'driver.cc'), '-o', str(program)]
-        + [str(pathlib.Path(targets.FOLDER) / name) for name in ('encoder.cc', 'dense.cc')],
+        + [str(pathlib.Path(targets.SOURCE_FOLDER) / name) for name in ('encoder.cc', 'dense.cc')],
         check=True)
 
 
 def test_format():
-    """As `clang-format -i` leaves the files, by .clang-format."""
-    files = [path for folder in (pathlib.Path(targets.FOLDER), HERE, BENCHMARKS)
+    """The files are as `clang-format -i` leaves them, and no line is too long."""
+    files = [path for folder in (pathlib.Path(targets.SOURCE_FOLDER), HERE, BENCHMARKS)
              for path in folder.iterdir() if path.suffix in ('.h', '.cc')]
     assert len(files) > len(targets.UNITS + targets.SHARED_UNITS)
-    for path in files:      # clang-format leaves comments as they are
+    for path in files:      # .clang-format has it leave comments as they are
         assert max(map(len, path.read_text(encoding='utf-8').splitlines())) <= 100, path
     program = pathlib.Path(sys.executable).with_name('clang-format')
     done = subprocess.run([program, '--dry-run', '--Werror'] + files, capture_output=True,
@@ -53,8 +54,8 @@ def test_the_sanitizers_find_nothing(need_cpu_for, build, tmp_path):
 
 
 def constants(function, file='vectors.h'):
-    """All numbers with a point in a function."""
-    text = (pathlib.Path(targets.FOLDER) / file).read_text()
+    """The float literals of a function, in their order."""
+    text = (pathlib.Path(targets.SOURCE_FOLDER) / file).read_text()
     body = re.search(r'inline Vector %s\(.*?\n}' % function, text, re.S).group()
     return [float(number) for number in re.findall(r'-?\d[\d.]*(?:e-?\d+)?(?=f\b)', body)]
 
@@ -65,29 +66,29 @@ def test_the_polynomial_of_exp2():
     assert np.abs(np.polyval(coefficients, x) / 2 ** x - 1).max() < 2e-7
 
 
-def test_the_fraction_of_the_normal_share():
-    values = constants('normal_share')
+def test_the_fraction_of_the_normal_cdf():
+    values = constants('normal_cdf')
     assert values[:2] == [-5.3, 5.3]
-    above, below = [values[2]] + values[4:9], [values[3]] + values[9:14]
+    numerator, denominator = [values[2]] + values[4:9], [values[3]] + values[9:14]
     x = np.linspace(-5.3, 5.3, 10001)
-    found = 0.5 + x * np.polyval(above, x * x) / np.polyval(below, x * x)
-    assert np.abs(found - ndtr(x)).max() < 1e-7
-    assert 1 - ndtr(5.3) < 1e-7         # what the bound leaves out
+    cdf = 0.5 + x * np.polyval(numerator, x * x) / np.polyval(denominator, x * x)
+    assert np.abs(cdf - ndtr(x)).max() < 1e-7
+    assert 1 - ndtr(5.3) < 1e-7         # beyond the bound
 
 
 def test_the_polynomials_of_bfloat16():
-    """The errors that vectors_bfloat16.h names, computed as there, in float32."""
+    """Their errors are as large as vectors_bfloat16.h says. Computed in float32, as there."""
     x = np.linspace(-0.5, 0.5, 10001, dtype='float32')
-    found = np.polyval(np.float32(constants('rough_exp2', 'vectors_bfloat16.h')), x)
-    assert np.abs(found / 2 ** x - 1).max() < 1e-4
+    power = np.polyval(np.float32(constants('rough_exp2', 'vectors_bfloat16.h')), x)
+    assert np.abs(power / 2 ** x - 1).max() < 1e-4
     x = np.linspace(-200, 200, 400001, dtype='float32')
     density = np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
     for function, limit, expected, factor, error in (
-            ('rough_normal_share', 4.0, ndtr(x), x, 2e-4),
-            ('rough_gelu_slope', 4.3, ndtr(x) + x * density, 1, 6e-4)):
+            ('rough_normal_cdf', 4.0, ndtr(x), x, 2e-4),
+            ('rough_gelu_gradient', 4.3, ndtr(x) + x * density, 1, 6e-4)):
         values = np.float32(constants(function, 'vectors_bfloat16.h'))
         inside = np.clip(x, *values[:2])
         assert -inside.min() == inside.max() == np.float32(limit)
-        found = np.float32(0.5) + inside * np.polyval(values[2:-1], inside ** 2)
-        assert found.dtype == 'float32'
-        assert np.abs(factor * (found - expected)).max() < error, function
+        value = np.float32(0.5) + inside * np.polyval(values[2:-1], inside ** 2)
+        assert value.dtype == 'float32'
+        assert np.abs(factor * (value - expected)).max() < error, function

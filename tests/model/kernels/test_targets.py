@@ -41,7 +41,7 @@ def test_a_type_that_it_lacks(need_cpu_for, build):
             'from bert.model.kernels import gluon_hooks, quantizer\n'
             'from bert.quantization.tune import symbol_block\n'
             'import mxnet as mx\n'
-            'with gluon_hooks.fusing():\n'
+            'with gluon_hooks.allow_fusion():\n'
             '    graph = network(*[mx.sym.var("data%d" % i) for i in range(3)])\n'
             'values = {name: one.data() for name, one in network.collect_params().items()}\n'
             'block = symbol_block(quantizer.with_attributes(graph, dtype="bfloat16"), values)\n'

@@ -287,7 +287,7 @@ def test_encoder_parameters_with_and_without_prefix(tmp_path, tensors, arrays, p
 def test_encoder_parameters_with_unknown_names(tmp_path, arrays, caplog):
     given = dict(arrays, **{'crf.transitions': np.zeros(2)})
     with caplog.at_level(logging.INFO):
-        loading.load_encoder(make_bert(), given, 'net.params')
+        loading.load_encoder_arrays(make_bert(), given, 'net.params')
     assert 'not used for the encoder: crf.transitions' in caplog.text
 
 
@@ -384,7 +384,7 @@ def test_a_decoder_of_its_own_is_refused(arrays):
 
 def test_a_part_that_is_half_there_is_an_error(arrays):
     with pytest.raises(UserError, match='missing: decoder.2.gamma$'):
-        loading.build(CONFIG, without(arrays, 'decoder.2.gamma'), 'x', use_decoder=True)
+        loading.build_bert(CONFIG, without(arrays, 'decoder.2.gamma'), 'x', use_decoder=True)
 
 
 def test_find_weights_needs_no_network(tmp_path, arrays):

@@ -40,19 +40,19 @@ KINDS = [
 def test_the_head_is_found_from_the_names(keep, more, architecture, left, in_task):
     arrays = arrays_of(keep, **more)
     if in_task:     # as a classifier's network saves them
-        arrays = {name if loading.HEAD.match(name) else 'bert.' + name: array
+        arrays = {name if loading.HEAD_PATTERN.match(name) else 'bert.' + name: array
                   for name, array in arrays.items()}
-    head, mine, left_out = heads.find_head(arrays, 'x')
+    head, mine, left_out = heads.identify_head(arrays, 'x')
     assert head.architecture == architecture
     assert len(left_out) == left and len(mine) == len(arrays) - left
-    heads.check(CONFIG, head, mine, 'x')
+    heads.check_head_arrays(CONFIG, head, mine, 'x')
 
 
 def test_the_number_of_the_classifiers_layer_does_not_matter():
     arrays = arrays_of(ENCODER + (POOLER,), **CLASSIFIER)
     arrays['classifier.0.weight'] = arrays.pop('classifier.1.weight')   # without dropout
     arrays['classifier.0.bias'] = arrays.pop('classifier.1.bias')
-    head, mine, _ = heads.find_head(arrays, 'x')
+    head, mine, _ = heads.identify_head(arrays, 'x')
     assert head.name == 'classification' and mine['classifier.1.bias'].shape == (3,)
 
 
@@ -72,22 +72,23 @@ def without(arrays, name):
      'x: unknown: bert.encoder.transformer_cells.2.proj.bias$'),
 ])
 def test_what_does_not_fit_is_named(change, message):
-    head, mine, _ = heads.find_head(change(arrays_of(ENCODER + (POOLER,), **CLASSIFIER)), 'x')
+    head, mine, _ = heads.identify_head(change(arrays_of(ENCODER + (POOLER,), **CLASSIFIER)), 'x')
     with pytest.raises(UserError, match=message):
-        heads.check(CONFIG, head, mine, 'x')
+        heads.check_head_arrays(CONFIG, head, mine, 'x')
 
 
 def test_names_that_no_head_has_are_refused():
     arrays = dict(arrays_of(ENCODER), **{'lstm.weight': np.zeros(2), 'crf': np.zeros(2)})
     with pytest.raises(UserError, match='^x: unknown: crf, lstm.weight$'):
-        heads.find_head(arrays, 'x')
+        heads.identify_head(arrays, 'x')
 
 
 @pytest.mark.parametrize('keep,more,architecture,left', KINDS)
 def test_gluon_names_are_those_of_the_network(keep, more, architecture, left):
-    head, mine, _ = heads.find_head(arrays_of(keep, **more), 'x')
-    network = heads.make_network(CONFIG, head, mine)
-    assert set(heads.gluon_names(head, mine, CONFIG)) == set(network._collect_params_with_prefix())
+    head, mine, _ = heads.identify_head(arrays_of(keep, **more), 'x')
+    network = heads.make_network_with_head(CONFIG, head, mine)
+    assert set(heads.with_gluon_names(head, mine, CONFIG)) == \
+        set(network._collect_params_with_prefix())
 
 
 def test_an_architecture_with_another_head_is_refused():

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from reference import numpy_bert
-from reference.tiny_release import TOKENS, swapped
+from reference.tiny_release import TOKENS, swap_special_tokens
 
 from bert.errors import UserError
 from bert.model.bert import BertConfig, BERTModel
@@ -28,15 +28,15 @@ def test_the_table_covers_a_whole_network_both_ways(tensors):
     wanted = set(network._collect_params_with_prefix())
     assert set(mapping.from_transformers(tensors, 'x')) == wanted - {'decoder.3.weight'}
     for name in wanted:
-        there = mapping.translate(name, mapping.TO_TRANSFORMERS)
-        assert mapping.translate(there, mapping.TO_GLUON) == name
-    assert len(mapping.TO_GLUON) == len(mapping.TO_TRANSFORMERS) == len(mapping.NAMES)
+        there = mapping.translate_name(name, mapping.TO_TRANSFORMERS)
+        assert mapping.translate_name(there, mapping.TO_GLUON) == name
+    assert len(mapping.TO_GLUON) == len(mapping.TO_TRANSFORMERS) == len(mapping.NAME_PAIRS)
 
 
 def test_layer_numbers_are_kept():
-    assert mapping.translate('bert.encoder.layer.11.output.dense.bias', mapping.TO_GLUON) == \
+    assert mapping.translate_name('bert.encoder.layer.11.output.dense.bias', mapping.TO_GLUON) == \
         'encoder.transformer_cells.11.ffn.ffn_2.bias'
-    assert mapping.translate('no.such.name', mapping.TO_GLUON) is None
+    assert mapping.translate_name('no.such.name', mapping.TO_GLUON) is None
 
 
 OLD_SPELLINGS = {
@@ -209,12 +209,12 @@ def test_answers_that_are_neither_a_class_nor_a_score(kind, number):
 
 def test_gluonnlp_order_there_and_back():
     order = mapping.gluonnlp_order(TOKENS)
-    assert order == swapped(TOKENS)
+    assert order == swap_special_tokens(TOKENS)
     assert order[:5] == ['[UNK]', '[PAD]', '[CLS]', '[SEP]', '[MASK]']
     assert order[100:104] == ['[unused0]', '[unused1]', '[unused2]', '[unused3]']
     assert mapping.published_order(order) == TOKENS
-    assert mapping.is_published(TOKENS)
-    assert not mapping.is_published(order)
+    assert mapping.has_published_order(TOKENS)
+    assert not mapping.has_published_order(order)
 
 
 @pytest.mark.parametrize('name', ['uncased', 'cased', 'multilingual-uncased',
@@ -222,8 +222,9 @@ def test_gluonnlp_order_there_and_back():
 def test_the_five_vocabularies_survive_gluonnlps_order(data_dir, name):
     path = data_dir / 'vocab' / ('bert-base-%s.txt' % name)
     tokens = path.read_text(encoding='utf-8').split('\n')[:-1]
-    assert mapping.is_published(tokens)
-    assert mapping.published_order(swapped(tokens)) == tokens != swapped(tokens)
+    assert mapping.has_published_order(tokens)
+    published = swap_special_tokens(tokens)
+    assert mapping.published_order(published) == tokens != published
 
 
 @pytest.mark.parametrize('prefix', ['', 'bert.'])

@@ -34,7 +34,7 @@ def write(folder, **contents):
     {'tokenizer_config': {'added_tokens_decoder': {'0': {'content': '[UNK]'}}}},
 ])
 def test_tokenizers_that_ours_equals(tmp_path, contents):
-    tokenizer_files.check(write(tmp_path, **contents), len(WORDS))
+    tokenizer_files.check_tokenizer(write(tmp_path, **contents), len(WORDS))
 
 
 @pytest.mark.parametrize('contents,message', [
@@ -66,7 +66,7 @@ def test_tokenizers_that_ours_equals(tmp_path, contents):
 ])
 def test_tokenizers_that_ours_is_not(tmp_path, contents, message):
     with pytest.raises(UserError, match=message):
-        tokenizer_files.check(write(tmp_path, **contents), len(WORDS))
+        tokenizer_files.check_tokenizer(write(tmp_path, **contents), len(WORDS))
 
 
 def test_case_is_told_or_found_and_said(tmp_path, caplog):

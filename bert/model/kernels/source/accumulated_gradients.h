@@ -1,34 +1,37 @@
-// Gradients that are added to: MXNet doesn't tell an operator of an extension that it should add.
+// The gradients that accumulate (grad_req='add'): MXNet does not tell an operator of an extension
+// which ones do.
 #pragma once
 
 #include <mutex>
 #include <set>
 
+#include "gradient.h"
+
 namespace bert {
 
-// By the address of their memory.
-class AddedGradients {
+// Identifies a gradient by the address of its memory.
+class AccumulatedGradients {
  public:
   void insert(const void* data) {
     Lock lock(mutex_);
-    found_.insert(data);
+    addresses_.insert(data);
   }
   void erase(const void* data) {
     Lock lock(mutex_);
-    found_.erase(data);
+    addresses_.erase(data);
   }
-  bool has(const void* data) {
+  Gradient gradient_at(float* values) {
     Lock lock(mutex_);
-    return found_.count(data);
+    return {values, addresses_.count(values) > 0};
   }
 
  private:
   using Lock = std::lock_guard<std::mutex>;
   std::mutex mutex_;
-  std::set<const void*> found_;
+  std::set<const void*> addresses_;
 };
 
-// What Python told (library.cc).
-AddedGradients& added_gradients();
+// Those that Python registered (library.cc).
+AccumulatedGradients& accumulated_gradients();
 
 }  // namespace bert

@@ -8,9 +8,9 @@
 namespace bert {
 namespace {
 
-constexpr int BLOCK = 64 * LANES;  // columns whose sums stay in the first cache
+constexpr int BIAS_BLOCK = 64 * LANES;  // columns whose sums stay in the L1 cache
 
-// The weight is packed anew in every pass: in training it has changed since the last one.
+// Packs the weight in every pass: in training it has changed since the last one.
 template <class T>
 class DensePass {
  public:
@@ -19,92 +19,98 @@ class DensePass {
         out_(static_cast<int>(round_up(dense.out_width, LANES))) {}
 
   void forward(float* output) {
-    weight_.depth = in_ / PER_WORD<T>;
-    weight_.columns = out_;
+    packed_weight_.depth = in_ / PER_WORD<T>;
+    packed_weight_.columns = out_;
     arena_.arrange([&](Arena& arena) {
-      arena.give(input_, size(dense_.rows, in_));
-      arena.give(weight_.words, weight_.size());
+      arena.allocate(input_, dense_.rows, in_);
+      arena.allocate(packed_weight_.words, packed_weight_.size());
     });
+    const MatrixView<const float> input(dense_.input, in_);
+    const MatrixView<float> out(output, dense_.out_width);
 #pragma omp parallel num_threads(dense_.threads)
     {
       const Team team = Team::of_region();
       const Range columns = share_columns(team, out_);
-      convert(dense_.input, in_, in_, team.share(dense_.rows), input_);
-      pack_for_output<T>(dense_.weight, dense_.out_width, columns, weight_);
-      team.wait();
-      multiply<T>(rows_of(input_, in_), dense_.rows, weight_, columns, {0, weight_.depth},
-                  [&](int row, int column, Vector sum) {
+      convert(input, in_, team.share(dense_.rows), input_);
+      pack_forward_weight<T>(dense_.weight, dense_.out_width, columns, packed_weight_);
+      team.barrier();
+      multiply<T>(operand_a(input_), dense_.rows, packed_weight_, columns,
+                  {0, packed_weight_.depth}, [&](int row, int column, Vector sum) {
                     const Mask lanes = first_lanes(dense_.out_width - column);
-                    store(lanes, output + size(row, dense_.out_width) + column,
-                          sum + load(lanes, dense_.bias + column));
+                    store(lanes, out.at(row, column), sum + load(lanes, dense_.bias + column));
                   });
     }
   }
 
   void backward(const float* output_gradient, const DenseGradients& gradients) {
     const int row_words = (dense_.rows + PER_WORD<T> - 1) / PER_WORD<T>;
-    weight_.depth = out_ / PER_WORD<T>;
-    right_.depth = left_.depth = row_words;
-    weight_.columns = right_.columns = in_;
-    left_.columns = out_;
+    packed_weight_.depth = out_ / PER_WORD<T>;
+    packed_input_.depth = packed_gradient_.depth = row_words;
+    packed_weight_.columns = packed_input_.columns = in_;
+    packed_gradient_.columns = out_;
     arena_.arrange([&](Arena& arena) {
-      arena.give(gradient_, size(dense_.rows, out_));
-      arena.give(weight_.words, weight_.size());
-      arena.give(left_.words, left_.size());
-      arena.give(right_.words, right_.size());
+      arena.allocate(output_gradient_, dense_.rows, out_);
+      arena.allocate(packed_weight_.words, packed_weight_.size());
+      arena.allocate(packed_gradient_.words, packed_gradient_.size());
+      arena.allocate(packed_input_.words, packed_input_.size());
     });
+    const MatrixView<const float> input(dense_.input, in_);
+    const MatrixView<const float> outer(output_gradient, dense_.out_width);
+    const MatrixView<float> weight_gradient(gradients.weight.values, in_);
 #pragma omp parallel num_threads(dense_.threads)
     {
       const Team team = Team::of_region();
-      convert(output_gradient, dense_.out_width, out_, team.share(dense_.rows), gradient_);
-      pack_for_gradient<T>(dense_.weight, dense_.out_width, team.share(weight_.depth), weight_);
-      sum_bias(output_gradient, team.share(dense_.out_width, BLOCK), gradients.bias);
-      team.wait();
+      convert(outer, dense_.out_width, team.share(dense_.rows), output_gradient_);
+      pack_backward_weight<T>(dense_.weight, dense_.out_width, team.share(packed_weight_.depth),
+                              packed_weight_);
+      compute_bias_gradient(outer, team.share(dense_.out_width, BIAS_BLOCK), gradients.bias);
+      team.barrier();
       const Range words = team.share(row_words);
-      pack_left<T>([&](int row, int column) { return load(gradient_ + size(row, out_) + column); },
-                   dense_.rows, words, left_);
-      pack<T>([&](int row, int column) { return load(dense_.input + size(row, in_) + column); },
-              dense_.rows, {0, in_}, words, right_);
-      pass_on(team.share(dense_.rows, TILE_ROWS), gradients.input);
-      team.wait();
-      const Range rows = team.share(dense_.out_width, TILE_ROWS);
-      multiply_left<T>(left_, rows, right_, {0, in_}, gradients.weight.add,
-                       gradients.weight.values + size(rows.begin, in_), in_);
+      pack_a<T>([&](int row, int column) { return load(output_gradient_.at(row, column)); },
+                dense_.rows, words, packed_gradient_);
+      pack_b<T>([&](int row, int column) { return load(input.at(row, column)); }, dense_.rows,
+                {0, in_}, words, packed_input_);
+      compute_input_gradient(team.share(dense_.rows, MR), gradients.input);
+      team.barrier();
+      const Range rows = team.share(dense_.out_width, MR);
+      multiply_packed<T>(packed_gradient_, rows, packed_input_, {0, in_},
+                         weight_gradient.from_row(rows.begin), gradients.weight.accumulate);
     }
   }
 
  private:
-  static size_t size(int rows, int width) { return static_cast<size_t>(rows) * width; }
-
-  // (rows, width) numbers to T, each row `padded` wide with zeros behind.
-  static void convert(const float* numbers, int width, int padded, Range rows, T* to) {
+  // Converts rows of `width` numbers to T, padded with zeros to whole vectors.
+  static void convert(MatrixView<const float> from, int width, Range rows, MatrixView<T> to) {
     for (int row = rows.begin; row < rows.end; ++row)
-      for (int i = 0; i < padded; i += LANES)
-        store(to + size(row, padded) + i,
-              load(first_lanes(width - i), numbers + size(row, width) + i));
+      for (int i = 0; i < static_cast<int>(to.stride); i += LANES)
+        store(to.at(row, i), load(first_lanes(width - i), from.at(row, i)));
   }
 
-  // The input's gradient of some rows: that of the output times the weight.
-  void pass_on(Range rows, Gradient gradient) const {
-    constexpr int STEP = CHUNK / PER_WORD<T>;
-    for (int word = 0; word < weight_.depth; word += STEP)
-      multiply<T>(rows_of(gradient_ + size(rows.begin, out_) + size(word, PER_WORD<T>), out_),
-                  rows.size(), weight_, {0, in_}, {word, std::min(weight_.depth, word + STEP)},
+  // The gradient of some rows of the input: that of the output times the weight.
+  void compute_input_gradient(Range rows, Gradient gradient) const {
+    constexpr int DEPTH = KC / PER_WORD<T>;
+    const MatrixView<T> outer = output_gradient_.from_row(rows.begin);
+    const MatrixView<float> target(gradient.values, in_);
+    for (int word = 0; word < packed_weight_.depth; word += DEPTH)
+      multiply<T>(operand_a(outer.from_column(word * PER_WORD<T>)), rows.size(), packed_weight_,
+                  {0, in_}, {word, std::min(packed_weight_.depth, word + DEPTH)},
                   [&](int row, int column, Vector sum) {
-                    float* place = gradient.values + size(rows.begin + row, in_) + column;
-                    store(place, word || gradient.add ? sum + load(place) : sum);
+                    float* place = target.at(rows.begin + row, column);
+                    store(place, word || gradient.accumulate ? sum + load(place) : sum);
                   });
   }
 
-  void sum_bias(const float* output_gradient, Range columns, Gradient gradient) const {
-    for (int start = columns.begin; start < columns.end; start += BLOCK) {
-      const int width = std::min(BLOCK, columns.end - start);
-      Vector sums[BLOCK / LANES];
+  void compute_bias_gradient(MatrixView<const float> outer, Range columns,
+                             Gradient gradient) const {
+    for (int start = columns.begin; start < columns.end; start += BIAS_BLOCK) {
+      const int width = std::min(BIAS_BLOCK, columns.end - start);
+      Vector sums[BIAS_BLOCK / LANES];
       for (int i = 0; i < width; i += LANES)
-        sums[i / LANES] =
-            gradient.add ? load(first_lanes(width - i), gradient.values + start + i) : spread(0);
+        sums[i / LANES] = gradient.accumulate
+                              ? load(first_lanes(width - i), gradient.values + start + i)
+                              : spread(0);
       for (int row = 0; row < dense_.rows; ++row) {
-        const float* numbers = output_gradient + size(row, dense_.out_width) + start;
+        const float* numbers = outer.at(row, start);
         for (int i = 0; i < width; i += LANES)
           sums[i / LANES] = sums[i / LANES] + load(first_lanes(width - i), numbers + i);
       }
@@ -114,20 +120,20 @@ class DensePass {
   }
 
   const Dense& dense_;
-  const int in_, out_;     // out_: whole vectors
-  T* input_ = nullptr;     // (rows, in)
-  T* gradient_ = nullptr;  // (rows, out)
-  Packed weight_, right_;
-  PackedLeft left_;
+  const int in_, out_;             // out_: of whole vectors
+  MatrixView<T> input_;            // (rows, in)
+  MatrixView<T> output_gradient_;  // (rows, out)
+  PackedB packed_weight_, packed_input_;
+  PackedA packed_gradient_;
   Arena arena_;
 };
 
-// Calls `act(pass)` with the pass of a type.
-template <class Act>
-void with_pass(const std::string& dtype, const Dense& dense, Act act) {
-  if (dtype == "float32") return act(DensePass<float>(dense));
+// Calls `function(pass)` with the pass of a type.
+template <class Function>
+void with_pass(const std::string& dtype, const Dense& dense, Function function) {
+  if (dtype == "float32") return function(DensePass<float>(dense));
 #ifdef __AVX512BF16__
-  if (dtype == "bfloat16") return act(DensePass<Bfloat16>(dense));
+  if (dtype == "bfloat16") return function(DensePass<Bfloat16>(dense));
 #endif
   throw std::invalid_argument("dtype " + dtype + ": this library has no products of it");
 }

@@ -1,8 +1,10 @@
-// One dense layer and its gradients: what scores every word of the vocabulary for masked tokens.
-// Made for many rows, and for weights that have changed: they are packed in every pass.
+// One dense layer and its gradients: it scores every word of the vocabulary for masked tokens. Made
+// for many rows and for weights that change between passes, so every pass packs them.
 #pragma once
 
 #include <string>
+
+#include "gradient.h"
 
 namespace bert {
 
@@ -12,16 +14,11 @@ struct Dense {
   int threads;
 };
 
-// Where a gradient goes; add: to what stands there, which it replaces otherwise.
-struct Gradient {
-  float* values;
-  bool add;
-};
 struct DenseGradients {
   Gradient input, weight, bias;
 };
 
-// Throws for a type that the library has no products of.
+// Both throw for a type that the library has no products of.
 void forward_dense(const std::string& dtype, const Dense& dense, float* output);
 void backward_dense(const std::string& dtype, const Dense& dense, const float* output_gradient,
                     const DenseGradients& gradients);

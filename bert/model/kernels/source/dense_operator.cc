@@ -16,7 +16,7 @@ MXReturnValue parse_attributes(const Attributes&, int* inputs, int* outputs) {
 }
 
 MXReturnValue infer_types(const Attributes&, std::vector<int>* inputs, std::vector<int>* outputs) {
-  return guarded([&] {
+  return catch_exceptions([&] {
     for (int i = 0; i < INPUTS; ++i) {
       int& type = inputs->at(i);
       if (type < 0) type = mxnet::ext::kFloat32;
@@ -29,12 +29,13 @@ MXReturnValue infer_types(const Attributes&, std::vector<int>* inputs, std::vect
 
 MXReturnValue infer_shapes(const Attributes&, std::vector<Shape>* inputs,
                            std::vector<Shape>* outputs) {
-  return guarded([&] {
+  return catch_exceptions([&] {
     const Shape &input = inputs->at(INPUT), &weight = inputs->at(WEIGHT), &bias = inputs->at(BIAS);
     if (input.size() != 2 || weight.size() != 2 || input[1] != weight[1] ||
         bias != Shape{weight[0]} || weight[1] % WIDTH)
-      throw std::invalid_argument("bert_dense: input " + show(input) + ", weight " + show(weight) +
-                                  ", bias " + show(bias) + "; (rows, in), (out, in), (out) " +
+      throw std::invalid_argument("bert_dense: input " + to_text(input) + ", weight " +
+                                  to_text(weight) + ", bias " + to_text(bias) +
+                                  "; (rows, in), (out, in), (out) " +
                                   "expected, in a multiple of " + std::to_string(WIDTH));
     outputs->at(0) = {input[0], weight[0]};
   });
@@ -53,7 +54,7 @@ Dense read_dense(MXTensor* inputs) {
 
 MXReturnValue forward(const Attributes& attributes, std::vector<MXTensor>* inputs,
                       std::vector<MXTensor>* outputs, const OpResource&) {
-  return guarded([&] {
+  return catch_exceptions([&] {
     forward_dense(get(attributes, "dtype"), read_dense(inputs->data()),
                   outputs->at(0).data<float>());
   });
@@ -62,10 +63,9 @@ MXReturnValue forward(const Attributes& attributes, std::vector<MXTensor>* input
 // inputs: the gradient of the output, the inputs of forward, its output.
 MXReturnValue backward(const Attributes& attributes, std::vector<MXTensor>* inputs,
                        std::vector<MXTensor>* outputs, const OpResource&) {
-  return guarded([&] {
+  return catch_exceptions([&] {
     auto gradient = [&](Input input) {
-      float* values = outputs->at(input).data<float>();
-      return Gradient{values, added_gradients().has(values)};
+      return accumulated_gradients().gradient_at(outputs->at(input).data<float>());
     };
     backward_dense(get(attributes, "dtype"), read_dense(inputs->data() + 1),
                    inputs->at(0).data<float>(),

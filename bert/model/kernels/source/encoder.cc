@@ -8,16 +8,16 @@
 
 namespace bert {
 
-std::pair<int, int> shape_of(const Sizes& sizes, int place) {
+std::pair<int, int> shape_of(const Sizes& sizes, int index) {
   const int units = sizes.units, hidden = sizes.hidden_size;
-  switch (place) {
+  switch (index) {
     case WORDS: return {sizes.vocab_size, units};
     case TYPES: return {sizes.token_types, units};
     case POSITIONS: return {sizes.max_length, units};
     case EMBEDDING_GAMMA:
     case EMBEDDING_BETA: return {1, units};
   }
-  switch ((place - LAYERS) % LAYER_PARAMETERS) {
+  switch ((index - LAYERS) % LAYER_PARAMETERS) {
     case QUERY:
     case KEY:
     case VALUE:
@@ -31,9 +31,9 @@ std::pair<int, int> shape_of(const Sizes& sizes, int place) {
 
 namespace {
 
-void refuse(const char* what, int row, int found, int low, int high) {
+[[noreturn]] void throw_out_of_range(const char* what, int row, int number, int low, int high) {
   throw std::invalid_argument(std::string(what) + " in row " + std::to_string(row) +
-                              " of the batch is " + std::to_string(found) + ", " +
+                              " of the batch is " + std::to_string(number) + ", " +
                               std::to_string(low) + " to " + std::to_string(high) + " expected");
 }
 
@@ -47,82 +47,84 @@ void check(const Batch& batch, const Sizes& sizes) {
                                 std::to_string(sizes.max_length) + " positions");
   for (int row = 0; row < batch.size; ++row) {
     const int length = batch.lengths[row];
-    if (length < 1 || length > batch.length) refuse(LENGTH, row, length, 1, batch.length);
+    if (length < 1 || length > batch.length)
+      throw_out_of_range(LENGTH, row, length, 1, batch.length);
     for (int i = row * batch.length; i < row * batch.length + length; ++i) {
       if (batch.tokens[i] < 0 || batch.tokens[i] >= sizes.vocab_size)
-        refuse(TOKEN, row, batch.tokens[i], 0, sizes.vocab_size - 1);
+        throw_out_of_range(TOKEN, row, batch.tokens[i], 0, sizes.vocab_size - 1);
       if (batch.segments[i] < 0 || batch.segments[i] >= sizes.token_types)
-        refuse(SEGMENT, row, batch.segments[i], 0, sizes.token_types - 1);
+        throw_out_of_range(SEGMENT, row, batch.segments[i], 0, sizes.token_types - 1);
     }
   }
 }
+
+namespace {
 
 inline bool all_matrices(int, int) { return true; }
 
 template <class T>
 class TypedEncoder : public Encoder {
  public:
-  std::unique_ptr<Saved> forward(const Settings& settings, const Batch& batch,
-                                 const std::vector<Parameter>& parameters, bool keep, uint64_t seed,
-                                 float* output) override {
+  std::unique_ptr<SavedActivations> forward(const Settings& settings, const Batch& batch,
+                                            const std::vector<Parameter>& parameters, bool save,
+                                            uint64_t seed, float* output) override {
     forward_weights_.refresh(settings.sizes, parameters, settings.threads, all_matrices);
-    const Tokens tokens(batch);
-    std::unique_ptr<SavedPass<T>> saved;
-    if (keep) saved.reset(new SavedPass<T>(tokens, settings, seed));
-    ForwardPass<T, PackedWeights<T>>(settings, batch, tokens, parameters, forward_weights_,
-                                     saved.get(), output)
-        .run();
+    const PassContext context(settings, batch, parameters);
+    std::unique_ptr<TypedSavedActivations<T>> saved;
+    if (save) saved.reset(new TypedSavedActivations<T>(context, seed));
+    ForwardPass<T, PackedWeights<T>>(context, forward_weights_, saved.get(), output).run();
     return saved;
   }
 
   void backward(const Settings& settings, const Batch& batch,
-                const std::vector<Parameter>& parameters, Saved& saved,
-                const float* output_gradient, const std::vector<float*>& gradients,
-                const std::vector<bool>& add) override {
+                const std::vector<Parameter>& parameters, SavedActivations& saved,
+                const float* output_gradient, const std::vector<Gradient>& gradients) override {
     backward_weights_.refresh(settings.sizes, parameters, settings.threads, all_matrices);
-    const Tokens tokens(batch);
-    BackwardPass<T>(settings, batch, tokens, parameters, backward_weights_,
-                    static_cast<SavedPass<T>&>(saved), output_gradient, gradients, add)
+    const PassContext context(settings, batch, parameters);
+    BackwardPass<T>(context, backward_weights_, static_cast<TypedSavedActivations<T>&>(saved),
+                    output_gradient, gradients)
         .run();
   }
 
  private:
-  PackedWeights<T> forward_weights_{false}, backward_weights_{true};
+  PackedWeights<T> forward_weights_{Direction::FORWARD}, backward_weights_{Direction::BACKWARD};
 };
 
+// What an int8 encoder computes attention in, and the products that stay in floating point.
 #ifdef __AVX512BF16__
-using Attended = Bfloat16;
+using FloatOfInt8 = Bfloat16;
 #else
-using Attended = float;
+using FloatOfInt8 = float;
 #endif
 
-// Prediction alone: the products of the layers are of whole numbers, attention's are not.
+// For prediction alone: the products of the layers are of integers, those of attention are not.
 class QuantizedEncoder : public Encoder {
  public:
-  std::unique_ptr<Saved> forward(const Settings& settings, const Batch& batch,
-                                 const std::vector<Parameter>& parameters, bool keep, uint64_t,
-                                 float* output) override {
-    if (keep) refuse_training();
-    weights_.refresh(settings.sizes, parameters, settings.threads, settings.kept);
-    const Tokens tokens(batch);
-    ForwardPass<Attended, QuantizedWeights<Attended>>(settings, batch, tokens, parameters, weights_,
-                                                      nullptr, output)
+  std::unique_ptr<SavedActivations> forward(const Settings& settings, const Batch& batch,
+                                            const std::vector<Parameter>& parameters, bool save,
+                                            uint64_t, float* output) override {
+    if (save) throw_no_gradients();
+    weights_.refresh(settings.sizes, parameters, settings.threads, settings.float_products);
+    const PassContext context(settings, batch, parameters);
+    ForwardPass<FloatOfInt8, QuantizedWeights<FloatOfInt8>>(context, weights_, nullptr, output)
         .run();
     return nullptr;
   }
 
-  void backward(const Settings&, const Batch&, const std::vector<Parameter>&, Saved&, const float*,
-                const std::vector<float*>&, const std::vector<bool>&) override {
-    refuse_training();
+  void backward(const Settings&, const Batch&, const std::vector<Parameter>&, SavedActivations&,
+                const float*, const std::vector<Gradient>&) override {
+    throw_no_gradients();
   }
 
  private:
-  [[noreturn]] static void refuse_training() {
+  [[noreturn]] static void throw_no_gradients() {
     throw std::invalid_argument("int8 is for prediction: float32 and bfloat16 have gradients");
   }
 
-  QuantizedWeights<Attended> weights_;
+  QuantizedWeights<FloatOfInt8> weights_;
 };
+
+}  // namespace
 
 std::unique_ptr<Encoder> make_encoder(const std::string& dtype) {
   if (dtype == "float32") return std::unique_ptr<Encoder>(new TypedEncoder<float>);

@@ -1,5 +1,5 @@
-// BERT's embeddings and transformer layers as one function and its gradient, on tokens that are
-// packed: no padding is computed.
+// BERT's embeddings and transformer layers as one function and its gradient. The tokens of a batch
+// are packed: padding is not computed.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +7,8 @@
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "gradient.h"
 
 namespace bert {
 
@@ -16,36 +18,36 @@ struct Sizes {
   int head_size() const { return units / num_heads; }
 };
 
-// A hidden state that goes into the output: 0 is what goes into the first layer, n what comes out
-// of layer n. It is multiplied by `scale` and stands from `column` on.
+// A hidden state that goes into the output, multiplied by `scale`, from `column` on. State 0 is the
+// input of the first layer, state n the output of the n-th.
 struct Output {
   int state;
   int column;
   float scale;
-  bool add;  // to a state that stands there already
+  bool accumulate;  // an earlier state has written these columns already
 };
 
 struct Settings {
   Sizes sizes;
   float epsilon = 0, dropout = 0;
-  std::vector<Output> outputs;  // in the order of their states
-  std::vector<bool> kept;       // of PRODUCTS of each layer: which INT8 leaves alone; or empty
+  std::vector<Output> outputs;       // in the order of their states
+  std::vector<bool> float_products;  // of PRODUCTS of each layer: those INT8 leaves alone; or empty
   int output_width = 0;
-  // The output has a row for the first token of each sequence alone, (batch, output_width), of the
-  // last state: the last layer computes no other tokens behind its attention.
-  bool first_only = false;
+  // The output has one row a sequence, (batch, output_width): the last state of the first token,
+  // [CLS]. After its keys and values the last layer computes no other tokens.
+  bool cls_only = false;
   int threads = 1;
 
-  bool is_of_firsts(int layer) const { return first_only && layer == sizes.num_layers - 1; }
+  bool is_cls_only(int layer) const { return cls_only && layer == sizes.num_layers - 1; }
 };
 
-// A parameter as MXNet hands it over: `version` changes when it is written.
+// A parameter as MXNet hands it over: writing to it changes `version`.
 struct Parameter {
   const float* values;
   size_t version;
 };
 
-// Places of parameters: those before the layers, then LAYER_PARAMETERS of each layer.
+// The order of the parameters: those before the layers, then LAYER_PARAMETERS of each layer.
 enum EmbeddingParameter { WORDS, TYPES, POSITIONS, EMBEDDING_GAMMA, EMBEDDING_BETA, LAYERS };
 enum LayerParameter {
   QUERY,
@@ -66,11 +68,11 @@ enum LayerParameter {
   OUT_BETA,
   LAYER_PARAMETERS
 };
-inline int place_of(int layer, int parameter) {
+inline int index_of(int layer, int parameter) {
   return LAYERS + LAYER_PARAMETERS * layer + parameter;
 }
 
-// Products that INT8 may leave to floating point, one by one: those of a layer.
+// The products of a layer, each of which INT8 may leave in floating point.
 enum Product { QUERY_KEY_VALUE, PROJECT, EXPAND, CONTRACT, PRODUCTS };
 inline Product product_of(int parameter) {
   return parameter == PROJECTION ? PROJECT
@@ -79,50 +81,47 @@ inline Product product_of(int parameter) {
                                  : QUERY_KEY_VALUE;
 }
 
-// (rows, columns) of the parameter at `place`; a vector has one row.
-std::pair<int, int> shape_of(const Sizes& sizes, int place);
-inline int number_of_parameters(const Sizes& sizes) { return place_of(sizes.num_layers, 0); }
+// (rows, columns) of the parameter of an index; a vector has one row.
+std::pair<int, int> shape_of(const Sizes& sizes, int index);
+inline int number_of_parameters(const Sizes& sizes) { return index_of(sizes.num_layers, 0); }
 
-// (batch, length) token and segment ids, and for each row how many of them count.
+// (batch, length) token and segment ids, and (batch,) how many of a row are no padding.
 struct Batch {
   int size = 0, length = 0;
   std::vector<int> tokens, segments, lengths;
 };
 
-// What errors call the numbers of a batch.
+// What error messages call the numbers of a batch.
 constexpr char TOKEN[] = "a token id", SEGMENT[] = "a segment id", LENGTH[] = "valid_length";
 
-// Raises std::invalid_argument that names the row of an id or a length that can't be.
+// Throws std::invalid_argument that names the row of an id or a length out of range.
 void check(const Batch& batch, const Sizes& sizes);
 
-// What backward needs of a forward pass.
-class Saved {
+// What a forward pass saves for the backward pass.
+class SavedActivations {
  public:
-  virtual ~Saved() = default;
+  virtual ~SavedActivations() = default;
 };
 
-// Weights in the order in which products read them; they are brought into it again when they have
-// changed. One for each model and type, kept from call to call.
+// Keeps the weights of one model, packed for the products of one type, from call to call. It packs
+// a weight again when it has changed.
 class Encoder {
  public:
   virtual ~Encoder() = default;
 
-  // output (batch, length, output_width), zero behind the length of a row, or as `first_only` has
-  // it. With `keep` it returns what backward needs. seed: of the dropout; without `keep` nothing
-  // is dropped.
-  virtual std::unique_ptr<Saved> forward(const Settings& settings, const Batch& batch,
-                                         const std::vector<Parameter>& parameters, bool keep,
-                                         uint64_t seed, float* output) = 0;
+  // output: (batch, length, output_width), zero at padding, or as `cls_only` says. save: return
+  // what backward needs, and apply dropout, with `seed`; otherwise return null and drop nothing.
+  virtual std::unique_ptr<SavedActivations> forward(const Settings& settings, const Batch& batch,
+                                                    const std::vector<Parameter>& parameters,
+                                                    bool save, uint64_t seed, float* output) = 0;
 
-  // Gradients of all parameters out of that of the output. add: for each, whether it is added to
-  // what stands there.
+  // From the gradient of the output to those of all parameters.
   virtual void backward(const Settings& settings, const Batch& batch,
-                        const std::vector<Parameter>& parameters, Saved& saved,
-                        const float* output_gradient, const std::vector<float*>& gradients,
-                        const std::vector<bool>& add) = 0;
+                        const std::vector<Parameter>& parameters, SavedActivations& saved,
+                        const float* output_gradient, const std::vector<Gradient>& gradients) = 0;
 };
 
-// dtype: what products multiply, "float32", "bfloat16", or "int8", which has no gradients. Raises
+// dtype: what products multiply, "float32", "bfloat16", or "int8", which has no gradients. Throws
 // std::invalid_argument for others.
 std::unique_ptr<Encoder> make_encoder(const std::string& dtype);
 

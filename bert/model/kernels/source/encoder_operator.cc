@@ -14,37 +14,39 @@
 namespace bert {
 namespace {
 
-// Inputs before the parameters. valid_length may be left out: then nothing is padded. mode: see
-// `read_mode`.
+// The inputs before the parameters. Without valid_length, which is optional, nothing is padded.
+// mode: see `read_mode`.
 enum Input { TOKEN_IDS, SEGMENT_IDS, MODE, VALID_LENGTH };
 const char* const INPUT_NAMES[] = {"token_ids", "segment_ids", "mode", "valid_length"};
-constexpr unsigned SEED_BITS = 64;  // the length of the mode, as in encoder.py
+constexpr unsigned SEED_BITS = 64;  // the length of mode, as in encoder.py
 
-// The encoders, with their packed weights, by model and type.
+// An encoder, with its packed weights.
 struct Model {
   std::mutex mutex;  // one pass at a time
   std::unique_ptr<Encoder> encoder;
 };
+// The encoders by the name of the model and by type.
 class Models {
  public:
-  // A name may come twice, out of a file: then the sizes tell which one is meant, or two share one.
+  // Makes the encoder where there is none yet. Symbols that were read from files may have the same
+  // name: then their sizes tell them apart, or they share an encoder.
   std::shared_ptr<Model> find(const std::string& name, const std::string& dtype,
                               const Sizes& sizes) {
     std::lock_guard<std::mutex> lock(mutex_);
-    auto& model = models_[{name, dtype + " " +
-                                     show({unsigned(sizes.num_layers), unsigned(sizes.units),
-                                           unsigned(sizes.hidden_size)})}];
-    if (!model) {
-      auto made = std::make_shared<Model>();
-      made->encoder = make_encoder(dtype);  // or throws
-      model = made;
+    const Shape shape = {unsigned(sizes.num_layers), unsigned(sizes.units),
+                         unsigned(sizes.hidden_size)};
+    auto& entry = models_[{name, dtype + " " + to_text(shape)}];
+    if (!entry) {
+      auto model = std::make_shared<Model>();
+      model->encoder = make_encoder(dtype);  // or throws
+      entry = model;
     }
-    return model;
+    return entry;
   }
   void forget(const std::string& name) {
     std::lock_guard<std::mutex> lock(mutex_);
-    for (auto one = models_.begin(); one != models_.end();)
-      one = one->first.first == name ? models_.erase(one) : std::next(one);
+    for (auto entry = models_.begin(); entry != models_.end();)
+      entry = entry->first.first == name ? models_.erase(entry) : std::next(entry);
   }
 
  private:
@@ -55,32 +57,36 @@ Models models;
 
 // ---- attributes ------------------------------------------------------------------------------
 
-// outputs: "state:column:scale", one after the other with a space between.
+// MXNet's lib_api.h only carries strings: an operator gets its attributes as a map from strings to
+// strings. So encoder.py and quantizer.py write lists as text, and these functions parse it.
+
+// The attribute outputs: "state:column:scale" for each state, separated by spaces.
 std::vector<Output> read_outputs(const std::string& text) {
   std::vector<Output> outputs;
   std::istringstream stream(text);
   stream.imbue(std::locale::classic());
-  Output one;
+  Output output;
   char colon;
-  while (stream >> one.state >> colon >> one.column >> colon >> one.scale) {
-    one.add = false;
-    for (const Output& before : outputs) one.add |= before.column == one.column;
-    outputs.push_back(one);
+  while (stream >> output.state >> colon >> output.column >> colon >> output.scale) {
+    output.accumulate = false;
+    for (const Output& before : outputs) output.accumulate |= before.column == output.column;
+    outputs.push_back(output);
   }
   return outputs;
 }
 
-// kept: numbers, PRODUCTS a layer, with a space between.
-std::vector<bool> read_kept(const std::string& text, const Sizes& sizes) {
-  std::vector<bool> kept(static_cast<size_t>(PRODUCTS) * sizes.num_layers);
+// The attribute kept: the numbers of the products that INT8 leaves in floating point, PRODUCTS a
+// layer, separated by spaces.
+std::vector<bool> read_float_products(const std::string& text, const Sizes& sizes) {
+  std::vector<bool> float_products(static_cast<size_t>(PRODUCTS) * sizes.num_layers);
   std::istringstream stream(text);
   stream.imbue(std::locale::classic());
   for (size_t number; stream >> number;) {
-    if (number >= kept.size())
+    if (number >= float_products.size())
       throw std::invalid_argument("attribute kept: there is no product " + std::to_string(number));
-    kept[number] = true;
+    float_products[number] = true;
   }
-  return kept;
+  return float_products;
 }
 
 Settings read_settings(const Attributes& attributes) {
@@ -97,12 +103,12 @@ Settings read_settings(const Attributes& attributes) {
   settings.dropout = get_float(attributes, "dropout");
   settings.outputs = read_outputs(get(attributes, "outputs"));
   settings.output_width = get_int(attributes, "output_width");
-  // symbols of before it existed have none
-  settings.first_only = attributes.count("first_only") && get_int(attributes, "first_only");
-  if (settings.first_only &&
+  // symbols that are older than this attribute lack it
+  settings.cls_only = attributes.count("first_only") && get_int(attributes, "first_only");
+  if (settings.cls_only &&
       (settings.outputs.size() != 1 || settings.outputs[0].state != sizes.num_layers))
     throw std::invalid_argument("attribute first_only: for the last state alone");
-  settings.kept = read_kept(get(attributes, "kept"), sizes);
+  settings.float_products = read_float_products(get(attributes, "kept"), sizes);
   settings.threads = number_of_threads;
   return settings;
 }
@@ -111,7 +117,7 @@ bool has_lengths(const Attributes& attributes) { return get_int(attributes, "has
 int first_parameter(const Attributes& attributes) { return VALID_LENGTH + has_lengths(attributes); }
 
 MXReturnValue parse_attributes(const Attributes& attributes, int* inputs, int* outputs) {
-  return guarded([&] {
+  return catch_exceptions([&] {
     *inputs = first_parameter(attributes) + number_of_parameters(read_settings(attributes).sizes);
     *outputs = 1;
   });
@@ -119,12 +125,12 @@ MXReturnValue parse_attributes(const Attributes& attributes, int* inputs, int* o
 
 // ---- types and shapes ------------------------------------------------------------------------
 
-std::string name_of(const Attributes& attributes, int input) {
+std::string input_name(const Attributes& attributes, int input) {
   const int parameter = input - first_parameter(attributes);
   return parameter < 0 ? INPUT_NAMES[input] : "parameter " + std::to_string(parameter);
 }
 
-// The inputs of a batch hold whole numbers, in any type of lib_api.h that has them, but float16.
+// The inputs of a batch hold integers, in any type of lib_api.h that holds them, but float16.
 bool is_type_of_ids(int type) {
   return type == mxnet::ext::kFloat32 || type == mxnet::ext::kFloat64 ||
          type == mxnet::ext::kInt32 || type == mxnet::ext::kInt64 || type == mxnet::ext::kInt8 ||
@@ -133,14 +139,14 @@ bool is_type_of_ids(int type) {
 
 MXReturnValue infer_types(const Attributes& attributes, std::vector<int>* inputs,
                           std::vector<int>* outputs) {
-  return guarded([&] {
+  return catch_exceptions([&] {
     for (int i = 0; i < static_cast<int>(inputs->size()); ++i) {
       int& type = inputs->at(i);
       if (type < 0) type = mxnet::ext::kFloat32;
       const bool holds_ids = i != MODE && i < first_parameter(attributes);
       if (type != mxnet::ext::kFloat32 && !(holds_ids && is_type_of_ids(type)))
         throw std::invalid_argument(
-            "bert_encoder: " + name_of(attributes, i) +
+            "bert_encoder: " + input_name(attributes, i) +
             (holds_ids ? ": int8, uint8, int32, int64, float32 or float64 expected"
                        : ": float32 expected"));
     }
@@ -148,52 +154,53 @@ MXReturnValue infer_types(const Attributes& attributes, std::vector<int>* inputs
   });
 }
 
-// Takes over the shape that an input has to have, or raises.
-void expect(std::vector<Shape>& shapes, size_t input, const Shape& expected,
-            const Attributes& attributes) {
-  Shape& found = shapes.at(input);
-  if (found.empty()) found = expected;
-  if (found != expected)
-    throw std::invalid_argument("bert_encoder: " + name_of(attributes, static_cast<int>(input)) +
-                                ": shape " + show(found) + ", " + show(expected) + " expected");
+// Sets the shape of an input where it is unknown; throws where it is another one.
+void require_shape(std::vector<Shape>& shapes, size_t input, const Shape& expected,
+                   const Attributes& attributes) {
+  Shape& shape = shapes.at(input);
+  if (shape.empty()) shape = expected;
+  if (shape != expected)
+    throw std::invalid_argument("bert_encoder: " + input_name(attributes, static_cast<int>(input)) +
+                                ": shape " + to_text(shape) + ", " + to_text(expected) +
+                                " expected");
 }
 
 MXReturnValue infer_shapes(const Attributes& attributes, std::vector<Shape>* inputs,
                            std::vector<Shape>* outputs) {
-  return guarded([&] {
+  return catch_exceptions([&] {
     const Settings settings = read_settings(attributes);
     const Shape tokens = inputs->at(TOKEN_IDS);
     if (tokens.size() != 2)
-      throw std::invalid_argument("bert_encoder: token_ids have the shape " + show(tokens) +
+      throw std::invalid_argument("bert_encoder: token_ids have the shape " + to_text(tokens) +
                                   ", (batch, length) expected");
-    expect(*inputs, SEGMENT_IDS, tokens, attributes);
-    expect(*inputs, MODE, {SEED_BITS}, attributes);
-    if (has_lengths(attributes)) expect(*inputs, VALID_LENGTH, {tokens[0]}, attributes);
-    for (int place = 0; place < number_of_parameters(settings.sizes); ++place) {
-      const auto shape = shape_of(settings.sizes, place);
+    require_shape(*inputs, SEGMENT_IDS, tokens, attributes);
+    require_shape(*inputs, MODE, {SEED_BITS}, attributes);
+    if (has_lengths(attributes)) require_shape(*inputs, VALID_LENGTH, {tokens[0]}, attributes);
+    for (int index = 0; index < number_of_parameters(settings.sizes); ++index) {
+      const auto shape = shape_of(settings.sizes, index);
       const unsigned rows = shape.first, columns = shape.second;
-      const size_t input = first_parameter(attributes) + place;
-      // A matrix of one row is a matrix where MXNet says so.
+      const size_t input = first_parameter(attributes) + index;
+      // One row is a matrix where MXNet says so, and a vector elsewhere.
       if (rows > 1 || inputs->at(input).size() == 2)
-        expect(*inputs, input, {rows, columns}, attributes);
+        require_shape(*inputs, input, {rows, columns}, attributes);
       else
-        expect(*inputs, input, {columns}, attributes);
+        require_shape(*inputs, input, {columns}, attributes);
     }
-    outputs->at(0) = {tokens[0], settings.first_only ? 1 : tokens[1],
+    outputs->at(0) = {tokens[0], settings.cls_only ? 1 : tokens[1],
                       static_cast<unsigned>(settings.output_width)};
   });
 }
 
 // ---- computing -------------------------------------------------------------------------------
 
-// The first used[row] numbers of each row; behind them, where anything may stand, 0.
+// The first lengths[row] numbers of each row; 0 for the padding, where anything may stand.
 template <class Number>
 std::vector<int> to_ids(const Number* numbers, const char* what, int per_row,
-                        const std::vector<int>& used) {
-  std::vector<int> ids(used.size() * per_row);
-  for (size_t row = 0; row < used.size(); ++row) {
-    // a length that can't be, below 0 or too large, is refused later, by `check`
-    const size_t start = row * per_row, end = start + std::max(0, std::min(used[row], per_row));
+                        const std::vector<int>& lengths) {
+  std::vector<int> ids(lengths.size() * per_row);
+  for (size_t row = 0; row < lengths.size(); ++row) {
+    // `check` refuses a length below 0 or above per_row later
+    const size_t start = row * per_row, end = start + std::max(0, std::min(lengths[row], per_row));
     for (size_t i = start; i < end; ++i) {
       const double number = static_cast<double>(numbers[i]);
       if (!(number >= INT_MIN && number <= INT_MAX) || number != std::floor(number)) {
@@ -211,14 +218,14 @@ std::vector<int> to_ids(const Number* numbers, const char* what, int per_row,
 }
 
 std::vector<int> read_ids(MXTensor& tensor, const char* what, int per_row,
-                          const std::vector<int>& used) {
+                          const std::vector<int>& lengths) {
   switch (tensor.dtype) {
-    case mxnet::ext::kFloat64: return to_ids(tensor.data<double>(), what, per_row, used);
-    case mxnet::ext::kInt32: return to_ids(tensor.data<int32_t>(), what, per_row, used);
-    case mxnet::ext::kInt64: return to_ids(tensor.data<int64_t>(), what, per_row, used);
-    case mxnet::ext::kInt8: return to_ids(tensor.data<int8_t>(), what, per_row, used);
-    case mxnet::ext::kUint8: return to_ids(tensor.data<uint8_t>(), what, per_row, used);
-    default: return to_ids(tensor.data<float>(), what, per_row, used);
+    case mxnet::ext::kFloat64: return to_ids(tensor.data<double>(), what, per_row, lengths);
+    case mxnet::ext::kInt32: return to_ids(tensor.data<int32_t>(), what, per_row, lengths);
+    case mxnet::ext::kInt64: return to_ids(tensor.data<int64_t>(), what, per_row, lengths);
+    case mxnet::ext::kInt8: return to_ids(tensor.data<int8_t>(), what, per_row, lengths);
+    case mxnet::ext::kUint8: return to_ids(tensor.data<uint8_t>(), what, per_row, lengths);
+    default: return to_ids(tensor.data<float>(), what, per_row, lengths);
   }
 }
 
@@ -235,9 +242,9 @@ Batch read_batch(const Attributes& attributes, std::vector<MXTensor>& inputs, co
   return batch;
 }
 
-// The mode is Dropout(64 ones, p=1/2) of MXNet. Outside of training that is 64 ones; in training
-// each is 0 or 2, 64 random bits, which seed the dropout. So one graph serves for both, and
-// mx.random.seed for all.
+// The input mode is MXNet's Dropout(64 ones, p=1/2). Outside of training that is 64 ones; in
+// training each of them becomes 0 or 2: 64 random bits, the seed of our dropout. So one graph
+// serves for both, and mx.random.seed holds for this operator too.
 struct Mode {
   bool is_training;
   uint64_t seed;
@@ -258,7 +265,7 @@ class EncoderOperator : public mxnet::ext::CustomStatefulOp {
 
   MXReturnValue Forward(std::vector<MXTensor>* inputs, std::vector<MXTensor>* outputs,
                         const OpResource&) override {
-    return guarded([&] {
+    return catch_exceptions([&] {
       const Settings settings = read_settings(attributes_);
       const Batch batch = read_batch(attributes_, *inputs, settings.sizes);
       const Mode mode = read_mode(inputs->at(MODE));
@@ -272,25 +279,22 @@ class EncoderOperator : public mxnet::ext::CustomStatefulOp {
   // inputs: the gradient of the output, the inputs of forward, its output.
   MXReturnValue Backward(std::vector<MXTensor>* inputs, std::vector<MXTensor>* outputs,
                          const OpResource&) override {
-    return guarded([&] {
+    return catch_exceptions([&] {
       Settings settings = read_settings(attributes_);
       std::vector<MXTensor> forward(inputs->begin() + 1, inputs->end() - 1);
       const Batch batch = read_batch(attributes_, forward, settings.sizes);
       const auto parameters = read_parameters(forward.data(), settings);
       std::lock_guard<std::mutex> lock(model_->mutex);
-      if (!saved_) {  // a gradient outside of training: forward kept nothing
+      if (!saved_) {  // a gradient outside of training: forward saved nothing
         settings.dropout = 0;
         std::vector<float> unused(batch.tokens.size() * settings.output_width);
         saved_ = model_->encoder->forward(settings, batch, parameters, true, 0, unused.data());
       }
-      std::vector<float*> gradients;
-      std::vector<bool> add;
-      for (size_t i = first_parameter(attributes_); i < outputs->size(); ++i) {
-        gradients.push_back(outputs->at(i).data<float>());
-        add.push_back(added_gradients().has(gradients.back()));
-      }
+      std::vector<Gradient> gradients;
+      for (size_t i = first_parameter(attributes_); i < outputs->size(); ++i)
+        gradients.push_back(accumulated_gradients().gradient_at(outputs->at(i).data<float>()));
       model_->encoder->backward(settings, batch, parameters, *saved_, inputs->at(0).data<float>(),
-                                gradients, add);
+                                gradients);
     });
   }
 
@@ -305,15 +309,15 @@ class EncoderOperator : public mxnet::ext::CustomStatefulOp {
 
   Attributes attributes_;
   std::shared_ptr<Model> model_;
-  std::unique_ptr<Saved> saved_;
+  std::unique_ptr<SavedActivations> saved_;
 };
 
 MXReturnValue create_state(const Attributes& attributes, const mxnet::ext::MXContext&,
                            const std::vector<Shape>&, const std::vector<int>,
-                           mxnet::ext::CustomStatefulOp** created) {
-  return guarded([&] {
-    *created = mxnet::ext::CustomStatefulOp::create<EncoderOperator>(attributes);
-    (*created)->ignore_warn = true;
+                           mxnet::ext::CustomStatefulOp** state) {
+  return catch_exceptions([&] {
+    *state = mxnet::ext::CustomStatefulOp::create<EncoderOperator>(attributes);
+    (*state)->ignore_warn = true;
   });
 }
 

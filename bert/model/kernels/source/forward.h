@@ -1,5 +1,6 @@
-// The forward pass: each thread computes whole sequences, a few hundred tokens at a time, through
-// all of a layer; where there are too few sequences for that, all threads share each product.
+// The forward pass. Each thread computes whole sequences, a few hundred tokens at a time, through
+// all of a layer. Where there are too few sequences for that, all threads share each product.
+// README.md has a picture of it.
 #pragma once
 
 #include "layer_activations.h"
@@ -7,390 +8,411 @@
 
 namespace bert {
 
-// Weights: how products are computed, `PackedWeights<T>` or `QuantizedWeights`.
+// Weights: how products are computed, `PackedWeights<T>` or `QuantizedWeights<T>`.
 template <class T, class Weights>
 class ForwardPass {
  public:
-  ForwardPass(const Settings& settings, const Batch& batch, const Tokens& tokens,
-              const std::vector<Parameter>& parameters, const Weights& weights, SavedPass<T>* saved,
+  // saved: where the activations go for the backward pass, or null.
+  ForwardPass(const PassContext& context, const Weights& weights, TypedSavedActivations<T>* saved,
               float* output)
-      : settings_(settings), sizes_(settings.sizes), batch_(batch), tokens_(tokens),
-        parameters_(parameters), weights_(weights), saved_(saved), output_(output) {
+      : context_(context), weights_(weights), saved_(saved),
+        output_(output, context.settings.output_width) {
     if (saved) dropout_ = saved->dropout;
-    plan();
+    partition();
     reserve();
   }
 
   void run() {
-#pragma omp parallel num_threads(settings_.threads)
+#pragma omp parallel num_threads(context_.settings.threads)
     {
       const Team all = Team::of_region();
-      if (together_)
-        run_part(0, all, attentions_[all.rank]);
+      if (is_one_team_)
+        run_shard(0, all, attentions_[all.rank]);
       else
-        for (int part = all.rank; part < static_cast<int>(parts_.size()); part += all.size)
-          run_part(part, Team::alone(), attentions_[all.rank]);
+        for (int i = all.rank; i < static_cast<int>(shards_.size()); i += all.size)
+          run_shard(i, Team::single_thread(), attentions_[all.rank]);
     }
   }
 
  private:
-  // How much more than its share of the tokens a thread may have before all share all of them.
-  static constexpr double UNEVEN = 1.3;
+  // How much more than its share of the tokens a thread may get before all threads share all
+  // tokens.
+  static constexpr double MAX_IMBALANCE = 1.3;
 
-  // What is thrown away after a group. (rows, …)
+  // Neighbouring sequences that a team computes: blocks of neighbouring sequences, each of about
+  // BLOCK_TOKENS tokens.
+  using Shard = std::vector<Range>;
+
+  // What a shard needs for one block after the other. (rows of a block, …)
   struct Scratch {
-    float* sums;   // units
-    T* activated;  // hidden_size, or CHUNK of it
-    LayerValues<T> values;
-    T* last;                      // units: what the last layer gives, where nobody reads it
-    typename Weights::Room room;  // for the left operand of the product that is computed
+    MatrixView<float> sums;           // units
+    MatrixView<T> gelu_output;        // hidden_size, or KC columns of it
+    LayerActivations<T> activations;  // where nothing is saved
+    MatrixView<T> unread_output;      // units: of the last layer, which no layer reads
+    typename Weights::OperandBuffer operand_buffer;  // of the product that is computed
   };
 
-  // Sequences → parts_ of about as many tokens, one for a thread, and those into groups.
-  void plan() {
-    std::vector<std::vector<Range>> parts;
-    int first = 0, most = 0;
-    for (int rank = 0; rank < settings_.threads; ++rank) {
-      const long wanted = static_cast<long>(tokens_.count()) * (rank + 1) / settings_.threads;
-      int end = first;
-      while (end < tokens_.sequences() && tokens_.starts[end] + tokens_.length(end) / 2 < wanted)
-        ++end;
-      if (rank == settings_.threads - 1) end = tokens_.sequences();
+  // Cuts the batch into shards of about as many tokens, one for each thread. Sets is_one_team_ and
+  // makes a single shard where that goes wrong.
+  void partition() {
+    const Tokens& tokens = context_.tokens;
+    const int threads = context_.settings.threads;
+    int first = 0, largest = 0;
+    for (int rank = 0; rank < threads; ++rank) {
+      const long end_token = static_cast<long>(tokens.count()) * (rank + 1) / threads;
+      int end = end_sequence(first, tokens.sequences(), end_token);
+      if (rank == threads - 1) end = tokens.sequences();
       if (end == first) continue;
-      most = std::max(most, tokens_.starts[end] - tokens_.starts[first]);
-      parts.push_back(groups({first, end}));
+      largest = std::max(largest, tokens.of({first, end}).size());
+      shards_.push_back(cut_into_blocks({first, end}));
       first = end;
     }
-    together_ = settings_.threads > 1 && most > UNEVEN * tokens_.count() / settings_.threads;
-    parts_ = together_ ? std::vector<std::vector<Range>>{groups({0, tokens_.sequences()})} : parts;
-    for (const auto& part : parts_)
-      for (const Range& group : part)
-        most_rows_ = std::max(most_rows_, rows_of_group(group).size());
+    is_one_team_ = threads > 1 && largest > MAX_IMBALANCE * tokens.count() / threads;
+    if (is_one_team_) shards_ = {cut_into_blocks({0, tokens.sequences()})};
+    for (const Shard& shard : shards_)
+      for (const Range& block : shard) max_rows_ = std::max(max_rows_, tokens.of(block).size());
   }
 
-  // Neighbouring sequences of at most GROUP_TOKENS tokens, and of about as many each.
-  std::vector<Range> groups(Range sequences) const {
-    const int tokens = tokens_.starts[sequences.end] - tokens_.starts[sequences.begin];
-    const int number = std::max(1, (tokens + GROUP_TOKENS<T> / 2) / GROUP_TOKENS<T>);
-    std::vector<Range> found;
+  // Blocks of about BLOCK_TOKENS tokens, about as many in each.
+  Shard cut_into_blocks(Range sequences) const {
+    const Range tokens = context_.tokens.of(sequences);
+    const int number = std::max(1, (tokens.size() + BLOCK_TOKENS<T> / 2) / BLOCK_TOKENS<T>);
+    Shard blocks;
     int first = sequences.begin;
     for (int i = 0; i < number && first < sequences.end; ++i) {
-      const long wanted =
-          tokens_.starts[sequences.begin] + static_cast<long>(tokens) * (i + 1) / number;
-      int end = first + 1;
-      while (end < sequences.end && tokens_.starts[end] + tokens_.length(end) / 2 < wanted) ++end;
+      const long end_token = tokens.begin + static_cast<long>(tokens.size()) * (i + 1) / number;
+      int end = end_sequence(first + 1, sequences.end, end_token);
       if (i == number - 1) end = sequences.end;
-      found.push_back({first, end});
+      blocks.push_back({first, end});
       first = end;
     }
-    return found;
+    return blocks;
   }
 
-  Range rows_of_group(Range group) const {
-    return {tokens_.starts[group.begin], tokens_.starts[group.end]};
+  // The end of the sequences from `first` on whose middle is before a token.
+  int end_sequence(int first, int last, long end_token) const {
+    const Tokens& tokens = context_.tokens;
+    int end = first;
+    while (end < last && tokens.starts[end] + tokens.length(end) / 2 < end_token) ++end;
+    return end;
   }
 
   void reserve() {
-    const size_t rows = most_rows_, units = sizes_.units;
-    scratch_.resize(parts_.size());
-    attentions_.resize(settings_.threads);
+    const Settings& settings = context_.settings;
+    const Sizes& sizes = context_.sizes;
+    const Tokens& tokens = context_.tokens;
+    const size_t rows = max_rows_, units = sizes.units;
+    scratch_.resize(shards_.size());
+    attentions_.resize(settings.threads);
     arena_.arrange([&](Arena& arena) {
-      if (!saved_) arena.give(states_, tokens_.count() * units);
-      if (!saved_ && settings_.first_only)
-        for (T** values :
-             {&firsts_.query_input, &firsts_.context, &firsts_.attended, &firsts_.output})
-          arena.give(*values, tokens_.sequences() * units);
+      if (!saved_) arena.allocate(states_, tokens.count(), units);
+      if (!saved_ && settings.cls_only)
+        for (MatrixView<T>* matrix :
+             {&cls_.query_input, &cls_.context, &cls_.attention_out, &cls_.output})
+          arena.allocate(*matrix, tokens.sequences(), units);
       for (auto& attention : attentions_)
-        attention.reserve(arena, tokens_.longest, sizes_.head_size(), false);
+        attention.reserve(arena, tokens.longest, sizes.head_size(), false);
       for (auto& scratch : scratch_) {
-        arena.give(scratch.sums, rows * units);
-        arena.give(scratch.activated,
-                   rows * (together_ ? sizes_.hidden_size : std::min(CHUNK, sizes_.hidden_size)));
-        arena.give(scratch.last, rows * units);
-        scratch.room.reserve(arena, most_rows_, std::max(sizes_.units, sizes_.hidden_size));
+        arena.allocate(scratch.sums, rows, units);
+        arena.allocate(scratch.gelu_output, rows,
+                       is_one_team_ ? sizes.hidden_size : std::min(KC, sizes.hidden_size));
+        arena.allocate(scratch.unread_output, rows, units);
+        scratch.operand_buffer.reserve(arena, max_rows_, std::max(sizes.units, sizes.hidden_size));
         if (saved_) continue;
-        arena.give(scratch.values.projected, 3 * rows * units);
-        arena.give(scratch.values.context, rows * units);
-        arena.give(scratch.values.attended, rows * units);
+        arena.allocate(scratch.activations.qkv, rows, 3 * units);
+        arena.allocate(scratch.activations.context, rows, units);
+        arena.allocate(scratch.activations.attention_out, rows, units);
       }
     });
   }
 
-  void run_part(int part, const Team& team, Attention<T>& attention) {
-    Scratch& scratch = scratch_[part];
-    clear_padding(parts_[part], team);
-    for (const Range& group : parts_[part]) {
-      embed(rows_of_group(group), team, scratch);
-      team.wait();
+  void run_shard(int number, const Team& team, Attention<T>& attention) {
+    const Shard& shard = shards_[number];
+    const Settings& settings = context_.settings;
+    Scratch& scratch = scratch_[number];
+    clear_padding({shard.front().begin, shard.back().end}, team);
+    for (const Range& block : shard) {
+      embed(context_.tokens.of(block), team, scratch);
+      team.barrier();
     }
-    for (int layer = 0; layer < sizes_.num_layers; ++layer) {
-      for (const Range& group : parts_[part]) {
-        attend(layer, group, team, scratch, attention);
-        team.wait();
-        if (!settings_.is_of_firsts(layer)) go_on(layer, rows_of_group(group), team, scratch);
+    for (int layer = 0; layer < context_.sizes.num_layers; ++layer) {
+      for (const Range& block : shard) {
+        compute_context(layer, block, team, scratch, attention);
+        team.barrier();
+        if (!settings.is_cls_only(layer))
+          compute_output(layer, context_.tokens.of(block), team, scratch);
       }
-      if (settings_.is_of_firsts(layer)) go_on_with_firsts(layer, parts_[part], team, scratch);
+      if (settings.is_cls_only(layer))
+        compute_cls_output(layer, {shard.front().begin, shard.back().end}, team, scratch);
     }
   }
 
-  const float* parameter(int place) const { return parameters_[place].values; }
-
-  // The token that a row of a layer is of.
-  int token_of(int layer, int row) const {
-    return settings_.is_of_firsts(layer) ? tokens_.starts[row] : row;
+  // The activations of one layer from a token on; row: the one that belongs to it.
+  LayerActivations<T> activations_from(int layer, int token, int row,
+                                       const Scratch& scratch) const {
+    return saved_ ? saved_activations_from(layer, token, row, scratch)
+                  : scratch_activations_from(layer, token, row, scratch);
   }
-
-  // The values of one layer for tokens and rows from these on.
-  LayerValues<T> values_of(int layer, int token, int row, const Scratch& scratch) const {
-    if (saved_) {
-      LayerValues<T> values = saved_->layers[layer].from(token, row, sizes_);
-      if (!values.output) values.output = scratch.last;
-      return values;
+  LayerActivations<T> saved_activations_from(int layer, int token, int row,
+                                             const Scratch& scratch) const {
+    LayerActivations<T> activations = saved_->layers[layer].from(token, row);
+    if (!activations.output) activations.output = scratch.unread_output;
+    return activations;
+  }
+  // A layer overwrites its input with its output, one that is cls_only leaves it alone.
+  LayerActivations<T> scratch_activations_from(int layer, int token, int row,
+                                               const Scratch& scratch) const {
+    LayerActivations<T> activations = scratch.activations;
+    activations.input = states_.from_row(token);
+    if (context_.settings.is_cls_only(layer)) {
+      activations.query_input = cls_.query_input.from_row(row);
+      activations.context = cls_.context.from_row(row);
+      activations.attention_out = cls_.attention_out.from_row(row);
+      activations.output = cls_.output.from_row(row);
+    } else {
+      activations.query_input = activations.output = activations.input;
     }
-    T* input = states_ + static_cast<size_t>(token) * sizes_.units;
-    LayerValues<T> values = scratch.values;
-    values.query_input = values.output = input;
-    if (settings_.is_of_firsts(layer)) values = firsts_.from(token, row, sizes_);
-    values.input = input;
-    values.projected = scratch.values.projected;
-    return values;
+    return activations;
   }
 
-  // Adds LANES numbers of a hidden state to the output, where they are asked for.
-  void emit(int state, int token, int column, Vector x) const {
-    for (const Output& one : settings_.outputs) {
-      if (one.state != state) continue;
-      const int place_of_token = tokens_.places[token];
-      const size_t row = settings_.first_only ? place_of_token / batch_.length : place_of_token;
-      float* place = output_ + row * settings_.output_width + one.column + column;
-      const Vector scaled = x * spread(one.scale);
-      store(place, one.add ? scaled + load(place) : scaled);
+  // Writes LANES numbers of a hidden state to the output, or adds them, for each `Output` of it.
+  void write_output(int state, int token, int column, Vector x) const {
+    for (const Output& output : context_.settings.outputs) {
+      if (output.state != state) continue;
+      const int index = context_.tokens.padded_indices[token];
+      const int row = context_.settings.cls_only ? index / context_.batch.length : index;
+      float* target = output_.at(row, output.column + column);
+      const Vector scaled = x * spread(output.scale);
+      store(target, output.accumulate ? scaled + load(target) : scaled);
     }
   }
 
-  void clear_padding(const std::vector<Range>& part, const Team& team) const {
-    if (settings_.first_only) return;
-    const Range all = {part.front().begin, part.back().end}, mine = team.share(all.size());
-    const size_t width = settings_.output_width;
-    for (int row = all.begin + mine.begin; row < all.begin + mine.end; ++row) {
-      const size_t end = static_cast<size_t>(row + 1) * batch_.length;
-      const size_t padding = batch_.length - batch_.lengths[row];
-      std::memset(output_ + (end - padding) * width, 0, padding * width * sizeof(float));
+  void clear_padding(Range sequences, const Team& team) const {
+    if (context_.settings.cls_only) return;
+    const Batch& batch = context_.batch;
+    const Range share = team.share(sequences.size());
+    for (int row = sequences.begin + share.begin; row < sequences.begin + share.end; ++row) {
+      const size_t start = static_cast<size_t>(row) * batch.length;
+      std::fill(output_.row(start + batch.lengths[row]), output_.row(start + batch.length), 0.f);
     }
   }
 
   // Sum of the three embeddings, layer normalisation, dropout.
-  void embed(Range rows, const Team& team, Scratch& scratch) const {
-    const int units = sizes_.units;
-    const Range mine = team.share(rows.size());
-    T* states = saved_ ? saved_->layers[0].input : states_;
-    for (int token = rows.begin + mine.begin; token < rows.begin + mine.end; ++token) {
-      const int place = tokens_.places[token], position = place % batch_.length;
-      const float* word = parameter(WORDS) + static_cast<size_t>(batch_.tokens[place]) * units;
-      const float* type = parameter(TYPES) + static_cast<size_t>(batch_.segments[place]) * units;
-      const float* at = parameter(POSITIONS) + static_cast<size_t>(position) * units;
-      float* sum = scratch.sums + static_cast<size_t>(token - rows.begin) * units;
+  void embed(Range tokens, const Team& team, Scratch& scratch) const {
+    const int units = context_.sizes.units;
+    const Batch& batch = context_.batch;
+    const MatrixView<const float> words = context_.embedding(WORDS);
+    const MatrixView<const float> types = context_.embedding(TYPES);
+    const MatrixView<const float> positions = context_.embedding(POSITIONS);
+    const float* gamma = context_.parameter(EMBEDDING_GAMMA);
+    const float* beta = context_.parameter(EMBEDDING_BETA);
+    const MatrixView<T> states = saved_ ? saved_->layers[0].input : states_;
+    const Range share = team.share(tokens.size());
+    for (int token = tokens.begin + share.begin; token < tokens.begin + share.end; ++token) {
+      const int index = context_.tokens.padded_indices[token];
+      const float* word = words.row(batch.tokens[index]);
+      const float* type = types.row(batch.segments[index]);
+      const float* position = positions.row(index % batch.length);
+      float* sum = scratch.sums.row(token - tokens.begin);
       for (int i = 0; i < units; i += LANES)
-        store(sum + i, load(word + i) + load(type + i) + load(at + i));
-      T* normals = saved_ ? saved_->embedding_normal + static_cast<size_t>(token) * units : nullptr;
-      T* state = states + static_cast<size_t>(token) * units;
-      const float inverse = normalize(sum, units, settings_.epsilon, [&](int i, Vector normal) {
-        if (normals) store(normals + i, normal);
-        Vector x =
-            scale_and_shift(normal, parameter(EMBEDDING_GAMMA), parameter(EMBEDDING_BETA), i);
-        x = dropout_.apply(x, dropout_place(0, DROP_EMBEDDING), token, i);
-        store(state + i, x);
-        emit(0, token, i, x);
-      });
-      if (saved_) saved_->embedding_inverse[token] = inverse;
+        store(sum + i, load(word + i) + load(type + i) + load(position + i));
+      T* normals = saved_ ? saved_->embedding_normal.row(token) : nullptr;
+      T* state = states.row(token);
+      const float inverse_std =
+          normalize(sum, units, context_.settings.epsilon, [&](int i, Vector normal) {
+            if (normals) store(normals + i, normal);
+            Vector x = scale_and_shift(normal, gamma, beta, i);
+            x = dropout_.apply(x, dropout_site(0, DROP_EMBEDDING), token, i);
+            store(state + i, x);
+            write_output(0, token, i, x);
+          });
+      if (saved_) saved_->embedding_inverse_std[token] = inverse_std;
     }
   }
 
-  // A layer up to the context that its heads give.
-  void attend(int layer, Range group, const Team& team, Scratch& scratch,
-              Attention<T>& attention) const {
-    const Range rows = rows_of_group(group);
-    const bool is_of_firsts = settings_.is_of_firsts(layer);
-    const LayerValues<T> values =
-        values_of(layer, rows.begin, is_of_firsts ? group.begin : rows.begin, scratch);
-    project(layer, rows, is_of_firsts ? 1 : 0, values, team, scratch);
-    if (is_of_firsts) project_firsts(layer, group, values, team, scratch);
-    team.wait();
-    const int heads = sizes_.num_heads;
-    const Range mine = team.share(group.size() * heads);
-    for (int task = mine.begin; task < mine.end; ++task) {
-      const int number = task / heads, sequence = group.begin + number, head = task % heads;
-      const int first = tokens_.starts[sequence] - rows.begin;
-      const size_t row = is_of_firsts ? number : first;
-      attention.forward(head_of(values, settings_, tokens_, layer, sequence, head, first, dropout_),
-                        values.context + row * sizes_.units + head * sizes_.head_size(),
-                        sizes_.units);
+  // The first half of a layer, of a block: queries, keys and values, and the context that attention
+  // makes of them.
+  void compute_context(int layer, Range block, const Team& team, Scratch& scratch,
+                       Attention<T>& attention) const {
+    const Range tokens = context_.tokens.of(block);
+    const bool is_cls_only = context_.settings.is_cls_only(layer);
+    const int first_row = is_cls_only ? block.begin : tokens.begin;
+    const LayerActivations<T> activations =
+        activations_from(layer, tokens.begin, first_row, scratch);
+    project_qkv(layer, tokens, is_cls_only ? 1 : 0, activations, team, scratch);
+    if (is_cls_only) project_cls_queries(layer, block, activations, team, scratch);
+    team.barrier();
+    const int heads = context_.sizes.num_heads, head_size = context_.sizes.head_size();
+    const Range share = team.share(block.size() * heads);
+    for (int task = share.begin; task < share.end; ++task) {
+      const int number = task / heads, sequence = block.begin + number, head = task % heads;
+      const int first = context_.tokens.starts[sequence] - tokens.begin;
+      const int row = is_cls_only ? number : first;
+      attention.forward(head_of(activations, context_, layer, sequence, head, first, dropout_),
+                        activations.context.from_row(row).from_column(head * head_size));
     }
   }
 
-  // A layer from that context on, of these rows.
-  void go_on(int layer, Range rows, const Team& team, Scratch& scratch) const {
-    const LayerValues<T> values =
-        values_of(layer, token_of(layer, rows.begin), rows.begin, scratch);
-    add_attention(layer, rows, values, team, scratch);
-    team.wait();
-    feed_forward(layer, rows, values, team, scratch);
-    team.wait();
+  // The second half of a layer, from the context on, of these rows.
+  void compute_output(int layer, Range rows, const Team& team, Scratch& scratch) const {
+    const LayerActivations<T> activations =
+        activations_from(layer, context_.token_of_row(layer, rows.begin), rows.begin, scratch);
+    project_context(layer, rows, activations, team, scratch);
+    team.barrier();
+    feed_forward(layer, rows, activations, team, scratch);
+    team.barrier();
   }
 
-  // The same of a part's sequences, as many at a time as there is room for: together they need the
-  // weights less often than group by group.
-  void go_on_with_firsts(int layer, const std::vector<Range>& part, const Team& team,
-                         Scratch& scratch) const {
-    const int end = part.back().end;
-    for (int first = part.front().begin; first < end; first += most_rows_)
-      go_on(layer, {first, std::min(end, first + most_rows_)}, team, scratch);
+  // The same for the first tokens of a shard's sequences, as many at a time as scratch has rows:
+  // that reads the weights less often than block by block.
+  void compute_cls_output(int layer, Range sequences, const Team& team, Scratch& scratch) const {
+    for (int first = sequences.begin; first < sequences.end; first += max_rows_)
+      compute_output(layer, {first, std::min(sequences.end, first + max_rows_)}, team, scratch);
   }
 
   // Queries, keys and values, from the first-th of these on.
-  void project(int layer, Range rows, int first, const LayerValues<T>& values, const Team& team,
-               Scratch& scratch) const {
-    const auto input = weights_.take(layer, KEY, values.input, sizes_.units, rows.size(),
-                                     sizes_.units, team, scratch.room);
+  void project_qkv(int layer, Range tokens, int first, const LayerActivations<T>& activations,
+                   const Team& team, Scratch& scratch) const {
+    const auto operand =
+        weights_.prepare_operand(layer, KEY, activations.input, tokens.size(), context_.sizes.units,
+                                 team, scratch.operand_buffer);
     for (int i = first; i < 3; ++i)
-      project_one(layer, i, input, rows.size(), values, team, [](int row) { return row; });
+      project(layer, i, operand, tokens.size(), activations, team, [](int row) { return row; });
   }
 
-  // The queries of first tokens alone, out of a copy of their input.
-  void project_firsts(int layer, Range group, const LayerValues<T>& values, const Team& team,
-                      Scratch& scratch) const {
-    const int units = sizes_.units, start = tokens_.starts[group.begin];
-    auto token_of_row = [&](int row) { return tokens_.starts[group.begin + row] - start; };
-    const Range mine = team.share(group.size());
-    for (int row = mine.begin; row < mine.end; ++row)
-      std::memcpy(values.query_input + static_cast<size_t>(row) * units,
-                  values.input + static_cast<size_t>(token_of_row(row)) * units, units * sizeof(T));
-    team.wait();
-    const auto input = weights_.take(layer, QUERY, values.query_input, units, group.size(), units,
-                                     team, scratch.room);
-    project_one(layer, 0, input, group.size(), values, team, token_of_row);
+  // The queries of first tokens alone, of a copy of their input.
+  void project_cls_queries(int layer, Range block, const LayerActivations<T>& activations,
+                           const Team& team, Scratch& scratch) const {
+    const int units = context_.sizes.units;
+    const std::vector<int>& starts = context_.tokens.starts;
+    auto token_of_row = [&](int row) { return starts[block.begin + row] - starts[block.begin]; };
+    const Range share = team.share(block.size());
+    for (int row = share.begin; row < share.end; ++row)
+      std::copy_n(activations.input.row(token_of_row(row)), units,
+                  activations.query_input.row(row));
+    team.barrier();
+    const auto operand = weights_.prepare_operand(
+        layer, QUERY, activations.query_input, block.size(), units, team, scratch.operand_buffer);
+    project(layer, 0, operand, block.size(), activations, team, token_of_row);
   }
 
-  // The i-th of queries, keys and values, for the tokens token_of_row(row); the queries scaled as
-  // `Head` wants them.
-  template <class Input, class TokenOfRow>
-  void project_one(int layer, int i, const Input& input, int rows, const LayerValues<T>& values,
-                   const Team& team, TokenOfRow token_of_row) const {
-    const int units = sizes_.units;
-    constexpr LayerParameter matrices[] = {QUERY, KEY, VALUE};
-    const LayerParameter matrix = matrices[i];
-    const float* bias = parameter(place_of(layer, matrix + 1));
-    const float scale = LOG2_E / std::sqrt(static_cast<float>(sizes_.head_size()));
+  // The i-th of queries, keys and values, for the tokens token_of_row(row). The queries get the
+  // factor that `Head` expects.
+  template <class Operand, class TokenOfRow>
+  void project(int layer, int i, const Operand& operand, int rows,
+               const LayerActivations<T>& activations, const Team& team,
+               TokenOfRow token_of_row) const {
+    const int units = context_.sizes.units;
+    const LayerParameter matrix = QKV[i];
+    const float* bias = context_.parameter(index_of(layer, matrix + 1));
+    const float scale = LOG2_E / std::sqrt(static_cast<float>(context_.sizes.head_size()));
     const Vector factor = spread(i ? 1 : scale);
-    T* projected = values.projected + i * units;
-    weights_.multiply(input, rows, layer, matrix, share_columns(team, units), {0, units},
+    const MatrixView<T> target = activations.qkv.from_column(i * units);
+    weights_.multiply(operand, rows, layer, matrix, share_columns(team, units), {0, units},
                       [&](int row, int column, Vector sum) {
-                        const size_t token = token_of_row(row);
-                        store(projected + token * 3 * units + column,
+                        store(target.at(token_of_row(row), column),
                               (sum + load(bias + column)) * factor);
                       });
   }
 
   // Output projection of the attention, dropout, residual; layer normalisation.
-  void add_attention(int layer, Range rows, const LayerValues<T>& values, const Team& team,
-                     Scratch& scratch) const {
-    const int units = sizes_.units;
-    const float* bias = parameter(place_of(layer, PROJECTION_BIAS));
-    const auto input = weights_.take(layer, PROJECTION, values.context, units, rows.size(), units,
-                                     team, scratch.room);
-    weights_.multiply(input, rows.size(), layer, PROJECTION, share_columns(team, units), {0, units},
-                      [&](int row, int column, Vector sum) {
-                        const size_t place = static_cast<size_t>(row) * units + column;
-                        sum = dropout_.apply(sum + load(bias + column),
-                                             dropout_place(layer, DROP_PROJECTION),
-                                             token_of(layer, rows.begin + row), column);
-                        store(scratch.sums + place, sum + load(values.query_input + place));
-                      });
-    team.wait();
-    normalize_rows(rows, team, scratch.sums, place_of(layer, ATTENTION_GAMMA),
-                   values.attended_normal, values.attended_inverse,
+  void project_context(int layer, Range rows, const LayerActivations<T>& activations,
+                       const Team& team, Scratch& scratch) const {
+    const int units = context_.sizes.units;
+    const float* bias = context_.parameter(index_of(layer, PROJECTION_BIAS));
+    const auto operand = weights_.prepare_operand(layer, PROJECTION, activations.context,
+                                                  rows.size(), units, team, scratch.operand_buffer);
+    weights_.multiply(
+        operand, rows.size(), layer, PROJECTION, share_columns(team, units), {0, units},
+        [&](int row, int column, Vector sum) {
+          sum = dropout_.apply(sum + load(bias + column), dropout_site(layer, DROP_PROJECTION),
+                               context_.token_of_row(layer, rows.begin + row), column);
+          store(scratch.sums.at(row, column), sum + load(activations.query_input.at(row, column)));
+        });
+    team.barrier();
+    normalize_rows(rows.size(), team, scratch.sums, index_of(layer, ATTENTION_GAMMA),
+                   activations.attention_normal, activations.attention_inverse_std,
                    [&](int row, int column, Vector x) {
-                     store(values.attended + static_cast<size_t>(row) * units + column, x);
+                     store(activations.attention_out.at(row, column), x);
                    });
   }
 
-  // Two dense layers around GELU, dropout, residual; layer normalisation.
-  void feed_forward(int layer, Range rows, const LayerValues<T>& values, const Team& team,
+  // Two dense layers around GELU, dropout, residual; layer normalisation. A thread that is a team
+  // of its own computes KC columns of the hidden layer at a time, which stay in its cache.
+  void feed_forward(int layer, Range rows, const LayerActivations<T>& activations, const Team& team,
                     Scratch& scratch) const {
-    const int units = sizes_.units, hidden = sizes_.hidden_size;
-    const int step = together_ ? hidden : std::min(CHUNK, hidden);
-    const float* bias = parameter(place_of(layer, HIDDEN_BIAS));
-    const float* out_bias = parameter(place_of(layer, OUT_BIAS));
-    for (int start = 0; start < hidden; start += step) {
-      const int end = std::min(hidden, start + step);
-      const auto inward = weights_.take(layer, HIDDEN, values.attended, units, rows.size(), units,
-                                        team, scratch.room);
-      weights_.multiply(inward, rows.size(), layer, HIDDEN,
-                        together_ ? share_columns(team, hidden) : Range{start, end}, {0, units},
-                        [&](int row, int column, Vector sum) {
-                          sum = sum + load(bias + column);
-                          if (values.hidden)
-                            store(values.hidden + static_cast<size_t>(row) * hidden + column, sum);
-                          store(
-                              scratch.activated + static_cast<size_t>(row) * step + column - start,
-                              gelu<T>(sum));
+    const int units = context_.sizes.units, hidden_size = context_.sizes.hidden_size;
+    const int step = is_one_team_ ? hidden_size : std::min(KC, hidden_size);
+    const float* hidden_bias = context_.parameter(index_of(layer, HIDDEN_BIAS));
+    const float* out_bias = context_.parameter(index_of(layer, OUT_BIAS));
+    for (int start = 0; start < hidden_size; start += step) {
+      const int end = std::min(hidden_size, start + step);
+      const auto hidden_operand =
+          weights_.prepare_operand(layer, HIDDEN, activations.attention_out, rows.size(), units,
+                                   team, scratch.operand_buffer);
+      weights_.multiply(hidden_operand, rows.size(), layer, HIDDEN,
+                        is_one_team_ ? share_columns(team, hidden_size) : Range{start, end},
+                        {0, units}, [&](int row, int column, Vector sum) {
+                          sum = sum + load(hidden_bias + column);
+                          if (activations.hidden) store(activations.hidden.at(row, column), sum);
+                          store(scratch.gelu_output.at(row, column - start), gelu<T>(sum));
                         });
-      team.wait();
-      const auto outward = weights_.take(layer, OUT, scratch.activated, step, rows.size(),
-                                         end - start, team, scratch.room);
-      weights_.multiply(outward, rows.size(), layer, OUT, share_columns(team, units), {start, end},
-                        [&](int row, int column, Vector sum) {
-                          const size_t place = static_cast<size_t>(row) * units + column;
-                          sum =
-                              sum + (start ? load(scratch.sums + place) : load(out_bias + column));
-                          if (end == hidden)
-                            sum = dropout_.apply(sum, dropout_place(layer, DROP_OUT),
-                                                 token_of(layer, rows.begin + row), column) +
-                                  load(values.attended + place);
-                          store(scratch.sums + place, sum);
+      team.barrier();
+      const auto out_operand = weights_.prepare_operand(
+          layer, OUT, scratch.gelu_output, rows.size(), end - start, team, scratch.operand_buffer);
+      weights_.multiply(out_operand, rows.size(), layer, OUT, share_columns(team, units),
+                        {start, end}, [&](int row, int column, Vector sum) {
+                          float* target = scratch.sums.at(row, column);
+                          sum = sum + (start ? load(target) : load(out_bias + column));
+                          if (end == hidden_size)
+                            sum = dropout_.apply(sum, dropout_site(layer, DROP_OUT),
+                                                 context_.token_of_row(layer, rows.begin + row),
+                                                 column) +
+                                  load(activations.attention_out.at(row, column));
+                          store(target, sum);
                         });
     }
-    team.wait();
-    normalize_rows(rows, team, scratch.sums, place_of(layer, OUT_GAMMA), values.out_normal,
-                   values.out_inverse, [&](int row, int column, Vector x) {
-                     store(values.output + static_cast<size_t>(row) * units + column, x);
-                     emit(layer + 1, token_of(layer, rows.begin + row), column, x);
-                   });
+    team.barrier();
+    normalize_rows(
+        rows.size(), team, scratch.sums, index_of(layer, OUT_GAMMA), activations.out_normal,
+        activations.out_inverse_std, [&](int row, int column, Vector x) {
+          store(activations.output.at(row, column), x);
+          write_output(layer + 1, context_.token_of_row(layer, rows.begin + row), column, x);
+        });
   }
 
-  // gamma: the place of gamma; beta comes after it.
-  template <class Take>
-  void normalize_rows(Range rows, const Team& team, const float* sums, int gamma, T* normals,
-                      float* inverses, Take take) const {
-    const int units = sizes_.units;
-    const Range mine = team.share(rows.size());
-    for (int row = mine.begin; row < mine.end; ++row) {
-      T* normal = normals ? normals + static_cast<size_t>(row) * units : nullptr;
-      const float inverse = normalize(
-          sums + static_cast<size_t>(row) * units, units, settings_.epsilon, [&](int i, Vector x) {
+  // Layer normalisation of sums, handed to `epilogue(row, column, LANES numbers)`. gamma: the index
+  // of that parameter; beta is the next one.
+  template <class Epilogue>
+  void normalize_rows(int rows, const Team& team, MatrixView<const float> sums, int gamma,
+                      MatrixView<T> normals, float* inverse_stds, Epilogue epilogue) const {
+    const int units = context_.sizes.units;
+    const Range share = team.share(rows);
+    for (int row = share.begin; row < share.end; ++row) {
+      T* normal = normals ? normals.row(row) : nullptr;
+      const float inverse_std =
+          normalize(sums.row(row), units, context_.settings.epsilon, [&](int i, Vector x) {
             if (normal) store(normal + i, x);
-            take(row, i, scale_and_shift(x, parameter(gamma), parameter(gamma + 1), i));
+            epilogue(
+                row, i,
+                scale_and_shift(x, context_.parameter(gamma), context_.parameter(gamma + 1), i));
           });
-      if (inverses) inverses[row] = inverse;
+      if (inverse_stds) inverse_stds[row] = inverse_std;
     }
   }
 
-  const Settings& settings_;
-  const Sizes& sizes_;
-  const Batch& batch_;
-  const Tokens& tokens_;
-  const std::vector<Parameter>& parameters_;
+  const PassContext& context_;
   const Weights& weights_;
-  SavedPass<T>* saved_;
-  float* output_;
+  TypedSavedActivations<T>* saved_;
+  MatrixView<float> output_;  // (batch · length, or batch; output_width)
   Dropout dropout_;
-  bool together_ = false;
-  std::vector<std::vector<Range>> parts_;  // groups of sequences, for each thread
-  int most_rows_ = 0;                      // of a group
-  T* states_ = nullptr;                    // (tokens, units) where nothing is saved
-  LayerValues<T> firsts_;                  // of a layer of firsts, there
-  std::vector<Scratch> scratch_;           // for each part
-  std::vector<Attention<T>> attentions_;   // for each thread
+  bool is_one_team_ = false;  // all threads share each product
+  std::vector<Shard> shards_;
+  int max_rows_ = 0;                      // tokens of a block
+  MatrixView<T> states_;                  // (tokens, units) where nothing is saved
+  LayerActivations<T> cls_;               // of a layer that is cls_only, there
+  std::vector<Scratch> scratch_;          // for each shard
+  std::vector<Attention<T>> attentions_;  // for each thread
   Arena arena_;
 };
 

@@ -1,4 +1,4 @@
-// Layer normalisation (Ba et al. 2016, arXiv:1607.06450) of rows, and its gradient.
+// Layer normalisation (Ba et al. 2016, arXiv:1607.06450) of a row, and its gradient.
 #pragma once
 
 #include <cmath>
@@ -7,10 +7,10 @@
 
 namespace bert {
 
-// (x - mean) / deviation of one row. `take(column, LANES numbers)` gets them.
-// Returns 1 / deviation, which its gradient wants again.
-template <class Take>
-inline float normalize(const float* row, int width, float epsilon, Take take) {
+// Hands (x - mean) / deviation of a row to `epilogue(column, LANES numbers)`. Returns 1 /
+// deviation, which the gradient needs again.
+template <class Epilogue>
+inline float normalize(const float* row, int width, float epsilon, Epilogue epilogue) {
   Vector sum = spread(0), squares = spread(0);
   for (int i = 0; i < width; i += LANES) sum = sum + load(row + i);
   const Vector mean = spread(sum_of(sum) / width);
@@ -18,9 +18,9 @@ inline float normalize(const float* row, int width, float epsilon, Take take) {
     const Vector x = load(row + i) - mean;
     squares = fmadd(x, x, squares);
   }
-  const float inverse = 1 / std::sqrt(sum_of(squares) / width + epsilon);
-  for (int i = 0; i < width; i += LANES) take(i, (load(row + i) - mean) * spread(inverse));
-  return inverse;
+  const float inverse_std = 1 / std::sqrt(sum_of(squares) / width + epsilon);
+  for (int i = 0; i < width; i += LANES) epilogue(i, (load(row + i) - mean) * spread(inverse_std));
+  return inverse_std;
 }
 
 inline Vector scale_and_shift(Vector normal, const float* gamma, const float* beta, int column) {
@@ -29,26 +29,26 @@ inline Vector scale_and_shift(Vector normal, const float* gamma, const float* be
 
 inline void add_to(float* sums, Vector x) { store(sums, load(sums) + x); }
 
-// The gradient of one row: from that of gamma · normal + beta, in `gradient`, to that of what was
-// normalised, in its place. Adds to the gradients of gamma and beta.
+// The gradient of one row, in place: `gradient` holds that of gamma · normal + beta, and afterwards
+// that of the row before its normalisation. Adds to the gradients of gamma and beta.
 template <class T>
-inline void normalize_backward(float* gradient, int width, const T* normal, float inverse,
-                               const float* gamma, float* gamma_sum, float* beta_sum) {
-  Vector sum = spread(0), weighted = spread(0);
+inline void normalize_backward(float* gradient, int width, const T* normal, float inverse_std,
+                               const float* gamma, float* gamma_gradient, float* beta_gradient) {
+  Vector sum = spread(0), product_sum = spread(0);
   for (int i = 0; i < width; i += LANES) {
     const Vector outer = load(gradient + i), x = load(normal + i);
     const Vector inner = outer * load(gamma + i);
     sum = sum + inner;
-    weighted = fmadd(inner, x, weighted);
-    store(gamma_sum + i, fmadd(outer, x, load(gamma_sum + i)));
-    add_to(beta_sum + i, outer);
+    product_sum = fmadd(inner, x, product_sum);
+    store(gamma_gradient + i, fmadd(outer, x, load(gamma_gradient + i)));
+    add_to(beta_gradient + i, outer);
   }
   const Vector mean = spread(sum_of(sum) / width);
-  const Vector slope = spread(sum_of(weighted) / width);
+  const Vector mean_product = spread(sum_of(product_sum) / width);
   for (int i = 0; i < width; i += LANES) {
     const Vector inner = load(gradient + i) * load(gamma + i);
-    const Vector rest = fmadd(load(normal + i), slope, mean);
-    store(gradient + i, spread(inverse) * (inner - rest));
+    const Vector projection = fmadd(load(normal + i), mean_product, mean);
+    store(gradient + i, spread(inverse_std) * (inner - projection));
   }
 }
 

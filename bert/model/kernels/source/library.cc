@@ -1,5 +1,5 @@
 // What MXNet and library.py ask of the library as a whole.
-#include <lib_api.cc>  // of MXNet: what its header declares
+#include <lib_api.cc>  // of MXNet: defines what its header declares
 
 #include "accumulated_gradients.h"
 #include "operator.h"
@@ -7,9 +7,9 @@
 namespace bert {
 int number_of_threads = 1;
 
-AddedGradients& added_gradients() {
-  static AddedGradients found;
-  return found;
+AccumulatedGradients& accumulated_gradients() {
+  static AccumulatedGradients gradients;
+  return gradients;
 }
 }  // namespace bert
 
@@ -20,8 +20,8 @@ const char* bert_kernels_built_from() { return BUILT_FROM; }
 void bert_kernels_set_threads(int number) { bert::number_of_threads = number; }
 void bert_kernels_add_to_gradient(const void* data, int add) {
   if (add)
-    bert::added_gradients().insert(data);
+    bert::accumulated_gradients().insert(data);
   else
-    bert::added_gradients().erase(data);
+    bert::accumulated_gradients().erase(data);
 }
 }

@@ -1,4 +1,4 @@
-// Large pieces of memory, kept for the next one who asks: fresh pages cost more than a product.
+// Large blocks of memory, kept for the next caller: fresh pages cost more than a product.
 #pragma once
 
 #include <sys/mman.h>
@@ -11,8 +11,9 @@
 #include <cstdint>
 #include <mutex>
 #include <new>
-#include <utility>
 #include <vector>
+
+#include "matrix.h"
 
 namespace bert {
 
@@ -20,48 +21,51 @@ inline size_t round_up(size_t x, size_t multiple) {
   return (x + multiple - 1) / multiple * multiple;
 }
 
-class Pool {
-  using Piece = std::pair<void*, size_t>;  // data, bytes
+struct MemoryBlock {
+  char* data = nullptr;
+  size_t bytes = 0;
+};
 
+class Pool {
  public:
   static Pool& shared() {
     static Pool* pool = new Pool;  // never destroyed: threads may outlive main()
     return *pool;
   }
 
-  // The smallest free piece that holds `bytes`, or a new one. lasting: one that is not much larger,
-  // for who keeps it.
-  Piece take(size_t bytes, bool lasting) {
+  // The smallest free block that holds `bytes`, or a new one. lasting: for a caller that keeps the
+  // block, so that it must not be much larger.
+  MemoryBlock acquire(size_t bytes, bool lasting) {
     bytes = round_up(bytes, HUGE_PAGE);
     std::lock_guard<std::mutex> lock(mutex_);
-    const auto found = std::find_if(free_.begin(), free_.end(),
-                                    [&](const Piece& piece) { return piece.second >= bytes; });
-    if (found == free_.end() || (lasting && found->second > bytes + bytes / 4))
+    const auto smallest = std::find_if(
+        free_.begin(), free_.end(), [&](const MemoryBlock& block) { return block.bytes >= bytes; });
+    if (smallest == free_.end() || (lasting && smallest->bytes > bytes + bytes / 4))
       return {map(bytes), bytes};
-    const Piece piece = *found;
-    free_.erase(found);
-    return piece;
+    const MemoryBlock block = *smallest;
+    free_.erase(smallest);
+    return block;
   }
 
-  // Of those that are free the smallest goes back to the system: batches differ in size, and what
-  // is large enough for one serves for all smaller ones. Where more than MOST_FREE are in use at
-  // once, as many of the largest may stay.
-  void give_back(Piece piece) {
+  // Unmaps the smallest free block when there are too many: batches differ in size, and a block
+  // that is large enough for one serves for all smaller ones. Where more than MAX_FREE are in use
+  // at once, as many of the largest may stay.
+  void release(MemoryBlock block) {
     std::lock_guard<std::mutex> lock(mutex_);
-    const auto smaller = [](const Piece& one, const Piece& other) {
-      return one.second < other.second;
+    const auto is_smaller = [](const MemoryBlock& a, const MemoryBlock& b) {
+      return a.bytes < b.bytes;
     };
-    free_.insert(std::upper_bound(free_.begin(), free_.end(), piece, smaller), piece);
-    if (free_.size() > MOST_FREE) {
-      munmap(free_.front().first, free_.front().second);
+    free_.insert(std::upper_bound(free_.begin(), free_.end(), block, is_smaller), block);
+    if (free_.size() > MAX_FREE) {
+      munmap(free_.front().data, free_.front().bytes);
       free_.erase(free_.begin());
     }
   }
 
  private:
-  // Memory of the system's own, whatever malloc is told to do with its; from the start of a huge
-  // page on.
-  static void* map(size_t bytes) {
+  // Comes from the system directly, whatever malloc is told to do with its memory, and starts at a
+  // huge page.
+  static char* map(size_t bytes) {
     char* data = static_cast<char*>(mmap(nullptr, bytes + HUGE_PAGE, PROT_READ | PROT_WRITE,
                                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     if (data == MAP_FAILED) throw std::bad_alloc();
@@ -74,13 +78,13 @@ class Pool {
   }
 
   static constexpr size_t HUGE_PAGE = 2 << 20;
-  static constexpr size_t MOST_FREE = 4;  // what forward and backward take, and one more
+  static constexpr size_t MAX_FREE = 4;  // what forward and backward take, and one more
   std::mutex mutex_;
-  std::vector<Piece> free_;  // the smallest first
+  std::vector<MemoryBlock> free_;  // the smallest first
 };
 
-// One piece of the pool, given out in parts. First `plan` says how much, then `open` and `next`
-// give it: both by the same function, which is called twice.
+// One block of the pool, cut into arrays. `arrange` calls one function twice, first to count the
+// bytes, then to hand out the arrays, so that both always agree.
 class Arena {
  public:
   Arena() = default;
@@ -88,32 +92,37 @@ class Arena {
   Arena& operator=(const Arena&) = delete;
   ~Arena() { close(); }
 
-  // Call `layout(arena)` to count, then again to hand out, for one pass.
+  // Calls `layout(arena)`, which calls `allocate`, twice. For memory that one pass uses.
   template <class Layout>
   void arrange(Layout layout) {
     arrange(layout, false);
   }
-  // For more than one.
+  // The same for memory that outlives a pass.
   template <class Layout>
   void arrange_lasting(Layout layout) {
     arrange(layout, true);
   }
 
-  // `count` elements, at a start that no cache line shares with the part before.
+  // Points to `count` elements, which share no cache line with the array before.
   template <class T>
-  void give(T*& part, size_t count) {
-    part = piece_.first ? reinterpret_cast<T*>(static_cast<char*>(piece_.first) + used_) : nullptr;
-    if (part) allow(part, count * sizeof(T));
-    used_ += round_up(count * sizeof(T) + GAP, LINE);
+  void allocate(T*& array, size_t count) {
+    array = block_.data ? reinterpret_cast<T*>(block_.data + used_) : nullptr;
+    if (array) unpoison(array, count * sizeof(T));
+    used_ += round_up(count * sizeof(T) + REDZONE, CACHE_LINE);
+  }
+  template <class T>
+  void allocate(MatrixView<T>& matrix, size_t rows, size_t columns) {
+    allocate(matrix.data, rows * columns);
+    matrix.stride = columns;
   }
 
-  bool is_open() const { return piece_.first; }
+  bool is_open() const { return block_.data; }
 
   void close() {
-    if (!piece_.first) return;
-    allow(piece_.first, piece_.second);
-    Pool::shared().give_back(piece_);
-    piece_ = {nullptr, 0};
+    if (!block_.data) return;
+    unpoison(block_.data, block_.bytes);
+    Pool::shared().release(block_);
+    block_ = {};
   }
 
  private:
@@ -122,23 +131,23 @@ class Arena {
     close();
     used_ = 0;
     layout(*this);
-    piece_ = Pool::shared().take(used_ + 1, lasting);
-    forbid(piece_.first, piece_.second);
+    block_ = Pool::shared().acquire(used_ + 1, lasting);
+    poison(block_.data, block_.bytes);
     used_ = 0;
     layout(*this);
   }
 
-  static constexpr size_t LINE = 64;
-#ifdef __SANITIZE_ADDRESS__  // parts are as apart as pieces of the heap
-  static constexpr size_t GAP = LINE;
-  static void forbid(void* data, size_t bytes) { __asan_poison_memory_region(data, bytes); }
-  static void allow(void* data, size_t bytes) { __asan_unpoison_memory_region(data, bytes); }
+  static constexpr size_t CACHE_LINE = 64;
+#ifdef __SANITIZE_ADDRESS__  // a gap between two arrays, as between two blocks of the heap
+  static constexpr size_t REDZONE = CACHE_LINE;
+  static void poison(void* data, size_t bytes) { __asan_poison_memory_region(data, bytes); }
+  static void unpoison(void* data, size_t bytes) { __asan_unpoison_memory_region(data, bytes); }
 #else
-  static constexpr size_t GAP = 0;
-  static void forbid(void*, size_t) {}
-  static void allow(void*, size_t) {}
+  static constexpr size_t REDZONE = 0;
+  static void poison(void*, size_t) {}
+  static void unpoison(void*, size_t) {}
 #endif
-  std::pair<void*, size_t> piece_{nullptr, 0};
+  MemoryBlock block_;
   size_t used_ = 0;
 };
 

@@ -1,5 +1,5 @@
-// The types of numbers: float, which all that is done element by element is done in, and what else
-// products multiply; they add in float32, or in whole numbers of 32 bits.
+// The element types. Everything that works element by element computes in float. Products multiply
+// float, Bfloat16 or Int8, and sum in float32, for Int8 in integers of 32 bits.
 #pragma once
 
 #include <cstddef>
@@ -12,22 +12,22 @@ struct Bfloat16 {
   uint16_t bits;
 };
 
-// A whole number from -127 to 127, as the CPU multiplies it: one byte, or two. Of the left operand
-// of a product it stands for INT8_ZERO more.
+// An integer from -127 to 127, as wide as the CPU multiplies it: one byte, or two. The left operand
+// of a product is stored with INT8_ZERO_POINT added.
 #ifdef __AVX512VNNI__
 struct Int8 {  // vpdpbusd takes a left operand without sign
   int8_t number;
 };
-constexpr int INT8_ZERO = 128;
+constexpr int INT8_ZERO_POINT = 128;
 #else
-struct Int8 {  // vpmaddwd; what multiplies 8 bits without VNNI (vpmaddubsw) cuts sums to 16 bits
+struct Int8 {  // vpmaddwd; what multiplies 8 bits without VNNI (vpmaddubsw) saturates at 16 bits
   int16_t number;
 };
-constexpr int INT8_ZERO = 0;
+constexpr int INT8_ZERO_POINT = 0;
 #endif
 
-// What products multiply: a float32, or two bfloat16 or four int8 (two, where they have 16 bits)
-// that are neighbours along the sum.
+// The unit that products multiply: a float32, or two bfloat16 or four int8 (two, where they have 16
+// bits) that are neighbours along the sum.
 using Word __attribute__((may_alias)) = uint32_t;
 template <class T>
 constexpr int PER_WORD = sizeof(Word) / sizeof(T);

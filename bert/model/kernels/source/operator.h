@@ -16,22 +16,25 @@ namespace bert {
 using mxnet::ext::MXReturnValue;
 using mxnet::ext::MXTensor;
 using mxnet::ext::OpResource;
+// lib_api.h only carries strings: an attribute is a string whatever it means, and what Python
+// passes as a number or a list arrives here as text.
 using Attributes = std::unordered_map<std::string, std::string>;
 using Shape = std::vector<unsigned int>;
 
-// MXNet's own threads count as one each for OpenMP, so that it has to be told.
+// How many threads a parallel region gets. OpenMP cannot tell: for it each of MXNet's own threads
+// counts as one. library.py sets it.
 extern int number_of_threads;
 
 inline const std::string& get(const Attributes& attributes, const char* name) {
-  auto found = attributes.find(name);
-  if (found == attributes.end())
+  const auto entry = attributes.find(name);
+  if (entry == attributes.end())
     throw std::invalid_argument(std::string("attribute ") + name + " is missing");
-  return found->second;
+  return entry->second;
 }
 inline int get_int(const Attributes& attributes, const char* name) {
   return std::stoi(get(attributes, name));
 }
-// With a point, whatever the program's locale has. istringstream knows no "inf".
+// Reads a decimal point, whatever the program's locale has. istringstream does not know "inf".
 inline double get_double(const Attributes& attributes, const char* name) {
   const std::string& text = get(attributes, name);
   if (text == "inf") return std::numeric_limits<double>::infinity();
@@ -46,17 +49,17 @@ inline float get_float(const Attributes& attributes, const char* name) {
   return static_cast<float>(get_double(attributes, name));
 }
 
-inline std::string show(const Shape& shape) {
+inline std::string to_text(const Shape& shape) {
   std::string text;
   for (unsigned size : shape) text += (text.empty() ? "" : ", ") + std::to_string(size);
   return "(" + text + ")";
 }
 
-// What is thrown, as MXNet wants it.
-template <class Do>
-MXReturnValue guarded(Do act) {
+// Calls `function` and turns an exception into what MXNet expects: its message, and a status.
+template <class Function>
+MXReturnValue catch_exceptions(Function function) {
   try {
-    act();
+    function();
     return mxnet::ext::MX_SUCCESS;
   } catch (const std::exception& error) {
     MX_ERROR_MSG << error.what();

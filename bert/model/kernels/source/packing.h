@@ -1,130 +1,136 @@
-// Operands of products in the order in which they are read.
+// Operands of products, packed into panels: in the order in which the micro-kernel reads them.
 #pragma once
 
 #include <algorithm>
 
+#include "matrix.h"
 #include "team.h"
 #include "vectors.h"
 
 namespace bert {
 
-// 3 vectors of sums for each row, 3 of b and one of a: with AVX-512 8 rows, which are 28 of the 32
-// registers; with AVX2 4 rows, all 16.
-constexpr int TILE_ROWS = LANES / 2;
-constexpr int TILE_COLUMNS = 3 * LANES;
+// The tile of sums that a micro-kernel keeps in registers: MR rows of 3 vectors. Beside the sums it
+// needs 3 vectors of b and one of a: with AVX-512 and 8 rows 28 of the 32 registers, with AVX2 and
+// 4 rows all 16.
+constexpr int MR = LANES / 2;
+constexpr int NR = 3 * LANES;
 
-// Columns of the next panel when `left` are left: 3 vectors, and 2 where that leaves no panel of
-// one, which would keep the multipliers waiting for the sums before.
-inline int panel_width(int left) {
-  const int vectors = left / LANES;
-  return vectors == 1 ? LANES : vectors == 2 || vectors == 4 ? 2 * LANES : TILE_COLUMNS;
+// The width of the next panel when `remaining` columns remain: NR, which is 3 vectors, but 2
+// vectors where that avoids a panel of one. One vector of sums would keep the multipliers waiting
+// for the sums before.
+inline int panel_width(int remaining) {
+  const int vectors = remaining / LANES;
+  return vectors == 1 ? LANES : vectors == 2 || vectors == 4 ? 2 * LANES : NR;
 }
 
-// This member's columns: whole panels.
+// This thread's share of the columns: whole panels.
 inline Range share_columns(const Team& team, int columns) {
-  auto start = [columns](long wanted) {
+  auto panel_start = [columns](long lower_bound) {
     int column = 0;
-    while (column < wanted) column += panel_width(columns - column);
+    while (column < lower_bound) column += panel_width(columns - column);
     return column;
   };
-  return {start(static_cast<long>(columns) * team.rank / team.size),
-          start(static_cast<long>(columns) * (team.rank + 1) / team.size)};
+  return {panel_start(static_cast<long>(columns) * team.rank / team.size),
+          panel_start(static_cast<long>(columns) * (team.rank + 1) / team.size)};
 }
 
-// The right operand b of a product, (depth words, columns): panels of columns, one after the other,
-// in each of them word after word. columns: a multiple of LANES.
-struct Packed {
+// The right operand b of a product, (depth words, columns): panels of NR columns or fewer (see
+// `panel_width`), one after the other. A panel holds the first word of all its columns, then the
+// second, and so on. columns: a multiple of LANES.
+struct PackedB {
   Word* words = nullptr;
   int depth = 0, columns = 0;
 
   size_t size() const { return static_cast<size_t>(depth) * columns; }
-  // The first word of the panel that starts at `column`, `width` wide.
+  // The panel that starts at `column`.
   Word* panel(int column) const { return words + static_cast<size_t>(column) * depth; }
+  // A panel of `width` columns from a word on.
+  Word* panel(int column, int width, int word) const {
+    return panel(column) + static_cast<size_t>(word) * width;
+  }
 };
 
-// b = sourceᵀ: column n is row n of `source`, of which `read(row, word)` gives LANES words. Columns
-// behind `rows` are zeros. depth: a multiple of LANES.
+// b = sourceᵀ: column n of b is row n of the source, of which `read(row, word)` gives LANES words.
+// Columns from `rows` on are zero. depth: a multiple of LANES.
 template <class Read>
-void pack_transposed(Read read, int rows, Range columns, Packed& packed) {
+void pack_b_transposed(Read read, int rows, Range columns, PackedB& b) {
   for (int start = columns.begin; start < columns.end;) {
-    const int width = panel_width(packed.columns - start);
-    Word* panel = packed.panel(start);
+    const int width = panel_width(b.columns - start);
     for (int n = 0; n < width; n += LANES)
-      for (int word = 0; word < packed.depth; word += LANES) {
+      for (int word = 0; word < b.depth; word += LANES) {
         Words square[LANES];
         for (int i = 0; i < LANES; ++i)
-          square[i] = start + n + i < rows ? read(start + n + i, word) : no_words();
+          square[i] = start + n + i < rows ? read(start + n + i, word) : zero_words();
         transpose(square);
-        for (int i = 0; i < LANES; ++i)
-          store_words(panel + static_cast<size_t>(word + i) * width + n, square[i]);
+        for (int i = 0; i < LANES; ++i) store_words(b.panel(start, width, word + i) + n, square[i]);
       }
     start += width;
   }
 }
 
-// Word `word` of LANES columns from `column` on, of a matrix whose `read(row, column)` gives
-// so many numbers of a row. Rows behind `rows` are zeros.
+// Word `word` of LANES columns from `column` on, when the rows of a matrix are interleaved: the
+// numbers of a word come from PER_WORD rows. `read(row, column)` gives LANES numbers of a row. Rows
+// from `rows` on are zero.
 template <class T, class Read>
-inline Words join_rows(Read& read, int rows, int word, int column) {
+inline Words interleave_rows(Read& read, int rows, int word, int column) {
   const int row = word * PER_WORD<T>;
   const Vector first = row < rows ? read(row, column) : spread(0);
   const Vector second = PER_WORD<T> > 1 && row + 1 < rows ? read(row + 1, column) : spread(0);
-  return join<T>(first, second);
+  return interleave<T>(first, second);
 }
 
-// b = source. `read`, `rows`: as for `join_rows`.
+// b = source: `words` of `columns`. `read`, `rows`: as in `interleave_rows`.
 template <class T, class Read>
-void pack(Read read, int rows, Range columns, Range words, Packed& packed) {
+void pack_b(Read read, int rows, Range columns, Range words, PackedB& b) {
   for (int word = words.begin; word < words.end; ++word)
     for (int start = columns.begin; start < columns.end;) {
-      const int width = panel_width(packed.columns - start);
-      Word* place = packed.panel(start) + static_cast<size_t>(word) * width;
+      const int width = panel_width(b.columns - start);
+      Word* target = b.panel(start, width, word);
       for (int n = 0; n < width; n += LANES)
-        store_words(place + n, join_rows<T>(read, rows, word, start + n));
+        store_words(target + n, interleave_rows<T>(read, rows, word, start + n));
       start += width;
     }
 }
 
-// A dense layer's weight (rows, width) for what the layer gives, x Wᵀ: `columns` of it.
+// The weight W (rows, width) of a dense layer for the forward pass, y = x Wᵀ: `columns` of y.
 template <class T>
-void pack_for_output(const float* weight, int rows, Range columns, Packed& packed) {
-  const size_t width = static_cast<size_t>(packed.depth) * PER_WORD<T>;
-  pack_transposed(
-      [&](int row, int word) {
-        return convert_words<T>(weight + row * width + word * PER_WORD<T>);
-      },
-      rows, columns, packed);
+void pack_forward_weight(const float* weight, int rows, Range columns, PackedB& b) {
+  const MatrixView<const float> source(weight, static_cast<size_t>(b.depth) * PER_WORD<T>);
+  pack_b_transposed(
+      [&](int row, int word) { return convert_words<T>(source.at(row, word * PER_WORD<T>)); }, rows,
+      columns, b);
 }
-// The same for the gradient of x, which is that of the output times W: `words` of it.
+// The same for the backward pass, where the gradient of x is that of y times W: `words` of the
+// rows.
 template <class T>
-void pack_for_gradient(const float* weight, int rows, Range words, Packed& packed) {
-  const size_t width = packed.columns;
-  pack<T>([&](int row, int column) { return load(weight + row * width + column); }, rows,
-          {0, packed.columns}, words, packed);
+void pack_backward_weight(const float* weight, int rows, Range words, PackedB& b) {
+  const MatrixView<const float> source(weight, b.columns);
+  pack_b<T>([&](int row, int column) { return load(source.at(row, column)); }, rows, {0, b.columns},
+            words, b);
 }
 
-// The left operand of a product that sums over tokens: aᵀ, (columns, depth words), in panels of
-// TILE_ROWS rows of the product. Their distance is no power of two, or all would fall in the same
-// sets of the cache.
-struct PackedLeft {
-  static constexpr int PAD = 136;  // words of a panel
+// The left operand of a product that sums over tokens: aᵀ, (columns, depth words), in panels of MR
+// columns of a, which are rows of the product. PAD keeps the distance of two panels from being a
+// power of two, with which all would fall into the same sets of the cache.
+struct PackedA {
+  static constexpr int PAD = 136;  // extra words for each column
   Word* words = nullptr;
   int depth = 0, columns = 0;
 
   size_t size() const { return static_cast<size_t>(depth + PAD) * columns; }
-  Word* panel(int column) const { return words + static_cast<size_t>(column) * (depth + PAD); }
+  // The panel that starts at `column`, a multiple of MR, from a word on.
+  Word* panel(int column, int word) const {
+    return words + static_cast<size_t>(column) * (depth + PAD) + static_cast<size_t>(word) * MR;
+  }
 };
 
+// a = source: `words` of all columns. `read`, `rows`: as in `interleave_rows`.
 template <class T, class Read>
-void pack_left(Read read, int rows, Range words, PackedLeft& packed) {
+void pack_a(Read read, int rows, Range words, PackedA& a) {
   for (int word = words.begin; word < words.end; ++word)
-    for (int column = 0; column < packed.columns; column += LANES) {
-      const Words joined = join_rows<T>(read, rows, word, column);
-      auto place = [&](int panel) {
-        return packed.panel(panel) + static_cast<size_t>(word) * TILE_ROWS;
-      };
-      store_halves(place(column), place(column + TILE_ROWS), joined);
-    }
+    for (int column = 0; column < a.columns; column += LANES)
+      store_halves(a.panel(column, word), a.panel(column + MR, word),
+                   interleave_rows<T>(read, rows, word, column));
 }
 
 }  // namespace bert

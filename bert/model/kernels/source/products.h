@@ -1,4 +1,5 @@
-// Products of matrices: tiles of sums that never leave the registers.
+// Products of matrices, as in BLIS (Van Zee & van de Geijn 2015): a micro-kernel computes a tile of
+// sums that never leaves the registers; an epilogue, which is inlined, finishes each tile.
 #pragma once
 
 #include <utility>
@@ -7,24 +8,27 @@
 
 namespace bert {
 
-// So many numbers of a sum at a time that the right operand stays in the cache.
-constexpr int CHUNK = 768;
+// So many numbers of a long sum at a time keep a panel of the right operand in the cache.
+constexpr int KC = 768;
 
-// The left operand: row m, word k at words[m * row_step + k * word_step].
-struct Left {
+// The left operand a: row m, word k is at words[m * row_step + k * word_step].
+struct OperandA {
   const Word* words;
   size_t row_step, word_step;
+
+  OperandA from_row(int row) const { return {words + row * row_step, row_step, word_step}; }
 };
 
+// The rows of a matrix as left operand, as they are.
 template <class T>
-inline Left rows_of(const T* values, size_t stride) {
-  return {reinterpret_cast<const Word*>(values), stride / PER_WORD<T>, 1};
+inline OperandA operand_a(MatrixView<T> matrix) {
+  return {reinterpret_cast<const Word*>(matrix.data), matrix.stride / PER_WORD<T>, 1};
 }
 
-// sums (ROWS, VECTORS LANES) = a · b over `depth` words of a panel. Not inlined: the compiler keeps
-// all sums in registers only where nothing else competes for them.
+// sums (ROWS, VECTORS LANES) = a · panel over `depth` words. Not inlined: the compiler keeps all
+// sums in registers only where nothing else competes for them.
 template <class T, int ROWS, int VECTORS>
-[[gnu::noinline]] void multiply_tile(Left a, const Word* b, int depth, float* sums) {
+[[gnu::noinline]] void micro_kernel(OperandA a, const Word* panel, int depth, float* sums) {
   Vector sum[ROWS][VECTORS];
 #pragma GCC unroll 8
   for (int i = 0; i < ROWS; ++i)
@@ -34,7 +38,7 @@ template <class T, int ROWS, int VECTORS>
   for (int k = 0; k < depth; ++k) {
     Vector right[VECTORS];
 #pragma GCC unroll 4
-    for (int j = 0; j < VECTORS; ++j) right[j] = load_operand(b + j * LANES);
+    for (int j = 0; j < VECTORS; ++j) right[j] = load_operand(panel + j * LANES);
 #pragma GCC unroll 8
     for (int i = 0; i < ROWS; ++i) {
       const Vector left = spread_word(word[i * a.row_step]);
@@ -42,7 +46,7 @@ template <class T, int ROWS, int VECTORS>
       for (int j = 0; j < VECTORS; ++j) sum[i][j] = multiply_add<T>(sum[i][j], left, right[j]);
     }
     word += a.word_step;
-    b += VECTORS * LANES;
+    panel += VECTORS * LANES;
   }
 #pragma GCC unroll 8
   for (int i = 0; i < ROWS; ++i)
@@ -50,96 +54,107 @@ template <class T, int ROWS, int VECTORS>
     for (int j = 0; j < VECTORS; ++j) store(sums + (i * VECTORS + j) * LANES, sum[i][j]);
 }
 
-using Tile = void (*)(Left, const Word*, int, float*);
+using MicroKernel = void (*)(OperandA, const Word*, int, float*);
 
-template <class T, int VECTORS, int... BEFORE>
-inline Tile tile_of_rows(int rows, std::integer_sequence<int, BEFORE...>) {
-  static constexpr Tile tiles[] = {multiply_tile<T, 1 + BEFORE, VECTORS>...};
-  return tiles[rows - 1];
+template <class T, int VECTORS, int... ROWS_BEFORE>
+inline MicroKernel micro_kernel_of(int rows, std::integer_sequence<int, ROWS_BEFORE...>) {
+  static constexpr MicroKernel kernels[] = {micro_kernel<T, 1 + ROWS_BEFORE, VECTORS>...};
+  return kernels[rows - 1];
 }
 
 template <class T>
-inline Tile find_tile(int rows, int width) {
-  constexpr auto all = std::make_integer_sequence<int, TILE_ROWS>();
-  return width == 3 * LANES   ? tile_of_rows<T, 3>(rows, all)
-         : width == 2 * LANES ? tile_of_rows<T, 2>(rows, all)
-                              : tile_of_rows<T, 1>(rows, all);
+inline MicroKernel find_micro_kernel(int rows, int width) {
+  constexpr auto all_rows = std::make_integer_sequence<int, MR>();
+  return width == 3 * LANES   ? micro_kernel_of<T, 3>(rows, all_rows)
+         : width == 2 * LANES ? micro_kernel_of<T, 2>(rows, all_rows)
+                              : micro_kernel_of<T, 1>(rows, all_rows);
 }
 
-// One tile, and `finish(row, column, LANES sums)` for all of it.
-template <class T, class Finish>
-inline void compute_tile(Left a, int rows, const Word* panel, int width, int depth, Finish finish) {
-  alignas(64) float sums[TILE_ROWS * TILE_COLUMNS];
-  find_tile<T>(rows, width)(a, panel, depth, sums);
+// One tile of the product, handed to `epilogue(row, column, LANES sums)`.
+template <class T, class Epilogue>
+inline void compute_tile(OperandA a, int rows, const Word* panel, int width, int depth,
+                         Epilogue epilogue) {
+  alignas(64) float sums[MR * NR];
+  find_micro_kernel<T>(rows, width)(a, panel, depth, sums);
   for (int i = 0; i < rows; ++i)
-    for (int j = 0; j < width; j += LANES) finish(i, j, load(sums + i * width + j));
+    for (int j = 0; j < width; j += LANES) epilogue(i, j, load(sums + i * width + j));
 }
 
-// Asks for a part of `bytes` from `from` on: the part-th of `parts`.
-inline void prefetch_part(const void* from, size_t bytes, int part, int parts) {
+// Prefetches one of `shares` equal shares of the `bytes` that start at `from`.
+inline void prefetch_share(const void* from, size_t bytes, int share, int shares) {
   constexpr size_t LINE = 64;
-  const size_t lines = (bytes + LINE - 1) / LINE, each = (lines + parts - 1) / parts;
+  const size_t lines = (bytes + LINE - 1) / LINE, each = (lines + shares - 1) / shares;
   const char* line = static_cast<const char*>(from);
-  for (size_t i = part * each; i < std::min(lines, (part + 1) * each); ++i)
+  for (size_t i = share * each; i < std::min(lines, (share + 1) * each); ++i)
     _mm_prefetch(line + i * LINE, _MM_HINT_T1);
 }
 
-// What is done before a tile (rows, columns) is computed: nothing.
-struct Nothing {
+// The prefetch hook of an epilogue that reads nothing worth a prefetch.
+struct NoPrefetch {
   void operator()(Range, Range) const {}
 };
 
-// a (rows, words.size()) · b's `words` of `columns`; `finish(row, column, LANES sums)` takes them.
-// before(rows, columns): of each tile, to ask for what `finish` is going to read.
-template <class T, class Finish, class Before = Nothing>
-inline void multiply(Left a, int rows, const Packed& b, Range columns, Range words, Finish finish,
-                     Before before = {}) {
+// a (rows, words.size()) · `words` and `columns` of b, panel after panel: `epilogue(row, column,
+// LANES sums)` gets the product. A panel stays in the cache for all rows, and while it is used, the
+// next one is prefetched, a share with each tile. prefetch(rows, columns): the hook that is called
+// before each tile, to prefetch what the epilogue is going to read.
+template <class T, class Epilogue, class Prefetch = NoPrefetch>
+inline void multiply(OperandA a, int rows, const PackedB& b, Range columns, Range words,
+                     Epilogue epilogue, Prefetch prefetch = {}) {
   for (int column = columns.begin; column < columns.end;) {
-    const int width = panel_width(b.columns - column), after = column + width;
-    const Word* panel = b.panel(column) + static_cast<size_t>(words.begin) * width;
-    const int next_width = after < columns.end ? panel_width(b.columns - after) : 0;
-    const Word* next = b.panel(after) + static_cast<size_t>(words.begin) * next_width;
-    for (int row = 0; row < rows; row += TILE_ROWS) {
-      prefetch_part(next, sizeof(Word) * next_width * words.size(), row / TILE_ROWS,
-                    (rows + TILE_ROWS - 1) / TILE_ROWS);
-      before(Range{row, std::min(rows, row + TILE_ROWS)}, Range{column, after});
-      compute_tile<T>({a.words + row * a.row_step, a.row_step, a.word_step},
-                      std::min(TILE_ROWS, rows - row), panel, width, words.size(),
-                      [&](int i, int j, Vector sum) { finish(row + i, column + j, sum); });
+    const int width = panel_width(b.columns - column), next = column + width;
+    const Word* panel = b.panel(column, width, words.begin);
+    const int next_width = next < columns.end ? panel_width(b.columns - next) : 0;
+    const Word* next_panel = b.panel(next, next_width, words.begin);
+    for (int row = 0; row < rows; row += MR) {
+      prefetch_share(next_panel, sizeof(Word) * next_width * words.size(), row / MR,
+                     (rows + MR - 1) / MR);
+      prefetch(Range{row, std::min(rows, row + MR)}, Range{column, next});
+      compute_tile<T>(a.from_row(row), std::min(MR, rows - row), panel, width, words.size(),
+                      [&](int i, int j, Vector sum) { epilogue(row + i, column + j, sum); });
     }
-    column = after;
+    column = next;
   }
 }
 
-template <class T, class Finish, class Before = Nothing>
-inline void multiply(Left a, int rows, const Packed& b, Finish finish, Before before = {}) {
-  multiply<T>(a, rows, b, {0, b.columns}, {0, b.depth}, finish, before);
+// The whole product.
+template <class T, class Epilogue, class Prefetch = NoPrefetch>
+inline void multiply(OperandA a, int rows, const PackedB& b, Epilogue epilogue,
+                     Prefetch prefetch = {}) {
+  multiply<T>(a, rows, b, {0, b.columns}, {0, b.depth}, epilogue, prefetch);
 }
 
-// aᵀ · b, the gradient of a weight, which sums over tokens: rows `rows` of it (columns of a) and
-// `columns`, with `stride` from a row to the next. add: to what stands there.
+// The macro-kernel of `multiply_packed`: `words` of the sums, of as many `rows` as stay in the
+// cache.
+template <class T, class Epilogue>
+inline void multiply_packed_block(const PackedA& a, Range rows, const PackedB& b, Range columns,
+                                  Range words, Epilogue epilogue) {
+  for (int column = columns.begin; column < columns.end;) {
+    const int width = panel_width(b.columns - column);
+    const Word* panel = b.panel(column, width, words.begin);
+    for (int row = rows.begin; row < rows.end; row += MR)
+      compute_tile<T>({a.panel(row, words.begin), 1, MR}, MR, panel, width, words.size(),
+                      [&](int i, int j, Vector sum) { epilogue(row + i, column + j, sum); });
+    column += width;
+  }
+}
+
+// aᵀ · b, which sums over tokens: the gradient of a weight. Computes `rows` of it, which are
+// columns of a, and `columns`; the first of these rows is the first of `gradient`. rows.begin: a
+// multiple of MR. accumulate: add to the values that are there.
 template <class T>
-inline void multiply_left(const PackedLeft& a, Range rows, const Packed& b, Range columns, bool add,
-                          float* gradient, size_t stride) {
-  constexpr int DEPTH = 512, ROWS = 256;  // words and rows of a that stay in the cache: 512 KiB
-  for (int word = 0; word < b.depth; word += DEPTH) {
-    const int depth = std::min(DEPTH, b.depth - word);
-    for (int block = rows.begin; block < rows.end; block += ROWS)
-      for (int column = columns.begin; column < columns.end;) {
-        const int width = panel_width(b.columns - column);
-        const Word* panel = b.panel(column) + static_cast<size_t>(word) * width;
-        for (int row = block; row < std::min(rows.end, block + ROWS); row += TILE_ROWS) {
-          const Left left = {a.panel(row) + static_cast<size_t>(word) * TILE_ROWS, 1, TILE_ROWS};
-          float* corner = gradient + (row - rows.begin) * stride + column;
-          compute_tile<T>(left, TILE_ROWS, panel, width, depth, [&](int i, int j, Vector sum) {
-            if (row + i >= rows.end) return;
-            float* place = corner + i * stride + j;
-            store(place, word || add ? sum + load(place) : sum);
-          });
-        }
-        column += width;
-      }
-  }
+inline void multiply_packed(const PackedA& a, Range rows, const PackedB& b, Range columns,
+                            MatrixView<float> gradient, bool accumulate) {
+  constexpr int DEPTH = 512, ROWS = 256;  // KC and MC: 512 KiB of a, which stay in the cache
+  for (int word = 0; word < b.depth; word += DEPTH)
+    for (int row = rows.begin; row < rows.end; row += ROWS)
+      multiply_packed_block<T>(a, {row, std::min(rows.end, row + ROWS)}, b, columns,
+                               {word, std::min(b.depth, word + DEPTH)},
+                               [&](int i, int column, Vector sum) {
+                                 if (i >= rows.end) return;  // the last tile is larger
+                                 float* target = gradient.at(i - rows.begin, column);
+                                 store(target, word || accumulate ? sum + load(target) : sum);
+                               });
 }
 
 }  // namespace bert

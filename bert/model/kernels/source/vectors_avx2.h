@@ -1,4 +1,5 @@
-// Eight numbers at a time, by AVX2 with FMA: what vectors_avx512.h has, for float32 alone.
+// Eight numbers at a time, by AVX2 with FMA: what vectors_avx512.h has, and explains, for
+// float32 alone.
 #pragma once
 
 #include <immintrin.h>
@@ -63,7 +64,7 @@ inline Mask not_below(const __m128i numbers[LANES / SHORTS], uint16_t bound) {
 
 // ---- words
 
-inline Words no_words() { return _mm256_setzero_si256(); }
+inline Words zero_words() { return _mm256_setzero_si256(); }
 inline Words load_words(const void* from) {
   return _mm256_loadu_si256(static_cast<const __m256i*>(from));
 }
@@ -79,7 +80,7 @@ inline Vector load_operand(const Word* from) { return _mm256_castsi256_ps(load_w
 
 inline Words as_words(Vector x) { return _mm256_castps_si256(x); }
 
-// Rows and columns of a square of 8 x 8 words change places.
+// Transposes a square of 8 x 8 words.
 inline void transpose(Words rows[LANES]) {
   Words other[LANES];
   for (int i = 0; i < LANES; i += 2) {

@@ -1,4 +1,4 @@
-// 16 numbers at a time, by AVX-512. What it says of its functions holds for vectors_avx2.h too.
+// 16 numbers at a time, by AVX-512. The comments hold for the same functions of vectors_avx2.h.
 #pragma once
 
 #include <immintrin.h>
@@ -16,11 +16,12 @@ using Words = __m512i;   // LANES words
 inline Vector spread(float x) { return _mm512_set1_ps(x); }
 inline Vector load(const float* from) { return _mm512_loadu_ps(from); }
 inline void store(float* to, Vector x) { _mm512_storeu_ps(to, x); }
-// Of the lanes of a mask alone; the other numbers are 0, the other places stay as they are.
+// The same for the lanes of a mask alone: a load gives 0 in the other lanes, a store leaves the
+// memory of the other lanes as it is.
 inline Vector load(Mask lanes, const float* from) { return _mm512_maskz_loadu_ps(lanes, from); }
 inline void store(Mask lanes, float* to, Vector x) { _mm512_mask_storeu_ps(to, lanes, x); }
 
-// a b + c and c - a b, rounded once
+// a b + c and c - a b, each rounded once
 inline Vector fmadd(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
 inline Vector fnmadd(Vector a, Vector b, Vector c) { return _mm512_fnmadd_ps(a, b, c); }
 inline Vector min(Vector a, Vector b) { return _mm512_min_ps(a, b); }
@@ -29,7 +30,7 @@ inline Vector sqrt(Vector x) { return _mm512_sqrt_ps(x); }
 inline Vector round(Vector x) {
   return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
-// x 2^whole, of whole numbers from -126 to 127
+// x 2^whole, for integers from -126 to 127
 inline Vector scale_by_power(Vector x, Vector whole) { return _mm512_scalef_ps(x, whole); }
 inline float sum_of(Vector x) { return _mm512_reduce_add_ps(x); }
 inline float largest_of(Vector x) { return _mm512_reduce_max_ps(x); }
@@ -43,7 +44,7 @@ inline Vector where(Mask lanes, Vector x, Vector other) {
   return _mm512_mask_mov_ps(other, lanes, x);
 }
 
-// LANES numbers of 16 bits without sign, of two registers, that are not below `bound`
+// Which of LANES unsigned numbers of 16 bits, in two registers, are not below `bound`
 constexpr int SHORTS = 8;  // of a register
 inline Mask not_below(const __m128i numbers[LANES / SHORTS], uint16_t bound) {
   return _mm256_cmp_epu16_mask(_mm256_set_m128i(numbers[1], numbers[0]),
@@ -52,21 +53,21 @@ inline Mask not_below(const __m128i numbers[LANES / SHORTS], uint16_t bound) {
 
 // ---- words
 
-inline Words no_words() { return _mm512_setzero_si512(); }
+inline Words zero_words() { return _mm512_setzero_si512(); }
 inline Words load_words(const void* from) { return _mm512_loadu_si512(from); }
 inline void store_words(Word* to, Words words) { _mm512_storeu_si512(to, words); }
 inline void store_halves(Word* low, Word* high, Words words) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(low), _mm512_castsi512_si256(words));
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(high), _mm512_extracti64x4_epi64(words, 1));
 }
-// As operands of `multiply_add`: one word everywhere, and LANES of them.
+// Operands of `multiply_add`: one word in all lanes, and LANES words.
 inline Vector spread_word(Word word) { return _mm512_castsi512_ps(_mm512_set1_epi32(word)); }
 inline Vector load_operand(const Word* from) { return _mm512_castsi512_ps(load_words(from)); }
 
-// The same bits
+// The same bits as another type
 inline Words as_words(Vector x) { return _mm512_castps_si512(x); }
 
-// Rows and columns of a square of 16 x 16 words change places.
+// Transposes a square of 16 x 16 words.
 inline void transpose(Words rows[LANES]) {
   Words other[LANES];
   for (int i = 0; i < LANES; i += 2) {

@@ -15,7 +15,7 @@ inline Vector multiply_add<Bfloat16>(Vector sum, Vector a, Vector b) {
   return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
 }
 template <>
-inline Words join<Bfloat16>(Vector first, Vector second) {
+inline Words interleave<Bfloat16>(Vector first, Vector second) {
   const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24,
                                          8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
   return _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(second, first));
@@ -25,46 +25,47 @@ inline Words convert_words<Bfloat16>(const float* from) {
   return (__m512i)_mm512_cvtne2ps_pbh(load(from + LANES), load(from));
 }
 
-// What follows is less exact than in float32: what is computed of it is rounded to bfloat16, which
-// changes numbers of about 1 by 2e-3. Polynomials of least largest error:
-// tests/model/kernels/fit_constants.py.
+// The functions below are less exact than those for float32: their results are rounded to bfloat16,
+// which changes numbers of about 1 by 2e-3. The polynomials are those of least largest error
+// (tests/model/kernels/fit_constants.py).
 
-// GELU to 2e-4 (for |x| up to 200) and its slope to 6e-4, absolute: 1/2 + x P(x²), 0 or 1 beyond.
-inline Vector rough_normal_share(Vector all) {
-  const Vector x = min(max(all, spread(-4.f)), spread(4.f)), square = x * x;
+// For GELU with an absolute error of 2e-4 (for |x| up to 200), and its gradient with one of 6e-4:
+// 1/2 + x P(x²), beyond the bound 0 or 1.
+inline Vector rough_normal_cdf(Vector argument) {
+  const Vector x = min(max(argument, spread(-4.f)), spread(4.f)), square = x * x;
   Vector sum = spread(2.25881846e-8f);
   for (float coefficient : {-1.58882633e-6f, 4.77638846e-5f, -8.12187679e-4f, 8.76369382e-3f,
                             -6.45544248e-2f, 0.397870279f})
     sum = fmadd(sum, square, spread(coefficient));
   return fmadd(x, sum, spread(0.5f));
 }
-inline Vector rough_gelu_slope(Vector all) {
-  const Vector x = min(max(all, spread(-4.3f)), spread(4.3f)), square = x * x;
+inline Vector rough_gelu_gradient(Vector argument) {
+  const Vector x = min(max(argument, spread(-4.3f)), spread(4.3f)), square = x * x;
   Vector sum = spread(-9.88969606e-9f);
   for (float coefficient : {8.27673432e-7f, -2.93829209e-5f, 5.79837739e-4f, -7.00854961e-3f,
                             5.37487921e-2f, -0.259035448f, 0.795552489f})
     sum = fmadd(sum, square, spread(coefficient));
   return fmadd(x, sum, spread(0.5f));
 }
-// 2^x to 8e-5, relative, for finite x up to 127.
+// 2^x with a relative error of 8e-5, for finite x up to 127.
 inline Vector rough_exp2(Vector x) {
-  const Vector whole = round(x), part = x - whole;
+  const Vector whole = round(x), fraction = x - whole;
   Vector sum = spread(5.51716674e-2f);
   for (float coefficient : {0.242611134f, 0.693260987f, 0.999928072f})
-    sum = fmadd(sum, part, spread(coefficient));
+    sum = fmadd(sum, fraction, spread(coefficient));
   return scale_by_power(sum, whole);
 }
 template <>
-inline Vector weight_of<Bfloat16>(Vector x) {
+inline Vector softmax_exp2<Bfloat16>(Vector x) {
   return rough_exp2(x);
 }
 template <>
 inline Vector gelu<Bfloat16>(Vector x) {
-  return x * rough_normal_share(x);
+  return x * rough_normal_cdf(x);
 }
 template <>
-inline Vector gelu_slope<Bfloat16>(Vector x) {
-  return rough_gelu_slope(x);
+inline Vector gelu_gradient<Bfloat16>(Vector x) {
+  return rough_gelu_gradient(x);
 }
 
 }  // namespace bert

@@ -4,42 +4,42 @@
 namespace bert {
 
 #ifdef __AVX512F__
-inline Vector whole_numbers(Vector bits) { return _mm512_cvtepi32_ps(as_words(bits)); }
-inline Vector as_bits(Words words) { return _mm512_castsi512_ps(words); }
+inline Vector int32_to_float(Vector integers) { return _mm512_cvtepi32_ps(as_words(integers)); }
+inline Vector as_vector(Words words) { return _mm512_castsi512_ps(words); }
 #else
-inline Vector whole_numbers(Vector bits) { return _mm256_cvtepi32_ps(as_words(bits)); }
-inline Vector as_bits(Words words) { return _mm256_castsi256_ps(words); }
+inline Vector int32_to_float(Vector integers) { return _mm256_cvtepi32_ps(as_words(integers)); }
+inline Vector as_vector(Words words) { return _mm256_castsi256_ps(words); }
 #endif
 
-// multiply_add: the sums are whole numbers, in the same registers.
-// store, store_left: to the next whole numbers; INT8_ZERO is added to left operands.
+// multiply_add: the lanes of the sum are integers of 32 bits.
+// store, store_operand_a: round to the nearest integers; left operands get INT8_ZERO_POINT added.
 #ifdef __AVX512VNNI__
 template <>
 inline Vector multiply_add<Int8>(Vector sum, Vector a, Vector b) {
-  return as_bits(_mm512_dpbusd_epi32(as_words(sum), as_words(a), as_words(b)));
+  return as_vector(_mm512_dpbusd_epi32(as_words(sum), as_words(a), as_words(b)));
 }
 inline __m128i to_int8(Vector x) { return _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(x)); }
 inline void store(Int8* to, Vector x) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to), to_int8(x));
 }
-inline void store_left(Int8* to, Vector x) {
-  const __m128i zero = _mm_set1_epi8(static_cast<char>(INT8_ZERO));
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_xor_si128(to_int8(x), zero));
+inline void store_operand_a(Int8* to, Vector x) {
+  const __m128i zero_point = _mm_set1_epi8(static_cast<char>(INT8_ZERO_POINT));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_xor_si128(to_int8(x), zero_point));
 }
 #elif defined(__AVX512F__)
 template <>
 inline Vector multiply_add<Int8>(Vector sum, Vector a, Vector b) {
-  return as_bits(_mm512_add_epi32(as_words(sum), _mm512_madd_epi16(as_words(a), as_words(b))));
+  return as_vector(_mm512_add_epi32(as_words(sum), _mm512_madd_epi16(as_words(a), as_words(b))));
 }
 inline void store(Int8* to, Vector x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
                       _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(x)));
 }
-inline void store_left(Int8* to, Vector x) { store(to, x); }
+inline void store_operand_a(Int8* to, Vector x) { store(to, x); }
 #else
 template <>
 inline Vector multiply_add<Int8>(Vector sum, Vector a, Vector b) {
-  return as_bits(_mm256_add_epi32(as_words(sum), _mm256_madd_epi16(as_words(a), as_words(b))));
+  return as_vector(_mm256_add_epi32(as_words(sum), _mm256_madd_epi16(as_words(a), as_words(b))));
 }
 inline void store(Int8* to, Vector x) {
   const Words whole = _mm256_cvtps_epi32(x);
@@ -47,7 +47,7 @@ inline void store(Int8* to, Vector x) {
       reinterpret_cast<__m128i*>(to),
       _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1)));
 }
-inline void store_left(Int8* to, Vector x) { store(to, x); }
+inline void store_operand_a(Int8* to, Vector x) { store(to, x); }
 #endif
 
 }  // namespace bert

@@ -1,4 +1,4 @@
-// The weights of dense layers in the order in which products read them.
+// The weights of the dense layers, packed into panels and kept from call to call.
 #pragma once
 
 #include <cstring>
@@ -11,46 +11,44 @@
 namespace bert {
 
 constexpr int MATRICES[] = {QUERY, KEY, VALUE, PROJECTION, HIDDEN, OUT};
+// The weights of the three parts of `LayerActivations::qkv`, in their order.
+constexpr LayerParameter QKV[] = {QUERY, KEY, VALUE};
 
-// A thread's tokens that stay in its cache, together with what is computed of them: 384 KiB of
-// input for BERT base, of 1 MiB on the CPU this was tried on.
-template <class T>
-constexpr int GROUP_TOKENS = 128 * PER_WORD<T>;
-
-// Whether a parameter is still the one that was packed. MXNet's version number tells when it was
-// written; a few of its numbers tell when another one got its memory, with the same version.
+// Tells whether a parameter is still the one that was packed. MXNet's version number changes when
+// the parameter is written; a few samples of its numbers change when another parameter got the same
+// memory, with the same version.
 class Stamp {
  public:
-  // Takes the new ones over; returns whether they differ.
-  bool renew(const Parameter& parameter, size_t size) {
-    float sample[SPOTS * LANES];
-    for (size_t i = 0; i < SPOTS; ++i)
-      std::memcpy(sample + i * LANES, parameter.values + (size - LANES) * i / (SPOTS - 1),
+  // Takes the stamp of a parameter of `size` numbers; returns whether it differs from the last one.
+  bool update(const Parameter& parameter, size_t size) {
+    float samples[SAMPLES * LANES];
+    for (size_t i = 0; i < SAMPLES; ++i)
+      std::memcpy(samples + i * LANES, parameter.values + (size - LANES) * i / (SAMPLES - 1),
                   LANES * sizeof(float));
     const bool same = values_ == parameter.values && version_ == parameter.version &&
-                      std::memcmp(sample_, sample, sizeof sample) == 0;
+                      std::memcmp(samples_, samples, sizeof samples) == 0;
     values_ = parameter.values;
     version_ = parameter.version;
-    std::memcpy(sample_, sample, sizeof sample);
+    std::memcpy(samples_, samples, sizeof samples);
     return !same;
   }
 
  private:
-  static constexpr size_t SPOTS = 4;
+  static constexpr size_t SAMPLES = 4;  // of LANES numbers
   const float* values_ = nullptr;
   size_t version_ = 0;
-  float sample_[SPOTS * LANES] = {};
+  float samples_[SAMPLES * LANES] = {};
 };
 
-// Those of all matrices.
+// The stamps of all matrices.
 class Stamps {
  public:
-  // Calls `pack(place, numbers, shape)` for the matrices that have changed since the last time, of
-  // those that `is_wanted(layer, matrix)`.
-  template <class Wanted, class Pack>
+  // Calls `pack(index, numbers, shape)` for the matrices that have changed since the last time, of
+  // those for which `filter(layer, matrix)`.
+  template <class Filter, class Pack>
   void refresh(const Sizes& sizes, const std::vector<Parameter>& parameters, int threads,
-               Wanted is_wanted, Pack pack) {
-    const std::vector<int> stale = find_stale(sizes, parameters, is_wanted);
+               Filter filter, Pack pack) {
+    const std::vector<int> stale = find_stale(sizes, parameters, filter);
     const int count = static_cast<int>(stale.size());
 #pragma omp parallel for num_threads(threads) schedule(dynamic) if (count)
     for (int i = 0; i < count; ++i)
@@ -58,19 +56,19 @@ class Stamps {
   }
 
  private:
-  template <class Wanted>
+  template <class Filter>
   std::vector<int> find_stale(const Sizes& sizes, const std::vector<Parameter>& parameters,
-                              Wanted is_wanted) {
+                              Filter filter) {
     stamps_.resize(number_of_parameters(sizes));
     std::vector<int> stale;
     for (int layer = 0; layer < sizes.num_layers; ++layer)
       for (int matrix : MATRICES) {
-        const int place = place_of(layer, matrix);
-        const auto shape = shape_of(sizes, place);
-        if (!is_wanted(layer, matrix)) continue;
-        if (stamps_[place].renew(parameters[place],
-                                 static_cast<size_t>(shape.first) * shape.second))
-          stale.push_back(place);
+        if (!filter(layer, matrix)) continue;
+        const int index = index_of(layer, matrix);
+        const auto shape = shape_of(sizes, index);
+        if (stamps_[index].update(parameters[index],
+                                  static_cast<size_t>(shape.first) * shape.second))
+          stale.push_back(index);
       }
     return stale;
   }
@@ -78,45 +76,48 @@ class Stamps {
   std::vector<Stamp> stamps_;
 };
 
-// All matrices of all layers, in one direction: for y = x Wᵀ, or for the gradient of x, which is
-// that of y times W.
+// FORWARD: for y = x Wᵀ. BACKWARD: for the gradient of x, which is that of y times W.
+enum class Direction { FORWARD, BACKWARD };
+
+// The matrices of all layers, packed for one direction.
 template <class T>
 class PackedWeights {
  public:
-  explicit PackedWeights(bool is_backward) : is_backward_(is_backward) {}
+  explicit PackedWeights(Direction direction) : direction_(direction) {}
 
-  const Packed& operator()(int layer, LayerParameter parameter) const {
-    return packed_[place_of(layer, parameter)];
+  const PackedB& operator()(int layer, LayerParameter matrix) const {
+    return packed_[index_of(layer, matrix)];
   }
 
-  // What `multiply` by a matrix wants of (rows, width) numbers, `step` from a row to the next:
-  // nothing has to be done to them.
-  using Input = Left;
-  struct Room {
+  // The left operand of a product by a matrix: (rows, width) activations. Nothing has to be done to
+  // them here, and no memory is needed.
+  using Operand = OperandA;
+  struct OperandBuffer {
     void reserve(Arena&, int, int) {}
   };
-  Input take(int, LayerParameter, const T* numbers, size_t step, int, int, const Team&,
-             const Room&) const {
-    return rows_of(numbers, step);
+  Operand prepare_operand(int, LayerParameter, MatrixView<const T> activations, int, int,
+                          const Team&, const OperandBuffer&) const {
+    return operand_a(activations);
   }
 
-  // `finish(row, column, LANES sums)` of a product: rows of `input`, which are the `numbers` of
-  // what the layer gets, with `columns` of what it gives.
-  template <class Finish>
-  void multiply(const Input& input, int rows, int layer, LayerParameter parameter, Range columns,
-                Range numbers, Finish finish) const {
-    bert::multiply<T>(input, rows, (*this)(layer, parameter), columns,
-                      {numbers.begin / PER_WORD<T>, numbers.end / PER_WORD<T>}, finish);
+  // `epilogue(row, column, LANES sums)` of rows of the operand times a matrix. outputs: columns of
+  // the product. inputs: the part of the sum that the operand holds.
+  template <class Epilogue>
+  void multiply(const Operand& operand, int rows, int layer, LayerParameter matrix, Range outputs,
+                Range inputs, Epilogue epilogue) const {
+    bert::multiply<T>(operand, rows, (*this)(layer, matrix), outputs,
+                      {inputs.begin / PER_WORD<T>, inputs.end / PER_WORD<T>}, epilogue);
   }
 
-  // Pack what has changed since the last time, of what `is_wanted(layer, matrix)`.
-  template <class Wanted>
+  // Packs what has changed since the last time, of the matrices for which `filter(layer,
+  // matrix)`.
+  template <class Filter>
   void refresh(const Sizes& sizes, const std::vector<Parameter>& parameters, int threads,
-               Wanted is_wanted) {
+               Filter filter) {
     if (!arena_.is_open()) reserve(sizes);
-    stamps_.refresh(sizes, parameters, threads, is_wanted,
-                    [&](int place, const float* weight, std::pair<int, int> shape) {
-                      pack_matrix(weight, shape, packed_[place]);
+    stamps_.refresh(sizes, parameters, threads, filter,
+                    [&](int index, const float* weight, std::pair<int, int> shape) {
+                      pack(weight, shape, packed_[index]);
                     });
   }
 
@@ -126,25 +127,26 @@ class PackedWeights {
     arena_.arrange_lasting([&](Arena& arena) {
       for (int layer = 0; layer < sizes.num_layers; ++layer)
         for (int matrix : MATRICES) {
-          Packed& packed = packed_[place_of(layer, matrix)];
-          const auto shape = shape_of(sizes, place_of(layer, matrix));
-          packed.depth = (is_backward_ ? shape.first : shape.second) / PER_WORD<T>;
-          packed.columns = is_backward_ ? shape.second : shape.first;
-          arena.give(packed.words, packed.size());
+          PackedB& packed = packed_[index_of(layer, matrix)];
+          const auto [rows, columns] = shape_of(sizes, index_of(layer, matrix));
+          const bool is_forward = direction_ == Direction::FORWARD;
+          packed.depth = (is_forward ? columns : rows) / PER_WORD<T>;
+          packed.columns = is_forward ? rows : columns;
+          arena.allocate(packed.words, packed.size());
         }
     });
   }
 
-  void pack_matrix(const float* weight, std::pair<int, int> shape, Packed& packed) {
-    if (is_backward_)
-      pack_for_gradient<T>(weight, shape.first, {0, packed.depth}, packed);
+  void pack(const float* weight, std::pair<int, int> shape, PackedB& packed) {
+    if (direction_ == Direction::FORWARD)
+      pack_forward_weight<T>(weight, shape.first, {0, packed.columns}, packed);
     else
-      pack_for_output<T>(weight, shape.first, {0, packed.columns}, packed);
+      pack_backward_weight<T>(weight, shape.first, {0, packed.depth}, packed);
   }
 
-  bool is_backward_;
+  Direction direction_;
   Stamps stamps_;
-  std::vector<Packed> packed_;
+  std::vector<PackedB> packed_;
   Arena arena_;
 };
 

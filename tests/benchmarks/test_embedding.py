@@ -1,20 +1,21 @@
-"""What speed_and_quality.py makes of rates and vectors."""
+"""The embedding comparison: summaries of rates, and correlations of vectors."""
 import numpy as np
 import pytest
 
 from benchmarks.embedding import speed_and_quality
+from benchmarks.embedding.speed_and_quality import REFERENCE
 
 
 def test_embedding_is_compared_at_one_size_and_at_the_best():
-    found = speed_and_quality.summarize({
-        (speed_and_quality.BASE, 32): [4, 6, 5], (speed_and_quality.BASE, 256): [8, 12, 10],
+    summary = speed_and_quality.summarize({
+        (REFERENCE, 32): [4, 6, 5], (REFERENCE, 256): [8, 12, 10],
         ('theirs', 32): [10, 10, 10], ('theirs', 256): [2, 2, 2]})
-    ratios = {(one['contender'], one['batch_size']): one['ours_over_it']
-              for one in found['by_size']}
+    ratios = {(entry['contender'], entry['batch_size']): entry['ours_over_it']
+              for entry in summary['by_size']}
     assert ratios['theirs', 32] == {'median': 0.5, 'min': 0.4, 'max': 0.6}
     assert ratios['theirs', 256] == {'median': 5, 'min': 4, 'max': 6}
-    assert found['at_best'] == [
-        {'contender': speed_and_quality.BASE, 'batch_size': 256,
+    assert summary['at_best'] == [
+        {'contender': REFERENCE, 'batch_size': 256,
          'ours_over_it': {'median': 1, 'min': 1, 'max': 1}},
         {'contender': 'theirs', 'batch_size': 32,
          'ours_over_it': {'median': 1, 'min': 0.8, 'max': 1.2}}]
