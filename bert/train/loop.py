@@ -151,7 +151,7 @@ class NonFiniteError(Exception):
 
 
 class Loop:
-    """Trains until the schedule ends.
+    """Trains until the plan ends.
 
     stepper: a `Stepper`.
     batches_of: function(epoch) → list of index arrays, always the same ones for an epoch.
@@ -166,11 +166,11 @@ class Loop:
     sum_over_workers: function(list of numbers) → their sums over all workers that train together.
     """
 
-    def __init__(self, schedule, stepper, batches_of: Callable, load_batch: Callable,
+    def __init__(self, plan, stepper, batches_of: Callable, load_batch: Callable,
                  rate_of: Callable, evaluate: Callable, save: Callable, metric=None,
                  state=None, log_line: Callable = format_classifier_line,
                  sum_over_workers: Callable = list):
-        self.schedule, self.state = schedule, state or TrainerState()
+        self.plan, self.state = plan, state or TrainerState()
         self._stepper, self._batches_of, self._load_batch = stepper, batches_of, load_batch
         self._rate_of, self._evaluate, self._save, self._metric = rate_of, evaluate, save, metric
         self._log_line, self._sum_over_workers = log_line, sum_over_workers
@@ -183,7 +183,7 @@ class Loop:
         """Train; returns the final `TrainerState`. Raises `TrainingInterrupted` after Ctrl-C or
         SIGTERM and a checkpoint, `UserError` when the loss is no longer finite."""
         with InterruptHandler() as self._interrupt, \
-                progress_bar(self.schedule.num_steps, self.state.step) as self._bar:
+                progress_bar(self.plan.num_steps, self.state.step) as self._bar:
             self._evaluate_if_due()     # the last session may have ended in an evaluation
             while not self._is_done():
                 self._run_epoch()
@@ -194,34 +194,34 @@ class Loop:
     @property
     def is_last_epoch(self):
         """Whether the current epoch is the last one, apart from early stopping."""
-        return (self.state.epoch + 1 >= self.schedule.num_epochs
-                or self.state.step >= self.schedule.num_steps)
+        return (self.state.epoch + 1 >= self.plan.num_epochs
+                or self.state.step >= self.plan.num_steps)
 
     def _is_done(self):
         state = self.state
-        return (state.stopped_early or state.epoch >= self.schedule.num_epochs
-                or (state.step >= self.schedule.num_steps and state.position == 0))
+        return (state.stopped_early or state.epoch >= self.plan.num_epochs
+                or (state.step >= self.plan.num_steps and state.position == 0))
 
     def _run_epoch(self):
-        state, schedule = self.state, self.schedule
+        state, plan = self.state, self.plan
         batches = self._batches_of(state.epoch)
         if self._metric is not None:
             self._metric.reset()
-        while state.position < len(batches) and state.step < schedule.num_steps:
+        while state.position < len(batches) and state.step < plan.num_steps:
             self._run_step(batches)
             # a signal to one worker stops all of them after the same step
             if self._sum_over_workers([self._interrupt.is_requested])[0]:
                 self._save_checkpoint()
                 raise TrainingInterrupted
             has_evaluated = self._evaluate_if_due()
-            if (not has_evaluated and schedule.checkpoint_interval
-                    and state.step % schedule.checkpoint_interval == 0):
+            if (not has_evaluated and plan.checkpoint_interval
+                    and state.step % plan.checkpoint_interval == 0):
                 self._save_checkpoint()
         self._end_epoch()
 
     def _run_step(self, batches):
-        state, schedule = self.state, self.schedule
-        micro_batches = batches[state.position:state.position + schedule.accumulate]
+        state, plan = self.state, self.plan
+        micro_batches = batches[state.position:state.position + plan.accumulate]
         rate = self._rate_of(state.step + 1)
         result = self._stepper.step(
             state.step + 1, [self._load_batch(indices) for indices in micro_batches], rate)
@@ -229,9 +229,9 @@ class Loop:
         state.position += len(micro_batches)
         self._stats.add(state.step, result, len(micro_batches))
         self._bar.update(1)
-        ends_epoch = state.position >= len(batches) and not schedule.evaluation_interval
-        if (self._stats.micro_batches >= schedule.log_interval or ends_epoch
-                or state.step >= schedule.num_steps):
+        ends_epoch = state.position >= len(batches) and not plan.evaluation_interval
+        if (self._stats.micro_batches >= plan.log_interval or ends_epoch
+                or state.step >= plan.num_steps):
             self._log_progress(rate, len(batches))
         if state.step - self._first_step == STEPS_BEFORE_ESTIMATE:
             self._log_estimate()
@@ -250,7 +250,7 @@ class Loop:
 
     def _log_estimate(self):
         self._read_stats()
-        step, num_steps = self.state.step, self.schedule.num_steps
+        step, num_steps = self.state.step, self.plan.num_steps
         seconds_per_step = (time.time() - self._session_start) / (step - self._first_step)
         logging.info('%d of %d steps done, about %s to go', step, num_steps,
                      format_duration(seconds_per_step * (num_steps - step)))
@@ -273,10 +273,10 @@ class Loop:
     def _end_epoch(self):
         """Evaluate, update the best score and save; the state then points at the next epoch."""
         state = self.state
-        if not self.schedule.evaluation_interval:
+        if not self.plan.evaluation_interval:
             self._update_best(self._evaluate_now())
         state.epoch, state.position = state.epoch + 1, 0
-        if not self.schedule.evaluation_interval:
+        if not self.plan.evaluation_interval:
             self._save_checkpoint()
 
     def _evaluate_now(self):
@@ -294,10 +294,10 @@ class Loop:
     def _evaluate_if_due(self):
         """With an evaluation_interval: evaluate and save if the interval or the training ends here.
         Returns whether it did."""
-        state, schedule = self.state, self.schedule
+        state, plan = self.state, self.plan
         is_evaluated = bool(state.history) and state.history[-1]['step'] == state.step
-        if (not schedule.evaluation_interval or not state.step or is_evaluated
-                or (state.step % schedule.evaluation_interval and state.step < schedule.num_steps)):
+        if (not plan.evaluation_interval or not state.step or is_evaluated
+                or (state.step % plan.evaluation_interval and state.step < plan.num_steps)):
             return False
         self._evaluate_now()
         self._save_checkpoint()
@@ -318,7 +318,7 @@ class Loop:
             state.evaluations_without_gain = 0
             return
         state.evaluations_without_gain += 1
-        patience = self.schedule.early_stop
+        patience = self.plan.early_stop
         if patience is not None and state.evaluations_without_gain >= patience:
             state.stopped_early = True
             logging.info('Early stopping at epoch %d', state.epoch + 1)
@@ -328,7 +328,7 @@ class Loop:
         if not self._stepper.is_finite():
             self._stop('a parameter is no longer finite after step %d' % self.state.step)
         self.state.seconds = self._seconds_before + time.time() - self._session_start
-        if self.schedule.evaluation_interval:
+        if self.plan.evaluation_interval:
             self.state.best_step = self.state.step
         with self._stats.pause():
             self._save(self.state)

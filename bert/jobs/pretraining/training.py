@@ -235,14 +235,14 @@ class PretrainingTrainer(training.Trainer):
             raise UserError('--batch_size %d: tokens, with --use_avg_len, and the longest example '
                             'has %d: give as many or more' % (args.batch_size,
                                                               self._data.longest))
-        schedule = TrainingPlan(math.inf, args.num_steps, args.accumulate,
+        plan = TrainingPlan(math.inf, args.num_steps, args.accumulate,
                             args.log_interval * args.accumulate, args.ckpt_interval,
                             evaluation_interval=args.eval_interval)
 
         def batches_of(epoch):
             self._epoch = self._data.epoch(epoch, buckets, args.seed)
             return self._epoch
-        return self.fit(schedule, batches_of, self._data.digest(), self._make_metric())
+        return self.fit(plan, batches_of, self._data.digest(), self._make_metric())
 
     def _make_metric(self):
         return PretrainingMetric(self.workers, not self.args.no_compute_acc)

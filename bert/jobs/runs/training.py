@@ -134,26 +134,26 @@ class Trainer:
         num_steps = args.training_steps or steps_per_epoch * num_epochs
         if args.training_steps:
             num_epochs = math.ceil(num_steps / steps_per_epoch)
-        schedule = TrainingPlan(num_epochs, num_steps, args.accumulate, args.log_interval,
+        plan = TrainingPlan(num_epochs, num_steps, args.accumulate, args.log_interval,
                             args.ckpt_interval, args.early_stop)
         state = self.fit(
-            schedule, lambda epoch: training_batches(lengths, batch_size, args.seed, epoch),
+            plan, lambda epoch: training_batches(lengths, batch_size, args.seed, epoch),
             digest, metric)
         self._load_best(state)
         return state
 
-    def fit(self, schedule, batches_of, digest, metric=None):
+    def fit(self, plan, batches_of, digest, metric=None):
         """Train by a `TrainingPlan`, on from the newest checkpoint; returns the `TrainerState`.
 
         batches_of: function(epoch) → list; `load_batch` turns each of its items into a batch.
         """
         args = self.args
-        logging.info('training steps=%d', schedule.num_steps)
+        logging.info('training steps=%d', plan.num_steps)
         self._digest = digest
         self._make_stepper()
         self.loop = Loop(
-            schedule, self._stepper, batches_of, self.load_batch,
-            lambda step: linear_warmup_decay(step, schedule.num_steps, args.warmup_ratio,
+            plan, self._stepper, batches_of, self.load_batch,
+            lambda step: linear_warmup_decay(step, plan.num_steps, args.warmup_ratio,
                                              args.lr),
             self._evaluate, self._save, metric, self._resume(), self.log_line, self.workers.sum)
         if self.workers.size > 1:
