@@ -162,8 +162,8 @@ def answer_with_vectors(encode):
 
 def answer_with_times(compute):
     """The worker's end for inference: compute(*arrays) → logits. A question is {'size', 'length',
-    'mean'} of a `random_batch`, and 'repeats', of which the median counts; the answer has its
-    seconds and the logits."""
+    'mean'} of a `random_batch`, and 'repeats'; the answer has the median of their seconds, and the
+    logits."""
     import numpy as np
 
     def answer(question):

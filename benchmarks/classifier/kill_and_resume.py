@@ -2,8 +2,8 @@
 
 The first run goes to its end undisturbed. Each further run is killed up to half a second after a
 random step, resumed, and must end with the same bytes. --run chooses what runs: fine-tuning a
-classifier, pre-training in one process, or pre-training by two workers of Horovod, one of which is
-killed. Exit code 1 when a run differs.
+classifier, pre-training in one process, or pre-training by two workers of Horovod, where the script
+kills a single worker. Exit code 1 when a run differs.
 """
 import hashlib
 import json
@@ -89,7 +89,7 @@ class PretrainingRun(ClassifierRun):
 
 
 class HorovodRun(PretrainingRun):
-    """The same with two workers of Horovod, one of which is killed."""
+    """The same with two workers of Horovod; the script kills a single worker."""
     script = 'run_pretraining_hvd.py'
 
     def __init__(self, args, work):

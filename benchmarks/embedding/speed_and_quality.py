@@ -34,7 +34,7 @@ LINES_PER_PARAGRAPH = 5
 def make_parser():
     parser = harness.make_parser(__doc__, 'embedding.json')
     parser.add_argument('--paragraphs', metavar='FILE',
-                        help='one sentence a line, of which %d make a paragraph'
+                        help='one sentence a line; %d lines make a paragraph'
                              % LINES_PER_PARAGRAPH)
     parser.add_argument('--number', type=int, default=1000, help='of paragraphs')
     parser.add_argument('--batch_sizes', type=harness.int_list, default=[32, 256], metavar='A,B,…')

@@ -4,7 +4,7 @@ It compares the losses of the first steps of training, without dropout, over the
 window as in ours; the scores of dev windows, in padded batches, from the same weights and from a
 trained model; and the trained model's answers to some dev questions. For the answers, each side has
 windows, network and search of its own; transformers follows its run_qa example. Where two answers
-differ, the script drops rules of our search until it finds the one that makes the difference. Exit
+differ, the script drops rules of our search until it finds the rule that makes the difference. Exit
 status 1 when a bound is missed, or a difference has no explanation. All in float32.
 """
 import itertools
