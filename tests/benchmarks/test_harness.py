@@ -61,7 +61,7 @@ def test_an_environment_is_made_once_and_again_for_other_pins(tmp_path, monkeypa
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A folder for worker scripts of a test."""
-    monkeypatch.setenv('PYTHONPATH', str(tmp_path))
+    monkeypatch.setenv('PYTHONPATH', os.pathsep.join([str(tmp_path), str(harness.REPOSITORY)]))
     return tmp_path
 
 
