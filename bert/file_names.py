@@ -20,10 +20,6 @@ NET_FILE = 'net.params'              # only the parameters
 STATIC_NET_PREFIX = 'static_net'       # prefix of an exported symbol's two files
 
 
-# Gluon's names for token_ids, segment_ids and valid_length as inputs of a symbol
-SYMBOL_INPUTS = ('data0', 'data1', 'data2')
-
-
 def symbol_names(prefix, epoch=0):
     """File names of an exported symbol and its parameters, in MXNet's form. epoch: the number in
     the parameters' name; in the original scripts the number of trained epochs, or 0."""
@@ -36,8 +32,7 @@ CLASSIFICATION, REGRESSION, QUESTION_ANSWERING = MODEL_KINDS = (
 SYMBOL_ENDING, ONNX_ENDING = '-symbol.json', '.onnx'
 # Calibration modes in the names of INT8 models: those of MXNet's operators, that of our kernels
 CALIBRATION_MODES = ('customize', 'naive', 'entropy', 'none')
-FUSED_MODE, FUSED_OPERATOR = 'fused', 'bert_encoder'
-FUSED_NODE = '"op": "%s"' % FUSED_OPERATOR     # a symbol's JSON with this text needs the kernels
+FUSED_MODE = 'fused'
 EXPORT_LOG_FILE = 'hybrid_export_bert.log'   # as in the original
 
 # transformers' names, which our folders use, too

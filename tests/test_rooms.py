@@ -38,7 +38,8 @@ ROOMS = {
     'jobs.finetuning': 'jobs.int8 jobs.runs',
     'jobs': 'jobs.finetuning jobs.int8 jobs.runs',
 }
-BASE = {'__init__', '_compat', 'downloads', 'errors', 'file_names', 'files', 'vocabulary'}
+BASE = {'__init__', '_compat', 'downloads', 'errors', 'file_names', 'files', 'graph_names',
+        'vocabulary'}
 
 
 def module_of(path):

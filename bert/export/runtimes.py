@@ -11,7 +11,8 @@ import numpy as np
 
 from bert.errors import UserError
 from bert.export import symbol
-from bert.file_names import SYMBOL_ENDING, SYMBOL_INPUTS, symbol_names
+from bert.file_names import SYMBOL_ENDING, symbol_names
+from bert.graph_names import SYMBOL_INPUTS
 
 # The names in transformers' ONNX files
 ONNX_INPUTS = ('input_ids', 'attention_mask', 'token_type_ids')
@@ -38,7 +39,7 @@ def open_symbol(path, device):
 class SymbolRuntime:
     """A symbol and its parameters on MXNet, which plans its memory once per batch shape.
 
-    graph: `mx.sym.Symbol` with the inputs `file_names.SYMBOL_INPUTS`; parameters: {name: NDArray}.
+    graph: `mx.sym.Symbol` with the inputs `graph_names.SYMBOL_INPUTS`; parameters: {name: NDArray}.
     """
     name = 'mxnet'
 

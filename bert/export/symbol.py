@@ -7,8 +7,9 @@ import mxnet as mx
 
 from bert import files
 from bert.errors import UserError
-from bert.file_names import FUSED_MODE, FUSED_NODE, FUSED_OPERATOR, symbol_names
-from bert.file_names import SYMBOL_INPUTS as INPUTS
+from bert.file_names import FUSED_MODE, symbol_names
+from bert.graph_names import FUSED_NODE, FUSED_OPERATOR
+from bert.graph_names import SYMBOL_INPUTS as INPUTS
 
 
 def export_network(network, folder, prefix, epoch=0):

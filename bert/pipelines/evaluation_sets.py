@@ -174,7 +174,7 @@ def read_question_set(model, name, path, limit=None, trainable=False):
     if not squad.has_labels:
         raise UserError('%s: its questions have no "answers": there is nothing to compare with'
                         % path)
-    squad = squad.trainable() if trainable else squad
+    squad = squad.select_trainable() if trainable else squad
     squad = squad.select(subsample(list(range(len(squad.questions))), limit))
     return QuestionSet(name, squad, lambda squad: load_windows(
         squad, model.tokenizer, model.options)[0])

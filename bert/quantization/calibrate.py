@@ -10,7 +10,7 @@ from gluonnlp.calibration import BertLayerCollector
 from mxnet.contrib import quantization
 
 from bert.file_names import CALIBRATION_MODES
-from bert.file_names import SYMBOL_INPUTS as INPUTS
+from bert.graph_names import SYMBOL_INPUTS as INPUTS
 from bert.quantization.operators import activated_products, readable_names
 
 # `BertLayerCollector` clips the outputs of layer normalisation and of GELU to this range, because

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from bert import files
 from bert.errors import UserError
-from bert.file_names import SYMBOL_INPUTS
+from bert.graph_names import SYMBOL_INPUTS
 from bert.quantization import speed
 from bert.quantization.calibrate import Quantizer
 from bert.quantization.config import TuningConfig

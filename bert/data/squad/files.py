@@ -51,7 +51,7 @@ class Squad(NamedTuple):
         """A copy with these questions only, in this order."""
         return self._replace(questions=[self.questions[i] for i in indices])
 
-    def trainable(self):
+    def select_trainable(self):
         """A copy without the questions that training can't use; `problems` names them."""
         excluded = {problem.question for problem in self.problems if not problem.trainable}
         return self.select([i for i in range(len(self.questions)) if i not in excluded])

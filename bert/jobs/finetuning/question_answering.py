@@ -175,7 +175,7 @@ class QuestionAnsweringTrainer(training.Trainer):
             raise UserError('%s: its questions have no "answers": they can\'t be used for '
                             'training' % squad.path)
         if kind == 'train':
-            squad = squad.trainable()
+            squad = squad.select_trainable()
             if not squad.questions:
                 raise UserError('%s: no question in it that can be trained on' % squad.path)
         else:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import mxnet as mx
 import numpy as np
 
-from bert import file_names, files
+from bert import file_names, files, graph_names
 from bert.data.batches import Batch
 from bert.errors import UserError
 from bert.export import runtimes
@@ -224,7 +224,7 @@ def compare_scores(model, int8_model, settings):
 def _stock_network(network):
     """The same network with the same parameters, but only MXNet's own operators: a function of
     NumPy arrays."""
-    graph = network(*[mx.sym.var(name) for name in file_names.SYMBOL_INPUTS])
+    graph = network(*[mx.sym.var(name) for name in graph_names.SYMBOL_INPUTS])
     return symbol_block(graph, {name: value.data()
                                 for name, value in network.collect_params().items()})
 

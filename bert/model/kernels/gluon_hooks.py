@@ -13,7 +13,7 @@ import mxnet as mx
 from mxnet.gluon import HybridBlock, Parameter
 
 from bert.errors import UserError
-from bert.file_names import FUSED_NODE, FUSED_OPERATOR
+from bert.graph_names import FUSED_NODE, FUSED_OPERATOR
 
 
 class _Thread(threading.local):

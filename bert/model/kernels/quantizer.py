@@ -5,7 +5,7 @@ import json
 import mxnet as mx
 
 from bert.errors import UserError
-from bert.file_names import FUSED_NODE, FUSED_OPERATOR, SYMBOL_INPUTS
+from bert.graph_names import FUSED_NODE, FUSED_OPERATOR, SYMBOL_INPUTS
 from bert.model.kernels import gluon_hooks, library
 
 # Matrix products of a layer, in the order of `Product` in encoder.h: (index of one of its weights

@@ -87,7 +87,7 @@ def test_problems_are_reported_with_id(path, question, reason, trainable):
     assert len(squad.questions) == 2
     problem, = squad.problems
     assert problem == (1, 'odd', 'article 1 "Films", paragraph 1, question 2', reason, trainable)
-    kept = [q.id for q in squad.trainable().questions]
+    kept = [q.id for q in squad.select_trainable().questions]
     assert kept == (['fine', 'odd'] if trainable else ['fine'])
     assert describe_problems(squad) == [
         '%s: 1 problems, %d questions can\'t be trained on' % (path, not trainable),
@@ -123,7 +123,7 @@ def test_many_problems_are_counted(path):
 
 def test_a_bad_question_takes_no_other_of_its_id_along(path):
     bad = entry(answers=[{'text': 'good', 'answer_start': 0}])
-    assert len(read_squad(write(path, entry(), bad, entry())).trainable().questions) == 2
+    assert len(read_squad(write(path, entry(), bad, entry())).select_trainable().questions) == 2
 
 
 def test_repeated_ids(path):

@@ -16,7 +16,7 @@ from support.fused_networks import (
     own_operators,
 )
 
-from bert.file_names import FUSED_OPERATOR
+from bert.graph_names import FUSED_OPERATOR
 from bert.model.bert import set_compute_dtype
 from bert.model.classification import BERTClassifier
 from bert.model.kernels.quantizer import FusedQuantizer, with_attributes

@@ -17,7 +17,7 @@ from support.fused_networks import (
 
 from bert.errors import UserError
 from bert.export.symbol import export_network
-from bert.file_names import FUSED_OPERATOR
+from bert.graph_names import FUSED_OPERATOR
 from bert.model.inference import InterleavedNetwork
 
 pytestmark = pytest.mark.usefixtures('kernels')
