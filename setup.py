@@ -181,7 +181,7 @@ setup(
     packages=find_packages(include=['bert', 'bert.*']),
     # bert_embedding is not a package, only the folder of a script
     package_data={'': ['*.json', '*.txt'], 'bert': ['bert_embedding/bert.py'],
-                  'bert.model.kernels': ['source/*']},
+                  'bert.model.kernels': ['source/*.h', 'source/*.cc']},
     ext_modules=kernel_extensions(),
     cmdclass={'build_py': BuildPy, 'build_ext': BuildKernels},
     zip_safe=False,

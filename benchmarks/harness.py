@@ -1,7 +1,7 @@
 """What all comparisons share: the peers' environments, workers in subprocesses, result files.
 
-A peer (PyTorch and transformers, say) never meets our packages: it lives in a virtual environment
-of its own and exchanges .npz and .json files with us. This module imports neither side.
+A peer (PyTorch and transformers, say) has a virtual environment of its own. Its workers import no
+module of `bert`: they exchange .npz and .json files with us. This module imports neither side.
 """
 import argparse
 import ctypes
@@ -104,7 +104,7 @@ class Worker:
     """A worker that stays: it reads questions and writes answers, each one line of JSON.
 
     It is stopped (SIGSTOP) between two questions: threads that wait awake for work (ours and
-    others' do, see `bert.flags.common.prepare_mxnet`) would slow the worker whose turn it is."""
+    others' do, see `bert.flags.threads.prepare_mxnet`) would slow the worker whose turn it is."""
 
     def __init__(self, environment, module, *arguments, threads):
         self._name = ' '.join([module] + [str(argument) for argument in arguments])
@@ -345,9 +345,9 @@ def make_result(args, peer='peer', **values):
     """The content of a result file: command, options, both sides' versions, hardware, `values`.
     peer: the environment of the peer, for its pins."""
     from bert.jobs.runs.results import environment
-    result = {'command': ' '.join([os.path.basename(sys.argv[0])] + sys.argv[1:]),
-              'options': vars(args), 'peer': list(PINS[peer]),
-              'load_average': os.getloadavg()[0]}
+    module = os.path.relpath(os.path.realpath(sys.argv[0]), str(REPOSITORY)).replace('/', '.')
+    result = {'command': ' '.join([module.removesuffix('.py')] + sys.argv[1:]),
+              'options': vars(args), 'peer': list(PINS[peer]), 'load_average': os.getloadavg()[0]}
     result.update(environment(args.threads), **values)
     return result
 

@@ -214,7 +214,7 @@ REPAIRS = {
 MXNET = '1.9.1'
 # Names of distributions with the package mxnet, and the distributions that have this version
 MXNET_DISTRIBUTION_PATTERN = re.compile(r'mxnet(-cu\d+(mkl)?|-mkl|-native)?')
-DISTRIBUTIONS = ('mxnet', 'mxnet-cu112', 'mxnet-cu117')
+MXNET_DISTRIBUTIONS = ('mxnet', 'mxnet-cu112', 'mxnet-cu117')
 
 
 def install_command(distribution='mxnet'):
@@ -243,7 +243,8 @@ def check_installation(mxnet):
                                 name='mxnet')
     installed = installed_mxnets(os.path.dirname(os.path.dirname(mxnet.origin)))
     names = [name for name, _ in installed]
-    distribution = ([name for name in DISTRIBUTIONS if name in names] or DISTRIBUTIONS[:1])[-1]
+    distribution = ([name for name in MXNET_DISTRIBUTIONS if name in names]
+                    or MXNET_DISTRIBUTIONS[:1])[-1]
     if len(installed) > 1:
         raise InstallationError(
             "%s are both installed and overwrite each other's files: mend it with 'pip uninstall "

@@ -19,9 +19,9 @@ from bert.errors import UserError
 LOG = logging.getLogger(__name__)
 
 NETWORK_CHUNK_BYTES = 1 << 16     # bytes per read; a broken connection loses at most one chunk
-CONNECT_TIMEOUT = 10        # seconds; short, so that a machine without a network fails soon
-READ_TIMEOUT = 60           # seconds without a single byte
-MAX_ATTEMPTS = 2                   # only one retry, because there are alternative sources
+CONNECT_TIMEOUT = 10              # seconds; short, so that a machine without a network fails soon
+READ_TIMEOUT = 60                 # seconds without a single byte
+MAX_ATTEMPTS = 2                  # only one retry, because there are alternative sources
 
 
 class DownloadError(Exception):

@@ -8,7 +8,7 @@ jobs/runs/run_folder.py (MRPC-001).
 """
 INDEX_FILE, OPTIONS_FILE = 'checkpoints.json', 'options.json'
 RESULTS_FILE, AUDIT_FILE, CURVES_FILE = 'results.json', 'audit.json', 'curves.png'
-LOG_FILE = 'log_%s.txt'      # with the task's name
+LOG_FILE = 'log_%s.txt'     # with the task's name
 
 MODEL_FILE, TASK_FILE = 'model.params', 'task.json'
 OPTIMIZER_FILE, STATE_FILE = 'optimizer.params', 'trainer.json'
@@ -16,8 +16,8 @@ OPTIMIZER_FILE, STATE_FILE = 'optimizer.params', 'trainer.json'
 # Question answering, with the names of the original scripts
 PREDICTIONS_FILE, N_BEST_FILE = 'predictions.json', 'nbest_predictions.json'
 NULL_ODDS_FILE = 'null_odds.json'
-NET_FILE = 'net.params'              # only the parameters
-STATIC_NET_PREFIX = 'static_net'       # prefix of an exported symbol's two files
+NET_FILE = 'net.params'             # only the parameters
+STATIC_NET_PREFIX = 'static_net'    # prefix of an exported symbol's two files
 
 
 def symbol_names(prefix, epoch=0):
@@ -33,7 +33,7 @@ SYMBOL_ENDING, ONNX_ENDING = '-symbol.json', '.onnx'
 # Calibration modes in the names of INT8 models: those of MXNet's operators, that of our kernels
 CALIBRATION_MODES = ('customize', 'naive', 'entropy', 'none')
 FUSED_MODE = 'fused'
-EXPORT_LOG_FILE = 'hybrid_export_bert.log'   # as in the original
+EXPORT_LOG_FILE = 'hybrid_export_bert.log'  # as in the original
 
 # transformers' names, which our folders use, too
 CONFIG_FILE, VOCABULARY_FILE = 'config.json', 'vocab.txt'

@@ -238,7 +238,7 @@ def open_locked(path):
     file = open(path, 'a+b')
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # the process with the lock may have renamed the file between our open and our lock
+        # the holder of the lock before us may have renamed the file between our open and our lock
         if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
             return file
     except OSError:

@@ -1,21 +1,12 @@
 """Fine-tune BERT on SQuAD 1.1 or 2.0 and predict its questions, or only predict them."""
+from bert import jobs
 from bert.errors import run_script
-from bert.flags import common
-from bert.flags import finetuning as finetuning_flags
-
-
-def make_parser():
-    parser = common.Parser(__doc__, common.UNSUPPORTED_TRAINING_FLAGS)
-    finetuning_flags.add_question_answering_flags(parser)
-    return parser
+from bert.flags.finetuning import FinetuneSquadOptions as OPTIONS
+from bert.flags.options import parse
 
 
 def main(arguments=None):
-    args = make_parser().parse_args(arguments)
-    args.only_predict = args.only_predict or args.only_calibration
-    common.prepare_mxnet(args.threads, training=args.gpu is None and not args.only_predict)
-    from bert.jobs.finetuning import question_answering  # imports mxnet, so after prepare_mxnet
-    question_answering.finetune_question_answerer(args)
+    return jobs.finetune_squad(*parse(OPTIONS, __doc__, arguments)).exit_status
 
 
 if __name__ == '__main__':

@@ -1,20 +1,11 @@
 """Which models there are, how large, from where, and which are here already."""
-from bert.errors import run_script
-from bert.flags import common
+from bert.errors import UserError, run_script
+from bert.flags.exporting import ModelsOptions as OPTIONS
+from bert.flags.options import parse
 
 MEGA = 1e6
 FLOAT32_BYTES = 4
 ROW_FORMAT = '%-16s  %-28s  %10s  %7s  %-6s  %s'
-
-
-def make_parser():
-    parser = common.Parser(__doc__)
-    parser.add_argument('--fetch', nargs='+', metavar=('MODEL', 'CORPUS'),
-                        help='download one, checked, into the cache; without a corpus the '
-                             'model\'s first')
-    parser.add_argument('--root', metavar='FOLDER',
-                        help='the cache; left out: models under MXNET_HOME or ~/.mxnet')
-    return parser
 
 
 def table_rows(root):
@@ -50,14 +41,13 @@ def fetch_release(names, root):
 
 
 def main(arguments=None):
-    parser = make_parser()
-    args = parser.parse_args(arguments)
-    if args.fetch and len(args.fetch) > 2:
-        parser.error('--fetch takes a model and a corpus, found: %s' % ' '.join(args.fetch))
-    if args.fetch:
-        fetch_release(args.fetch, args.root)
+    options, _ = parse(OPTIONS, __doc__, arguments)
+    if options.fetch and len(options.fetch) > 2:
+        raise UserError('--fetch takes a model and a corpus, found: %s' % ' '.join(options.fetch))
+    if options.fetch:
+        fetch_release(options.fetch, options.root)
     else:
-        print_table(args.root)
+        print_table(options.root)
 
 
 if __name__ == '__main__':

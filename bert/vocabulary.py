@@ -51,7 +51,8 @@ def digest_tokens(tokens):
 
 
 def make_vocabulary(tokens, source='vocabulary'):
-    """The `BERTVocab` in which `tokens[i]` has id i; errors of `check_tokens`."""
+    """The `BERTVocab` in which `tokens[i]` has id i. source: where the tokens come from, for the
+    errors, which are those of `check_tokens`."""
     from gluonnlp.vocab import BERTVocab  # imports mxnet, which `read_tokens` doesn't need
     check_tokens(tokens, source)
     return BERTVocab(collections.Counter(tokens),

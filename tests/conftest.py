@@ -94,12 +94,12 @@ def kernels(request, need_cpu_for):
     bfloat16 in its name if the library has no products for that dtype."""
     from bert.model.kernels import library, targets
     need_cpu_for(targets.BUILDS[-1])
-    operators = library.load()
-    assert operators, 'the kernels were not built'
-    if 'bfloat16' in request.node.name and 'bfloat16' not in operators.dtypes:
+    loaded_library = library.load()
+    assert loaded_library, 'the kernels were not built'
+    if 'bfloat16' in request.node.name and 'bfloat16' not in loaded_library.dtypes:
         pytest.skip(NO_KERNELS)
-    yield operators
-    operators.use_threads(library.number_of_threads())
+    yield loaded_library
+    loaded_library.use_threads(library.number_of_threads())
 
 
 # ---- BERT_NO_SKIPS=1: a skipped test fails the run, so that CI cannot pass by testing nothing.

@@ -1,5 +1,5 @@
-"""The repairs of MXNet and gluonnlp come by themselves, whatever is imported first, and stay
-inside the two packages. Each is needed: without it something breaks."""
+"""The repairs of MXNet and gluonnlp apply automatically, whatever is imported first. They affect
+only these two packages. Each repair is needed: without it something breaks."""
 import ast
 import functools
 import importlib.machinery
@@ -23,23 +23,23 @@ PTH = REPOSITORY / 'bert' / 'bert_mxnet_compat.pth'
 
 
 def python(code, *options, folder=None, **environment):
-    """What `python -c code` prints, without a warning nor a word on stderr."""
-    done = subprocess.run([sys.executable, *options, '-c', code], cwd=folder, text=True,
-                          env=dict(os.environ, **environment), capture_output=True)
-    assert (done.returncode, done.stderr) == (0, '')
-    return done.stdout.strip()
+    """What `python -c code` prints. It must print nothing on stderr, not even a warning."""
+    process = subprocess.run([sys.executable, *options, '-c', code], cwd=folder, text=True,
+                             env=dict(os.environ, **environment), capture_output=True)
+    assert (process.returncode, process.stderr) == (0, '')
+    return process.stdout.strip()
 
 
 # ---- where the repairs act
 
 def test_the_environment_has_the_pth_file():
-    installed = pathlib.Path(sysconfig.get_paths()['purelib']) / PTH.name
-    assert installed.read_text() == PTH.read_text()
+    path = pathlib.Path(sysconfig.get_paths()['purelib']) / PTH.name
+    assert path.read_text() == PTH.read_text()
 
 
 @pytest.mark.parametrize('imports', ['import mxnet', 'import mxnet, bert', 'import bert, mxnet'])
 def test_mxnet_imports_first_or_last(imports):
-    """And the user's numpy is as numpy made it: names, their meaning, how arrays print."""
+    """The user's numpy stays unchanged: its names, their meaning, how arrays print."""
     assert python(
         'import numpy\n'
         'def names_of(module):\n'
@@ -60,7 +60,7 @@ def test_nothing_is_imported_at_start_up():
         'print(before, {"numpy", "mxnet"} & set(sys.modules))') == 'set() set()'
 
 
-def test_the_finder_is_there_once():
+def test_the_finder_is_installed_once():
     assert python(
         'import sys, bert, mxnet\n'
         'print([type(f).__name__ for f in sys.meta_path].count("RepairingFinder"))') == '1'
@@ -73,7 +73,7 @@ def test_other_packages_are_not_touched(tmp_path):
                   folder=tmp_path) == 'False SourceFileLoader'
 
 
-def test_a_folder_of_the_users_own_named_bert_comes_first(tmp_path):
+def test_a_users_folder_named_bert_comes_first(tmp_path):
     (tmp_path / 'bert').mkdir()
     (tmp_path / 'bert' / '__init__.py').write_text('mine = "mine"\n')
     assert python('import bert; print(bert.mine)', folder=tmp_path) == 'mine'
@@ -91,7 +91,7 @@ def test_the_pth_file_is_harmless_without_bert(tmp_path):
 
 # ---- the names of numpy
 
-def tree_of(path):
+def parse_file(path):
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', SyntaxWarning)
         return ast.parse(path.read_text(encoding='utf-8'))
@@ -99,22 +99,22 @@ def tree_of(path):
 
 @functools.cache
 def numpy_names(package):
-    """{name: file} of all that the modules of `package` look up in numpy: `numpy.NAME`, and for the
-    lists of names in `numpy_dispatch_protocol` 'NAME'."""
+    """{name: file} of the names that the modules of `package` look up in numpy: each `numpy.NAME`,
+    and each 'NAME' in the lists of `numpy_dispatch_protocol`."""
     folder = pathlib.Path(importlib.util.find_spec(package).origin).parent
-    found = {}
+    names = {}
     for path in folder.rglob('*.py'):
-        tree = tree_of(path)
+        tree = parse_file(path)
         aliases = {alias.asname or alias.name for node in ast.walk(tree)
                    if isinstance(node, ast.Import) for alias in node.names if alias.name == 'numpy'}
         for node in ast.walk(tree):
             if (isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
                     and node.value.id in aliases):
-                found.setdefault(node.attr, path)
+                names.setdefault(node.attr, path)
             elif path.stem == 'numpy_dispatch_protocol' and isinstance(node, ast.List):
                 for name in node.elts:
-                    found.setdefault(ast.literal_eval(name).partition('.')[0], path)
-    return found
+                    names.setdefault(ast.literal_eval(name).partition('.')[0], path)
+    return names
 
 
 @pytest.mark.parametrize('package', _compat.PACKAGES)
@@ -129,14 +129,14 @@ def test_each_alias_is_used_by_mxnet(name):
     assert name in numpy_names('mxnet')
 
 
-def test_numpy_lacks_what_the_aliases_give_back():
-    """It has a `bool` of its own, warns of `core`, and had two of the names until its 2.3."""
-    had = {'in1d', 'trapz'} if np.lib.NumpyVersion(np.__version__) < '2.4.0' else set()
+def test_numpy_lacks_the_names_of_the_aliases():
+    """It has its own `bool`, warns about `core`, and had two of the names until version 2.3."""
+    old_names = {'in1d', 'trapz'} if np.lib.NumpyVersion(np.__version__) < '2.4.0' else set()
     names = {name for name in _compat.numpy_aliases(np) if hasattr(np, name)}
-    assert names == {'bool', 'core'} | had
+    assert names == {'bool', 'core'} | old_names
 
 
-def test_what_the_aliases_mean():
+def test_meaning_of_the_aliases():
     from mxnet.numpy import fallback, utils
     assert utils.bool is bool and np.bool is not bool
     assert (utils.PINF, utils.NINF, utils.PZERO, utils.NZERO) == (np.inf, -np.inf, 0, 0)
@@ -155,7 +155,7 @@ def test_what_the_aliases_mean():
 
 # ---- what breaks without a repair: code, its output with the repair, the error without
 
-BROKEN = {
+REPAIR_CASES = {
     'mxnet._ctypes.ndarray': (
         'print(mx.nd.zeros((np.int64(2), 1)).shape, mx.nd.ones((2, 3))[:, np.int32(2)].shape)',
         '(2, 1) (2,)', 'MXNetError'),
@@ -192,7 +192,7 @@ BROKEN = {
         'print(mx.nd.load("b-0000.params")["arg:w"].asscalar())',
         '3.0', 'TypeError'),
 }
-RUN_ALL = '''
+PROGRAM = '''
 import contextlib, io, json, sys
 import bert._compat as compat
 if sys.argv[1] == 'broken':
@@ -218,33 +218,33 @@ def run_all(tmp_path_factory):
     """Function: 'broken' (without the repairs) or 'repaired' → {module: output or error}."""
     @functools.cache
     def run(state):
-        done = subprocess.run(
-            [sys.executable, '-W', 'ignore', '-c', RUN_ALL, state], text=True, check=True,
-            input=json.dumps({name: code for name, (code, _, _) in BROKEN.items()}),
+        process = subprocess.run(
+            [sys.executable, '-W', 'ignore', '-c', PROGRAM, state], text=True, check=True,
+            input=json.dumps({name: code for name, (code, _, _) in REPAIR_CASES.items()}),
             capture_output=True, cwd=str(tmp_path_factory.mktemp(state)))
-        return json.loads(done.stdout)
+        return json.loads(process.stdout)
     return run
 
 
-@pytest.mark.parametrize('module', sorted(BROKEN))
+@pytest.mark.parametrize('module', sorted(REPAIR_CASES))
 def test_each_repair_is_needed(run_all, module):
-    _, repaired, broken = BROKEN[module]
+    _, output, error = REPAIR_CASES[module]
     if module == 'mxnet.base' and np.lib.NumpyVersion(np.__version__) < '2.4.0':
-        broken = repaired       # Python 3.10 has no newer one
-    assert run_all('broken')[module] == broken
+        error = output      # Python 3.10 has no newer numpy
+    assert run_all('broken')[module] == error
 
 
-@pytest.mark.parametrize('module', sorted(BROKEN))
-def test_each_repair_mends(run_all, module):
-    assert run_all('repaired')[module] == BROKEN[module][1]
+@pytest.mark.parametrize('module', sorted(REPAIR_CASES))
+def test_each_repair_works(run_all, module):
+    assert run_all('repaired')[module] == REPAIR_CASES[module][1]
 
 
 def test_every_repair_is_tested():
-    assert set(BROKEN) == set(_compat.REPAIRS)
+    assert set(REPAIR_CASES) == set(_compat.REPAIRS)
 
 
 def test_each_patch_is_explained():
-    """In the code: since when, and when it can go. On the page: all of them."""
+    """Each docstring says since when the patch is needed and when it can go. The page lists all."""
     from bert.model.kernels import gluon_hooks
     page = (REPOSITORY / 'docs' / 'patches.rst').read_text(encoding='utf-8')
     patches = [*_compat.REPAIRS.values(), _compat.NumpyForMXNet, gluon_hooks.watch_tracing,
@@ -270,33 +270,33 @@ def test_how_numbers_are_written():
 
 
 def test_every_text_that_mxnet_sends_is_repaired():
-    """Wherever `c_str(str(…))` or `c_str_array([str(…)…])` stands, `str` is `plain_str`."""
+    """In a module that calls `c_str(str(…))` or `c_str_array([str(…)…])`, `str` is `plain_str`."""
     folder = pathlib.Path(importlib.util.find_spec('mxnet').origin).parent
     senders = set()
     for path in folder.rglob('*.py'):
-        for node in ast.walk(tree_of(path)):
+        for node in ast.walk(parse_file(path)):
             if (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
                     and node.func.id in ('c_str', 'c_str_array')
-                    and any(isinstance(inner, ast.Call) and getattr(inner.func, 'id', '') == 'str'
-                            for inner in ast.walk(node))):
+                    and any(isinstance(child, ast.Call) and getattr(child.func, 'id', '') == 'str'
+                            for child in ast.walk(node))):
                 senders.add('.'.join(path.relative_to(folder.parent).with_suffix('').parts))
-    repaired = {name for name, repair in _compat.REPAIRS.items()
-                if repair is _compat.write_plain_numbers}
+    repaired_modules = {name for name, repair in _compat.REPAIRS.items()
+                        if repair is _compat.write_plain_numbers}
     # io.io collects the texts in a list first; the other two send no tuples
-    assert senders - {'mxnet.profiler', 'mxnet.kvstore.base'} == repaired - {'mxnet.io.io'}
+    assert senders - {'mxnet.profiler', 'mxnet.kvstore.base'} == repaired_modules - {'mxnet.io.io'}
 
 
 # ---- an installation that does not fit
 
-def folder_of(path, *names):
+def add_distributions(folder, *names):
     for name in names:
-        (path / (name + '.dist-info')).mkdir()
-    return path
+        (folder / (name + '.dist-info')).mkdir()
+    return folder
 
 
 @pytest.fixture
-def only(tmp_path):
-    """A folder with an mxnet and nothing else."""
+def mxnet_folder(tmp_path):
+    """A folder that contains only a package mxnet."""
     (tmp_path / 'mxnet').mkdir()
     (tmp_path / 'mxnet' / '__init__.py').touch()
     return tmp_path
@@ -308,8 +308,8 @@ def check(folder):
 
 @pytest.mark.parametrize('names', [[], ['mxnet-1.9.1'], ['mxnet_cu112-1.9.1'], [
     'mxnet-1.9.1', 'mxnetlike-2', 'mxnet_model_server-1.0.8', 'gluonnlp-0.10.0']])
-def test_a_good_installation(only, names):
-    check(folder_of(only, *names))
+def test_a_good_installation(mxnet_folder, names):
+    check(add_distributions(mxnet_folder, *names))
 
 
 @pytest.mark.parametrize('names, message', [
@@ -327,9 +327,9 @@ def test_a_good_installation(only, names):
      "mxnet-mkl 1.6.0 is installed, and bert needs mxnet 1.9.1: mend it with "
      "'pip uninstall -y mxnet-mkl', then 'pip install --no-deps mxnet==1.9.1'"),
 ])
-def test_an_mxnet_that_does_not_fit(only, names, message):
+def test_an_mxnet_that_does_not_fit(mxnet_folder, names, message):
     with pytest.raises(_compat.InstallationError) as error:
-        check(folder_of(only, *names))
+        check(add_distributions(mxnet_folder, *names))
     assert str(error.value) == message
 
 
@@ -342,18 +342,18 @@ def test_the_pages_have_the_command(page):
 NO_MXNET = "no MXNet here: install it with 'pip install --no-deps mxnet==1.9.1'"
 
 
-@pytest.mark.parametrize('left_behind', [False, True])
-def test_no_mxnet(only, left_behind):
-    (only / 'mxnet' / '__init__.py').unlink()
-    if not left_behind:
-        (only / 'mxnet').rmdir()
+@pytest.mark.parametrize('is_folder_left', [False, True])
+def test_no_mxnet(mxnet_folder, is_folder_left):
+    (mxnet_folder / 'mxnet' / '__init__.py').unlink()
+    if not is_folder_left:
+        (mxnet_folder / 'mxnet').rmdir()
     with pytest.raises(_compat.InstallationError) as error:
-        check(only)
+        check(mxnet_folder)
     assert str(error.value) == NO_MXNET
 
 
-def test_the_import_of_no_mxnet():
-    """Whoever only asks whether there is one gets the usual answer."""
+def test_import_without_mxnet():
+    """The search for its spec, without an import, returns None as usual."""
     code = ('import sys; sys.path.append(%r)\nimport bert, importlib.util\n'
             'print(importlib.util.find_spec("mxnet"))\n'
             'try: import mxnet\nexcept ModuleNotFoundError as error: print(error, error.name)')
@@ -361,7 +361,7 @@ def test_the_import_of_no_mxnet():
 
 
 def test_an_mxnet_that_another_finder_finds(tmp_path):
-    """As those do that setuptools writes for editable installations."""
+    """Such as the finders that setuptools writes for editable installations."""
     (tmp_path / 'elsewhere').mkdir()
     (tmp_path / 'elsewhere' / 'mxnet.py').write_text('import numpy\nmine = numpy.PZERO\n')
     assert python(
@@ -375,8 +375,8 @@ def test_an_mxnet_that_another_finder_finds(tmp_path):
         'print(mxnet.mine, inspect.getsource(mxnet).count("PZERO"))', folder=tmp_path) == '0.0 1'
 
 
-def test_metrics_of_the_users_own():
-    """They may sum up what they like."""
+def test_user_defined_metrics():
+    """Their sums may have any type."""
     import mxnet as mx
 
     class Count(mx.metric.EvalMetric):
@@ -399,7 +399,7 @@ def test_metrics_of_the_users_own():
     assert type(count.sum_metric) is np.float64
 
 
-def test_a_script_says_it_in_one_line(tmp_path):
+def test_a_script_reports_it_in_one_line(tmp_path):
     (tmp_path / 'numpy.py').write_text('__version__ = "1.26.4"\n')
     outcome = spawn('finetune_classifier.py', '--task_name', 'MRPC',
                     env={'PYTHONPATH': str(tmp_path)})
@@ -408,7 +408,7 @@ def test_a_script_says_it_in_one_line(tmp_path):
                "'pip install \"numpy>=2\"'\n")
 
 
-def test_without_numpy_mxnet_speaks_for_itself(tmp_path):
+def test_without_numpy_nothing_is_checked(tmp_path):
     (tmp_path / 'mxnet.py').write_text('name = "mxnet"\n')
     assert python(
         'import sys; sys.modules["numpy"] = None\n'

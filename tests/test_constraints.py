@@ -1,4 +1,4 @@
-"""constraints/3.*.txt, which ./run installs, fit the ranges that setup.py states."""
+"""The locks constraints/3.*.txt, which ./run installs, satisfy the ranges in setup.py."""
 import pathlib
 import re
 import runpy
@@ -14,8 +14,8 @@ LOCKS = {path.stem: path for path in (REPOSITORY / 'constraints').glob('*.txt')}
 
 
 @pytest.fixture
-def stated(monkeypatch):
-    """The arguments of setup.py's call of `setup`."""
+def setup_arguments(monkeypatch):
+    """The arguments with which setup.py calls `setup`."""
     arguments = {}
     monkeypatch.setattr(setuptools, 'setup', lambda **options: arguments.update(options))
     monkeypatch.chdir(REPOSITORY)
@@ -23,15 +23,15 @@ def stated(monkeypatch):
     return arguments
 
 
-def locked(python):
-    """{package: version}; every line is one pin."""
+def read_pins(python):
+    """{package: version}. Each line must be one pin."""
     lines = [line for line in LOCKS[python].read_text(encoding='utf-8').splitlines()
              if line and not line.lstrip().startswith('#')]
     return dict(re.fullmatch(r'([a-z0-9-]+)==([\w.]+)', line).groups() for line in lines)
 
 
-def test_each_python_has_its_lock(stated):
-    pythons = SpecifierSet(stated['python_requires'])
+def test_each_python_has_its_lock(setup_arguments):
+    pythons = SpecifierSet(setup_arguments['python_requires'])
     assert set(LOCKS) == {'3.%d' % minor for minor in range(6, 30) if '3.%d' % minor in pythons}
     run = (REPOSITORY / 'run').read_text(encoding='utf-8')
     assert '        %s) ;;' % ' | '.join(
@@ -39,18 +39,19 @@ def test_each_python_has_its_lock(stated):
 
 
 @pytest.mark.parametrize('python', sorted(LOCKS))
-def test_the_lock_satisfies_the_ranges(stated, python):
-    pins = locked(python)
-    wanted = stated['install_requires'] + sum(stated['extras_require'].values(), [])
-    for requirement in map(Requirement, wanted):
+def test_the_lock_satisfies_the_ranges(setup_arguments, python):
+    pins = read_pins(python)
+    requirements = setup_arguments['install_requires'] + sum(
+        setup_arguments['extras_require'].values(), [])
+    for requirement in map(Requirement, requirements):
         assert requirement.marker is None
         pin = pins[canonicalize_name(requirement.name)]
         assert requirement.specifier.contains(pin), (requirement, pin)
 
 
 @pytest.mark.parametrize('python', sorted(LOCKS))
-def test_mxnet_is_not_locked(stated, python):
-    """pip would refuse it beside numpy 2: ./run installs it on its own."""
-    assert not {name for name in locked(python) if name.startswith('mxnet')}
-    assert not [line for line in stated['install_requires'] if 'mxnet' in line]
-    assert int(locked(python)['numpy'].partition('.')[0]) >= 2
+def test_mxnet_is_not_locked(setup_arguments, python):
+    """pip would refuse it together with numpy 2, so ./run installs it separately."""
+    assert not {name for name in read_pins(python) if name.startswith('mxnet')}
+    assert not [line for line in setup_arguments['install_requires'] if 'mxnet' in line]
+    assert int(read_pins(python)['numpy'].partition('.')[0]) >= 2

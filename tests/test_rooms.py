@@ -1,4 +1,4 @@
-"""The picture of the house: which room may import which, and how large its pieces may be."""
+"""The imports between the subpackages (the rooms), and the sizes of files and functions."""
 import ast
 import pathlib
 import subprocess
@@ -9,11 +9,11 @@ from support.help_pages import help_pages
 
 TESTS = pathlib.Path(__file__).resolve().parent
 PACKAGE = TESTS.parent / 'bert'
-LONGEST_FUNCTION, LONGEST_FILE = 40, 400        # lines
+MAX_FUNCTION_LINES, MAX_FILE_LINES = 40, 400
 
-# {room: the rooms that it imports}, from the cellar up. All import BASE and flags, and jobs what
-# lies below jobs.
-ROOMS = {
+# {subpackage: the subpackages that it imports}, lower layers first. All may import BASE_MODULES and
+# flags; jobs may import every subpackage above them.
+SUBPACKAGES = {
     'flags': '',
     'data.arrays': '',
     'data.text': 'data.arrays',
@@ -38,52 +38,52 @@ ROOMS = {
     'jobs.finetuning': 'jobs.int8 jobs.runs',
     'jobs': 'jobs.finetuning jobs.int8 jobs.runs',
 }
-BASE = {'__init__', '_compat', 'downloads', 'errors', 'file_names', 'files', 'graph_names',
-        'vocabulary'}
+BASE_MODULES = {'__init__', '_compat', 'downloads', 'errors', 'file_names', 'files', 'graph_names',
+                'vocabulary'}
 
 
-def module_of(path):
+def module_name(path):
     parts = ('bert',) + path.relative_to(PACKAGE).with_suffix('').parts
     return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
 
 
-MODULES = {module_of(path): path for path in sorted(PACKAGE.rglob('*.py'))}
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob('*.py'))}
 
 
 def is_script(name):
     return "\nif __name__ == '__main__':" in MODULES[name].read_text(encoding='utf-8')
 
 
-def room_of(name):
-    """The room of a module, such as 'data.squad'; 'base', or 'script' for what nobody imports."""
+def package_of(name):
+    """The subpackage of a module, such as 'data.squad'; 'base'; 'script' for an entry script."""
     if is_script(name):
         return 'script'     # also bert/export/export.py
-    room = '.'.join(name.split('.')[1:] if name.endswith('__init__') or MODULES[name].stem ==
-                    '__init__' else name.split('.')[1:-1])
-    return room or 'base'
+    package = '.'.join(name.split('.')[1:] if name.endswith('__init__') or MODULES[name].stem ==
+                       '__init__' else name.split('.')[1:-1])
+    return package or 'base'
 
 
 def imported_names(path):
-    """{module, or a name in it: the module} of all imports of a file, also inside functions."""
-    found = {}
+    """{imported module or name: its module} of all imports of a file, also inside functions."""
+    modules = {}
     for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
         if isinstance(node, ast.Import):
-            found.update((alias.name, alias.name) for alias in node.names)
+            modules.update((alias.name, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, '%s: a relative import' % path
-            found.update(('%s.%s' % (node.module, alias.name), node.module)
-                         for alias in node.names)
-    return found
+            modules.update(('%s.%s' % (node.module, alias.name), node.module)
+                           for alias in node.names)
+    return modules
 
 
-def imports(name):
-    """{module of ours that it imports}"""
-    found = {inner if inner in MODULES else module
-             for inner, module in imported_names(MODULES[name]).items()}
-    return {module for module in found if module in MODULES} - {name, 'bert'}
+def imported_modules(name):
+    """The modules of this package that a module imports."""
+    modules = {import_name if import_name in MODULES else module
+               for import_name, module in imported_names(MODULES[name]).items()}
+    return {module for module in modules if module in MODULES} - {name, 'bert'}
 
 
-GRAPH = {name: imports(name) for name in MODULES}
+GRAPH = {name: imported_modules(name) for name in MODULES}
 
 
 def test_the_graph_is_read():
@@ -92,51 +92,52 @@ def test_the_graph_is_read():
     assert is_script('bert.finetune_classifier') and not is_script('bert.data.text.readers')
 
 
-ROOM_GRAPH = {}     # {room: {room that it imports: an import that shows it}}
-for importer in GRAPH:
-    for imported in GRAPH[importer]:
-        ROOM_GRAPH.setdefault(room_of(importer), {})[room_of(imported)] = (importer, imported)
+PACKAGE_GRAPH = {}      # {importing subpackage: {imported subpackage: an example}}
+for name in GRAPH:
+    for imported in GRAPH[name]:
+        PACKAGE_GRAPH.setdefault(package_of(name), {})[package_of(imported)] = (name, imported)
 
 
-def test_the_picture_has_all_rooms():
+def test_all_subpackages_are_listed():
     folders = {'.'.join(path.parent.relative_to(PACKAGE).parts)
                for path in PACKAGE.rglob('__init__.py')} - {''}
-    assert folders == set(ROOMS)
+    assert folders == set(SUBPACKAGES)
     assert {path.stem for path in PACKAGE.glob('*.py')
-            if not is_script(module_of(path))} == BASE
+            if not is_script(module_name(path))} == BASE_MODULES
 
 
-@pytest.mark.parametrize('room', ROOMS)
-def test_a_room_imports_what_the_picture_shows(room):
-    allowed = set(ROOMS[room].split())
-    free = {'base', 'flags', room}
-    if room.startswith('jobs'):
-        free |= {below for below in ROOMS if not below.startswith('jobs')}
-    found = {imported: example for imported, example in ROOM_GRAPH.get(room, {}).items()
-             if imported not in free}
-    for imported, example in found.items():
-        assert imported in allowed, '%s may not import %s' % example
-    assert allowed == set(found), 'the picture shows imports that nobody needs'
+@pytest.mark.parametrize('package', SUBPACKAGES)
+def test_a_subpackage_imports_only_what_is_listed(package):
+    listed_imports = set(SUBPACKAGES[package].split())
+    exempt_imports = {'base', 'flags', package}
+    if package.startswith('jobs'):
+        exempt_imports |= {lower for lower in SUBPACKAGES if not lower.startswith('jobs')}
+    imports = {imported: example for imported, example in PACKAGE_GRAPH.get(package, {}).items()
+               if imported not in exempt_imports}
+    for imported, example in imports.items():
+        assert imported in listed_imports, '%s may not import %s' % example
+    assert listed_imports == set(imports), 'SUBPACKAGES lists imports that nobody needs'
 
 
-def test_nobody_imports_a_script_and_the_base_imports_no_room():
-    for room, imported in ROOM_GRAPH.items():
-        assert 'script' not in imported or room == 'script', imported['script']
-    assert set(ROOM_GRAPH['base']) <= {'base'}
+def test_nobody_imports_a_script_and_the_base_imports_no_subpackage():
+    for package, imports in PACKAGE_GRAPH.items():
+        assert 'script' not in imports or package == 'script', imports['script']
+    assert set(PACKAGE_GRAPH['base']) <= {'base'}
 
 
-def test_scripts_are_doors():
-    """A script imports flags and jobs, or pipelines: never what they are made of."""
+def test_scripts_import_jobs_or_pipelines():
+    """A script imports flags and jobs, or pipelines, but not the modules below them."""
     for name in filter(is_script, GRAPH):
-        rooms = {room_of(imported) for imported in GRAPH[name]}
+        packages = {package_of(imported) for imported in GRAPH[name]}
         assert len(GRAPH[name]) <= 6, '%s does too much: %s' % (name, GRAPH[name])
-        assert not {room for room in rooms if room.startswith(('data', 'model', 'train'))} or \
-            not any(room.startswith('jobs') for room in rooms), \
+        assert not {package for package in packages
+                    if package.startswith(('data', 'model', 'train'))} or \
+            not any(package.startswith('jobs') for package in packages), \
             '%s imports a job and goes past it: %s' % (name, GRAPH[name])
 
 
-def lengths(path):
-    """(lines of a file, {its function: lines})"""
+def count_lines(path):
+    """(lines of a file, {function in it: its lines})"""
     text = path.read_text(encoding='utf-8')
     return len(text.splitlines()), {
         node.name: node.end_lineno - node.lineno + 1 for node in ast.walk(ast.parse(text))
@@ -144,58 +145,58 @@ def lengths(path):
 
 
 @pytest.mark.parametrize('name', GRAPH)
-def test_pieces_are_short(name):
-    lines, functions = lengths(MODULES[name])
-    assert lines <= LONGEST_FILE
+def test_files_and_functions_are_short(name):
+    lines, functions = count_lines(MODULES[name])
+    assert lines <= MAX_FILE_LINES
     assert not {function: length for function, length in functions.items()
-                if length > LONGEST_FUNCTION}
+                if length > MAX_FUNCTION_LINES}
 
 
 def test_public_names_are_unique():
-    """Whoever searches for a function or a class lands at its definition. All scripts have a `main`
-    and a `make_parser`."""
+    """A search for a function or a class finds one definition. Only `main`, which all scripts
+    have, occurs several times."""
     places = {}
     for name, path in MODULES.items():
         for node in ast.parse(path.read_text(encoding='utf-8')).body:
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith('_'):
                 places.setdefault(node.name, []).append(name)
     assert places['UserError'] == ['bert.errors']
-    assert {name for name, modules in places.items() if len(modules) > 1} == {'main', 'make_parser'}
+    assert {name for name, modules in places.items() if len(modules) > 1} == {'main'}
 
 
 def test_no_cycles():
-    done, path = set(), []
+    visited, path = set(), []
 
     def visit(name):
         assert name not in path, ' → '.join(path[path.index(name):] + [name])
-        if name not in done:
+        if name not in visited:
             path.append(name)
             for imported in sorted(GRAPH[name]):
                 visit(imported)
-            done.add(path.pop())
+            visited.add(path.pop())
     for name in GRAPH:
         visit(name)
 
 
 def test_no_file_imports_tests():
-    """What several test files need is in tests/support/, or a fixture of a conftest.py."""
+    """Helpers of several test files are in tests/support/, or are fixtures of a conftest.py."""
     for path in TESTS.rglob('*.py'):
         modules = {part for name in imported_names(path) for part in name.split('.')}
         assert not [name for name in modules if name.startswith('test_')], path
         assert 'conftest' not in modules, path
 
 
-# ---- what may not be imported, or be called so
+# ---- forbidden imports and names
 
 def run_python(code, *flags):
-    done = subprocess.run([sys.executable] + list(flags) + ['-c', code], capture_output=True,
-                          text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    process = subprocess.run([sys.executable] + list(flags) + ['-c', code], capture_output=True,
+                             text=True)
+    assert process.returncode == 0, process.stderr
+    return process.stdout
 
 
 @pytest.mark.parametrize('module', ['bert.flags.common', 'bert.errors', 'bert.files'])
-def test_these_need_no_mxnet(module):
+def test_light_modules_need_no_mxnet(module):
     code = 'import sys, %s; print(sorted(sys.modules))' % module
     assert not {'mxnet', 'gluonnlp', 'numpy'} & set(ast.literal_eval(run_python(code)))
 
@@ -221,8 +222,8 @@ def test_training_needs_no_model_and_no_data():
 
 
 def test_no_module_has_the_name_of_a_library():
-    """`python bert/script.py` puts bert/ first on the path: a bert/tokenizers.py would then be
-    what `import tokenizers` finds."""
+    """`python bert/script.py` puts bert/ first on the path: `import tokenizers` would then find a
+    bert/tokenizers.py."""
     names = {path.stem for folder in (PACKAGE, PACKAGE / 'export') for path in folder.glob('*.py')}
     names |= {path.parent.name for path in PACKAGE.glob('*/__init__.py')}
     names = {name for name in names if name.isidentifier()} - {'__init__'}

@@ -1,5 +1,5 @@
-"""`./run` on machines that lack this or that. Its Python and pip are stand-ins that say what they
-were asked for, so that no test installs anything."""
+"""`./run` on machines that lack something. Its Python and pip are stubs that record their
+arguments, so no test installs anything."""
 import os
 import pathlib
 import shlex
@@ -14,13 +14,13 @@ import pytest
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 
-# What `run` takes from the system. Its PATH holds these and the stand-ins only.
+# The programs of the system that `run` uses. Its PATH holds only these and the stubs.
 TOOLS = ('cat chmod cp dirname env flock grep head ls mkdir mktemp ln readlink rm sed sh sha256sum '
          'sleep sort tail uname').split()
 
-# A Python that obeys `-m venv` and `-m pip` by itself and leaves `-c` to the real one, after
-# PRELUDE. What pip was called with goes into a file.
-PYTHON = r'''#!/bin/sh
+# A Python that executes `-m venv` and `-m pip` itself and passes `-c` to the real Python, after
+# PRELUDE. It appends the arguments of pip to the file CALLS.
+PYTHON_STUB = r'''#!/bin/sh
 case "$1 $2" in
     '-m venv')
         mkdir -p "$3/bin"
@@ -58,7 +58,7 @@ esac
 
 KERNELS = 'bert/model/kernels'
 VERSION = 'sys.version_info = (3, %d, 0, "final", 0)'
-COMPLETE = VERSION % 11 + '''
+COMPLETE_PRELUDE = VERSION % 11 + '''
 import sysconfig
 sysconfig.get_config_var = lambda name: "INCLUDE"
 sys.modules.update(ensurepip=sys, venv=sys)'''
@@ -68,7 +68,7 @@ NO_HEADERS = 'sysconfig.get_config_var = lambda name: "/nowhere"'
 
 class Machine:
     """A machine with this repository's `run` and a small package in `repo`, and programs in
-    `bin`. The space in its name is there to be stumbled over."""
+    `bin`. The name of `repo` has a space, because paths of users may have one."""
 
     def __init__(self, folder):
         self.folder, self.repo, self.bin = folder, folder / 'my repo', folder / 'bin'
@@ -89,27 +89,27 @@ class Machine:
         (self.repo / 'bert' / 'library.py').write_text('"""No script."""\n')
         (self.repo / 'tests').mkdir()
         (folder / 'Python.h').touch()
-        self.status('ruff', 0)
-        self.status('pytest', 0)
-        self.program('g++', '#!/bin/sh\n')
-        self.program('make', '#!/bin/sh\n')
-        self.python()
+        self.set_status('ruff', 0)
+        self.set_status('pytest', 0)
+        self.add_program('g++', '#!/bin/sh\n')
+        self.add_program('make', '#!/bin/sh\n')
+        self.add_python()
 
-    def program(self, name, text):
+    def add_program(self, name, text):
         (self.bin / name).write_text(text)
         (self.bin / name).chmod(0o755)
 
-    def python(self, prelude='', name='python3'):
-        """Put a Python there that runs `prelude` first."""
-        here = str(self.bin / name)
-        prelude = '\n'.join([COMPLETE, prelude, 'sys.executable = "%s"' % here])
-        text = PYTHON.replace('PRELUDE', prelude).replace('REAL', sys.executable)
-        text = text.replace('HERE', shlex.quote(here))
+    def add_python(self, prelude='', name='python3'):
+        """Add a Python that runs `prelude` first."""
+        path = str(self.bin / name)
+        prelude = '\n'.join([COMPLETE_PRELUDE, prelude, 'sys.executable = "%s"' % path])
+        text = PYTHON_STUB.replace('PRELUDE', prelude).replace('REAL', sys.executable)
+        text = text.replace('HERE', shlex.quote(path))
         for file in ('CALLS', 'SLOW', 'BROKEN', 'STATUS', 'HOROVOD'):
             text = text.replace(file, shlex.quote(str(self.folder / file)))
-        self.program(name, text.replace('INCLUDE', str(self.folder)))
+        self.add_program(name, text.replace('INCLUDE', str(self.folder)))
 
-    def status(self, program, status):
+    def set_status(self, program, status):
         (self.folder / ('STATUS.' + program)).write_text(str(status))
 
     def start(self, *arguments, folder=None, **environment):
@@ -134,11 +134,11 @@ def machine(tmp_path):
     return Machine(tmp_path)
 
 
-SETTING_UP = 'setting up .venv (once, about a minute) …\n'
+SETUP_MESSAGE = 'setting up .venv (once, about a minute) …\n'
 
 
 def refusal(machine, **environment):
-    """The one line that `run` ends with when something is missing; nothing was made."""
+    """The single error line of a `run` that lacks something. It must have created nothing."""
     status, output, errors = machine.run('models', **environment)
     assert (status, output) == (1, '')
     assert errors.count('\n') == 1
@@ -148,7 +148,7 @@ def refusal(machine, **environment):
 
 # ---- what is missing
 
-@pytest.mark.parametrize('prelude, without, message', [
+@pytest.mark.parametrize('prelude, missing_program, message', [
     (NO_VENV, None,
      "error: no venv module in python3 (gluonnlp is built here): "
      "install with 'apt-get install python3.11-venv'"),
@@ -162,16 +162,16 @@ def refusal(machine, **environment):
      "install with 'apt-get install python3.11-venv python3.11-dev g++'"),
     ('', 'flock', "error: no flock: install it with 'apt-get install util-linux'"),
 ])
-def test_a_missing_package(machine, prelude, without, message):
-    machine.python(prelude)
-    if without:
-        (machine.bin / without).unlink()
+def test_a_missing_package(machine, prelude, missing_program, message):
+    machine.add_python(prelude)
+    if missing_program:
+        (machine.bin / missing_program).unlink()
     assert refusal(machine) == message
 
 
-def test_another_compiler_will_do(machine):
+def test_another_compiler(machine):
     (machine.bin / 'g++').unlink()
-    machine.program('clang++', '#!/bin/sh\n')
+    machine.add_program('clang++', '#!/bin/sh\n')
     assert machine.run('models', CXX='clang++')[0] == 0
 
 
@@ -179,8 +179,8 @@ def test_another_compiler_will_do(machine):
 def test_another_machine(machine, name):
     system, architecture = name.split()
     (machine.bin / 'uname').unlink()
-    machine.program('uname', '#!/bin/sh\n[ $1 = -m ] && echo %s || echo %s\n'
-                    % (architecture, system))
+    machine.add_program('uname', '#!/bin/sh\n[ $1 = -m ] && echo %s || echo %s\n'
+                        % (architecture, system))
     assert refusal(machine) == (
         'error: MXNet 1.9.1 needs Linux x86_64, and this is %s: enter a container with '
         '\'docker run -it --platform linux/amd64 -v "%s":/bert -w /bert python:3.13 bash\''
@@ -189,7 +189,7 @@ def test_another_machine(machine, name):
 
 @pytest.mark.parametrize('minor', [8, 9, 15])
 def test_another_python(machine, minor):
-    machine.python(VERSION % minor)
+    machine.add_python(VERSION % minor)
     assert refusal(machine) == (
         "error: needs Python 3.10 to 3.14, and python3 is 3.%d: install one with 'apt-get install "
         "pipx && pipx run uv python install 3.13', then 'PYTHON=~/.local/bin/python3.13 ./run …'"
@@ -204,34 +204,34 @@ def test_no_python(machine):
 
 @pytest.mark.parametrize('minor', [10, 12, 13, 14])
 def test_a_python_of_another_name_is_found(machine, minor):
-    machine.python(VERSION % 9)
-    machine.python(VERSION % 9, name='python3.11')      # a name that lies, as pyenv's shims do
-    machine.python(VERSION % minor, name='python3.%d' % minor)
+    machine.add_python(VERSION % 9)
+    machine.add_python(VERSION % 9, name='python3.11')      # a wrong name, as with pyenv's shims
+    machine.add_python(VERSION % minor, name='python3.%d' % minor)
     code = 'import sys; print(sys.version_info[1])'
-    assert machine.run('python', '-c', code) == (0, '%d\n' % minor, SETTING_UP)
+    assert machine.run('python', '-c', code) == (0, '%d\n' % minor, SETUP_MESSAGE)
 
 
 def test_the_environment_variable_chooses_python(machine):
-    machine.python(VERSION % 10, name='my python')
+    machine.add_python(VERSION % 10, name='my python')
     code = 'import sys; print(sys.version_info[1])'
     assert machine.run('python', '-c', code, PYTHON=str(machine.bin / 'my python'))[1] == '10\n'
 
 
-def test_the_environment_variable_chooses_wrong(machine):
-    machine.python(VERSION % 15, name='new')
+def test_the_environment_variable_names_an_unsupported_python(machine):
+    machine.add_python(VERSION % 15, name='new')
     assert refusal(machine, PYTHON='new') == (
         "error: PYTHON=new is not a Python 3.10 to 3.14: name one that is with "
         "'PYTHON=/path/to/python3.13 ./run …'")
 
 
-def test_a_wrong_choice_beside_a_ready_environment(machine):
+def test_an_unsupported_python_beside_a_ready_environment(machine):
     machine.run('models')
     status, output, errors = machine.run('models', PYTHON='/nowhere/python3.13')
     assert (status, output, errors.count('\n')) == (1, '', 1)
     assert errors.startswith('error: PYTHON=/nowhere/python3.13 is not a Python 3.10 to 3.14: ')
 
 
-def test_a_set_up_that_fails_ends_horovodrun(machine):
+def test_a_failed_setup_ends_horovodrun(machine):
     (machine.bin / 'python3').unlink()
     assert machine.run('horovodrun', '-np', '2') == (
         1, '', "error: no python3: install it with "
@@ -259,19 +259,19 @@ def test_pip_fails(machine):
     ('no symbol', 'error: MXNet is installed and cannot be imported: OSError: no symbol'),
 ])
 def test_mxnet_cannot_be_imported(machine, problem, message):
-    machine.python('class Loader:\n'
-                   '    def find_spec(name, path=None, target=None):\n'
-                   '        if name == "mxnet": raise OSError("%s")\n'
-                   'del sys.modules["mxnet"]; sys.meta_path.insert(0, Loader)' % problem)
+    machine.add_python('class Loader:\n'
+                       '    def find_spec(name, path=None, target=None):\n'
+                       '        if name == "mxnet": raise OSError("%s")\n'
+                       'del sys.modules["mxnet"]; sys.meta_path.insert(0, Loader)' % problem)
     status, output, errors = machine.run('models')
-    assert (status, output, errors) == (1, '', SETTING_UP + message + '\n')
+    assert (status, output, errors) == (1, '', SETUP_MESSAGE + message + '\n')
 
 
 # ---- making the environment
 
 def test_first_and_second_call(machine):
     models = 'models.py [] %s\n' % machine.folder
-    assert machine.run('models') == (0, models, SETTING_UP)
+    assert machine.run('models') == (0, models, SETUP_MESSAGE)
     assert machine.run('models') == (0, models, '')
     assert machine.pip_calls() == [
         'pip -m pip install --disable-pip-version-check --no-deps mxnet==1.9.1',
@@ -279,9 +279,9 @@ def test_first_and_second_call(machine):
         % machine.repo]
 
 
-def test_what_the_locks_of_its_python_say_is_installed(machine):
+def test_the_lock_of_its_python_is_installed(machine):
     for minor in (11, 13):
-        machine.python(VERSION % minor)
+        machine.add_python(VERSION % minor)
         shutil.rmtree(str(machine.repo / '.venv'), ignore_errors=True)
         machine.run('models')
         assert (machine.repo / '.venv' / 'constraints.txt').read_text() == \
@@ -312,14 +312,15 @@ def test_the_tests_extra_comes_later(machine):
         0, 'ruff check --quiet {0}\npytest -c {0}/pyproject.toml --rootdir {0} '
            '-n 2 --dist loadfile {0}/tests\n'.format(machine.repo),
         'updating .venv (about a minute) …\n')
-    assert machine.pip_calls()[2:] == [     # and compiles no kernels again
+    assert machine.pip_calls()[2:] == [     # so the kernels are not compiled again
         'pip -m pip install --disable-pip-version-check --no-deps --requirement constraints.txt']
 
 
 @pytest.mark.parametrize('name', ['setup.py', 'pyproject.toml', 'constraints/3.13.txt',
                                   'bert/bert_mxnet_compat.pth',
-                                  KERNELS + '/targets.py', KERNELS + '/source/packing.h'])
-def test_other_requirements_are_installed(machine, name):
+                                  KERNELS + '/targets.py', KERNELS + '/source/packing.h',
+                                  KERNELS + '/source/encoder.cc'])
+def test_changed_files_update_the_environment(machine, name):
     machine.run('models')
     (machine.repo / '.venv' / 'mine').touch()
     with open(machine.repo / name, 'a') as file:
@@ -332,28 +333,28 @@ def test_other_requirements_are_installed(machine, name):
 
 def test_another_python_makes_a_new_environment(machine):
     machine.run('models')
-    machine.python(VERSION % 13, name='python3.13')
-    wanted, old = str(machine.bin / 'python3.13'), machine.bin / 'python3'
-    for messages in (made_by(old, wanted) + SETTING_UP, ''):
+    machine.add_python(VERSION % 13, name='python3.13')
+    new_python, old_python = str(machine.bin / 'python3.13'), machine.bin / 'python3'
+    for messages in (rebuild_message(old_python, new_python) + SETUP_MESSAGE, ''):
         status, output, errors = machine.run('python', '-c', 'print(sys.version_info[1])',
-                                             PYTHON=wanted)
+                                             PYTHON=new_python)
         assert (status, output, errors) == (0, '13\n', messages)
 
 
-def made_by(old, new):
-    return '.venv was made by %s: making it anew with %s …\n' % (old, new)
+def rebuild_message(old_python, new_python):
+    return '.venv was made by %s: making it anew with %s …\n' % (old_python, new_python)
 
 
-def test_the_system_has_another_python_now(machine):
+def test_another_python_of_the_system(machine):
     machine.run('models')
     (machine.bin / 'python3').rename(machine.bin / 'python3.11')
-    machine.python(VERSION % 13, name='python3.13')
+    machine.add_python(VERSION % 13, name='python3.13')
     (machine.bin / 'python3').symlink_to('python3.13')
-    assert machine.run('models')[2] == made_by(
-        machine.bin / 'python3', 'python3') + SETTING_UP
+    assert machine.run('models')[2] == rebuild_message(
+        machine.bin / 'python3', 'python3') + SETUP_MESSAGE
 
 
-def no_stamp(venv):
+def remove_stamp(venv):
     (venv / 'ready').unlink()
 
 
@@ -362,29 +363,29 @@ def empty_folder(venv):
     venv.mkdir()
 
 
-def no_python(venv):
+def remove_python(venv):
     (venv / 'bin' / 'python').unlink()
 
 
-def python_leads_nowhere(venv):
+def break_python_link(venv):
     (venv / 'bin' / 'python').unlink()
     (venv / 'bin' / 'python').symlink_to('/nowhere/python3')
 
 
-def half_a_stamp(venv):
+def cut_stamp(venv):
     (venv / 'ready').write_text((venv / 'ready').read_text()[:10])
 
 
 @pytest.mark.parametrize('damage', [
-    no_stamp, empty_folder, no_python, python_leads_nowhere, half_a_stamp])
-def test_a_half_made_environment_is_made_anew(machine, damage):
+    remove_stamp, empty_folder, remove_python, break_python_link, cut_stamp])
+def test_a_damaged_environment_is_rebuilt(machine, damage):
     machine.run('models')
     venv = machine.repo / '.venv'
     (venv / 'left behind').touch()
     damage(venv)
     status, output, errors = machine.run('models')
     assert (status, output) == (0, 'models.py [] %s\n' % machine.folder)
-    assert errors.removeprefix(made_by(machine.bin / 'python3', 'python3')) == SETTING_UP
+    assert errors.removeprefix(rebuild_message(machine.bin / 'python3', 'python3')) == SETUP_MESSAGE
     assert not (venv / 'left behind').exists()
 
 
@@ -392,7 +393,7 @@ def test_a_copied_repository_makes_its_own_environment(machine):
     machine.run('models')
     shutil.copytree(str(machine.repo), str(machine.folder / 'copy'), symlinks=True)
     machine.repo = machine.folder / 'copy'
-    assert machine.run('models')[2] == SETTING_UP
+    assert machine.run('models')[2] == SETUP_MESSAGE
     assert machine.pip_calls()[-1].endswith('--editable %s' % machine.repo)
 
 
@@ -404,27 +405,27 @@ def test_killed_while_pip_works(machine):
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     (machine.folder / 'SLOW').unlink()
-    assert machine.run('models') == (0, 'models.py [] %s\n' % machine.folder, SETTING_UP)
+    assert machine.run('models') == (0, 'models.py [] %s\n' % machine.folder, SETUP_MESSAGE)
 
 
-def test_two_first_calls_at_once(machine):
+def test_two_concurrent_first_calls(machine):
     (machine.folder / 'SLOW').write_text('0.5')
     processes = [machine.start('models') for _ in range(2)]
     errors = sorted(process.communicate(timeout=60)[1] for process in processes)
     assert [process.returncode for process in processes] == [0, 0]
-    assert errors == [SETTING_UP, 'waiting for another ./run to set up .venv …\n']
+    assert errors == [SETUP_MESSAGE, 'waiting for another ./run to set up .venv …\n']
     assert len(machine.pip_calls()) == 2
 
 
 # ---- Horovod
 
-BUILDING = 'building Horovod (once, about 2 minutes) …\n'
+BUILD_MESSAGE = 'building Horovod (once, about 2 minutes) …\n'
 
 
 @pytest.fixture
-def temporary(machine):
-    """Path of the machine's folder for temporary files. What pip downloads is a source of Horovod
-    with the lines that are changed."""
+def temporary_folder(machine):
+    """Path of the machine's folder for temporary files. pip downloads a source of Horovod that
+    has the lines that `run` changes."""
     source = machine.folder / 'horovod-0.28.1'
     for name, text in (('third_party/flatbuffers/include/flatbuffers/stl_emulation.h',
                         '  pointer const data_;\n  const size_type count_;\n'),
@@ -442,13 +443,13 @@ HOROVOD_PARTS_PATHS = r'''string(REGEX REPLACE "\n" ";" Mxnet_OUTPUT "${Mxnet_OU
 '''
 
 
-def test_horovod_is_built_once(machine, temporary):
-    for errors in (SETTING_UP + BUILDING, ''):
-        assert machine.run('horovodrun', '-np', '2', TMPDIR=str(temporary)) == (
+def test_horovod_is_built_once(machine, temporary_folder):
+    for errors in (SETUP_MESSAGE + BUILD_MESSAGE, ''):
+        assert machine.run('horovodrun', '-np', '2', TMPDIR=str(temporary_folder)) == (
             0, 'horovodrun -np 2\n', errors)
     calls = machine.pip_calls()[2:]
     tools = calls[0].split()[5]
-    assert tools.startswith(str(temporary)) and not os.listdir(temporary)
+    assert tools.startswith(str(temporary_folder)) and not os.listdir(temporary_folder)
     wheel = '%s/horovod-0.28.1-py3.whl --disable-pip-version-check' % tools
     assert calls == [
         'pip -m pip install --target %s cmake==3.31.6 setuptools==75.3.2 packaging==24.2 '
@@ -457,41 +458,41 @@ def test_horovod_is_built_once(machine, temporary):
         'horovod==0.28.1 --disable-pip-version-check' % tools,
         'pip -m pip wheel --no-build-isolation --no-deps --no-cache-dir --wheel-dir {0} '
         '{0}/horovod-0.28.1 --disable-pip-version-check'.format(tools),
-        # what became of the lines that are changed
+        # the lines that `run` changes, afterwards
         '  pointer data_;', '  size_type count_;', HOROVOD_PARTS_PATHS.splitlines()[0],
         'pip -m pip install --no-deps --force-reinstall ' + wheel,
         'pip -m pip install --constraint constraints.txt ' + wheel]
 
 
-def test_horovod_is_built_again_for_another_mxnet(machine, temporary):
+def test_horovod_is_built_again_for_another_mxnet(machine, temporary_folder):
     machine.run('horovodrun')
     packages = machine.repo / '.venv' / 'lib' / 'python3' / 'site-packages'
     (packages / 'mxnet-1.9.1.dist-info').rename(packages / 'mxnet_cu112-1.9.1.dist-info')
-    for errors in (BUILDING, ''):
+    for errors in (BUILD_MESSAGE, ''):
         assert machine.run('horovodrun') == (0, 'horovodrun\n', errors)
 
 
-@pytest.mark.parametrize('without, message', [
+@pytest.mark.parametrize('missing_programs, message', [
     (['make'], "no make (Horovod is built here): install with 'apt-get install make'"),
     (['make', 'g++'], "no make, no C++ compiler (Horovod is built here): "
                       "install with 'apt-get install make g++'"),
 ])
-def test_what_horovod_misses(ready, without, message):
-    for name in without:
+def test_packages_that_horovod_lacks(ready, missing_programs, message):
+    for name in missing_programs:
         (ready.bin / name).unlink()
     calls = ready.pip_calls()
     assert ready.run('horovodrun') == (1, '', 'error: %s\n' % message)
     assert ready.pip_calls() == calls
 
 
-def test_horovod_can_not_be_built(ready, temporary):
+def test_horovod_can_not_be_built(ready, temporary_folder):
     (ready.folder / 'BROKEN').write_text('CMake Error\n')
     log = ready.repo / '.venv' / 'pip.log'
     assert ready.run('horovodrun') == (
-        1, '', BUILDING + 'CMake Error\nerror: pip could not build Horovod: all that it said is in '
-        '%s\n' % log)
+        1, '', BUILD_MESSAGE + 'CMake Error\nerror: pip could not build Horovod: all that it said '
+        'is in %s\n' % log)
     (ready.folder / 'BROKEN').unlink()
-    assert ready.run('horovodrun') == (0, 'horovodrun\n', BUILDING)
+    assert ready.run('horovodrun') == (0, 'horovodrun\n', BUILD_MESSAGE)
 
 
 # ---- running
@@ -520,9 +521,9 @@ def test_relative_paths_mean_the_callers_folder(ready):
 
 def test_called_through_a_link(ready):
     (ready.folder / 'link').symlink_to(ready.repo / 'run')
-    done = subprocess.run([str(ready.folder / 'link'), 'models'], env={'PATH': str(ready.bin)},
-                          stdout=subprocess.PIPE, text=True, cwd=ready.folder)
-    assert done.stdout == 'models.py [] %s\n' % ready.folder
+    process = subprocess.run([str(ready.folder / 'link'), 'models'], env={'PATH': str(ready.bin)},
+                             stdout=subprocess.PIPE, text=True, cwd=ready.folder)
+    assert process.stdout == 'models.py [] %s\n' % ready.folder
 
 
 def test_exit_status_and_signals(ready):
@@ -531,24 +532,24 @@ def test_exit_status_and_signals(ready):
 
 
 def test_programs_of_the_environment_come_first(ready):
-    ready.program('ruff', '#!/bin/sh\necho another ruff\n')
+    ready.add_program('ruff', '#!/bin/sh\necho another ruff\n')
     assert ready.run('ruff', 'check') == (0, 'ruff check\n', '')
     code = 'import os; print(os.environ["VIRTUAL_ENV"])'
     assert ready.run('python', '-c', code)[1] == '%s/.venv\n' % ready.repo
 
 
-@pytest.mark.parametrize('name, near', [
+@pytest.mark.parametrize('name, hint', [
     ('model', ' Did you mean models.py?'),
-    ('export', ' Did you mean export/export.py?'),      # a word of the shell, too
+    ('export', ' Did you mean export/export.py?'),      # also a word of the shell
     ('library.py', ''),
     ('pythn', ' Did you mean python or pytest?'),
     ('test', ' Did you mean tests or pytest?'),
     ('xyzzy', ''),
 ])
-def test_an_unknown_name(ready, name, near):
+def test_an_unknown_name(ready, name, hint):
     assert ready.run(name) == (
         2, '', "error: there is no script or program %s.%s './run' lists the scripts.\n"
-        % (name, near))
+        % (name, hint))
 
 
 def test_usage(machine):
@@ -561,7 +562,7 @@ def test_usage(machine):
     assert machine.pip_calls() == []
 
 
-@pytest.mark.parametrize('arguments, shown', [
+@pytest.mark.parametrize('arguments, tail', [
     (['-x', '-k', 'squad'], '-n 2 --dist loadfile {0}/tests -x -k squad'),
     (['-n', '4'], '{0}/tests -n 4'),
     (['--pdb'], '{0}/tests --pdb'),
@@ -569,16 +570,16 @@ def test_usage(machine):
     (['my repo/tests/test_run.py::test_usage'], 'my repo/tests/test_run.py::test_usage'),
     (['my repo/tests', '-x'], 'my repo/tests -x'),
 ])
-def test_arguments_of_tests(ready, arguments, shown):
+def test_arguments_of_tests(ready, arguments, tail):
     (ready.repo / 'tests' / 'test_run.py').touch()
     pytest_line = ready.run('tests', *arguments)[1].splitlines()[1]
-    assert pytest_line == ('pytest -c {0}/pyproject.toml --rootdir {0} ' + shown).format(ready.repo)
+    assert pytest_line == ('pytest -c {0}/pyproject.toml --rootdir {0} ' + tail).format(ready.repo)
 
 
 @pytest.mark.parametrize('ruff, pytest_, status', [(0, 0, 0), (1, 0, 1), (0, 3, 3), (1, 3, 3)])
 def test_status_of_tests(ready, ruff, pytest_, status):
-    ready.status('ruff', ruff)
-    ready.status('pytest', pytest_)
+    ready.set_status('ruff', ruff)
+    ready.set_status('pytest', pytest_)
     code, output, errors = ready.run('tests')
     assert (code, errors) == (status, '')
     assert [line.split()[0] for line in output.splitlines()] == ['ruff', 'pytest']

@@ -1,10 +1,10 @@
-"""vocab.txt in, gluonnlp's BERTVocab out, and back."""
+"""Reading vocab.txt into gluonnlp's BERTVocab, and writing it."""
 import pytest
 
 from bert.errors import UserError
 from bert.vocabulary import looks_cased, make_vocabulary, read_vocabulary, write_vocabulary
 
-SPECIAL = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']
+SPECIAL_TOKENS = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']
 
 
 def write(path, tokens, end='\n'):
@@ -18,39 +18,39 @@ def error_of(path):
     return str(error.value)
 
 
-def test_the_number_of_the_line_is_the_id(tmp_path):
-    tokens = ['the'] + SPECIAL + ['##s', 'é', '电']
+def test_the_line_number_is_the_id(tmp_path):
+    tokens = ['the'] + SPECIAL_TOKENS + ['##s', 'é', '电']
     vocabulary = read_vocabulary(write(tmp_path / 'vocab.txt', tokens))
     assert vocabulary.idx_to_token == tokens
     assert [vocabulary[token] for token in tokens] == list(range(9))
     assert len(vocabulary) == 9
     assert (vocabulary.padding_token, vocabulary.unknown_token, vocabulary.cls_token,
-            vocabulary.sep_token, vocabulary.mask_token) == tuple(SPECIAL)
+            vocabulary.sep_token, vocabulary.mask_token) == tuple(SPECIAL_TOKENS)
     assert vocabulary['absent'] == 2        # [UNK]
 
 
 def test_line_ends(tmp_path):
     for end in ('\n', '\r\n'):
-        vocabulary = read_vocabulary(write(tmp_path / 'vocab.txt', SPECIAL + ['a'], end))
-        assert vocabulary.idx_to_token == SPECIAL + ['a']
-    (tmp_path / 'vocab.txt').write_text('\n'.join(SPECIAL))     # none at the end
-    assert read_vocabulary(str(tmp_path / 'vocab.txt')).idx_to_token == SPECIAL
+        vocabulary = read_vocabulary(write(tmp_path / 'vocab.txt', SPECIAL_TOKENS + ['a'], end))
+        assert vocabulary.idx_to_token == SPECIAL_TOKENS + ['a']
+    (tmp_path / 'vocab.txt').write_text('\n'.join(SPECIAL_TOKENS))     # no newline at the end
+    assert read_vocabulary(str(tmp_path / 'vocab.txt')).idx_to_token == SPECIAL_TOKENS
 
 
 def test_odd_tokens_stay_whole(tmp_path):
-    # what str.splitlines would break: the multilingual vocabularies hold some
-    tokens = SPECIAL + ['\u2028', 'a\x85b', '\x0b', ' ', '\u3000', '"']
+    # str.splitlines would split some of these, which the multilingual vocabularies contain
+    tokens = SPECIAL_TOKENS + ['\u2028', 'a\x85b', '\x0b', ' ', '\u3000', '"']
     assert read_vocabulary(write(tmp_path / 'vocab.txt', tokens)).idx_to_token == tokens
 
 
-def test_written_and_read_again(tmp_path):
-    path = write(tmp_path / 'vocab.txt', SPECIAL + ['\u2028', 'é'])
+def test_round_trip(tmp_path):
+    path = write(tmp_path / 'vocab.txt', SPECIAL_TOKENS + ['\u2028', 'é'])
     write_vocabulary(read_vocabulary(path), str(tmp_path / 'again.txt'))
     assert (tmp_path / 'again.txt').read_bytes() == (tmp_path / 'vocab.txt').read_bytes()
 
 
 def test_repeated_token(tmp_path):
-    path = write(tmp_path / 'vocab.txt', SPECIAL + ['a', 'b', 'a'])
+    path = write(tmp_path / 'vocab.txt', SPECIAL_TOKENS + ['a', 'b', 'a'])
     assert error_of(path) == \
         "%s: token 'a' stands on lines 6, 8: each token may stand once" % path
 
@@ -81,25 +81,25 @@ def test_tokens_in_memory_are_named_in_errors():
         make_vocabulary(['a'], 'wiki_cn_cased')
 
 
-# ---- Google's five
+# ---- Google's five vocabularies
 
-# name, cased: the Chinese one holds no upper case, its makers lower-cased too
-PUBLISHED = [('bert-base-uncased', False), ('bert-base-cased', True),
-             ('bert-base-multilingual-uncased', False), ('bert-base-multilingual-cased', True),
-             ('bert-base-chinese', False)]
+# (name, is cased). The Chinese one has no upper case: its authors lower-cased it too
+VOCABULARIES = [('bert-base-uncased', False), ('bert-base-cased', True),
+                ('bert-base-multilingual-uncased', False), ('bert-base-multilingual-cased', True),
+                ('bert-base-chinese', False)]
 
 
-@pytest.mark.parametrize('name,cased', PUBLISHED, ids=[name for name, _ in PUBLISHED])
-def test_published_vocabulary(name, cased, data_dir, tmp_path):
+@pytest.mark.parametrize('name,is_cased', VOCABULARIES, ids=[name for name, _ in VOCABULARIES])
+def test_published_vocabulary(name, is_cased, data_dir, tmp_path):
     path = data_dir / 'vocab' / ('%s.txt' % name)
     vocabulary = read_vocabulary(str(path))
-    assert looks_cased(vocabulary.idx_to_token) == cased
+    assert looks_cased(vocabulary.idx_to_token) == is_cased
     write_vocabulary(vocabulary, str(tmp_path / 'vocab.txt'))
     assert (tmp_path / 'vocab.txt').read_bytes() == path.read_bytes()
 
 
-@pytest.mark.parametrize('tokens,cased', [
+@pytest.mark.parametrize('tokens,is_cased', [
     (['the', '##s'], False), (['The'], True), (['##S'], True), (['[Unused1]', '<S>'], False),
     (['É'], True), (['é', '电', '1'], False)])
-def test_looks_cased(tokens, cased):
-    assert looks_cased(SPECIAL + tokens) == cased
+def test_looks_cased(tokens, is_cased):
+    assert looks_cased(SPECIAL_TOKENS + tokens) == is_cased

@@ -121,8 +121,8 @@ def run_and_kill(run, folder, step, delay):
                                stderr=subprocess.PIPE, universal_newlines=True)
     line = ''
     while run.logged_step(line) < step:
-        before, line = line, process.stderr.readline()
-        assert line, 'the run ended before step %d: %s' % (step, before)
+        previous_line, line = line, process.stderr.readline()
+        assert line, 'the run ended before step %d: %s' % (step, previous_line)
     time.sleep(delay)       # to anywhere in a step, or in writing a checkpoint
     os.kill(run.pid_to_kill(process, folder), signal.SIGKILL)
     process.communicate()

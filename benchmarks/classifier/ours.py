@@ -116,7 +116,7 @@ class TrainingTimer:
 
 
 def main():
-    parser = argparse.ArgumentParser(description='worker of speed.py')
+    parser = argparse.ArgumentParser(description='worker of benchmarks.classifier.speed')
     parser.add_argument('--task', required=True)
     parser.add_argument('--examples', required=True, help='.npz of save_features')
     parser.add_argument('--batch_size', type=int, required=True)

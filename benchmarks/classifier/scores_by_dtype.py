@@ -16,7 +16,7 @@ from benchmarks.classifier.scores import (
 )
 from bert.model.kernels.library import KERNELS_VARIABLE
 
-# {way: (--dtype, SWITCH)}; each way is compared with the next
+# {way: (--dtype, value of KERNELS_VARIABLE)}; each way is compared with the next
 WAYS = {'bfloat16': ('bfloat16', '1'), 'float32': ('float32', '1'), 'stock': ('float32', '0')}
 
 

@@ -22,7 +22,7 @@ WORDS = (('a', 'the', 'this', 'that', 'one', 'some', 'each', 'my', 'your', 'our'
          ('books', 'trees', 'roads', 'words', 'games', 'cars', 'birds', 'hats', 'ideas', 'walls'),
          ('today', 'here', 'again', 'now', 'there', 'alone', 'twice', 'soon', 'often', 'first'))
 INTERVAL = 0.5      # seconds between two readings of the memory
-MEGABYTE = 1 << 20
+MEBIBYTE = 1 << 20
 
 
 def make_parser():
@@ -60,8 +60,8 @@ def main():
     harness.write_result(args.output, harness.make_result(
         args, peak_bytes=peak, seconds=seconds, rows=shape[0], bytes=size))
     print('%d sentences, %.0f a second; %.0f MB written; %.0f MB of memory at most' % (
-        shape[0], shape[0] / seconds, size / MEGABYTE, peak / MEGABYTE))
-    return int(peak > args.limit * MEGABYTE)
+        shape[0], shape[0] / seconds, size / MEBIBYTE, peak / MEBIBYTE))
+    return int(peak > args.limit * MEBIBYTE)
 
 
 if __name__ == '__main__':

@@ -5,7 +5,7 @@ from benchmarks import harness
 
 
 def main():
-    parser = argparse.ArgumentParser(description='worker of speed_and_quality.py')
+    parser = argparse.ArgumentParser(description='worker of benchmarks.embedding.speed_and_quality')
     parser.add_argument('folder')
     parser.add_argument('--dtype', default='float32')
     args = parser.parse_args()

@@ -30,7 +30,7 @@ def make_model(folder, way, threads):
 
 
 def main():
-    parser = argparse.ArgumentParser(description='worker of speed_and_quality.py')
+    parser = argparse.ArgumentParser(description='worker of benchmarks.embedding.speed_and_quality')
     parser.add_argument('folder')
     parser.add_argument('way')
     args = parser.parse_args()

@@ -83,13 +83,13 @@ def make_compute(way, model):
 
 
 def main():
-    parser = argparse.ArgumentParser(description='worker of exported_models.py')
+    parser = argparse.ArgumentParser(description='worker of benchmarks.inference.exported_models')
     harness.add_model_flag(parser)
     parser.add_argument('--way', choices=WAYS)
     parser.add_argument('--write', type=pathlib.Path, metavar='FOLDER')
     args = parser.parse_args()
-    from bert.flags import common
-    common.prepare_mxnet(int(os.environ['OMP_NUM_THREADS']), low_latency=True)     # as deploy.py
+    from bert.flags import threads
+    threads.prepare_mxnet(int(os.environ['OMP_NUM_THREADS']), low_latency=True)     # as deploy.py
     if args.write:
         write_model(args.model, args.write)
         return

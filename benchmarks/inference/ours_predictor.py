@@ -41,7 +41,7 @@ def make_inputs(size, length):
 
 
 def main():
-    parser = argparse.ArgumentParser(description='worker of predictor.py')
+    parser = argparse.ArgumentParser(description='worker of benchmarks.inference.predictor')
     harness.add_model_flag(parser)
     parser.add_argument('--way', choices=('network', 'predictor', 'unmasked', 'gradients'))
     parser.add_argument('--keep_memory', action='store_true')

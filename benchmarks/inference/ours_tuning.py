@@ -15,16 +15,14 @@ def write_inputs(folder, model_dir, data_dir):
 
     from bert.data.batches import collate
     from bert.export.symbol import export_network
-    from bert.flags import common
-    from bert.flags import deployment as deployment_flags
+    from bert.flags.int8 import QuantizeOptions
+    from bert.flags.options import make_options
     from bert.jobs.int8 import calibration, tuning
     from bert.model.inference import InterleavedNetwork
-    parser = common.Parser('')
-    deployment_flags.add_quantization_flags(parser)
-    args = parser.parse_args(['--model_dir', model_dir] + (
-        ['--data_dir', data_dir] if data_dir else []))
-    model = calibration.open_float_model(args, mx.cpu())
-    batches, search, held_out = tuning.read_sets(args, model)
+    options, explicit = make_options(QuantizeOptions, {'model_dir': model_dir,
+                                                       'data_dir': data_dir})
+    model = calibration.open_float_model(options, explicit, mx.cpu())
+    batches, search, held_out = tuning.read_sets(options, explicit, model)
     export_network(InterleavedNetwork(model.network), str(folder), 'float')
     longest = max(batch[0].shape[1] for batch in batches)
     padded_batches = [
@@ -107,7 +105,7 @@ def score_and_time(folder, shapes, rounds):
 
 
 def main():
-    parser = argparse.ArgumentParser(description='worker of tuning.py')
+    parser = argparse.ArgumentParser(description='worker of benchmarks.inference.tuning')
     parser.add_argument('work', choices=('write', 'tune', 'conclude'))
     parser.add_argument('--folder', type=pathlib.Path, required=True)
     parser.add_argument('--model_dir')
@@ -117,8 +115,8 @@ def main():
     parser.add_argument('--shapes', type=harness.comma_list)
     parser.add_argument('--rounds', type=int)
     args = parser.parse_args()
-    from bert.flags import common
-    common.prepare_mxnet(int(os.environ['OMP_NUM_THREADS']), low_latency=True)
+    from bert.flags import threads
+    threads.prepare_mxnet(int(os.environ['OMP_NUM_THREADS']), low_latency=True)
     if args.work == 'write':
         write_inputs(args.folder, args.model_dir, args.data_dir)
     elif args.work == 'tune':

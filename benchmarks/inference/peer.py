@@ -66,7 +66,7 @@ def make_torch(way, folder, threads):
 
 
 def main():
-    parser = argparse.ArgumentParser(description='worker of exported_models.py')
+    parser = argparse.ArgumentParser(description='worker of benchmarks.inference.exported_models')
     parser.add_argument('--folder', type=pathlib.Path, required=True)
     parser.add_argument('--way', choices=WAYS, required=True)
     parser.add_argument('--threads', type=int, required=True)

@@ -42,7 +42,7 @@ def make_compute(symbol, arguments):
 
 
 def main():
-    parser = argparse.ArgumentParser(description='worker of tuning.py')
+    parser = argparse.ArgumentParser(description='worker of benchmarks.inference.tuning')
     parser.add_argument('--folder', type=pathlib.Path, required=True)
     parser.add_argument('--loss', type=float, required=True)
     parser.add_argument('--max_trials', type=int, required=True)

@@ -38,12 +38,12 @@ class Batch:
 
 
 def main():
-    parser = argparse.ArgumentParser(description='worker of training_step.py')
+    parser = argparse.ArgumentParser(description='worker of benchmarks.kernels.training_step')
     harness.add_model_flag(parser)
     harness.add_step_flags(parser)
     args = parser.parse_args()
-    from bert.flags import allocator, common
-    common.prepare_mxnet(int(os.environ['OMP_NUM_THREADS']))
+    from bert.flags import allocator, threads
+    threads.prepare_mxnet(int(os.environ['OMP_NUM_THREADS']))
     allocator.keep_freed_memory(training=True)    # as the scripts do
     from benchmarks.inference.ours import make_network
     stepper = make_stepper(make_network(args.model)[0], args.dtype)

@@ -12,7 +12,7 @@ from benchmarks.classifier.peer import adamw, inputs, train_step
 
 
 def main():
-    parser = argparse.ArgumentParser(description='worker of training_step.py')
+    parser = argparse.ArgumentParser(description='worker of benchmarks.kernels.training_step')
     parser.add_argument('--folder')
     harness.add_step_flags(parser)
     args = parser.parse_args()

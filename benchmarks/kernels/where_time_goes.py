@@ -23,7 +23,7 @@ FUNCTIONS = (('optimizer', r'Adam|ParameterUpdate|Piece'),
              ('attention', r'Attention'),
              ('products', r'micro_kernel'),
              ('packing', r'\bpack_(a|b|b_transposed)<|::compute_weight_gradient|'
-                         r'prepare_operand|scale_of'))
+                         r'prepare_operand|Pool::acquire|scale_of'))
 ELEMENT_WISE = 'element-wise'   # the rest of the kernels: activation, normalisation, dropout, sums
 # The same by the name of the library, for functions outside the kernels
 LIBRARIES = (('MXNet', r'libmxnet'), ('Python', r'python|_multiarray|\.cpython|ctypes|ffi'),

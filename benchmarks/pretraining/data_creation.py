@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks import harness
 
-MEGABYTE = 1 << 20
+MEBIBYTE = 1 << 20
 MIN_SPEEDUP, MIN_SPEEDUP_WITH_TWO = 3.0, 1.8
 # Flags of the seed's command
 SETTINGS = {'max_seq_length': 128, 'max_predictions_per_seq': 20, 'masked_lm_prob': 0.15,
@@ -109,10 +109,14 @@ def plain_command(args, text, path):
             args.vocab, '--dupe_factor', str(args.dupe_factor), '--plain', str(path)]
 
 
-def seconds_of(command):
+def seconds_of(command, environ=None):
+    """The seconds that a process takes; SystemExit with its messages when it fails."""
     started = time.time()
-    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-    return time.time() - started
+    process = subprocess.run(command, env=environ, stderr=subprocess.PIPE, text=True)
+    seconds = time.time() - started
+    if process.returncode:
+        sys.exit('%s failed:\n%s' % (' '.join(command), process.stderr))
+    return seconds
 
 
 def repeat_text(path, target, size):
@@ -131,7 +135,8 @@ def measure_speed(args, folder):
                        (args.repeat - 1) * source.stat().st_size + 1)
     seconds = {'plain': [], 'one process': [], 'two processes': []}
     for round_number in range(args.rounds):
-        seconds['plain'].append(seconds_of(plain_command(args, text, folder / 'plain.npz')))
+        seconds['plain'].append(seconds_of(plain_command(args, text, folder / 'plain.npz'),
+                                           harness.worker_environ(args.threads)))
         for way, num_workers in (('one process', 1), ('two processes', 2)):
             shutil.rmtree(folder / 'ours', ignore_errors=True)
             seconds[way].append(seconds_of(our_command(args, text, folder / 'ours', num_workers,
@@ -157,14 +162,14 @@ def summarize(args, seconds, report):
 
 
 def measure_memory(args, folder):
-    """{megabytes of text: {process: peak memory in megabytes, and 'seconds', 'sentences'}}"""
+    """{MiB of text: {process: peak memory in MiB, and 'seconds', 'sentences'}}"""
     memory = {}
     for size in args.memory_sizes:
-        text = repeat_text(pathlib.Path(args.input_file), folder / 'text.txt', size * MEGABYTE)
+        text = repeat_text(pathlib.Path(args.input_file), folder / 'text.txt', size * MEBIBYTE)
         shutil.rmtree(folder / 'ours', ignore_errors=True)
         seconds = seconds_of(our_command(args, text, folder / 'ours', args.threads, 1))
         report = harness.read_json(folder / 'ours' / 'results.json')
-        memory[size] = dict({name: value / MEGABYTE
+        memory[size] = dict({name: value / MEBIBYTE
                              for name, value in report['peak_memory'].items()},
                             seconds=seconds, sentences=report['text']['sentences'])
         print('%d MB of text: %.0f MB in the first process, %.0f MB in the largest worker, %.0f s'

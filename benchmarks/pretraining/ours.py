@@ -72,7 +72,7 @@ class TrainingTimer:
 
 
 def main():
-    parser = argparse.ArgumentParser(description='worker of speed.py')
+    parser = argparse.ArgumentParser(description='worker of benchmarks.pretraining.speed')
     harness.add_pretraining_flags(parser)
     parser.add_argument('--num_buckets', type=int, required=True)
     args = parser.parse_args()

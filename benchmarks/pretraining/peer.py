@@ -96,7 +96,7 @@ class TrainingTimer:
 
 
 def main():
-    parser = argparse.ArgumentParser(description='worker of speed.py')
+    parser = argparse.ArgumentParser(description='worker of benchmarks.pretraining.speed')
     harness.add_pretraining_flags(parser)
     parser.add_argument('--pad_to', type=int, required=True, help='tokens; 0: the longest')
     args = parser.parse_args()

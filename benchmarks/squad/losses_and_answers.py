@@ -90,7 +90,6 @@ def compare_losses(args, model, weights, folder):
 
 def compare_scores(args, model, weights, folder):
     """The largest difference of the scores of dev windows, at real tokens, and their numbers."""
-    import mxnet as mx
 
     from benchmarks.squad import ours
     _, windows = read_windows(harness.squad_file(args, 'dev'), model)
@@ -102,7 +101,7 @@ def compare_scores(args, model, weights, folder):
     harness.run_worker('peer', 'benchmarks.squad.peer', 'logits', '--weights', weights,
                        '--batches', batches_path, '--output', scores_path, threads=args.threads)
     with np.load(scores_path) as archive:
-        pairs = [(drop_padding(batch, model.outputs(batch, mx.cpu()).asnumpy()),
+        pairs = [(drop_padding(batch, model.outputs(batch).asnumpy()),
                   drop_padding(batch, archive['logits_%d' % i]))
                  for i, batch in enumerate(batches)]
     our_scores, their_scores = map(np.concatenate, zip(*pairs))
@@ -122,12 +121,11 @@ def drop_padding(batch, scores):
 
 def compare_answers(args, model, weights, folder):
     """The share of equal answers to some dev questions, and each difference."""
-    import mxnet as mx
 
     from benchmarks.squad import ours
     path = choose_questions(args, folder)
     squad, windows = read_windows(path, model)
-    answers = model.find_answers(squad, windows, WINDOWS_PER_BATCH, mx.cpu())
+    answers = model.find_answers(squad, windows, WINDOWS_PER_BATCH)
     our_texts = {question.id: answer.text() for question, answer in zip(squad.questions, answers)}
     output = folder + '/predictions.json'
     harness.run_worker('peer', 'benchmarks.squad.peer', 'predict', '--weights', weights, '--dev',
@@ -177,7 +175,6 @@ def describe_difference(model, squad, windows, i, ours, theirs):
 
 def score_windows(model, context, windows, i):
     """The `WindowScores` of question i."""
-    import mxnet as mx
 
     from benchmarks.squad import ours
     first, num_windows = windows.question_windows()[i]
@@ -186,7 +183,7 @@ def score_windows(model, context, windows, i):
     indices = range(first, first + num_windows)
     batch = ours.collate_windows(model, windows, indices)
     scored_windows = []
-    for j, scores in zip(indices, model.outputs(batch, mx.cpu()).asnumpy()):
+    for j, scores in zip(indices, model.outputs(batch).asnumpy()):
         _, begin, size = windows.windows[j]
         scored_windows.append(WindowScores(
             scores[:windows.lengths[j]], windows.offset(j), may_start[j], windows.spans(j),

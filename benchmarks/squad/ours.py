@@ -94,7 +94,7 @@ def make_stepper(model, learning_rate, seed):
     loss = BertForQALoss()
 
     def forward(batch):
-        outputs, labels = model.outputs(batch, mx.cpu()), mx.nd.array(batch.labels)
+        outputs, labels = model.outputs(batch), mx.nd.array(batch.labels)
         lengths = mx.nd.array(batch.valid_length, dtype='float32')
         return loss(outputs, [labels[:, 0], labels[:, 1]], lengths), labels, outputs
 
@@ -132,7 +132,7 @@ def answer_with_predictions(args):
         squad = read_squad(question['squad'])
         windows = make_windows(squad, model.tokenizer, model.options)
         window_seconds = time.time() - started
-        answers = model.find_answers(squad, windows, args.batch_size, mx.cpu())
+        answers = model.find_answers(squad, windows, args.batch_size)
         texts = {item.id: prediction.text()
                  for item, prediction in zip(squad.questions, answers)}
         seconds = time.time() - started
@@ -147,7 +147,7 @@ JOBS = {'features': write_window_costs, 'speed': answer_with_predictions}
 
 
 def main():
-    parser = argparse.ArgumentParser(description='worker of speed.py')
+    parser = argparse.ArgumentParser(description='worker of benchmarks.squad.speed')
     parser.add_argument('job', choices=sorted(JOBS))
     parser.add_argument('--model', help='checkpoint folder (speed)')
     parser.add_argument('--batch_size', type=int, help='windows a batch (speed)')

@@ -7,7 +7,7 @@ from transformers import BertTokenizer
 
 
 def main():
-    parser = argparse.ArgumentParser(description='worker of tokenizer.py')
+    parser = argparse.ArgumentParser(description='worker of benchmarks.weights.tokenizer')
     parser.add_argument('--vocabulary', required=True)
     parser.add_argument('--texts', required=True, help='JSON: list of texts')
     parser.add_argument('--lower', action='store_true')

@@ -38,12 +38,13 @@ def training_batches(lengths, batch_size, seed, epoch):
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def evaluation_batches(lengths, batch_size, min_tokens=math.inf, max_tokens=math.inf):
+def evaluation_batches(lengths, batch_size, min_uniform_tokens=math.inf, max_tokens=math.inf):
     """Batches with each index once, longest first: the first batch shows how much memory is needed.
 
-    A batch holds `batch_size` examples; the last one may be smaller. A batch of `min_tokens`
-    tokens without padding ends where the length changes, so it stays without padding. A batch of
-    several examples has at most `max_tokens` tokens, padding included.
+    A batch holds `batch_size` examples, but three kinds are smaller: the last batch; a batch of at
+    least `min_uniform_tokens` tokens without padding, which ends where the length changes, so that
+    it stays without padding; a batch that would have more than `max_tokens` tokens, padding
+    included, with one more example. A single example may have more.
     """
     lengths = np.asarray(lengths)
     order = np.argsort(-lengths, kind='stable')
@@ -51,7 +52,7 @@ def evaluation_batches(lengths, batch_size, min_tokens=math.inf, max_tokens=math
     for end in range(1, len(order) + 1):
         length = lengths[order[start]]
         is_full = end - start == batch_size or (end - start + 1) * length > max_tokens
-        is_uniform = (end - start) * length >= min_tokens and end < len(order) and \
+        is_uniform = (end - start) * length >= min_uniform_tokens and end < len(order) and \
             lengths[order[end]] != length == lengths[order[end - 1]]
         if is_full or is_uniform or end == len(order):
             batches.append(order[start:end])

@@ -1,7 +1,8 @@
 """Transforms from texts to the input of BERT: token_ids, segment_ids, valid_length, label.
 
-`truncate_texts` cuts a text or a pair to max_len. Question answering and embeddings cut theirs into
-windows instead (bert/data/windows.py).
+`truncate_texts` cuts a text or a pair to max_len. Question answering cuts its contexts into windows
+instead (bert/data/windows.py). Embeddings do so with long_text 'split'; by default they cut the
+text, too.
 """
 from typing import NamedTuple
 

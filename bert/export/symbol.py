@@ -27,7 +27,7 @@ def write_symbol(graph, parameters, folder, prefix, epoch=0):
     """Write the same files for a `mx.sym.Symbol` and {name: NDArray}; returns their paths.
 
     Parameters that the symbol doesn't use are left out. Each file is complete or absent. Raises
-    `UserError` when the folder can't be written.
+    `UserError` when the folder can't be written or the disk is full.
     """
     input_names = set(graph.list_inputs())
     arrays = {'arg:' + name: value.as_in_context(mx.cpu())

@@ -1,186 +1,218 @@
-"""Flags of the fine-tuning scripts and of scripts that read the same models and files."""
-from bert.flags.common import (
-    add_step_flags,
-    add_training_device_flags,
-    comma_list,
-    number_type,
-    positive_int,
-    seed_list,
-)
-from bert.flags.deployment import add_only_calibration_flags
+"""Options of the fine-tuning scripts, and of scripts that read the same models and files."""
+from bert.flags import kinds
+from bert.flags.common import StepOptions, TrainingDeviceOptions
+from bert.flags.int8 import CalibrationOptions
+from bert.flags.options import Options, flag, options
+from bert.flags.rules import excludes, needs, only_with
+from bert.flags.threads import prepare_mxnet
+
+# Flags of the original scripts that fine-tuning does not support, with what to use instead.
+UNSUPPORTED_FLAGS = {
+    '--deploy': 'an exported model is run by deploy.py --model_dir FOLDER',
+    '--model_prefix': 'an exported model is run by deploy.py --model_dir FOLDER',
+    '--tune': 'tuning starts from a trained model: quantize.py --tune --model_dir FOLDER'}
+CALIBRATION_FLAGS = ('--only_calibration', '--num_calib_batches', '--quantized_dtype',
+                     '--calib_mode')
+OWN_FILES = ('train_file', 'dev_file', 'test_file')
 
 
-def add_classifier_flags(parser):
-    """All flags of finetune_classifier.py."""
-    add_task_flags(parser)
-    add_model_flags(parser)
-    add_optimizer_flags(parser, learning_rate=2e-5, epochs=3, batch_size=32)
-    add_only_calibration_flags(parser, num_calib_batches=5)
-    add_training_device_flags(parser)
-    add_run_output_flags(parser)
+@options('model')
+class ModelOptions(Options):
+    bert_model: str = flag('which BERT; models.py lists them', 'bert_12_768_12')
+    bert_dataset: str | None = flag(
+        'corpus it was pre-trained on; default: book_corpus_wiki_en_uncased, wiki_cn_cased for a '
+        'Chinese task, or the only one of the model')
+    bert_checkpoint: str | None = flag(
+        'weights instead of the two above: a folder in Hugging Face layout, one of its files '
+        '(.safetensors, .index.json, .bin), a Gluon .params, or a checkpoint folder of ours',
+        metavar='PATH')
+    pretrained_bert_parameters: str | None = flag('.params of the encoder only', metavar='FILE')
+    model_parameters: str | None = flag('.params of the whole model, head included',
+                                        metavar='FILE')
+    rules = (excludes('pretrained_bert_parameters', 'model_parameters',
+                      '%s and %s: the second holds the encoder too; give one of the two'),)
 
 
-def add_question_answering_flags(parser):
-    """All flags of finetune_squad.py."""
-    group = add_squad_flags(parser)
-    add_squad_training_flags(group)
-    group.add_argument('--round_to', type=positive_int, metavar='N',
-                       help='pad each training batch to a multiple of N tokens')
-    add_model_flags(parser)
-    add_optimizer_flags(parser, learning_rate=5e-5, epochs=3, batch_size=32)
-    add_only_calibration_flags(parser, num_calib_batches=10)
-    add_training_device_flags(parser)
-    add_run_output_flags(parser, log_interval=50)
+@options('training')
+class OptimizerOptions(StepOptions):
+    optimizer: str = flag('bertadam, adamw (it, with bias correction), or any of MXNet: lamb, '
+                          'sgd …', 'bertadam')
+    epochs: int = flag('passes over the training set', 3, kinds.positive_int)
+    training_steps: int | None = flag('optimizer steps in all, instead of --epochs', None,
+                                      kinds.positive_int)
+    batch_size: int = flag('training examples a micro-batch', 32, kinds.positive_int)
+    early_stop: int | None = flag('stop after N evaluations without a better score', None,
+                                  kinds.positive_int, metavar='N')
+    seed: int = flag('of every random choice', 2, kinds.whole_number)
+    seeds: tuple | None = flag('train once with each seed, print mean and standard deviation', None,
+                               kinds.distinct_int_list, metavar='A,B,…')
+    max_train_samples: int | None = flag('train on N examples, drawn at random', None,
+                                         kinds.positive_int, metavar='N')
+    max_eval_samples: int | None = flag('evaluate on N dev examples, drawn at random', None,
+                                        kinds.positive_int, metavar='N')
 
 
-def add_model_flags(parser):
-    group = parser.add_argument_group('model')
-    group.add_argument('--bert_model', default='bert_12_768_12',
-                       help='which BERT; models.py lists them')
-    group.add_argument('--bert_dataset', default=None,
-                       help='corpus it was pre-trained on; default: book_corpus_wiki_en_uncased, '
-                            'wiki_cn_cased for a Chinese task, or the only one of the model')
-    group.add_argument('--bert_checkpoint', metavar='PATH',
-                       help='weights instead of the two above: a folder in Hugging Face layout, '
-                            'one of its files (.safetensors, .index.json, .bin), a Gluon .params, '
-                            'or a checkpoint folder of ours')
-    group.add_argument('--pretrained_bert_parameters', metavar='FILE',
-                       help='.params of the encoder only')
-    group.add_argument('--model_parameters', metavar='FILE',
-                       help='.params of the whole model, head included')
+@options('calibration')
+class OnlyCalibrationOptions(CalibrationOptions):
+    """Calibration in a script that also trains."""
+    only_calibration: bool = flag('no training: make an INT8 network of the parameters, compare it '
+                                  'with them on dev', False)
 
 
-def add_optimizer_flags(parser, learning_rate, epochs, batch_size):
-    group = parser.add_argument_group('training')
-    group.add_argument('--optimizer', default='bertadam',
-                       help='bertadam, adamw (it, with bias correction), or any of MXNet: lamb, '
-                            'sgd …')
-    group.add_argument('--epochs', type=positive_int, default=epochs,
-                       help='passes over the training set')
-    group.add_argument('--training_steps', type=positive_int,
-                       help='optimizer steps in all, instead of --epochs')
-    group.add_argument('--batch_size', type=positive_int, default=batch_size,
-                       help='training examples a micro-batch')
-    add_step_flags(group, learning_rate, warmup_ratio=0.1)
-    group.add_argument('--early_stop', type=positive_int, metavar='N',
-                       help='stop after N evaluations without a better score')
-    group.add_argument('--seed', type=int, default=2, help='of every random choice')
-    group.add_argument('--seeds', type=seed_list, metavar='A,B,…',
-                       help='train once with each seed, print mean and standard deviation')
-    group.add_argument('--max_train_samples', type=positive_int, metavar='N',
-                       help='train on N examples, drawn at random')
-    group.add_argument('--max_eval_samples', type=positive_int, metavar='N',
-                       help='evaluate on N dev examples, drawn at random')
+@options('output')
+class RunOutputOptions(Options):
+    output_dir: str | None = flag(
+        'folder of this run; default: a new ./output_dir/<task>-<number>', metavar='FOLDER')
+    overwrite_output_dir: bool = flag('replace the run that --output_dir holds', False)
+    resume: bool = flag('go on from the newest checkpoint of the run in --output_dir, with its '
+                        'options; without --output_dir: the newest run of the task', False)
+    ckpt_interval: int = flag('optimizer steps between checkpoints; every epoch ends with one too',
+                              500, kinds.positive_int, metavar='STEPS')
+    log_interval: int = flag('micro-batches a log line', 10, kinds.positive_int)
+    resumes_runs = True
+    rules = (excludes('resume', 'overwrite_output_dir'),)
 
 
-def add_task_flags(parser):
+@options('task')
+class TaskOptions(Options):
     """The task: its texts, labels and lengths."""
-    group = parser.add_argument_group('task')
-    group.add_argument('--task_name',
-                       help='MRPC (the default), QQP, QNLI, RTE, STS-B, CoLA, MNLI, WNLI, SST, '
-                            'XNLI, LCQMC, ChnSentiCorp, RottenTomatoes; or a name for your own '
-                            'files')
-    group.add_argument('--data_dir', metavar='FOLDER',
-                       help='folder of the task, or its parent; default: GLUE_DIR (Chinese '
-                            'tasks: BAIDU_ERNIE_DATA_DIR), ./glue_data, ., the cache, a download')
-    for kind in ('train', 'dev', 'test'):
-        group.add_argument('--%s_file' % kind, metavar='FILE',
-                           help='your own data: .csv, .tsv or .jsonl')
-    group.add_argument('--text_columns', type=comma_list, metavar='A[,B]',
-                       help='columns of the text or pair in your own files, by name; by number '
-                            'from 0 in files without a header')
-    group.add_argument('--label_column', metavar='C', help='column of the label, likewise')
-    group.add_argument('--classes', type=comma_list, metavar='X,Y,…',
-                       help='classes of your own files in order; default: those found')
-    group.add_argument('--regression', action='store_true',
-                       help='labels of your own files are numbers')
-    group.add_argument('--skip_bad_rows', action='store_true',
-                       help='leave bad rows out and report them, instead of stopping')
-    group.add_argument('--max_len', type=int, default=128,
-                       help='tokens an example at most, special tokens included')
-    group.add_argument('--round_to', type=positive_int, metavar='N',
-                       help='pad each batch to a multiple of N tokens')
-    group.add_argument('--pad', action='store_true', help='pad each batch to --max_len')
-    group.add_argument('--dev_batch_size', '--test_batch_size', type=positive_int,
-                       default=32, help='examples a batch in evaluation')
-    group.add_argument('--only_inference', action='store_true',
-                       help='no training: evaluate on dev once, predict test')
+    task_name: str | None = flag(
+        'MRPC (the default), QQP, QNLI, RTE, STS-B, CoLA, MNLI, WNLI, SST, XNLI, LCQMC, '
+        'ChnSentiCorp, RottenTomatoes; or a name for your own files')
+    data_dir: str | None = flag(
+        'folder of the task, or its parent; default: GLUE_DIR (Chinese tasks: '
+        'BAIDU_ERNIE_DATA_DIR), ./glue_data, ., the cache, a download', metavar='FOLDER')
+    train_file: str | None = flag('your own data: .csv, .tsv or .jsonl', metavar='FILE')
+    dev_file: str | None = flag('your own data: .csv, .tsv or .jsonl', metavar='FILE')
+    test_file: str | None = flag('your own data: .csv, .tsv or .jsonl', metavar='FILE')
+    text_columns: tuple | None = flag(
+        'columns of the text or pair in your own files, by name; by number from 0 in files without '
+        'a header', None, kinds.text_list, metavar='A[,B]')
+    label_column: str | None = flag('column of the label, likewise', metavar='C')
+    classes: tuple | None = flag('classes of your own files in order; default: those found', None,
+                                 kinds.text_list, metavar='X,Y,…')
+    regression: bool = flag('labels of your own files are numbers', False)
+    skip_bad_rows: bool = flag('leave bad rows out and report them, instead of stopping', False)
+    max_len: int = flag('tokens an example at most, special tokens included', 128,
+                        kinds.whole_number)
+    round_to: int | None = flag('pad each batch to a multiple of N tokens', None,
+                                kinds.positive_int, metavar='N')
+    pad: bool = flag('pad each batch to --max_len', False)
+    dev_batch_size: int = flag('examples a batch in evaluation', 32, kinds.positive_int,
+                               names=('--dev_batch_size', '--test_batch_size'))
+    only_inference: bool = flag('no training: evaluate on dev once, predict test', False)
+    rules = (excludes('regression', 'classes'),
+             only_with(('text_columns', 'label_column', 'classes', 'regression'), OWN_FILES,
+                       '%s is for files of your own: give --train_file and --dev_file'))
 
 
-def add_squad_flags(parser, max_seq_length=384):
-    """The SQuAD files, their windows and the predictions. Returns the group of flags."""
-    group = parser.add_argument_group('question answering')
-    group.add_argument('--version_2', action='store_true',
-                       help='SQuAD 2.0: questions may have no answer')
-    group.add_argument('--data_dir', metavar='FOLDER',
-                       help='folder of train-v1.1.json, dev-v1.1.json (2.0: train-v2.0.json, '
-                            'dev-v2.0.json); default: SQUAD_DIR, ./squad, ., the cache, a download')
-    group.add_argument('--dev_file', metavar='FILE', help='the questions to predict')
-    add_window_flags(group, max_seq_length)
-    group.add_argument('--n_best_size', type=positive_int, default=20,
-                       help='answers a question in nbest_predictions.json')
-    group.add_argument('--max_answer_length', type=positive_int, default=30,
-                       help='tokens of an answer')
-    group.add_argument('--null_score_diff_threshold', type=number_type(float, 'a number'),
-                       default=0.0,
-                       help='with --version_2: predict no answer where it scores better than the '
-                            'best span by more than this (logits; typical: -1 to -5)')
-    group.add_argument('--threshold_file', metavar='FILE',
-                       help='with --version_2: choose that threshold on this SQuAD file, which '
-                            'shares no question with dev; --max_eval_samples holds for it too')
-    group.add_argument('--debug', action='store_true',
-                       help='10000 questions to train on and 100 to predict, unless '
-                            '--max_train_samples and --max_eval_samples say otherwise')
-    return group
-
-
-def add_window_flags(group, max_seq_length):
+@options('question answering')
+class WindowFlags(Options):
     """How contexts are cut and batched."""
-    group.add_argument('--max_seq_length', type=positive_int, default=max_seq_length,
-                       help='tokens of a window: question, part of the context and 3 special ones'
-                            + ('' if max_seq_length else '; default: --seq_length'))
-    group.add_argument('--doc_stride', type=positive_int, default=128,
-                       help='tokens from the start of one window to the start of the next')
-    group.add_argument('--max_query_length', type=positive_int, default=64,
-                       help='tokens of a question; the rest is cut off, and counted')
-    group.add_argument('--uncased', action='store_true',
-                       help='lower-case the text; default: as the vocabulary of the model wants')
-    group.add_argument('--test_batch_size', type=positive_int, default=24,
-                       help='windows a batch in prediction')
+    max_seq_length: int | None = flag(
+        'tokens of a window: question, part of the context and 3 special ones', 384,
+        kinds.positive_int)
+    doc_stride: int = flag('tokens from the start of one window to the start of the next', 128,
+                           kinds.positive_int)
+    max_query_length: int = flag('tokens of a question; the rest is cut off, and counted', 64,
+                                 kinds.positive_int)
+    uncased: bool = flag('lower-case the text; default: as the vocabulary of the model wants',
+                         False)
+    test_batch_size: int = flag('windows a batch in prediction', 24, kinds.positive_int)
 
 
-def add_squad_training_flags(group):
-    """More flags beside `add_squad_flags`, for scripts that train."""
-    group.add_argument('--train_file', metavar='FILE', help='the questions to train on')
-    group.add_argument('--only_predict', action='store_true',
-                       help='no training: predict dev with --model_parameters, or with a '
-                            '--bert_checkpoint that is a whole question-answering model')
-    group.add_argument('--evaluate_epochs', action='store_true',
-                       help='score dev after every epoch, and keep the best by F1; without it the '
-                            'last one counts, as in the original')
+@options('question answering')
+class SquadOptions(WindowFlags):
+    """The SQuAD files, their windows, the training on them and the predictions."""
+    version_2: bool = flag('SQuAD 2.0: questions may have no answer', False)
+    data_dir: str | None = flag(
+        'folder of train-v1.1.json, dev-v1.1.json (2.0: train-v2.0.json, dev-v2.0.json); default: '
+        'SQUAD_DIR, ./squad, ., the cache, a download', metavar='FOLDER')
+    train_file: str | None = flag('the questions to train on', metavar='FILE')
+    dev_file: str | None = flag('the questions to predict', metavar='FILE')
+    n_best_size: int = flag('answers a question in nbest_predictions.json', 20, kinds.positive_int)
+    max_answer_length: int = flag('tokens of an answer', 30, kinds.positive_int)
+    null_score_diff_threshold: float = flag(
+        'with --version_2: predict no answer where it scores better than the best span by more '
+        'than this (logits; typical: -1 to -5)', 0.0, kinds.number)
+    threshold_file: str | None = flag(
+        'with --version_2: choose that threshold on this SQuAD file, which shares no question with '
+        'dev; --max_eval_samples holds for it too', metavar='FILE')
+    debug: bool = flag('10000 questions to train on and 100 to predict, unless '
+                       '--max_train_samples and --max_eval_samples say otherwise', False)
+    only_predict: bool = flag(
+        'no training: predict dev with --model_parameters, or with a --bert_checkpoint that is a '
+        'whole question-answering model', False)
+    evaluate_epochs: bool = flag('score dev after every epoch, and keep the best by F1; without it '
+                                 'the last one counts, as in the original', False)
+    rules = (needs('threshold_file', 'version_2',
+                   '--threshold_file is for --version_2: SQuAD 1.1 has no threshold'),
+             excludes('threshold_file', 'null_score_diff_threshold'))
 
 
-def add_static_flags(group):
-    group.add_argument('--seq_length', type=positive_int, metavar='TOKENS',
-                       help='length of every window, padding included; default: the environment\'s '
-                            'SEQLENGTH, --max_seq_length, else 384')
-    group.add_argument('--input_size', type=positive_int, metavar='WIDTH',
-                       help='width of a token\'s vector, which must be the model\'s; default: the '
-                            'environment\'s INPUTSIZE, else the model\'s')
-    group.add_argument('--export', action='store_true',
-                       help='write the network as static_net-symbol.json and static_net-….params')
+@options('question answering')
+class StaticOptions(WindowFlags):
+    """A network with fixed shapes."""
+    max_seq_length: int | None = flag(
+        'tokens of a window: question, part of the context and 3 special ones; default: '
+        '--seq_length', None, kinds.positive_int)
+    seq_length: int | None = flag(
+        'length of every window, padding included; default: the environment\'s SEQLENGTH, '
+        '--max_seq_length, else 384', None, kinds.positive_int, metavar='TOKENS')
+    input_size: int | None = flag(
+        'width of a token\'s vector, which must be the model\'s; default: the environment\'s '
+        'INPUTSIZE, else the model\'s', None, kinds.positive_int, metavar='WIDTH')
+    export: bool = flag('write the network as static_net-symbol.json and static_net-….params',
+                        False)
 
 
-def add_run_output_flags(parser, log_interval=10):
-    group = parser.add_argument_group('output')
-    group.add_argument('--output_dir', metavar='FOLDER',
-                       help='folder of this run; default: a new ./output_dir/<task>-<number>')
-    group.add_argument('--overwrite_output_dir', action='store_true',
-                       help='replace the run that --output_dir holds')
-    group.add_argument('--resume', action='store_true',
-                       help='go on from the newest checkpoint of the run in --output_dir, with '
-                            'its options; without --output_dir: the newest run of the task')
-    group.add_argument('--ckpt_interval', type=positive_int, default=500, metavar='STEPS',
-                       help='optimizer steps between checkpoints; every epoch ends with one too')
-    group.add_argument('--log_interval', type=positive_int, default=log_interval,
-                       help='micro-batches a log line')
+@options()
+class FinetuneClassifierOptions(TaskOptions, ModelOptions, OptimizerOptions,
+                                OnlyCalibrationOptions, TrainingDeviceOptions, RunOutputOptions):
+    """finetune_classifier.py"""
+    unsupported = UNSUPPORTED_FLAGS
+    rules = (needs('only_calibration', 'model_parameters',
+                   '--only_calibration: of which parameters? Give --model_parameters, or take '
+                   'quantize.py --model_dir'),)
+
+    @property
+    def trains(self):
+        return not (self.only_inference or self.only_calibration)
+
+    def prepare_mxnet(self):
+        prepare_mxnet(self.threads, training=self.gpu is None and self.trains)
+
+
+@options(lr=5e-5, log_interval=50)
+class _FinetuneQuestionAnswererOptions(SquadOptions, ModelOptions, OptimizerOptions,
+                                       TrainingDeviceOptions, RunOutputOptions):
+    """What both scripts for SQuAD share."""
+
+    @property
+    def trains(self):
+        return not self.only_predict
+
+    def prepare_mxnet(self):
+        prepare_mxnet(self.threads, training=self.gpu is None and self.trains)
+
+
+@options(num_calib_batches=10)
+class FinetuneSquadOptions(_FinetuneQuestionAnswererOptions, OnlyCalibrationOptions):
+    """finetune_squad.py"""
+    unsupported = UNSUPPORTED_FLAGS
+    export = False          # only of static shapes
+    round_to: int | None = flag('pad each training batch to a multiple of N tokens', None,
+                                kinds.positive_int, metavar='N')
+
+    @property
+    def trains(self):
+        return not (self.only_predict or self.only_calibration)
+
+
+@options()
+class StaticFinetuneSquadOptions(StaticOptions, _FinetuneQuestionAnswererOptions):
+    """static_finetune_squad.py"""
+    unsupported = dict(UNSUPPORTED_FLAGS, **dict.fromkeys(
+        CALIBRATION_FLAGS,
+        'a static network is not calibrated: quantize.py --model_dir FOLDER takes a run of it'))
+    round_to, only_calibration = None, False     # all windows have one length

@@ -1,139 +1,237 @@
-"""Flags for pre-training and for creating its data."""
-from bert.flags.common import (
-    add_step_flags,
-    positive_float,
-    positive_int,
-    ratio,
-    usable_cores,
-)
+"""Options of pre-training, and of creating its data."""
+from bert.flags import kinds
+from bert.flags.common import StepOptions, ThreadOptions
+from bert.flags.options import Options, flag, options
+from bert.flags.parser import UNSUPPORTED_FLAGS
+from bert.flags.rules import Rule, excludes, needs
+from bert.flags.threads import prepare_mxnet, usable_cores
+
+OWN_WEIGHTS = ('--bert_checkpoint brings its own weights and sizes: leave --pretrained and '
+               '--bert_config out')
+# SentencePiece's other flags, in scripts that read text
+UNSUPPORTED_TEXT_FLAGS = {flag: UNSUPPORTED_FLAGS['--sentencepiece']
+                          for flag in ('--sp_nbest', '--sp_alpha')}
 
 
-def add_text_reading_flags(group):
+@options('text')
+class TextReadingOptions(Options):
     """How to read the text from which examples are drawn."""
-    group.add_argument('--cased', action='store_true',
-                       help='keep case and accents; default: as the vocabulary wants')
-    group.add_argument('--tokenized', action='store_true',
-                       help='the text is tokens of the vocabulary with spaces between them')
-    group.add_argument('--sentence_splitter', choices=('lines', 'nltk'), default='lines',
-                       help='lines: one sentence a line; nltk: prose, split by Punkt (NLTK\'s '
-                            'English model where it is installed, else one trained on the text)')
+    cased: bool = flag('keep case and accents; default: as the vocabulary wants', False)
+    tokenized: bool = flag('the text is tokens of the vocabulary with spaces between them', False)
+    sentence_splitter: str = flag(
+        'lines: one sentence a line; nltk: prose, split by Punkt (NLTK\'s English model where it '
+        'is installed, else one trained on the text)', 'lines', choices=('lines', 'nltk'))
 
 
-def add_sampling_flags(group, max_seq_length, max_predictions_per_seq):
+@options('examples')
+class SamplingFlags(Options):
     """How to draw pre-training examples."""
-    group.add_argument('--max_seq_length', type=positive_int, default=max_seq_length,
-                       help='tokens of an example, special ones included')
-    group.add_argument('--max_predictions_per_seq', type=positive_int,
-                       default=max_predictions_per_seq,
-                       help='tokens to predict in an example at most')
-    group.add_argument('--masked_lm_prob', type=ratio, default=0.15,
-                       help='share of the tokens to predict')
-    group.add_argument('--short_seq_prob', type=ratio, default=0.1,
-                       help='share of the documents that are cut into shorter examples')
-    group.add_argument('--whole_word_mask', action='store_true',
-                       help='all pieces of a word are chosen or none')
+    max_seq_length: int = flag('tokens of an example, special ones included', 128,
+                               kinds.positive_int)
+    max_predictions_per_seq: int = flag('tokens to predict in an example at most', 20,
+                                        kinds.positive_int)
+    masked_lm_prob: float = flag('share of the tokens to predict', 0.15, kinds.ratio)
+    short_seq_prob: float = flag('share of the documents that are cut into shorter examples', 0.1,
+                                 kinds.ratio)
+    whole_word_mask: bool = flag('all pieces of a word are chosen or none', False)
 
 
-def add_pretraining_flags(parser):
-    """All flags of run_pretraining.py except those of the device."""
-    _add_pretraining_data_flags(parser.add_argument_group('data'))
-    _add_raw_flags(parser.add_argument_group('raw text'))
-    _add_pretraining_model_flags(parser.add_argument_group('model'))
-    _add_pretraining_work_flags(parser.add_argument_group('training'))
-    group = parser.add_argument_group('output')
-    group.add_argument('--ckpt_dir', default='./ckpt_dir', metavar='FOLDER',
-                       help='folder of this run: checkpoints, log, results')
-    group.add_argument('--overwrite_output_dir', action='store_true',
-                       help='replace the run that --ckpt_dir holds')
-    group.add_argument('--resume', action='store_true',
-                       help='go on from the newest checkpoint in --ckpt_dir, with its options')
-    group.add_argument('--start_step', type=int, default=0, metavar='STEP',
-                       help='the same, if that checkpoint is of this step')
-    group.add_argument('--ckpt_interval', type=positive_int, default=25000, metavar='STEPS',
-                       help='optimizer steps between checkpoints')
-    group.add_argument('--eval_interval', type=positive_int, default=50000, metavar='STEPS',
-                       help='optimizer steps between evaluations; the last step ends with one')
-    group.add_argument('--log_interval', type=positive_int, default=250, metavar='STEPS',
-                       help='optimizer steps a log line')
-    group.add_argument('--no_compute_acc', action='store_true',
-                       help='losses only, no accuracies')
-    group.add_argument('--profile', metavar='FILE',
-                       help='write a profile of steps 10 to 14 (JSON of chrome://tracing), and end')
-    group.add_argument('--verbose', action='store_true', help='no meaning: all is logged')
+# create_pretraining_data.py
 
 
-def pretrains_on_cpu(args):
-    """Whether these pre-training flags mean training, not only evaluation, on the CPU."""
-    return args.gpus is None and bool(args.data or args.synthetic_data or args.dummy_data_len
-                                      or args.resume or args.start_step)
+def _find_engine_problem(options, explicit):
+    if options.scheduler and options.engine != 'dask':
+        return '--scheduler is for --engine dask'
+    if options.engine == 'dask' and not options.scheduler:
+        return '--engine dask needs --scheduler ADDRESS, such as tcp://host:8786'
+    return None
 
 
-def _add_pretraining_data_flags(group):
-    group.add_argument('--data', metavar='FILES',
-                       help='comma list of names and wildcards of part-….npz to train on; left '
-                            'out: evaluation only')
-    group.add_argument('--data_eval', metavar='FILES', help='the same to evaluate on')
-    group.add_argument('--allow_pickle', action='store_true',
-                       help='read files of the original\'s format, which run whatever code they '
-                            'bring')
-    group.add_argument('--num_buckets', type=positive_int, default=1,
-                       help='lengths are parted into so many ranges; a batch is of one')
-    group.add_argument('--use_avg_len', '--by-token', action='store_true',
-                       help='--batch_size counts tokens, padding included')
-    group.add_argument('--synthetic_data', action='store_true',
-                       help='random tokens, examples all of --max_seq_length, instead of --data: '
-                            'to measure speed')
-    group.add_argument('--dummy_data_len', type=positive_int, metavar='TOKENS',
-                       help='the same with examples of so many tokens')
+@options('text')
+class InputTextOptions(Options):
+    input_file: str = flag(
+        'UTF-8 text, one sentence a line, an empty line between documents; a comma list of names '
+        'and wildcards; sample_text.txt comes with us', metavar='FILES', required=True)
+    vocab: str = flag('vocabulary: a corpus that models.py lists, such as '
+                      'book_corpus_wiki_en_uncased, or a vocab.txt', metavar='NAME', required=True,
+                      names=('--vocab', '--dataset_name'))
 
 
-def _add_raw_flags(group):
-    group.add_argument('--raw', action='store_true',
-                       help='--data and --data_eval are text, one sentence a line, an empty line '
-                            'between documents; every epoch draws its own examples and masks')
-    group.add_argument('--eval_use_npz', action='store_true',
-                       help='with --raw: --data_eval is part-….npz all the same')
-    add_text_reading_flags(group)
-    add_sampling_flags(group, max_seq_length=512, max_predictions_per_seq=80)
-    group.add_argument('--num_dataset_workers', '--num_data_workers', type=positive_int,
-                       default=usable_cores(), metavar='N',
-                       help='processes that read text; the examples do not depend on it')
-    for flag in ('--num_batch_workers', '--circle_length', '--repeat', '--num_max_dataset_cached'):
-        group.add_argument(flag, type=int, metavar='N', help='no meaning here')
-    group.add_argument('--dataset_cached', action='store_true', help='no meaning here')
+@options('examples')
+class RandomSeedOptions(Options):
+    random_seed: int = flag('of every random choice', 12345, kinds.whole_number,
+                            names=('--random_seed', '--seed'))
 
 
-def _add_pretraining_model_flags(group):
-    group.add_argument('--model', default='bert_12_768_12',
-                       help='which BERT; models.py lists them')
-    group.add_argument('--dataset_name', metavar='NAME',
-                       help='corpus of the vocabulary and of released weights; with --bert_config '
-                            'also a vocab.txt; default: the first one of the model')
-    group.add_argument('--pretrained', action='store_true', help='start from released weights')
-    group.add_argument('--bert_checkpoint', metavar='PATH',
-                       help='start from these weights: a folder in Hugging Face layout or one of '
-                            'ours')
-    group.add_argument('--bert_config', metavar='FILE',
-                       help='a model of one\'s own sizes: JSON with num_layers, units, '
-                            'hidden_size, num_heads and, if need be, max_length …')
-    group.add_argument('--init_std', type=positive_float, default=0.02,
-                       help='standard deviation of random weights; BERT\'s, for layers of width '
-                            '768, is 0.02')
+@options('work and output')
+class DataOutputOptions(Options):
+    output_dir: str = flag('gets part-000.npz …, manifest.json, vocab.txt and results.json',
+                           metavar='FOLDER', required=True)
+    dupe_factor: int = flag('copies of the text with other random choices', 5, kinds.positive_int)
+    num_outputs: int | None = flag('files; default: one for each 8 MiB of text, copies counted',
+                                   None, kinds.positive_int, metavar='N')
+    format: str = flag('of the files', 'numpy', choices=('numpy',))
+    num_workers: int = flag('processes; what is written does not depend on it',
+                            kind=kinds.positive_int, factory=usable_cores, metavar='N')
+    engine: str = flag('where the work is done', 'processes', choices=('processes', 'dask'))
+    scheduler: str | None = flag('of the Dask cluster, such as tcp://host:8786', metavar='ADDRESS')
+    resume: bool = flag('go on with an unfinished run; finished files are kept', False)
+    overwrite_output_dir: bool = flag('replace the data that --output_dir holds', False)
+    verbose: bool = flag('show the first example', False)
+    rules = (excludes('resume', 'overwrite_output_dir'),
+             Rule(_find_engine_problem, {'scheduler': 'only with --engine dask'}))
 
 
-def _add_pretraining_work_flags(group):
-    group.add_argument('--num_steps', type=positive_int, default=20, help='optimizer steps')
-    group.add_argument('--phase2', action='store_true',
-                       help='go on with the optimizer of --bert_checkpoint, a run on shorter '
-                            'examples, for --num_steps more with a learning rate of their own')
-    group.add_argument('--phase1_num_steps', type=positive_int, metavar='STEPS',
-                       help='with --phase2: check that the other run had so many')
-    group.add_argument('--batch_size', type=positive_int, default=8,
-                       help='examples a micro-batch')
-    group.add_argument('--total_batch_size', type=positive_int,
-                       help='instead: examples an optimizer step')
-    group.add_argument('--batch_size_eval', '--total_batch_size_eval', type=positive_int,
-                       default=8, help='examples a batch in evaluation')
-    group.add_argument('--optimizer', default='bertadam', help='bertadam, lamb, adamw …')
-    add_step_flags(group, learning_rate=1e-4, warmup_ratio=0.01)
-    group.add_argument('--seed', type=int, default=0, help='of every random choice')
+@options()
+class CreatePretrainingDataOptions(InputTextOptions, TextReadingOptions, SamplingFlags,
+                                   RandomSeedOptions, DataOutputOptions):
+    """create_pretraining_data.py"""
+    unsupported = UNSUPPORTED_TEXT_FLAGS
+
+
+# run_pretraining.py and run_pretraining_hvd.py
+
+
+@options('data')
+class PretrainingDataOptions(Options):
+    data: str | None = flag('comma list of names and wildcards of part-….npz to train on; left '
+                            'out: evaluation only', metavar='FILES')
+    data_eval: str | None = flag('the same to evaluate on', metavar='FILES')
+    allow_pickle: bool = flag('read files of the original\'s format, which run whatever code they '
+                              'bring', False)
+    num_buckets: int = flag('lengths are parted into so many ranges; a batch is of one', 1,
+                            kinds.positive_int)
+    use_avg_len: bool = flag('--batch_size counts tokens, padding included', False,
+                             names=('--use_avg_len', '--by-token'))
+    synthetic_data: bool = flag('random tokens, examples all of --max_seq_length, instead of '
+                                '--data: to measure speed', False)
+    dummy_data_len: int | None = flag('the same with examples of so many tokens', None,
+                                      kinds.positive_int, metavar='TOKENS')
+
+
+@options('raw text')
+class RawTextOptions(TextReadingOptions, SamplingFlags):
+    raw: bool = flag('--data and --data_eval are text, one sentence a line, an empty line between '
+                     'documents; every epoch draws its own examples and masks', False)
+    eval_use_npz: bool = flag('with --raw: --data_eval is part-….npz all the same', False)
+    num_dataset_workers: int = flag(
+        'processes that read text; the examples do not depend on it', kind=kinds.positive_int,
+        factory=usable_cores, metavar='N', names=('--num_dataset_workers', '--num_data_workers'))
+    # the original's settings of its loaders, which the seeds print
+    num_batch_workers: int | None = flag('no meaning here', None, kinds.whole_number, hidden=True)
+    circle_length: int | None = flag('no meaning here', None, kinds.whole_number, hidden=True)
+    repeat: int | None = flag('no meaning here', None, kinds.whole_number, hidden=True)
+    num_max_dataset_cached: int | None = flag('no meaning here', None, kinds.whole_number,
+                                              hidden=True)
+    dataset_cached: bool = flag('no meaning here', False, hidden=True)
+
+
+@options('model')
+class PretrainingModelOptions(Options):
+    model: str = flag('which BERT; models.py lists them', 'bert_12_768_12')
+    dataset_name: str | None = flag(
+        'corpus of the vocabulary and of released weights; with --bert_config also a vocab.txt; '
+        'default: the first one of the model', metavar='NAME')
+    pretrained: bool = flag('start from released weights', False)
+    bert_checkpoint: str | None = flag('start from these weights: a folder in Hugging Face layout '
+                                       'or one of ours', metavar='PATH')
+    bert_config: str | None = flag('a model of one\'s own sizes: JSON with num_layers, units, '
+                                   'hidden_size, num_heads and, if need be, max_length …',
+                                   metavar='FILE')
+    init_std: float = flag('standard deviation of random weights; BERT\'s, for layers of width '
+                           '768, is 0.02', 0.02, kinds.positive_float)
+    rules = (excludes('bert_checkpoint', 'pretrained', OWN_WEIGHTS),
+             excludes('bert_checkpoint', 'bert_config', OWN_WEIGHTS),
+             excludes('pretrained', 'bert_config',
+                      '%s and %s: released weights have their own sizes; give one of the two'))
+
+
+def _find_batch_size_problem(options, explicit):
+    if options.total_batch_size and 'batch_size' in explicit:
+        return '--total_batch_size and --batch_size: give one of the two'
+    return None
+
+
+@options('training', lr=1e-4, warmup_ratio=0.01)
+class PretrainingWorkOptions(StepOptions):
+    num_steps: int = flag('optimizer steps', 20, kinds.positive_int)
+    phase2: bool = flag('go on with the optimizer of --bert_checkpoint, a run on shorter examples, '
+                        'for --num_steps more with a learning rate of their own', False)
+    phase1_num_steps: int | None = flag('with --phase2: check that the other run had so many', None,
+                                        kinds.positive_int, metavar='STEPS')
+    batch_size: int = flag('examples a micro-batch', 8, kinds.positive_int)
+    total_batch_size: int | None = flag('instead: examples an optimizer step', None,
+                                        kinds.positive_int)
+    batch_size_eval: int = flag('examples a batch in evaluation', 8, kinds.positive_int,
+                                names=('--batch_size_eval', '--total_batch_size_eval'))
+    optimizer: str = flag('bertadam, lamb, adamw …', 'bertadam')
+    seed: int = flag('of every random choice', 0, kinds.whole_number)
+    rules = (needs('phase1_num_steps', 'phase2', '--phase1_num_steps is for --phase2'),
+             # a resumed run brings the batch size that followed from the total
+             Rule(_find_batch_size_problem, {'total_batch_size': 'not with --batch_size'}))
+
+
+@options('output')
+class PretrainingOutputOptions(Options):
+    ckpt_dir: str = flag('folder of this run: checkpoints, log, results', './ckpt_dir',
+                         metavar='FOLDER')
+    overwrite_output_dir: bool = flag('replace the run that --ckpt_dir holds', False)
+    resume: bool = flag('go on from the newest checkpoint in --ckpt_dir, with its options', False)
+    start_step: int = flag('the same, if that checkpoint is of this step', 0, kinds.whole_number,
+                           metavar='STEP')
+    ckpt_interval: int = flag('optimizer steps between checkpoints', 25000, kinds.positive_int,
+                              metavar='STEPS')
+    eval_interval: int = flag('optimizer steps between evaluations; the last step ends with one',
+                              50000, kinds.positive_int, metavar='STEPS')
+    log_interval: int = flag('optimizer steps a log line', 250, kinds.positive_int,
+                             metavar='STEPS')
+    no_compute_acc: bool = flag('losses only, no accuracies', False)
+    profile: str | None = flag('write a profile of steps 10 to 14 (JSON of chrome://tracing), and '
+                               'end', metavar='FILE')
+    verbose: bool = flag('no meaning: all is logged', False, hidden=True)
+    resumes_runs = True
+    rules = (excludes('resume', 'overwrite_output_dir'),)
+    folder_flag = '--ckpt_dir'
+
+    @property
+    def output_dir(self):
+        """The folder of the run, by its name in all other jobs."""
+        return self.ckpt_dir
+
+
+@options(max_seq_length=512, max_predictions_per_seq=80)
+class _AnyPretrainingOptions(PretrainingDataOptions, RawTextOptions, PretrainingModelOptions,
+                             PretrainingWorkOptions, PretrainingOutputOptions):
+    """What both scripts share."""
+    unsupported = UNSUPPORTED_TEXT_FLAGS
+    rules = (needs('phase2', 'bert_checkpoint', '--phase2: name the --ckpt_dir of phase 1 with '
+                                                '--bert_checkpoint, and a new --ckpt_dir'),)
+
+    @property
+    def draws_synthetic_data(self):
+        return self.synthetic_data or bool(self.dummy_data_len)
+
+    def prepare_mxnet(self):
+        trains = bool(self.data or self.draws_synthetic_data or self.resume or self.start_step)
+        prepare_mxnet(self.threads, training=self.gpus is None and trains)
+
+
+@options('device')
+class _SeveralGpuOptions(ThreadOptions):
+    gpus: tuple | None = flag('numbers of the GPUs to use; left out: the CPU', None,
+                              kinds.distinct_int_list, metavar='A,B,…')
+    kvstore: str = flag('how gradients are summed over GPUs', 'device', choices=('device',))
+    comm_backend: str | None = flag(
+        'horovod: train together with the other workers of horovodrun, which is also the default '
+        'where that starts the script', choices=('horovod', 'device'))
+
+
+@options()
+class RunPretrainingOptions(_AnyPretrainingOptions, _SeveralGpuOptions):
+    """run_pretraining.py"""
+
+
+@options()
+class RunPretrainingHorovodOptions(_AnyPretrainingOptions, ThreadOptions):
+    """run_pretraining_hvd.py"""
+    comm_backend, gpus = 'horovod', None

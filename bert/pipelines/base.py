@@ -1,15 +1,57 @@
-"""The base of all pipelines: a network, its tokenizer, and the task it was trained on."""
+"""The base of all pipelines: a network, its tokenizer, the task it was trained on; and the loop
+that predicts in batches."""
+import contextlib
 import dataclasses
+import itertools
+import math
 import os
+import threading
 
 import mxnet as mx
 
 from bert import file_names, files
-from bert.data.batches import evaluation_batches
+from bert.data.batches import collate, evaluation_batches
 from bert.data.text.tokenizer import BertTokenizer
 from bert.model.config import BertConfig
 from bert.model.inference import Predictor, min_uniform_tokens
+from bert.train.log import progress_bar
+from bert.train.loop import EvaluationInterrupted
+from bert.train.workers import SingleWorker, take_share
 from bert.vocabulary import write_vocabulary
+
+# MXNet hybridizes a network, and plans its memory, in the thread that calls it first: no two
+# threads may be in a network of the process at once.
+NETWORK_LOCK = threading.RLock()
+
+
+def run_batches(compute, features, batches, padding_id, interrupt=None, unit=None,
+                description=None, **padding):
+    """The loop that predicts: yields (indices, `Batch`, outputs NumPy) for each of `batches`.
+
+    compute: function, `Batch` → outputs NDArray. features: sequence of `Features`. batches: lists
+    of indices. unit: of the progress bar, 'batch' or what each index stands for; None: there is no
+    bar. padding: arguments of `collate`. Raises `EvaluationInterrupted` when
+    `interrupt.is_requested`.
+    """
+    sizes = [1 if unit == 'batch' else len(indices) for indices in batches]
+    bar = progress_bar(sum(sizes), unit=unit, description=description) if unit else None
+    with contextlib.nullcontext() if bar is None else bar:
+        for size, indices in zip(sizes, batches):
+            if interrupt is not None and interrupt.is_requested:
+                raise EvaluationInterrupted
+            batch = collate([features[i] for i in indices], padding_id, **padding)
+            with NETWORK_LOCK:
+                outputs = compute(batch).asnumpy()
+            yield indices, batch, outputs
+            if bar is not None:
+                bar.update(size)
+
+
+def iterate_chunks(items, size):
+    """Yield lists of `size` items of an iterable; the last one may be shorter."""
+    items = iter(items)
+    while chunk := list(itertools.islice(items, size)):
+        yield chunk
 
 
 @dataclasses.dataclass
@@ -17,13 +59,17 @@ class Pipeline:
     """A network with everything that it needs to read text.
 
     task: the values of task.json except max_len, which is the length of the longest input in
-    tokens.
+    tokens. device: `mx.Context` of the network. batch_size: texts or windows a batch; batch_tokens:
+    tokens a batch at most, padding included. Several threads may use one object.
     """
     network: mx.gluon.HybridBlock
     tokenizer: BertTokenizer
     config: BertConfig
     task: dict
     max_len: int
+    device: mx.Context = dataclasses.field(default_factory=mx.cpu)
+    batch_size: int = dataclasses.field(default=32, kw_only=True)
+    batch_tokens: float = dataclasses.field(default=math.inf, kw_only=True)
 
     def __post_init__(self):
         self._predict = Predictor(self.network)
@@ -32,10 +78,10 @@ class Pipeline:
     def padding_id(self):
         return self.tokenizer.vocab[self.tokenizer.vocab.padding_token]
 
-    def outputs(self, batch, device):
+    def outputs(self, batch):
         """The network's outputs for a `Batch`, a float32 NDArray."""
         token_ids, segment_ids, valid_length = (
-            mx.nd.array(array, ctx=device, dtype=array.dtype)
+            mx.nd.array(array, ctx=self.device, dtype=array.dtype)
             for array in (batch.token_ids, batch.segment_ids, batch.valid_length))
         compute_dtype = self.network.bert.word_embed[0].weight.dtype
         arrays = token_ids, segment_ids, valid_length.astype(compute_dtype)
@@ -44,10 +90,19 @@ class Pipeline:
         is_padded = bool((batch.valid_length < batch.token_ids.shape[1]).any())
         return self._predict(*arrays, is_padded).astype('float32')
 
-    def batches(self, lengths, batch_size, device):
+    def batches(self, lengths, batch_size):
         """`evaluation_batches` of texts with these lengths in tokens, so that `outputs` is
         fastest."""
-        return evaluation_batches(lengths, batch_size, min_uniform_tokens(device))
+        return evaluation_batches(lengths, batch_size, min_uniform_tokens(self.device),
+                                  self.batch_tokens)
+
+    def predict_batches(self, features, batches, interrupt=None, workers=None, unit=None,
+                        description=None, **padding):
+        """`run_batches` on this worker's share of the batches. workers: of `bert.train.workers`."""
+        workers = workers or SingleWorker()
+        return run_batches(self.outputs, features,
+                           take_share(batches, workers.rank, workers.size), self.padding_id,
+                           interrupt, unit, description, **padding)
 
     def write_description(self, folder):
         """Write the files by which a checkpoint folder describes its parameters."""

@@ -1,18 +1,26 @@
 """The classification pipeline: texts → labels or scores, by our models or transformers'."""
+import logging
 import os
 
 import numpy as np
 
 from bert import file_names, files
-from bert.data.batches import collate
 from bert.data.glue.tasks import describe_task
+from bert.data.text.readers import Example
 from bert.data.text.tokenizer import BertTokenizer
+from bert.data.transform import featurize
 from bert.errors import UserError
 from bert.model.bert import BERTModel
 from bert.model.classification import make_classifier_network
 from bert.model.weights import checkpoint_reader, heads, loading, mapping
-from bert.pipelines.base import Pipeline
+from bert.pipelines.base import Pipeline, iterate_chunks
 from bert.pipelines.model_folder import find_checkpoint_folder, find_head, folder_of
+from bert.pipelines.records import Label, Score, TextCounts
+from bert.pipelines.text_pieces import check_text
+
+LOG = logging.getLogger(__name__)
+
+CHUNK = 4096    # texts tokenized and sorted by length together; bounds the memory
 
 
 class Classifier(Pipeline):
@@ -21,6 +29,46 @@ class Classifier(Pipeline):
     task: {'name', 'labels' (None for regression), 'pair', 'metrics'}.
     """
 
+    def __call__(self, texts):
+        """The `Label` or `Score` of each text, a list in their order; a single record for a str.
+
+        texts: for a model of pairs, tuples of two; a single tuple is one pair.
+        """
+        is_single = isinstance(texts, str) or (
+            isinstance(texts, tuple) and self.task['pair'] is not False)
+        records = list(self.stream([texts] if is_single else texts))
+        return records[0] if is_single else records
+
+    def stream(self, texts, counts=None):
+        """Yield the `Label` or `Score` of each text, in order. The texts may come from any
+        iterator, and are not kept.
+
+        counts: `TextCounts` to count in; without it, a warning says at the end how many texts were
+        cut at the length of the model. Raises `UserError` for an item that is no text or pair.
+        """
+        own_counts = counts or TextCounts()
+        for chunk in iterate_chunks(texts, CHUNK):
+            examples = [self._example(item, i)
+                        for i, item in enumerate(chunk, own_counts.num_texts)]
+            features = featurize(examples, self.tokenizer, self.max_len)
+            own_counts.num_texts += len(features)
+            own_counts.num_cut += sum(feature.num_tokens > self.max_len for feature in features)
+            yield from self.records(self.compute_outputs(features, self.batch_size))
+        if own_counts.num_cut and counts is None:
+            LOG.warning('%d of %d texts were cut at %d tokens, the length the model was trained '
+                        'with', own_counts.num_cut, own_counts.num_texts, self.max_len)
+
+    def _example(self, item, index):
+        texts = tuple(item) if isinstance(item, (tuple, list)) else (item,)
+        # a model of transformers does not say whether it reads pairs
+        sizes = {True: (2,), False: (1,), None: (1, 2)}[self.task['pair']]
+        if len(texts) not in sizes:
+            raise UserError('text %d: %s expected, %d texts found' % (
+                index, 'a pair of texts' if sizes == (2,) else 'a text', len(texts)))
+        for text in texts:
+            check_text(text, index)
+        return Example(texts, None, 'texts', index)
+
     def predictions(self, outputs):
         """Labels as text, or scores with three decimals, as GLUE submissions have them."""
         labels = self.task['labels']
@@ -28,28 +76,28 @@ class Classifier(Pipeline):
             return ['%.3f' % score for score in outputs[:, 0]]
         return [labels[i] for i in outputs.argmax(axis=1)]
 
-    def compute_outputs(self, features, batch_size, device):
+    @property
+    def num_outputs(self):
+        return len(self.task['labels'] or ['score'])
+
+    def compute_outputs(self, features, batch_size):
         """Outputs (examples, classes), float32 NumPy, for `Features`, in their order."""
-        outputs = None
+        outputs = np.empty((len(features), self.num_outputs), dtype='float32')
         lengths = [feature.valid_length for feature in features]
-        for indices in self.batches(lengths, batch_size, device):
-            batch = collate([features[i] for i in indices], self.padding_id)
-            batch_outputs = self.outputs(batch, device).asnumpy()
-            if outputs is None:
-                outputs = np.empty((len(features), batch_outputs.shape[1]), dtype='float32')
+        for indices, _, batch_outputs in self.predict_batches(
+                features, self.batches(lengths, batch_size)):
             outputs[indices] = batch_outputs
         return outputs
 
-    def describe(self, outputs):
-        """outputs (size, classes) NumPy → a dictionary per example: {'score'} or {'label',
-        'probability', 'probabilities': {label: probability}}."""
+    def records(self, outputs):
+        """outputs (size, classes) NumPy → a `Label` or `Score` per example."""
         labels = self.task['labels']
         if labels is None:
-            return [{'score': float(score)} for score in outputs[:, 0]]
+            return [Score(float(score)) for score in outputs[:, 0]]
         exponents = np.exp(outputs - outputs.max(axis=1, keepdims=True))
         probabilities = exponents / exponents.sum(axis=1, keepdims=True)
-        return [{'label': labels[row.argmax()], 'probability': float(row.max()),
-                 'probabilities': {label: float(p) for label, p in zip(labels, row)}}
+        return [Label(labels[row.argmax()], float(row.max()),
+                      {label: float(p) for label, p in zip(labels, row)})
                 for row in probabilities]
 
 
@@ -81,7 +129,7 @@ def make_classifier(checkpoint, arrays, task, device):
     loading.load_parameters(network, arrays, checkpoint.source, device)
     network.hybridize()
     tokenizer = BertTokenizer(checkpoint.vocabulary, lower=not checkpoint.config.cased)
-    return Classifier(network, tokenizer, checkpoint.config, task, max_len)
+    return Classifier(network, tokenizer, checkpoint.config, task, max_len, device)
 
 
 def read_classifier_task(checkpoint, num_outputs, classes=None):

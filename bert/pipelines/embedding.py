@@ -1,63 +1,15 @@
-"""The embedding pipeline: texts → vectors of words or of whole texts, by any BERT."""
-import hashlib
-import itertools
-import logging
-import numbers
-import warnings
-
+"""The embedder under the name and with the methods of the original script."""
 import mxnet as mx
 import numpy as np
-from mxnet.gluon import HybridBlock
 
-from bert.data.batches import collate, evaluation_batches
-from bert.data.text.tokenizer import BertTokenizer
-from bert.data.transform import Features
 from bert.errors import UserError
-from bert.flags.common import DTYPE_DESCRIPTIONS
-from bert.flags.embedding_choices import (
-    COMBINATIONS,
-    DEFAULT_BATCH_SIZE,
-    DEFAULT_LAYERS,
-    LONG_TEXT_MODES,
-    OOV_WAYS,
-    POOLINGS,
-    WORD_VECTORS_MAX_LENGTH,
-)
-from bert.model import zoo
-from bert.model.bert import set_compute_dtype
-from bert.model.inference import Predictor, max_batch_tokens, min_uniform_tokens
-from bert.pipelines.pooling import merge_pieces, normalize_rows
-from bert.pipelines.text_pieces import (
-    NUM_SPECIALS,
-    cut_into_text_windows,
-    piece_names,
-    split_into_pieces,
-    word_names,
-)
+from bert.flags.embedding import DEFAULT_BATCH_SIZE, DEFAULT_LAYERS, WORD_VECTORS_MAX_LENGTH
+from bert.pipelines.embedder import Embedder, chunk_texts, iterate_texts
 from bert.train.devices import pick_device
 from bert.train.log import progress_bar
 
-LOG = logging.getLogger(__name__)
 
-# Limits on what is tokenized and sorted by length at once, because it takes memory: texts, and
-# values in the vectors of their words
-CHUNK = 4096
-MAX_CHUNK_VALUES = 1 << 25
-STATES, POOLER = 'states', 'pooler'     # the outputs of a network
-
-
-class PoolerNetwork(HybridBlock):
-    """Gives the pooled vectors (batch, units) of a `BERTModel`."""
-
-    def __init__(self, bert, **kwargs):
-        super().__init__(**kwargs)
-        self.bert = bert
-
-    def hybrid_forward(self, F, token_ids, segment_ids, valid_length=None):
-        return self.bert.pooled(F, token_ids, segment_ids, valid_length)
-
-
-class BertEmbedding:
+class BertEmbedding(Embedder):
     """Contextual vectors of the words of texts, and one vector for each text.
 
     ctx: `mx.Context`; default: the CPU. dtype: 'float32', 'bfloat16' or 'int8' on a CPU (the last
@@ -76,6 +28,7 @@ class BertEmbedding:
 
     Raises `UserError` for an unknown model, unreadable weights, a missing GPU, or invalid values.
     """
+    length_keyword = 'max_seq_length'
 
     def __init__(self, ctx=None, dtype='float32', model='bert_12_768_12', dataset_name=None,
                  params_path=None, max_seq_length=WORD_VECTORS_MAX_LENGTH,
@@ -86,109 +39,12 @@ class BertEmbedding:
                             'vocabulary is a vocab.txt, see bert_checkpoint')
         if params_path and bert_checkpoint:
             raise UserError('params_path and bert_checkpoint: give one of the two')
-        _check_choice('combine', combine, COMBINATIONS)
-        _check_choice('long_text', long_text, LONG_TEXT_MODES)
-        _check_choice('dtype', dtype, DTYPE_DESCRIPTIONS)
-        if not (isinstance(batch_size, numbers.Integral) and batch_size > 0):
-            raise UserError('batch_size %s: a whole number of texts from 1 on expected'
-                            % (batch_size,))
         ctx = ctx or mx.cpu()
-        self._device = pick_device(ctx.device_id if ctx.device_type == 'gpu' else None, dtype,
-                                   flag='ctx')
-        self._dtype, self._input_dtype = dtype, 'float16' if dtype == 'float16' else 'float32'
-        self._source = dict(name=model, dataset=dataset_name, params_path=params_path, root=root,
-                            checkpoint=bert_checkpoint)
-        self._batch_size, self._long_text = batch_size, long_text
-        network, vocabulary = self._load_network(use_pooler=False)
-        self.config = network.config
-        self._tokenizer = BertTokenizer(vocabulary, lower=not network.config.cased)
-        self._choose_layers(network, layers, combine)
-        self.max_seq_length = self._check_length(max_seq_length)
-        self._networks, self._parameters = {}, {}
-        self._add_network(STATES, network)
-
-    # The model
-
-    def _load_network(self, use_pooler):
-        """(`BERTModel`, vocabulary) of the weights that the arguments name."""
-        source = self._source
-        parts = dict(use_pooler=use_pooler, use_decoder=False, use_classifier=False, dropout=0.0,
-                     ctx=self._device, root=source['root'])
-        if source['checkpoint']:
-            return zoo.load_checkpoint(source['checkpoint'], source['name'], source['dataset'],
-                                       **parts)
-        network, vocabulary = zoo.get_model(source['name'], source['dataset'],
-                                            pretrained=not source['params_path'], **parts)
-        if source['params_path']:
-            zoo.load_encoder(network, source['params_path'], vocabulary, self._device)
-        return network, vocabulary
-
-    def _add_network(self, name, network):
-        """Make a network ready for prediction, and store it under `name`."""
-        if self._dtype == 'float16':
-            network.cast(self._dtype)
-        else:
-            set_compute_dtype(network, self._dtype)
-        network.hybridize()
-        self._networks[name] = Predictor(network)
-        self._parameters[name] = network._collect_params_with_prefix()
-
-    def _choose_layers(self, network, layers, combine):
-        layers, depth = tuple(np.atleast_1d(layers).tolist()), self.config.num_layers
-        invalid = [i for i in layers if not (isinstance(i, int) and -depth - 1 <= i <= depth)]
-        if invalid or not layers:
-            raise UserError('layers %s: numbers from %d to %d expected: this model has %d layers, '
-                            '0 is the input of the first'
-                            % (','.join(map(str, layers)) or 'none', -depth - 1, depth, depth))
-        self.layers = layers
-        if layers != DEFAULT_LAYERS:
-            network.encoder.layers = layers, combine
-        self.width = self.config.units * (len(layers) if combine == 'concat' else 1)
-
-    def _check_length(self, length):
-        """The length in tokens; the model's for None. Raises `UserError` if it doesn't fit the
-        model."""
-        if length is None:
-            return self.config.max_length
-        if not (isinstance(length, numbers.Integral)
-                and NUM_SPECIALS < length <= self.config.max_length):
-            raise UserError('max_seq_length %s: from %d to %d expected: %d special tokens and one '
-                            'of the text, and the positions of this model'
-                            % (length, NUM_SPECIALS + 1, self.config.max_length,
-                               NUM_SPECIALS))
-        return length
-
-    def digest(self, pooling='mean'):
-        """sha256 of everything that vectors depend on: weights, sizes, vocabulary."""
-        vocab = self._tokenizer.vocab
-        sha256 = hashlib.sha256(repr((self.config, vocab.idx_to_token)).encode())
-        self._network(pooling)
-        parameters = self._parameters[POOLER if pooling == 'pooler' else STATES]
-        for name, parameter in sorted(parameters.items()):
-            sha256.update(name.encode() + parameter.data(self._device).asnumpy().tobytes())
-        return sha256.hexdigest()
-
-    def texts_at_once(self, sentence):
-        """Number of texts in a chunk. sentence: for a vector per text, not for vectors of words."""
-        if sentence:
-            return CHUNK
-        return min(CHUNK, max(1, MAX_CHUNK_VALUES // (self.max_seq_length * self.width)))
-
-    def _network(self, pooling):
-        """The `Predictor` that computes the vectors for a pooling."""
-        if pooling != 'pooler':
-            return self._networks[STATES]
-        if self.layers != DEFAULT_LAYERS:
-            raise UserError('pooling "pooler": it takes the last layer; leave layers out')
-        if POOLER not in self._networks:
-            network, _ = self._load_network(use_pooler=True)
-            if network.random_parts:
-                raise UserError('pooling "pooler": these weights have none: choose one of %s'
-                                % ', '.join(POOLINGS[:-1]))
-            self._add_network(POOLER, PoolerNetwork(network))
-        return self._networks[POOLER]
-
-    # Words
+        device = pick_device(ctx.device_id if ctx.device_type == 'gpu' else None, dtype, flag='ctx')
+        super().__init__(bert_checkpoint, model=model, dataset_name=dataset_name,
+                         params_path=params_path, root=root, device=device, dtype=dtype,
+                         max_tokens=max_seq_length, batch_size=batch_size, layers=layers,
+                         combine=combine, long_text=long_text)
 
     def __call__(self, sentences, oov_way='avg'):
         """[(words, vectors)]: for each text its words, and a vector (width,) float32 per word.
@@ -196,7 +52,7 @@ class BertEmbedding:
         sentences: texts; a single str is one text. oov_way: how the vectors of a word's pieces
         become one: 'avg', 'sum' or 'last'. Raises `UserError` for an item that is no text.
         """
-        sentences = list(_iterate(sentences))
+        sentences = list(iterate_texts(sentences))
         with progress_bar(len(sentences), unit='text', description='embedding') as bar:
             results = []
             for result in self.embed_iter(sentences, oov_way):
@@ -209,89 +65,8 @@ class BertEmbedding:
 
         pieces: word pieces instead of words.
         """
-        num_cut = num_texts = 0
-        for chunk in iterate_chunks(sentences, self.texts_at_once(sentence=False)):
-            results, cut_in_chunk = self.embed_chunk(chunk, oov_way, pieces, first=num_texts)
-            num_cut, num_texts = num_cut + cut_in_chunk, num_texts + len(chunk)
-            for names, rows in results:
-                yield names, list(rows)
-        self._warn_of_cut(num_cut, num_texts, self.max_seq_length)
-
-    def embed_chunk(self, texts, oov_way='avg', pieces=False, first=0):
-        """([(words, vectors (words, width))], number of texts that were cut) of a list of texts.
-
-        first: index of the first text, for errors.
-        """
-        _check_choice('oov_way', oov_way, OOV_WAYS)
-        texts = split_into_pieces(self._tokenizer, texts, first)
-        windows, num_cut = cut_into_text_windows(texts, self.max_seq_length, self._long_text, first)
-        results = []
-        for text, rows in zip(texts, self._piece_vectors(texts, windows)):
-            text = text._replace(token_ids=text.token_ids[:len(rows)],
-                                 word_indices=text.word_indices[:len(rows)])
-            results.append((piece_names(self._tokenizer, text), rows) if pieces else
-                           (word_names(self._tokenizer, text),
-                            merge_pieces(rows, text.word_indices, oov_way)))
-        return results, num_cut
-
-    def check_lengths(self, texts, first=0):
-        """Raises `UserError` for a text that is too long, with `long_text` 'error'."""
-        cut_into_text_windows(split_into_pieces(self._tokenizer, texts, first), self.max_seq_length,
-                              self._long_text, first)
-
-    def _warn_of_cut(self, num_cut, num_texts, limit):
-        if num_cut:
-            remedy = '' if limit == self.config.max_length else \
-                '; max_seq_length=None takes up to %d' % self.config.max_length
-            LOG.warning('%d of %d texts were cut at %d tokens, [CLS] and [SEP] included%s; '
-                        'long_text=\'split\' reads all', num_cut, num_texts, limit, remedy)
-
-    def _outputs(self, texts, windows, network):
-        """Yield (index of a window, its rows of the network's outputs), in any order."""
-        vocab = self._tokenizer.vocab
-        cls, sep = ([vocab[token]] for token in (vocab.cls_token, vocab.sep_token))
-        features = []
-        for text_index, first, count in windows:
-            pieces = texts[text_index].token_ids[first:first + count]
-            token_ids = np.concatenate([cls, pieces, sep]).astype('int32')
-            length = len(token_ids)
-            features.append(Features(token_ids, np.zeros(length, 'int32'), length, None, length))
-        lengths = [feature.valid_length for feature in features]
-        for indices in evaluation_batches(lengths, self._batch_size,
-                                          min_uniform_tokens(self._device),
-                                          max_batch_tokens(self._device)):
-            batch = collate([features[i] for i in indices], vocab[vocab.padding_token])
-            token_ids, segment_ids, valid_length = (
-                mx.nd.array(array, ctx=self._device, dtype=array.dtype)
-                for array in (batch.token_ids, batch.segment_ids, batch.valid_length))
-            is_padded = bool((batch.valid_length < batch.token_ids.shape[1]).any())
-            with warnings.catch_warnings():     # about layers above the highest of `layers`
-                warnings.filterwarnings('ignore', 'Parameter .* is not used', UserWarning)
-                outputs = network(token_ids, segment_ids, valid_length.astype(self._input_dtype),
-                                  is_padded)
-            yield from zip(indices, outputs.asnumpy())
-
-    def _piece_vectors(self, texts, windows):
-        """For each text (pieces, width) float32: a piece's mean over the windows that hold it."""
-        sums = [None] * len(texts)
-        for i, row in self._outputs(texts, windows, self._network('states')):
-            text_index, first, count = windows[i]
-            length = len(texts[text_index].token_ids)
-            rows = row[1:count + 1].astype('float32')
-            if first == 0 and sums[text_index] is None and (count == length
-                                                            or self._long_text != 'split'):
-                sums[text_index] = rows     # the only window
-                continue
-            if sums[text_index] is None:
-                sums[text_index] = np.zeros((length, self.width), 'float32')
-            sums[text_index][first:first + count] += rows
-        num_windows = [np.zeros(len(rows), 'float32') for rows in sums]
-        for text_index, first, count in windows:
-            num_windows[text_index][first:first + count] += 1
-        return [rows / times[:, None] if len(times) and times.max() > 1 else rows
-                for rows, times in zip(sums, num_windows)]
-
-    # Texts
+        for names, rows in self.words(sentences, oov_way, pieces):
+            yield names, list(rows)
 
     def sentence(self, texts, pooling='mean', normalize=True, max_seq_length=None):
         """(texts, width) float32: one vector per text.
@@ -300,7 +75,7 @@ class BertEmbedding:
         sentence-transformers); 'cls': the vector of [CLS]; 'pooler': the model's pooled vector.
         normalize: scale to length 1. max_seq_length: in tokens; default: the model's positions.
         """
-        texts = list(_iterate(texts))
+        texts = list(iterate_texts(texts))
         vectors = np.zeros((len(texts), self.width), 'float32')
         num_done = 0
         with progress_bar(len(texts), unit='text', description='embedding') as bar:
@@ -314,60 +89,9 @@ class BertEmbedding:
         """Yield the rows of `sentence`, some texts at a time, in order; texts may come from any
         iterator, and are not kept."""
         limit, num_cut, num_texts = self._check_length(max_seq_length), 0, 0
-        for chunk in iterate_chunks(texts, self.texts_at_once(sentence=True)):
+        for chunk in chunk_texts(texts, self.texts_at_once(sentence=True)):
             rows, cut_in_chunk = self.sentence_chunk(chunk, pooling, normalize, limit,
                                                      first=num_texts)
             num_cut, num_texts = num_cut + cut_in_chunk, num_texts + len(chunk)
             yield rows
         self._warn_of_cut(num_cut, num_texts, limit)
-
-    def sentence_chunk(self, texts, pooling='mean', normalize=True, max_seq_length=None, first=0):
-        """((texts, width) float32, number of texts that were cut) of a list of texts.
-
-        first: index of the first text, for errors.
-        """
-        _check_choice('pooling', pooling, POOLINGS)
-        texts = split_into_pieces(self._tokenizer, texts, first)
-        limit = self._check_length(max_seq_length)
-        windows, num_cut = cut_into_text_windows(texts, limit, self._long_text, first)
-        return self._pool(texts, windows, pooling, normalize), num_cut
-
-    def _pool(self, texts, windows, pooling, normalize):
-        """(texts, width): a text's mean over its windows."""
-        vectors = np.zeros((len(texts), self.width), 'float32')
-        num_windows = np.bincount([window.text_index for window in windows], minlength=len(texts))
-        for i, row in self._outputs(texts, windows, self._network(pooling)):
-            text_index, _, num_pieces = windows[i]
-            row = row.astype('float32')
-            if pooling == 'mean':
-                row = row[:num_pieces + NUM_SPECIALS].mean(axis=0)
-            elif pooling == 'max':
-                row = row[:num_pieces + NUM_SPECIALS].max(axis=0)
-            elif pooling == 'cls':
-                row = row[0]
-            vectors[text_index] += row / num_windows[text_index]
-        return normalize_rows(vectors) if normalize else vectors
-
-
-def _iterate(texts):
-    """An iterator over the texts; a single str is one text."""
-    try:
-        return iter([texts] if isinstance(texts, str) else texts)
-    except TypeError:
-        raise UserError('texts: a str or an iterable of them expected, %s found'
-                        % type(texts).__name__) from None
-
-
-def iterate_chunks(texts, size=CHUNK):
-    """Yield lists of `size` texts; the last one may be shorter."""
-    texts = _iterate(texts)
-    while True:
-        chunk = list(itertools.islice(texts, size))
-        if not chunk:
-            return
-        yield chunk
-
-
-def _check_choice(name, value, choices):
-    if value not in choices:
-        raise UserError('%s "%s": one of %s expected' % (name, value, ', '.join(choices)))

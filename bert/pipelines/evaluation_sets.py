@@ -53,12 +53,12 @@ class TextSet(EvaluationSet):
                        self._columns)
 
     def keys(self):
-        """For each example, bytes that are equal only for examples with equal texts."""
+        """Bytes for each example. Equal texts have equal bytes."""
         return [feature.token_ids.tobytes() for feature in self.features]
 
-    def outputs(self, model, batch_size, device):
+    def outputs(self, model, batch_size):
         """Logits or scores (examples, classes)."""
-        outputs = model.compute_outputs(self.features, batch_size, device)
+        outputs = model.compute_outputs(self.features, batch_size)
         return outputs if self._columns is None else outputs[:, self._columns]
 
     def scores(self, outputs, rows=None):
@@ -91,10 +91,10 @@ class QuestionSet(EvaluationSet):
         return [self.squad.contexts[question.context].encode('utf-8')
                 for question in self.squad.questions]
 
-    def outputs(self, model, batch_size, device):
+    def outputs(self, model, batch_size):
         """(questions, 2): exact match and F1 of each question, in percent."""
         task = model.task
-        answers = model.find_answers(self.squad, self.windows, batch_size, device)
+        answers = model.find_answers(self.squad, self.windows, batch_size)
         texts = {question.id: answer.text(task['version_2'], task['null_score_diff_threshold'])
                  for question, answer in zip(self.squad.questions, answers)}
         exact_and_f1 = squad_metric.score_answers(self.squad.answers(), texts, task['version_2'])

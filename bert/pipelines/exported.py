@@ -27,12 +27,12 @@ class ExportedPipeline:
     def __post_init__(self):
         pass
 
-    def outputs(self, batch, device):
+    def outputs(self, batch):
         """The outputs of the runtime for a `Batch`."""
         return mx.nd.array(self.network(*batch[:3]))
 
-    def batches(self, lengths, batch_size, device):
-        return evaluation_batches(lengths, batch_size)
+    def batches(self, lengths, batch_size):
+        return evaluation_batches(lengths, batch_size, max_tokens=self.batch_tokens)
 
 
 class ExportedClassifier(ExportedPipeline, Classifier):
@@ -46,8 +46,9 @@ class ExportedQuestionAnswerer(ExportedPipeline, QuestionAnswerer):
 def open_exported_pipeline(folder, prefix, runtime_name, device, threads):
     """Open the `Classifier` or `QuestionAnswerer` in an exported folder.
 
-    prefix: the start of the files' names, for a folder with several exports. runtime_name: the
-    name of a class in `bert.export.runtimes`; None: MXNet for a symbol, ONNX Runtime for ONNX.
+    prefix: the name of the file without -symbol.json or .onnx, for a folder with several exports.
+    runtime_name: the `name` of a class in `bert.export.runtimes`: 'mxnet', 'onnxruntime' or
+    'openvino'; None: MXNet for a symbol, ONNX Runtime for ONNX.
     Raises `UserError` that names what is missing or doesn't fit.
     """
     path = find_export(folder, prefix, runtime_name)
@@ -56,7 +57,7 @@ def open_exported_pipeline(folder, prefix, runtime_name, device, threads):
     pipeline_class = ExportedClassifier if 'labels' in task else ExportedQuestionAnswerer
     max_len = task.pop('max_len')
     tokenizer = BertTokenizer(vocabulary, lower=not config.cased)
-    model = pipeline_class(runtime, tokenizer, config, task, max_len)
+    model = pipeline_class(runtime, tokenizer, config, task, max_len, device)
     _check_outputs(model, path)
     return model
 

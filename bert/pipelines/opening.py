@@ -1,17 +1,79 @@
-"""Opens a classifier or a question answerer from a path."""
+"""Opens a pipeline from a path: finds out what lies there."""
 import logging
 import os
+from typing import NamedTuple
 
 from bert import file_names, files
 from bert.errors import UserError
+from bert.model.bert import set_compute_dtype
 from bert.model.weights import checkpoint_reader, heads
 from bert.pipelines.classification import make_classifier, read_classifier_task
-from bert.pipelines.model_folder import find_head, folder_of
+from bert.pipelines.embedder import Embedder
+from bert.pipelines.exported import open_exported_pipeline
+from bert.pipelines.model_folder import find_checkpoint_folder, find_head, folder_of
 from bert.pipelines.question_answering import build_qa_network, make_question_answerer
+from bert.train.devices import pick_device
 
 LOG = logging.getLogger(__name__)
 
 TRAINING_SCRIPTS = 'finetune_classifier.py or finetune_squad.py'
+
+
+class OpeningOptions(NamedTuple):
+    """The arguments of `bert.open`."""
+    path: str
+    dtype: str
+    threads: int
+    batch_size: int | None
+    batch_tokens: int | None
+    gpu: int | None
+    runtime: str | None
+    model_prefix: str | None
+
+
+def open_any_pipeline(options, keywords):
+    """The pipeline of `OpeningOptions`. keywords: of `Embedder`. Raises `UserError`."""
+    path = os.fspath(options.path)
+    batch_limits = {name: getattr(options, name) for name in ('batch_size', 'batch_tokens')
+                    if getattr(options, name)}
+    if is_export(path):
+        _refuse_keywords(path, keywords, 'an exported model')
+        pipeline = open_exported_pipeline(path, options.model_prefix, options.runtime,
+                                          pick_device(options.gpu), options.threads)
+        if options.dtype != 'float32':
+            raise UserError('dtype %s: the exported model in %s has its own' % (options.dtype,
+                                                                               path))
+        return _with_values(pipeline, batch_limits)
+    device = pick_device(options.gpu, options.dtype, 'gpu')
+    folder = find_checkpoint_folder(path, TRAINING_SCRIPTS) if os.path.isdir(path) else path
+    checkpoint = checkpoint_reader.read_checkpoint(folder)
+    head, _, _ = find_head(checkpoint)
+    if head.name not in (heads.CLASSIFICATION, heads.QUESTION_ANSWERING):
+        return Embedder(folder, device=device, dtype=options.dtype, **batch_limits, **keywords)
+    _refuse_keywords(path, keywords, 'a model for ' + head.name)
+    pipeline = make_pipeline(checkpoint, device)
+    set_compute_dtype(pipeline.network, options.dtype)
+    return _with_values(pipeline, batch_limits)
+
+
+def is_export(path):
+    """Whether a folder holds a model that was exported or quantized."""
+    return os.path.isdir(path) and any(
+        name.endswith((file_names.SYMBOL_ENDING, file_names.ONNX_ENDING))
+        for name in os.listdir(path)) and not os.path.isfile(
+            os.path.join(path, file_names.INDEX_FILE))
+
+
+def _refuse_keywords(path, keywords, description):
+    if keywords:
+        raise UserError('%s: it is for an Embedder, and %s holds %s'
+                        % (sorted(keywords)[0], path, description))
+
+
+def _with_values(pipeline, values):
+    for name, value in values.items():
+        setattr(pipeline, name, value)
+    return pipeline
 
 
 def open_pipeline(path, device, like_model=None, like_dataset=None, classes=None, pair=False):
@@ -21,18 +83,23 @@ def open_pipeline(path, device, like_model=None, like_dataset=None, classes=None
     classifier's parameters alone don't say. Raises `UserError`, also for parameters of another
     model.
     """
-    checkpoint = checkpoint_reader.read_checkpoint(path, like_model, like_dataset)
+    return make_pipeline(checkpoint_reader.read_checkpoint(path, like_model, like_dataset), device,
+                         classes, pair)
+
+
+def make_pipeline(checkpoint, device, classes=None, pair=False):
+    """The same for a `checkpoint_reader.Checkpoint`."""
     head, arrays, _ = find_head(checkpoint)
     if head.name == heads.QUESTION_ANSWERING:
         if classes or pair:
             raise UserError('%s: %s holds a model that answers questions'
                             % ('--classes' if classes else '--pair', checkpoint.source))
-        return make_question_answerer(build_qa_network(checkpoint, device), checkpoint)
+        return make_question_answerer(build_qa_network(checkpoint, device), checkpoint, device)
     if head.name != heads.CLASSIFICATION:
         raise UserError('%s holds no classifier and no question-answering model but: %s; %s trains '
                         'one on it' % (checkpoint.source, head.name, TRAINING_SCRIPTS))
     num_outputs = heads.num_classes(arrays)
-    class_names = classes or _number_classes(checkpoint, num_outputs)
+    class_names = classes or _names_from_indices(checkpoint, num_outputs)
     task = read_classifier_task(checkpoint, num_outputs, class_names)
     if classes and _has_task(checkpoint):
         labels = read_classifier_task(checkpoint, num_outputs)['labels']
@@ -56,7 +123,7 @@ def refuse_overwriting_model(output_dir, source):
                             'replaced: choose another folder' % output_dir)
 
 
-def _number_classes(checkpoint, num_outputs):
+def _names_from_indices(checkpoint, num_outputs):
     """Names for classes without names: their indices as text. None if the folder has the names."""
     config = os.path.join(folder_of(checkpoint), file_names.CONFIG_FILE)
     if num_outputs == 1 or _has_task(checkpoint) or (

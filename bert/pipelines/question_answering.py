@@ -7,21 +7,25 @@ import mxnet as mx
 import numpy as np
 
 from bert import file_names, files
-from bert.data.batches import collate, evaluation_batches
-from bert.data.squad.spans import AnswerFinder
-from bert.data.squad.windows import WindowOptions
+from bert.data.batches import evaluation_batches
+from bert.data.squad.files import Question, Squad
+from bert.data.squad.spans import Answer, AnswerFinder, n_best_entries
+from bert.data.squad.windows import WindowOptions, make_windows
 from bert.data.text.tokenizer import BertTokenizer
 from bert.errors import UserError
 from bert.model.bert import BERTModel
 from bert.model.qa import BertForQA
 from bert.model.static_qa import StaticBertForQA, resolve_width
 from bert.model.weights import checkpoint_reader, heads, loading
-from bert.pipelines.base import Pipeline
+from bert.pipelines.base import Pipeline, iterate_chunks
 from bert.pipelines.model_folder import find_checkpoint_folder, find_head
-from bert.train.log import progress_bar
-from bert.train.workers import SingleWorker, take_share
+from bert.pipelines.records import ExtractedAnswer, QuestionResult, TextCounts
+from bert.pipelines.text_pieces import check_text
+from bert.train.workers import SingleWorker
 
 LOG = logging.getLogger(__name__)     # also logs before a run's log is open
+
+CHUNK = 256         # questions whose windows are sorted by length together; bounds the memory
 
 # The keys of a run's task.json, with the values for a model of transformers, which has no such file
 TASK_DEFAULTS = {'name': 'SQuAD', 'version_2': False, 'doc_stride': 128, 'max_query_length': 64,
@@ -31,30 +35,85 @@ TASK_DEFAULTS = {'name': 'SQuAD', 'version_2': False, 'doc_stride': 128, 'max_qu
 class QuestionAnswerer(Pipeline):
     """A pipeline whose outputs are scores (size, length, 2). task: the keys of `TASK_DEFAULTS`."""
 
+    def __call__(self, question, documents, top_k=3):
+        """The `QuestionResult` of a question on a document, or on several in a list."""
+        result, = self.stream([(question, documents)], top_k)
+        return result
+
+    def stream(self, questions, top_k=3, counts=None):
+        """Yield the `QuestionResult` of each question, in order, with at most `top_k` answers.
+
+        questions: any iterable of (question, document or list of documents), which is not kept.
+        counts: `TextCounts` to count the questions in; without it, a warning says at the end how
+        many questions were cut at max_query_length. Raises `UserError` for an item that is no text,
+        and for an empty one.
+        """
+        own_counts = counts or TextCounts()
+        for chunk in iterate_chunks(questions, CHUNK):
+            queries = [_check_query(question, documents, i) for i, (question, documents)
+                       in enumerate(chunk, own_counts.num_texts)]
+            own_counts.num_texts += len(queries)
+            yield from self._answer_queries(queries, top_k, own_counts)
+        if own_counts.num_cut and counts is None:
+            LOG.warning('%d of %d questions were cut at %d tokens', own_counts.num_cut,
+                        own_counts.num_texts, self.options.max_query_length)
+
+    def _answer_queries(self, queries, top_k, counts):
+        """Yield the results of [(question, documents)], whose windows are batched together."""
+        contexts = {}       # text → index: a document is tokenized only once
+        questions = [
+            Question('', question, contexts.setdefault(text, len(contexts)), (), False)
+            for question, documents in queries for text in documents]
+        squad = Squad('', list(contexts), questions, [])
+        windows = make_windows(squad, self.tokenizer, self.options)
+        n_best_size = max(self.task['n_best_size'], top_k)
+        answers = iter(self.find_answers(squad, windows, self.batch_size, n_best_size=n_best_size))
+        question_index = 0
+        for _, documents in queries:
+            counts.num_cut += int(windows.question_cut[question_index] > 0)
+            question_index += len(documents)
+            yield self._make_result([next(answers) for _ in documents], top_k)
+
+    def _make_result(self, answers, top_k):
+        """The `QuestionResult` of a question's answers in each document, as if the documents were
+        windows of one. A probability is a softmax over the n best spans and, for a model of SQuAD
+        2.0, "no answer"."""
+        version_2 = self.task['version_2']
+        spans = [(span, i) for i, answer in enumerate(answers) for span in answer.spans]
+        spans.sort(key=lambda span_and_document: -span_and_document[0].score)
+        null_answer = min(answers, key=lambda answer: answer.null_start + answer.null_end)
+        merged = Answer([span for span, _ in spans], null_answer.null_start, null_answer.null_end)
+        entries = n_best_entries(merged, version_2)
+        null_probability = next((entry['probability'] for entry in entries if not entry['text']),
+                                0.0)
+        probabilities = [entry['probability'] for entry in entries if entry['text']]
+        no_answer = not merged.text(version_2, self.task['null_score_diff_threshold'])
+        return QuestionResult(
+            [ExtractedAnswer(span.text, span.start, span.end, document, probability)
+             for (span, document), probability in zip(spans[:top_k], probabilities)],
+            no_answer, null_probability if version_2 else None)
+
     @property
     def options(self):
         """The sizes of the windows that contexts are cut into."""
         return WindowOptions(self.max_len, self.task['doc_stride'], self.task['max_query_length'])
 
-    def find_answers(self, squad, windows, batch_size, device, interrupt=None, workers=None):
-        """[`bert.data.squad.spans.Answer`], one per question of `squad`; None if interrupted.
+    def find_answers(self, squad, windows, batch_size, interrupt=None, workers=None,
+                     n_best_size=None):
+        """[`bert.data.squad.spans.Answer`], one per question of `squad`.
 
         Windows are batched by length, so that there is little padding. workers: each computes its
-        share of the batches, and all of them get all answers.
+        share of the batches, and all of them get all answers. n_best_size: default: that of the
+        task. Raises `EvaluationInterrupted`.
         """
         workers = workers or SingleWorker()
-        finder = AnswerFinder(squad, windows, self.task['n_best_size'],
+        finder = AnswerFinder(squad, windows, n_best_size or self.task['n_best_size'],
                               self.task['max_answer_length'])
-        batches = take_share(self.batches(windows.lengths, batch_size, device), workers.rank,
-                             workers.size)
-        with progress_bar(sum(map(len, batches)), unit='window', description='predicting') as bar:
-            for indices in batches:
-                if interrupt is not None and interrupt.is_requested:
-                    return None
-                batch = collate([windows[i] for i in indices], self.padding_id)
-                for i, logits in zip(indices, self.outputs(batch, device).asnumpy()):
-                    finder.add(i, logits)
-                bar.update(len(indices))
+        for indices, _, outputs in self.predict_batches(
+                windows, self.batches(windows.lengths, batch_size), interrupt, workers, 'window',
+                'predicting'):
+            for i, logits in zip(indices, outputs):
+                finder.add(i, logits)
         for rank, candidates in enumerate(workers.gather(finder.candidates())):
             if rank != workers.rank:
                 finder.merge(candidates)
@@ -71,17 +130,34 @@ class StaticQuestionAnswerer(QuestionAnswerer):
     batch_sizes: tuple = (1, 1)
 
     def __post_init__(self):
-        self._predict = lambda *arrays: self.network(*arrays[:3])
+        self._predict = self._compute
 
-    def batches(self, lengths, batch_size, device):
-        return evaluation_batches(lengths, batch_size)
+    def _compute(self, token_ids, segment_ids, valid_length, is_padded):
+        """As `bert.model.inference.Predictor`, by the network itself."""
+        return self.network(token_ids, segment_ids, valid_length)
 
-    def outputs(self, batch, device):
+    def batches(self, lengths, batch_size):
+        return evaluation_batches(lengths, batch_size, max_tokens=self.batch_tokens)
+
+    def outputs(self, batch):
         size, length = batch.token_ids.shape
         padded = pad_batch(batch, self.batch_sizes[0 if mx.autograd.is_training() else 1],
                            self.network.seq_length, self.padding_id)
-        outputs = super().outputs(padded, device)
+        outputs = super().outputs(padded)
         return mx.nd.slice(outputs, begin=(0, 0, 0), end=(size, length, 2))
+
+
+def _check_query(question, documents, index):
+    """(question, documents as a list) of an item. Raises `UserError`."""
+    documents = [documents] if isinstance(documents, str) else list(documents)
+    if not documents:
+        raise UserError('question %d: no document' % index)
+    for text in [question] + documents:
+        check_text(text, index)
+        if not text.strip():
+            raise UserError('question %d: %s is empty' % (
+                index, 'the question' if text is question else 'a document'))
+    return question, documents
 
 
 def pad_batch(batch, size, length, padding_id):
@@ -130,15 +206,16 @@ def build_qa_network(checkpoint, device, make=BertForQA):
 def open_question_answerer(folder, device, script='finetune_squad.py'):
     """Open the `QuestionAnswerer` in a checkpoint folder, in the best checkpoint of a run folder,
     or in a folder that transformers saved. Raises `UserError` that names what is missing."""
-    return make_question_answerer(*load_qa_network(find_checkpoint_folder(folder, script), device))
+    return make_question_answerer(*load_qa_network(find_checkpoint_folder(folder, script), device),
+                                  device)
 
 
-def make_question_answerer(network, checkpoint):
+def make_question_answerer(network, checkpoint, device):
     """The `QuestionAnswerer` of a network and its `checkpoint_reader.Checkpoint`."""
     hybridize_network(network)
     tokenizer = BertTokenizer(checkpoint.vocabulary, lower=not checkpoint.config.cased)
     task, max_len = read_qa_task(checkpoint.source, checkpoint.config.max_length)
-    return QuestionAnswerer(network, tokenizer, checkpoint.config, task, max_len)
+    return QuestionAnswerer(network, tokenizer, checkpoint.config, task, max_len, device)
 
 
 def read_qa_task(source, num_positions):

@@ -26,28 +26,33 @@ class TextWindow(NamedTuple):
     num_pieces: int
 
 
+def check_text(text, index):
+    """Raises `UserError` for an item that is no text, or no Unicode. index: for the error."""
+    if not isinstance(text, str):
+        raise UserError('text %d: a str expected, %s found' % (index, type(text).__name__))
+    if not is_encodable(text):
+        raise UserError('text %d: half a surrogate pair in it: it can\'t be read as Unicode'
+                        % index)
+
+
 def split_into_pieces(tokenizer, texts, first):
     """[`TextPieces`] of texts. first: index of the first text, for errors. Raises `UserError` for
     an item that is no text."""
     for i, text in enumerate(texts, first):
-        if not isinstance(text, str):
-            raise UserError('text %d: a str expected, %s found' % (i, type(text).__name__))
-        if not is_encodable(text):
-            raise UserError('text %d: half a surrogate pair in it: it can\'t be read as '
-                            'Unicode' % i)
+        check_text(text, i)
     return [TextPieces(text, *pieces)
             for text, pieces in zip(texts, tokenizer.encode_with_words(texts))]
 
 
-def cut_into_text_windows(texts, limit, long_text, first):
+def cut_into_text_windows(text_pieces, limit, long_text, first):
     """([`TextWindow`] of all texts, number of texts that were cut).
 
-    texts: [`TextPieces`]; limit: tokens of a window, special tokens included; long_text: as in
-    `BertEmbedding`; first: index of the first text, for errors. Raises `UserError`.
+    text_pieces: [`TextPieces`]; limit: tokens of a window, special tokens included; long_text: as
+    in `BertEmbedding`; first: index of the first text, for errors. Raises `UserError`.
     """
     room, windows, num_cut = limit - NUM_SPECIALS, [], 0
-    for i, text in enumerate(texts):
-        length = len(text.token_ids)
+    for i, pieces in enumerate(text_pieces):
+        length = len(pieces.token_ids)
         if length > room and long_text == 'error':
             raise UserError('text %d (from 0): %d tokens, special ones included, and '
                             'max_seq_length is %d: shorten the text, raise the length, or '
@@ -69,7 +74,7 @@ def piece_names(tokenizer, pieces):
 
 def word_names(tokenizer, pieces):
     """The words that the pieces make up, as the model sees them: in lower case for an uncased
-    model. A word with an unknown piece is cut out of the text."""
+    model. A word with an unknown piece is taken as it stands in the text."""
     names, words = piece_names(tokenizer, pieces), []
     unknown = tokenizer.vocab.unknown_token
     for _, group in itertools.groupby(range(len(names)), key=lambda i: pieces.word_indices[i]):

@@ -5,28 +5,13 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from bert.errors import UserError
 from bert.train.log import format_duration, progress_bar
 from bert.train.metrics import format_metrics
 
 STEPS_BEFORE_ESTIMATE = 10     # steps before the first estimate of the remaining time
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingPlan:
-    """How long to train, and how often to log, evaluate and save."""
-    num_epochs: int
-    num_steps: int              # optimizer steps in total
-    accumulate: int = 1         # micro-batches per step
-    log_interval: int = 10      # micro-batches per log line
-    checkpoint_interval: int = 0    # steps between checkpoints inside an epoch; 0: none
-    early_stop: int | None = None    # evaluations without a better score before stopping
-    # Steps between evaluations. Their scores choose no best checkpoint: the newest counts as the
-    # best. None: evaluate at the end of each epoch.
-    evaluation_interval: int | None = None
 
 
 @dataclasses.dataclass
@@ -65,13 +50,12 @@ def format_classifier_line(entry):
     return line + (', metrics:' + format_metrics(entry.metrics) if entry.metrics else '')
 
 
-def count_steps(num_examples, batch_size, accumulate, num_epochs):
-    """Optimizer steps of `num_epochs`; the last step of an epoch may hold fewer batches."""
-    return math.ceil(math.ceil(num_examples / batch_size) / accumulate) * num_epochs
-
-
 class TrainingInterrupted(KeyboardInterrupt):
     """Ctrl-C or SIGTERM arrived, and the run was saved."""
+
+
+class EvaluationInterrupted(Exception):
+    """Ctrl-C or SIGTERM arrived during an evaluation."""
 
 
 class InterruptHandler:
@@ -150,46 +134,63 @@ class NonFiniteError(Exception):
     of the value, value."""
 
 
+class Trainee(Protocol):
+    """What a `Loop` runs: a `bert.train.trainer.Trainer`. stepper: a `Stepper`; metric: a `Metric`
+    for the log lines of training, or None; workers: of `bert.train.workers`."""
+
+    def batches_of(self, epoch):
+        """List of index arrays, always the same ones for an epoch."""
+
+    def load_batch(self, indices):
+        """The batch of an index array."""
+
+    def learning_rate(self, step):
+        """The learning rate of a step, counted from 1."""
+
+    def evaluate(self, interrupt, is_last_epoch):
+        """{segment: [(metric, value)]}, or None if it stopped because of `interrupt.is_requested`.
+        The first metric of the first segment (higher is better) chooses the best checkpoint."""
+
+    def save(self, state):
+        """Write a checkpoint."""
+
+    def log_line(self, entry):
+        """The text of a `LogEntry`."""
+
+
 class Loop:
-    """Trains until the plan ends.
+    """Trains until the plan ends. What happens between the steps is in its subclasses."""
+    logs_ends_of_epochs = True
 
-    stepper: a `Stepper`.
-    batches_of: function(epoch) → list of index arrays, always the same ones for an epoch.
-    load_batch: function(index array) → batch with a `size`.
-    rate_of: function(step, from 1) → learning rate.
-    evaluate: function(interrupt) → {segment: [(metric, value)]}, or None if it stopped because of
-        `interrupt.is_requested`. The first metric of the first segment (higher is better) chooses
-        the best checkpoint.
-    save: function(state), writes a checkpoint.
-    metric: a `Metric` for the log lines of training, or None.
-    log_line: function(`LogEntry`) → text.
-    sum_over_workers: function(list of numbers) → their sums over all workers that train together.
-    """
-
-    def __init__(self, plan, stepper, batches_of: Callable, load_batch: Callable,
-                 rate_of: Callable, evaluate: Callable, save: Callable, metric=None,
-                 state=None, log_line: Callable = format_classifier_line,
-                 sum_over_workers: Callable = list):
-        self.plan, self.state = plan, state or TrainerState()
-        self._stepper, self._batches_of, self._load_batch = stepper, batches_of, load_batch
-        self._rate_of, self._evaluate, self._save, self._metric = rate_of, evaluate, save, metric
-        self._log_line, self._sum_over_workers = log_line, sum_over_workers
-        self._stats = RunningStats(metric)
+    def __init__(self, plan, trainee: Trainee, state=None):
+        self.plan, self.state, self.trainee = plan, state or TrainerState(), trainee
+        self._stats = RunningStats(trainee.metric)
         self._saved_step = self.state.step if state else None
         self._session_start, self._seconds_before = time.time(), self.state.seconds
         self._first_step = self.state.step
+        self._interrupt = InterruptHandler()
 
     def run(self):
         """Train; returns the final `TrainerState`. Raises `TrainingInterrupted` after Ctrl-C or
         SIGTERM and a checkpoint, `UserError` when the loss is no longer finite."""
-        with InterruptHandler() as self._interrupt, \
-                progress_bar(self.plan.num_steps, self.state.step) as self._bar:
-            self._evaluate_if_due()     # the last session may have ended in an evaluation
+        state, trainee = self.state, self.trainee
+        with self._interrupt, progress_bar(self.plan.num_steps, state.step) as bar:
+            self._start()
             while not self._is_done():
-                self._run_epoch()
+                batches = self._begin_epoch()
+                while state.position < len(batches) and state.step < self.plan.num_steps:
+                    micro_batches = batches[state.position:state.position + self.plan.accumulate]
+                    rate = trainee.learning_rate(state.step + 1)
+                    result = trainee.stepper.step(
+                        state.step + 1, [trainee.load_batch(item) for item in micro_batches], rate)
+                    self._count_step(result, len(micro_batches), rate, len(batches))
+                    bar.update(1)
+                    self._stop_if_interrupted()
+                    self._end_step()
+                self._end_epoch()
             if self._interrupt.is_requested:   # during the last evaluation or checkpoint
                 raise TrainingInterrupted
-        return self.state
+        return state
 
     @property
     def is_last_epoch(self):
@@ -202,49 +203,46 @@ class Loop:
         return (state.stopped_early or state.epoch >= self.plan.num_epochs
                 or (state.step >= self.plan.num_steps and state.position == 0))
 
-    def _run_epoch(self):
-        state, plan = self.state, self.plan
-        batches = self._batches_of(state.epoch)
-        if self._metric is not None:
-            self._metric.reset()
-        while state.position < len(batches) and state.step < plan.num_steps:
-            self._run_step(batches)
-            # a signal to one worker stops all of them after the same step
-            if self._sum_over_workers([self._interrupt.is_requested])[0]:
-                self._save_checkpoint()
-                raise TrainingInterrupted
-            has_evaluated = self._evaluate_if_due()
-            if (not has_evaluated and plan.checkpoint_interval
-                    and state.step % plan.checkpoint_interval == 0):
-                self._save_checkpoint()
-        self._end_epoch()
+    def _begin_epoch(self):
+        """The batches of the current epoch."""
+        if self.trainee.metric is not None:
+            self.trainee.metric.reset()
+        return self.trainee.batches_of(self.state.epoch)
 
-    def _run_step(self, batches):
+    def _count_step(self, result, num_micro_batches, rate, num_batches):
+        """Count a finished step, and log if it is time to."""
         state, plan = self.state, self.plan
-        micro_batches = batches[state.position:state.position + plan.accumulate]
-        rate = self._rate_of(state.step + 1)
-        result = self._stepper.step(
-            state.step + 1, [self._load_batch(indices) for indices in micro_batches], rate)
         state.step += 1
-        state.position += len(micro_batches)
-        self._stats.add(state.step, result, len(micro_batches))
-        self._bar.update(1)
-        ends_epoch = state.position >= len(batches) and not plan.evaluation_interval
+        state.position += num_micro_batches
+        self._stats.add(state.step, result, num_micro_batches)
+        ends_epoch = state.position >= num_batches and self.logs_ends_of_epochs
         if (self._stats.micro_batches >= plan.log_interval or ends_epoch
                 or state.step >= plan.num_steps):
-            self._log_progress(rate, len(batches))
+            self._log_progress(rate, num_batches)
         if state.step - self._first_step == STEPS_BEFORE_ESTIMATE:
             self._log_estimate()
+
+    def _stop_if_interrupted(self):
+        # a signal to one worker stops all of them after the same step
+        if self.trainee.workers.sum([self._interrupt.is_requested])[0]:
+            self._save_checkpoint()
+            raise TrainingInterrupted
+
+    def _save_at_interval(self):
+        interval = self.plan.checkpoint_interval
+        if interval and self.state.step % interval == 0:
+            self._save_checkpoint()
 
     def _log_progress(self, rate, num_batches):
         self._read_stats()
         steps = self._stats.steps
-        loss, examples, seconds = self._stats.pop_totals(self._sum_over_workers)
+        loss, examples, seconds = self._stats.pop_totals(self.trainee.workers.sum)
         speed = examples / seconds
-        state = self.state
-        values = self._metric.get() if self._metric is not None else []
-        logging.info(self._log_line(LogEntry(state.epoch, state.position, num_batches, loss, rate,
-                                             values, seconds, speed, state.step, steps)))
+        state, metric = self.state, self.trainee.metric
+        values = metric.get() if metric is not None else []
+        logging.info(self.trainee.log_line(LogEntry(
+            state.epoch, state.position, num_batches, loss, rate, values, seconds, speed,
+            state.step, steps)))
         state.curve.append({'step': state.step, 'loss': loss, 'lr': rate,
                             'examples': examples, 'examples_per_second': speed})
 
@@ -257,7 +255,7 @@ class Loop:
 
     def _read_stats(self):
         try:
-            self._stats.read_pending(self._stepper.loss_scale.enabled)
+            self._stats.read_pending(self.trainee.stepper.loss_scale.enabled)
         except NonFiniteError as error:
             step, name, value = error.args
             self._stop('the %s of step %d is %s' % (name, step, value))
@@ -270,20 +268,11 @@ class Loop:
         raise UserError('%s: training stopped; %s. A lower --lr or a longer --warmup_ratio '
                         'usually mends it' % (problem, checkpoint)) from None
 
-    def _end_epoch(self):
-        """Evaluate, update the best score and save; the state then points at the next epoch."""
-        state = self.state
-        if not self.plan.evaluation_interval:
-            self._update_best(self._evaluate_now())
-        state.epoch, state.position = state.epoch + 1, 0
-        if not self.plan.evaluation_interval:
-            self._save_checkpoint()
-
-    def _evaluate_now(self):
+    def _evaluate(self):
         """The scores, which also go into the history."""
         state = self.state
         with self._stats.pause():
-            results = self._evaluate(self._interrupt)
+            results = self.trainee.evaluate(self._interrupt, self.is_last_epoch)
         if results is None:         # interrupted: a resume repeats the evaluation
             self._save_checkpoint()
             raise TrainingInterrupted
@@ -291,17 +280,37 @@ class Loop:
                               'metrics': {name: dict(values) for name, values in results.items()}})
         return results
 
-    def _evaluate_if_due(self):
-        """With an evaluation_interval: evaluate and save if the interval or the training ends here.
-        Returns whether it did."""
-        state, plan = self.state, self.plan
-        is_evaluated = bool(state.history) and state.history[-1]['step'] == state.step
-        if (not plan.evaluation_interval or not state.step or is_evaluated
-                or (state.step % plan.evaluation_interval and state.step < plan.num_steps)):
-            return False
-        self._evaluate_now()
+    def _save_checkpoint(self):
+        self._read_stats()     # fails if the model is no longer finite: don't save such a model
+        if not self.trainee.stepper.is_finite():
+            self._stop('a parameter is no longer finite after step %d' % self.state.step)
+        self.state.seconds = self._seconds_before + time.time() - self._session_start
+        with self._stats.pause():
+            self.trainee.save(self.state)
+        self._saved_step = self.state.step
+
+    def _start(self):
+        """Do what the last session could not do any more."""
+
+    def _end_step(self):
+        """Save, or evaluate, after a step."""
+
+    def _end_epoch(self):
+        """The state then points at the next epoch."""
+        self.state.epoch, self.state.position = self.state.epoch + 1, 0
+
+
+class EpochLoop(Loop):
+    """Evaluates and saves at the end of each epoch. The best score chooses the best checkpoint, and
+    may stop the training early."""
+
+    def _end_step(self):
+        self._save_at_interval()
+
+    def _end_epoch(self):
+        self._update_best(self._evaluate())
+        super()._end_epoch()
         self._save_checkpoint()
-        return True
 
     def _update_best(self, results):
         """Update the best score and the early stopping. The score is the first metric of the first
@@ -323,13 +332,35 @@ class Loop:
             state.stopped_early = True
             logging.info('Early stopping at epoch %d', state.epoch + 1)
 
+
+class StepLoop(Loop):
+    """Evaluates and saves every `plan.evaluation_interval` steps, and at the end. Scores choose no
+    best checkpoint: the newest counts as the best."""
+    logs_ends_of_epochs = False
+
+    def _start(self):
+        self._evaluate_if_due()     # the last session may have ended in an evaluation
+
+    def _end_step(self):
+        if not self._evaluate_if_due():
+            self._save_at_interval()
+
+    def _evaluate_if_due(self):
+        """Evaluate and save if the interval or the training ends here; returns whether it does."""
+        state, plan = self.state, self.plan
+        is_evaluated = bool(state.history) and state.history[-1]['step'] == state.step
+        if not state.step or is_evaluated or (state.step % plan.evaluation_interval
+                                              and state.step < plan.num_steps):
+            return False
+        self._evaluate()
+        self._save_checkpoint()
+        return True
+
     def _save_checkpoint(self):
-        self._read_stats()     # fails if the model is no longer finite: don't save such a model
-        if not self._stepper.is_finite():
-            self._stop('a parameter is no longer finite after step %d' % self.state.step)
-        self.state.seconds = self._seconds_before + time.time() - self._session_start
-        if self.plan.evaluation_interval:
-            self.state.best_step = self.state.step
-        with self._stats.pause():
-            self._save(self.state)
-        self._saved_step = self.state.step
+        self.state.best_step = self.state.step
+        super()._save_checkpoint()
+
+
+def make_loop(plan, trainee, state=None):
+    """The `Loop` of a plan."""
+    return (StepLoop if plan.evaluation_interval else EpochLoop)(plan, trainee, state)

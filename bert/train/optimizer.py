@@ -17,6 +17,18 @@ UNSUPPORTED_OPTIMIZERS = {'groupadagrad': 'it updates matrices only, and BERT ha
 OPTIMIZERS = sorted(set(REGISTRY) - set(UNSUPPORTED_OPTIMIZERS))
 
 
+def check_optimizer(name, num_devices, num_workers):
+    """Raises `UserError` for an optimizer that is unknown, can't train BERT, or whose copies on
+    several devices or workers would diverge."""
+    check_optimizer_name(name)
+    if name == 'sgld' and num_devices * num_workers > 1:
+        raise UserError('--optimizer sgld: each device and worker would draw its own noise; '
+                        'choose another one, or train on one device')
+    if name == 'nadam' and num_devices > 1:
+        raise UserError('--optimizer nadam: MXNet\'s keeps one schedule for all devices; choose '
+                        'another one, or train on one device')
+
+
 def check_optimizer_name(name):
     """Raises `UserError` for an optimizer that is unknown or can't train BERT."""
     if name in UNSUPPORTED_OPTIMIZERS:
@@ -25,16 +37,6 @@ def check_optimizer_name(name):
     if name not in OPTIMIZERS:
         raise UserError('--optimizer %s: no such optimizer.%s Known are %s'
                         % (name, did_you_mean(name, OPTIMIZERS), ', '.join(OPTIMIZERS)))
-
-
-def check_optimizer_copies(name, num_devices, num_workers):
-    """Raises `UserError` if the optimizer's copies on several devices or workers would diverge."""
-    if name == 'sgld' and num_devices * num_workers > 1:
-        raise UserError('--optimizer sgld: each device and worker would draw its own noise; '
-                        'choose another one, or train on one device')
-    if name == 'nadam' and num_devices > 1:
-        raise UserError('--optimizer nadam: MXNet\'s keeps one schedule for all devices; choose '
-                        'another one, or train on one device')
 
 
 def make_trainer(parameters, name, learning_rate, epsilon=None, weight_decay=0.01,

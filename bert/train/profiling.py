@@ -3,30 +3,30 @@ import logging
 
 import mxnet as mx
 
+from bert.train.step import PretrainingStepper
+
 # Steps of a session, counted from 1; the original script profiles the same ones
 FIRST_PROFILED_STEP, LAST_PROFILED_STEP = 10, 14
 # Options of hybridize(): operators that run as one bulk would be a single entry of the profile
 NO_BULKING_OPTIONS = {'forward_bulk_size': 0, 'backward_bulk_size': 0}
 
 
-class ProfiledStepper:
-    """A `Stepper` that writes a profile of some steps and then ends the program.
+class ProfiledStepper(PretrainingStepper):
+    """A stepper that writes a profile of some steps and then ends the program.
 
     path: of the profile, in Chrome's trace format. None: end the program without a profile, as
-    workers other than 0 do.
+    workers other than 0 do. arguments: of `PretrainingStepper`.
     """
 
-    def __init__(self, stepper, path):
-        self._stepper, self._path, self._num_steps = stepper, path, 0
-
-    def __getattr__(self, name):
-        return getattr(self._stepper, name)
+    def __init__(self, *arguments, path=None):
+        super().__init__(*arguments)
+        self._path, self._num_steps = path, 0
 
     def step(self, *arguments):
         self._num_steps += 1
         if self._path and self._num_steps == FIRST_PROFILED_STEP:
             self._start()
-        result = self._stepper.step(*arguments)
+        result = super().step(*arguments)
         if self._num_steps == LAST_PROFILED_STEP:
             mx.nd.waitall()
             self._write()

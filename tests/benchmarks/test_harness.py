@@ -1,4 +1,5 @@
 """What harness.py does for all comparisons, their help pages, and the commands of the docs."""
+import argparse
 import importlib
 import os
 import pathlib
@@ -143,6 +144,12 @@ def test_a_worker_that_dies_ends_the_comparison(folder):
             worker.ask(value=3)
     with pytest.raises(SystemExit, match='broken failed'):
         harness.run_worker('ours', 'broken', threads=1)
+
+
+def test_a_result_names_the_module_of_its_command(monkeypatch):
+    monkeypatch.setattr(sys, 'argv', [str(BENCHMARKS / 'squad' / 'speed.py'), '--threads', '1'])
+    result = harness.make_result(argparse.Namespace(threads=1))
+    assert result['command'] == 'benchmarks.squad.speed --threads 1'
 
 
 def test_memory_is_that_of_this_process():

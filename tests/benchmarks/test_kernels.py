@@ -61,8 +61,8 @@ def test_where_time_goes():
     lines = ['    7f47 %s (%s)' % line for line in (
         ('bert::micro_kernel<bert::Bfloat16, 8, 3>', '/x/kernels/avx512_bf16.so'),
         ('bert::micro_kernel<bert::Bfloat16, 1, 2>', '/x/kernels/avx512_bf16.so'),
-        (name % 'Attention<bert::Bfloat16>::score(int)', '/x/kernels/avx512_bf16.so'),
-        (name % 'BackwardPass<bert::Bfloat16>::multiply_hidden(int)', '/x/kernels/avx512_bf16.so'),
+        (name % 'Attention<bert::Bfloat16>::compute_scores(int)', '/x/kernels/avx512_bf16.so'),
+        (name % 'BackwardPass<bert::Bfloat16>::backward_hidden(int)', '/x/kernels/avx512_bf16.so'),
         ('bert::ForwardPass<bert::Bfloat16, bert::PackedWeights<bert::Bfloat16> >::compute_output',
          '/y.so'),
         ('bert::pack_b<bert::Bfloat16, bert::PackedWeights<bert::Bfloat16>::x>', '/y.so'),

@@ -1,9 +1,8 @@
-"""Which examples go together, and how they are padded."""
+"""Grouping of examples into batches, and their padding."""
 import numpy as np
 import pytest
 
-from bert.data import batches as sampler
-from bert.data.batches import collate, evaluation_batches, training_batches
+from bert.data.batches import BATCHES_PER_WINDOW, collate, evaluation_batches, training_batches
 from bert.data.transform import Features
 
 LENGTHS = np.random.RandomState(0).randint(5, 100, size=4001)
@@ -14,36 +13,36 @@ def indices(batches):
 
 
 def padding_share(batches):
-    padded = sum(len(batch) * LENGTHS[batch].max() for batch in batches)
-    return 1 - LENGTHS.sum() / padded
+    padded_size = sum(len(batch) * LENGTHS[batch].max() for batch in batches)
+    return 1 - LENGTHS.sum() / padded_size
 
 
-@pytest.mark.parametrize('number,batch_size', [(4001, 16), (7, 3), (3, 8), (1, 1), (96, 32)])
-def test_every_index_once(number, batch_size):
-    lengths = LENGTHS[:number]
+@pytest.mark.parametrize('num_examples,batch_size', [(4001, 16), (7, 3), (3, 8), (1, 1), (96, 32)])
+def test_every_index_once(num_examples, batch_size):
+    lengths = LENGTHS[:num_examples]
     for batches in (training_batches(lengths, batch_size, 1, 0),
                     evaluation_batches(lengths, batch_size)):
-        assert sorted(indices(batches)) == list(range(number))
+        assert sorted(indices(batches)) == list(range(num_examples))
         sizes = sorted(len(batch) for batch in batches)
-        assert len(batches) == -(-number // batch_size)
-        assert sizes[1:] == [batch_size] * (len(batches) - 1)   # one may be smaller
-    cut = evaluation_batches(lengths, batch_size, min_tokens=200)
-    assert sorted(indices(cut)) == list(range(number))
-    assert max(len(batch) for batch in cut) <= batch_size
+        assert len(batches) == -(-num_examples // batch_size)
+        assert sizes[1:] == [batch_size] * (len(batches) - 1)   # one batch may be smaller
+    short_batches = evaluation_batches(lengths, batch_size, min_uniform_tokens=200)
+    assert sorted(indices(short_batches)) == list(range(num_examples))
+    assert max(len(batch) for batch in short_batches) <= batch_size
 
 
 def test_order_depends_on_seed_and_epoch_alone():
-    first = indices(training_batches(LENGTHS, 16, 7, 3))
-    assert indices(training_batches(LENGTHS, 16, 7, 3)) == first
-    assert indices(training_batches(LENGTHS, 16, 8, 3)) != first
-    assert indices(training_batches(LENGTHS, 16, 7, 4)) != first
+    expected = indices(training_batches(LENGTHS, 16, 7, 3))
+    assert indices(training_batches(LENGTHS, 16, 7, 3)) == expected
+    assert indices(training_batches(LENGTHS, 16, 8, 3)) != expected
+    assert indices(training_batches(LENGTHS, 16, 7, 4)) != expected
 
 
-def test_other_random_numbers_change_nothing():
+def test_numpys_global_seed_changes_nothing():
     np.random.seed(5)
-    first = indices(training_batches(LENGTHS, 16, 7, 3))
+    expected = indices(training_batches(LENGTHS, 16, 7, 3))
     np.random.seed(6)
-    assert indices(training_batches(LENGTHS, 16, 7, 3)) == first
+    assert indices(training_batches(LENGTHS, 16, 7, 3)) == expected
 
 
 def test_any_whole_number_is_a_seed():
@@ -52,28 +51,28 @@ def test_any_whole_number_is_a_seed():
 
 
 def test_batches_hold_about_equal_lengths():
-    shuffled = np.random.RandomState(1).permutation(len(LENGTHS))
-    plain = padding_share([shuffled[i:i + 16] for i in range(0, len(shuffled), 16)])
-    bucketed = padding_share(training_batches(LENGTHS, 16, 1, 0))
-    assert plain > 0.35 and bucketed < 0.05
+    order = np.random.RandomState(1).permutation(len(LENGTHS))
+    random_padding = padding_share([order[i:i + 16] for i in range(0, len(order), 16)])
+    bucketed_padding = padding_share(training_batches(LENGTHS, 16, 1, 0))
+    assert random_padding > 0.35 and bucketed_padding < 0.05
 
 
 def test_epochs_mix_the_examples_anew():
-    def companions(epoch):
+    def groups(epoch):
         return {frozenset(batch.tolist()) for batch in training_batches(LENGTHS, 16, 1, epoch)}
-    assert not companions(0) & companions(1)
+    assert not groups(0) & groups(1)
 
 
 def test_lengths_come_in_no_order():
-    longest = [LENGTHS[batch].max() for batch in training_batches(LENGTHS, 16, 1, 0)]
-    rank = np.corrcoef(np.arange(len(longest)), longest)[0, 1]
-    assert abs(rank) < 0.2
-    rises = np.mean(np.diff(longest) > 0)
-    assert 0.35 < rises < 0.65
+    max_lengths = [LENGTHS[batch].max() for batch in training_batches(LENGTHS, 16, 1, 0)]
+    correlation = np.corrcoef(np.arange(len(max_lengths)), max_lengths)[0, 1]
+    assert abs(correlation) < 0.2
+    rise_share = np.mean(np.diff(max_lengths) > 0)
+    assert 0.35 < rise_share < 0.65
 
 
 def test_windows_are_wide():
-    assert sampler.BATCHES_PER_WINDOW >= 20
+    assert BATCHES_PER_WINDOW >= 20
 
 
 def test_evaluation_begins_with_the_longest():
@@ -83,17 +82,17 @@ def test_evaluation_begins_with_the_longest():
 
 def test_evaluation_ends_a_batch_of_enough_tokens_where_the_length_changes():
     lengths = [64] * 8 + [63] * 7 + [10] * 70 + [9] * 3
-    found = [sorted(np.array(lengths)[batch].tolist(), reverse=True)
-             for batch in evaluation_batches(lengths, 40, min_tokens=512)]
-    assert found == [[64] * 8,                  # enough, and of one length
-                     [63] * 7 + [10] * 33,      # not enough, and then full
-                     [10] * 37 + [9] * 3]       # 370 tokens are too few to be alone
+    batch_lengths = [sorted(np.array(lengths)[batch].tolist(), reverse=True)
+                     for batch in evaluation_batches(lengths, 40, min_uniform_tokens=512)]
+    assert batch_lengths == [[64] * 8,                  # enough tokens of one length
+                             [63] * 7 + [10] * 33,      # not enough tokens, then full
+                             [10] * 37 + [9] * 3]       # 370 tokens are too few for a batch
 
 
 def test_no_batch_is_cut_after_lengths_are_mixed():
     lengths = [64] * 3 + [60] * 20 + [50] * 20
-    sizes = [len(batch) for batch in evaluation_batches(lengths, 30, min_tokens=512)]
-    assert sizes == [30, 13]    # a batch with padding has a mask anyhow
+    sizes = [len(batch) for batch in evaluation_batches(lengths, 30, min_uniform_tokens=512)]
+    assert sizes == [30, 13]    # a batch with padding has a mask anyway
 
 
 # ---- collate
@@ -122,10 +121,11 @@ def test_without_labels():
     assert collate([features(3)], 0).labels is None
 
 
-@pytest.mark.parametrize('longest,round_to,length', [(5, 1, 5), (5, 8, 8), (8, 8, 8), (9, 8, 16)])
-def test_round_to(longest, round_to, length):
-    batch = collate([features(3), features(longest)], 0, round_to)
-    assert batch.token_ids.shape == batch.segment_ids.shape == (2, length)
+@pytest.mark.parametrize('max_length,round_to,padded_length',
+                         [(5, 1, 5), (5, 8, 8), (8, 8, 8), (9, 8, 16)])
+def test_round_to(max_length, round_to, padded_length):
+    batch = collate([features(3), features(max_length)], 0, round_to)
+    assert batch.token_ids.shape == batch.segment_ids.shape == (2, padded_length)
 
 
 def test_pad_to():
@@ -134,8 +134,8 @@ def test_pad_to():
     assert batch.token_ids[0, 3:].tolist() == [0] * 9
 
 
-def test_evaluation_batches_of_no_more_tokens():
-    """Padding counts; a text that is longer alone is a batch."""
+def test_evaluation_batches_with_a_token_limit():
+    """Padding counts. A text longer than the limit is a batch of its own."""
     lengths = [5, 40, 9, 10, 10, 3, 4]
     batches = [list(batch) for batch in evaluation_batches(lengths, 3, max_tokens=20)]
     assert batches == [[1], [3, 4], [2, 0], [6, 5]]

@@ -1,4 +1,4 @@
-"""The names of the original: SquadExample, SQuADFeature, SQuADTransform."""
+"""The classes of the original: SquadExample, SQuADFeature, SQuADTransform."""
 import gluonnlp
 import pytest
 from support import tiny
@@ -41,7 +41,7 @@ def test_features(tokenizer):
 
 
 def test_max_context_has_the_positions_of_the_map(tokenizer):
-    """In the original they were one apart, so that a window's last token was never an answer."""
+    """The original was off by one here, so a window's last token was never an answer."""
     features = SQuADTransform(tokenizer, **SIZES)(RECORD)
     for feature in features:
         assert set(feature.token_is_max_context) == set(feature.token_to_orig_map)
@@ -79,12 +79,12 @@ def test_example():
 
 def test_case_of_gluonnlps_tokenizer():
     tokens = list(tiny.TOKENS) + ['The']
-    for lower, wanted in ((True, 'the'), (False, 'The')):
+    for lower, expected in ((True, 'the'), (False, 'The')):
         tokenizer = gluonnlp.data.BERTTokenizer(make_vocabulary(tokens), lower=lower)
         feature = SQuADTransform(tokenizer, **SIZES)(RECORD)[0]
-        assert feature.tokens[5] == wanted
+        assert feature.tokens[5] == expected
 
 
-def test_sizes_that_hold_no_context(tokenizer):
+def test_sizes_that_leave_no_room_for_a_context(tokenizer):
     with pytest.raises(UserError, match='--max_seq_length 60: more than --max_query_length 64'):
         SQuADTransform(tokenizer, max_seq_length=60)

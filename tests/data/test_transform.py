@@ -41,11 +41,11 @@ def tokenizer(request, vocabulary):
 
 
 def pop_one_at_a_time(texts, room):
-    """google-research/bert, _truncate_seq_pair."""
+    """As `_truncate_seq_pair` of google-research/bert."""
     texts = [list(text) for text in texts]
     while sum(len(text) for text in texts) > room:
-        longer = texts[0] if len(texts) == 1 or len(texts[0]) > len(texts[1]) else texts[1]
-        longer.pop()
+        longer_text = texts[0] if len(texts) == 1 or len(texts[0]) > len(texts[1]) else texts[1]
+        longer_text.pop()
     return texts
 
 
@@ -54,8 +54,8 @@ def test_truncate_equals_popping_one_at_a_time():
     for _ in range(5000):
         texts = [np.arange(rng.randrange(20)) for _ in range(rng.choice((1, 2)))]
         room = rng.randrange(2, 25)
-        cut = truncate_texts(texts, room)
-        assert [list(text) for text in cut] == pop_one_at_a_time(texts, room), (texts, room)
+        actual = truncate_texts(texts, room)
+        assert [list(text) for text in actual] == pop_one_at_a_time(texts, room), (texts, room)
 
 
 def test_truncate_drops_from_the_longer_text():
@@ -86,7 +86,7 @@ def test_frame_counts_tokens_before_truncation_and_never_exceeds_the_length(voca
         token_ids, segment_ids, num_tokens = frame_texts(texts, 9, vocabulary)
         assert num_tokens == sum(lengths) + len(lengths) + 1
         assert len(token_ids) == len(segment_ids) == min(num_tokens, 9)
-        assert list(token_ids).count(3) == len(lengths)     # every [SEP] is there
+        assert list(token_ids).count(3) == len(lengths)     # every [SEP] stays
         assert token_ids[-1] == 3
 
 
@@ -131,20 +131,20 @@ def test_featurize_without_labels(tokenizer):
     assert featurize([], tokenizer, 15) == []
 
 
-def test_test_examples_obey_the_length_too(tokenizer):
-    # the original cut unlabelled ones before it added [CLS] and [SEP]
+def test_unlabelled_examples_obey_the_length_too(tokenizer):
+    # the original truncated these before it added [CLS] and [SEP]
     assert len(featurize(EXAMPLES, tokenizer, 15)[2].token_ids) == 15
 
 
 # ---- BERTDatasetTransform: the exact arrays of gluonnlp's own test
 
 def assert_arrays(row, label, label_dtype):
-    token_ids, segment_ids, valid_length, found = row
+    token_ids, segment_ids, valid_length, actual_label = row
     assert token_ids.tolist() == PAIR_IDS + [1, 1]
     assert segment_ids.tolist() == PAIR_SEGMENTS + [0, 0]
     assert valid_length == 13 and valid_length.shape == ()
-    assert found.tolist() == np.array([label], dtype=label_dtype).tolist()
-    assert found.dtype == label_dtype
+    assert actual_label.tolist() == np.array([label], dtype=label_dtype).tolist()
+    assert actual_label.dtype == label_dtype
     assert token_ids.dtype == segment_ids.dtype == valid_length.dtype == np.int32
 
 
@@ -167,7 +167,7 @@ def test_labels_keep_their_order_and_have_aliases(tokenizer):
         assert_arrays(transform(PAIR + (label,)), index, 'int32')
 
 
-def test_names_of_early_versions(tokenizer):
+def test_keywords_of_early_versions(tokenizer):
     transform = BERTDatasetTransform(tokenizer, 15, labels=['0', '1'], label_dtype='float32')
     assert_arrays(transform(PAIR + ('1',)), 1, 'float32')
 
@@ -194,8 +194,8 @@ def test_padding_id_comes_from_the_vocabulary():
 
 
 def test_vocab_replaces_the_vocabulary_of_the_tokenizer(tokenizer):
-    other = make_vocabulary(list(reversed(TOKENS)))
-    token_ids, _, _ = BERTSentenceTransform(tokenizer, 13, vocab=other)(PAIR)
+    vocabulary = make_vocabulary(list(reversed(TOKENS)))
+    token_ids, _, _ = BERTSentenceTransform(tokenizer, 13, vocab=vocabulary)(PAIR)
     assert token_ids.tolist() == [len(TOKENS) - 1 - i for i in PAIR_IDS]
 
 
@@ -220,24 +220,24 @@ def test_tutorial(tmp_path, vocabulary):
     header = 'Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n'
     rows = ['%d\t7\t8\t%s\t%s\n' % (i % 2, 'the dog ' * (i + 1), 'is "hairy') for i in range(6)]
     (tmp_path / 'dev.tsv').write_text(header + ''.join(rows))
-    raw = gluonnlp.data.TSVDataset(filename=str(tmp_path / 'dev.tsv'),
-                                   field_separator=gluonnlp.data.Splitter('\t'),
-                                   num_discard_samples=1, field_indices=[3, 4, 0])
+    dataset = gluonnlp.data.TSVDataset(filename=str(tmp_path / 'dev.tsv'),
+                                       field_separator=gluonnlp.data.Splitter('\t'),
+                                       num_discard_samples=1, field_indices=[3, 4, 0])
     bert_tokenizer = gluonnlp.data.BERTTokenizer(vocabulary, lower=True)
     transform = data.transform.BERTDatasetTransform(bert_tokenizer, 12, class_labels=['0', '1'],
                                                     has_label=True, pad=True, pair=True)
-    data_train = raw.transform(transform)
+    data_train = dataset.transform(transform)
     assert data_train[0][0].tolist() == [2, 14, 15, 3, 5, 0, 16, 17, 3, 1, 1, 1]
     assert data_train[0][1].tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 1, 0, 0, 0]
     assert (data_train[0][2], data_train[1][3].tolist()) == (9, [1])
     sampler = gluonnlp.data.FixedBucketSampler(lengths=[int(item[2]) for item in data_train],
                                                batch_size=2, shuffle=True)
-    seen = []
+    token_rows = []
     for token_ids, segment_ids, valid_length, label in mx.gluon.data.DataLoader(
             data_train, batch_sampler=sampler):
         size = len(token_ids)
         assert token_ids.shape == segment_ids.shape == (size, 12)
         assert valid_length.shape == (size,) and label.shape == (size, 1)
         assert token_ids.dtype == segment_ids.dtype == label.dtype == np.int32
-        seen += token_ids.asnumpy().tolist()
-    assert sorted(seen) == sorted(row[0].tolist() for row in data_train)
+        token_rows += token_ids.asnumpy().tolist()
+    assert sorted(token_rows) == sorted(row[0].tolist() for row in data_train)

@@ -1,4 +1,4 @@
-"""ONNX graphs give what the networks give, on two runtimes that know nothing of us."""
+"""ONNX graphs compute the same outputs as the networks, on two independent runtimes."""
 import dataclasses
 
 import numpy as np
@@ -29,11 +29,11 @@ def save(tmp_path):
     return save
 
 
-@pytest.mark.parametrize('engine', sorted(ONNX_RUNTIMES))
+@pytest.mark.parametrize('runtime', sorted(ONNX_RUNTIMES))
 @pytest.mark.parametrize('activation', ['gelu', 'gelu_new', 'relu'])
-def test_classifier(save, engine, activation):
+def test_classifier(save, runtime, activation):
     network = tiny_networks.make_classifier(3, activation=activation)
-    compute = ONNX_RUNTIMES[engine](
+    compute = ONNX_RUNTIMES[runtime](
         save(network, dataclasses.replace(tiny.CONFIG, activation=activation)), 1)
     for i, shape in enumerate(SHAPES):
         arrays = tiny_networks.batch(*shape, seed=i)
@@ -41,11 +41,11 @@ def test_classifier(save, engine, activation):
                                   arrays[2])
 
 
-@pytest.mark.parametrize('engine', sorted(ONNX_RUNTIMES))
-def test_question_answering(save, engine):
+@pytest.mark.parametrize('runtime', sorted(ONNX_RUNTIMES))
+def test_question_answering(save, runtime):
     network = tiny_networks.make_qa(num_layers=3)
-    compute = ONNX_RUNTIMES[engine](save(network, dataclasses.replace(tiny.CONFIG, num_layers=3)),
-                                    1)
+    compute = ONNX_RUNTIMES[runtime](save(network, dataclasses.replace(tiny.CONFIG, num_layers=3)),
+                                     1)
     for i, shape in enumerate(SHAPES):
         arrays = tiny_networks.batch(*shape, seed=i)
         tiny_networks.assert_same(compute(*arrays), tiny_networks.outputs(network, arrays),
@@ -53,7 +53,7 @@ def test_question_answering(save, engine):
 
 
 def test_against_numpy(tmp_path):
-    """The same weights through the reference, without any of our networks."""
+    """The same weights through the reference, without any Gluon network."""
     config = tiny.CONFIG
     tensors = numpy_bert.random_tensors(config, 5)
     from bert.model.weights import mapping
@@ -66,11 +66,11 @@ def test_against_numpy(tmp_path):
     onnx.save(onnx_graph.build_onnx_model(arrays, config), path)
     token_ids, segment_ids, valid_length = tiny_networks.batch(4, 9)
     expected = numpy_bert.sequence(tensors, config, token_ids, segment_ids, valid_length) @ weight.T
-    found = ONNX_RUNTIMES['onnxruntime'](path, 1)(token_ids, segment_ids, valid_length)
-    tiny_networks.assert_same(found, expected.astype('float32'), valid_length)
+    actual = ONNX_RUNTIMES['onnxruntime'](path, 1)(token_ids, segment_ids, valid_length)
+    tiny_networks.assert_same(actual, expected.astype('float32'), valid_length)
 
 
-def test_names_and_open_sizes():
+def test_names_and_dynamic_sizes():
     proto = onnx_graph.build_onnx_model(arrays_of(tiny_networks.make_classifier(3)), tiny.CONFIG,
                                         '1.2')
     assert [opset.version for opset in proto.opset_import] == [17]
@@ -87,7 +87,7 @@ def test_names_and_open_sizes():
                                           for name in ('start_logits', 'end_logits')}
 
 
-def test_other_networks_and_activations():
+def test_unsupported_networks_and_activations():
     arrays = arrays_of(tiny_networks.make_classifier())
     with pytest.raises(UserError, match='activation "swish": BERT here knows gelu'):
         onnx_graph.build_onnx_model(arrays, dataclasses.replace(tiny.CONFIG, activation='swish'))

@@ -1,4 +1,4 @@
-"""An exported symbol computes what its network does, whatever shapes come in what order."""
+"""An exported symbol computes the outputs of its network, for any shapes in any order."""
 import sys
 
 import mxnet as mx
@@ -13,61 +13,61 @@ from bert.model.inference import InterleavedNetwork
 
 
 @pytest.mark.parametrize('make', [tiny_networks.make_classifier, tiny_networks.make_qa])
-@pytest.mark.parametrize('form', [lambda network: network, InterleavedNetwork],
-                         ids=['as trained', 'for prediction'])
-def test_symbol(make, form, tmp_path):
+@pytest.mark.parametrize('wrap', [lambda network: network, InterleavedNetwork],
+                         ids=['network', 'interleaved network'])
+def test_symbol(make, wrap, tmp_path):
     network = make()
-    paths = export_network(form(network), str(tmp_path), 'net')
+    paths = export_network(wrap(network), str(tmp_path), 'net')
     assert paths == [str(tmp_path / 'net-symbol.json'), str(tmp_path / 'net-0000.params')]
     assert sorted(path.name for path in tmp_path.iterdir()) == ['net-0000.params',
                                                                'net-symbol.json']
-    engine = runtimes.open_symbol(paths[0], mx.cpu())
-    # lengths below, at and above a multiple of ROUND_TO; the first shape once more at the end
+    runtime = runtimes.open_symbol(paths[0], mx.cpu())
+    # lengths below, at and above multiples of LENGTH_MULTIPLE; the first shape again at the end
     for i, shape in enumerate(((2, 16), (1, 1), (3, 15), (3, 17), (1, 40), (20, 33), (2, 16))):
         arrays = tiny_networks.batch(*shape, seed=i)
-        tiny_networks.assert_same(engine(*arrays), tiny_networks.outputs(network, arrays),
+        tiny_networks.assert_same(runtime(*arrays), tiny_networks.outputs(network, arrays),
                                   arrays[2])
 
 
-def test_plans_are_kept_within_bounds(tmp_path, monkeypatch):
+def test_plans_stay_within_bounds(tmp_path, monkeypatch):
     monkeypatch.setattr(runtimes, 'MAX_PLAN_TOKENS', 64)
     network = tiny_networks.make_classifier()
     path, _ = export_network(network, str(tmp_path), 'net')
-    engine = runtimes.open_symbol(path, mx.cpu())
-    for size in (1, 2, 1, 3, 8):        # of 16 tokens each
+    runtime = runtimes.open_symbol(path, mx.cpu())
+    for size in (1, 2, 1, 3, 8):        # number of rows of 16 tokens
         arrays = tiny_networks.batch(size, 5)
-        tiny_networks.assert_same(engine(*arrays), tiny_networks.outputs(network, arrays),
+        tiny_networks.assert_same(runtime(*arrays), tiny_networks.outputs(network, arrays),
                                   arrays[2])
-        kept = list(engine._plans)
-        assert kept[-1] == (size, 16)
-        assert len(kept) == 1 or sum(map(np.prod, kept)) <= 64
-    assert kept == [(8, 16)]
+        shapes = list(runtime._plans)
+        assert shapes[-1] == (size, 16)
+        assert len(shapes) == 1 or sum(map(np.prod, shapes)) <= 64
+    assert shapes == [(8, 16)]
 
 
-def test_what_cannot_be_read(tmp_path):
+def test_unreadable_symbols(tmp_path):
     network = tiny_networks.make_classifier()
     graph, parameters = export_network(network, str(tmp_path), 'net')
     assert not is_quantized(read_symbol(graph, parameters)[0])
 
-    def refusal():
+    def message():
         with pytest.raises(UserError) as error:
             read_symbol(graph, parameters)
         return str(error.value)
     export_network(tiny_networks.make_classifier(), str(tmp_path), 'other')
     (tmp_path / 'other-0000.params').replace(parameters)
     name = network.classifier[1].bias.name      # the first of 41: Gluon numbers its networks
-    assert refusal() == ('%s: 41 parameters of net-symbol.json are not in it (%s …): is it of '
+    assert message() == ('%s: 41 parameters of net-symbol.json are not in it (%s …): is it of '
                          'another model?' % (parameters, name))
     (tmp_path / 'net-0000.params').unlink()
-    assert refusal() == ('%s: no such file: a symbol and its parameters, net-symbol.json and '
+    assert message() == ('%s: no such file: a symbol and its parameters, net-symbol.json and '
                          'net-0000.params, belong together' % parameters)
     (tmp_path / 'net-0000.params').write_bytes(b'nothing of MXNet')
-    assert refusal().startswith('%s: not an exported network: ' % parameters)
+    assert message().startswith('%s: not an exported network: ' % parameters)
     (tmp_path / 'net-symbol.json').write_text('{"nodes": 3')
-    assert refusal().startswith('%s: not an exported network: ' % graph)
+    assert message().startswith('%s: not an exported network: ' % graph)
     mx.sym.FullyConnected(mx.sym.var('data'), num_hidden=2).save(graph)
     mx.nd.save(parameters, {'arg:x': mx.nd.zeros(1)})
-    assert refusal() == ('%s: its inputs are not data0, data1, data2: no BERT that was exported '
+    assert message() == ('%s: its inputs are not data0, data1, data2: no BERT that was exported '
                          'here, or by gluonnlp' % graph)
 
 

@@ -29,9 +29,9 @@ def use_often():
     before = faults()
     for _ in range(3):
         use()
-    found.append(faults() - before)
+    fault_counts.append(faults() - before)
 
-found = []
+fault_counts = []
 if sys.argv[2] == 'thread':
     thread = threading.Thread(target=use_often)
     thread.start()
@@ -40,40 +40,40 @@ else:
     use_often()
 assert 'mxnet' not in sys.modules
 assert os.environ.get('TOKENIZERS_PARALLELISM') == ('false' if sys.argv[1] == 'training' else None)
-print(*found)
+print(*fault_counts)
 """
 
 
-def page_faults(mode, where):
+def page_faults(mode, thread):
     environment = {key: value for key, value in os.environ.items()
                    if key != 'TOKENIZERS_PARALLELISM'}
-    return int(subprocess.check_output([sys.executable, '-c', CODE, mode, where],
+    return int(subprocess.check_output([sys.executable, '-c', CODE, mode, thread],
                                        env=environment))
 
 
-def test_pages_are_not_asked_for_again():
-    kept = [page_faults('training', 'main'), page_faults('prediction', 'main'),
-            page_faults('training', 'thread')]
-    assert max(kept) < 1000
-    # what it is for: with huge pages there are fewer than 3 × 32768
-    assert page_faults('leave', 'main') > max(kept)
-    assert page_faults('prediction', 'thread') > max(kept)      # why training has one area
+def test_freed_pages_are_used_again():
+    fault_counts = [page_faults('training', 'main'), page_faults('prediction', 'main'),
+                    page_faults('training', 'thread')]
+    assert max(fault_counts) < 1000
+    # without the setting: 3 × 32768, or fewer with huge pages
+    assert page_faults('leave', 'main') > max(fault_counts)
+    assert page_faults('prediction', 'thread') > max(fault_counts)  # hence one arena in training
 
 
 @pytest.mark.parametrize('script,arguments,training', [
     ('finetune_squad', [], True), ('finetune_squad', ['--only_predict'], False),
     ('finetune_squad', ['--gpu'], False), ('static_finetune_squad', [], True),
     ('finetune_classifier', [], True), ('finetune_classifier', ['--only_inference'], False),
-    ('predict', ['--model_dir', 'x', 'text'], False), ('static_export_squad', [], False),
+    ('predict', ['--model_dir', 'x', 'text'], False), ('static_export_squad', ['--export'], False),
     ('answer', ['--model_dir', 'x', 'Who ?', 'text'], False)])
 def test_every_script_keeps_memory(monkeypatch, script, arguments, training):
-    class Told(Exception):
+    class StopScript(Exception):
         pass
 
-    def tell(training):
-        raise Told(training)
-    monkeypatch.setattr(allocator, 'keep_freed_memory', tell)
-    monkeypatch.setenv('OMP_NUM_THREADS', '1')      # to be put back
-    with pytest.raises(Told) as told:
+    def stop(training):
+        raise StopScript(training)
+    monkeypatch.setattr(allocator, 'keep_freed_memory', stop)
+    monkeypatch.setenv('OMP_NUM_THREADS', '1')      # monkeypatch puts it back
+    with pytest.raises(StopScript) as error:
         importlib.import_module('bert.' + script).main(arguments)
-    assert told.value.args == (training,)
+    assert error.value.args == (training,)

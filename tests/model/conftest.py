@@ -11,20 +11,21 @@ from bert.model.weights import catalogue, released_weights
 
 @pytest.fixture
 def release(tmp_path, monkeypatch):
-    """The tiny model in all tables, no source reachable but those that a test opens."""
-    made = Release(tmp_path)
+    """The tiny model in all tables, and no source reachable except those that a test opens."""
+    tiny_release = Release(tmp_path)
     digest = hashlib.sha256(tokens_text().encode()).hexdigest()
     monkeypatch.setitem(catalogue.MODELS, MODEL, catalogue.Model(SIZES, (CORPUS,)))
     monkeypatch.setitem(catalogue.CORPORA, CORPUS, catalogue.Corpus(len(TOKENS), False, digest))
-    monkeypatch.setitem(model_store._model_sha1, '%s_%s' % (MODEL, CORPUS), made.params_sha1)
-    monkeypatch.setitem(gluonnlp_utils._vocab_sha1, CORPUS, [made.vocab_sha1, '.vocab', {}])
-    monkeypatch.setenv('MXNET_GLUON_REPO', 'http://127.0.0.1:9/')   # nobody listens there
-    return made
+    monkeypatch.setitem(model_store._model_sha1, '%s_%s' % (MODEL, CORPUS),
+                        tiny_release.params_sha1)
+    monkeypatch.setitem(gluonnlp_utils._vocab_sha1, CORPUS, [tiny_release.vocab_sha1, '.vocab', {}])
+    monkeypatch.setenv('MXNET_GLUON_REPO', 'http://127.0.0.1:9/')   # no server listens there
+    return tiny_release
 
 
 @pytest.fixture(scope='session')
 def minilm():
-    """The released MiniLM, in the user's own cache: at most one download a machine."""
-    released = released_weights.Release('bert_6_384_12')
-    released_weights.fetch_arrays(released)
-    return released
+    """The released MiniLM, in the user's own cache: at most one download per machine."""
+    minilm_release = released_weights.Release('bert_6_384_12')
+    released_weights.fetch_arrays(minilm_release)
+    return minilm_release

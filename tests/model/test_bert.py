@@ -14,14 +14,14 @@ TOKEN_IDS = np.array([[2, 5, 9, 3, 0, 0], [2, 7, 7, 29, 11, 3], [2, 3, 0, 0, 0, 
 SEGMENT_IDS = np.array([[0, 0, 1, 1, 0, 0], [0, 0, 0, 1, 1, 1], [0, 0, 0, 0, 0, 0]])
 VALID_LENGTH = np.array([4, 6, 2])
 POSITIONS = np.array([[1, 3], [4, 0], [0, 0]])
-ALL = dict(use_pooler=True, use_decoder=True, use_classifier=True)
+ALL_PARTS = dict(use_pooler=True, use_decoder=True, use_classifier=True)
 
 
 def make(config, **parts):
     """A network with random weights, and the same weights under transformers' names."""
     tensors = numpy_bert.random_tensors(config)
     arrays = mapping.from_transformers(tensors, 'test')
-    return loading.build_bert(config, arrays, 'test', mx.cpu(), **(parts or ALL)), tensors
+    return loading.build_bert(config, arrays, 'test', mx.cpu(), **(parts or ALL_PARTS)), tensors
 
 
 def inputs(valid_length=True, dtype='int32'):
@@ -66,13 +66,13 @@ def test_padding_changes_nothing():
     network, _ = make(BertConfig(**TINY), use_pooler=False)
     token_ids, segment_ids, valid_length = inputs()
     states = network(token_ids, segment_ids, valid_length).asnumpy()
-    for row, valid in enumerate(VALID_LENGTH):
-        alone = network(token_ids[row:row + 1, :valid], segment_ids[row:row + 1, :valid])
-        np.testing.assert_allclose(states[row, :valid], alone.asnumpy()[0], atol=1e-5)
-    other = token_ids.asnumpy()
-    other[0, 4:] = 17       # what stands in the padding can't matter
-    changed = network(mx.nd.array(other), segment_ids, valid_length).asnumpy()
-    np.testing.assert_array_equal(states[0, :4], changed[0, :4])
+    for row, length in enumerate(VALID_LENGTH):
+        row_states = network(token_ids[row:row + 1, :length], segment_ids[row:row + 1, :length])
+        np.testing.assert_allclose(states[row, :length], row_states.asnumpy()[0], atol=1e-5)
+    changed_ids = token_ids.asnumpy()
+    changed_ids[0, 4:] = 17       # the ids in the padding must not matter
+    changed_states = network(mx.nd.array(changed_ids), segment_ids, valid_length).asnumpy()
+    np.testing.assert_array_equal(states[0, :4], changed_states[0, :4])
 
 
 def test_float_ids_and_integer_ids_are_the_same():
@@ -88,7 +88,7 @@ def test_float_ids_and_integer_ids_are_the_same():
     (dict(use_pooler=True, use_classifier=True), [(3, 6, 8), (3, 8), (3, 2)]),
     (dict(use_pooler=False, use_decoder=True), [(3, 6, 8), (3, 2, 30)]),
 ])
-def test_outputs_are_those_asked_for(parts, shapes):
+def test_parts_select_the_outputs(parts, shapes):
     network, _ = make(BertConfig(**TINY), **parts)
     positions = [mx.nd.array(POSITIONS)] if parts.get('use_decoder') else []
     outputs = network(*inputs(), *positions)
@@ -110,10 +110,10 @@ def test_gradients_equal_finite_differences(name, index):
     weights = np.random.RandomState(1).normal(size=(3, 2, 30))
 
     def loss(value):
-        changed = {key: tensor.astype(np.float64) for key, tensor in tensors.items()}
-        changed[name][index] = value
-        states = numpy_bert.sequence(changed, config, TOKEN_IDS, SEGMENT_IDS, VALID_LENGTH)
-        return (numpy_bert.token_logits(changed, config, states, POSITIONS) * weights).sum()
+        changed_tensors = {key: tensor.astype(np.float64) for key, tensor in tensors.items()}
+        changed_tensors[name][index] = value
+        states = numpy_bert.sequence(changed_tensors, config, TOKEN_IDS, SEGMENT_IDS, VALID_LENGTH)
+        return (numpy_bert.token_logits(changed_tensors, config, states, POSITIONS) * weights).sum()
 
     with mx.autograd.record(train_mode=False):
         logits = network(*inputs(), mx.nd.array(POSITIONS))[-1]
@@ -129,10 +129,10 @@ def test_gradients_equal_finite_differences(name, index):
 
 def test_dropout_acts_in_training_only():
     network, _ = make(BertConfig(**TINY), use_pooler=False)
-    plain = network(*inputs()).asnumpy()
-    np.testing.assert_array_equal(plain, network(*inputs()).asnumpy())
+    expected = network(*inputs()).asnumpy()
+    np.testing.assert_array_equal(expected, network(*inputs()).asnumpy())
     with mx.autograd.train_mode():
-        assert np.abs(network(*inputs()).asnumpy() - plain).max() > 1e-2
+        assert np.abs(network(*inputs()).asnumpy() - expected).max() > 1e-2
 
 
 def test_gluonnlp_agrees_on_names_and_values(tmp_path):
@@ -140,18 +140,19 @@ def test_gluonnlp_agrees_on_names_and_values(tmp_path):
     network, _ = make(config)
     encoder = gluonnlp.model.bert.BERTEncoder(
         units=8, hidden_size=16, max_length=12, num_layers=2, num_heads=2, dropout=0.1)
-    theirs = gluonnlp.model.bert.BERTModel(
+    reference = gluonnlp.model.bert.BERTModel(
         encoder, 30, 2, 8, embed_size=8, use_pooler=True, use_decoder=True, use_classifier=True)
     network.save_parameters(str(tmp_path / 'ours.params'))
-    theirs.load_parameters(str(tmp_path / 'ours.params'))
-    assert set(network._collect_params_with_prefix()) == set(theirs._collect_params_with_prefix())
+    reference.load_parameters(str(tmp_path / 'ours.params'))
+    assert (set(network._collect_params_with_prefix())
+            == set(reference._collect_params_with_prefix()))
     arguments = inputs(dtype='float32') + [mx.nd.array(POSITIONS)]
-    for ours, reference in zip(network(*arguments), theirs(*arguments)):
-        # padded positions hold other values there: gluonnlp sets their states to 0
-        mask = np.ones(ours.shape)
-        if ours.shape == (3, 6, 8):
+    for output, expected in zip(network(*arguments), reference(*arguments)):
+        # gluonnlp sets the states of padded positions to 0
+        mask = np.ones(output.shape)
+        if output.shape == (3, 6, 8):
             mask = (np.arange(6)[None, :] < VALID_LENGTH[:, None])[:, :, None]
-        np.testing.assert_allclose(ours.asnumpy() * mask, reference.asnumpy() * mask, atol=1e-5)
+        np.testing.assert_allclose(output.asnumpy() * mask, expected.asnumpy() * mask, atol=1e-5)
 
 
 def test_config_round_trip_and_mistakes():

@@ -1,4 +1,4 @@
-"""Prediction by the graph of oneDNN's operators is prediction by the network."""
+"""The prediction graph, with oneDNN's operators, computes the same outputs as the network."""
 import dataclasses
 
 import mxnet as mx
@@ -15,7 +15,7 @@ from bert.model.qa import BertForQA
 from bert.pipelines.base import Pipeline
 from bert.pipelines.question_answering import StaticQuestionAnswerer
 
-SIZE, LENGTH = 16, 37       # 592 tokens: above MANY_TOKENS
+SIZE, LENGTH = 16, 37       # 592 tokens: above MIN_GRAPH_TOKENS
 
 
 def make_network(make=BertForQA, pooler=False, **config):
@@ -39,7 +39,7 @@ def inputs(size=SIZE, length=LENGTH, seed=0):
             mx.nd.array(random.randint(1, length + 1, size=size))]
 
 
-def used_graph(predictor, is_padded=True):
+def has_graph(predictor, is_padded=True):
     return is_padded in predictor._graphs
 
 
@@ -55,74 +55,75 @@ def test_same_scores(config):
     predictor = Predictor(network)
     for seed, (size, length) in enumerate(((SIZE, LENGTH), (40, 14), (SIZE, LENGTH), (600, 1))):
         compare(predictor, network, inputs(size, length, seed))
-    assert used_graph(predictor)
+    assert has_graph(predictor)
 
 
 def test_same_logits_of_a_classifier():
     network = make_network(lambda bert: BERTClassifier(bert, num_classes=3, dropout=0.5), True)
     predictor = Predictor(network)
-    first = predictor(*inputs())    # of a layer that doesn't know its width yet
+    first_output = predictor(*inputs())    # a layer doesn't know its width yet
     compare(predictor, network, inputs())
-    np.testing.assert_allclose(predictor(*inputs()).asnumpy(), first.asnumpy(), atol=2e-5)
-    assert used_graph(predictor)
+    np.testing.assert_allclose(predictor(*inputs()).asnumpy(), first_output.asnumpy(), atol=2e-5)
+    assert has_graph(predictor)
 
 
 def test_without_padding_there_is_no_mask(network):
     token_ids, segment_ids, valid_length = inputs()
-    full = mx.nd.full(SIZE, LENGTH)
+    full_length = mx.nd.full(SIZE, LENGTH)
     predictor = Predictor(network)
-    compare(predictor, network, [token_ids, segment_ids, full], False)
-    assert used_graph(predictor, False) and not used_graph(predictor)
-    # the lengths are not looked at: what the mask would do is left out
+    compare(predictor, network, [token_ids, segment_ids, full_length], False)
+    assert has_graph(predictor, False) and not has_graph(predictor)
+    # the predictor ignores the lengths and applies no mask
     np.testing.assert_array_equal(predictor(token_ids, segment_ids, valid_length, False).asnumpy(),
-                                  predictor(token_ids, segment_ids, full, False).asnumpy())
+                                  predictor(token_ids, segment_ids, full_length, False).asnumpy())
     compare(predictor, network, [token_ids, segment_ids, valid_length], True)
-    assert used_graph(predictor)
+    assert has_graph(predictor)
 
 
 @pytest.mark.parametrize('lengths,is_padded', [([LENGTH] * SIZE, False),
                                                ([LENGTH] * (SIZE - 1) + [1], True)])
-def test_a_model_tells_whether_there_is_padding(network, monkeypatch, lengths, is_padded):
-    model = Pipeline(network, None, tiny.CONFIG, {}, LENGTH)
-    told = []
-    monkeypatch.setattr(model, '_predict',
-                        lambda *arrays: told.append(arrays[3]) or network(*arrays[:3]))
+def test_a_pipeline_passes_on_whether_a_batch_is_padded(network, monkeypatch, lengths, is_padded):
+    pipeline = Pipeline(network, None, tiny.CONFIG, {}, LENGTH)
+    flags = []
+    monkeypatch.setattr(pipeline, '_predict',
+                        lambda *arrays: flags.append(arrays[3]) or network(*arrays[:3]))
     token_ids, segment_ids, _ = (array.asnumpy() for array in inputs())
     batch = Batch(token_ids, segment_ids, np.array(lengths, dtype='float32'), None)
-    assert model.outputs(batch, mx.cpu()).shape == (SIZE, LENGTH, 2) and told == [is_padded]
-    with mx.autograd.record():      # training goes through the network itself
-        model.outputs(batch, mx.cpu())
-    assert len(told) == 1
+    assert pipeline.outputs(batch).shape == (SIZE, LENGTH, 2) and flags == [is_padded]
+    with mx.autograd.record():      # training calls the network itself
+        pipeline.outputs(batch)
+    assert len(flags) == 1
 
 
-def test_batches_end_where_it_pays(network, monkeypatch):
+def test_batches_end_where_the_length_changes(network, monkeypatch):
     lengths = [64] * 24 + [60] * 9
-    model = Pipeline(network, None, tiny.CONFIG, {}, LENGTH)
-    sizes = [len(batch) for batch in model.batches(lengths, 33, mx.cpu())]
+    pipeline = Pipeline(network, None, tiny.CONFIG, {}, LENGTH)
+    sizes = [len(batch) for batch in pipeline.batches(lengths, 33)]
     assert sizes == [24, 9]     # 1536 tokens are enough
-    assert [len(batch) for batch in model.batches(lengths, 33, mx.gpu())] == [33]
-    static = StaticQuestionAnswerer(network, None, tiny.CONFIG, {}, LENGTH)
-    assert [len(batch) for batch in static.batches(lengths, 33, mx.cpu())] == [33]
+    gpu_pipeline = Pipeline(network, None, tiny.CONFIG, {}, LENGTH, mx.gpu())
+    assert [len(batch) for batch in gpu_pipeline.batches(lengths, 33)] == [33]
+    static_pipeline = StaticQuestionAnswerer(network, None, tiny.CONFIG, {}, LENGTH)
+    assert [len(batch) for batch in static_pipeline.batches(lengths, 33)] == [33]
     monkeypatch.setattr(inference, 'has_onednn', lambda: False)
-    assert [len(batch) for batch in model.batches(lengths, 33, mx.cpu())] == [33]
+    assert [len(batch) for batch in pipeline.batches(lengths, 33)] == [33]
 
 
-def test_a_static_model_computes_with_its_own_network(network, monkeypatch):
+def test_a_static_pipeline_calls_the_network_itself(network, monkeypatch):
     network.seq_length = LENGTH
-    model = StaticQuestionAnswerer(network, None, tiny.CONFIG, {}, LENGTH, (1, SIZE))
+    pipeline = StaticQuestionAnswerer(network, None, tiny.CONFIG, {}, LENGTH, batch_sizes=(1, SIZE))
     monkeypatch.setattr(StaticQuestionAnswerer, 'padding_id', 0)
-    monkeypatch.setattr(inference, 'prediction_graph', None)    # would fail
+    monkeypatch.setattr(inference, 'prediction_graph', None)    # a call would fail
     token_ids, segment_ids, valid_length = (array.asnumpy() for array in inputs())
     batch = Batch(token_ids, segment_ids, valid_length, None)
-    np.testing.assert_array_equal(model.outputs(batch, mx.cpu()).asnumpy(),
+    np.testing.assert_array_equal(pipeline.outputs(batch).asnumpy(),
                                   network(*inputs()).asnumpy())
 
 
-def test_the_graph_has_the_operators_it_is_for(network, monkeypatch):
-    made = []
-    monkeypatch.setattr(mx.nd, 'CachedOp', made.append)
+def test_the_graph_has_the_operators_of_onednn(network, monkeypatch):
+    symbols = []
+    monkeypatch.setattr(mx.nd, 'CachedOp', symbols.append)
     _, sources = prediction_graph(network)
-    names = ' '.join(made[0].get_internals().list_outputs())
+    names = ' '.join(symbols[0].get_internals().list_outputs())
     for operator, count in (('selfatt_qk', 2), ('selfatt_valatt', 2),
                             ('fully_connected', 4 * 2 + 1)):
         assert names.count('sg_mkldnn_' + operator) == count, names
@@ -131,20 +132,20 @@ def test_the_graph_has_the_operators_it_is_for(network, monkeypatch):
         set(network.collect_params().values())
 
 
-def test_it_follows_the_parameters(network):
-    """oneDNN keeps weights in its own order; a change of them must reach it."""
+def test_a_predictor_uses_the_current_parameters(network):
+    """oneDNN keeps weights in its own layout, and must notice when they change."""
     predictor, arrays = Predictor(network), inputs()
     compare(predictor, network, arrays)
-    before = network(*arrays).asnumpy()
+    old_output = network(*arrays).asnumpy()
     weight = network.bert.encoder.transformer_cells[0].ffn.ffn_1.weight
     for change in (lambda: weight.set_data(weight.data() * 2),
                    lambda: weight.data().__setitem__(slice(None), weight.data() * -1),
                    lambda: train(network, arrays)):
         change()
-        after = network(*arrays).asnumpy()
-        assert abs(after - before).max() > 1e-3
+        new_output = network(*arrays).asnumpy()
+        assert abs(new_output - old_output).max() > 1e-3
         compare(predictor, network, arrays)
-        before = after
+        old_output = new_output
 
 
 def train(network, arrays):
@@ -155,30 +156,30 @@ def train(network, arrays):
     trainer.step(1)
 
 
-def test_few_tokens_and_other_builds_take_the_network(network, monkeypatch):
+def test_few_tokens_and_builds_without_onednn_use_the_network(network, monkeypatch):
     predictor = Predictor(network)
     compare(predictor, network, inputs(1, 31))
     monkeypatch.setattr(inference, 'has_onednn', lambda: False)
     compare(predictor, network, inputs())
-    assert not used_graph(predictor)
+    assert not has_graph(predictor)
     monkeypatch.undo()
-    assert has_onednn()     # of the wheel that is installed
+    assert has_onednn()     # the installed MXNet wheel has it
     predictor(*inputs())
-    assert used_graph(predictor)
+    assert has_graph(predictor)
 
 
-def test_the_network_stays_as_it_was(network, monkeypatch):
-    attention = []
-    network.apply(lambda block: attention.append(block)
+def test_the_graph_leaves_the_network_unchanged(network, monkeypatch):
+    blocks = []
+    network.apply(lambda block: blocks.append(block)
                   if isinstance(block, (Encoder, SelfAttention)) else None)
-    assert len(attention) == 3
+    assert len(blocks) == 3
     prediction_graph(network)
-    assert not any(block.interleaved for block in attention)
+    assert not any(block.interleaved for block in blocks)
 
     def fail(*arguments, **options):
-        assert all(block.interleaved for block in attention)
+        assert all(block.interleaved for block in blocks)
         raise ValueError
     monkeypatch.setattr(network, 'hybrid_forward', fail)
     with pytest.raises(ValueError):
         prediction_graph(network)
-    assert not any(block.interleaved for block in attention)
+    assert not any(block.interleaved for block in blocks)

@@ -9,8 +9,8 @@ from bert.model.pretraining import PretrainingSums
 def expected_sums(tokens, sentences, ids, weights, labels):
     def sums(scores, labels, weights):
         shifted = scores - scores.max(axis=-1, keepdims=True)
-        log = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-        losses = -np.take_along_axis(log, labels[..., None], axis=-1)[..., 0]
+        log_softmax = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+        losses = -np.take_along_axis(log_softmax, labels[..., None], axis=-1)[..., 0]
         return [(losses * weights).sum(), ((scores.argmax(-1) == labels) * weights).sum()]
     return sums(tokens, ids, weights) + sums(sentences, labels, np.ones(len(labels)))
 
@@ -20,7 +20,7 @@ def test_sums_and_gradients(hybridize):
     rng = np.random.RandomState(0)
     tokens, sentences = rng.randn(3, 4, 11) * 3, rng.randn(3, 2)
     ids, labels = rng.randint(0, 11, size=(3, 4)), rng.randint(0, 2, size=3)
-    ids[0, 0] = tokens[0, 0].argmax()       # something is right
+    ids[0, 0] = tokens[0, 0].argmax()       # at least one correct prediction
     labels[1] = sentences[1].argmax()
     weights = (rng.random_sample((3, 4)) < 0.6).astype('float32')
     weights[0, 0] = 1
@@ -33,10 +33,10 @@ def test_sums_and_gradients(hybridize):
     for array in arrays[:2]:
         array.attach_grad()
     with mx.autograd.record():
-        found = sums(*arrays)
-        loss = found[0:1] / weights.sum() + found[2:3] / 3
+        actual = sums(*arrays)
+        loss = actual[0:1] / weights.sum() + actual[2:3] / 3
     loss.backward()
-    np.testing.assert_allclose(found.asnumpy(),
+    np.testing.assert_allclose(actual.asnumpy(),
                                expected_sums(tokens, sentences, ids, weights, labels), rtol=1e-5)
     softmax = np.exp(tokens) / np.exp(tokens).sum(-1, keepdims=True)
     gradient = (softmax - np.eye(11)[ids]) * weights[..., None] / weights.sum()
@@ -48,7 +48,7 @@ def test_sums_and_gradients(hybridize):
 
 def test_nothing_is_counted_without_masks():
     scores = mx.nd.ones((2, 1, 5))
-    found = PretrainingSums()(scores, mx.nd.ones((2, 2)), mx.nd.zeros((2, 1)),
-                              mx.nd.zeros((2, 1)), mx.nd.zeros(2)).asnumpy()
-    assert found[:2].tolist() == [0, 0] and found[3] == 2
-    np.testing.assert_allclose(found[2], 2 * np.log(2), rtol=1e-5)
+    actual = PretrainingSums()(scores, mx.nd.ones((2, 2)), mx.nd.zeros((2, 1)),
+                               mx.nd.zeros((2, 1)), mx.nd.zeros(2)).asnumpy()
+    assert actual[:2].tolist() == [0, 0] and actual[3] == 2
+    np.testing.assert_allclose(actual[2], 2 * np.log(2), rtol=1e-5)

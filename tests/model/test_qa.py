@@ -27,7 +27,7 @@ LENGTH = 12
 
 
 @pytest.fixture(autouse=True)
-def no_variables(monkeypatch):
+def unset_variables(monkeypatch):
     for name in ('SEQLENGTH', 'INPUTSIZE'):
         monkeypatch.delenv(name, raising=False)
 
@@ -56,7 +56,7 @@ def inputs(size=3, length=LENGTH, seed=0):
             random.randint(1, length + 1, size=size).astype('float32'))
 
 
-def on_mxnet(arrays):
+def to_mxnet(arrays):
     return [mx.nd.array(array, dtype=array.dtype) for array in arrays]
 
 
@@ -65,13 +65,13 @@ def on_mxnet(arrays):
 def test_scores_equal_numpy(tensors, make, options):
     arrays = inputs()
     states = numpy_bert.sequence(tensors, tiny.CONFIG, *arrays)
-    wanted = numpy_bert.dense(states, tensors, 'qa_outputs')
+    expected = numpy_bert.dense(states, tensors, 'qa_outputs')
     network = network_of(tensors, make, **options)
     network.hybridize(static_alloc=bool(options), static_shape=bool(options))
-    found = network(*on_mxnet(arrays)).asnumpy()
-    assert found.shape == (3, LENGTH, 2)
-    for row, number in enumerate(arrays[2].astype(int)):
-        np.testing.assert_allclose(found[row, :number], wanted[row, :number], atol=1e-5)
+    actual = network(*to_mxnet(arrays)).asnumpy()
+    assert actual.shape == (3, LENGTH, 2)
+    for row, length in enumerate(arrays[2].astype(int)):
+        np.testing.assert_allclose(actual[row, :length], expected[row, :length], atol=1e-5)
 
 
 def test_loss_equals_numpy():
@@ -79,13 +79,13 @@ def test_loss_equals_numpy():
     scores = random.normal(size=(4, 7, 2)).astype('float32')
     start, end = np.array([0, 2, 6, 3]), np.array([0, 4, 6, 3])
     rows = np.arange(4)
-    wanted = -(np.log(numpy_bert.softmax(scores[:, :, 0].astype('float64')))[rows, start]
-               + np.log(numpy_bert.softmax(scores[:, :, 1].astype('float64')))[rows, end]) / 2
+    expected = -(np.log(numpy_bert.softmax(scores[:, :, 0].astype('float64')))[rows, start]
+                 + np.log(numpy_bert.softmax(scores[:, :, 1].astype('float64')))[rows, end]) / 2
     for hybrid in (False, True):
         loss = BertForQALoss()
         loss.hybridize(hybrid)
-        found = loss(mx.nd.array(scores), [mx.nd.array(start), mx.nd.array(end)])
-        np.testing.assert_allclose(found.asnumpy(), wanted, rtol=1e-5)
+        actual = loss(mx.nd.array(scores), [mx.nd.array(start), mx.nd.array(end)])
+        np.testing.assert_allclose(actual.asnumpy(), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize('hybrid', [False, True])
@@ -93,35 +93,35 @@ def test_loss_is_over_the_tokens_of_each_window(hybrid):
     random = np.random.RandomState(3)
     scores = random.normal(size=(3, 7, 2)).astype('float32')
     positions, lengths = np.array([[0, 1], [2, 2], [3, 6]]), np.array([2, 4, 7])
-    loss, given = BertForQALoss(), mx.nd.array(scores)
+    loss, logits = BertForQALoss(), mx.nd.array(scores)
     loss.hybridize(hybrid)
-    given.attach_grad()
+    logits.attach_grad()
     with mx.autograd.record():
-        found = loss(given, [mx.nd.array(positions[:, 0]), mx.nd.array(positions[:, 1])],
-                     mx.nd.array(lengths))
-    found.backward()
+        actual = loss(logits, [mx.nd.array(positions[:, 0]), mx.nd.array(positions[:, 1])],
+                      mx.nd.array(lengths))
+    actual.backward()
     for row, length in enumerate(lengths):
-        chances = numpy_bert.softmax(scores[row, :length].T.astype('float64')).T
+        probabilities = numpy_bert.softmax(scores[row, :length].T.astype('float64')).T
         start, end = positions[row]
-        wanted = -(np.log(chances[start, 0]) + np.log(chances[end, 1])) / 2
-        np.testing.assert_allclose(found[row].asscalar(), wanted, rtol=1e-5)
-        chances[start, 0] -= 1
-        chances[end, 1] -= 1
-        gradient = given.grad[row].asnumpy()
-        np.testing.assert_allclose(gradient[:length], chances / 2, atol=1e-6)
+        expected = -(np.log(probabilities[start, 0]) + np.log(probabilities[end, 1])) / 2
+        np.testing.assert_allclose(actual[row].asscalar(), expected, rtol=1e-5)
+        probabilities[start, 0] -= 1
+        probabilities[end, 1] -= 1
+        gradient = logits.grad[row].asnumpy()
+        np.testing.assert_allclose(gradient[:length], probabilities / 2, atol=1e-6)
         assert not gradient[length:].any()
 
 
 def test_static_equals_dynamic_on_the_same_window(tensors):
-    """The window padded to the static length gives what it gives alone."""
+    """A window has the same scores with and without padding to the static length."""
     dynamic, static = network_of(tensors), network_of(tensors, StaticBertForQA, seq_length=30)
     static.hybridize(static_alloc=True, static_shape=True)
     token_ids, segment_ids, valid_length = inputs()
-    alone = dynamic(*on_mxnet((token_ids, segment_ids, valid_length))).asnumpy()
-    wide = np.pad(token_ids, ((0, 0), (0, 18))), np.pad(segment_ids, ((0, 0), (0, 18)))
-    padded = static(*on_mxnet(wide + (valid_length,))).asnumpy()
-    for row, number in enumerate(valid_length.astype(int)):
-        np.testing.assert_allclose(padded[row, :number], alone[row, :number], atol=1e-5)
+    expected = dynamic(*to_mxnet((token_ids, segment_ids, valid_length))).asnumpy()
+    padded_inputs = np.pad(token_ids, ((0, 0), (0, 18))), np.pad(segment_ids, ((0, 0), (0, 18)))
+    actual = static(*to_mxnet(padded_inputs + (valid_length,))).asnumpy()
+    for row, length in enumerate(valid_length.astype(int)):
+        np.testing.assert_allclose(actual[row, :length], expected[row, :length], atol=1e-5)
 
 
 def test_static_and_dynamic_have_the_same_parameters(tensors):
@@ -131,8 +131,8 @@ def test_static_and_dynamic_have_the_same_parameters(tensors):
     assert {'span_classifier.weight', 'bert.word_embed.0.weight'} < names[0]
 
 
-def test_the_snippet_of_the_seed(tensors, monkeypatch):
-    """Sizes come from the environment that the tutorial sets."""
+def test_sizes_from_the_environment(tensors, monkeypatch):
+    """The tutorial sets the sizes in the environment."""
     monkeypatch.setenv('SEQLENGTH', '16')
     monkeypatch.setenv('INPUTSIZE', '8')
     bert = BERTModel(tiny.CONFIG, use_pooler=False)
@@ -141,12 +141,12 @@ def test_the_snippet_of_the_seed(tensors, monkeypatch):
     assert (net.seq_length, net.input_size) == (16, 8)
 
 
-def test_sizes_of_the_model_without_arguments_and_variables():
+def test_sizes_default_to_those_of_the_model():
     net = StaticBertForQA(bert=BERTModel(tiny.CONFIG, use_pooler=False))
     assert (net.seq_length, net.input_size) == (tiny.CONFIG.max_length, tiny.CONFIG.units)
 
 
-def test_arguments_go_before_the_environment(monkeypatch):
+def test_arguments_override_the_environment(monkeypatch):
     monkeypatch.setenv('SEQLENGTH', '16')
     monkeypatch.setenv('INPUTSIZE', '768')
     assert resolve_length(20, 512) == 20
@@ -181,35 +181,35 @@ def test_another_length_is_refused(tensors):
     net = network_of(tensors, StaticBertForQA, seq_length=LENGTH)
     with pytest.raises(UserError, match=r'token_ids of shape \(3, 6\): this network is built for '
                                         'windows of 12 tokens'):
-        net(*on_mxnet(inputs(length=6)))
+        net(*to_mxnet(inputs(length=6)))
 
 
-def test_fill():
+def test_pad_batch():
     batch = Batch(*inputs(2, 5), labels=None)
-    full = pad_batch(batch, 3, 7, padding_id=9)
-    assert full.token_ids.shape == full.segment_ids.shape == (3, 7)
-    assert (full.token_ids[:2, :5] == batch.token_ids).all()
-    assert (full.token_ids[2:] == 9).all() and (full.token_ids[:, 5:] == 9).all()
-    assert full.valid_length.tolist() == batch.valid_length.tolist() + [1.0]
-    assert full.token_ids.dtype == np.int32 and full.valid_length.dtype == np.float32
+    full_batch = pad_batch(batch, 3, 7, padding_id=9)
+    assert full_batch.token_ids.shape == full_batch.segment_ids.shape == (3, 7)
+    assert (full_batch.token_ids[:2, :5] == batch.token_ids).all()
+    assert (full_batch.token_ids[2:] == 9).all() and (full_batch.token_ids[:, 5:] == 9).all()
+    assert full_batch.valid_length.tolist() == batch.valid_length.tolist() + [1.0]
+    assert full_batch.token_ids.dtype == np.int32 and full_batch.valid_length.dtype == np.float32
 
 
-def test_a_static_model_has_one_shape_and_the_dynamic_gradient(tensors):
-    """What fills a batch up adds nothing to outputs and gradients."""
+def test_a_static_pipeline_pads_batches_and_has_the_dynamic_gradient(tensors):
+    """The padding of a batch changes neither outputs nor gradients."""
     class Tokenizer:
         vocab = type('Vocab', (dict,), {'padding_token': '[PAD]'})({'[PAD]': 0})
     dynamic, static = network_of(tensors), network_of(tensors, StaticBertForQA, seq_length=20)
-    model = StaticQuestionAnswerer(static, Tokenizer, tiny.CONFIG, {}, 20, (4, 6))
+    pipeline = StaticQuestionAnswerer(static, Tokenizer, tiny.CONFIG, {}, 20, batch_sizes=(4, 6))
     shapes = []
-    static.register_forward_pre_hook(lambda block, given: shapes.append(given[0].shape))
+    static.register_forward_pre_hook(lambda block, args: shapes.append(args[0].shape))
     batch = Batch(*inputs(), labels=None)
     with mx.autograd.record():
-        one = model.outputs(batch, mx.cpu())
-        other = dynamic(*on_mxnet(batch[:3]))
-        total = (one ** 2).sum() + (other ** 2).sum()
+        static_outputs = pipeline.outputs(batch)
+        dynamic_outputs = dynamic(*to_mxnet(batch[:3]))
+        total = (static_outputs ** 2).sum() + (dynamic_outputs ** 2).sum()
     total.backward()
-    np.testing.assert_allclose(one.asnumpy(), other.asnumpy(), atol=1e-5)
-    model.outputs(batch, mx.cpu())
+    np.testing.assert_allclose(static_outputs.asnumpy(), dynamic_outputs.asnumpy(), atol=1e-5)
+    pipeline.outputs(batch)
     assert shapes == [(4, 20), (6, 20)]
     for name, parameter in static._collect_params_with_prefix().items():
         np.testing.assert_allclose(
@@ -217,7 +217,7 @@ def test_a_static_model_has_one_shape_and_the_dynamic_gradient(tensors):
             dynamic._collect_params_with_prefix()[name].grad().asnumpy(), atol=1e-4, rtol=1e-4)
 
 
-IN_A_NEW_PROCESS = '''
+SYMBOL_SCRIPT = '''
 import sys
 import numpy as np
 import mxnet as mx
@@ -225,8 +225,9 @@ folder, = sys.argv[1:]
 symbol = mx.gluon.SymbolBlock.imports(folder + '/static_net-symbol.json',
                                       ['data0', 'data1', 'data2'],
                                       folder + '/static_net-0003.params')
-with np.load(folder + '/inputs.npz') as given:
-    arrays = [mx.nd.array(given[name], dtype=given[name].dtype) for name in sorted(given.files)]
+with np.load(folder + '/inputs.npz') as archive:
+    arrays = [mx.nd.array(archive[name], dtype=archive[name].dtype)
+              for name in sorted(archive.files)]
 np.save(folder + '/found.npy', symbol(*arrays).asnumpy())
 '''
 
@@ -237,11 +238,11 @@ def test_the_exported_symbol_in_a_new_process(tensors, tmp_path):
     paths = export_network(net, str(tmp_path), 'static_net', 3)
     assert paths == [str(tmp_path / 'static_net-symbol.json'),
                      str(tmp_path / 'static_net-0003.params')]
-    arrays = inputs(5)      # the batch's size is free
+    arrays = inputs(5)      # any batch size works
     np.savez(str(tmp_path / 'inputs.npz'), **dict(zip('abc', arrays)))
-    subprocess.run([sys.executable, '-c', IN_A_NEW_PROCESS, str(tmp_path)], check=True)
+    subprocess.run([sys.executable, '-c', SYMBOL_SCRIPT, str(tmp_path)], check=True)
     np.testing.assert_allclose(np.load(str(tmp_path / 'found.npy')),
-                               net(*on_mxnet(arrays)).asnumpy(), atol=1e-5)
+                               net(*to_mxnet(arrays)).asnumpy(), atol=1e-5)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         'found.npy', 'inputs.npz', 'static_net-0003.params', 'static_net-symbol.json']
 
@@ -252,10 +253,10 @@ def test_a_symbol_refuses_another_length(tensors, tmp_path):
     export_network(net, str(tmp_path), 'net')
     symbol = import_network(str(tmp_path), 'net', mx.cpu())
     with pytest.raises(mx.MXNetError):
-        symbol(*on_mxnet(inputs(length=LENGTH + 1))).asnumpy()
+        symbol(*to_mxnet(inputs(length=LENGTH + 1))).asnumpy()
 
 
-def test_symbols_that_cant_be_read(tmp_path):
+def test_unreadable_symbols(tmp_path):
     with pytest.raises(UserError, match='net-symbol.json: no such file: a symbol and its par'):
         import_network(str(tmp_path), 'net', mx.cpu())
     (tmp_path / 'net-symbol.json').write_text(json.dumps({'nodes': 3}))
@@ -265,7 +266,7 @@ def test_symbols_that_cant_be_read(tmp_path):
 
 
 def test_the_large_model_is_1024_wide_without_input_size():
-    """The original's --input_size stayed at 768 in the printed commands for the large model."""
+    """The original's printed commands left --input_size at 768 for the large model."""
     config = catalogue.config_of(*catalogue.resolve_names('bert_24_1024_16'))
     assert resolve_width(None, config.units) == 1024
     assert resolve_length(None, config.max_length) == 512

@@ -1,4 +1,4 @@
-"""Real models against numbers that transformers computed: real_models.json says how."""
+"""Real models against outputs of transformers; real_models.json records how it computed them."""
 import json
 import pathlib
 
@@ -27,29 +27,29 @@ def rxnfp(tmp_path_factory):
 
 
 def read_network(folder):
-    """The network of a folder of any kind, with all its parts, and its head."""
-    found = checkpoint_reader.read_checkpoint(str(folder))
-    head, arrays, _ = heads.identify_head(found.arrays, found.source)
-    network = heads.make_network_with_head(found.config, head, arrays)
-    loading.load_parameters(network, arrays, found.source, mx.cpu())
+    """The network of a folder of any kind, with all its parts and its head."""
+    checkpoint = checkpoint_reader.read_checkpoint(str(folder))
+    head, arrays, _ = heads.identify_head(checkpoint.arrays, checkpoint.source)
+    network = heads.make_network_with_head(checkpoint.config, head, arrays)
+    loading.load_parameters(network, arrays, checkpoint.source, mx.cpu())
     return network
 
 
 def inputs_of(model):
     arrays = {name: np.array(rows) for name, rows in GOLDENS[model]['inputs'].items()}
     lengths = arrays['attention_mask'].sum(axis=1)
-    assert len(set(lengths)) > 1        # there is padding
+    assert len(set(lengths)) > 1        # some inputs are padded
     return [mx.nd.array(arrays['input_ids'], dtype='int32'),
             mx.nd.array(arrays['token_type_ids'], dtype='int32'), mx.nd.array(lengths)]
 
 
 def check(model, name, value):
-    """A token's vectors (batch, length, …) or the texts' (batch, …) against the goldens."""
+    """Compare the vectors of tokens (batch, length, …) or of texts (batch, …) with the goldens."""
     value = value.asnumpy()
-    last = int(inputs_of(model)[2][1].asscalar()) - 1
-    first, second = (value[0], value[1]) if value.ndim == 2 else (value[0, 0], value[1, last])
-    np.testing.assert_allclose([*first[:4], *second[-4:]], GOLDENS[model]['goldens'][name],
-                               atol=1e-4)
+    end = int(inputs_of(model)[2][1].asscalar()) - 1
+    vectors = (value[0], value[1]) if value.ndim == 2 else (value[0, 0], value[1, end])
+    np.testing.assert_allclose([*vectors[0][:4], *vectors[1][-4:]],
+                               GOLDENS[model]['goldens'][name], atol=1e-4)
 
 
 def test_minilm(minilm):
@@ -62,8 +62,8 @@ def test_minilm(minilm):
 def test_a_complete_pretrained_model_of_an_early_release(torch, rxnfp):
     model = 'rxnfp bert_pretrained'
     inputs = inputs_of(model)
-    places = mx.nd.array(np.tile(np.arange(inputs[0].shape[1]), (len(inputs[2]), 1)))
-    outputs = read_network(rxnfp / 'bert_pretrained')(*inputs, places)
+    positions = mx.nd.array(np.tile(np.arange(inputs[0].shape[1]), (len(inputs[2]), 1)))
+    outputs = read_network(rxnfp / 'bert_pretrained')(*inputs, positions)
     for name, value in zip(('hidden', 'pooled', 'next sentence', 'token logits'), outputs):
         check(model, name, value)
 
@@ -72,7 +72,7 @@ def test_a_complete_pretrained_model_of_an_early_release(torch, rxnfp):
 def test_a_classifier_whose_configuration_names_too_few_labels(torch, rxnfp, caplog):
     model = 'rxnfp bert_ft_10k_25s'
     check(model, 'logits', read_network(rxnfp / 'bert_ft_10k_25s')(*inputs_of(model)))
-    opened = open_classifier(str(rxnfp / 'bert_ft_10k_25s'), mx.cpu())
-    assert opened.task['labels'] == ['LABEL_%d' % i for i in range(50)]
+    classifier = open_classifier(str(rxnfp / 'bert_ft_10k_25s'), mx.cpu())
+    assert classifier.task['labels'] == ['LABEL_%d' % i for i in range(50)]
     assert 'id2label names 2 classes, the weights have 50' in caplog.text
-    assert opened.config.cased      # found from the vocabulary: C and c are other atoms
+    assert classifier.config.cased      # by the vocabulary: C and c are different atoms

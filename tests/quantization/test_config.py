@@ -1,11 +1,11 @@
-"""The file of lpot's example, as printed, and what is wrong in others."""
+"""The configuration file that lpot's example prints, and mistakes in other files."""
 import pytest
 
 from bert.errors import UserError
 from bert.quantization.config import TuningConfig, find_config, read_config
 from bert.quantization.loss import Goal
 
-PRINTED = '''model:
+EXAMPLE = '''model:
   name: bert
   framework: pytorch
 
@@ -22,27 +22,27 @@ tuning:
 
 
 @pytest.fixture
-def read(tmp_path):
-    def read(text):
+def parse(tmp_path):
+    def parse(text):
         (tmp_path / 'c.yaml').write_text(text, encoding='utf-8')
         return read_config(str(tmp_path / 'c.yaml'))
-    return read
+    return parse
 
 
-def test_as_printed(read, tmp_path):
-    assert read(PRINTED) == TuningConfig(Goal(0.01, True), 0, 300, 9527, 'pytorch',
-                                         str(tmp_path / 'c.yaml'))
+def test_the_example(parse, tmp_path):
+    assert parse(EXAMPLE) == TuningConfig(Goal(0.01, True), 0, 300, 9527, 'pytorch',
+                                          str(tmp_path / 'c.yaml'))
 
 
-def test_all_keys(read):
-    config = read('model: {name: x, framework: mxnet}\ndevice: cpu\ntuning:\n'
-                  '  strategy: {name: basic}\n  accuracy_criterion: {absolute: 0.5}\n'
-                  '  exit_policy: {timeout: 60}\n')
+def test_all_keys(parse):
+    config = parse('model: {name: x, framework: mxnet}\ndevice: cpu\ntuning:\n'
+                   '  strategy: {name: basic}\n  accuracy_criterion: {absolute: 0.5}\n'
+                   '  exit_policy: {timeout: 60}\n')
     assert (config.goal, config.timeout, config.max_trials) == (Goal(0.5, False), 60, 100)
 
 
-def test_empty_sections_are_defaults(read):
-    config = read('tuning:\n  exit_policy:\n  accuracy_criterion:\n')
+def test_empty_sections_are_defaults(parse):
+    config = parse('tuning:\n  exit_policy:\n  accuracy_criterion:\n')
     assert config._replace(path=None) == TuningConfig()
 
 
@@ -73,29 +73,29 @@ def test_empty_sections_are_defaults(read):
     ('device: gpu', 'device: "gpu" found, "cpu" expected: INT8 is for CPUs here'),
     ('tuning: 3', 'tuning: keys with values expected, 3 found'),
     ('', 'the file: keys with values expected, None found')])
-def test_mistakes(read, tmp_path, text, reason):
+def test_mistakes(parse, tmp_path, text, reason):
     with pytest.raises(UserError) as error:
-        read(text)
+        parse(text)
     assert str(error.value) == '%s: %s' % (tmp_path / 'c.yaml', reason)
 
 
-def test_a_number_that_yaml_takes_for_a_text(read):
-    assert read('tuning: {accuracy_criterion: {relative: 1e-2}}').goal == Goal(0.01)
+def test_a_number_that_yaml_takes_for_a_text(parse):
+    assert parse('tuning: {accuracy_criterion: {relative: 1e-2}}').goal == Goal(0.01)
 
 
-def test_unreadable(read, tmp_path):
+def test_unreadable(parse, tmp_path):
     with pytest.raises(UserError, match='c.yaml: not YAML: '):
-        read('a: [1')
+        parse('a: [1')
     with pytest.raises(UserError, match="nowhere.yaml: can't be read: No such file"):
         read_config(str(tmp_path / 'nowhere.yaml'))
 
 
-def test_nothing_in_it_is_run(read):
+def test_no_code_in_it_is_run(parse):
     with pytest.raises(UserError, match='not YAML: could not determine a constructor'):
-        read('device: !!python/object/apply:os.system ["true"]')
+        parse('device: !!python/object/apply:os.system ["true"]')
 
 
-def test_found_in_the_current_folder(tmp_path, monkeypatch):
+def test_files_in_the_current_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert find_config() == TuningConfig()
     (tmp_path / 'bert.yaml').write_text('tuning: {random_seed: 1}')

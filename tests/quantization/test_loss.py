@@ -1,4 +1,4 @@
-"""The loss, its interval, and when a goal counts as reached."""
+"""The loss, its interval, and when a goal is reached."""
 import numpy as np
 import pytest
 
@@ -11,16 +11,16 @@ def mean(outputs, rows):
 
 
 def test_interval_of_a_mean():
-    """Of paired differences the bootstrap's is that of the normal distribution."""
+    """For paired differences the bootstrap gives the interval of the normal distribution."""
     random = np.random.RandomState(0)
     before = random.rand(2000)
     after = before - 0.02 + 0.1 * random.randn(2000)
     loss = Goal(is_relative=False).measure(mean, before, after, seed=1)
     differences = before - after
     assert loss.value == pytest.approx(differences.mean())
-    half = 1.96 * differences.std() / np.sqrt(2000)
-    assert loss.low == pytest.approx(differences.mean() - half, abs=0.15 * half)
-    assert loss.high == pytest.approx(differences.mean() + half, abs=0.15 * half)
+    half_width = 1.96 * differences.std() / np.sqrt(2000)
+    assert loss.low == pytest.approx(differences.mean() - half_width, abs=0.15 * half_width)
+    assert loss.high == pytest.approx(differences.mean() + half_width, abs=0.15 * half_width)
 
 
 def test_relative():
@@ -39,8 +39,8 @@ def test_the_same_outputs_lose_nothing():
 def test_same_seed_same_interval():
     random = np.random.RandomState(0)
     before, after = random.rand(2, 40)
-    measured = [Goal().measure(mean, before, after, seed) for seed in (1, 1, 2)]
-    assert measured[0] == measured[1] != measured[2]
+    losses = [Goal().measure(mean, before, after, seed) for seed in (1, 1, 2)]
+    assert losses[0] == losses[1] != losses[2]
 
 
 @pytest.mark.parametrize('loss,verdict,accepted', [
@@ -53,6 +53,6 @@ def test_judgement(loss, verdict, accepted):
 
 
 @pytest.mark.parametrize('loss', [-0.01, np.inf, np.nan, 'little', None])
-def test_no_goal(loss):
+def test_invalid_goal(loss):
     with pytest.raises(UserError, match='a number from 0 on and below 1 expected'):
         Goal(loss).check()

@@ -54,8 +54,8 @@ def attention(x, tensors, name, heads, valid_length):
 
 def layer(x, tensors, name, sizes, valid_length):
     eps = sizes.layer_norm_eps
-    attended = attention(x, tensors, name + '.attention', sizes.num_heads, valid_length)
-    x = layer_norm(x + attended, tensors, name + '.attention.output.LayerNorm', eps)
+    context = attention(x, tensors, name + '.attention', sizes.num_heads, valid_length)
+    x = layer_norm(x + context, tensors, name + '.attention.output.LayerNorm', eps)
     hidden = ACTIVATIONS[sizes.activation](dense(x, tensors, name + '.intermediate.dense'))
     return layer_norm(x + dense(hidden, tensors, name + '.output.dense'), tensors,
                       name + '.output.LayerNorm', eps)
@@ -67,14 +67,14 @@ def hidden_states(tensors, sizes, token_ids, segment_ids, valid_length=None):
     batch, length = np.shape(token_ids)
     valid_length = [length] * batch if valid_length is None else valid_length
     rows = []
-    for ids, segments, valid in zip(token_ids, segment_ids, valid_length):
+    for ids, segments, num_tokens in zip(token_ids, segment_ids, valid_length):
         x = (tensors['bert.embeddings.word_embeddings.weight'][ids].astype(np.float64)
              + tensors['bert.embeddings.token_type_embeddings.weight'][segments]
              + tensors['bert.embeddings.position_embeddings.weight'][:length])
         states = [layer_norm(x, tensors, 'bert.embeddings.LayerNorm', sizes.layer_norm_eps)]
         for i in range(sizes.num_layers):
             states.append(layer(states[-1], tensors, 'bert.encoder.layer.%d' % i, sizes,
-                                int(valid)))
+                                int(num_tokens)))
         rows.append(states)
     return [np.stack(state) for state in zip(*rows)]
 

@@ -1,4 +1,4 @@
-"""Entry scripts through their command lines, in this process or in one of their own."""
+"""Fixtures that run the entry scripts with a command line, in this process or in a new one."""
 import dataclasses
 import json
 import os
@@ -21,9 +21,9 @@ from bert.quantization import loss, report
 
 
 @pytest.fixture(scope='module', autouse=True)
-def undrawn():
-    """Drawing takes longer than a tiny training: runs in this process write empty pictures.
-    The drawing functions, to be put back where a test looks at pictures."""
+def drawing_functions():
+    """Drawing takes longer than a tiny training, so runs in this process write empty pictures.
+    Yields the drawing functions: tests that look at pictures restore them."""
     functions = {(results, 'draw_curves'): results.draw_curves,
                  (report, 'draw_trials'): report.draw_trials}
     with pytest.MonkeyPatch.context() as patch:
@@ -33,47 +33,47 @@ def undrawn():
 
 
 @pytest.fixture
-def is_picture(undrawn, monkeypatch):
-    """Function: path → whether a picture lies there. Pictures are drawn in this test."""
-    for (module, name), function in undrawn.items():
+def is_picture(drawing_functions, monkeypatch):
+    """Function: path → whether the file is a picture. In this test runs draw their pictures."""
+    for (module, name), function in drawing_functions.items():
         monkeypatch.setattr(module, name, function)
     return lambda path: path.read_bytes().startswith(b'\x89PNG')
 
 
 @pytest.fixture(scope='module', autouse=True)
-def few_draws():
-    """The intervals of losses come of fewer draws: a thousand F1 scores take seconds."""
+def few_bootstrap_samples():
+    """Confidence intervals use fewer bootstrap samples: a thousand F1 scores take seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loss, 'NUM_BOOTSTRAP_SAMPLES', 50)
         yield
 
 
 @pytest.fixture(scope='module', autouse=True)
-def recomputed_here():
-    """A Python that imports MXNet takes longer than a tiny export: what export/export.py computes
-    again in a new process is computed here. The function that starts one, to be put back."""
+def compute_in_new_process():
+    """A new Python that imports MXNet takes longer than a tiny export, so export/export.py
+    recomputes its outputs in this process. Yields the function that starts a new process."""
     def recompute(path, batch):
         return runtimes.open_symbol(path, mx.cpu())(*batch[:3])
-    started = serving_folder.compute_in_new_process
+    original = serving_folder.compute_in_new_process
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(serving_folder, 'compute_in_new_process', recompute)
-        yield started
+        yield original
 
 
 @pytest.fixture
-def new_process(recomputed_here, monkeypatch):
-    """Exports are computed again in a new process in this test."""
-    monkeypatch.setattr(serving_folder, 'compute_in_new_process', recomputed_here)
+def new_process(compute_in_new_process, monkeypatch):
+    """In this test export/export.py recomputes its outputs in a new process."""
+    monkeypatch.setattr(serving_folder, 'compute_in_new_process', compute_in_new_process)
 
 
 @pytest.fixture
 def call(capsys):
-    """call(script module, *arguments) → Outcome; the script runs in this process."""
+    """Function: script module, arguments → Outcome. The script runs in this process."""
     def call(module, *arguments):
         capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as exc_info:
             run_script(lambda: module.main([str(argument) for argument in arguments]))
-        return Outcome(ended.value.code or 0, *capsys.readouterr())
+        return Outcome(exc_info.value.code or 0, *capsys.readouterr())
     return call
 
 
@@ -85,8 +85,8 @@ def tiny_bert(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def roomy_bert(tmp_path_factory):
-    """The same with the 512 positions that the commands count on, and as wide as the fused
-    operators want it."""
+    """A tiny checkpoint with the 512 positions that the commands need, and wide enough for the
+    fused operators."""
     return tiny.write_checkpoint(tmp_path_factory.mktemp('roomy') / 'bert', dataclasses.replace(
         tiny.CONFIG, units=32, hidden_size=32, num_heads=1, max_length=512), seed=2)
 
@@ -98,8 +98,8 @@ def sst(tmp_path_factory):
 
 
 @pytest.fixture(scope='session')
-def made(tmp_path_factory):
-    """A folder with shards in out/, a vocabulary and the sizes of a tiny model."""
+def dataset(tmp_path_factory):
+    """A folder with pre-training shards in out/, a vocabulary and the sizes of a tiny model."""
     folder = tmp_path_factory.mktemp('pretraining')
     (folder / 'vocab.txt').write_text(''.join(token + '\n' for token in tiny.TOKENS))
     (folder / 'sizes.json').write_text(json.dumps(pretraining.SIZES))
@@ -113,7 +113,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def in_tmp(tmp_path, monkeypatch):
-    """Work in an empty folder with an empty cache and no data folders of the user's."""
+    """Work in an empty folder, with an empty cache and without the user's data folders."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('MXNET_HOME', str(tmp_path / 'mxnet'))
     for name in ('GLUE_DIR', 'BAIDU_ERNIE_DATA_DIR', 'SQUAD_DIR', 'SEQLENGTH', 'INPUTSIZE'):
@@ -123,30 +123,30 @@ def in_tmp(tmp_path, monkeypatch):
 
 @pytest.fixture
 def start_workers(horovodrun):
-    """Function: script, number of workers, arguments → `Popen` of it under horovodrun."""
-    def start(script, number, *arguments):
-        return _start([horovodrun, '-np', number, '-H', 'localhost:%d' % number, sys.executable,
-                       PACKAGE / script] + list(arguments))
+    """Function: script, number of workers, arguments → `Popen` of horovodrun with the script."""
+    def start(script, num_workers, *arguments):
+        return _start([horovodrun, '-np', num_workers, '-H', 'localhost:%d' % num_workers,
+                       sys.executable, PACKAGE / script] + list(arguments))
     return start
 
 
 @pytest.fixture
 def run_workers(start_workers):
-    """The same to its end → Outcome, whose `err` is all that the workers said."""
+    """Like `start_workers`, but waits → Outcome. Its `err` is the whole output of the workers."""
     return lambda *arguments: _finish(start_workers(*arguments))
 
 
 @pytest.fixture
 def kill_worker():
-    """Function: `Popen` of `start_workers`, folder of its run → when that has a checkpoint, kill -9
-    of one of the workers, which must end the job."""
+    """Function: `Popen` of `start_workers`, folder of its run. Waits for a checkpoint, then kills
+    (kill -9) one of the workers, which must end the job."""
     def kill(process, folder):
         while not list(folder.glob('step-???????')):
             assert process.poll() is None, process.communicate()
             time.sleep(0.01)
         workers = subprocess.check_output(['pgrep', '-f', '^%s .*%s' % (
             sys.executable, ' --[a-z_]*_dir %s' % folder.name)], text=True).split()
-        # another test that runs now may have a folder of the same name
+        # a test that runs at the same time may use the same folder name
         workers = [pid for pid in workers if os.readlink('/proc/%s/cwd' % pid) == os.getcwd()]
         os.kill(int(workers[-1]), signal.SIGKILL)
         process.communicate(timeout=120)
@@ -155,14 +155,14 @@ def kill_worker():
 
 
 @pytest.fixture
-def start_words(horovodrun):
-    """Function: the words of a printed `horovodrun … python …` → Outcome of it."""
+def run_command(horovodrun):
+    """Function: words of a documented `horovodrun … python …` command → its Outcome."""
     programs = {'horovodrun': horovodrun, 'python': sys.executable}
     return lambda words: _finish(_start([programs.get(word, word) for word in words]))
 
 
-def _start(words):
-    return subprocess.Popen(list(map(str, words)), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+def _start(command):
+    return subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                             text=True)
 
 
@@ -173,11 +173,11 @@ def _finish(process):
 
 @pytest.fixture
 def only_float_is_good(monkeypatch):
-    """Classifiers that don't compute what the first one did, the float network, lose 0.1."""
+    """A classifier loses 0.1 if its outputs differ from the first one's, the float network."""
     from bert.pipelines import evaluation_sets
-    real, seen = evaluation_sets.TextSet.score, []
+    score, all_outputs = evaluation_sets.TextSet.score, []
 
-    def worse(self, outputs, rows=None):
-        seen.append(outputs.tobytes())
-        return real(self, outputs, rows) - 0.1 * (seen[-1] != seen[0])
-    monkeypatch.setattr(evaluation_sets.TextSet, 'score', worse)
+    def lower_score(self, outputs, rows=None):
+        all_outputs.append(outputs.tobytes())
+        return score(self, outputs, rows) - 0.1 * (all_outputs[-1] != all_outputs[0])
+    monkeypatch.setattr(evaluation_sets.TextSet, 'score', lower_score)

@@ -1,4 +1,4 @@
-"""answer.py: documents from everywhere, offsets, several documents, no answer, mistakes."""
+"""answer.py: sources of documents, offsets, several documents, no answer, mistakes."""
 import io
 import json
 
@@ -15,7 +15,7 @@ QUESTION = 'the film was'
 DOCUMENT = 'the plot was fine and the actor was so .'
 
 
-def trained(call, folder, tiny_bert, version_2):
+def train(call, folder, tiny_bert, version_2):
     outcome = call(finetune_squad, *write_files(folder, version_2), '--bert_checkpoint', tiny_bert,
                    *QUICK, '--output_dir', folder / 'run')
     assert outcome.code == 0, outcome.err
@@ -24,12 +24,12 @@ def trained(call, folder, tiny_bert, version_2):
 
 @pytest.fixture
 def run(call, in_tmp, tiny_bert):
-    return trained(call, in_tmp, tiny_bert, version_2=False)
+    return train(call, in_tmp, tiny_bert, version_2=False)
 
 
 @pytest.fixture
-def run_2(call, in_tmp, tiny_bert):
-    return trained(call, in_tmp, tiny_bert, version_2=True)
+def run_version_2(call, in_tmp, tiny_bert):
+    return train(call, in_tmp, tiny_bert, version_2=True)
 
 
 def lines(outcome):
@@ -38,19 +38,19 @@ def lines(outcome):
 
 
 def test_offsets_and_passage(call, run):
-    found, = lines(call(answer, '--model_dir', run, QUESTION, DOCUMENT, '--format', 'jsonl'))
-    assert found['question'] == QUESTION and found['no_answer'] is False
-    assert len(found['answers']) == 3
-    for one in found['answers']:
-        assert set(one) == {'text', 'document', 'start', 'end', 'passage', 'probability'}
-        assert DOCUMENT[one['start']:one['end']] == one['text']
-        assert one['passage'] == DOCUMENT and one['document'] == 'document 1'
-    shares = [one['probability'] for one in found['answers']]
-    assert shares == sorted(shares, reverse=True) and 0 < sum(shares) <= 1
+    result, = lines(call(answer, '--model_dir', run, QUESTION, DOCUMENT, '--format', 'jsonl'))
+    assert result['question'] == QUESTION and result['no_answer'] is False
+    assert len(result['answers']) == 3
+    for entry in result['answers']:
+        assert set(entry) == {'text', 'document', 'start', 'end', 'passage', 'probability'}
+        assert DOCUMENT[entry['start']:entry['end']] == entry['text']
+        assert entry['passage'] == DOCUMENT and entry['document'] == 'document 1'
+    probabilities = [entry['probability'] for entry in result['answers']]
+    assert probabilities == sorted(probabilities, reverse=True) and 0 < sum(probabilities) <= 1
 
 
 def test_the_same_as_the_predictions_of_the_run(call, run, in_tmp):
-    """Question by question what finetune_squad.py wrote for its dev file."""
+    """For each question of the dev file, the n-best answers that finetune_squad.py wrote."""
     questions = [dict(id=question['id'], question=question['question'],
                       document=paragraph['context'])
                  for paragraph in read_json(in_tmp / 'dev.json')['data'][0]['paragraphs']
@@ -59,14 +59,14 @@ def test_the_same_as_the_predictions_of_the_run(call, run, in_tmp):
     outcome = call(answer, '--model_dir', run, '--jsonl', 'questions.jsonl', '--format', 'jsonl',
                    '--output', 'answers.jsonl')
     assert outcome.code == 0 and outcome.out == ''
-    found = [json.loads(line) for line in (in_tmp / 'answers.jsonl').read_text().splitlines()]
+    results = [json.loads(line) for line in (in_tmp / 'answers.jsonl').read_text().splitlines()]
     n_best = read_json(in_tmp / 'run' / 'nbest_predictions.json')
-    assert [one['id'] for one in found] == list(n_best)
-    for one in found:
-        wanted = n_best[one['id']]
-        assert [a['text'] for a in one['answers']] == [entry['text'] for entry in wanted[:3]]
-        np.testing.assert_allclose([a['probability'] for a in one['answers']],
-                                   [entry['probability'] for entry in wanted[:3]], rtol=1e-4)
+    assert [result['id'] for result in results] == list(n_best)
+    for result in results:
+        expected = n_best[result['id']]
+        assert [a['text'] for a in result['answers']] == [entry['text'] for entry in expected[:3]]
+        np.testing.assert_allclose([a['probability'] for a in result['answers']],
+                                   [entry['probability'] for entry in expected[:3]], rtol=1e-4)
 
 
 def test_tab_separated(call, run):
@@ -78,7 +78,7 @@ def test_tab_separated(call, run):
 
 
 def test_tab_separated_with_ids_and_whole_paths(call, run, in_tmp):
-    """Of many questions the id comes first; documents of the same name can be told apart."""
+    """With several questions the id comes first. Whole paths distinguish equal file names."""
     (in_tmp / 'a.jsonl').write_text('\n'.join(
         json.dumps(dict(line, question=QUESTION, document=DOCUMENT))
         for line in ({'id': ''}, {}, {'id': None}, {'id': 'x'})))
@@ -95,91 +95,98 @@ def test_tab_separated_with_ids_and_whole_paths(call, run, in_tmp):
 
 
 def test_flags_may_stand_between_the_texts(call, run):
-    plain = call(answer, '--model_dir', run, '--top_k', 2, QUESTION, DOCUMENT, 'it was great')
-    mixed = call(answer, QUESTION, '--top_k', 2, DOCUMENT, '--model_dir', run, 'it was great')
-    assert mixed.code == 0 and mixed.out == plain.out != ''
-    after = call(answer, '--model_dir', run, '--top_k', 2, '--', QUESTION, DOCUMENT, 'it was great')
-    assert after.code == 0 and after.out == plain.out
-    dashed = call(answer, '--model_dir', run, '--', '-' + QUESTION, DOCUMENT)
-    assert dashed.code == 0 and dashed.out.splitlines()[1].startswith('-' + QUESTION)
+    expected = call(answer, '--model_dir', run, '--top_k', 2, QUESTION, DOCUMENT, 'it was great')
+    outcome = call(answer, QUESTION, '--top_k', 2, DOCUMENT, '--model_dir', run, 'it was great')
+    assert outcome.code == 0 and outcome.out == expected.out != ''
+    outcome = call(answer, '--model_dir', run, '--top_k', 2, '--', QUESTION, DOCUMENT,
+                   'it was great')
+    assert outcome.code == 0 and outcome.out == expected.out
+    outcome = call(answer, '--model_dir', run, '--', '-' + QUESTION, DOCUMENT)
+    assert outcome.code == 0 and outcome.out.splitlines()[1].startswith('-' + QUESTION)
 
 
 def test_documents_from_files_and_standard_input(call, run, in_tmp, monkeypatch):
     (in_tmp / 'a.txt').write_text(DOCUMENT)
-    by_argument, = lines(call(answer, '--model_dir', run, QUESTION, DOCUMENT, '--format', 'jsonl'))
-    by_file, = lines(call(answer, '--model_dir', run, QUESTION, '--file', 'a.txt', '--format',
-                          'jsonl'))
+    argument_result, = lines(call(answer, '--model_dir', run, QUESTION, DOCUMENT, '--format',
+                                  'jsonl'))
+    file_result, = lines(call(answer, '--model_dir', run, QUESTION, '--file', 'a.txt', '--format',
+                              'jsonl'))
     for flags in ((), ('--file', '-')):
         monkeypatch.setattr('sys.stdin', io.TextIOWrapper(io.BytesIO(DOCUMENT.encode())))
-        by_input, = lines(call(answer, '--model_dir', run, QUESTION, *flags, '--format', 'jsonl'))
-        assert by_input['answers'][0]['document'] == '-'
-        assert [a['text'] for a in by_input['answers']] == \
-            [a['text'] for a in by_argument['answers']]
-    assert by_file['answers'][0]['document'] == 'a.txt'
-    assert by_file['answers'][0]['start'] == by_argument['answers'][0]['start']
+        stdin_result, = lines(call(answer, '--model_dir', run, QUESTION, *flags, '--format',
+                                   'jsonl'))
+        assert stdin_result['answers'][0]['document'] == '-'
+        assert [a['text'] for a in stdin_result['answers']] == \
+            [a['text'] for a in argument_result['answers']]
+    assert file_result['answers'][0]['document'] == 'a.txt'
+    assert file_result['answers'][0]['start'] == argument_result['answers'][0]['start']
 
 
-def test_offsets_count_in_the_document_as_it_is(call, run, in_tmp):
-    """Line ends of Windows and everything else stay; a byte-order mark is no part of the text."""
+def test_offsets_refer_to_the_unchanged_document(call, run, in_tmp):
+    """Only a byte-order mark is no part of the text. Windows line ends stay, for example."""
     text = 'it was\r\n\r\nso very cafe\u0301 and\r\nthe plot 👍🏽 great .\r\n'
     (in_tmp / 'a.txt').write_bytes(b'\xef\xbb\xbf' + text.encode())
-    found, = lines(call(answer, '--model_dir', run, QUESTION, '--file', 'a.txt', '--format',
-                        'jsonl', '--top_k', 100))
-    assert len(found['answers']) > 20
-    for one in found['answers']:
-        assert text[one['start']:one['end']] == one['text']
+    result, = lines(call(answer, '--model_dir', run, QUESTION, '--file', 'a.txt', '--format',
+                         'jsonl', '--top_k', 100))
+    assert len(result['answers']) > 20
+    for entry in result['answers']:
+        assert text[entry['start']:entry['end']] == entry['text']
 
 
 def test_several_documents_are_ranked_together(call, run):
-    """The scores of a document don't depend on the others; the best of all come first."""
+    """A document's scores don't depend on the other documents. The best answers of all documents
+    come first."""
     documents = [DOCUMENT, 'it was great', 'bad scene and very poor plot']
-    alone = [lines(call(answer, '--model_dir', run, QUESTION, text, '--format', 'jsonl',
-                        '--top_k', 500))[0]['answers'] for text in documents]
-    together, = lines(call(answer, '--model_dir', run, QUESTION, *documents, '--format', 'jsonl',
-                           '--top_k', 500))
-    order = [(one['document'], one['start'], one['end']) for one in together['answers']]
-    assert {name for name, _, _ in order} == {'document 1', 'document 2', 'document 3'}
-    for i, answers in enumerate(alone, 1):
+    answers_by_document = [
+        lines(call(answer, '--model_dir', run, QUESTION, text, '--format', 'jsonl', '--top_k',
+                   500))[0]['answers'] for text in documents]
+    result, = lines(call(answer, '--model_dir', run, QUESTION, *documents, '--format', 'jsonl',
+                         '--top_k', 500))
+    spans = [(entry['document'], entry['start'], entry['end']) for entry in result['answers']]
+    assert {name for name, _, _ in spans} == {'document 1', 'document 2', 'document 3'}
+    for i, answers in enumerate(answers_by_document, 1):
         name = 'document %d' % i
-        assert [place for place in order if place[0] == name] == \
-            [(name, one['start'], one['end']) for one in answers]
-    shares = [one['probability'] for one in together['answers']]
-    assert shares == sorted(shares, reverse=True) and sum(shares) == pytest.approx(1)
+        assert [span for span in spans if span[0] == name] == \
+            [(name, entry['start'], entry['end']) for entry in answers]
+    probabilities = [entry['probability'] for entry in result['answers']]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert sum(probabilities) == pytest.approx(1)
 
 
 def test_documents_of_json_lines(call, run, in_tmp, monkeypatch):
     text = json.dumps({'question': QUESTION, 'documents': ['it was great', DOCUMENT]})
     monkeypatch.setattr('sys.stdin', io.TextIOWrapper(io.BytesIO(text.encode() + b'\n\n')))
-    found, = lines(call(answer, '--model_dir', run, '--jsonl', '-', '--format', 'jsonl'))
-    assert found['id'] == '1'
-    assert {one['document'] for one in found['answers']} <= {'document 1', 'document 2'}
+    result, = lines(call(answer, '--model_dir', run, '--jsonl', '-', '--format', 'jsonl'))
+    assert result['id'] == '1'
+    assert {entry['document'] for entry in result['answers']} <= {'document 1', 'document 2'}
 
 
 def test_a_long_document_is_read_in_windows(call, run):
     text = ' '.join(['so very the plot and'] * 40) + ' great .'
-    found, = lines(call(answer, '--model_dir', run, QUESTION, text, '--format', 'jsonl',
-                        '--top_k', 500))
-    assert max(one['end'] for one in found['answers']) > 500
-    for one in found['answers']:
-        assert text[one['start']:one['end']] == one['text']
+    result, = lines(call(answer, '--model_dir', run, QUESTION, text, '--format', 'jsonl',
+                         '--top_k', 500))
+    assert max(entry['end'] for entry in result['answers']) > 500
+    for entry in result['answers']:
+        assert text[entry['start']:entry['end']] == entry['text']
 
 
 @pytest.mark.parametrize('threshold,no_answer', [(-1e6, True), (1e6, False)])
-def test_no_answer(call, run_2, threshold, no_answer):
-    flags = ('--model_dir', run_2, QUESTION, DOCUMENT, '--null_score_diff_threshold', threshold)
-    found, = lines(call(answer, *flags, '--format', 'jsonl'))
-    assert found['no_answer'] is no_answer
-    assert 0 < found['no_answer_probability'] < 1
-    assert len(found['answers']) == 3       # told all the same
+def test_no_answer(call, run_version_2, threshold, no_answer):
+    flags = ('--model_dir', run_version_2, QUESTION, DOCUMENT, '--null_score_diff_threshold',
+             threshold)
+    result, = lines(call(answer, *flags, '--format', 'jsonl'))
+    assert result['no_answer'] is no_answer
+    assert 0 < result['no_answer_probability'] < 1
+    assert len(result['answers']) == 3       # listed anyway
     rows = call(answer, *flags).out.splitlines()[1:]
     if no_answer:
         assert rows == ['%s\t%.4f\t[no answer]\t\t\t\t' % (
-            QUESTION, found['no_answer_probability'])]
+            QUESTION, result['no_answer_probability'])]
     else:
         assert len(rows) == 3
 
 
-def test_a_model_of_1_1_always_answers_unless_told(call, run):
+def test_a_model_of_1_1_always_answers_without_version_2(call, run):
     flags = ('--model_dir', run, QUESTION, DOCUMENT, '--null_score_diff_threshold', -1e6,
              '--format', 'jsonl')
     assert lines(call(answer, *flags))[0]['no_answer'] is False
@@ -187,30 +194,31 @@ def test_a_model_of_1_1_always_answers_unless_told(call, run):
 
 
 def test_max_answer_length(call, run):
-    found, = lines(call(answer, '--model_dir', run, QUESTION, DOCUMENT, '--format', 'jsonl',
-                        '--max_answer_length', 1, '--top_k', 20))
-    assert all(' ' not in one['text'] for one in found['answers'])
+    result, = lines(call(answer, '--model_dir', run, QUESTION, DOCUMENT, '--format', 'jsonl',
+                         '--max_answer_length', 1, '--top_k', 20))
+    assert all(' ' not in entry['text'] for entry in result['answers'])
 
 
-def test_a_cut_question_is_told(call, run):
+def test_a_cut_question_causes_a_warning(call, run):
     outcome = call(answer, '--model_dir', run, 'the film was so very good and fine', DOCUMENT)
     assert outcome.code == 0
     assert outcome.err == 'warning: 1 of 1 questions were cut at 6 tokens\n'
 
 
 def test_a_model_of_transformers(call, in_tmp, run):
-    """Converted from ours: the same answers."""
+    """A run converted to transformers gives the same answers."""
     from bert import convert_checkpoint
     assert call(convert_checkpoint, run, 'hf').code == 0
     assert set(read_json(in_tmp / 'hf' / 'task.json')) == set(TASK_DEFAULTS) | {'max_len'}
-    ours, theirs = (lines(call(answer, '--model_dir', folder, QUESTION, DOCUMENT, '--format',
-                               'jsonl'))[0] for folder in (run, 'hf'))
-    assert [one['text'] for one in ours['answers']] == [one['text'] for one in theirs['answers']]
-    (in_tmp / 'hf' / 'task.json').unlink()     # as transformers saves one: the usual sizes
+    expected, result = (lines(call(answer, '--model_dir', folder, QUESTION, DOCUMENT, '--format',
+                                   'jsonl'))[0] for folder in (run, 'hf'))
+    assert [entry['text'] for entry in expected['answers']] == \
+        [entry['text'] for entry in result['answers']]
+    (in_tmp / 'hf' / 'task.json').unlink()     # transformers saves none: default sizes
     model = open_question_answerer('hf', mx.cpu())
     assert model.max_len == 40
     assert model.task == dict(TASK_DEFAULTS, max_query_length=20, doc_stride=13)
-    # somebody else's file of that name is left alone
+    # a task.json of another program is ignored
     (in_tmp / 'hf' / 'task.json').write_text('{"name": "qa"}')
     assert call(convert_checkpoint, 'hf', 'back').code == 0
     assert read_json(in_tmp / 'back' / 'task.json')['doc_stride'] == 13

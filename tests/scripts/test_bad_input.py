@@ -1,4 +1,4 @@
-"""Every mistake gets one clear line, exit code 2, and loses nothing."""
+"""Each user mistake gives one clear error line and exit code 2, and loses no data."""
 import dataclasses
 import os
 import resource
@@ -16,7 +16,7 @@ from bert.train import devices
 
 @pytest.fixture
 def fail(call, tiny_bert, in_tmp):
-    """fail(*flags) → the one line of the error, with the tiny model."""
+    """Function: flags → the error line of finetune_classifier.py with the tiny model."""
     def fail(*flags, checkpoint=tiny_bert):
         outcome = call(finetune_classifier, '--bert_checkpoint', checkpoint, '--max_len', 24,
                        '--epochs', 1, '--output_dir', 'run', '--overwrite_output_dir', *flags)
@@ -26,13 +26,14 @@ def fail(call, tiny_bert, in_tmp):
     return fail
 
 
-def write(path, text):
+def write(path, content):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
 
 
-OWN = ('--text_columns', 't', '--label_column', 'c', '--train_file', 'a.tsv', '--dev_file', 'a.tsv')
+OWN_FLAGS = ('--text_columns', 't', '--label_column', 'c', '--train_file', 'a.tsv',
+             '--dev_file', 'a.tsv')
 
 
 @pytest.mark.parametrize('content,message', [
@@ -48,29 +49,30 @@ OWN = ('--text_columns', 't', '--label_column', 'c', '--train_file', 'a.tsv', '-
 def test_own_file(content, message, fail, in_tmp):
     if content is not None:
         write(in_tmp / 'a.tsv', content)
-    assert fail(*OWN) == 'error: ' + message
+    assert fail(*OWN_FLAGS) == 'error: ' + message
 
 
 def test_own_label_that_is_no_class(fail, in_tmp):
     write(in_tmp / 'a.tsv', 't\tc\ngood\tx\nbad\ty\n')
-    assert fail(*OWN, '--classes', 'x,z') == 'error: a.tsv:3: label "y": expected one of x, z'
+    assert fail(*OWN_FLAGS, '--classes', 'x,z') == 'error: a.tsv:3: label "y": expected one of x, z'
 
 
 def test_own_classes(fail, in_tmp):
     write(in_tmp / 'a.tsv', 't\tc\ngood\tx\nbad\ty\n')
     for classes in ('x', 'x,x'):
-        assert fail(*OWN, '--classes', classes) == \
+        assert fail(*OWN_FLAGS, '--classes', classes) == \
             'error: --classes %s: give two or more, each once' % classes
 
 
 @pytest.mark.parametrize('flags,message', [
     (('--classes', 'a,b'), '--classes is for files of your own: give --train_file and --dev_file'),
     (('--regression',), '--regression is for files of your own: give --train_file and --dev_file'),
-    (OWN + ('--regression', '--classes', 'a,b'), '--regression and --classes: give one of the two'),
+    (OWN_FLAGS + ('--regression', '--classes', 'a,b'),
+     '--regression and --classes: give one of the two'),
     (('--pretrained_bert_parameters', 'a', '--model_parameters', 'b'),
      '--pretrained_bert_parameters and --model_parameters: the second holds the encoder too; give '
      'one of the two'),
-    (OWN + ('--task_name', 'a/b'),
+    (OWN_FLAGS + ('--task_name', 'a/b'),
      '--task_name a/b: files get this name: give one without "/"'),
 ])
 def test_flags_that_contradict_each_other(flags, message, fail):
@@ -79,8 +81,9 @@ def test_flags_that_contradict_each_other(flags, message, fail):
 
 def test_numbers_are_not_taken_for_classes(fail, in_tmp):
     write(in_tmp / 'a.tsv', 't\tc\n' + ''.join('good\t%d.5\n' % i for i in range(21)))
-    assert fail(*OWN) == ('error: column "c" holds 21 different numbers: --regression learns them '
-                          'as numbers, --classes as classes')
+    assert fail(*OWN_FLAGS) == (
+        'error: column "c" holds 21 different numbers: --regression learns them as numbers, '
+        '--classes as classes')
 
 
 def test_corrected_command_takes_the_folder_of_the_mistake(call, sst, tiny_bert, in_tmp):
@@ -92,7 +95,7 @@ def test_corrected_command_takes_the_folder_of_the_mistake(call, sst, tiny_bert,
 
 def test_own_label_that_is_no_number(fail, in_tmp):
     write(in_tmp / 'a.tsv', 't\tc\ngood\t1\nbad\tnan\n')
-    assert fail(*OWN, '--regression') == 'error: a.tsv:3: label "nan": expected a number'
+    assert fail(*OWN_FLAGS, '--regression') == 'error: a.tsv:3: label "nan": expected a number'
 
 
 def test_own_files_need_their_columns(fail, in_tmp):
@@ -100,7 +103,7 @@ def test_own_files_need_their_columns(fail, in_tmp):
         'error: --text_columns is needed with files of your own: name the columns'
     assert fail('--train_file', 'a.tsv', '--text_columns', 't', '--label_column', 'c') == \
         'error: training on files of your own needs --train_file and --dev_file'
-    assert fail(*OWN, '--text_columns', 'a,b,c') == \
+    assert fail(*OWN_FLAGS, '--text_columns', 'a,b,c') == \
         'error: --text_columns a,b,c: give one column, or two for pairs, separated by a comma'
 
 
@@ -126,14 +129,14 @@ def test_unknown_model_and_corpus(call, in_tmp):
     assert 'book_corpus_wiki_en_uncased' in error and 'book_corpus_wiki_en_cased' in error
 
 
-def test_left_out_flags_of_the_original_are_explained(call):
+def test_unsupported_flags_of_the_original_are_explained(call):
     for flag in ('--sentencepiece', '--custom_pass_lib', '--deploy', '--tune'):
         outcome = call(finetune_classifier, flag)
         assert outcome.code == 2 and outcome.error.startswith('error: %s: ' % flag)
         assert 'unknown' not in outcome.error
 
 
-def test_data_nowhere(fail, in_tmp, monkeypatch):
+def test_missing_data(fail, in_tmp, monkeypatch):
     monkeypatch.setenv('MXNET_GLUON_REPO', 'http://127.0.0.1:9/')
     error = fail('--task_name', 'RTE')
     assert error.startswith('error: RTE is not in glue_data/RTE, ./RTE, ')
@@ -165,27 +168,27 @@ def weights(in_tmp, call, sst, tiny_bert):
 
 
 def test_truncated_params(weights, fail, sst, in_tmp):
-    whole = weights.read_bytes()
-    for size in (0, 5, 100, len(whole) // 2, len(whole) - 3):
-        write(in_tmp / 'cut.params', whole[:size])
+    content = weights.read_bytes()
+    for size in (0, 5, 100, len(content) // 2, len(content) - 3):
+        write(in_tmp / 'cut.params', content[:size])
         error = fail('--task_name', 'SST', '--data_dir', sst, '--model_parameters', 'cut.params')
         assert error.startswith('error: cut.params: ')
 
 
 def test_truncated_safetensors(fail, sst, tiny_bert, in_tmp):
-    broken = in_tmp / 'broken'
-    broken.mkdir()
+    folder = in_tmp / 'broken'
+    folder.mkdir()
     for name in os.listdir(tiny_bert):
-        with open(os.path.join(tiny_bert, name), 'rb') as source:
-            content = source.read()
-        write(broken / name, content[:-100] if name.endswith('.safetensors') else content)
+        with open(os.path.join(tiny_bert, name), 'rb') as file:
+            content = file.read()
+        write(folder / name, content[:-100] if name.endswith('.safetensors') else content)
     error = fail('--task_name', 'SST', '--data_dir', sst, checkpoint='broken')
     assert error.startswith('error: broken/model.safetensors: ')
 
 
 def test_weights_of_another_size(fail, sst, in_tmp):
-    other = dataclasses.replace(tiny.CONFIG, units=12, hidden_size=24)
-    folder = tiny.write_checkpoint(in_tmp / 'wide', other)
+    config = dataclasses.replace(tiny.CONFIG, units=12, hidden_size=24)
+    folder = tiny.write_checkpoint(in_tmp / 'wide', config)
     error = fail('--task_name', 'SST', '--data_dir', sst, '--bert_checkpoint', folder,
                  '--model_parameters', _classifier_params(in_tmp))
     assert 'bert.encoder.layer_norm.beta: (8,) in the file, (12,) in the model' in error
@@ -214,7 +217,7 @@ def test_missing_and_unknown_tensors_are_named(fail, sst, in_tmp):
     assert 'bert.pooler.bias' in error and 'bert.pooler.tias' in error
 
 
-def test_checkpoint_that_is_none(fail, sst, in_tmp):
+def test_folder_without_a_checkpoint(fail, sst, in_tmp):
     (in_tmp / 'empty').mkdir()
     assert 'empty' in fail('--task_name', 'SST', '--data_dir', sst, checkpoint='empty')
     assert 'nowhere' in fail('--task_name', 'SST', '--data_dir', sst, checkpoint='nowhere')
@@ -222,7 +225,7 @@ def test_checkpoint_that_is_none(fail, sst, in_tmp):
 
 # Devices
 
-def test_gpu_where_there_is_none(fail):
+def test_gpu_with_the_cpu_build(fail):
     line = ('error: --gpu %d: no GPU for this MXNet: it is the CPU build, mxnet-cu112 or '
             'mxnet-cu117 is the one for GPUs; leave --gpu out to run on the CPU')
     assert fail('--gpu') == line % 0
@@ -247,21 +250,21 @@ def test_float16_on_the_cpu(fail):
 
 def test_loss_that_is_not_finite_keeps_the_last_checkpoint(fail, sst, in_tmp, monkeypatch):
     # the rate grows without bound from step 3 on
-    monkeypatch.setattr('bert.jobs.runs.training.linear_warmup_decay',
-                        lambda step, *rest: 1e-4 if step < 3 else 1e30)
+    monkeypatch.setattr('bert.train.trainer.linear_warmup_decay',
+                        lambda step, *args: 1e-4 if step < 3 else 1e30)
     error = fail('--task_name', 'SST', '--data_dir', sst, '--batch_size', 8, '--ckpt_interval',
                  2, '--log_interval', 1)
     assert error.startswith('error: the loss of step 4 is nan: training stopped; the checkpoint '
                             'of step 2 is kept.')
     assert [name for name in os.listdir('run') if name.startswith('step-')] == ['step-0000002']
-    kept = mx.nd.load(os.path.join('run', 'step-0000002', 'model.params'))
-    assert all(np.isfinite(array.asnumpy()).all() for array in kept.values())
+    arrays = mx.nd.load(os.path.join('run', 'step-0000002', 'model.params'))
+    assert all(np.isfinite(array.asnumpy()).all() for array in arrays.values())
 
 
 @pytest.mark.process
 def test_disk_full_while_saving_keeps_the_old_checkpoint(sst, tiny_bert, tmp_path):
-    """Once a checkpoint is there, no file may grow beyond 6,000 bytes: the next checkpoint
-    can't be written, and the run can be resumed when the limit is gone."""
+    """After the first checkpoint no file may grow beyond 6,000 bytes: writing the next checkpoint
+    fails, and the run resumes when the limit is gone."""
     folder = tmp_path / 'run'
     process = start('finetune_classifier.py', '--task_name', 'SST', '--data_dir', sst,
                     '--bert_checkpoint', tiny_bert, '--max_len', 24, '--epochs', 30,
@@ -274,11 +277,11 @@ def test_disk_full_while_saving_keeps_the_old_checkpoint(sst, tiny_bert, tmp_pat
     assert process.returncode == 2, err
     assert 'Traceback' not in err
     assert 'the checkpoint could not be written: ' in err.strip().splitlines()[-1]
-    kept = max(path.name for path in folder.glob('step-???????'))
-    assert np.isfinite(mx.nd.load(str(folder / kept / 'model.params'))['classifier.1.bias']
+    checkpoint = max(path.name for path in folder.glob('step-???????'))
+    assert np.isfinite(mx.nd.load(str(folder / checkpoint / 'model.params'))['classifier.1.bias']
                        .asnumpy()).all()
     outcome = spawn('finetune_classifier.py', '--resume', '--output_dir', folder)
-    assert outcome.code == 0 and 'resumed from %s' % (folder / kept) in outcome.err
+    assert outcome.code == 0 and 'resumed from %s' % (folder / checkpoint) in outcome.err
 
 
 def test_output_dir_that_cannot_be_made(fail, in_tmp):

@@ -1,4 +1,4 @@
-"""Mistakes in the use of the question-answering scripts: one clear line, and nothing lost."""
+"""Mistakes with the question-answering scripts give one clear error line and lose no data."""
 import json
 import os
 
@@ -11,7 +11,7 @@ from bert import finetune_squad, static_finetune_squad
 
 @pytest.fixture
 def run(call, tiny_bert, in_tmp):
-    """run(*flags) → Outcome of finetune_squad.py on tiny files."""
+    """Function: flags → Outcome of finetune_squad.py on tiny files."""
     def run(*flags, script=finetune_squad):
         return call(script, *write_files(in_tmp), '--bert_checkpoint', tiny_bert, *QUICK, *flags)
     return run
@@ -99,7 +99,7 @@ def test_repeated_ids_in_dev(run, in_tmp):
         'error: dup.json: 1 question ids stand twice or more, the first is "same": predictions '
         'are stored by id: give each question its own')
     outcome = run('--train_file', 'dup.json', '--output_dir', 'run')
-    assert outcome.code == 0, outcome.err       # training doesn't mind, and says so
+    assert outcome.code == 0, outcome.err       # training accepts them with a warning
     assert 'same (the file): its id stands 4 times' in outcome.err
 
 
@@ -121,17 +121,17 @@ def test_nothing_to_train_on(run, in_tmp):
         'error: empty.json: no question in it that can be trained on')
 
 
-# Odd input with a right answer
+# Unusual input that has an answer
 
-def dev_of(folder, context, question='the film was', answer='good'):
-    """A dev file of one question."""
+def write_dev_file(folder, context, question='the film was', answer='good'):
+    """Write a dev file of one question. Returns its name."""
     (folder / 'odd.json').write_text(json.dumps({'data': [{'title': 'T', 'paragraphs': [{
         'context': context, 'qas': [{'id': 'q', 'question': question, 'answers': [
             {'text': answer, 'answer_start': context.find(answer)}]}]}]}]}))
     return 'odd.json'
 
 
-def answer_to(run, in_tmp, dev_file, *flags):
+def predict_answer(run, in_tmp, dev_file, *flags):
     outcome = run('--dev_file', dev_file, '--output_dir', 'run', *flags)
     assert outcome.code == 0, outcome.err
     return read_json(in_tmp / 'run' / 'predictions.json')['q'], outcome
@@ -139,34 +139,35 @@ def answer_to(run, in_tmp, dev_file, *flags):
 
 def test_a_word_of_20000_characters(run, in_tmp):
     word = 'x' * 20000
-    text, _ = answer_to(run, in_tmp, dev_of(in_tmp, word, answer=word))
+    text, _ = predict_answer(run, in_tmp, write_dev_file(in_tmp, word, answer=word))
     assert text == word
 
 
 def test_an_empty_question(run, in_tmp):
-    text, outcome = answer_to(run, in_tmp, dev_of(in_tmp, 'it was good', question=''))
+    text, outcome = predict_answer(run, in_tmp, write_dev_file(in_tmp, 'it was good', question=''))
     assert text and text in 'it was good'
     assert 'q (article 1 "T", paragraph 1, question 1): the question is empty' in outcome.err
 
 
 def test_an_empty_context(run, in_tmp):
-    text, outcome = answer_to(run, in_tmp, dev_of(in_tmp, ' ', answer=''))
+    text, outcome = predict_answer(run, in_tmp, write_dev_file(in_tmp, ' ', answer=''))
     assert text == ''
     assert 'its context is empty' in outcome.err
 
 
 def test_a_stride_larger_than_the_window(run, in_tmp):
-    """No word is skipped: the answer may stand anywhere."""
+    """The windows skip no word: the answer may be anywhere."""
     context = ' '.join('so very the plot and'.split() * 20)
-    text, _ = answer_to(run, in_tmp, dev_of(in_tmp, context, answer='plot'), '--doc_stride', 1000)
+    text, _ = predict_answer(run, in_tmp, write_dev_file(in_tmp, context, answer='plot'),
+                             '--doc_stride', 1000)
     assert text in context
     audit = read_json(in_tmp / 'run' / 'audit.json')['segments']['dev']
-    assert audit['windows'] == 8        # 100 words, 14 a window
+    assert audit['windows'] == 8        # 100 words, 14 per window
 
 
 def test_a_question_longer_than_the_cap_is_counted(run, in_tmp):
-    _, outcome = answer_to(run, in_tmp, dev_of(in_tmp, 'it was good',
-                                               question='was it so very very very very good'))
+    _, outcome = predict_answer(run, in_tmp, write_dev_file(
+        in_tmp, 'it was good', question='was it so very very very very good'))
     assert '1 are cut at --max_query_length' in outcome.err
     assert read_json(in_tmp / 'run' / 'audit.json')['segments']['dev']['questions_cut'] == 1
 
@@ -176,14 +177,14 @@ def test_a_question_longer_than_the_cap_is_counted(run, in_tmp):
     ('--tune', 'tuning starts from a trained model: quantize.py --tune --model_dir FOLDER'),
     ('--sentencepiece', 'SentencePiece models are not supported; a BERT vocabulary is a vocab.txt, '
                         'see --bert_checkpoint')])
-def test_flags_that_were_left_out(call, in_tmp, flag, reason):
+def test_unsupported_flags(call, in_tmp, flag, reason):
     outcome = call(finetune_squad, flag, 'x')
     assert outcome.code == 2
     assert outcome.err.startswith('error: %s: %s (' % (flag, reason))
 
 
 def test_sizes_are_part_of_the_run(call, run, in_tmp):
-    """A resume with other windows is refused."""
+    """A run can't be resumed with other windows."""
     run('--output_dir', 'run')
     outcome = call(finetune_squad, '--resume', '--output_dir', 'run', *SIZES[:2], '--doc_stride', 7)
     assert outcome.error == ('error: --doc_stride 7: the run in run was started with 5; leave the '

@@ -1,5 +1,5 @@
-"""Models of as many layers as BERT-base and more through the training scripts: what MXNet bounds by
-the number of arrays shows with these only."""
+"""The training scripts with models at least as deep as BERT-base: only these reach MXNet's limits
+on the number of arrays."""
 import dataclasses
 import json
 
@@ -35,9 +35,9 @@ def test_question_answering(call, deep_bert, in_tmp):
 
 
 @pytest.mark.parametrize('optimizer', ['bertadam', 'lamb', 'adamw'])
-def test_pretraining(call, made, in_tmp, optimizer):
+def test_pretraining(call, dataset, in_tmp, optimizer):
     (in_tmp / 'deep.json').write_text(json.dumps(dict(SIZES, num_layers=LAYERS)))
-    outcome = call(run_pretraining, *flags(made, '--bert_config', 'deep.json', '--optimizer',
+    outcome = call(run_pretraining, *flags(dataset, '--bert_config', 'deep.json', '--optimizer',
                                            optimizer, steps=2), '--ckpt_dir', 'ckpt')
     assert outcome.code == 0, outcome.err
     assert (in_tmp / 'ckpt' / 'results.json').exists()

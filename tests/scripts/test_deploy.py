@@ -1,4 +1,4 @@
-"""deploy.py: the same labels, answers and scores as the model, by every engine; and latency."""
+"""deploy.py: each engine gives the labels, answers and scores of the model; and latency."""
 import json
 import os
 import pathlib
@@ -13,13 +13,13 @@ from support.small_squad import QUICK, read_json, write_files
 from bert import answer, deploy, finetune_classifier, finetune_squad, predict, quantize
 from bert.export import export, to_onnx
 
-EXPORTED = pathlib.Path(__file__).parents[1] / 'export' / 'exported_by_3.12'
+EXPORTED_MODEL = pathlib.Path(__file__).parents[1] / 'export' / 'exported_by_3.12'
 ENGINES = {'symbol': ('mxnet',), 'onnx': ('onnxruntime', 'openvino')}
 
 
 @pytest.fixture(scope='module')
 def work(tmp_path_factory, tiny_bert, sst):
-    """A folder with two runs and what was exported of them."""
+    """A folder with two runs and their exported models."""
     folder = tmp_path_factory.mktemp('deploy')
     finetune_classifier.main([
         '--bert_checkpoint', tiny_bert, '--task_name', 'SST', '--data_dir', sst, '--max_len', '12',
@@ -34,30 +34,30 @@ def work(tmp_path_factory, tiny_bert, sst):
     return folder
 
 
-def forms():
+def form_engine_pairs():
     return [(form, engine) for form, engines in ENGINES.items() for engine in engines]
 
 
-@pytest.mark.parametrize('form,engine', forms())
+@pytest.mark.parametrize('form,engine', form_engine_pairs())
 def test_labels(call, work, form, engine):
     texts = ['the film was good', 'awful plot', 'so so']
     expected = call(predict, '--model_dir', work / 'sst', *texts)
-    found = call(deploy, '--model_dir', work / ('sst-' + form), '--engine', engine, *texts)
-    assert found.code == 0, found.err
-    assert found.out == expected.out
+    outcome = call(deploy, '--model_dir', work / ('sst-' + form), '--engine', engine, *texts)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out == expected.out
 
 
-@pytest.mark.parametrize('form,engine', forms())
+@pytest.mark.parametrize('form,engine', form_engine_pairs())
 def test_answers(call, work, form, engine):
     query = ('so was it', 'the film was good .', 'awful actor and scene .')
-    expected = call(answer, '--model_dir', work / 'squad', *query, '--format', 'jsonl')
-    found = call(deploy, '--model_dir', work / ('squad-' + form), '--engine', engine, *query,
-                 '--format', 'jsonl')
-    assert found.code == 0, found.err
-    ours, theirs = json.loads(found.out), json.loads(expected.out)
-    for one, other in zip(ours['answers'], theirs['answers']):
-        assert one.pop('probability') == pytest.approx(other.pop('probability'), abs=1e-4)
-    assert ours == theirs
+    reference_outcome = call(answer, '--model_dir', work / 'squad', *query, '--format', 'jsonl')
+    outcome = call(deploy, '--model_dir', work / ('squad-' + form), '--engine', engine, *query,
+                   '--format', 'jsonl')
+    assert outcome.code == 0, outcome.err
+    result, reference = json.loads(outcome.out), json.loads(reference_outcome.out)
+    for entry, expected in zip(result['answers'], reference['answers']):
+        assert entry.pop('probability') == pytest.approx(expected.pop('probability'), abs=1e-4)
+    assert result == reference
 
 
 def test_texts_from_files(call, work, tmp_path):
@@ -69,33 +69,34 @@ def test_texts_from_files(call, work, tmp_path):
     assert (tmp_path / 'sst').read_text() == (tmp_path / 'sst-symbol').read_text()
     (tmp_path / 'q.jsonl').write_text('{"question": "so was it", "document": "good film"}\n')
     (tmp_path / 'd.txt').write_text('good film')
-    by_lines = call(deploy, '--model_dir', work / 'squad-onnx', '--file', tmp_path / 'q.jsonl')
-    by_file = call(deploy, '--model_dir', work / 'squad-onnx', 'so was it', '--file',
-                   tmp_path / 'd.txt')
-    assert by_lines.code == by_file.code == 0
-    assert len(by_lines.out.splitlines()) == len(by_file.out.splitlines()) > 1
+    jsonl_outcome = call(deploy, '--model_dir', work / 'squad-onnx', '--file',
+                         tmp_path / 'q.jsonl')
+    file_outcome = call(deploy, '--model_dir', work / 'squad-onnx', 'so was it', '--file',
+                        tmp_path / 'd.txt')
+    assert jsonl_outcome.code == file_outcome.code == 0
+    assert len(jsonl_outcome.out.splitlines()) == len(file_outcome.out.splitlines()) > 1
 
 
-@pytest.mark.parametrize('form,engine', forms())
+@pytest.mark.parametrize('form,engine', form_engine_pairs())
 def test_scores_of_dev(call, work, sst, form, engine, tmp_path):
-    known = read_json(work / 'sst' / 'results.json')['metrics']['dev']
+    expected = read_json(work / 'sst' / 'results.json')['metrics']['dev']
     outcome = call(deploy, '--model_dir', work / ('sst-' + form), '--engine', engine, '--evaluate',
                    '--data_dir', sst, '--output', tmp_path / 'scores.json')
     assert outcome.code == 0, outcome.err
     assert outcome.out == 'dev (%s, 20 examples): accuracy:%.4f\n' % (
-        os.path.join(sst, 'dev.tsv'), known['accuracy'])
+        os.path.join(sst, 'dev.tsv'), expected['accuracy'])
     report = read_json(tmp_path / 'scores.json')
-    assert report['metrics'] == {'dev': {'accuracy': pytest.approx(known['accuracy'])}}
+    assert report['metrics'] == {'dev': {'accuracy': pytest.approx(expected['accuracy'])}}
     assert (report['engine'], report['task']) == (engine, 'classification')
 
 
 def test_scores_of_questions(call, work):
-    known = read_json(work / 'squad' / 'results.json')['metrics']['dev']
+    expected = read_json(work / 'squad' / 'results.json')['metrics']['dev']
     outcome = call(deploy, '--model_dir', work / 'squad-symbol', '--evaluate', '--dev_file',
                    work / 'dev.json')
     assert outcome.code == 0, outcome.err
     assert outcome.out.endswith('(%s, 11 examples): f1:%.4f,exact_match:%.4f\n' % (
-        work / 'dev.json', known['f1'], known['exact_match']))
+        work / 'dev.json', expected['f1'], expected['exact_match']))
 
 
 def test_scores_of_own_files(call, work, tmp_path):
@@ -114,17 +115,17 @@ def test_latency(call, work, tmp_path):
     outcome = call(deploy, '--model_dir', work / 'sst-symbol', '--measure', '--batch_sizes', '1,3',
                    '--lengths', '5,20', '--rounds', 4, '--output', tmp_path / 'speed.json')
     assert outcome.code == 0, outcome.err
-    first, header, *rows = outcome.out.splitlines()
-    assert ' · mxnet · ' in first and header.split() == [
+    title, header, *rows = outcome.out.splitlines()
+    assert ' · mxnet · ' in title and header.split() == [
         'batch', 'tokens', 'p50', 'ms', 'p90', 'ms', 'p99', 'ms', 'examples/s']
     assert [row.split()[:2] for row in rows] == [['1', '5'], ['1', '20'], ['3', '5'], ['3', '20']]
     for entry in read_json(tmp_path / 'speed.json')['latency']:
         assert 0 < entry['p50_ms'] <= entry['p90_ms'] <= entry['p99_ms']
         assert entry['examples_per_second'] == pytest.approx(
             1000 * entry['batch_size'] / entry['p50_ms'])
-    again = call(deploy, '--model_dir', work / 'sst-symbol', '--measure', '--output',
-                 tmp_path / 'speed.json')
-    assert again.code == 2 and again.error.endswith('choose another name, or give --overwrite')
+    outcome = call(deploy, '--model_dir', work / 'sst-symbol', '--measure', '--output',
+                   tmp_path / 'speed.json')
+    assert outcome.code == 2 and outcome.error.endswith('choose another name, or give --overwrite')
     assert call(deploy, '--model_dir', work / 'sst-symbol', '--measure', '--lengths',
                 '41').error == 'error: --lengths 41: this model has 40 positions'
     assert '0 found, whole numbers from 1 on' in call(
@@ -132,34 +133,35 @@ def test_latency(call, work, tmp_path):
 
 
 def test_int8(call, work, sst, tmp_path):
-    """What quantize.py writes is served in the same way."""
+    """deploy.py runs what quantize.py writes in the same way."""
     assert call(quantize, '--model_dir', work / 'sst', '--data_dir', sst, '--output_dir',
                 tmp_path / 'int8').code == 0
     outcome = call(deploy, '--model_dir', tmp_path / 'int8', 'the film was good')
     expected = call(predict, '--model_dir', work / 'sst', 'the film was good')
     assert outcome.code == 0
-    for one, other in zip(*(out.splitlines()[1].split('\t') for out in (outcome.out,
-                                                                       expected.out))):
-        assert one == other or float(one) == pytest.approx(float(other), abs=0.1)
-    slow = spawn('deploy.py', '--model_dir', tmp_path / 'int8', 'the film was good',
-                 env={'DNNL_MAX_CPU_ISA': 'AVX2'})
-    assert slow.code == 0 and ('this CPU has no VNNI (DNNL_MAX_CPU_ISA takes it away): INT8 works, '
-                               'may be no faster than float32, and rounds otherwise') in slow.err
+    for field, reference in zip(*(out.splitlines()[1].split('\t') for out in (outcome.out,
+                                                                              expected.out))):
+        assert field == reference or float(field) == pytest.approx(float(reference), abs=0.1)
+    outcome = spawn('deploy.py', '--model_dir', tmp_path / 'int8', 'the film was good',
+                    env={'DNNL_MAX_CPU_ISA': 'AVX2'})
+    assert outcome.code == 0 and (
+        'this CPU has no VNNI (DNNL_MAX_CPU_ISA takes it away): INT8 works, may be no faster than '
+        'float32, and rounds otherwise') in outcome.err
 
 
 def test_a_folder_of_another_python(call):
-    """Exported under Python 3.12 by revision 5184367, whose labels lie beside it: what was
-    exported once is served as it was."""
-    lines = (EXPORTED / 'labels.jsonl').read_text().splitlines()
-    expected = [json.loads(line) for line in lines]
-    outcome = call(deploy, '--model_dir', EXPORTED, '--format', 'jsonl',
-                   *[one['text'] for one in expected])
+    """Revision 5184367 exported the model under Python 3.12 and wrote the labels beside it. Later
+    revisions must give the same labels."""
+    lines = (EXPORTED_MODEL / 'labels.jsonl').read_text().splitlines()
+    expected_rows = [json.loads(line) for line in lines]
+    outcome = call(deploy, '--model_dir', EXPORTED_MODEL, '--format', 'jsonl',
+                   *[row['text'] for row in expected_rows])
     assert outcome.code == 0, outcome.err
-    found = [json.loads(line) for line in outcome.out.splitlines()]
-    for one, other in zip(found, expected):
-        assert one.pop('probabilities') == pytest.approx(other.pop('probabilities'), abs=1e-5)
-        assert one.pop('probability') == pytest.approx(other.pop('probability'), abs=1e-5)
-    assert found == expected and len(found) == 3
+    rows = [json.loads(line) for line in outcome.out.splitlines()]
+    for row, expected in zip(rows, expected_rows):
+        assert row.pop('probabilities') == pytest.approx(expected.pop('probabilities'), abs=1e-5)
+        assert row.pop('probability') == pytest.approx(expected.pop('probability'), abs=1e-5)
+    assert rows == expected_rows and len(rows) == 3
 
 
 def test_several_models_in_one_folder(call, work, tmp_path):
@@ -240,14 +242,15 @@ def test_flags_that_would_do_nothing(call, work, model, arguments, error):
 
 
 def test_flags_of_answers_count_in_scores(call, work, in_tmp):
-    """Where "no answer" always wins, none is right; a file of 2.0 asks for a model of it."""
+    """If "no answer" always wins, no answer is right. A 2.0 file needs a 2.0 model or
+    --version_2."""
     command = ('--model_dir', work / 'squad-symbol', '--evaluate', '--output', 'scores.json')
-    found = []
+    scores = []
     for flags in ((), ('--version_2', '--null_score_diff_threshold', -1000)):
         assert call(deploy, *command, '--dev_file', work / 'dev.json', '--overwrite',
                     *flags).code == 0
-        found.append(read_json(in_tmp / 'scores.json')['metrics']['dev'])
-    assert found[0]['f1'] > 0 and found[1] == {'exact_match': 0, 'f1': 0}
+        scores.append(read_json(in_tmp / 'scores.json')['metrics']['dev'])
+    assert scores[0]['f1'] > 0 and scores[1] == {'exact_match': 0, 'f1': 0}
     tiny.write_squad(in_tmp / 'dev-v2.0.json', 6, 1, version_2=True)
     assert re.match(r'error: dev-v2\.0\.json: \d of its 6 questions have no answer, as in SQuAD '
                     r'2\.0, and the model was trained on SQuAD 1\.1: take a file of that$',

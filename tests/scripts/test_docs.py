@@ -1,4 +1,4 @@
-"""Every command and snippet of the README and the pages runs, with a tiny model and tiny data."""
+"""All commands and snippets of the README and the pages run, with a tiny model and tiny data."""
 import os
 import pathlib
 import re
@@ -36,7 +36,7 @@ from bert.model.kernels import library
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = ['README.rst', 'docs/classification.rst', 'docs/models.rst',
          'docs/question_answering.rst', 'docs/pretraining.rst', 'docs/embedding.rst',
-         'docs/deployment.rst', 'docs/tutorial.rst', 'docs/kernels.rst']
+         'docs/deployment.rst', 'docs/tutorial.rst', 'docs/kernels.rst', 'docs/python.rst']
 LONG_PAGES = ('docs/pretraining.rst', 'docs/deployment.rst')
 SCRIPTS = {'finetune_classifier.py': finetune_classifier, 'predict.py': predict,
            'models.py': models, 'convert_checkpoint.py': convert_checkpoint,
@@ -47,18 +47,24 @@ SCRIPTS = {'finetune_classifier.py': finetune_classifier, 'predict.py': predict,
            'run_pretraining.py': run_pretraining, 'embedding.py': embedding,
            'export/export.py': export, 'export/to_onnx.py': to_onnx, 'deploy.py': deploy,
            'quantize.py': quantize, 'run_glue_tune.py': run_glue_tune}
-BLOCK = runpy.run_path(str(ROOT / 'docs' / 'run_page.py'))['BLOCK']     # of Python
-WEIGHTED = ('finetune_classifier.py', 'finetune_squad.py', 'static_finetune_squad.py',
-            'embedding.py')
-EMBEDDED = ("['the', 'quick', 'fox', 'jumped', 'over', 'it', '.'] 7 (384,)\n"
-            '(3, 384) [[0.7 0.1]]\n')
-SCHEDULER = 'tcp://localhost:8786'      # Dask's usual port; the tests' is another
-NOT_RUN_HERE = ['./run tests',      # this very suite
-                './run python docs/run_page.py docs/tutorial.rst']      # test_tutorial.py
+PYTHON_BLOCK = runpy.run_path(str(ROOT / 'docs' / 'run_page.py'))['BLOCK']
+# scripts that load BERT's weights
+BERT_SCRIPTS = ('finetune_classifier.py', 'finetune_squad.py', 'static_finetune_squad.py',
+                'embedding.py')
+PYTHON_OUTPUT = (
+    'True True\nTrue True\nTrue\nTrue\n(3, 384) [[0.7 0.1]]\nTrue\n'
+    "['accuracy', 'f1'] output_dir/MRPC-002\n2\n"
+    'unknown argument --epoch. Did you mean "--epochs"?\n'
+    'output_dir/MRPC-003\noutput_dir/MRPC-004\n')
+EMBEDDING_OUTPUT = ("['the', 'quick', 'fox', 'jumped', 'over', 'it', '.'] 7 (384,)\n"
+                    '(3, 384) [[0.7 0.1]]\n')
+SCHEDULER = 'tcp://localhost:8786'      # Dask's default port; the tests use another one
+SKIPPED_COMMANDS = ['./run tests',      # these tests
+                    './run python docs/run_page.py docs/tutorial.rst']      # test_tutorial.py
 
 
 def commands(page):
-    """The lines of a page that are shell commands of ours."""
+    """The `./run` commands of a page, one line each."""
     text = (ROOT / page).read_text(encoding='utf-8')
     return [line.strip() for line in text.splitlines()
             if re.match(r'    ([A-Z_]+=\S+ )?\./run ', line)]
@@ -66,7 +72,7 @@ def commands(page):
 
 def snippets(page):
     text = (ROOT / page).read_text(encoding='utf-8')
-    return [textwrap.dedent(block) for block in BLOCK.findall(text)]
+    return [textwrap.dedent(block) for block in PYTHON_BLOCK.findall(text)]
 
 
 def binary(similarity):
@@ -80,7 +86,7 @@ def write_mrpc(folder):
 
 @pytest.fixture
 def workplace(in_tmp, monkeypatch):
-    """A folder in which the pages' commands find what they name."""
+    """A folder with the files that the pages' commands name."""
     write_mrpc(in_tmp / 'glue_data' / 'MRPC')
     tiny.write_sst(in_tmp / 'glue_data' / 'SST-2')
     tiny.write_pairs(in_tmp / 'glue_data' / 'STS-B', ('sentence1', 'sentence2', 'score'),
@@ -110,7 +116,7 @@ def workplace(in_tmp, monkeypatch):
 
 
 def write_texts(folder):
-    """Texts to pre-train on, a vocabulary, and the sizes that the page shows."""
+    """Write pre-training texts, a vocabulary, and the sizes that the page shows."""
     page = (ROOT / 'docs/pretraining.rst').read_text(encoding='utf-8')
     sizes = re.search(r'^    (\{"num_layers".*\})$', page, re.MULTILINE)
     (folder / 'sizes.json').write_text(sizes.group(1))
@@ -130,25 +136,25 @@ def scheduler():
         yield cluster.scheduler_address
 
 
-def run(line, call, checkpoint, monkeypatch):
-    """A command of a page as printed, but for the weights."""
+def run_line(line, call, checkpoint, monkeypatch):
+    """Run a command of a page as it stands there, except for the weights → Outcome."""
     words = shlex.split(line)
     while words[0] != './run':
         name, value = words.pop(0).split('=', 1)
         monkeypatch.setenv(name, value)
     script, arguments = words[1], words[2:]
     script += '' if script.endswith('.py') else '.py'
-    if script in WEIGHTED and not {'--resume', '--bert_checkpoint', '--query'} & set(arguments):
+    if script in BERT_SCRIPTS and not {'--resume', '--bert_checkpoint', '--query'} & set(arguments):
         arguments += ['--bert_checkpoint', checkpoint]
-    if script not in SCRIPTS:       # its name is none for an import
+    if script not in SCRIPTS:       # Python can't import a file of that name
         return spawn(script, *arguments)
     return call(SCRIPTS[script], *arguments)
 
 
 @pytest.fixture(scope='module')
 def runs(tmp_path_factory, roomy_bert, sst):
-    """A folder with what the pages find trained already: of SST-2 `trained`, and of MRPC `mrpc`,
-    with the checkpoint that the page on deployment names. The tests copy them."""
+    """A folder with the runs that the pages use: `trained` of SST-2 and `mrpc` of MRPC. `mrpc` has
+    the checkpoint that the page on deployment names. The tests copy the runs."""
     folder = tmp_path_factory.mktemp('runs')
     finetune_classifier.main(['--bert_checkpoint', roomy_bert, '--task_name', 'SST', '--data_dir',
                               sst, '--output_dir', str(folder / 'trained'), '--epochs', '1'])
@@ -163,7 +169,7 @@ def runs(tmp_path_factory, roomy_bert, sst):
 
 @pytest.fixture(scope='module')
 def shards(tmp_path_factory):
-    """A folder with examples to pre-train on, `out`, and with the texts that they are made of."""
+    """A folder with pre-training examples in `out`, and with their texts."""
     folder = tmp_path_factory.mktemp('shards')
     write_texts(folder)
     create_pretraining_data.main([
@@ -173,12 +179,13 @@ def shards(tmp_path_factory):
 
 
 @pytest.mark.parametrize('page', [
-    pytest.param(page, marks=[pytest.mark.exhaustive] * (page in LONG_PAGES)) for page in PAGES])
+    pytest.param(page, marks=[pytest.mark.exhaustive] * (page in LONG_PAGES))
+    for page in PAGES if page != 'docs/python.rst'])     # which has no commands
 def test_commands(page, call, roomy_bert, workplace, runs, monkeypatch, fast_int8, request):
-    if page in ('docs/models.rst', 'docs/pretraining.rst'):     # about the real cache
+    if page in ('docs/models.rst', 'docs/pretraining.rst'):     # they need the real cache
         monkeypatch.delenv('MXNET_HOME')
     shutil.copytree(runs / 'trained', 'trained')
-    if page == 'docs/models.rst':       # which takes a run of another page away
+    if page == 'docs/models.rst':       # which removes a run of another page
         shutil.copytree('trained', 'output_dir/MRPC-001')
     if page == 'docs/deployment.rst':
         shutil.copytree(runs / 'mrpc', 'output_dir/MRPC-001')
@@ -188,14 +195,14 @@ def test_commands(page, call, roomy_bert, workplace, runs, monkeypatch, fast_int
     lines = commands(page)
     assert lines
     for line in lines:
-        if line not in NOT_RUN_HERE:
+        if line not in SKIPPED_COMMANDS:
             if line.startswith('./run horovodrun'):
                 continue    # test_run_pretraining_hvd.py, test_horovod_finetuning.py
             if '--calib_mode fused' in line and not library.load():
-                continue    # a CPU that they aren't for
+                continue    # there are no kernels for this CPU
             if SCHEDULER in line:
                 line = line.replace(SCHEDULER, request.getfixturevalue('scheduler'))
-            outcome = run(line, call, roomy_bert, monkeypatch)
+            outcome = run_line(line, call, roomy_bert, monkeypatch)
             assert outcome.code == 0, '%s\n%s' % (line, outcome.err)
 
 
@@ -207,22 +214,42 @@ def test_snippets(page, in_tmp, tmp_path, capsys, monkeypatch, runs, shards, fas
         tiny.write_pairs(in_tmp / 'MRPC', ('#1 String', '#2 String', 'Quality'), binary)
         shutil.copytree(runs / 'mrpc', 'output_dir/MRPC-001')
         export.main(['--model_dir', 'output_dir/MRPC-001', '--output_dir', 'mrpc-symbol'])
+    if page == 'docs/python.rst':
+        write_python_page_files(in_tmp, runs)
     capsys.readouterr()
     for i, code in enumerate(snippets(page)):
         path = tmp_path / ('snippet%d.py' % i)
         path.write_text(code, encoding='utf-8')
         runpy.run_path(str(path))
     examples = read_shard('out/part-000.npz')
-    printed = {'docs/embedding.rst': EMBEDDED, 'docs/deployment.rst': '(1, 2)\nTrue 1 ()\n',
-               'docs/kernels.rst': '%s\n' % bool(library.load()),
-               'docs/models.rst': '384 30522\n', 'docs/question_answering.rst': '(2, 64, 2)\n',
-               'docs/pretraining.rst': '%d %s %d\n' % (
-                   examples.size, examples.input_ids[:examples.token_offsets[1]],
-                   examples.next_sentence_labels[0])}
-    assert capsys.readouterr().out == printed.get(page, '')
+    output = capsys.readouterr().out
+    expected = {'docs/python.rst': PYTHON_OUTPUT,
+                'docs/embedding.rst': EMBEDDING_OUTPUT,
+                'docs/deployment.rst': '(1, 2)\nTrue 1 ()\n',
+                'docs/kernels.rst': '%s\n' % bool(library.load()),
+                'docs/models.rst': '384 30522\n', 'docs/question_answering.rst': '(2, 64, 2)\n',
+                'docs/pretraining.rst': '%d %s %d\n' % (
+                    examples.size, examples.input_ids[:examples.token_offsets[1]],
+                    examples.next_sentence_labels[0])}
+    if page == 'docs/python.rst':       # the runs print some predictions
+        output = re.sub(r'\nSome predictions.*\n(  .*\n)+', '', output)
+    assert output == expected.get(page, '')
 
 
-def test_links_of_the_readme_lead_somewhere():
+def write_python_page_files(folder, runs):
+    """Write the runs and the data that the page on Python names."""
+    shutil.copytree(runs / 'mrpc', 'output_dir/MRPC-001')
+    write_mrpc(folder / 'glue_data' / 'MRPC')
+    (folder / 'pairs.txt').write_text('so good\tvery good\nthe plot\tit was\n')
+    for seed, kind in enumerate(('train', 'dev')):
+        tiny.write_squad(folder / (kind + '.json'), 8, seed)
+    tiny.write_checkpoint(folder / 'tiny')
+    finetune_squad.main(['--bert_checkpoint', 'tiny', '--train_file', 'train.json', '--dev_file',
+                         'dev.json', '--max_seq_length', '30', '--doc_stride', '8',
+                         '--max_query_length', '10', '--epochs', '1'])
+
+
+def test_links_of_the_readme_exist():
     links = re.findall(r'<(docs/[^>]+)>`_', (ROOT / 'README.rst').read_text(encoding='utf-8'))
     assert links
     for link in links:

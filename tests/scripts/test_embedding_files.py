@@ -16,15 +16,15 @@ from bert import files
 from bert.embedding import BertEmbedding, similarity
 from bert.jobs.embedding import command as embedding_command
 from bert.jobs.embedding import vector_files
-from bert.pipelines.embedding import CHUNK
+from bert.pipelines.embedder import CHUNK
 
 TEXTS = [text for text, _ in tiny.sentences(23, 5)] + ['', 'the films zzz', 'so ' * 60]
-SMALL = 5       # texts a part
+TEXTS_PER_PART = 5
 
 
 @pytest.fixture
 def texts(in_tmp, monkeypatch):
-    monkeypatch.setattr(BertEmbedding, 'texts_at_once', lambda self, sentence: SMALL)
+    monkeypatch.setattr(BertEmbedding, 'texts_at_once', lambda self, sentence: TEXTS_PER_PART)
     (in_tmp / 'texts.txt').write_text('\n'.join(TEXTS) + '\n', encoding='utf-8')
     return 'texts.txt'
 
@@ -36,7 +36,7 @@ def embed(call, tiny_bert, texts):
                                '--threads', 1, *flags)
 
 
-def done(outcome):
+def check(outcome):
     assert outcome.code == 0, outcome.err
     return outcome
 
@@ -50,27 +50,27 @@ def read_json(path):
 
 
 def test_one_vector_a_text(embed, tiny_bert, in_tmp):
-    outcome = done(embed('--granularity', 'sentence', '--output', 'out.npy'))
-    found = np.load('out.npy', allow_pickle=False)
-    np.testing.assert_allclose(found, BertEmbedding(bert_checkpoint=tiny_bert).sentence(TEXTS),
+    outcome = check(embed('--granularity', 'sentence', '--output', 'out.npy'))
+    vectors = np.load('out.npy', allow_pickle=False)
+    np.testing.assert_allclose(vectors, BertEmbedding(bert_checkpoint=tiny_bert).sentence(TEXTS),
                                atol=1e-6)
     assert sorted(os.listdir()) == ['out.npy', 'out.npy.json', 'texts.txt']
-    np.save('expected.npy', found)
+    np.save('expected.npy', vectors)
     assert (in_tmp / 'out.npy').read_bytes() == (in_tmp / 'expected.npy').read_bytes()
-    about = read_json('out.npy.json')
-    assert (about['texts'], about['width'], about['cut']) == (len(TEXTS), 8, 1)
-    assert about['source'] == str(in_tmp / 'texts.txt')
+    report = read_json('out.npy.json')
+    assert (report['texts'], report['width'], report['cut']) == (len(TEXTS), 8, 1)
+    assert report['source'] == str(in_tmp / 'texts.txt')
     assert '1 of 26 texts were cut' in outcome.err
 
 
 @pytest.mark.parametrize('granularity', ['word', 'token'])
 def test_a_vector_for_each_word(embed, tiny_bert, granularity):
-    done(embed('--granularity', granularity, '--output', 'out.npz', '--max_seq_length', 12))
+    check(embed('--granularity', granularity, '--output', 'out.npz', '--max_seq_length', 12))
     archive = np.load('out.npz', allow_pickle=False)
-    letters, ends = archive['names'].tobytes(), archive['name_offsets']
-    names = [letters[a:b].decode() for a, b in zip(ends, ends[1:])]
-    maker = BertEmbedding(bert_checkpoint=tiny_bert, max_seq_length=12)
-    expected = list(maker.embed_iter(TEXTS, pieces=granularity == 'token'))
+    characters, name_offsets = archive['names'].tobytes(), archive['name_offsets']
+    names = [characters[a:b].decode() for a, b in zip(name_offsets, name_offsets[1:])]
+    embedder = BertEmbedding(bert_checkpoint=tiny_bert, max_seq_length=12)
+    expected = list(embedder.embed_iter(TEXTS, pieces=granularity == 'token'))
     offsets = archive['offsets']
     assert len(offsets) == len(TEXTS) + 1 and offsets[-1] == len(archive['vectors']) == len(names)
     for (words, vectors), a, b in zip(expected, offsets, offsets[1:]):
@@ -79,35 +79,35 @@ def test_a_vector_for_each_word(embed, tiny_bert, granularity):
                                    np.reshape(vectors, (-1, 8)), atol=1e-6)
 
 
-@pytest.mark.parametrize('granularity, key, many', [('sentence', 'vector', None),
-                                                    ('word', 'vectors', 'words'),
-                                                    ('token', 'vectors', 'tokens')])
-def test_lines_of_json(embed, granularity, key, many):
-    done(embed('--granularity', granularity, '--output', 'out.jsonl'))
+@pytest.mark.parametrize('granularity, key, names', [('sentence', 'vector', None),
+                                                     ('word', 'vectors', 'words'),
+                                                     ('token', 'vectors', 'tokens')])
+def test_lines_of_json(embed, granularity, key, names):
+    check(embed('--granularity', granularity, '--output', 'out.jsonl'))
     with open('out.jsonl', encoding='utf-8') as file:
         rows = [json.loads(line) for line in file]
     assert [row['text'] for row in rows] == TEXTS
-    done(embed('--granularity', granularity, '--output', 'out.npz'))
+    check(embed('--granularity', granularity, '--output', 'out.npz'))
     vectors = np.load('out.npz', allow_pickle=False)['vectors']
-    flat = [row[key] for row in rows] if many is None else [v for row in rows for v in row[key]]
-    np.testing.assert_allclose(flat, vectors, rtol=1e-6)
-    assert many is None or all(len(row[many]) == len(row[key]) for row in rows)
+    actual = [row[key] for row in rows] if names is None else [v for row in rows for v in row[key]]
+    np.testing.assert_allclose(actual, vectors, rtol=1e-6)
+    assert names is None or all(len(row[names]) == len(row[key]) for row in rows)
 
 
-def test_half_the_bytes(embed):
-    done(embed('--granularity', 'sentence', '--output', 'full.npy'))
-    done(embed('--granularity', 'sentence', '--output', 'half.npy', '--precision', 'float16'))
-    full, half = np.load('full.npy'), np.load('half.npy')
-    assert half.dtype == np.float16
-    np.testing.assert_array_equal(half, full.astype('float16'))
+def test_vectors_of_half_the_bytes(embed):
+    check(embed('--granularity', 'sentence', '--output', 'full.npy'))
+    check(embed('--granularity', 'sentence', '--output', 'half.npy', '--precision', 'float16'))
+    vectors, half_vectors = np.load('full.npy'), np.load('half.npy')
+    assert half_vectors.dtype == np.float16
+    np.testing.assert_array_equal(half_vectors, vectors.astype('float16'))
 
 
 def test_a_column_of_a_table(call, tiny_bert, in_tmp):
     (in_tmp / 'a.csv').write_text('id,review\n1,"so good, it was"\n2,bad\n')
     (in_tmp / 'a.jsonl').write_text('{"review": "so good, it was"}\n{"review": "bad"}\n')
     for name in ('a.csv', 'a.jsonl'):
-        done(call(script, '--file', name, '--text_column', 'review', '--bert_checkpoint', tiny_bert,
-                  '--granularity', 'sentence', '--output', name + '.npy'))
+        check(call(script, '--file', name, '--text_column', 'review', '--bert_checkpoint',
+                   tiny_bert, '--granularity', 'sentence', '--output', name + '.npy'))
     np.testing.assert_array_equal(np.load('a.csv.npy'), np.load('a.jsonl.npy'))
     np.testing.assert_allclose(np.load('a.csv.npy'), BertEmbedding(
         bert_checkpoint=tiny_bert).sentence(['so good, it was', 'bad']), atol=1e-6)
@@ -118,8 +118,8 @@ def test_a_column_of_a_table(call, tiny_bert, in_tmp):
     ('a.jsonl', '{"review": "so"}\n\n\n{"review": "bad"}\n')])
 def test_blank_lines_of_a_table_are_counted(call, tiny_bert, in_tmp, name, content):
     (in_tmp / name).write_text(content)
-    outcome = done(call(script, '--file', name, '--text_column', 'review', '--bert_checkpoint',
-                        tiny_bert, '--granularity', 'sentence', '--output', 'out.npy'))
+    outcome = check(call(script, '--file', name, '--text_column', 'review', '--bert_checkpoint',
+                         tiny_bert, '--granularity', 'sentence', '--output', 'out.npy'))
     texts, blanks, first = {'a.csv': (4, 1, 5), 'a.tsv': (2, 2, 3), 'a.jsonl': (2, 2, 2)}[name]
     assert len(np.load('out.npy')) == texts
     assert '%s: %d blank lines are no rows, the first of them line %d' % (
@@ -134,28 +134,28 @@ def test_blank_lines_of_a_table_are_counted(call, tiny_bert, in_tmp, name, conte
 def test_a_run_that_ended_goes_on_with_the_same_bytes(embed, monkeypatch, form, granularity,
                                                       in_tmp):
     flags = ('--granularity', granularity, '--output', 'out.' + form)
-    done(embed(*flags))
+    check(embed(*flags))
     expected = (in_tmp / ('out.' + form)).read_bytes()
     os.remove('out.' + form)
     os.remove('out.%s.json' % form)
-    made, embed_part = [], vector_files.embed_part
+    indices, embed_part = [], vector_files.embed_part
 
-    def counted(embedder, plan, work, number):
-        made.append(number)
-        return embed_part(embedder, plan, work, number)
+    def count_part(embedder, plan, work, index):
+        indices.append(index)
+        return embed_part(embedder, plan, work, index)
 
-    def fails(*arguments):
-        return 1 / 0 if len(made) == 3 else counted(*arguments)
+    def fail_at_part_3(*arguments):
+        return 1 / 0 if len(indices) == 3 else count_part(*arguments)
     with monkeypatch.context() as context, pytest.raises(ZeroDivisionError):
-        context.setattr(vector_files, 'embed_part', fails)
+        context.setattr(vector_files, 'embed_part', fail_at_part_3)
         embed(*flags)
-    assert made == [0, 1, 2] and not os.path.exists('out.' + form)
+    assert indices == [0, 1, 2] and not os.path.exists('out.' + form)
     assert embed(*flags).error == ('error: out.%s.work: an unfinished run: go on with it by '
                                    '--resume, or give --overwrite' % form)
-    monkeypatch.setattr(vector_files, 'embed_part', counted)
-    outcome = done(embed(*flags, '--resume'))
+    monkeypatch.setattr(vector_files, 'embed_part', count_part)
+    outcome = check(embed(*flags, '--resume'))
     assert '3 of 6 parts are there already' in outcome.err
-    assert made == [0, 1, 2, 3, 4, 5]
+    assert indices == [0, 1, 2, 3, 4, 5]
     assert '26 texts, 11 of them embedded now, ' in outcome.err
     assert read_json('out.%s.json' % form)['embedded'] == 11
     assert (in_tmp / ('out.' + form)).read_bytes() == expected
@@ -165,16 +165,16 @@ def test_a_run_that_ended_goes_on_with_the_same_bytes(embed, monkeypatch, form, 
 @pytest.mark.process
 @pytest.mark.parametrize('form, granularity', [('npy', 'sentence'), ('npz', 'word')])
 def test_processes_and_kills_change_no_byte(tiny_bert, in_tmp, form, granularity):
-    """One process undisturbed, two, and two of which all are killed in the middle and resumed."""
-    texts = [' '.join(TEXTS[i % 25] for i in (one, one * 7)) for one in range(5 * CHUNK)]
+    """Runs of one and of two processes, and a run of two that is killed halfway and resumed."""
+    texts = [' '.join(TEXTS[k % 25] for k in (i, i * 7)) for i in range(5 * CHUNK)]
     (in_tmp / 'many.txt').write_text('\n'.join(texts) + '\n', encoding='utf-8')
 
-    def command(name, number, *flags):
+    def command(name, num_workers, *flags):
         return ('embedding.py', '--file', 'many.txt', '--bert_checkpoint', tiny_bert,
                 '--granularity', granularity, '--output', '%s.%s' % (name, form), '--num_workers',
-                number, '--threads', number) + flags
-    for name, number in (('one', 1), ('two', 2)):
-        done(spawn(*command(name, number)))
+                num_workers, '--threads', num_workers) + flags
+    for name, num_workers in (('one', 1), ('two', 2)):
+        check(spawn(*command(name, num_workers)))
     process = start(*command('killed', 2))
     while not list(in_tmp.glob('killed.*.work/part-*.npz')):
         assert process.poll() is None
@@ -182,22 +182,22 @@ def test_processes_and_kills_change_no_byte(tiny_bert, in_tmp, form, granularity
     process.kill()
     process.communicate()
     assert not list(in_tmp.glob('killed.' + form))
-    assert ' of 5 parts are there already' in done(spawn(*command('killed', 2, '--resume'))).err
-    one, two, killed = ((in_tmp / ('%s.%s' % (name, form))).read_bytes()
-                        for name in ('one', 'two', 'killed'))
-    assert len(one) > 4 * 8 * len(texts)
-    assert one == two == killed
+    assert ' of 5 parts are there already' in check(spawn(*command('killed', 2, '--resume'))).err
+    expected, parallel_output, resumed_output = (
+        (in_tmp / ('%s.%s' % (name, form))).read_bytes() for name in ('one', 'two', 'killed'))
+    assert len(expected) > 4 * 8 * len(texts)
+    assert expected == parallel_output == resumed_output
 
 
-@pytest.mark.parametrize('more, problem', [
+@pytest.mark.parametrize('extra_flags, problem', [
     (['--pooling', 'max'], '--pooling mean, and not --pooling max: give the same, or start anew'),
     (['--no_normalize'], 'no --no_normalize, and not --no_normalize: give the same'),
     (['--batch_size', 3], '--batch_size 256, and not --batch_size 3: give the same'),
     (['--layers', -1, -2], '--layers -1, and not --layers -1 -2: give the same')])
-def test_other_options_are_refused(embed, monkeypatch, more, problem):
+def test_other_options_are_refused(embed, monkeypatch, extra_flags, problem):
     flags = ('--granularity', 'sentence', '--output', 'out.npy')
     end_early(embed, monkeypatch, flags)
-    assert embed(*flags, '--resume', *more).error.startswith(
+    assert embed(*flags, '--resume', *extra_flags).error.startswith(
         'error: --resume: the run in out.npy.work has ' + problem)
 
 
@@ -218,7 +218,7 @@ def test_other_weights_are_refused(embed, monkeypatch, tiny_bert, in_tmp):
         assert embed(*flags, '--resume').error == (
             'error: --resume: the weights are not those that the run in out.npy.work was started '
             'with: start anew with --overwrite instead of --resume')
-    done(embed(*flags, '--resume'))
+    check(embed(*flags, '--resume'))
 
 
 def test_one_process_at_a_time(embed, in_tmp):
@@ -227,15 +227,15 @@ def test_one_process_at_a_time(embed, in_tmp):
         for flags in ([], ['--overwrite']):
             assert embed('--granularity', 'sentence', '--output', 'out.npy', *flags).error == (
                 'error: --output out.npy: another process is writing it')
-    done(embed('--granularity', 'sentence', '--output', 'out.npy'))
+    check(embed('--granularity', 'sentence', '--output', 'out.npy'))
     assert sorted(os.listdir()) == ['out.npy', 'out.npy.json', 'texts.txt']
 
 
 @pytest.mark.parametrize('form, granularity', [('npy', 'sentence'), ('npz', 'word')])
 @pytest.mark.parametrize('damage', ['part cut', 'part junk', 'other run', 'rows cut', 'texts'])
-def test_damaged_work_is_made_again(embed, monkeypatch, in_tmp, form, granularity, damage):
+def test_damaged_work_is_computed_again(embed, monkeypatch, in_tmp, form, granularity, damage):
     flags = ('--granularity', granularity, '--output', 'out.' + form)
-    done(embed(*flags))
+    check(embed(*flags))
     expected = (in_tmp / ('out.' + form)).read_bytes()
     os.remove('out.' + form)
     os.remove('out.%s.json' % form)
@@ -253,7 +253,7 @@ def test_damaged_work_is_made_again(embed, monkeypatch, in_tmp, form, granularit
         (work / 'texts.utf8').write_bytes(b'')
     else:
         part.write_bytes(content[:len(content) // 2] if damage == 'part cut' else b'junk')
-    done(embed(*flags, '--resume'))
+    check(embed(*flags, '--resume'))
     assert (in_tmp / ('out.' + form)).read_bytes() == expected
 
 
@@ -263,19 +263,19 @@ def test_a_damaged_plan(embed, monkeypatch, in_tmp):
     (in_tmp / 'out.npy.work' / 'plan.json').write_text('{')
     assert re.match(r'error: out.npy.work/plan.json: not JSON: .*: start anew with --overwrite '
                     'instead of --resume$', embed(*flags, '--resume').error)
-    done(embed(*flags, '--overwrite'))
+    check(embed(*flags, '--overwrite'))
 
 
-def test_rows_that_are_gone_are_made_again(embed, monkeypatch, in_tmp):
-    """As after a kill just when the file had got its name."""
+def test_missing_rows_are_computed_again(embed, monkeypatch, in_tmp):
+    """As after a kill just after the file was renamed."""
     flags = ('--granularity', 'sentence', '--output', 'out.npy')
-    done(embed(*flags))
+    check(embed(*flags))
     expected = (in_tmp / 'out.npy').read_bytes()
     with monkeypatch.context() as context, pytest.raises(ZeroDivisionError):
         context.setattr(vector_files.results, 'write_report', lambda *a, **b: 1 / 0)
         embed(*flags, '--overwrite')
     (in_tmp / 'out.npy').write_bytes(b'')
-    done(embed(*flags, '--resume'))
+    check(embed(*flags, '--resume'))
     assert (in_tmp / 'out.npy').read_bytes() == expected
 
 
@@ -285,29 +285,29 @@ def test_a_bad_line_leaves_nothing_behind(embed, in_tmp):
     assert os.listdir() == ['texts.txt']
 
 
-def test_the_digest_that_resume_and_search_go_by(tiny_bert, tmp_path):
+def test_the_digest_for_resume_and_search(tiny_bert, tmp_path):
     tensors = numpy_bert.random_tensors(tiny.CONFIG)
     name = 'bert.encoder.layer.1.output.LayerNorm.bias'
     tensors[name] = tensors[name].copy()
     tensors[name][3] += 1e-6
-    other = tiny.write_transformers(tmp_path / 'other', {
+    other_weights = tiny.write_transformers(tmp_path / 'other', {
         name: tensor for name, tensor in tensors.items() if not name.startswith('cls.')})
     tokens = list(tiny.TOKENS)
     tokens[7], tokens[8] = tokens[8], tokens[7]
-    words = tiny.write_checkpoint(tmp_path / 'words', tokens=tokens)
-    one, again, *others = (BertEmbedding(bert_checkpoint=path).digest()
-                           for path in (tiny_bert, tiny_bert, other, words))
-    assert one == again and len({one, *others}) == 3
+    other_vocabulary = tiny.write_checkpoint(tmp_path / 'words', tokens=tokens)
+    digests = [BertEmbedding(bert_checkpoint=path).digest()
+               for path in (tiny_bert, tiny_bert, other_weights, other_vocabulary)]
+    assert digests[0] == digests[1] and len(set(digests)) == 3
 
 
-def test_the_digest_has_the_pooler_where_it_is_used(tiny_bert, tmp_path):
+def test_the_digest_includes_the_pooler_if_it_is_used(tiny_bert, tmp_path):
     tensors = numpy_bert.random_tensors(tiny.CONFIG)
     tensors['bert.pooler.dense.bias'] = tensors['bert.pooler.dense.bias'] + 1
-    other = tiny.write_transformers(tmp_path / 'other', {
+    path = tiny.write_transformers(tmp_path / 'other', {
         name: tensor for name, tensor in tensors.items() if not name.startswith('cls.')})
-    one, two = (BertEmbedding(bert_checkpoint=path) for path in (tiny_bert, other))
-    assert one.digest() == two.digest()
-    assert one.digest('pooler') != two.digest('pooler')
+    embedder, other_embedder = (BertEmbedding(bert_checkpoint=p) for p in (tiny_bert, path))
+    assert embedder.digest() == other_embedder.digest()
+    assert embedder.digest('pooler') != other_embedder.digest('pooler')
 
 
 def end_early(embed, monkeypatch, flags):
@@ -320,20 +320,20 @@ def end_early(embed, monkeypatch, flags):
 
 
 def test_the_original_form(call, tiny_bert, in_tmp):
-    outcome = done(call(script, '--sentences', 'The films was good.', '--bert_checkpoint',
-                        tiny_bert))
-    first, rest = outcome.out.split('\n', 1)
-    assert first == 'Text: The films was good.'
-    assert re.match(r'Tokens embedding: \[array\(\[', rest)
-    assert rest.count('array(') == 5 and 'dtype=float32' in rest
+    outcome = check(call(script, '--sentences', 'The films was good.', '--bert_checkpoint',
+                         tiny_bert))
+    title, arrays = outcome.out.split('\n', 1)
+    assert title == 'Text: The films was good.'
+    assert re.match(r'Tokens embedding: \[array\(\[', arrays)
+    assert arrays.count('array(') == 5 and 'dtype=float32' in arrays
     (words, vectors), = BertEmbedding(bert_checkpoint=tiny_bert)('The films was good.')
-    numbers = [float(one) for one in re.findall(r'-?\d+\.\d+', rest.split('array(')[1])]
-    np.testing.assert_allclose(numbers, [*vectors[0][:3], *vectors[0][-3:]], atol=1e-6)
+    values = [float(text) for text in re.findall(r'-?\d+\.\d+', arrays.split('array(')[1])]
+    np.testing.assert_allclose(values, [*vectors[0][:3], *vectors[0][-3:]], atol=1e-6)
 
 
 def test_a_text_on_the_terminal(call, tiny_bert, in_tmp):
-    outcome = done(call(script, '--sentences', 'so good', 'bad', '--granularity', 'sentence',
-                        '--bert_checkpoint', tiny_bert))
+    outcome = check(call(script, '--sentences', 'so good', 'bad', '--granularity', 'sentence',
+                         '--bert_checkpoint', tiny_bert))
     assert outcome.out.count('Sentence embedding: array(') == 2
 
 
@@ -341,33 +341,33 @@ def test_a_text_on_the_terminal(call, tiny_bert, in_tmp):
 
 
 def test_search_is_exact(embed, call, tiny_bert, monkeypatch):
-    done(embed('--granularity', 'sentence', '--output', 'out.npy'))
+    check(embed('--granularity', 'sentence', '--output', 'out.npy'))
     monkeypatch.setattr(embedding_command, 'BLOCK', 4)
     queries = ['so good it was', 'bad plot']
-    outcome = done(call(script, '--query', *queries, '--index', 'out.npy', '--top_k', 3))
-    maker = BertEmbedding(bert_checkpoint=tiny_bert)
-    cosines = similarity(maker.sentence(queries), maker.sentence(TEXTS))
+    outcome = check(call(script, '--query', *queries, '--index', 'out.npy', '--top_k', 3))
+    embedder = BertEmbedding(bert_checkpoint=tiny_bert)
+    cosines = similarity(embedder.sentence(queries), embedder.sentence(TEXTS))
     blocks = outcome.out.split('Query: ')[1:]
     for query, block, row in zip(queries, blocks, cosines):
         head, *lines = block.splitlines()
         assert head == query and len(lines) == 3
         for line, i in zip(lines, np.argsort(-row, kind='stable')):
-            score, number, text = line.split('\t')
-            assert (int(number), text) == (i + 1, TEXTS[i])
+            score, line_number, text = line.split('\t')
+            assert (int(line_number), text) == (i + 1, TEXTS[i])
             assert abs(float(score) - row[i]) < 1e-4
 
 
 def test_search_after_things_have_moved(embed, call, tiny_bert, in_tmp):
-    """Weights and texts may be named; others are refused."""
+    """Flags name the moved weights and texts. Other weights or texts are an error."""
     shutil.copytree(tiny_bert, 'bert')
-    done(call(script, '--file', 'texts.txt', '--bert_checkpoint', 'bert', '--granularity',
-              'sentence', '--output', 'out.npy'))
+    check(call(script, '--file', 'texts.txt', '--bert_checkpoint', 'bert', '--granularity',
+               'sentence', '--output', 'out.npy'))
     command = (script, '--query', 'so good', '--index', str(in_tmp / 'out.npy'))
-    expected = done(call(*command)).out
+    output = check(call(*command)).out
     os.rename('bert', 'moved')
     os.rename('texts.txt', 'moved.txt')
     assert 'bert: no such file' in call(*command).error
-    assert done(call(*command, '--bert_checkpoint', 'moved', '--file', 'moved.txt')).out == expected
+    assert check(call(*command, '--bert_checkpoint', 'moved', '--file', 'moved.txt')).out == output
     lines = (in_tmp / 'moved.txt').read_text().splitlines()
     (in_tmp / 'moved.txt').write_text('\n'.join(lines[::-1]) + '\n')
     assert call(*command, '--bert_checkpoint', 'moved', '--file', 'moved.txt').error.startswith(
@@ -384,9 +384,9 @@ def test_search_after_things_have_moved(embed, call, tiny_bert, in_tmp):
     ('out.npy', b'junk'), ('out.npy', None), ('out.npy', b''), ('out.npy.json', b'{}'),
     ('out.npy.json', b'{"options": []}'), ('out.npy.json', b'[')])
 def test_a_damaged_index(embed, call, in_tmp, name, content):
-    done(embed('--granularity', 'sentence', '--output', 'out.npy'))
-    whole = (in_tmp / name).read_bytes()
-    (in_tmp / name).write_bytes(whole[:-4] if content is None else content)
+    check(embed('--granularity', 'sentence', '--output', 'out.npy'))
+    original = (in_tmp / name).read_bytes()
+    (in_tmp / name).write_bytes(original[:-4] if content is None else content)
     assert call(script, '--query', 'a', '--index', 'out.npy').error == (
         'error: --index out.npy: an .npy expected that embedding.py --granularity sentence wrote, '
         'with its out.npy.json')
@@ -394,8 +394,8 @@ def test_a_damaged_index(embed, call, in_tmp, name, content):
 
 def test_equal_rows_come_in_their_order():
     rows = np.array([[1, 0], [0, 1]] * 6, 'float32')
-    scores, numbers = embedding_command.top_rows(rows, np.array([[1, 0]], 'float32'), 4)
-    assert numbers.tolist() == [[0, 2, 4, 6]] and scores.tolist() == [[1, 1, 1, 1]]
+    scores, indices = embedding_command.top_rows(rows, np.array([[1, 0]], 'float32'), 4)
+    assert indices.tolist() == [[0, 2, 4, 6]] and scores.tolist() == [[1, 1, 1, 1]]
 
 
 # ---- mistakes
@@ -444,7 +444,7 @@ def test_equal_rows_come_in_their_order():
     (['--sentences', 'a', '--sentencepiece', 'x'], '--sentencepiece: SentencePiece models are not'),
     (['--sentences', 'a', '--gpu'], '--gpu 0: no GPU for this MXNet: it is the CPU build'),
     (['--sentences', 'a', '--max_seq_length', 41], 'max_seq_length 41: from 3 to 40 expected')])
-def test_mistakes_are_told_in_one_line(call, texts, tiny_bert, in_tmp, flags, problem):
+def test_mistakes_give_one_line(call, texts, tiny_bert, in_tmp, flags, problem):
     (in_tmp / 'there.npz').write_bytes(b'kept')
     (in_tmp / 'empty.txt').write_text('')
     (in_tmp / 'bytes.txt').write_bytes(b'good\n\xff\n')
@@ -452,9 +452,9 @@ def test_mistakes_are_told_in_one_line(call, texts, tiny_bert, in_tmp, flags, pr
     (in_tmp / 'head.csv').write_text('a\n')
     (in_tmp / 'a.jsonl').write_text('{"a": "good"}\n{"a": "bad \\ud800"}\n')
     (in_tmp / 'folder.npz').mkdir()
-    before = sorted(in_tmp.iterdir())
+    expected_files = sorted(in_tmp.iterdir())
     outcome = call(script, *flags, '--bert_checkpoint', tiny_bert)
     assert outcome.code == 2
     assert outcome.error.startswith('error: ' + problem), outcome.error
     assert (in_tmp / 'there.npz').read_bytes() == b'kept'
-    assert sorted(in_tmp.iterdir()) == before
+    assert sorted(in_tmp.iterdir()) == expected_files

@@ -11,7 +11,8 @@ SCRIPT = 'evaluate-v2.0.py'
 
 @pytest.fixture
 def files(tmp_path):
-    """(data, predictions): every answer right, every unanswerable question answered."""
+    """(data path, predictions path, {id: prediction}): each answerable question is right, and each
+    unanswerable question is answered."""
     data = tiny.write_squad(tmp_path / 'dev-v2.0.json', 12, 1, version_2=True)
     predictions = {question['id']: question['answers'][0]['text'] if question['answers'] else 'x'
                    for paragraph in read_json(tmp_path / 'dev-v2.0.json')['data'][0]['paragraphs']
@@ -31,7 +32,7 @@ def test_scores(files):
 
 def test_odds_threshold_and_file(files, tmp_path):
     data, predictions, texts = files
-    odds = {name: 5.0 if text == 'x' else -5.0 for name, text in texts.items()}
+    odds = {question_id: 5.0 if text == 'x' else -5.0 for question_id, text in texts.items()}
     (tmp_path / 'null_odds.json').write_text(json.dumps(odds))
     outcome = spawn(SCRIPT, data, predictions, '--na-prob-file', tmp_path / 'null_odds.json',
                     '--na-prob-thresh', 0.5, '--out-file', tmp_path / 'scores.json')
@@ -43,17 +44,19 @@ def test_odds_threshold_and_file(files, tmp_path):
 
 def test_a_1_1_file(tmp_path):
     data = tiny.write_squad(tmp_path / 'dev.json', 2, 1)
-    name = '1-0-%d'
-    (tmp_path / 'p.json').write_text(json.dumps({name % 0: 'nothing', name % 1: 'at all'}))
+    id_format = '1-0-%d'
+    (tmp_path / 'p.json').write_text(json.dumps({
+        id_format % 0: 'nothing', id_format % 1: 'at all'}))
     assert json.loads(spawn(SCRIPT, data, tmp_path / 'p.json').out) == {
         'exact': 0.0, 'f1': 0.0, 'total': 2, 'HasAns_exact': 0.0, 'HasAns_f1': 0.0,
         'HasAns_total': 2}
 
 
 @pytest.mark.parametrize('change,message', [
-    (lambda values: values.pop('1-0-0'),
+    (lambda predictions: predictions.pop('1-0-0'),
      ': nothing for 1 of 12 questions, the first is "1-0-0": predict them too'),
-    (lambda values: values.update({'1-0-0': None}), ': "1-0-0" is null, expected a text')])
+    (lambda predictions: predictions.update({'1-0-0': None}),
+     ': "1-0-0" is null, expected a text')])
 def test_mistakes(files, tmp_path, change, message):
     change(files[2])
     path = tmp_path / 'predictions.json'
@@ -69,7 +72,7 @@ def test_odds_must_be_numbers(files, tmp_path):
         tmp_path / 'odds.json')
 
 
-def test_odds_that_are_no_number(files, tmp_path):
+def test_odds_that_are_nan(files, tmp_path):
     (tmp_path / 'odds.json').write_text(json.dumps(dict.fromkeys(files[2], float('nan'))))
     outcome = spawn(SCRIPT, *files[:2], '-n', tmp_path / 'odds.json')
     assert outcome.err == 'error: %s: "1-0-0" is NaN, expected a number\n' % (

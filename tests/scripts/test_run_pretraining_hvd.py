@@ -24,7 +24,7 @@ def run(run_workers):
     return functools.partial(run_workers, 'run_pretraining_hvd.py')
 
 
-def test_without_horovod_one_line(in_tmp):
+def test_without_horovod_the_error_is_one_line(in_tmp):
     (in_tmp / 'horovod.py').write_text('raise ImportError("not here")')
     outcome = spawn('run_pretraining_hvd.py', '--data', 'x.npz', env={'PYTHONPATH': str(in_tmp)})
     assert outcome.code == 2
@@ -33,27 +33,27 @@ def test_without_horovod_one_line(in_tmp):
 
 @pytest.mark.horovod
 @pytest.mark.parametrize('optimizer', ['bertadam', 'lamb'])
-def test_two_workers_are_one_with_a_larger_batch(run, made, in_tmp, optimizer):
+def test_two_workers_equal_one_with_a_larger_batch(run, dataset, in_tmp, optimizer):
     """Unequal numbers of masks; the last batch of an epoch has one example, so that one worker
     gets none."""
-    shard = read_shard(str(made / 'out' / 'part-000.npz'))
+    shard = read_shard(str(dataset / 'out' / 'part-000.npz'))
     write_shard('few.npz', shard.select(np.arange(17)))
-    common = flags(made, '--data', 'few.npz', '--num_buckets', 1, '--dropout', 0, '--optimizer',
-                   optimizer, '--data_eval', made / 'out' / 'part-001.npz', steps=8)
-    assert spawn('run_pretraining.py', *common, '--batch_size', 16, '--ckpt_dir', 'one').code == 0
-    outcome = run(2, *common, '--batch_size', 8, '--ckpt_dir', 'two')
+    options = flags(dataset, '--data', 'few.npz', '--num_buckets', 1, '--dropout', 0, '--optimizer',
+                    optimizer, '--data_eval', dataset / 'out' / 'part-001.npz', steps=8)
+    assert spawn('run_pretraining.py', *options, '--batch_size', 16, '--ckpt_dir', 'one').code == 0
+    outcome = run(2, *options, '--batch_size', 8, '--ckpt_dir', 'two')
     assert outcome.code == 0, outcome.err
-    one, two = parameters('one'), parameters('two')
-    for key, array in one.items():
-        np.testing.assert_allclose(two[key], array, atol=1e-4, err_msg=key)
-    found, expected = (results(name)['metrics']['eval'] for name in ('two', 'one'))
-    np.testing.assert_allclose(list(found.values()), list(expected.values()), rtol=1e-3)
+    expected, actual = parameters('one'), parameters('two')
+    for key, array in expected.items():
+        np.testing.assert_allclose(actual[key], array, atol=1e-4, err_msg=key)
+    actual, expected = (results(name)['metrics']['eval'] for name in ('two', 'one'))
+    np.testing.assert_allclose(list(actual.values()), list(expected.values()), rtol=1e-3)
     assert results('two')['workers'] == 2
     losses = [[point['loss'] for point in curve_of(name)] for name in ('two', 'one')]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
     assert [point['examples'] for point in curve_of('two')] == [
         point['examples'] for point in curve_of('one')]
-    # one of the workers writes, and logs what all have seen
+    # one worker writes, and its log covers the examples of all
     assert len(re.findall(r'\[step 3\]', outcome.err)) == 1
     lines = [re.search(r'step 3\].*mlm_loss=([\d.]+).*nsp_acc=([\d. ]+)\t', text).groups()
              for text in (outcome.err, (in_tmp / 'one' / 'phase1_log.0').read_text())]
@@ -66,12 +66,12 @@ def curve_of(folder):
 
 
 @pytest.mark.horovod
-def test_a_killed_worker_ends_the_job(start, run, kill_worker, made, in_tmp):
-    """And resuming gives what would have been: with three, whose sums depend on their order."""
-    common = flags(made, '--ckpt_interval', 2, steps=150)
-    outcome = run(3, *common, '--ckpt_dir', 'whole')
+def test_a_killed_worker_ends_the_job(start, run, kill_worker, dataset, in_tmp):
+    """A resume equals an uninterrupted run; three workers, as their sums depend on the order."""
+    options = flags(dataset, '--ckpt_interval', 2, steps=150)
+    outcome = run(3, *options, '--ckpt_dir', 'whole')
     assert outcome.code == 0, outcome.err
-    process = start(3, *common, '--ckpt_dir', 'broken')
+    process = start(3, *options, '--ckpt_dir', 'broken')
     kill_worker(process, in_tmp / 'broken')
     assert not (in_tmp / 'broken' / 'results.json').exists(), 'killed too late to test anything'
     shutil.copytree('broken', 'other')
@@ -79,17 +79,17 @@ def test_a_killed_worker_ends_the_job(start, run, kill_worker, made, in_tmp):
     assert 'was started with 3 workers or GPUs, and here are 1: take as many' in outcome.err
     outcome = run(3, '--resume', '--ckpt_dir', 'broken')
     assert outcome.code == 0, outcome.err
-    whole, again = parameters('whole'), parameters('broken')
-    assert all(np.array_equal(whole[key], again[key]) for key in whole)
+    expected, actual = parameters('whole'), parameters('broken')
+    assert all(np.array_equal(expected[key], actual[key]) for key in expected)
 
 
 @pytest.mark.horovod
-def test_the_command_of_the_page(start_words, made, in_tmp):
+def test_the_command_of_the_page(run_command, dataset, in_tmp):
     page = (PACKAGE.parent / 'docs' / 'pretraining.rst').read_text(encoding='utf-8')
     words = shlex.split(re.search(r'^    ./run (horovodrun .*)$', page, re.MULTILINE).group(1))
-    shutil.copytree(made / 'out', 'corpus')
+    shutil.copytree(dataset / 'out', 'corpus')
     for name in ('vocab.txt', 'sizes.json'):
-        shutil.copy(made / name, name)
-    done = start_words([word.replace('bert/run_', str(PACKAGE / 'run_')) for word in words])
-    assert done.code == 0, done.err
+        shutil.copy(dataset / name, name)
+    outcome = run_command([word.replace('bert/run_', str(PACKAGE / 'run_')) for word in words])
+    assert outcome.code == 0, outcome.err
     assert results('hvd')['workers'] == 2 and results('hvd')['steps'] == 40

@@ -34,40 +34,41 @@ from bert import (
     static_finetune_squad,
 )
 from bert.data.pretraining.shards import read_shard
+from bert.flags.options import parse
 from bert.model.bert import BERTModel
 from bert.model.static_qa import StaticBertForQA
 
 SCRIPTS = {'finetune_classifier.py': finetune_classifier, 'finetune_squad.py': finetune_squad,
            'static_finetune_squad.py': static_finetune_squad}
-# with tests of their own
-OTHERS = (EVALUATOR, GENERATOR, PRETRAINING, HOROVOD, EMBEDDING, EXPORT) + TUNING
-COMMANDS = [command for command in ALL_COMMANDS if command[1] not in OTHERS]
+# scripts with their own tests
+OTHER_SCRIPTS = (EVALUATOR, GENERATOR, PRETRAINING, HOROVOD, EMBEDDING, EXPORT) + TUNING
+COMMANDS = [command for command in ALL_COMMANDS if command[1] not in OTHER_SCRIPTS]
 every_command = pytest.mark.parametrize('environment,script,arguments,text', COMMANDS,
                                         ids=[command[3] for command in COMMANDS])
 
 
 def without_gpu(arguments):
     """The arguments without --gpu and its number, if it has one."""
-    place = arguments.index('--gpu')
-    has_number = arguments[place + 1:place + 2] and arguments[place + 1].isdigit()
-    return arguments[:place] + arguments[place + (2 if has_number else 1):]
+    index = arguments.index('--gpu')
+    has_number = arguments[index + 1:index + 2] and arguments[index + 1].isdigit()
+    return arguments[:index] + arguments[index + (2 if has_number else 1):]
 
 
 @every_command
 def test_parsed_word_for_word(environment, script, arguments, text):
-    parsed = vars(SCRIPTS[script].make_parser().parse_args(arguments))
+    options = parse(SCRIPTS[script].OPTIONS, '', arguments)[0].as_dict()
     for flag, value in zip(arguments, arguments[1:] + ['--']):
         if not flag.startswith('--'):
             continue
-        stored = parsed[flag[2:]]
+        option = options[flag[2:]]
         if value.startswith('--'):
-            assert stored == 0 if flag == '--gpu' else stored is True
+            assert option == 0 if flag == '--gpu' else option is True
         else:
-            assert stored == type(stored)(value)
+            assert option == type(option)(value)
 
 
 @every_command
-def test_no_gpu_is_told_in_one_line(environment, script, arguments, text, call, in_tmp):
+def test_a_missing_gpu_is_reported_in_one_line(environment, script, arguments, text, call, in_tmp):
     outcome = call(SCRIPTS[script], *arguments)
     assert outcome.code == 2
     assert outcome.err == (
@@ -77,12 +78,12 @@ def test_no_gpu_is_told_in_one_line(environment, script, arguments, text, call, 
 
 @pytest.fixture(scope='session')
 def checkpoint_for(tmp_path_factory, roomy_bert):
-    """checkpoint_for(arguments) → `roomy_bert`, or one as wide as the large model where that is
-    named."""
-    wide = tiny.write_checkpoint(
+    """checkpoint_for(arguments) → `roomy_bert`, or a checkpoint as wide as the large model if the
+    arguments name that model."""
+    wide_bert = tiny.write_checkpoint(
         tmp_path_factory.mktemp('wide') / 'bert',
         dataclasses.replace(tiny.CONFIG, num_layers=1, max_length=512, units=1024, num_heads=16))
-    return lambda arguments: wide if 'bert_24_1024_16' in arguments else roomy_bert
+    return lambda arguments: wide_bert if 'bert_24_1024_16' in arguments else roomy_bert
 
 
 @every_command
@@ -117,8 +118,8 @@ def check_squad(arguments, outcome):
 
 
 def test_the_evaluator_of_the_seeds(tmp_path):
-    """As printed, where the two files are."""
-    (_, script, arguments, _), = [found for found in ALL_COMMANDS if found[1] == EVALUATOR]
+    """The command runs as printed, in the folder of its two files."""
+    (_, script, arguments, _), = [command for command in ALL_COMMANDS if command[1] == EVALUATOR]
     assert arguments == ['dev-v2.0.json', 'predictions.json']
     tiny.write_squad(tmp_path / 'dev-v2.0.json', 6, 1, version_2=True)
     questions = [question for paragraph in tiny.squad_content(6, 1, True)['data'][0]['paragraphs']
@@ -133,8 +134,8 @@ def test_the_evaluator_of_the_seeds(tmp_path):
 
 
 def test_pretraining_samples(call, in_tmp, monkeypatch):
-    """As printed, with the real vocabulary."""
-    (_, _, arguments, _), = [found for found in ALL_COMMANDS if found[1] == GENERATOR]
+    """The command runs as printed, with the real vocabulary."""
+    (_, _, arguments, _), = [command for command in ALL_COMMANDS if command[1] == GENERATOR]
     monkeypatch.delenv('MXNET_HOME')
     outcome = call(create_pretraining_data, *arguments)
     assert outcome.code == 0, outcome.err
@@ -152,14 +153,14 @@ PRETRAINING_COMMANDS = [arguments for _, script, arguments, _ in ALL_COMMANDS
 
 @pytest.mark.parametrize('arguments', PRETRAINING_COMMANDS, ids=['one GPU', 'eight GPUs'])
 def test_pretraining(arguments, call, in_tmp):
-    """Parsed as printed; without a GPU one line; then on the CPU with data and model of the
-    test."""
+    """The parser takes the flags as printed; without a GPU the script prints one line; then it
+    runs on the CPU with the test's data and model."""
     check_parsed(run_pretraining, arguments)
     assert call(run_pretraining, *arguments).err == (
         'error: --gpus 0: no GPU for this MXNet: it is the CPU build, mxnet-cu112 or mxnet-cu117 '
         'is the one for GPUs; leave --gpus out to run on the CPU\n')
     write_pretraining_data(in_tmp, call)
-    outcome = call(run_pretraining, *on_the_cpu(arguments), *OWN_MODEL)
+    outcome = call(run_pretraining, *cpu_arguments(arguments), *TINY_MODEL_FLAGS)
     assert outcome.code == 0, outcome.err
     assert (in_tmp / 'ckpt' / 'checkpoints.json').exists()
     assert len(re.findall(r'\[step \d+\]', outcome.err)) == (10 if '--verbose' in arguments else 1)
@@ -176,40 +177,40 @@ def test_horovod_arguments(launcher, arguments):
 
 
 @pytest.mark.horovod
-@pytest.mark.parametrize('number, arguments', [
-    (number, arguments) for number, (launcher, arguments) in enumerate(HOROVOD_COMMANDS, 1)
+@pytest.mark.parametrize('num_workers, arguments', [
+    (i, arguments) for i, (launcher, arguments) in enumerate(HOROVOD_COMMANDS, 1)
     if launcher == 'horovodrun'], ids=['1', '8'])
-def test_horovod(number, arguments, horovodrun, call, in_tmp):
-    """The first as printed, the second with two workers; on the CPU with data and model of the
-    test."""
+def test_horovod(num_workers, arguments, horovodrun, call, in_tmp):
+    """The first command has one worker as printed, the second has two workers. Both run on the
+    CPU with the test's data and model."""
     write_pretraining_data(in_tmp, call)
     script = pathlib.Path(run_pretraining_hvd.__file__)
-    done = subprocess.run(
-        [horovodrun, '-np', str(number), '-H', 'localhost:%d' % number, sys.executable,
-         str(script)] + on_the_cpu(arguments) + OWN_MODEL, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert json.loads((in_tmp / 'ckpt' / 'results.json').read_text())['workers'] == number
-    said = done.stdout + done.stderr
-    assert len(re.findall(r'\[step \d+\]', said)) == (10 if number == 1 else 1)
+    process = subprocess.run(
+        [horovodrun, '-np', str(num_workers), '-H', 'localhost:%d' % num_workers, sys.executable,
+         str(script)] + cpu_arguments(arguments) + TINY_MODEL_FLAGS, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    assert json.loads((in_tmp / 'ckpt' / 'results.json').read_text())['workers'] == num_workers
+    output = process.stdout + process.stderr
+    assert len(re.findall(r'\[step \d+\]', output)) == (10 if num_workers == 1 else 1)
 
 
-OWN_MODEL = ['--bert_config', 'sizes.json', '--dataset_name', 'vocab.txt']
+TINY_MODEL_FLAGS = ['--bert_config', 'sizes.json', '--dataset_name', 'vocab.txt']
 
 
 def check_parsed(script, arguments):
-    """That the parser takes the values as they are printed."""
-    parsed = vars(script.make_parser().parse_args(arguments))
+    """Check that the parser takes the values as printed."""
+    options = parse(script.OPTIONS, '', arguments)[0].as_dict()
     words = [word for argument in arguments for word in argument.split('=')]
     for flag, value in zip(words, words[1:]):
         if flag.startswith('--') and not value.startswith('--'):
-            stored = parsed[flag[2:]]
-            assert stored == (tuple(map(int, value.split(','))) if flag == '--gpus'
-                              else type(stored)(value))
+            option = options[flag[2:]]
+            assert option == (tuple(map(int, value.split(','))) if flag == '--gpus'
+                              else type(option)(value))
 
 
 def write_pretraining_data(folder, call):
-    """Data of the tiny vocabulary in the folders that the commands name, and a tiny model's
-    sizes."""
+    """Write data of the tiny vocabulary into the folders that the commands name, and the sizes
+    of a tiny model."""
     (folder / 'sizes.json').write_text(json.dumps(
         dict(num_layers=2, units=8, hidden_size=16, num_heads=2, max_length=128)))
     (folder / 'vocab.txt').write_text(''.join(token + '\n' for token in tiny.TOKENS))
@@ -219,26 +220,26 @@ def write_pretraining_data(folder, call):
                     '--output_dir', name, '--num_workers', 1).code == 0
 
 
-def on_the_cpu(arguments):
-    """The arguments without GPUs, their dtype and weights that can't be had; few steps; data
-    where the test has it."""
-    left = list(arguments)
+def cpu_arguments(arguments):
+    """The arguments without GPUs, their dtype and unavailable weights, with few steps and the
+    data folders of the test."""
+    words = list(arguments)
     for flag in ('--gpus', '--dtype'):
-        if flag in left:
-            del left[left.index(flag):left.index(flag) + 2]
-    left = [word.replace('/path/to/generated/samples/', '') for word in left
-            if word != '--pretrained']
-    return ['3' if word == '1000000' else word for word in left]
+        if flag in words:
+            del words[words.index(flag):words.index(flag) + 2]
+    words = [word.replace('/path/to/generated/samples/', '') for word in words
+             if word != '--pretrained']
+    return ['3' if word == '1000000' else word for word in words]
 
 
 def test_the_static_snippet_of_seed_000(data_dir, tmp_path, monkeypatch):
-    """Line by line from the page, which has them from the seed."""
+    """The snippet runs line by line. The page has its lines from the seed."""
     lines = [line.strip() for line in re.findall(
         r'\.\. code-block:: python\n\n((?:    .+\n)+)', PAGE.read_text(encoding='utf-8'))[0]
         .splitlines()]
     seed, = (data_dir.parent / 'seeds').glob('000*.txt')
-    printed = {line.strip() for line in seed.read_text(encoding='utf-8').splitlines()}
-    assert {'$ ' + line for line in lines} < printed
+    seed_lines = {line.strip() for line in seed.read_text(encoding='utf-8').splitlines()}
+    assert {'$ ' + line for line in lines} < seed_lines
     for name in ('SEQLENGTH', 'INPUTSIZE'):
         monkeypatch.setenv(name, '')
     names = {'os': os, 'StaticBertForQA': StaticBertForQA,
@@ -248,27 +249,28 @@ def test_the_static_snippet_of_seed_000(data_dir, tmp_path, monkeypatch):
     for line in lines:
         if line.startswith('net.export'):
             names['net'].initialize()
-            ids = mx.nd.zeros((2, 16))
-            assert names['net'](ids, ids, mx.nd.ones(2)).shape == (2, 16, 2)
+            token_ids = mx.nd.zeros((2, 16))
+            assert names['net'](token_ids, token_ids, mx.nd.ones(2)).shape == (2, 16, 2)
         exec(line, names)
     assert {path.name for path in tmp_path.iterdir()} == {'static_net-symbol.json',
                                                           'static_net-0002.params'}
 
 
-OURS = re.compile(r'(\$ .*|^ *)python (-m torch.distributed.launch )?(bert_embedding/bert|'
-                  r'finetune_classifier|finetune_squad|static_finetune_squad|evaluate-v2\.0|'
-                  r'create_pretraining_data|run_pretraining|run_pretraining_hvd|export/export|'
-                  r'examples/run_glue_tune|examples/run_squad|examples/run_squad_tune)\.py')
+SCRIPT_COMMAND = re.compile(
+    r'(\$ .*|^ *)python (-m torch.distributed.launch )?(bert_embedding/bert|'
+    r'finetune_classifier|finetune_squad|static_finetune_squad|evaluate-v2\.0|'
+    r'create_pretraining_data|run_pretraining|run_pretraining_hvd|export/export|'
+    r'examples/run_glue_tune|examples/run_squad|examples/run_squad_tune)\.py')
 
 
 def printed_commands(path):
     """The commands of a seed, each in one line with single spaces."""
     text = re.sub(r'\\\n', ' ', path.read_text(encoding='utf-8'))
     return {' '.join(line.replace('```', '').split()).lstrip('$ ')
-            for line in text.splitlines() if OURS.search(line)}
+            for line in text.splitlines() if SCRIPT_COMMAND.search(line)}
 
 
 def test_the_page_has_every_command_of_the_seeds(data_dir):
-    printed = set().union(*map(printed_commands, (data_dir.parent / 'seeds').glob('*.txt')))
-    assert printed == {' '.join(text.split()) for _, _, _, text in ALL_COMMANDS}
-    assert len(printed) == 6 + 6 + 3 + 1 + 1 + 2 + 3 + 1 + 1 + 5
+    seed_commands = set().union(*map(printed_commands, (data_dir.parent / 'seeds').glob('*.txt')))
+    assert seed_commands == {' '.join(text.split()) for _, _, _, text in ALL_COMMANDS}
+    assert len(seed_commands) == 6 + 6 + 3 + 1 + 1 + 2 + 3 + 1 + 1 + 5

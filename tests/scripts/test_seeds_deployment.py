@@ -11,36 +11,37 @@ from support.seeds_page import ALL_COMMANDS, EXPORT, PAGE, TUNING, binary, entai
 from bert import finetune_classifier, run_glue_tune, run_squad_tune
 from bert.data.squad import metric as squad_metric
 from bert.export import export
+from bert.flags.options import parse
 from bert.jobs import lpot_example
 from bert.jobs.int8 import tuning
 from bert.jobs.lpot_example import to_example_keys
-from bert.jobs.runs import training
 from bert.model.weights import catalogue
 from bert.quantization.config import read_config
+from bert.train.trainer import Trainer
 
 SCRIPTS = {'run_glue_tune.py': run_glue_tune, 'run_squad_tune.py': run_squad_tune,
            'run_squad.py': run_squad_tune}
-SHELL = {'$TASK_NAME': 'MRPC', '$GLUE_DIR': 'glue_data', '$SQUAD_DIR': 'squad',
-         '/path/to/SQuAD/dataset': 'squad'}
+SHELL_VALUES = {'$TASK_NAME': 'MRPC', '$GLUE_DIR': 'glue_data', '$SQUAD_DIR': 'squad',
+                '/path/to/SQuAD/dataset': 'squad'}
 
 
 def commands(*scripts):
-    """[(script module, arguments)] of the page, the shell's variables filled in."""
-    found = []
+    """[(script module, arguments)] of the page, with the shell's variables filled in."""
+    pairs = []
     for _, script, arguments, _ in ALL_COMMANDS:
         if script in scripts:
-            for old, new in SHELL.items():
+            for old, new in SHELL_VALUES.items():
                 arguments = [word.replace(old, new) for word in arguments]
-            found.append((SCRIPTS.get(os.path.basename(script), export), arguments))
-    return found
+            pairs.append((SCRIPTS.get(os.path.basename(script), export), arguments))
+    return pairs
 
 
 def with_values(arguments, **values):
     """The arguments with other values of some flags."""
-    changed = list(arguments)
+    new_arguments = list(arguments)
     for flag, value in values.items():
-        changed[changed.index('--' + flag) + 1] = str(value)
-    return changed
+        new_arguments[new_arguments.index('--' + flag) + 1] = str(value)
+    return new_arguments
 
 
 def read_scores(folder):
@@ -51,12 +52,12 @@ def read_scores(folder):
 
 @pytest.mark.parametrize('script,arguments', commands(EXPORT, *TUNING))
 def test_parsed_word_for_word(script, arguments):
-    parsed = vars(script.make_parser().parse_args(arguments))
+    options = parse(script.OPTIONS, '', arguments)[0].as_dict()
     words = [word for argument in arguments for word in argument.split('=')]
     for flag, value in zip(words, words[1:] + ['--']):
         if flag.startswith('--'):
-            stored = parsed[flag[2:]]
-            assert stored is True if value.startswith('--') else stored == type(stored)(value)
+            option = options[flag[2:]]
+            assert option is True if value.startswith('--') else option == type(option)(value)
 
 
 def test_export(call, roomy_bert, in_tmp):
@@ -64,8 +65,8 @@ def test_export(call, roomy_bert, in_tmp):
     tiny.write_sst(in_tmp / 'SST-2')
     assert call(finetune_classifier, '--task_name', 'SST', '--bert_checkpoint', roomy_bert,
                 '--epochs', 1, '--output_dir', 'run').code == 0
-    step, = (in_tmp / 'run').glob('step-*')
-    outcome = call(script, *with_values(arguments, model_parameters=step / 'model.params',
+    checkpoint, = (in_tmp / 'run').glob('step-*')
+    outcome = call(script, *with_values(arguments, model_parameters=checkpoint / 'model.params',
                                         output_dir='out'))
     assert outcome.code == 0, outcome.err
     assert json.loads((in_tmp / 'out' / 'task.json').read_text())['max_len'] == 128
@@ -73,12 +74,12 @@ def test_export(call, roomy_bert, in_tmp):
 
 
 def test_fine_tune_and_tune_on_glue(call, roomy_bert, in_tmp, fast_int8, data_dir):
-    """The two commands as printed, one after the other, with the configuration as printed."""
+    """The two commands run as printed, one after the other, with the printed configuration."""
     write_data(in_tmp)
     page = PAGE.read_text(encoding='utf-8')
-    printed = re.search(r'\.\. code-block:: yaml\n\n((?:    .*\n|\n)+)', page).group(1)
+    snippet = re.search(r'\.\. code-block:: yaml\n\n((?:    .*\n|\n)+)', page).group(1)
     seed, = (data_dir.parent / 'seeds').glob('004*.txt')
-    lines = [line[4:] for line in printed.splitlines() if line.strip()]
+    lines = [line[4:] for line in snippet.splitlines() if line.strip()]
     assert '\n'.join(lines) in seed.read_text(encoding='utf-8').replace('\n\n', '\n')
     (in_tmp / 'conf.yaml').write_text('\n'.join(lines) + '\n')
     assert read_config('conf.yaml').max_trials == 300
@@ -89,15 +90,15 @@ def test_fine_tune_and_tune_on_glue(call, roomy_bert, in_tmp, fast_int8, data_di
     scores = read_scores(in_tmp / 'checkpoint')
     assert set(scores) == {'acc', 'acc_and_f1', 'eval_loss', 'f1', 'global_step', 'loss'}
     assert scores['global_step'] == 15 and scores['acc_and_f1'] == pytest.approx(
-        (scores['acc'] + scores['f1']) / 2)     # 40 examples in batches of 8, three times
+        (scores['acc'] + scores['f1']) / 2)     # 40 examples in batches of 8, three epochs
     outcome = call(tune, *with_values(tune_arguments, model_name_or_path='checkpoint',
                                       output_dir='checkpoint'))
     check_tuned('checkpoint/tuned', outcome)
     assert {'trials.png', 'trials.txt', 'model_bert_MRPC_quantized_customize-symbol.json'} < set(
         os.listdir('checkpoint/tuned'))
-    again = read_scores(in_tmp / 'checkpoint')
-    assert set(again) == {'acc', 'acc_and_f1', 'eval_loss', 'f1'}
-    assert again['acc'] == pytest.approx(scores['acc'])
+    tuned_scores = read_scores(in_tmp / 'checkpoint')
+    assert set(tuned_scores) == {'acc', 'acc_and_f1', 'eval_loss', 'f1'}
+    assert tuned_scores['acc'] == pytest.approx(scores['acc'])
 
 
 def test_tune_on_squad(call, roomy_bert, in_tmp, fast_int8):
@@ -123,7 +124,7 @@ def test_tune_on_squad(call, roomy_bert, in_tmp, fast_int8):
 
 
 def check_tuned(folder, outcome):
-    """The exit status is that of the report: a tiny network may miss the goal."""
+    """The exit status agrees with the report: a tiny network may miss the goal."""
     report = json.loads(pathlib.Path(folder, 'results.json').read_text())
     verdict, = {scores['verdict'] for scores in report['scores'].values()}
     assert outcome.code == int(not report['reached'] or verdict == 'missed'), outcome.err
@@ -153,8 +154,8 @@ def test_keys_of_tasks(call, roomy_bert, in_tmp, task, keys):
     assert (in_tmp / 'out-MM').exists() == (task == 'MNLI')
     if task == 'MNLI':
         assert set(read_scores(in_tmp / 'out-MM')) == {'acc', 'eval_loss', 'global_step', 'loss'}
-    known = json.loads((in_tmp / 'out' / 'results.json').read_text())['metrics']
-    for key, value in to_example_keys(next(iter(known.values()))).items():
+    metrics = json.loads((in_tmp / 'out' / 'results.json').read_text())['metrics']
+    for key, value in to_example_keys(next(iter(metrics.values()))).items():
         assert read_scores(in_tmp / 'out')[key] == pytest.approx(value)
 
 
@@ -162,8 +163,8 @@ def test_names_of_models():
     for name in ('bert-base-uncased', 'google-bert/bert-large-uncased-whole-word-masking'):
         model, corpus = catalogue.find_hub_release(name)
         assert tuple(catalogue.resolve_names(model, corpus)) == (model, corpus)
-    assert lpot_example._model_arguments('bert-base-uncased') == [
-        '--bert_model', 'bert_12_768_12', '--bert_dataset', 'book_corpus_wiki_en_uncased']
+    assert lpot_example._model_keywords('bert-base-uncased') == {
+        'bert_model': 'bert_12_768_12', 'bert_dataset': 'book_corpus_wiki_en_uncased'}
 
 
 @pytest.mark.parametrize('arguments,reason', [
@@ -189,42 +190,42 @@ def test_lengths_are_those_of_training(call, roomy_bert, in_tmp):
                'glue_data/MRPC', '--output_dir', 'out')
     assert call(run_glue_tune, *command, '--do_train', '--num_train_epochs', 1, '--max_seq_length',
                 40).code == 0
-    trained = ('--model_name_or_path', 'out') + command[2:]
-    assert call(run_glue_tune, *trained, '--do_eval', '--max_seq_length', 128).error == (
+    evaluation_command = ('--model_name_or_path', 'out') + command[2:]
+    assert call(run_glue_tune, *evaluation_command, '--do_eval', '--max_seq_length', 128).error == (
         'error: --max_seq_length 128: the model was trained with 40, and reads as many: leave it '
         'out, or train another by --do_train')
-    assert call(run_glue_tune, *trained, '--do_eval').code == 0
+    assert call(run_glue_tune, *evaluation_command, '--do_eval').code == 0
     assert call(run_squad_tune, '--model_name_or_path', 'out', '--do_eval', '--output_dir',
                 'out').error == (
         'error: --model_name_or_path out: it is a model for classification, and the task is SQuAD')
 
 
 def test_resume(call, roomy_bert, in_tmp, fast_int8, monkeypatch):
-    """After a kill in each of the three parts, the same comes out as without."""
+    """A run that was killed in each of its three parts ends with the results of a whole run."""
     write_data(in_tmp)
     (in_tmp / 'conf.yaml').write_text('tuning: {accuracy_criterion: {relative: 0.9}}')
     command = ('--model_name_or_path', roomy_bert, '--task_name', 'MRPC', '--data_dir',
                'glue_data/MRPC', '--do_train', '--do_eval', '--tune', '--num_train_epochs', 2)
     assert call(run_glue_tune, *command, '--output_dir', 'whole').code == 0
 
-    def killing(work):
-        """The same, and then the process is killed."""
+    def add_kill(work):
+        """`work`, followed by a kill of the process."""
         def work_and_die(*arguments, **options):
             work(*arguments, **options)
             raise KeyboardInterrupt
         return work_and_die
-    for place, name in ((training.Trainer, '_save'), (lpot_example, 'evaluate_glue'),
+    for owner, name in ((Trainer, 'save'), (lpot_example, 'evaluate_glue'),
                         (tuning, 'write_trials')):
         with monkeypatch.context() as patch:
-            patch.setattr(place, name, killing(getattr(place, name)))
+            patch.setattr(owner, name, add_kill(getattr(owner, name)))
             assert call(run_glue_tune, *command, '--output_dir', 'parts',
-                        *() if name == '_save' else ('--resume',)).code
+                        *() if name == 'save' else ('--resume',)).code
     assert call(run_glue_tune, *command, '--output_dir', 'parts', '--resume').code == 0
     assert (in_tmp / 'parts' / 'eval_results.txt').read_text() == \
         (in_tmp / 'whole' / 'eval_results.txt').read_text()
-    trials = [json.loads((in_tmp / name / 'tuned' / 'results.json').read_text())
-              for name in ('whole', 'parts')]
-    assert trials[0]['scores'] == trials[1]['scores']
+    reports = [json.loads((in_tmp / name / 'tuned' / 'results.json').read_text())
+               for name in ('whole', 'parts')]
+    assert reports[0]['scores'] == reports[1]['scores']
     assert call(run_glue_tune, *command[:-1], 9, '--output_dir', 'parts', '--resume').error == (
         'error: --epochs 9: the run in parts was started with 2; leave the flag out, or start '
         'another run')
@@ -239,4 +240,4 @@ def test_an_unknown_model(call, in_tmp):
     assert error.startswith('error: --model_name_or_path bert-base-uncase: no such folder, and no '
                             'model of that name. Did you mean "bert-base-uncased"? Models: ')
     assert call(run_squad_tune, '--task_name', 'MRPC', '--model_name_or_path', 'x', '--output_dir',
-                'out').error == 'error: --task_name MRPC: SQuAD expected'
+                'out', '--do_eval').error == 'error: --task_name MRPC: SQuAD expected'

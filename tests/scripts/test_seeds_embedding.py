@@ -1,5 +1,5 @@
-"""The seeds' snippets and command of embeddings, read from docs/seeds.rst; the models of Google's,
-which are on a hub only, are replaced by a flat one with their vocabulary."""
+"""The seeds' snippets and command for embeddings, read from docs/seeds.rst. A flat model with the
+same vocabulary replaces Google's models, which are only on a hub."""
 import ast
 import dataclasses
 import re
@@ -12,6 +12,7 @@ from support.seeds_page import ALL_COMMANDS, EMBEDDING, PAGE
 
 from bert import embedding as script
 from bert.errors import UserError
+from bert.flags.options import parse
 from bert.model import zoo
 from bert.model.weights import vocabularies
 
@@ -30,66 +31,66 @@ def flat_bert(tmp_path_factory):
 
 
 @pytest.fixture
-def asked(monkeypatch, flat_bert):
-    """The names of the models that were asked for, all of them answered by the flat one."""
-    names = []
+def model_requests(monkeypatch, flat_bert):
+    """[(name, dataset, pretrained)] of all calls of `get_model`, which loads the flat model."""
+    calls = []
 
     def get_model(name, dataset, pretrained, **parts):
-        names.append((name, dataset, pretrained))
+        calls.append((name, dataset, pretrained))
         return zoo.load_checkpoint(flat_bert, name, dataset, **parts)
     monkeypatch.setattr(zoo, 'get_model', get_model)
-    return names
+    return calls
 
 
 def test_the_snippets_are_the_seeds(data_dir):
     seed, = (data_dir.parent / 'seeds').glob('001*.txt')
-    printed = seed.read_text(encoding='utf-8')
+    seed_text = seed.read_text(encoding='utf-8')
     assert len(SNIPPETS) == 4
     for snippet in SNIPPETS:
         indented = ''.join('    ' * bool(line.strip()) + line
                            for line in snippet.rstrip('\n').splitlines(True))
-        assert indented in printed
+        assert indented in seed_text
 
 
-def test_words_and_what_comes_out(asked, caplog):
-    """Every value that the seed prints but the numbers, which are of other weights."""
+def test_words_and_results(model_requests, caplog):
+    """Every value that the seed prints except the numbers, which come from other weights."""
     names = {}
     exec(SNIPPETS[0], names)
-    assert asked == [('bert_12_768_12', None, True)]
+    assert model_requests == [('bert_12_768_12', None, True)]
     assert len(names['result']) == 5
     assert '4 of 5 texts were cut at 25 tokens' in caplog.text
-    compared = 0
+    num_compared = 0
     for part in re.split(r'\n(?=\w)', SNIPPETS[1]):
-        code, *printed = part.strip().split('\n# ', 1)
-        if not printed:
+        code, *output = part.strip().split('\n# ', 1)
+        if not output:
             exec(code, names)
             continue
-        found, wanted = eval(code, names), printed[0].replace('\n#', '')
-        compared += 1
-        if wanted.startswith('array('):
-            assert found.shape == (768,) and found.dtype == np.float32
+        actual, expected = eval(code, names), output[0].replace('\n#', '')
+        num_compared += 1
+        if expected.startswith('array('):
+            assert actual.shape == (768,) and actual.dtype == np.float32
         else:
-            assert found == ast.literal_eval(wanted)
-    assert compared == 5
+            assert actual == ast.literal_eval(expected)
+    assert num_compared == 5
 
 
-def test_on_a_gpu(asked):
+def test_on_a_gpu(model_requests):
     with pytest.raises(UserError, match='^ctx 0: no GPU for this MXNet: it is the CPU build, .*; '
                                         'leave ctx out to run on the CPU$'):
         exec(SNIPPETS[2], {})
 
 
-def test_the_large_model(asked):
+def test_the_large_model(model_requests):
     names = {}
     exec(SNIPPETS[3], names)
-    assert asked == [('bert_24_1024_16', 'book_corpus_wiki_en_cased', True)]
+    assert model_requests == [('bert_24_1024_16', 'book_corpus_wiki_en_cased', True)]
 
 
 @pytest.mark.parametrize('name', ['embedding.py', EMBEDDING])
 def test_the_command(name, flat_bert, tmp_path):
-    (_, _, arguments, _), = [found for found in ALL_COMMANDS if found[1] == EMBEDDING]
-    parsed = script.make_parser().parse_args(arguments)
-    assert parsed.sentences == arguments[1:] and len(arguments) == 2
+    (_, _, arguments, _), = [command for command in ALL_COMMANDS if command[1] == EMBEDDING]
+    options, _ = parse(script.OPTIONS, '', arguments)
+    assert list(options.sentences) == arguments[1:] and len(arguments) == 2
     outcome = spawn(name, *arguments, '--bert_checkpoint', flat_bert, cwd=str(tmp_path))
     assert outcome.code == 0, outcome.err
     text, vectors = outcome.out.split('\n', 1)

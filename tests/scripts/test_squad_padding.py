@@ -7,20 +7,20 @@ from bert import finetune_squad, static_finetune_squad
 
 
 def losses(run):
-    newest = read_json(run / 'checkpoints.json')['newest']
-    return [entry['loss'] for entry in read_json(run / newest / 'trainer.json')['curve']]
+    checkpoint = read_json(run / 'checkpoints.json')['newest']
+    return [entry['loss'] for entry in read_json(run / checkpoint / 'trainer.json')['curve']]
 
 
 @pytest.mark.parametrize('checkpoint', [
     'tiny_bert', pytest.param('roomy_bert', marks=pytest.mark.exhaustive)])
 def test_padding_does_not_change_what_is_learnt(checkpoint, call, in_tmp, request):
-    """By MXNet's operators, as the first is too narrow for others, and by the fused ones."""
+    """With MXNet's operators, as tiny_bert is too narrow for others, and with the fused ones."""
     flags = *write_files(in_tmp), '--bert_checkpoint', request.getfixturevalue(checkpoint), \
         *QUICK, '--dropout', 0, '--lr', 1e-2, '--epochs', 3
-    for name, script, more in (('as-they-are', finetune_squad, []),
-                               ('to-32', finetune_squad, ['--round_to', 32]),
-                               ('static', static_finetune_squad, ['--seq_length', 40])):
-        outcome = call(script, *flags, '--output_dir', name, *more)
+    for name, script, more_flags in (('as-they-are', finetune_squad, []),
+                                     ('to-32', finetune_squad, ['--round_to', 32]),
+                                     ('static', static_finetune_squad, ['--seq_length', 40])):
+        outcome = call(script, *flags, '--output_dir', name, *more_flags)
         assert outcome.code == 0, outcome.err
     expected = losses(in_tmp / 'as-they-are')
     assert len(set(expected)) > 5

@@ -12,9 +12,9 @@ from bert.export.symbol import import_network
 from bert.jobs.exporting import static_shapes
 from bert.pipelines.question_answering import open_question_answerer
 
-SYMBOL = {'static_net-symbol.json', 'static_net-0000.params'}
-OF_EVERY_EXPORT = {'options.json', 'results.json', 'static_export_squad.log'}
-DESCRIPTION = {'config.json', 'vocab.txt', 'task.json'}
+SYMBOL_FILES = {'static_net-symbol.json', 'static_net-0000.params'}
+EXPORT_FILES = {'options.json', 'results.json', 'static_export_squad.log'}
+DESCRIPTION_FILES = {'config.json', 'vocab.txt', 'task.json'}
 SIZES = ('--seq_length', 24, '--max_query_length', 6, '--doc_stride', 5)
 
 
@@ -31,25 +31,25 @@ def test_export_of_a_run(call, run, in_tmp):
     outcome = call(static_export_squad, '--bert_checkpoint', run, *SIZES, '--export')
     assert outcome.code == 0, outcome.err
     folder = in_tmp / 'output_dir' / 'static-export-001'
-    assert set(os.listdir(folder)) == SYMBOL | OF_EVERY_EXPORT | DESCRIPTION
+    assert set(os.listdir(folder)) == SYMBOL_FILES | EXPORT_FILES | DESCRIPTION_FILES
     report = read_json(folder / 'results.json')
     assert report['largest_difference'] <= 1e-5
     assert (report['seq_length'], report['input_size']) == (24, 8)
     symbol = import_network(str(folder), 'static_net', mx.cpu())
-    ids = mx.nd.array(np.random.RandomState(0).randint(5, 20, size=(3, 24)), dtype='int32')
+    token_ids = mx.nd.array(np.random.RandomState(0).randint(5, 20, size=(3, 24)), dtype='int32')
     valid_length = mx.nd.array([24, 10, 3])
     network = open_question_answerer(run, mx.cpu()).network
-    np.testing.assert_allclose(symbol(ids, ids * 0, valid_length).asnumpy(),
-                               network(ids, ids * 0, valid_length).asnumpy(), atol=1e-5)
+    np.testing.assert_allclose(symbol(token_ids, token_ids * 0, valid_length).asnumpy(),
+                               network(token_ids, token_ids * 0, valid_length).asnumpy(), atol=1e-5)
 
 
 def test_sizes_of_the_run(call, run, in_tmp, monkeypatch):
-    """Without flags: the windows it was trained with, and its task beside the symbol."""
+    """Without flags the export has the window size of training, and the task beside the symbol."""
     assert call(static_export_squad, '--bert_checkpoint', run, '--export', '--output_dir',
                 'a').code == 0
     assert read_json(in_tmp / 'a' / 'results.json')['seq_length'] == 20
-    best = in_tmp / 'run' / read_json(in_tmp / 'run' / 'checkpoints.json')['best']
-    assert read_json(in_tmp / 'a' / 'task.json') == read_json(best / 'task.json')
+    checkpoint = in_tmp / 'run' / read_json(in_tmp / 'run' / 'checkpoints.json')['best']
+    assert read_json(in_tmp / 'a' / 'task.json') == read_json(checkpoint / 'task.json')
     assert call(static_export_squad, '--bert_checkpoint', run, '--export', '--seq_length', 16,
                 '--output_dir', 'b').code == 0
     assert read_json(in_tmp / 'b' / 'task.json')['max_len'] == 16
@@ -61,9 +61,9 @@ def test_export_by_parameters(call, run, tiny_bert, in_tmp):
                    'run/net.params', *SIZES, '--export', '--output_dir', 'a')
     assert outcome.code == 0, outcome.err
     call(static_export_squad, '--bert_checkpoint', run, *SIZES, '--export', '--output_dir', 'b')
-    one, other = (mx.nd.load('%s/static_net-0000.params' % name) for name in 'ab')
-    assert [array.asnumpy().tolist() for array in one.values()] == \
-        [array.asnumpy().tolist() for array in other.values()]
+    actual, expected = (mx.nd.load('%s/static_net-0000.params' % name) for name in 'ab')
+    assert [array.asnumpy().tolist() for array in actual.values()] == \
+        [array.asnumpy().tolist() for array in expected.values()]
 
 
 def test_evaluate_counts_windows_and_waits_for_them(call, run, in_tmp, monkeypatch):
@@ -76,12 +76,12 @@ def test_evaluate_counts_windows_and_waits_for_them(call, run, in_tmp, monkeypat
     report = read_json(in_tmp / 'timed' / 'results.json')
     assert report['seconds_a_batch'] == [1, 1, 1]
     assert report['samples_per_second'] == 7
-    assert set(os.listdir(in_tmp / 'timed')) == OF_EVERY_EXPORT
+    assert set(os.listdir(in_tmp / 'timed')) == EXPORT_FILES
     assert re.search(r'Time cost=1\.000 s a batch \(median of 3, 1\.000 to 1\.000\), '
                      r'Throughput=7\.00 samples/s \(batch 7, 24 tokens\)\n', outcome.err)
 
 
-def test_a_network_that_differs_is_no_success(call, run, monkeypatch):
+def test_a_network_that_differs_is_an_error(call, run, monkeypatch):
     monkeypatch.setattr(static_shapes, 'MAX_DIFFERENCE', -1.0)
     outcome = call(static_export_squad, '--bert_checkpoint', run, *SIZES, '--export',
                    '--output_dir', 'a')

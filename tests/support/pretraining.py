@@ -11,7 +11,7 @@ SIZES = dict(num_layers=2, units=8, hidden_size=16, num_heads=2, max_length=40)
 
 
 def flags(folder, *more_flags, steps=12):
-    """Flags for `steps` steps on the data in `folder`, which is the fixture `made`."""
+    """Flags for `steps` steps on the data in `folder`, which is the fixture `dataset`."""
     size = [] if '--total_batch_size' in more_flags else ['--batch_size', 8]
     return size + ['--data', folder / 'out' / '*.npz', '--bert_config', folder / 'sizes.json',
                    '--dataset_name', folder / 'vocab.txt', '--num_steps', steps, '--lr', 1e-2,

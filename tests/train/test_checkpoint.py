@@ -1,4 +1,4 @@
-"""Checkpoint folders: what is in them, which are kept, what a kill or a full disk leaves."""
+"""Checkpoint folders: their files, which are kept, and what a kill or a full disk leaves."""
 import contextlib
 import errno
 import json
@@ -35,23 +35,23 @@ def save(run, step, best=None, network=None, write_description=describe, **state
                            write_description, best)
 
 
-def content(folder):
+def read_files(folder):
     """{file: bytes}"""
     return {name: open(os.path.join(str(folder), name), 'rb').read()
             for name in os.listdir(str(folder))}
 
 
-def index(run):
+def read_index(run):
     return json.loads((run / 'checkpoints.json').read_text())
 
 
-# ---- what is in them and which are kept
+# ---- their files, and which are kept
 
 def test_files_of_a_checkpoint(tmp_path):
     assert save(tmp_path, 230) == 'step-0000230'
     assert set(os.listdir(str(tmp_path))) == {'step-0000230', 'checkpoints.json'}
     assert set(os.listdir(str(tmp_path / 'step-0000230'))) == FILES
-    assert index(tmp_path) == {'newest': 'step-0000230', 'best': 'step-0000230'}
+    assert read_index(tmp_path) == {'newest': 'step-0000230', 'best': 'step-0000230'}
 
 
 def test_parameters_have_gluonnlps_names_and_come_back(tmp_path):
@@ -75,11 +75,11 @@ def test_an_optimizer_without_memory(tmp_path):
 
 
 def test_newest_and_best_are_kept(tmp_path):
-    for step, best, kept in ((1, None, {1}), (2, 'step-0000001', {1, 2}), (3, None, {3}),
-                             (4, 'step-0000003', {3, 4}), (5, 'step-0000003', {3, 5})):
+    for step, best, kept_steps in ((1, None, {1}), (2, 'step-0000001', {1, 2}), (3, None, {3}),
+                                   (4, 'step-0000003', {3, 4}), (5, 'step-0000003', {3, 5})):
         save(tmp_path, step, best)
         assert {name for name in os.listdir(str(tmp_path)) if name != 'checkpoints.json'} == \
-            {checkpoint.checkpoint_name(number) for number in kept}
+            {checkpoint.checkpoint_name(kept_step) for kept_step in kept_steps}
     assert checkpoint.newest_checkpoint(str(tmp_path)) == str(tmp_path / 'step-0000005')
     assert checkpoint.best_checkpoint(str(tmp_path)) == str(tmp_path / 'step-0000003')
 
@@ -96,9 +96,9 @@ def test_other_files_of_the_run_stay(tmp_path):
 
 def test_the_same_step_again_after_its_evaluation(tmp_path):
     save(tmp_path, 1, position=5)
-    before = content(tmp_path / 'step-0000001')
+    before = read_files(tmp_path / 'step-0000001')
     save(tmp_path, 1, position=0)
-    after = content(tmp_path / 'step-0000001')
+    after = read_files(tmp_path / 'step-0000001')
     assert set(after) == FILES
     assert json.loads(after.pop('trainer.json').decode()) == {'step': 1, 'position': 0}
     before.pop('trainer.json')
@@ -111,21 +111,21 @@ def test_nothing_saved_yet(tmp_path):
     assert checkpoint.best_checkpoint(str(tmp_path)) is None
 
 
-@pytest.mark.parametrize('broken', ['', '{', '[]', '{"newest": "x"}', '{"best": "step-0000009"}'])
-def test_best_is_the_newest_where_the_index_is_of_no_use(broken, tmp_path):
+@pytest.mark.parametrize('content', ['', '{', '[]', '{"newest": "x"}', '{"best": "step-0000009"}'])
+def test_best_is_the_newest_if_the_index_is_useless(content, tmp_path):
     save(tmp_path, 1)
     save(tmp_path, 2, best='step-0000001')
-    (tmp_path / 'checkpoints.json').write_text(broken)
+    (tmp_path / 'checkpoints.json').write_text(content)
     assert checkpoint.best_checkpoint(str(tmp_path)) == str(tmp_path / 'step-0000002')
 
 
 # ---- killed while saving
 
-def test_what_a_killed_process_left_is_no_checkpoint_and_is_removed(tmp_path):
+def test_leftovers_of_a_killed_process_are_no_checkpoints_and_are_removed(tmp_path):
     save(tmp_path, 1)
-    left = tmp_path / 'step-0000002.0123abcd.tmp'
-    left.mkdir()
-    (left / 'model.params').write_bytes(b'half')
+    leftover = tmp_path / 'step-0000002.0123abcd.tmp'
+    leftover.mkdir()
+    (leftover / 'model.params').write_bytes(b'half')
     assert checkpoint.newest_checkpoint(str(tmp_path)) == str(tmp_path / 'step-0000001')
     assert checkpoint.best_checkpoint(str(tmp_path)) == str(tmp_path / 'step-0000001')
     (tmp_path / 'step-0000003.0123abcd.tmp').write_text('a file')
@@ -135,46 +135,46 @@ def test_what_a_killed_process_left_is_no_checkpoint_and_is_removed(tmp_path):
 
 def test_killed_between_checkpoint_and_index(tmp_path, monkeypatch):
     save(tmp_path, 1)
-    monkeypatch.setattr(checkpoint.json, 'dump', killed_after(checkpoint.json.dump, 1))
+    monkeypatch.setattr(checkpoint.json, 'dump', kill_after(checkpoint.json.dump, 1))
     with pytest.raises(Killed):
         save(tmp_path, 2, best='step-0000001')
     assert checkpoint.newest_checkpoint(str(tmp_path)) == str(tmp_path / 'step-0000002')
     assert checkpoint.best_checkpoint(str(tmp_path)) == str(tmp_path / 'step-0000001')
-    assert set(content(tmp_path / 'step-0000002')) == FILES
+    assert set(read_files(tmp_path / 'step-0000002')) == FILES
 
 
 class Killed(BaseException):
     pass
 
 
-def killed_after(function, calls):
-    """`function`, which ends the process after so many calls."""
-    done = []
+def kill_after(function, num_calls):
+    """`function`, but the call after the first `num_calls` calls raises `Killed`."""
+    past_calls = []
 
-    def killed(*args, **options):
-        if len(done) == calls:
+    def wrapper(*args, **options):
+        if len(past_calls) == num_calls:
             raise Killed
-        done.append(1)
+        past_calls.append(1)
         return function(*args, **options)
-    return killed
+    return wrapper
 
 
 def test_a_folder_gets_its_name_when_all_is_in_it(tmp_path, monkeypatch):
-    seen, synced = [], set()
-    real = os.fsync
+    renames, synced_files = [], set()
+    real_fsync = os.fsync
 
     def rename(source, target):
-        seen.append((set(os.listdir(source)), os.path.basename(target)))
-        assert synced >= FILES      # on the disk, not only on the way to it
+        renames.append((set(os.listdir(source)), os.path.basename(target)))
+        assert synced_files >= FILES      # on the disk, not only in the cache
         os.replace(source, target)
 
     def fsync(descriptor):
-        synced.add(os.path.basename(os.readlink('/proc/self/fd/%d' % descriptor)))
-        real(descriptor)
+        synced_files.add(os.path.basename(os.readlink('/proc/self/fd/%d' % descriptor)))
+        real_fsync(descriptor)
     monkeypatch.setattr(checkpoint.os, 'rename', rename)
     monkeypatch.setattr(checkpoint.os, 'fsync', fsync)
     save(tmp_path, 1)
-    assert seen == [(FILES, 'step-0000001')]
+    assert renames == [(FILES, 'step-0000001')]
 
 
 # ---- a full disk
@@ -182,17 +182,17 @@ def test_a_folder_gets_its_name_when_all_is_in_it(tmp_path, monkeypatch):
 class Disk:
     """A folder on a disk that `fill` makes full and `free` empties."""
 
-    def __init__(self, path, mounted):
-        self.path, self._mounted = path, mounted
+    def __init__(self, path, is_mounted):
+        self.path, self._is_mounted = path, is_mounted
         self._limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    def fill(self, left):
-        """Leave room for `left` bytes more."""
-        if not self._mounted:       # no file may be longer: nearly the same for a program
-            resource.setrlimit(resource.RLIMIT_FSIZE, (left, self._limits[1]))
+    def fill(self, num_bytes):
+        """Leave room for `num_bytes` more bytes."""
+        if not self._is_mounted:       # limit the length of files: nearly the same
+            resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, self._limits[1]))
             return
         state = os.statvfs(str(self.path))
-        (self.path / 'filling').write_bytes(bytes(state.f_bavail * state.f_frsize - left))
+        (self.path / 'filling').write_bytes(bytes(state.f_bavail * state.f_frsize - num_bytes))
 
     def free(self):
         resource.setrlimit(resource.RLIMIT_FSIZE, self._limits)
@@ -202,21 +202,21 @@ class Disk:
 
 @pytest.fixture
 def disk(tmp_path):
-    """A small tmpfs; who may not mount one gets a limit on the length of files instead."""
+    """A small tmpfs, or a limit on the length of files if the user may not mount one."""
     path = tmp_path / 'disk'
     path.mkdir()
-    mount = 'mount -t tmpfs -o size=1m tmpfs "%s"' % path
-    mounted = subprocess.call(mount, shell=True, stderr=subprocess.DEVNULL) == 0
-    disk = Disk(path, mounted)
+    command = 'mount -t tmpfs -o size=1m tmpfs "%s"' % path
+    is_mounted = subprocess.call(command, shell=True, stderr=subprocess.DEVNULL) == 0
+    disk = Disk(path, is_mounted)
     yield disk
     disk.free()
-    if mounted:
+    if is_mounted:
         subprocess.check_call(['umount', '-l', str(path)])
 
 
 # room for nothing, for half a model, for the model, for all but the description
-@pytest.mark.parametrize('left', [0, 20000, 60000, 90000])
-def test_full_disk(left, disk):
+@pytest.mark.parametrize('free_bytes', [0, 20000, 60000, 90000])
+def test_full_disk(free_bytes, disk):
     run = disk.path / 'run'
     run.mkdir()
 
@@ -224,8 +224,8 @@ def test_full_disk(left, disk):
         with open(os.path.join(folder, 'config.json'), 'w') as out:
             out.write('x' * 100000)
     save(run, 1, write_description=describe_at_length)
-    before = content(run / 'step-0000001')
-    disk.fill(left)
+    before = read_files(run / 'step-0000001')
+    disk.fill(free_bytes)
     with pytest.raises(UserError) as error:
         save(run, 2, write_description=describe_at_length)
     disk.free()
@@ -234,35 +234,35 @@ def test_full_disk(left, disk):
         '%s: the checkpoint could not be written: No space left on device; mend that, then go on '
         'with --resume from the checkpoint before' % (run / 'step-0000002'))
     assert set(os.listdir(str(run))) == {'step-0000001', 'checkpoints.json'}
-    assert content(run / 'step-0000001') == before
+    assert read_files(run / 'step-0000001') == before
     assert checkpoint.newest_checkpoint(str(run)) == str(run / 'step-0000001')
-    assert save(run, 2) == 'step-0000002'      # with room it goes on
+    assert save(run, 2) == 'step-0000002'      # works again with free space
 
 
 def test_full_disk_when_the_same_step_is_saved_again(disk):
     run = disk.path / 'run'
     run.mkdir()
     save(run, 1)
-    before = content(run / 'step-0000001')
+    before = read_files(run / 'step-0000001')
     disk.fill(0)
     with pytest.raises(UserError, match='could not be written'):
         save(run, 1, position=0)
     disk.free()
-    assert content(run / 'step-0000001') == before
+    assert read_files(run / 'step-0000001') == before
 
 
-def test_bytes_that_get_lost_when_the_file_is_closed(tmp_path, monkeypatch):
+def test_bytes_that_are_lost_when_the_file_is_closed(tmp_path, monkeypatch):
     def lossy_save(path, arrays):
-        real(path, arrays)
+        real_save(path, arrays)
         os.truncate(path, os.path.getsize(path) - 1)
-    real = mx.nd.save
+    real_save = mx.nd.save
     monkeypatch.setattr(mx.nd, 'save', lossy_save)
     with pytest.raises(OSError) as error:
         checkpoint.save_arrays(str(tmp_path / 'x.params'), {'a': mx.nd.ones(3)})
     assert error.value.errno == errno.ENOSPC
 
 
-def test_a_folder_that_takes_no_files(tmp_path):
+def test_a_file_in_place_of_the_run_folder(tmp_path):
     (tmp_path / 'run').write_text('a file')
     with pytest.raises(UserError, match='could not be written: Not a directory; mend that'):
         save(tmp_path / 'run', 1)
@@ -271,11 +271,11 @@ def test_a_folder_that_takes_no_files(tmp_path):
 # ---- damaged
 
 @pytest.mark.parametrize('name', ['trainer.json', 'optimizer.params'])
-@pytest.mark.parametrize('how', ['cut', 'absent'])
-def test_damaged_checkpoint(name, how, tmp_path):
+@pytest.mark.parametrize('damage', ['cut', 'absent'])
+def test_damaged_checkpoint(name, damage, tmp_path):
     save(tmp_path, 3)
     path = tmp_path / 'step-0000003' / name
-    if how == 'cut':
+    if damage == 'cut':
         path.write_bytes(path.read_bytes()[:-5])
     else:
         path.unlink()

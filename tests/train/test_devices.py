@@ -1,4 +1,4 @@
-"""Which devices are taken and how the others are refused."""
+"""Which devices are accepted, and the errors for the others."""
 import random
 
 import mxnet as mx
@@ -12,12 +12,12 @@ from bert.train.devices import pick_device, seed_everything
 
 @pytest.fixture
 def machine(monkeypatch):
-    """machine(GPUs, compute capability, CUDA build): what MXNet and the driver would say."""
-    def machine(count, capability=None, cuda=True):
+    """Function (number of GPUs, compute capability, CUDA build): what MXNet and the driver say."""
+    def set_machine(count, capability=None, cuda=True):
         monkeypatch.setattr(mx.context, 'num_gpus', lambda: count)
         monkeypatch.setattr(devices, 'compute_capability', lambda gpu: capability)
         monkeypatch.setattr(devices, '_built_with_cuda', lambda: cuda)
-    return machine
+    return set_machine
 
 
 def refusal(gpu=None, dtype='float32'):
@@ -35,7 +35,7 @@ def test_float16_on_the_cpu():
                                         'it; leave --dtype out')
 
 
-def test_no_gpu_here(machine):
+def test_no_gpu(machine):
     machine(0, cuda=False)
     assert refusal(0) == ('--gpu 0: no GPU for this MXNet: it is the CPU build, mxnet-cu112 or '
                           'mxnet-cu117 is the one for GPUs; leave --gpu out to run on the CPU')
@@ -57,7 +57,7 @@ def test_a_number_that_no_gpu_has(gpu, machine):
 
 
 @pytest.mark.parametrize('capability', [(5, 0), (7, 0), (8, 0), (8, 6), (8, 9), None])
-def test_gpus_that_the_wheels_serve(capability, machine):
+def test_gpus_that_the_wheels_support(capability, machine):
     machine(2, capability)
     assert pick_device(1) == mx.gpu(1)
     assert pick_device(0, 'float16') == mx.gpu(0)
@@ -85,8 +85,8 @@ def test_capability_from_the_driver(monkeypatch):
         def cuInit(self, flags):
             return 0
 
-        def cuDeviceGet(self, device, number):
-            return 0 if number == 0 else 101
+        def cuDeviceGet(self, device, index):
+            return 0 if index == 0 else 101
 
         def cuDeviceGetAttribute(self, value, attribute, device):
             value._obj.value = {75: 8, 76: 6}[attribute]
@@ -100,8 +100,8 @@ def test_one_seed_for_all_generators():
     def draw(seed):
         seed_everything(seed)
         return (random.random(), np.random.rand(), mx.nd.random.uniform(shape=3).asnumpy().tolist())
-    first, again, other = draw(1), draw(1), draw(2)
-    assert first == again
-    assert all(a != b for a, b in zip(first, other))
+    first, second, third = draw(1), draw(1), draw(2)
+    assert first == second
+    assert all(a != b for a, b in zip(first, third))
     draw(-1)
     draw(2 ** 40)

@@ -9,7 +9,7 @@ from bert.train.log import format_duration, open_log, progress_bar
 
 @pytest.fixture
 def root():
-    """The root logger, as it was again afterwards."""
+    """The root logger. Its handlers and level are restored afterwards."""
     logger = logging.getLogger()
     handlers, level = list(logger.handlers), logger.level
     logger.handlers = []
@@ -31,16 +31,16 @@ def test_lines_have_the_original_format_in_both_places(root, tmp_path, capsys):
     assert re.fullmatch(pattern, err) and out == ''
 
 
-def test_other_libraries_are_heard_when_they_warn(root, capsys):
+def test_warnings_of_other_libraries_are_logged(root, capsys):
     open_log()
-    fonts = logging.getLogger('matplotlib.font_manager')
-    fonts.info('generated new fontManager')
-    fonts.warning('no font')
+    logger = logging.getLogger('matplotlib.font_manager')
+    logger.info('generated new fontManager')
+    logger.warning('no font')
     assert re.fullmatch(r'WARNING:matplotlib.font_manager:\d\d:\d\d:\d\d no font\n',
                         capsys.readouterr().err)
 
 
-def test_a_second_run_has_a_log_of_its_own_and_the_first_is_kept(root, tmp_path, capsys):
+def test_a_second_run_has_its_own_log_and_the_first_stays(root, tmp_path, capsys):
     first, second = tmp_path / 'a.txt', tmp_path / 'b.txt'
     for path in (first, second, first):
         open_log(str(path))

@@ -1,4 +1,4 @@
-"""The loop with a stepper that only takes notes."""
+"""The loop with a stepper that only records its calls."""
 import contextlib
 import copy
 import dataclasses
@@ -14,9 +14,11 @@ import pytest
 
 from bert.errors import UserError
 from bert.train import loop as module
-from bert.train.loop import Loop, TrainerState, TrainingInterrupted, TrainingPlan, count_steps
+from bert.train.loop import TrainerState, TrainingInterrupted, format_classifier_line
 from bert.train.metrics import Metric
+from bert.train.schedule import TrainingPlan, count_steps
 from bert.train.step import StepResult
+from bert.train.workers import SingleWorker
 
 NUM_BATCHES, BATCH_SIZE = 5, 4
 
@@ -31,28 +33,32 @@ class Clock:
         return self.now
 
 
-class Notes:
-    """Everything a `Loop` is given, and what it did with it.
+class Recorder:
+    """The `bert.train.loop.Trainee` of a loop, and its stepper. It records the calls.
 
     scores: first dev metric of each evaluation. losses, norms: {step: value}; else 1.
     """
 
+    workers = SingleWorker()
+    log_line = staticmethod(format_classifier_line)
+
     def __init__(self, scores=(), losses=None, norms=None):
+        self.stepper, self.metric = self, None
         self.scores, self.losses, self.norms = list(scores), losses or {}, norms or {}
         self.loss_scale = types.SimpleNamespace(enabled=False)
         self.finite_parameters = True
-        self.steps = []         # (number, [batch], rate)
-        self.saved = []         # State as JSON would keep it
+        self.steps = []         # (step, [batch], rate)
+        self.states = []        # of save(), as after JSON
         self.evaluations = 0
         self.on_step = self.on_evaluate = lambda: None
 
-    def step(self, number, batches, rate):
-        self.steps.append((number, [batch.name for batch in batches], rate))
+    def step(self, step, batches, rate):
+        self.steps.append((step, [batch.name for batch in batches], rate))
         self.on_step()
         labels = mx.nd.array([1, 0])
-        outputs = mx.nd.array([[0, 1], [0, 1]])     # half of them right
-        return StepResult(mx.nd.array([self.losses.get(number, 1)]),
-                          mx.nd.array([self.norms.get(number, 1)]),
+        outputs = mx.nd.array([[0, 1], [0, 1]])     # half of them are right
+        return StepResult(mx.nd.array([self.losses.get(step, 1)]),
+                          mx.nd.array([self.norms.get(step, 1)]),
                           [(labels, outputs)] * len(batches),
                           *[sum(batch.size for batch in batches)] * 2)
 
@@ -65,7 +71,10 @@ class Notes:
     def load_batch(self, name):
         return types.SimpleNamespace(name=name, size=BATCH_SIZE)
 
-    def evaluate(self, interrupt):
+    def learning_rate(self, step):
+        return step / 1000
+
+    def evaluate(self, interrupt, is_last_epoch):
         self.on_evaluate()
         if interrupt.is_requested:
             return None
@@ -76,23 +85,23 @@ class Notes:
         return score if isinstance(score, dict) else {'dev': [('accuracy', score), ('f1', 0.1)]}
 
     def save(self, state):
-        self.saved.append(json.loads(json.dumps(dataclasses.asdict(state))))
+        self.states.append(json.loads(json.dumps(dataclasses.asdict(state))))
 
 
-def plan_of(num_epochs=2, accumulate=1, **options):
+def make_plan(num_epochs=2, accumulate=1, **options):
     steps = count_steps(NUM_BATCHES * BATCH_SIZE, BATCH_SIZE, accumulate, num_epochs)
     return TrainingPlan(num_epochs, options.pop('num_steps', steps), accumulate, **options)
 
 
-def make(notes, plan, state=None, metric=None):
-    return Loop(plan, notes, notes.batches_of, notes.load_batch, lambda step: step / 1000,
-                notes.evaluate, notes.save, metric, state)
+def make_loop(recorder, plan, state=None, metric=None):
+    recorder.metric = metric
+    return module.make_loop(plan, recorder, state)
 
 
 def run(plan, state=None, metric=None, **options):
     """(final state, notes) of a run to its end."""
-    notes = Notes(**options)
-    return make(notes, plan, state, metric).run(), notes
+    recorder = Recorder(**options)
+    return make_loop(recorder, plan, state, metric).run(), recorder
 
 
 @pytest.fixture
@@ -112,30 +121,30 @@ def test_count_steps(examples, batch_size, accumulate, epochs, steps):
 
 
 def test_every_batch_once_an_epoch_in_order():
-    state, notes = run(plan_of(2))
-    assert [names for _, names, _ in notes.steps] == [
+    state, recorder = run(make_plan(2))
+    assert [names for _, names, _ in recorder.steps] == [
         ['%d.%d' % (epoch, i)] for epoch in range(2) for i in range(5)]
-    assert [number for number, _, _ in notes.steps] == list(range(1, 11))
+    assert [step for step, _, _ in recorder.steps] == list(range(1, 11))
     assert (state.step, state.epoch, state.position) == (10, 2, 0)
 
 
 def test_accumulation_loses_no_batch_at_the_end_of_an_epoch():
     # the original dropped the gradient of 0.4 and 1.4
-    state, notes = run(plan_of(2, accumulate=2))
-    assert [names for _, names, _ in notes.steps] == [
+    state, recorder = run(make_plan(2, accumulate=2))
+    assert [names for _, names, _ in recorder.steps] == [
         ['0.0', '0.1'], ['0.2', '0.3'], ['0.4'], ['1.0', '1.1'], ['1.2', '1.3'], ['1.4']]
     assert state.step == 6
 
 
 def test_each_step_gets_its_rate():
-    assert [rate for _, _, rate in run(plan_of(1))[1].steps] == [0.001, 0.002, 0.003, 0.004, 0.005]
+    assert [rate for *_, rate in run(make_plan(1))[1].steps] == [0.001, 0.002, 0.003, 0.004, 0.005]
 
 
 def test_a_number_of_steps_ends_in_the_middle_of_an_epoch_with_an_evaluation():
-    state, notes = run(plan_of(2, num_steps=7))
-    assert notes.steps[-1][:2] == (7, ['1.1'])
-    assert notes.evaluations == 2
-    assert notes.saved[-1]['step'] == 7
+    state, recorder = run(make_plan(2, num_steps=7))
+    assert recorder.steps[-1][:2] == (7, ['1.1'])
+    assert recorder.evaluations == 2
+    assert recorder.states[-1]['step'] == 7
     assert [entry['step'] for entry in state.history] == [5, 7]
 
 
@@ -143,7 +152,7 @@ def test_a_number_of_steps_ends_in_the_middle_of_an_epoch_with_an_evaluation():
 
 def test_log_lines(caplog):
     caplog.set_level(logging.INFO)
-    run(plan_of(2, log_interval=2), losses={1: 3.0}, metric=Metric(('accuracy',)))
+    run(make_plan(2, log_interval=2), losses={1: 3.0}, metric=Metric(('accuracy',)))
     assert [message for message in caplog.messages if 'Batch' in message] == [
         '[Epoch 1 Batch 2/5] loss=2.0000, lr=0.0020000, metrics:accuracy:0.5000',
         '[Epoch 1 Batch 4/5] loss=1.0000, lr=0.0040000, metrics:accuracy:0.5000',
@@ -155,7 +164,7 @@ def test_log_lines(caplog):
 
 def test_a_short_run_has_a_log_line_too(caplog):
     caplog.set_level(logging.INFO)
-    state, _ = run(plan_of(9, num_steps=3, log_interval=100))
+    state, _ = run(make_plan(9, num_steps=3, log_interval=100))
     assert [message for message in caplog.messages if 'Batch' in message] == [
         '[Epoch 1 Batch 3/5] loss=1.0000, lr=0.0030000']
     assert [point['step'] for point in state.curve] == [3]
@@ -163,14 +172,14 @@ def test_a_short_run_has_a_log_line_too(caplog):
 
 def test_loss_of_a_line_is_the_mean_over_its_examples(monkeypatch):
     sizes = {'0.4': 1}
-    monkeypatch.setattr(Notes, 'load_batch', lambda self, name: types.SimpleNamespace(
+    monkeypatch.setattr(Recorder, 'load_batch', lambda self, name: types.SimpleNamespace(
         name=name, size=sizes.get(name, BATCH_SIZE)))
-    state, _ = run(plan_of(1, log_interval=100), losses={5: 10.0})
+    state, _ = run(make_plan(1, log_interval=100), losses={5: 10.0})
     assert state.curve[0]['loss'] == pytest.approx((4 * 4 * 1 + 1 * 10) / 17)
 
 
 def test_history_and_curve():
-    state, _ = run(plan_of(2, log_interval=100), scores=[0.5, 0.75])
+    state, _ = run(make_plan(2, log_interval=100), scores=[0.5, 0.75])
     assert state.history == [
         {'epoch': 1, 'step': 5, 'metrics': {'dev': {'accuracy': 0.5, 'f1': 0.1}}},
         {'epoch': 2, 'step': 10, 'metrics': {'dev': {'accuracy': 0.75, 'f1': 0.1}}}]
@@ -178,106 +187,105 @@ def test_history_and_curve():
 
 
 def test_speed_counts_training_alone(clock):
-    notes = Notes()
-    notes.on_step = lambda: setattr(clock, 'now', clock.now + 2)
-    notes.on_evaluate = lambda: setattr(clock, 'now', clock.now + 1000)
-    notes.save = lambda state: setattr(clock, 'now', clock.now + 500)
-    state = make(notes, plan_of(2, log_interval=2, checkpoint_interval=1)).run()
+    recorder = Recorder()
+    recorder.on_step = lambda: setattr(clock, 'now', clock.now + 2)
+    recorder.on_evaluate = lambda: setattr(clock, 'now', clock.now + 1000)
+    recorder.save = lambda state: setattr(clock, 'now', clock.now + 500)
+    state = make_loop(recorder, make_plan(2, log_interval=2, checkpoint_interval=1)).run()
     assert [point['examples_per_second'] for point in state.curve] == pytest.approx(
         [BATCH_SIZE / 2] * len(state.curve))
 
 
-def test_remaining_time_is_told_after_some_steps(clock, caplog):
+def test_remaining_time_is_logged_after_some_steps(clock, caplog):
     caplog.set_level(logging.INFO)
-    notes = Notes()
-    notes.on_step = lambda: setattr(clock, 'now', clock.now + 3)
-    make(notes, plan_of(4)).run()
+    recorder = Recorder()
+    recorder.on_step = lambda: setattr(clock, 'now', clock.now + 3)
+    make_loop(recorder, make_plan(4)).run()
     assert [message for message in caplog.messages if 'to go' in message] == [
         '10 of 20 steps done, about 30 s to go']
     caplog.clear()
-    make(notes, plan_of(4), TrainerState(step=7, epoch=1, position=2)).run()
+    make_loop(recorder, make_plan(4), TrainerState(step=7, epoch=1, position=2)).run()
     assert [message for message in caplog.messages if 'to go' in message] == [
         '17 of 20 steps done, about 9 s to go']
 
 
 def test_the_bar_shows_every_step(monkeypatch):
-    shown = []
+    updates = []
 
     @contextlib.contextmanager
     def progress(total, initial=0, **options):
-        shown.append((initial, total))
-        yield types.SimpleNamespace(update=shown.append)
+        updates.append((initial, total))
+        yield types.SimpleNamespace(update=updates.append)
     monkeypatch.setattr(module, 'progress_bar', progress)
-    _, notes = run(plan_of(2, checkpoint_interval=7))
-    assert shown == [(0, 10)] + [1] * 10
-    shown.clear()
-    run(plan_of(2), TrainerState(**notes.saved[1]))
-    assert shown == [(7, 10)] + [1] * 3
+    _, recorder = run(make_plan(2, checkpoint_interval=7))
+    assert updates == [(0, 10)] + [1] * 10
+    updates.clear()
+    run(make_plan(2), TrainerState(**recorder.states[1]))
+    assert updates == [(7, 10)] + [1] * 3
 
 
 def test_seconds_add_up_over_sessions(clock):
-    notes = Notes()
-    notes.on_step = lambda: setattr(clock, 'now', clock.now + 1)
-    make(notes, plan_of(2, checkpoint_interval=3)).run()
-    state = TrainerState(**notes.saved[0])
+    recorder = Recorder()
+    recorder.on_step = lambda: setattr(clock, 'now', clock.now + 1)
+    make_loop(recorder, make_plan(2, checkpoint_interval=3)).run()
+    state = TrainerState(**recorder.states[0])
     assert (state.step, state.seconds) == (3, 3)
     clock.now += 10000
-    assert make(notes, plan_of(2), state).run().seconds == 10
+    assert make_loop(recorder, make_plan(2), state).run().seconds == 10
 
 
 # ---- checkpoints
 
 def test_checkpoints_at_the_interval_and_after_each_epoch():
-    _, notes = run(plan_of(2, checkpoint_interval=2))
-    assert [(state['step'], state['epoch'], state['position']) for state in notes.saved] == [
+    _, recorder = run(make_plan(2, checkpoint_interval=2))
+    assert [(state['step'], state['epoch'], state['position']) for state in recorder.states] == [
         (2, 0, 2), (4, 0, 4), (5, 1, 0), (6, 1, 1), (8, 1, 3), (10, 1, 5), (10, 2, 0)]
 
 
-def test_resumed_from_any_checkpoint_it_does_what_is_left():
-    plan = plan_of(3, accumulate=2, checkpoint_interval=1, log_interval=100)
+def test_a_run_resumed_from_any_checkpoint_does_the_remaining_steps():
+    plan = make_plan(3, accumulate=2, checkpoint_interval=1, log_interval=100)
     scores = [0.5, 0.7, 0.6]
-    whole, notes = run(plan, scores=scores)
-    assert len(notes.saved) == 12
-    for saved in notes.saved:
-        state, again = run(plan, TrainerState(**copy.deepcopy(saved)),
-                           scores=scores[saved['epoch']:])
-        assert notes.steps[:saved['step']] + again.steps == notes.steps
-        assert state.history == whole.history
-        assert (state.best_step, state.best_score) == (whole.best_step, whole.best_score)
+    full_state, recorder = run(plan, scores=scores)
+    assert len(recorder.states) == 12
+    for saved_state in recorder.states:
+        state, rerun = run(plan, TrainerState(**copy.deepcopy(saved_state)),
+                           scores=scores[saved_state['epoch']:])
+        assert recorder.steps[:saved_state['step']] + rerun.steps == recorder.steps
+        assert state.history == full_state.history
+        assert (state.best_step, state.best_score) == (full_state.best_step, full_state.best_score)
         assert (state.step, state.epoch, state.position) == (9, 3, 0)
 
 
-def test_a_finished_run_does_nothing_more():
-    plan = plan_of(1)
-    _, notes = run(plan)
-    state, again = run(plan, TrainerState(**notes.saved[-1]))
-    assert (again.steps, again.saved, again.evaluations) == ([], [], 0)
+def test_a_finished_run_does_nothing():
+    plan = make_plan(1)
+    _, recorder = run(plan)
+    state, rerun = run(plan, TrainerState(**recorder.states[-1]))
+    assert (rerun.steps, rerun.states, rerun.evaluations) == ([], [], 0)
     assert state.step == 5
 
 
-# ---- the best one, and stopping early
+# ---- the best checkpoint, and stopping early
 
-def best_of(scores, **options):
-    state, notes = run(plan_of(len(scores), **options), scores=scores)
-    return state, notes
+def run_with_scores(scores, **options):
+    return run(make_plan(len(scores), **options), scores=scores)
 
 
 def test_the_best_evaluation_is_the_first_of_the_highest():
-    state, notes = best_of([0.5, 0.8, 0.6, 0.8])
+    state, recorder = run_with_scores([0.5, 0.8, 0.6, 0.8])
     assert (state.best_step, state.best_score) == (10, 0.8)
-    assert [saved['best_step'] for saved in notes.saved] == [5, 10, 10, 10]
+    assert [saved_state['best_step'] for saved_state in recorder.states] == [5, 10, 10, 10]
 
 
-def test_a_score_that_is_no_number_is_the_least():
+def test_nan_is_the_lowest_score():
     nan = float('nan')
-    assert best_of([nan, 0.2, nan])[0].best_step == 10
-    assert best_of([-0.4, nan])[0].best_step == 5
-    assert best_of([nan, nan])[0].best_step == 5        # there is a best one all the same
-    assert best_of([nan, -0.5])[0].best_step == 10
+    assert run_with_scores([nan, 0.2, nan])[0].best_step == 10
+    assert run_with_scores([-0.4, nan])[0].best_step == 5
+    assert run_with_scores([nan, nan])[0].best_step == 5        # there is always a best one
+    assert run_with_scores([nan, -0.5])[0].best_step == 10
 
 
-def test_without_dev_data_the_last_one_is_the_best():
-    state, _ = best_of([{}, {}])
+def test_without_dev_data_the_last_checkpoint_is_the_best():
+    state, _ = run_with_scores([{}, {}])
     assert state.best_step == 10 and state.best_score is None
 
 
@@ -285,46 +293,47 @@ def test_the_first_metric_of_the_first_segment_decides():
     def scores(matched, mismatched):
         return {'dev_matched': [('accuracy', matched)],
                 'dev_mismatched': [('accuracy', mismatched)]}
-    assert best_of([scores(0.5, 0.9), scores(0.6, 0.1)])[0].best_step == 10
+    assert run_with_scores([scores(0.5, 0.9), scores(0.6, 0.1)])[0].best_step == 10
 
 
-def test_early_stop_after_so_many_evaluations_without_gain(caplog):
+def test_early_stop_after_several_evaluations_without_gain(caplog):
     caplog.set_level(logging.INFO)
-    state, notes = best_of([0.5, 0.6, 0.6, 0.5, 0.9], early_stop=2)
+    state, recorder = run_with_scores([0.5, 0.6, 0.6, 0.5, 0.9], early_stop=2)
     assert state.stopped_early and state.step == 20
     assert 'Early stopping at epoch 4' in caplog.messages
-    assert notes.saved[-1]['stopped_early']
-    assert not best_of([0.5, 0.4, 0.6, 0.5, 0.9], early_stop=2)[0].stopped_early
+    assert recorder.states[-1]['stopped_early']
+    assert not run_with_scores([0.5, 0.4, 0.6, 0.5, 0.9], early_stop=2)[0].stopped_early
 
 
 def test_two_dev_segments_cost_patience_once_an_epoch():
     # the original took it twice
-    both = {'dev_matched': [('accuracy', 0.5)], 'dev_mismatched': [('accuracy', 0.5)]}
-    state, _ = best_of([both, both, both, both], early_stop=3)
+    metrics = {'dev_matched': [('accuracy', 0.5)], 'dev_mismatched': [('accuracy', 0.5)]}
+    state, _ = run_with_scores([metrics, metrics, metrics, metrics], early_stop=3)
     assert state.step == 20 and state.stopped_early
 
 
 def test_a_run_that_stopped_early_stays_stopped():
-    state, notes = best_of([0.5, 0.4, 0.3], early_stop=1)
+    state, recorder = run_with_scores([0.5, 0.4, 0.3], early_stop=1)
     assert state.step == 10
-    state, again = run(plan_of(3, early_stop=1), TrainerState(**notes.saved[-1]))
-    assert again.steps == []
+    state, rerun = run(make_plan(3, early_stop=1), TrainerState(**recorder.states[-1]))
+    assert rerun.steps == []
 
 
 def test_patience_goes_on_after_a_resume():
-    _, notes = best_of([0.5, 0.4, 0.3, 0.2], early_stop=3)
-    state, _ = run(plan_of(9, early_stop=3), TrainerState(**notes.saved[1]), scores=[0.1, 0.1, 0.1])
+    _, recorder = run_with_scores([0.5, 0.4, 0.3, 0.2], early_stop=3)
+    state, _ = run(make_plan(9, early_stop=3), TrainerState(**recorder.states[1]),
+                   scores=[0.1, 0.1, 0.1])
     assert state.stopped_early and state.step == 20
 
 
 # ---- not finite
 
-def stopped_by(losses=None, norms=None, float16=False, **options):
-    notes = Notes(losses=losses, norms=norms)
-    notes.loss_scale.enabled = float16
+def fail_run(losses=None, norms=None, float16=False, **options):
+    recorder = Recorder(losses=losses, norms=norms)
+    recorder.loss_scale.enabled = float16
     with pytest.raises(UserError) as error:
-        make(notes, plan_of(2, **options)).run()
-    return str(error.value), notes
+        make_loop(recorder, make_plan(2, **options)).run()
+    return str(error.value), recorder
 
 
 HINT = '. A lower --lr or a longer --warmup_ratio usually mends it'
@@ -332,118 +341,118 @@ HINT = '. A lower --lr or a longer --warmup_ratio usually mends it'
 
 @pytest.mark.parametrize('value,text', [(math.nan, 'nan'), (math.inf, 'inf')])
 def test_loss_that_is_not_finite_names_the_step(value, text):
-    message, notes = stopped_by(losses={4: value, 5: value})
+    message, recorder = fail_run(losses={4: value, 5: value})
     assert message == ('the loss of step 4 is %s: training stopped; there was no checkpoint yet'
                        % text + HINT)
-    assert notes.saved == []
+    assert recorder.states == []
 
 
 def test_the_last_good_checkpoint_is_kept_and_named():
-    message, notes = stopped_by(losses={7: math.nan}, checkpoint_interval=1, log_interval=100)
+    message, recorder = fail_run(losses={7: math.nan}, checkpoint_interval=1, log_interval=100)
     assert message == ('the loss of step 7 is nan: training stopped; the checkpoint of step 6 is '
                        'kept' + HINT)
-    assert notes.saved[-1]['step'] == 6
-    message, notes = stopped_by(losses={7: math.nan}, log_interval=100)
+    assert recorder.states[-1]['step'] == 6
+    message, recorder = fail_run(losses={7: math.nan}, log_interval=100)
     assert 'the checkpoint of step 5 is kept' in message
 
 
 def test_gradient_that_is_not_finite():
-    message, _ = stopped_by(norms={3: math.inf})
+    message, _ = fail_run(norms={3: math.inf})
     assert message.startswith('the gradient norm of step 3 is inf: training stopped; ')
 
 
 def test_in_float16_a_gradient_may_overflow_but_not_the_loss():
-    notes = Notes(norms={3: math.inf})
-    notes.loss_scale.enabled = True
-    assert make(notes, plan_of(2)).run().step == 10
-    assert stopped_by(losses={3: math.inf}, float16=True)[0].startswith('the loss of step 3 is inf')
+    recorder = Recorder(norms={3: math.inf})
+    recorder.loss_scale.enabled = True
+    assert make_loop(recorder, make_plan(2)).run().step == 10
+    assert fail_run(losses={3: math.inf}, float16=True)[0].startswith('the loss of step 3 is inf')
 
 
 def test_a_model_that_is_no_longer_finite_is_not_evaluated():
-    _, notes = stopped_by(losses={5: math.nan}, log_interval=100)
-    assert notes.evaluations == 0
+    _, recorder = fail_run(losses={5: math.nan}, log_interval=100)
+    assert recorder.evaluations == 0
 
 
 # ---- Ctrl-C
 
-def interrupted(at_step=None, at_evaluation=False, number=signal.SIGINT, times=1):
-    notes = Notes()
+def run_interrupted(at_step=None, at_evaluation=False, signal_number=signal.SIGINT, count=1):
+    recorder = Recorder()
 
-    def send(now=True):
-        for _ in range(times if now else 0):
-            os.kill(os.getpid(), number)
-    notes.on_step = lambda: send(len(notes.steps) == at_step)
-    notes.on_evaluate = lambda: send(at_evaluation)
-    before = signal.getsignal(number)
+    def send(condition=True):
+        for _ in range(count if condition else 0):
+            os.kill(os.getpid(), signal_number)
+    recorder.on_step = lambda: send(len(recorder.steps) == at_step)
+    recorder.on_evaluate = lambda: send(at_evaluation)
+    before = signal.getsignal(signal_number)
     with pytest.raises(KeyboardInterrupt) as error:
-        make(notes, plan_of(2)).run()
-    assert signal.getsignal(number) is before
-    return notes, error.type
+        make_loop(recorder, make_plan(2)).run()
+    assert signal.getsignal(signal_number) is before
+    return recorder, error.type
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_interrupt_ends_the_step_and_saves(number):
-    notes, kind = interrupted(at_step=3, number=number)
-    assert kind is TrainingInterrupted
-    assert len(notes.steps) == 3
-    assert [(state['step'], state['position']) for state in notes.saved] == [(3, 3)]
-    state, again = run(plan_of(2), TrainerState(**notes.saved[0]))
-    assert again.steps[0][:2] == (4, ['0.3']) and state.step == 10
+@pytest.mark.parametrize('signal_number', [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_ends_the_step_and_saves(signal_number):
+    recorder, error_type = run_interrupted(at_step=3, signal_number=signal_number)
+    assert error_type is TrainingInterrupted
+    assert len(recorder.steps) == 3
+    assert [(state['step'], state['position']) for state in recorder.states] == [(3, 3)]
+    state, rerun = run(make_plan(2), TrainerState(**recorder.states[0]))
+    assert rerun.steps[0][:2] == (4, ['0.3']) and state.step == 10
 
 
 def test_interrupt_at_the_last_step_of_an_epoch_resumes_with_the_evaluation():
-    notes, _ = interrupted(at_step=5)
-    assert (notes.saved[-1]['step'], notes.saved[-1]['position']) == (5, 5)
-    assert notes.evaluations == 0
-    state, again = run(plan_of(2), TrainerState(**notes.saved[-1]))
-    assert len(again.steps) == 5 and again.evaluations == 2
+    recorder, _ = run_interrupted(at_step=5)
+    assert (recorder.states[-1]['step'], recorder.states[-1]['position']) == (5, 5)
+    assert recorder.evaluations == 0
+    state, rerun = run(make_plan(2), TrainerState(**recorder.states[-1]))
+    assert len(rerun.steps) == 5 and rerun.evaluations == 2
 
 
 def test_interrupt_in_an_evaluation_is_saved_and_evaluated_again():
-    notes, kind = interrupted(at_evaluation=True)
-    assert kind is TrainingInterrupted
-    assert (notes.saved[-1]['step'], notes.saved[-1]['epoch']) == (5, 0)
-    assert notes.saved[-1]['history'] == []
-    state, again = run(plan_of(2), TrainerState(**notes.saved[-1]))
+    recorder, error_type = run_interrupted(at_evaluation=True)
+    assert error_type is TrainingInterrupted
+    assert (recorder.states[-1]['step'], recorder.states[-1]['epoch']) == (5, 0)
+    assert recorder.states[-1]['history'] == []
+    state, rerun = run(make_plan(2), TrainerState(**recorder.states[-1]))
     assert [entry['step'] for entry in state.history] == [5, 10]
 
 
 def test_a_second_interrupt_ends_at_once():
-    notes, kind = interrupted(at_step=3, times=2)
-    assert kind is KeyboardInterrupt
-    assert notes.saved == []
+    recorder, error_type = run_interrupted(at_step=3, count=2)
+    assert error_type is KeyboardInterrupt
+    assert recorder.states == []
 
 
 # ---- reading results
 
 def test_results_are_not_waited_for_at_every_step(monkeypatch):
-    read = []
-    real = mx.nd.NDArray.asscalar
-    monkeypatch.setattr(mx.nd.NDArray, 'asscalar', lambda array: read.append(1) or real(array))
-    notes = Notes()
-    notes.on_step = lambda: counts.append(len(read))
+    reads = []
+    asscalar = mx.nd.NDArray.asscalar
+    monkeypatch.setattr(mx.nd.NDArray, 'asscalar', lambda array: reads.append(1) or asscalar(array))
+    recorder = Recorder()
+    recorder.on_step = lambda: counts.append(len(reads))
     counts = []
-    make(notes, plan_of(1, log_interval=4)).run()
+    make_loop(recorder, make_plan(1, log_interval=4)).run()
     assert counts == [0, 0, 0, 0, 8]        # loss and norm of four steps, once
 
 
 def test_metric_of_an_epoch_begins_anew(monkeypatch):
     metric = Metric(('accuracy',))
-    resets, seen = [], []
+    resets, labels = [], []
     update = metric.update
-    monkeypatch.setattr(metric, 'reset', lambda: resets.append(len(seen)))
-    monkeypatch.setattr(metric, 'update', lambda *arrays: (seen.extend(arrays[0]),
+    monkeypatch.setattr(metric, 'reset', lambda: resets.append(len(labels)))
+    monkeypatch.setattr(metric, 'update', lambda *arrays: (labels.extend(arrays[0]),
                                                            update(*arrays)))
-    run(plan_of(3), metric=metric)
-    assert resets == [0, 10, 20] and len(seen) == 2 * 5 * 3
+    run(make_plan(3), metric=metric)
+    assert resets == [0, 10, 20] and len(labels) == 2 * 5 * 3
 
 
 def test_parameters_that_are_not_finite_are_not_saved():
-    notes = Notes()
-    notes.on_step = lambda: setattr(notes, 'finite_parameters', len(notes.steps) < 7)
+    recorder = Recorder()
+    recorder.on_step = lambda: setattr(recorder, 'finite_parameters', len(recorder.steps) < 7)
     with pytest.raises(UserError) as error:
-        make(notes, plan_of(checkpoint_interval=1)).run()
+        make_loop(recorder, make_plan(checkpoint_interval=1)).run()
     assert str(error.value).startswith(
         'a parameter is no longer finite after step 7: training stopped; the checkpoint of step 6 '
         'is kept.')
-    assert [state['step'] for state in notes.saved][-1] == 6
+    assert [state['step'] for state in recorder.states][-1] == 6

@@ -8,7 +8,7 @@ from bert.errors import UserError
 from bert.train.metrics import METRICS, Metric, format_metrics
 
 RNG = np.random.RandomState(4)
-# (labels, predictions) with 40 true positives, 10 false ones, 20 false negatives, 30 true ones
+# 40 true positives, 10 false positives, 20 false negatives, 30 true negatives
 LABELS = np.array([1] * 40 + [0] * 10 + [1] * 20 + [0] * 30, dtype='int32')
 PREDICTIONS = np.array([1] * 50 + [0] * 50)
 
@@ -64,8 +64,8 @@ def test_one_prediction_for_all():
 
 
 @pytest.mark.parametrize('name', ['pearsonr', 'spearmanr'])
-def test_correlation_that_is_not_there(name):
-    constant = np.full(7, 0.1)      # whose mean is another number
+def test_undefined_correlation(name):
+    constant = np.full(7, 0.1)      # its computed mean is another number
     assert constant.mean() != 0.1
     scores = np.arange(7, dtype='float32')
     for labels, predictions in ((constant, scores), (scores, constant), (constant, constant),

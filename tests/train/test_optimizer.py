@@ -1,4 +1,4 @@
-"""Every optimizer trains, clips, and goes on after a reload as if nothing had happened."""
+"""Every optimizer trains, clips gradients, and continues after a reload with the same bits."""
 import json
 
 import mxnet as mx
@@ -26,7 +26,7 @@ def make(name, learning_rate=1e-2, **options):
 
 
 def train(network, trainer, first, last, max_norm=1.0):
-    """Steps `first` to `last`; returns the losses."""
+    """Run the steps in range(first, last). Returns the losses."""
     forward, losses = toy.forward_of(network), []
     gradients = [parameter.list_grad()[0] for parameter in network.collect_params().values()]
     for step in range(first, last):
@@ -39,8 +39,8 @@ def train(network, trainer, first, last, max_norm=1.0):
     return losses
 
 
-# what is known to be here: a new MXNet would show
-def test_these_can_be_chosen():
+# a new MXNet that lacks one of these would fail here
+def test_optimizers_of_today_can_be_chosen():
     assert set(OPTIMIZERS) >= {'adadelta', 'adagrad', 'adam', 'adamax', 'adamw', 'bertadam',
                                'dcasgd', 'ftml', 'ftrl', 'lamb', 'lars', 'nadam', 'nag',
                                'rmsprop', 'sgd', 'sgld', 'signum'}
@@ -55,7 +55,7 @@ def test_it_trains(name):
     after = toy.values(network)
     assert all(np.isfinite(weight).all() for weight in after.values())
     assert not any((before[key] == after[key]).all() for key in before)
-    if name != 'sgld':      # that one samples
+    if name != 'sgld':      # sgld samples
         assert losses[-1] < losses[0]
 
 
@@ -69,12 +69,12 @@ def test_reloaded_it_goes_on_with_equal_bits(name, tmp_path):
     weights = toy.values(network)
     train(network, trainer, STEPS, STEPS + 5)
 
-    again, trainer = make(name)
-    for key, parameter in again.collect_params().items():
+    reloaded_network, trainer = make(name)
+    for key, parameter in reloaded_network.collect_params().items():
         parameter.set_data(mx.nd.array(weights[key]))
     restore_optimizer_state(trainer, mx.nd.load(str(tmp_path / 'state')) or {}, counters)
-    train(again, trainer, STEPS, STEPS + 5)
-    assert toy.same_bits(toy.values(again), toy.values(network))
+    train(reloaded_network, trainer, STEPS, STEPS + 5)
+    assert toy.same_bits(toy.values(reloaded_network), toy.values(network))
 
 
 @pytest.mark.parametrize('name', ['bertadam', 'adamw', 'adam', 'nadam', 'lamb'])
@@ -83,11 +83,11 @@ def test_without_its_state_it_goes_on_differently(name):
     train(network, trainer, 0, STEPS)
     weights = toy.values(network)
     train(network, trainer, STEPS, STEPS + 5)
-    again, trainer = make(name)
-    for key, parameter in again.collect_params().items():
+    reloaded_network, trainer = make(name)
+    for key, parameter in reloaded_network.collect_params().items():
         parameter.set_data(mx.nd.array(weights[key]))
-    train(again, trainer, STEPS, STEPS + 5)
-    assert not toy.same_bits(toy.values(again), toy.values(network))
+    train(reloaded_network, trainer, STEPS, STEPS + 5)
+    assert not toy.same_bits(toy.values(reloaded_network), toy.values(network))
 
 
 def test_state_of_another_optimizer_or_network_is_refused():
@@ -123,7 +123,7 @@ def test_adamw_follows_its_paper():
             np.testing.assert_allclose(weight, weights[name], rtol=2e-4, atol=1e-6)
 
 
-# ---- refused
+# ---- names that are refused
 
 def test_unknown_name():
     with pytest.raises(UserError) as error:
@@ -144,7 +144,7 @@ def test_names_that_cannot_train_bert():
 
 # ---- options
 
-def test_epsilon_reaches_those_that_have_one():
+def test_epsilon_reaches_optimizers_that_have_one():
     assert make('bertadam', epsilon=1e-8)[1]._optimizer.epsilon == 1e-8
     assert make('adam', epsilon=1e-9)[1]._optimizer.epsilon == 1e-9
     assert make('sgd', epsilon=1e-9)[1]._optimizer.lr == 1e-2
@@ -164,9 +164,9 @@ def test_biases_and_layer_normalisation_do_not_decay():
                    for parameter in network.collect_params().values())
     loss.backward()
     clip_and_update(trainer, gradients, 1.0)
-    found = {name: weight.flat[0] for name, weight in toy.values(network).items()}
-    assert found == pytest.approx({'dense_weight': 0.95, 'dense_bias': 1, 'norm_gamma': 1,
-                                   'norm_beta': 1})
+    weights = {name: weight.flat[0] for name, weight in toy.values(network).items()}
+    assert weights == pytest.approx({'dense_weight': 0.95, 'dense_bias': 1, 'norm_gamma': 1,
+                                     'norm_beta': 1})
 
 
 # ---- clipping
@@ -186,7 +186,7 @@ def test_global_norm():
 
 
 def test_global_norm_of_many_numbers():
-    # multi_sum_sq adds them one by one, in float32: 3e-3 too small
+    # multi_sum_sq adds them one by one in float32, and its result is 3e-3 too small
     array = np.random.RandomState(0).rand(5000000).astype('float32')
     expected = np.linalg.norm(array.astype('float64'))
     assert global_norm([mx.nd.array(array)]).asscalar() == pytest.approx(expected, rel=1e-4)
@@ -221,7 +221,7 @@ def test_float16_weights_have_float32_copies(name):
     parameters = mx.gluon.ParameterDict()
     parameters.update({'weight': weight})
     trainer = make_trainer(parameters, name, 1e-4, weight_decay=0, multi_precision=True)
-    for _ in range(20):     # a step alone is smaller than what float16 can tell from 1
+    for _ in range(20):     # a single step from 1 is too small for float16
         with mx.autograd.record():
             loss = (weight.data() * 3).sum()
         loss.backward()

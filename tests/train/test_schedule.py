@@ -1,4 +1,4 @@
-"""The learning rate over the steps."""
+"""The schedule of the learning rate."""
 import pytest
 
 from bert.train.schedule import linear_warmup_decay
@@ -16,9 +16,9 @@ def test_ten_steps():
 @pytest.mark.parametrize('warmup_ratio', [0, 0.1, 0.5, 1])
 @pytest.mark.parametrize('num_steps', [1, 2, 7, 100])
 def test_every_step_learns_and_the_peak_is_reached(num_steps, warmup_ratio):
-    found = rates(num_steps, warmup_ratio, peak=2e-5)
-    assert min(found) > 0       # the original spent its first step at 0
-    assert max(found) == pytest.approx(2e-5)
+    actual = rates(num_steps, warmup_ratio, peak=2e-5)
+    assert min(actual) > 0       # the original spent its first step at 0
+    assert max(actual) == pytest.approx(2e-5)
 
 
 def test_without_warmup_it_only_falls():
@@ -30,12 +30,12 @@ def test_with_nothing_but_warmup_it_only_rises():
 
 
 def test_rises_then_falls():
-    found = rates(200, 0.1)
-    assert found[:20] == sorted(found[:20]) and found[20:] == sorted(found[20:], reverse=True)
-    assert found[19] == found[20] == 1
-    assert found[-1] == pytest.approx(1 / 180)
+    actual = rates(200, 0.1)
+    assert actual[:20] == sorted(actual[:20]) and actual[20:] == sorted(actual[20:], reverse=True)
+    assert actual[19] == actual[20] == 1
+    assert actual[-1] == pytest.approx(1 / 180)
 
 
 def test_sum():
-    # two triangles with half a step more each: warmup * (warmup + 1) / 2 / warmup …
+    # two triangles, each half a step longer: warmup * (warmup + 1) / 2 / warmup …
     assert sum(rates(200, 0.1)) == pytest.approx((20 + 1) / 2 + (180 + 1) / 2)

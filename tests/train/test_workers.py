@@ -1,4 +1,4 @@
-"""Workers: one alone, and how a batch is shared out."""
+"""A single worker, and how several workers share a batch."""
 import numpy as np
 import pytest
 
@@ -6,7 +6,7 @@ from bert.errors import UserError
 from bert.train.workers import SingleWorker, open_workers, take_share
 
 
-def test_alone_nothing_changes(monkeypatch):
+def test_a_single_worker(monkeypatch):
     monkeypatch.delenv('HOROVOD_SIZE', raising=False)
     workers = open_workers()
     assert type(workers) is SingleWorker
@@ -21,9 +21,9 @@ def test_a_kvstore_under_horovodrun(monkeypatch):
         open_workers('device')
 
 
-@pytest.mark.parametrize('number', [1, 2, 3, 7])
-def test_workers_share_a_batch(number):
+@pytest.mark.parametrize('num_workers', [1, 2, 3, 7])
+def test_workers_share_a_batch(num_workers):
     indices = np.arange(100, 105)
-    parts = [take_share(indices, worker, number) for worker in range(number)]
+    parts = [take_share(indices, worker, num_workers) for worker in range(num_workers)]
     assert sorted(np.concatenate(parts).tolist()) == indices.tolist()
     assert max(map(len, parts)) - min(map(len, parts)) <= 1

@@ -125,14 +125,14 @@ def make_examples(store, first, stop, copy, sampling, vocabulary):
         document_pairs = list(cut_document(bounds[documents[i]:documents[i + 1] + 1], sampling, rng,
                                            RandomSegmentSampler(store, first + i, rng)))
         pairs += document_pairs
-        # for each token: its rank in the choice, the kind of change, the choice of a replacement
+        # for each token: its place in the choice, the kind of change, the choice of a replacement
         randoms.append(rng.random_sample((3, sum(map(example_length, document_pairs)))))
     tokens, token_offsets, segment_ids = lay_out_tokens(store, pairs, bounds, vocabulary)
-    ranks, kinds, replacements = np.concatenate(randoms, axis=1)
-    targets = choose_targets(tokens, token_offsets, ranks, sampling, vocabulary)
+    sort_keys, kinds, replacement_draws = np.concatenate(randoms, axis=1)
+    targets = choose_targets(tokens, token_offsets, sort_keys, sampling, vocabulary)
     target_examples = np.searchsorted(token_offsets, targets, side='right') - 1
     return PretrainingExamples(
-        mask_tokens(tokens, targets, kinds[targets], replacements[targets], vocabulary),
+        mask_tokens(tokens, targets, kinds[targets], replacement_draws[targets], vocabulary),
         segment_ids, token_offsets, (targets - token_offsets[target_examples]).astype('uint16'),
         tokens[targets], np.searchsorted(targets, token_offsets),
         np.array([pair.is_random for pair in pairs], dtype='uint8'))
@@ -237,9 +237,9 @@ def lay_out_tokens(store, pairs, bounds, vocabulary):
 # Masks
 
 
-def choose_targets(tokens, offsets, ranks, sampling, vocabulary):
+def choose_targets(tokens, offsets, sort_keys, sampling, vocabulary):
     """Indices of the tokens to predict, in ascending order. Of each example's ordinary tokens they
-    are those with the lowest `ranks` (in [0, 1)); with whole_word_mask they are whole words."""
+    are those with the lowest `sort_keys` (in [0, 1)); with whole_word_mask they are whole words."""
     lengths = np.diff(offsets)
     target_counts = np.minimum(sampling.max_predictions_per_seq, np.maximum(
         1, np.rint(lengths * sampling.masked_lm_prob))).astype('int64')
@@ -247,14 +247,16 @@ def choose_targets(tokens, offsets, ranks, sampling, vocabulary):
     is_ordinary = (tokens != vocabulary.cls) & (tokens != vocabulary.sep)
     candidates = np.flatnonzero(is_ordinary)
     if sampling.whole_word_mask:
-        return choose_words(tokens, candidates, token_examples, ranks, target_counts, vocabulary)
-    order = candidates[np.argsort(token_examples[candidates] + ranks[candidates], kind='stable')]
+        return choose_words(tokens, candidates, token_examples, sort_keys, target_counts,
+                            vocabulary)
+    order = candidates[np.argsort(token_examples[candidates] + sort_keys[candidates],
+                                  kind='stable')]
     candidate_counts = np.bincount(token_examples[candidates], minlength=len(lengths))
     starts = np.cumsum(candidate_counts) - candidate_counts     # of each example in `order`
     return np.sort(order[ranges(starts, np.minimum(target_counts, candidate_counts))])
 
 
-def choose_words(tokens, candidates, token_examples, ranks, target_counts, vocabulary):
+def choose_words(tokens, candidates, token_examples, sort_keys, target_counts, vocabulary):
     """The same for whole words: skip a word with more tokens than an example still needs."""
     is_start = ~vocabulary.is_continuation[tokens[candidates]]
     # a segment may begin inside a word: the remaining pieces count as a word
@@ -263,7 +265,7 @@ def choose_words(tokens, candidates, token_examples, ranks, target_counts, vocab
     starts = np.flatnonzero(is_start)
     sizes = np.diff(np.append(starts, len(candidates)))
     word_examples = token_examples[candidates[starts]]
-    order = np.argsort(word_examples + ranks[candidates[starts]], kind='stable')
+    order = np.argsort(word_examples + sort_keys[candidates[starts]], kind='stable')
     targets, room, current_example = [], 0, -1
     for word, example in zip(order.tolist(), word_examples[order].tolist()):
         if example != current_example:
@@ -274,12 +276,12 @@ def choose_words(tokens, candidates, token_examples, ranks, target_counts, vocab
     return np.sort(np.concatenate(targets or [candidates[:0]]))
 
 
-def mask_tokens(tokens, targets, kinds, replacements, vocabulary):
+def mask_tokens(tokens, targets, kinds, replacement_draws, vocabulary):
     """`tokens` with the targets masked, replaced or unchanged. For each target, `kinds` in [0, 1)
-    decides which of these, and `replacements` in [0, 1) selects the new token."""
+    decides which of these, and `replacement_draws` in [0, 1) selects the new token."""
     masked_tokens = tokens.copy()
     masked_tokens[targets[kinds < MASK_PROBABILITY]] = vocabulary.mask
     is_replaced = (kinds >= MASK_PROBABILITY) & (kinds < MASK_PROBABILITY + REPLACE_PROBABILITY)
-    indices = (replacements[is_replaced] * len(vocabulary.replacements)).astype('int64')
+    indices = (replacement_draws[is_replaced] * len(vocabulary.replacements)).astype('int64')
     masked_tokens[targets[is_replaced]] = vocabulary.replacements[indices]
     return masked_tokens

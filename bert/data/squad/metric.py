@@ -14,7 +14,8 @@ NO_PUNCTUATION = str.maketrans('', '', string.punctuation)
 
 
 def normalize_answer(text):
-    """The text in lower case, without ASCII punctuation, English articles and double spaces."""
+    """The text in lower case, without ASCII punctuation and English articles. Between words,
+    any white space becomes one space."""
     return ' '.join(ARTICLES.sub(' ', text.lower().translate(NO_PUNCTUATION)).split())
 
 

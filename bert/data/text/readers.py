@@ -182,7 +182,7 @@ class _Fields(NamedTuple):
     """The places of a table's columns in the rows of a file."""
     text: tuple
     label: object
-    width: int | None       # number of fields in a row; None where it is not checked
+    width: int | None       # fields in each row; None: at least those that the columns need
 
 
 def _locate_columns(path, rows, table):

@@ -4,9 +4,10 @@ import numpy as np
 from bert import files
 from bert.data.text import store
 from bert.errors import UserError
-from bert.flags.common import refuse_flags
-from bert.jobs.embedding import vector_files
-from bert.pipelines.embedding import iterate_chunks
+from bert.flags.embedding import INDEX_OPTIONS
+from bert.jobs.embedding import inputs, vector_files
+from bert.jobs.runs import results
+from bert.pipelines.embedder import chunk_texts
 from bert.pipelines.pooling import normalize_rows
 from bert.train.log import open_log
 
@@ -14,70 +15,49 @@ BLOCK = 1 << 16         # rows compared at once; bounds the memory
 PRINT_THRESHOLD = 5          # numpy's threshold: arrays with more numbers are printed abbreviated
 # Options with which an index was made. A search may name another place of the same model
 MODEL_OPTIONS = {'model', 'dataset_name', 'params_path', 'bert_checkpoint', 'dtype'}
-INDEX_OPTIONS = {'granularity', 'oov_way', 'pooling', 'normalize', 'layers', 'combine',
-                 'max_seq_length', 'long_text'}
 
 
-def embed(args):
-    """Search, embed into a file, or print vectors, as the parsed flags say. Raises `UserError`."""
+def embed(options, explicit):
+    """Search, embed into a file, or print vectors. Returns a `JobResult`. Raises `UserError`."""
     open_log()
-    check_embedding_flags(args)
-    if args.query:
-        return search(args)
-    if args.output:
-        return vector_files.embed_file(args)
-    return print_vectors(args)
-
-
-def check_embedding_flags(args):
-    """Raises `UserError` unless the flags ask for one action, and each of them belongs to it."""
-    if bool(args.query) != bool(args.index):
-        raise UserError('--query and --index: a search needs both')
-    if not (args.query or args.sentences or args.file):
-        raise UserError('give one of --sentences, --file and --query')
-    if args.sentences and (args.query or args.file):
-        raise UserError('--sentences and %s: give one of the two'
-                        % ('--query' if args.query else '--file'))
-    if args.query:
-        refuse_flags(args, INDEX_OPTIONS, '--query takes what --index was made with')
-    if args.query or not args.file:
-        refuse_flags(args, {'output'}, 'it is for --file')
-    if not args.output:
-        refuse_flags(args, {'resume', 'overwrite', 'num_workers', 'precision'},
-                     'it is for --output')
-    if not args.query:
-        refuse_flags(args, {'top_k'}, 'it is for --query')
-    if not args.file:
-        refuse_flags(args, {'text_column'}, 'it is for --file')
+    if options.query:
+        return results.JobResult({'hits': search(options, explicit)})
+    if options.output:
+        return results.JobResult(vector_files.embed_file(options))
+    return results.JobResult({'texts': print_vectors(options)})
 
 
 # On the terminal
 
 
-def print_vectors(args):
-    """Print each text and the vectors of its words, in the format of the original."""
-    embedder = vector_files.make_embedder(vars(args))
+def print_vectors(options):
+    """Print each text and the vectors of its words, in the format of the original; returns the
+    number of texts."""
+    embedder = inputs.make_embedder(inputs.embedder_options(options))
     num_cut = num_texts = 0
     # legacy: numpy 2.2 adds shape=(768,), which the original does not print
     with np.printoptions(threshold=PRINT_THRESHOLD, legacy='1.25'):
-        for texts in iterate_chunks(args.sentences or vector_files.read_file_texts(args)):
-            num_cut += print_chunk(args, embedder, texts, num_texts)
+        for texts in chunk_texts(options.sentences or inputs.read_file_texts(
+                options.file, options.text_column)):
+            num_cut += print_chunk(options, embedder, texts, num_texts)
             num_texts += len(texts)
     if not num_texts:
-        raise UserError('%s: no text in it' % args.file)
-    vector_files.warn_of_cut_texts(embedder, num_cut, num_texts)
+        raise UserError('%s: no text in it' % options.file)
+    inputs.warn_of_cut_texts(embedder, num_cut, num_texts)
+    return num_texts
 
 
-def print_chunk(args, embedder, texts, first):
+def print_chunk(options, embedder, texts, first):
     """Print some texts; returns how many were cut. first: index of the first one."""
-    if args.granularity == 'sentence':
-        vectors, num_cut = embedder.sentence_chunk(texts, args.pooling, args.normalize,
-                                                   args.max_seq_length, first)
+    if options.granularity == 'sentence':
+        vectors, num_cut = embedder.sentence_chunk(texts, options.pooling, options.normalize,
+                                                   options.max_tokens, first)
         for text, vector in zip(texts, vectors):
             print('Text: %s\nSentence embedding: %r' % (text, vector))
         return num_cut
-    results, num_cut = embedder.embed_chunk(texts, args.oov_way, args.granularity == 'token', first)
-    for text, (_, vectors) in zip(texts, results):
+    words, num_cut = embedder.embed_chunk(texts, options.oov_way, options.granularity == 'token',
+                                          first)
+    for text, (_, vectors) in zip(texts, words):
         print('Text: %s\nTokens embedding: %r' % (text, list(vectors)))
     return num_cut
 
@@ -85,24 +65,29 @@ def print_chunk(args, embedder, texts, first):
 # Search
 
 
-def search(args):
-    """Print the --top_k texts of --index for each --query, with their cosines."""
-    report, rows = read_index(args.index)
-    options = dict(report['options'], gpu=args.gpu, batch_size=args.batch_size)
-    if MODEL_OPTIONS & args.explicit_flags.keys():
-        options.update({name: getattr(args, name) for name in MODEL_OPTIONS})
-    embedder = vector_files.make_embedder(options)
-    if embedder.digest(options['pooling']) != report['weights_sha256']:
+def search(options, explicit):
+    """Print the --top_k texts of --index for each --query, with their cosines. Returns for each
+    query a list of {'score', 'row' (from 0), 'text'}, best first."""
+    report, rows = read_index(options.index)
+    values = dict(report['options'], gpu=options.gpu, batch_size=options.batch_size)
+    if MODEL_OPTIONS & explicit.keys():
+        values.update({name: getattr(options, name) for name in MODEL_OPTIONS})
+    embedder = inputs.make_embedder(values)
+    if embedder.digest(values['pooling']) != report['weights_sha256']:
         raise UserError('--index %s: it was made with other weights or another vocabulary than %s '
                         'has now: name the right one, or make it anew'
-                        % (args.index, options['bert_checkpoint'] or options['model']))
-    queries = embedder.sentence(args.query, options['pooling'], True, options['max_seq_length'])
-    scores, indices = top_rows(rows, queries, min(args.top_k, len(rows)))
-    texts = pick_texts(args, report, set(indices.ravel().tolist()))
-    for query, query_scores, query_indices in zip(args.query, scores, indices):
+                        % (options.index, values['bert_checkpoint'] or values['model']))
+    queries = embedder.sentence(options.query, values['pooling'], True, values['max_seq_length'])
+    scores, indices = top_rows(rows, queries, min(options.top_k, len(rows)))
+    texts = pick_texts(options, report, set(indices.ravel().tolist()))
+    hits = [[{'score': float(score), 'row': int(index), 'text': texts[index]}
+             for score, index in zip(query_scores, query_indices)]
+            for query_scores, query_indices in zip(scores, indices)]
+    for query, query_hits in zip(options.query, hits):
         print('Query: %s' % query)
-        for score, index in zip(query_scores, query_indices):
-            print('%.4f\t%d\t%s' % (score, index + 1, ' '.join(texts[index].split())))
+        for hit in query_hits:
+            print('%.4f\t%d\t%s' % (hit['score'], hit['row'] + 1, ' '.join(hit['text'].split())))
+    return hits
 
 
 def read_index(path):
@@ -115,7 +100,7 @@ def read_index(path):
         rows = np.load(path, mmap_mode='r', allow_pickle=False)
         options = report['options']
         is_index = (path.endswith('.npy') and options['granularity'] == 'sentence'
-                    and MODEL_OPTIONS | INDEX_OPTIONS | {'text_column'} <= set(options)
+                    and MODEL_OPTIONS.union(INDEX_OPTIONS, {'text_column'}) <= set(options)
                     and {'source', 'texts_sha256', 'weights_sha256'} <= set(report)
                     and rows.shape == (report['texts'], report['width'])
                     and rows.dtype.kind == 'f')
@@ -146,17 +131,17 @@ def top_rows(rows, queries, count):
     return scores, indices
 
 
-def pick_texts(args, report, indices):
+def pick_texts(options, report, indices):
     """{index: text} of the texts with these indices, from --file or the file that was embedded.
     Raises `UserError` if its texts have changed."""
-    args.file = args.file or report['source']
-    args.text_column = args.text_column or report['options']['text_column']
+    path = options.file or report['source']
+    column = options.text_column or report['options']['text_column']
     texts, digest = {}, store.TextDigest()
-    for i, text in enumerate(vector_files.read_file_texts(args)):
+    for i, text in enumerate(inputs.read_file_texts(path, column)):
         digest.add(text.encode('utf-8'))
         if i in indices:
             texts[i] = text
     if digest.hexdigest() != report['texts_sha256']:
         raise UserError('%s: its texts are not those that %s was made of: name the file of then '
-                        'with --file, or make it anew' % (args.file, args.index))
+                        'with --file, or make it anew' % (path, options.index))
     return texts

@@ -19,89 +19,86 @@ import numpy as np
 from bert import files
 from bert.data.arrays import npy_files
 from bert.data.arrays.ragged import offsets_of
-from bert.data.text import readers, store
+from bert.data.text import store
 from bert.errors import UserError
+from bert.jobs.embedding.inputs import (
+    embedder_options,
+    ending_of,
+    make_embedder,
+    read_file_texts,
+    warn_of_cut_texts,
+)
 from bert.jobs.runs import executors, results
-from bert.pipelines.embedding import BertEmbedding, iterate_chunks
-from bert.train.devices import pick_device
+from bert.pipelines.embedder import chunk_texts
 from bert.train.log import progress_bar
 
 # Endings after the name of the output, and the files in the work folder
 REPORT_ENDING, WORK_ENDING = '.json', '.work'
 PLAN_FILE, ROWS_FILE, LOCK_FILE, OUTPUT_FILE = 'plan.json', 'rows.npy', 'lock', 'whole'
 ENDINGS = ('.npy', '.npz', '.jsonl')
-TABLE_ENDINGS = set(readers.FORMATS) - {'.txt'}     # files with columns; all others have lines
 # Options on which the output depends, beside the texts and the weights
 PLAN_OPTIONS = ('model', 'dataset_name', 'params_path', 'bert_checkpoint', 'dtype', 'layers',
                 'combine', 'max_seq_length', 'long_text', 'granularity', 'oov_way', 'pooling',
                 'normalize', 'precision', 'batch_size')
 
 
-def embed_file(args):
+def embed_file(options):
     """Embed --file into --output; returns the report, which is also written beside it."""
     start_time = time.time()
-    check_vector_output(args)
-    for name in ('params_path', 'bert_checkpoint'):     # absolute, for readers in other folders
-        if getattr(args, name):
-            setattr(args, name, os.path.abspath(getattr(args, name)))
-    embedder = make_embedder(vars(args))
-    with open_work_folder(args) as work:
-        plan = make_plan(args, embedder, copy_texts(args, work, embedder))
-        check_plan(args, work, plan)
+    check_vector_output(options)
+    options = options.replace(max_seq_length=options.max_tokens, **options.checkpoint_paths)
+    embedder = make_embedder(embedder_options(options))
+    with open_work_folder(options) as work:
+        plan = make_plan(options, embedder, copy_texts(options, work, embedder))
+        check_plan(options, work, plan)
         files.write_json(os.path.join(work, PLAN_FILE), plan)
-        num_cut, num_embedded = embed_parts(args, work, plan, embedder)
-        assemble_output(args.output, work, plan)
+        num_cut, num_embedded = embed_parts(options, work, plan, embedder)
+        assemble_output(options.output, work, plan)
         report = results.write_report(
-            args.output + REPORT_ENDING, args, source=os.path.abspath(args.file), cut=num_cut,
-            seconds=time.time() - start_time, texts=plan['count'], embedded=num_embedded,
+            options.output + REPORT_ENDING, options, source=os.path.abspath(options.file),
+            cut=num_cut, seconds=time.time() - start_time, texts=plan['count'],
+            embedded=num_embedded,
             **{name: plan[name] for name in ('width', 'texts_sha256', 'weights_sha256')})
         with files.explain_write_errors(work):
             shutil.rmtree(work)
     warn_of_cut_texts(embedder, num_cut, plan['count'])
     logging.info('%d texts, %d of them embedded now, %.1f a second: %s',
-                 plan['count'], num_embedded, num_embedded / report['seconds'], args.output)
+                 plan['count'], num_embedded, num_embedded / report['seconds'], options.output)
     return report
 
 
 # Before anything is computed
 
 
-def check_vector_output(args):
+def check_vector_output(options):
     """Raises `UserError` if --output has an unknown ending, or one that doesn't suit --granularity,
     and if something is in its way."""
-    path = args.output
+    path = options.output
     form = ending_of(path)
-    if args.resume and args.overwrite:
-        raise UserError('--resume and --overwrite: give one of the two')
     if form not in ENDINGS:
         raise UserError('--output %s: a name that ends in %s expected' % (path, ', '.join(ENDINGS)))
-    if form == '.npy' and args.granularity != 'sentence':
+    if form == '.npy' and options.granularity != 'sentence':
         raise UserError('--output %s: an .npy holds one vector a text: for --granularity %s take '
-                        '.npz or .jsonl' % (path, args.granularity))
+                        '.npz or .jsonl' % (path, options.granularity))
     for target in (path, path + REPORT_ENDING):
         if os.path.isdir(target):
             raise UserError('--output %s: %s is a folder: choose another name' % (path, target))
-        if os.path.realpath(target) == os.path.realpath(args.file):
+        if os.path.realpath(target) == os.path.realpath(options.file):
             raise UserError('--output %s: it would replace --file %s: choose another name'
-                            % (path, args.file))
+                            % (path, options.file))
         # a resumed run may have to replace them
-        if os.path.exists(target) and not (args.overwrite or args.resume):
+        if os.path.exists(target) and not (options.overwrite or options.resume):
             raise UserError('--output %s: %s exists: choose another name, or give --overwrite'
                             % (path, target))
 
 
-def ending_of(path):
-    """The ending of a file's name, dot included, which names its format."""
-    return os.path.splitext(path)[1]
-
-
 @contextlib.contextmanager
-def open_work_folder(args):
+def open_work_folder(options):
     """Context manager: the work folder, locked for this process. Raises `UserError` if another
     process holds it, or if an unfinished run is in it and neither --resume nor --overwrite is
     given. If the block fails, a folder without a plan is removed again."""
-    work = args.output + WORK_ENDING
-    if args.resume and not os.path.exists(os.path.join(work, PLAN_FILE)):
+    work = options.output + WORK_ENDING
+    if options.resume and not os.path.exists(os.path.join(work, PLAN_FILE)):
         raise UserError('--resume: there is no unfinished run in %s' % work)
     if os.path.islink(work):
         raise UserError('%s: a link: remove it, or choose another --output' % work)
@@ -109,10 +106,10 @@ def open_work_folder(args):
         os.makedirs(work, exist_ok=True)
         lock = files.open_locked(os.path.join(work, LOCK_FILE))
     if lock is None:
-        raise UserError('--output %s: another process is writing it' % args.output)
+        raise UserError('--output %s: another process is writing it' % options.output)
     with lock:
         try:
-            clear_work_folder(args, work)
+            clear_work_folder(options, work)
             yield work
         except BaseException:
             if os.path.isdir(work) and not os.path.exists(os.path.join(work, PLAN_FILE)):
@@ -120,11 +117,11 @@ def open_work_folder(args):
             raise
 
 
-def clear_work_folder(args, work):
+def clear_work_folder(options, work):
     """Remove the files of an earlier run, unless it is resumed."""
-    if args.resume:
+    if options.resume:
         return
-    if os.path.exists(os.path.join(work, PLAN_FILE)) and not args.overwrite:
+    if os.path.exists(os.path.join(work, PLAN_FILE)) and not options.overwrite:
         raise UserError('%s: an unfinished run: go on with it by --resume, or give --overwrite'
                         % work)
     with files.explain_write_errors(work):
@@ -133,63 +130,43 @@ def clear_work_folder(args, work):
                 os.remove(os.path.join(work, name))
 
 
-def copy_texts(args, work, embedder):
+def copy_texts(options, work, embedder):
     """Copy the texts into `work`; returns their `TextDigest`. Raises `UserError` for a bad line,
     for a text that is too long with --long_text error, and if there are no texts."""
-    texts = read_file_texts(args)
-    if args.long_text == 'error':
-        texts = check_text_lengths(args, embedder, texts)
+    texts = read_file_texts(options.file, options.text_column)
+    if options.long_text == 'error':
+        texts = check_text_lengths(options, embedder, texts)
     digest = store.write_texts(work, texts)
     if not digest.count:
-        raise UserError('%s: no text in it' % args.file)
+        raise UserError('%s: no text in it' % options.file)
     return digest
 
 
-def check_text_lengths(args, embedder, texts):
+def check_text_lengths(options, embedder, texts):
     """Yield the texts. Raises `UserError` for a text that is too long."""
     num_texts = 0
-    for chunk in iterate_chunks(texts):
+    for chunk in chunk_texts(texts):
         try:
             embedder.check_lengths(chunk, num_texts)
         except UserError as error:
-            raise UserError('%s: %s' % (args.file, error)) from None
+            raise UserError('%s: %s' % (options.file, error)) from None
         yield from chunk
         num_texts += len(chunk)
 
 
-def read_file_texts(args):
-    """Yield the texts of --file: its lines, or a column of a table."""
-    if args.text_column is not None:
-        yield from readers.read_column(args.file, args.text_column)
-    elif ending_of(args.file).lower() in TABLE_ENDINGS:
-        raise UserError('--file %s: name the column of the texts with --text_column' % args.file)
-    else:
-        for _, line in readers.read_lines(args.file):
-            yield line
-
-
-def make_embedder(options):
-    """The `BertEmbedding` for a dictionary of options, such as a plan."""
-    return BertEmbedding(
-        ctx=pick_device(options['gpu'], options['dtype']), dtype=options['dtype'],
-        model=options['model'], dataset_name=options['dataset_name'],
-        params_path=options['params_path'], bert_checkpoint=options['bert_checkpoint'],
-        max_seq_length=options['max_seq_length'], batch_size=options['batch_size'],
-        layers=options['layers'], combine=options['combine'], long_text=options['long_text'])
-
-
-def make_plan(args, embedder, digest):
+def make_plan(options, embedder, digest):
     """Everything on which the output depends, as values for JSON; 'key' is a hash of it all."""
-    plan = {name: getattr(args, name) for name in PLAN_OPTIONS}
+    values = embedder_options(options)
+    plan = {name: values[name] for name in PLAN_OPTIONS}
     plan.update(
-        form=ending_of(args.output), width=embedder.width, count=digest.count,
-        texts_sha256=digest.hexdigest(), weights_sha256=embedder.digest(args.pooling),
-        chunk=embedder.texts_at_once(args.granularity == 'sentence'))
+        form=ending_of(options.output), width=embedder.width, count=digest.count,
+        texts_sha256=digest.hexdigest(), weights_sha256=embedder.digest(options.pooling),
+        chunk=embedder.texts_at_once(options.granularity == 'sentence'))
     key = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
-    return dict(plan, key=key, gpu=args.gpu)
+    return dict(plan, key=key, gpu=options.gpu)
 
 
-def check_plan(args, work, plan):
+def check_plan(options, work, plan):
     """Raises `UserError` if an unfinished run in `work` had other texts, weights or options."""
     path = os.path.join(work, PLAN_FILE)
     if not os.path.exists(path):
@@ -203,7 +180,7 @@ def check_plan(args, work, plan):
         if old_plan.get(name) != plan[name]:
             raise UserError('--resume: the run in %s has %s, and not %s: give the same, or %s' % (
                 work, format_flag(name, old_plan.get(name)), format_flag(name, plan[name]), remedy))
-    for name, label in (('texts_sha256', 'the texts of %s' % args.file),
+    for name, label in (('texts_sha256', 'the texts of %s' % options.file),
                         ('weights_sha256', 'the weights')):
         if old_plan.get(name) != plan[name]:
             raise UserError('--resume: %s are not those that the run in %s was started with: %s'
@@ -217,15 +194,6 @@ def format_flag(name, value):
     if name == 'normalize':
         return 'no --no_normalize' if value else '--no_normalize'
     return '--%s %s' % (name, ' '.join(map(str, value)) if isinstance(value, list) else value)
-
-
-def warn_of_cut_texts(embedder, num_cut, num_texts):
-    """Log one warning that says how many texts were cut."""
-    if num_cut:
-        hint = '' if embedder.max_seq_length == embedder.config.max_length else \
-            '--max_seq_length %d reads more, ' % embedder.config.max_length
-        logging.warning('%d of %d texts were cut at %d tokens, [CLS] and [SEP] included: %s'
-                        '--long_text split all', num_cut, num_texts, embedder.max_seq_length, hint)
 
 
 # Parts
@@ -260,7 +228,7 @@ def read_part_texts(work, plan, index):
     return first, store.read_stored_texts(work, first, min(first + plan['chunk'], plan['count']))
 
 
-def embed_parts(args, work, plan, embedder):
+def embed_parts(options, work, plan, embedder):
     """Make the missing parts; returns (number of texts that were cut in all parts, number of texts
     that were embedded now)."""
     if plan['form'] == '.npy':
@@ -269,11 +237,11 @@ def embed_parts(args, work, plan, embedder):
     missing = [i for i in indices if not is_part_complete(work, plan, i)]
     if len(missing) < len(indices):
         logging.info('%d of %d parts are there already', len(indices) - len(missing), len(indices))
-    if args.num_workers == 1:
+    if options.num_workers == 1:
         executor = executors.LocalExecutor()
         function = functools.partial(embed_part, embedder, plan)
     else:
-        executor = executors.ProcessExecutor(args.num_workers)
+        executor = executors.ProcessExecutor(options.num_workers)
         function = functools.partial(embed_part_in_worker, plan['key'])
     with executor, progress_bar(len(missing), unit='part', description='embedding') as bar:
         for _ in executor.run(function, [(os.path.abspath(work), i) for i in missing]):

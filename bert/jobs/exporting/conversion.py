@@ -5,7 +5,7 @@ import mxnet as mx
 
 from bert import file_names, files
 from bert.errors import UserError
-from bert.jobs.runs.results import write_report
+from bert.jobs.runs.results import JobResult, write_report
 from bert.model.weights import checkpoint_reader, file_formats, heads, mapping
 from bert.pipelines.base import write_description
 from bert.pipelines.classification import read_classifier_task
@@ -21,67 +21,69 @@ OUTPUT_FILES = {REPORT_FILE, file_names.MODEL_FILE, file_names.CONFIG_FILE,
 MAX_SHOWN = 10                      # names of classes or tensors that are printed
 
 
-def convert_checkpoint(args):
-    """Convert as the parsed flags of convert_checkpoint.py say; returns the report.
+def convert_checkpoint(options, explicit):
+    """Convert weights into a folder. Returns a `JobResult`.
 
     Raises `UserError` if the input isn't a complete BERT that the other side can hold. The output
     is complete or absent.
     """
-    check_conversion_output(args)
-    checkpoint = checkpoint_reader.read_checkpoint(args.input, args.bert_model, args.bert_dataset)
-    target = args.to or ('transformers' if checkpoint.source.endswith('.params') else 'gluon')
+    check_conversion_output(options)
+    checkpoint = checkpoint_reader.read_checkpoint(options.input, options.bert_model,
+                                                   options.bert_dataset)
+    target = options.to or ('transformers' if checkpoint.source.endswith('.params') else 'gluon')
     head, arrays, left_out = find_head(checkpoint)
     heads.check_head_arrays(checkpoint.config, head, arrays, checkpoint.source)
-    task = find_checkpoint_task(args, checkpoint, head, arrays)
-    with files.new_folder(args.output, replace=args.overwrite) as folder:
+    task = find_checkpoint_task(options, checkpoint, head, arrays)
+    with files.new_folder(options.output, replace=options.overwrite) as folder:
         write = write_gluon if target == 'gluon' else write_transformers
         write(folder, checkpoint, head, arrays, task)
         report = write_report(
-            os.path.join(folder, REPORT_FILE), args, source=checkpoint.source, format=target,
+            os.path.join(folder, REPORT_FILE), options, source=checkpoint.source, format=target,
             head=head.name, architecture=head.architecture, tensors=len(arrays),
             values=sum(array.size for array in arrays.values()), left_out=left_out,
             classes=task and task.get('labels'), cased=checkpoint.config.cased)
-    print_summary(args, report)
-    return report
+    print_summary(options, report)
+    return JobResult(report, options.output)
 
 
-def check_conversion_output(args):
+def check_conversion_output(options):
     """Raises `UserError` unless OUTPUT is new, or holds nothing but an earlier conversion that
     --overwrite replaces."""
-    if not args.output:
+    if not options.output:
         raise UserError('OUTPUT is empty: name the folder to make')
-    output, source = os.path.realpath(args.output), os.path.realpath(args.input)
+    output, source = os.path.realpath(options.output), os.path.realpath(options.input)
     if not os.path.lexists(output):
         return
     if not os.path.isfile(os.path.join(output, REPORT_FILE)):
         raise UserError('%s: it exists, and no conversion made it: choose another OUTPUT'
-                        % args.output)
-    if not args.overwrite:
-        raise UserError('%s: it exists: choose another OUTPUT, or give --overwrite' % args.output)
+                        % options.output)
+    if not options.overwrite:
+        raise UserError('%s: it exists: choose another OUTPUT, or give --overwrite'
+                        % options.output)
     if (source + os.sep).startswith(output + os.sep):
-        raise UserError('%s: INPUT lies in it: choose another OUTPUT' % args.output)
+        raise UserError('%s: INPUT lies in it: choose another OUTPUT' % options.output)
     foreign_names = sorted(set(os.listdir(output)) - OUTPUT_FILES)
     if foreign_names:
         raise UserError('%s: it also holds what no conversion wrote: %s; choose another OUTPUT'
-                        % (args.output, shorten(foreign_names)))
+                        % (options.output, shorten(foreign_names)))
 
 
-def find_checkpoint_task(args, checkpoint, head, arrays):
-    """The task: for a classifier from the files beside the weights and the flags, for a
+def find_checkpoint_task(options, checkpoint, head, arrays):
+    """The task: for a classifier from the files beside the weights and the options, for a
     question-answering model from the files beside the weights; None for other models."""
     if head.name != heads.CLASSIFICATION:
         for flag in ('classes', 'pair'):
-            if getattr(args, flag):
+            if getattr(options, flag):
                 raise UserError('--%s: %s holds no classifier but: %s'
                                 % (flag, checkpoint.source, head.name))
         if head.name != heads.QUESTION_ANSWERING:
             return None
         task, max_len = read_qa_task(checkpoint.source, checkpoint.config.max_length)
         return dict(task, max_len=max_len)
-    task = read_classifier_task(checkpoint, heads.num_classes(arrays), args.classes)
-    if args.pair and task['pair'] is False:
+    task = read_classifier_task(checkpoint, heads.num_classes(arrays), options.classes)
+    if options.pair and task['pair'] is False:
         raise UserError('--pair: %s was trained on single texts' % checkpoint.source)
-    return dict(task, pair=True if args.pair else task['pair'])
+    return dict(task, pair=True if options.pair else task['pair'])
 
 
 # Gluon
@@ -128,9 +130,9 @@ def write_transformers_description(folder, config, vocabulary, head, task):
         files.write_json(os.path.join(folder, file_names.TASK_FILE), task)
 
 
-def print_summary(args, report):
+def print_summary(options, report):
     print('%s → %s (%s): %s, %d tensors, %.1f M values' % (
-        report['source'], args.output, report['format'], report['architecture'],
+        report['source'], options.output, report['format'], report['architecture'],
         report['tensors'], report['values'] / 1e6))
     if report['classes']:
         print('%d classes: %s' % (len(report['classes']), shorten(report['classes'])))

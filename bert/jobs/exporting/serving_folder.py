@@ -21,7 +21,7 @@ from bert.data.transform import check_max_length, featurize
 from bert.errors import UserError
 from bert.export import onnx_graph, runtimes
 from bert.export.symbol import export_network
-from bert.flags.common import refuse_flags
+from bert.flags.options import refuse
 from bert.jobs.exporting import conversion
 from bert.jobs.runs import results, run_folder
 from bert.model import zoo
@@ -55,43 +55,39 @@ MIN_WINDOW = 16         # tokens; a shorter window has no room beside the questi
 SEQ_LENGTH = 128        # tokens of the longest text, for a random classifier: as for fine-tuning
 
 
-def export_symbol(args):
-    """Export as the parsed flags of export/export.py say; returns the report."""
-    return _export(args, 'export/export.py', 'export', write_symbol_folder)
+def export_symbol(options, explicit):
+    """Export an MXNet symbol. Returns a `JobResult`. Raises `UserError`."""
+    return _export(options, explicit, 'export/export.py', 'export', write_symbol_folder)
 
 
-def export_onnx(args):
-    """Export as the parsed flags of export/to_onnx.py say; returns the report."""
-    if args.gpu is not None:
+def export_onnx(options, explicit):
+    """Export an ONNX file. Returns a `JobResult`. Raises `UserError`."""
+    if options.gpu is not None:
         raise UserError('--gpu: ONNX is written and checked on the CPU; leave it out')
-    return _export(args, 'export/to_onnx.py', 'onnx', write_onnx_folder)
+    return _export(options, explicit, 'export/to_onnx.py', 'onnx', write_onnx_folder)
 
 
-def _export(args, script, name, write):
+def _export(options, explicit, script, name, write):
     """Write, read back, compare, describe. name: the default name of the folder. Raises
     `UserError`."""
-    if args.model_dir and args.model_parameters:
-        raise UserError('--model_dir and --model_parameters: give one of the two')
-    if not (args.task or args.model_dir or args.model_parameters):
-        raise UserError('--task is needed for a random network: %s'
-                        % ', '.join(file_names.MODEL_KINDS))
-    device = pick_device(args.gpu)
-    seed_everything(args.seed)
-    model = open_pipeline_from_flags(args, device)
+    device = pick_device(options.gpu)
+    seed_everything(options.seed)
+    model = open_model_to_export(options, explicit, device)
     kind = kind_of(model.task)
-    _set_length(model, kind, args.seq_length)
-    if args.model_dir and not args.output_dir:
-        args.output_dir = os.path.join(args.model_dir, name)
-    folder = run_folder.open_model_folder(args, name, script, _output_files(kind))
+    _set_length(model, kind, options.seq_length)
+    if options.model_dir and not options.output_dir:
+        options = options.replace(output_dir=os.path.join(options.model_dir, name))
+    folder = run_folder.open_model_folder(options, name, script, _output_files(kind),
+                                          can_resume=False)
     open_log(os.path.join(folder, file_names.EXPORT_LOG_FILE))
     with files.explain_write_errors(folder), tempfile.TemporaryDirectory(dir=folder) as temporary:
-        values = write(temporary, kind, model, device)
+        values = write(temporary, kind, model)
         for file_name in os.listdir(temporary):     # its outputs are right: it may be served now
             os.replace(os.path.join(temporary, file_name), os.path.join(folder, file_name))
     values['files'] = [os.path.join(folder, file_name) for file_name in values['files']]
-    report = results.write_results(folder, args, task=kind, max_len=model.max_len, **values)
+    report = results.write_results(folder, options, task=kind, max_len=model.max_len, **values)
     logging.info('results: %s', os.path.join(folder, file_names.RESULTS_FILE))
-    return report
+    return results.JobResult(report, folder)
 
 
 def _output_files(kind):
@@ -105,66 +101,67 @@ def _output_files(kind):
 # The model to export
 
 
-def open_pipeline_from_flags(args, device):
-    """The `Pipeline` that the flags name; without parameters, a random one."""
-    if args.model_dir:
-        refuse_flags(args, ('bert_model', 'bert_dataset', 'seed'),
-                     'the model in --model_dir has its own')
-    elif args.model_parameters:
-        refuse_flags(args, ('seed',), 'it is for a random network')
-    if not (args.model_dir or args.model_parameters):
+def open_model_to_export(options, explicit, device):
+    """The `Pipeline` that the options name; without parameters, a random one."""
+    if options.model_dir:
+        refuse(explicit, ('bert_model', 'bert_dataset', 'seed'),
+               'the model in --model_dir has its own')
+    elif options.model_parameters:
+        refuse(explicit, ('seed',), 'it is for a random network')
+    if not (options.model_dir or options.model_parameters):
         LOG.warning('no --model_parameters and no --model_dir: the network is random, its answers '
                     'are chance')
-        return make_random_pipeline(args, device)
-    path = args.model_parameters or find_checkpoint_folder(args.model_dir, TRAINING_SCRIPTS)
-    refuse_overwriting_model(args.output_dir, path)
-    model = open_pipeline(path, device, args.bert_model, args.bert_dataset, args.classes, args.pair)
+        return make_random_pipeline(options, explicit, device)
+    path = options.model_parameters or find_checkpoint_folder(options.model_dir, TRAINING_SCRIPTS)
+    refuse_overwriting_model(options.output_dir, path)
+    model = open_pipeline(path, device, options.bert_model, options.bert_dataset, options.classes,
+                          options.pair)
     kind = kind_of(model.task)
-    if args.task and args.task != kind:
-        raise UserError('--task %s: the parameters in %s are for %s' % (args.task, path, kind))
-    if not args.model_dir:
-        _check_released(args, model.config, path)
+    if options.task and options.task != kind:
+        raise UserError('--task %s: the parameters in %s are for %s' % (options.task, path, kind))
+    if not options.model_dir:
+        _check_released(options, explicit, model.config, path)
     return model
 
 
-def _check_released(args, config, path):
-    """Raises `UserError` if the released model that the flags name has other sizes than `config`,
+def _check_released(options, explicit, config, path):
+    """Raises `UserError` if the released model that the options name has other sizes than `config`,
     the configuration beside the parameters."""
-    name, corpus = catalogue.resolve_names(args.bert_model, args.bert_dataset)
+    name, corpus = catalogue.resolve_names(options.bert_model, options.bert_dataset)
     released = catalogue.config_of(name, corpus)
     for flag, value, keys in (('bert_model', name, catalogue.MODELS[name].sizes),
                               ('bert_dataset', corpus, ('vocab_size', 'cased'))):
-        for key in keys if flag in args.explicit_flags else ():
+        for key in keys if flag in explicit else ():
             expected, actual = getattr(released, key), getattr(config, key)
             if expected != actual:
                 raise UserError('%s %s: its %s is %s, and %s beside %s says %s: leave the flag out'
-                                % (args.explicit_flags[flag], value, key, expected,
+                                % (explicit[flag], value, key, expected,
                                    file_names.CONFIG_FILE, path, actual))
 
 
-def make_random_pipeline(args, device):
+def make_random_pipeline(options, explicit, device):
     """A `Pipeline` for --task with random weights."""
-    if args.task != file_names.CLASSIFICATION:
-        refuse_flags(args, ('classes',), 'it is for --task ' + file_names.CLASSIFICATION)
-    if args.task == file_names.QUESTION_ANSWERING:
-        refuse_flags(args, ('pair',), 'questions and passages are pairs anyway')
-    network, vocabulary = zoo.get_model(args.bert_model, args.bert_dataset, pretrained=False,
-                                        use_pooler=args.task != file_names.QUESTION_ANSWERING,
+    if options.task != file_names.CLASSIFICATION:
+        refuse(explicit, ('classes',), 'it is for --task ' + file_names.CLASSIFICATION)
+    if options.task == file_names.QUESTION_ANSWERING:
+        refuse(explicit, ('pair',), 'questions and passages are pairs anyway')
+    network, vocabulary = zoo.get_model(options.bert_model, options.bert_dataset, pretrained=False,
+                                        use_pooler=options.task != file_names.QUESTION_ANSWERING,
                                         use_decoder=False, use_classifier=False)
     config = network.config
     tokenizer = BertTokenizer(vocabulary, lower=not config.cased)
-    if args.task == file_names.QUESTION_ANSWERING:
+    if options.task == file_names.QUESTION_ANSWERING:
         network, task = BertForQA(network), dict(TASK_DEFAULTS)
         model = QuestionAnswerer(network, tokenizer, config, task,
-                                 min(config.max_length, WindowOptions().max_seq_length))
+                                 min(config.max_length, WindowOptions().max_seq_length), device)
     else:
-        labels = None if args.task == file_names.REGRESSION else args.classes or ('0', '1')
+        labels = None if options.task == file_names.REGRESSION else options.classes or ('0', '1')
         if labels:
             check_classes(labels)
         network = make_classifier_network(network, labels, dropout=0.0)
         model = Classifier(network, tokenizer, config,
-                           describe_task('random', labels, bool(args.pair)),
-                           min(config.max_length, SEQ_LENGTH))
+                           describe_task('random', labels, bool(options.pair)),
+                           min(config.max_length, SEQ_LENGTH), device)
     network.initialize(mx.init.Normal(0.02), ctx=device)
     network.hybridize()
     batch = sample_text_batch(model)       # the first batch fixes the input width of the head
@@ -192,15 +189,15 @@ def _set_length(model, kind, seq_length):
 # Symbol
 
 
-def write_symbol_folder(folder, kind, model, device):
+def write_symbol_folder(folder, kind, model):
     """Write the symbol and the files that serving needs; returns values for the report."""
     path = export_network(InterleavedNetwork(model.network), folder, kind)[0]
     model.write_description(folder)
     batch = sample_text_batch(model)
     outputs = compute_in_new_process(path, batch)
     file_name = os.path.basename(path)
-    values = compare_outputs(file_name, model, batch, outputs, device, MAX_SYMBOL_DIFFERENCE)
-    runtime = runtimes.open_symbol(path, device)
+    values = compare_outputs(file_name, model, batch, outputs, MAX_SYMBOL_DIFFERENCE)
+    runtime = runtimes.open_symbol(path, model.device)
     return dict(values, files=file_names.symbol_names(kind),
                 batches_per_second=measure_throughput(runtime, model))
 
@@ -230,10 +227,11 @@ def sample_text_batch(model):
                    model.padding_id)._replace(labels=np.zeros(0))
 
 
-def compare_outputs(name, model, batch, outputs, device, tolerance):
+def compare_outputs(name, model, batch, outputs, tolerance):
     """Compare `outputs` with the network's; returns {'largest_difference', 'texts'}. Raises
     `UserError` if they differ by more than `tolerance`."""
-    expected = model.network(*[mx.nd.array(array, ctx=device) for array in batch[:3]]).asnumpy()
+    expected = model.network(*[mx.nd.array(array, ctx=model.device)
+                               for array in batch[:3]]).asnumpy()
     is_token = np.arange(batch.token_ids.shape[1]) < batch.valid_length[:, None]
     if outputs.shape == expected.shape and outputs.ndim == 3:   # outputs at padding don't matter
         outputs, expected = outputs[is_token], expected[is_token]
@@ -259,7 +257,7 @@ def measure_throughput(runtime, model):
 # ONNX
 
 
-def write_onnx_folder(folder, kind, model, device):
+def write_onnx_folder(folder, kind, model):
     """Write the ONNX file and the files that serving needs; returns values for the report."""
     arrays = {name: value.asnumpy() for name, value in collect_parameters(model.network).items()}
     proto = onnx_graph.build_onnx_model(arrays, model.config, bert.__version__)
@@ -277,7 +275,7 @@ def write_onnx_folder(folder, kind, model, device):
         return values
     batch = sample_text_batch(model)
     outputs = runtime(*batch[:3])
-    comparison = compare_outputs(name, model, batch, outputs, device, MAX_ONNX_DIFFERENCE)
+    comparison = compare_outputs(name, model, batch, outputs, MAX_ONNX_DIFFERENCE)
     values.update(comparison, engine=runtime.name)
     return values
 

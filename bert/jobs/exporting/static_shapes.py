@@ -11,7 +11,7 @@ from bert.data.batches import Batch
 from bert.data.squad.windows import WindowOptions
 from bert.errors import UserError
 from bert.export.symbol import export_network, import_network
-from bert.jobs.runs import model_from_flags, results, run_folder
+from bert.jobs.runs import results, run_folder
 from bert.jobs.runs.model_from_flags import (
     apply_saved_task,
     build_question_answerer,
@@ -25,36 +25,34 @@ WARM_UP = 2         # batches that plan the memory and are not timed
 MAX_DIFFERENCE = 1e-5         # largest allowed difference between the scores of symbol and network
 
 
-def export_static_squad(args):
-    """Export and time as the parsed flags of static_export_squad.py say; returns the report in
-    results.json. Raises `UserError`."""
-    if not (args.export or args.evaluate):
-        raise UserError('nothing to do: give --export, --evaluate or both')
-    model_from_flags.check_model_flags(args)
-    saved_task = apply_saved_task(args)
-    seq_length = resolve_lengths(args)
-    WindowOptions(args.max_seq_length, args.doc_stride, args.max_query_length).check()
-    device = pick_device(args.gpu)
-    folder = run_folder.open_run_folder(args, FOLDER_NAME, SCRIPT,
+def export_static_squad(options, explicit):
+    """Export, and time. Returns a `JobResult`. Raises `UserError`."""
+    options, saved_task = apply_saved_task(options, explicit)
+    options = resolve_lengths(options, explicit)
+    seq_length = options.seq_length
+    WindowOptions(options.max_seq_length, options.doc_stride, options.max_query_length).check()
+    device = pick_device(options.gpu)
+    folder = run_folder.open_run_folder(options, FOLDER_NAME, SCRIPT,
                                         [LOG_FILE, file_names.CONFIG_FILE,
                                          file_names.VOCABULARY_FILE, file_names.TASK_FILE]
-                                        + file_names.symbol_names(file_names.STATIC_NET_PREFIX))
-    seed_everything(args.seed)
+                                        + file_names.symbol_names(file_names.STATIC_NET_PREFIX),
+                                        can_resume=False)
+    seed_everything(options.seed)
     open_log(os.path.join(folder, LOG_FILE))
-    task = dict(saved_task, max_len=args.max_seq_length, doc_stride=args.doc_stride,
-                max_query_length=args.max_query_length)
-    model = build_question_answerer(args, task, device, seq_length)
-    batch = random_windows(model, args.test_batch_size, seq_length, args.seed)
+    task = dict(saved_task, max_len=options.max_seq_length, doc_stride=options.doc_stride,
+                max_query_length=options.max_query_length)
+    model = build_question_answerer(options, task, device, seq_length)
+    batch = random_windows(model, options.test_batch_size, seq_length, options.seed)
     values = {}
-    if args.export:
-        values.update(write_static_symbol(folder, model, batch, device))
-    if args.evaluate:
-        values.update(time_static_network(model, batch, args.num_batches, device))
-    report = results.write_results(folder, args, seq_length=seq_length,
+    if options.export:
+        values.update(write_static_symbol(folder, model, batch))
+    if options.evaluate:
+        values.update(time_static_network(model, batch, options.num_batches))
+    report = results.write_results(folder, options, seq_length=seq_length,
                                    input_size=model.network.input_size,
-                                   batch_size=args.test_batch_size, **values)
+                                   batch_size=options.test_batch_size, **values)
     logging.info('results: %s', os.path.join(folder, file_names.RESULTS_FILE))
-    return report
+    return results.JobResult(report, folder)
 
 
 def random_windows(model, size, length, seed):
@@ -66,15 +64,15 @@ def random_windows(model, size, length, seed):
     return Batch(token_ids, segment_ids, np.full(size, length, dtype='float32'), None)
 
 
-def write_static_symbol(folder, model, batch, device):
+def write_static_symbol(folder, model, batch):
     """Write the symbol and the files that describe it; read it back and compare the scores."""
     paths = export_network(model.network, folder, file_names.STATIC_NET_PREFIX)
     with files.explain_write_errors(folder):
         model.write_description(folder)
-    symbol = import_network(folder, file_names.STATIC_NET_PREFIX, device)
-    inputs = [mx.nd.array(array, ctx=device, dtype=array.dtype) for array in batch[:3]]
+    symbol = import_network(folder, file_names.STATIC_NET_PREFIX, model.device)
+    inputs = [mx.nd.array(array, ctx=model.device, dtype=array.dtype) for array in batch[:3]]
     difference = float(np.abs(symbol(*inputs).asnumpy()
-                              - model.outputs(batch, device).asnumpy()).max())
+                              - model.outputs(batch).asnumpy()).max())
     logging.info('symbol: %s; largest difference of its scores from the network\'s: %.1e',
                  ', '.join(paths), difference)
     if not difference <= MAX_DIFFERENCE:
@@ -83,15 +81,15 @@ def write_static_symbol(folder, model, batch, device):
     return {'symbol': paths, 'largest_difference': difference}
 
 
-def time_static_network(model, batch, num_batches, device):
+def time_static_network(model, batch, num_batches):
     """Time `num_batches` one after the other: windows per second, and seconds of each batch."""
     for _ in range(WARM_UP):
-        model.outputs(batch, device).wait_to_read()
+        model.outputs(batch).wait_to_read()
     seconds = []
     with progress_bar(num_batches, unit='batch', description='timing') as bar:
         for _ in range(num_batches):
             start_time = time.perf_counter()
-            model.outputs(batch, device).wait_to_read()
+            model.outputs(batch).wait_to_read()
             seconds.append(time.perf_counter() - start_time)
             bar.update(1)
     size, length = batch.token_ids.shape

@@ -1,39 +1,32 @@
-"""Fine-tuning of BERT on SQuAD, with dynamic or static shapes: the whole job."""
+"""The jobs of finetune_squad.py and static_finetune_squad.py: fine-tune a BERT on SQuAD."""
 import dataclasses
-import hashlib
 import logging
 import os
-import time
 
 import mxnet as mx
 import numpy as np
 
 from bert import file_names, files
-from bert.data.batches import collate, subsample
 from bert.data.squad import metric as squad_metric
-from bert.data.squad.download import locate_squad
-from bert.data.squad.files import Squad, check_unique_ids, describe_problems, read_squad
 from bert.data.squad.spans import n_best_entries
-from bert.data.squad.windows import WindowOptions, Windows, load_windows
+from bert.data.squad.windows import WindowOptions, load_windows
 from bert.errors import UserError
 from bert.export.symbol import export_network
+from bert.jobs.finetuning.squad_data import cut_windows, read_squads, write_squad_audit
+from bert.jobs.finetuning.squad_task import SquadTask, predicted_texts
 from bert.jobs.int8 import calibration
 from bert.jobs.runs import model_from_flags, run_folder, training
-from bert.jobs.runs.model_from_flags import (
-    apply_saved_task,
-    build_question_answerer,
-    resolve_lengths,
-)
-from bert.model.qa import BertForQALoss
+from bert.model.kernels.optimizer import fused_update
 from bert.pipelines.evaluation_sets import QuestionSet
 from bert.train import checkpoint
 from bert.train.log import format_duration
 from bert.train.loop import TrainerState
-from bert.train.optimizer import check_optimizer_copies
+from bert.train.optimizer import check_optimizer
+from bert.train.schedule import TrainingPlan
+from bert.train.trainer import Trainer
 from bert.train.workers import open_workers
 
 DEBUG_TRAIN, DEBUG_DEV = 10000, 100     # numbers of questions with --debug, as in the original
-PERCENTILES = (50, 90, 99)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,321 +56,150 @@ STATIC_SCRIPT = ScriptProfile('static_finetune_squad.py', 'static_finetune_squad
                               True)
 
 
-def finetune_question_answerer(args, profile=DYNAMIC_SCRIPT):
-    """Train (or only predict) by the parsed flags; returns the report in results.json.
+def finetune_static_squad(options, explicit):
+    """`finetune_squad` with windows of one length."""
+    return finetune_squad(options, explicit, STATIC_SCRIPT)
 
-    Raises `UserError`.
-    """
-    name = ('static-' if profile.is_static else '') + 'SQuAD' + ('2.0' if args.version_2 else '1.1')
-    workers = open_workers(args.comm_backend)
-    folder = run_folder.reopen_run_folder(args, name, profile.script) if args.resume else None
-    device = training.pick_training_device(args, workers)
-    check_optimizer_copies(args.optimizer, 1, workers.size)
-    seq_length = check_squad_flags(args, profile)
+
+def finetune_squad(options, explicit, profile=DYNAMIC_SCRIPT):
+    """Train, or only predict. Returns a `JobResult`. Raises `UserError`."""
+    name = ('static-' if profile.is_static else '') + 'SQuAD' + (
+        '2.0' if options.version_2 else '1.1')
+    workers, folder = open_workers(options.comm_backend), None
+    if options.resume:
+        folder, options = run_folder.reopen_run_folder(options, explicit, name, profile.script)
+    device = training.pick_training_device(options, workers)
+    check_optimizer(options.optimizer, 1, workers.size)
+    if options.only_calibration:
+        calibration.check_calibration_options(options, explicit)
+    options = _resolve_options(options, explicit, profile)
+    folder = folder or training.open_shared_folder(options, name, profile.script,
+                                                   _output_files(options, profile), workers)
+    reports = [run.report if run.is_finished
+               else _run_seed(run.options, name, device, run.folder, workers, profile)
+               for run in training.seed_runs(options, folder, profile.log, workers)]
+    return training.conclude_seeds(options, name, folder, profile.log, reports, workers)
+
+
+def _output_files(options, profile):
+    """Names of all files that the run may write."""
     output_files = [profile.log, file_names.AUDIT_FILE, file_names.PREDICTIONS_FILE,
                     file_names.N_BEST_FILE, file_names.NULL_ODDS_FILE, file_names.NET_FILE]
-    output_files += file_names.symbol_names(file_names.STATIC_NET_PREFIX, args.epochs)
-    output_files += calibration.quantized_files(calibration.quantized_prefix({}, args.calib_mode))
-    if not folder:
-        folder = training.open_shared_folder(args, name, profile.script, output_files, workers)
-
-    def run_seed(seed_args, seed_folder):
-        logging.info('the run is in %s', seed_folder)
-        trainer = QuestionAnsweringTrainer(seed_args, name, device, seed_folder, workers, profile,
-                                           seq_length)
-        return trainer.run()
-    return training.run_seeds(args, name, folder, profile.log, run_seed, workers)
+    output_files += file_names.symbol_names(file_names.STATIC_NET_PREFIX, options.epochs)
+    if profile.is_static:
+        return output_files
+    return output_files + calibration.quantized_files(
+        calibration.quantized_prefix({}, options.calib_mode))
 
 
-def check_squad_flags(args, profile):
-    """Raises `UserError` for flags that contradict each other, and sets those that follow from
-    others. Returns the length of static windows, None for dynamic ones."""
-    training.check_training_flags(args)
-    if args.only_calibration:
-        calibration.check_calibration_flags(args)
-    apply_saved_task(args)
-    seq_length = resolve_lengths(args) if profile.is_static else None
-    WindowOptions(args.max_seq_length, args.doc_stride, args.max_query_length).check()
-    if args.threshold_file and not args.version_2:
-        raise UserError('--threshold_file is for --version_2: SQuAD 1.1 has no threshold')
-    if args.threshold_file and 'null_score_diff_threshold' in args.explicit_flags:
-        raise UserError('--threshold_file and --null_score_diff_threshold: give one of the two')
-    if args.early_stop:
-        args.evaluate_epochs = True     # early stopping counts evaluations
-    if args.debug:
-        args.max_train_samples = args.max_train_samples or DEBUG_TRAIN
-        args.max_eval_samples = args.max_eval_samples or DEBUG_DEV
-    return seq_length
+def _resolve_options(options, explicit, profile):
+    """The options with those that follow from others. Raises `UserError`."""
+    options = options.replace(only_predict=not options.trains)
+    options, _ = model_from_flags.apply_saved_task(options, explicit)
+    if profile.is_static:
+        options = model_from_flags.resolve_lengths(options, explicit)
+    WindowOptions(options.max_seq_length, options.doc_stride, options.max_query_length).check()
+    if options.early_stop:      # it counts evaluations
+        options = options.replace(evaluate_epochs=True)
+    if options.debug:
+        options = options.replace(max_train_samples=options.max_train_samples or DEBUG_TRAIN,
+                                  max_eval_samples=options.max_eval_samples or DEBUG_DEV)
+    return options
 
 
-@dataclasses.dataclass
-class SquadData:
-    """One SQuAD file and its windows."""
-    squad: Squad
-    windows: Windows
-
-    @property
-    def digest(self):
-        """sha256 of all arrays that training reads."""
-        total = hashlib.sha256()
-        for name, array in self.windows.arrays().items():
-            if name != 'context_spans':
-                total.update(array.tobytes() + b'|')
-        return total.hexdigest()
-
-
-class QuestionAnsweringTrainer(training.Trainer):
-    """Trains and evaluates a question-answering model with one seed."""
-
-    def __init__(self, args, name, device, folder, workers, profile, seq_length):
-        super().__init__(args, name, device, folder, workers)
-        self.log_line = profile.log_line
-        self._seq_length = seq_length
-        self._loss = BertForQALoss()
-        self._loss.hybridize()
-        self._answers = None    # to the dev questions, by the current parameters
-
-    def run(self):
-        squads = self._read()
-        self.model = self._build_model()
-        model_from_flags.apply_dtype(self.model.network, self.args.dtype)
-        self.model.options.check(self.model.config.max_length)
-        self.data = {kind: self._featurize(kind, squad) for kind, squad in squads.items()}
-        self._audit()
-        if self.args.only_calibration:
-            return self._calibrate()
-        state = TrainerState() if self.args.only_predict else self._train()
-        return self._conclude(state)
-
-    # Data
-
-    def _read(self):
-        """{kind: `Squad`}: dev, train unless --only_predict, and the file for the threshold."""
-        args = self.args
-        kinds = ['dev'] if args.only_predict and not args.only_calibration else ['train', 'dev']
-        squads = {}
-        for kind in kinds + (['threshold'] if args.threshold_file else []):
-            logging.info('Loading %s data...', kind)
-            path = getattr(args, kind + '_file') or locate_squad(kind, args.version_2,
-                                                                 args.data_dir)
-            squad = read_squad(path, args.version_2)
-            for line in describe_problems(squad):
-                logging.warning(line)
-            squads[kind] = self._select_questions(kind, squad)
-            logging.info('Number of records in %s data:%d', kind.capitalize(),
-                         len(squads[kind].questions))
-        self._check_threshold_file(squads)
-        return squads
-
-    def _select_questions(self, kind, squad):
-        """The questions that the run uses. Raises `UserError` for a file unfit for its kind."""
-        if kind != 'dev' and not squad.has_labels:
-            raise UserError('%s: its questions have no "answers": they can\'t be used for '
-                            'training' % squad.path)
-        if kind == 'train':
-            squad = squad.select_trainable()
-            if not squad.questions:
-                raise UserError('%s: no question in it that can be trained on' % squad.path)
-        else:
-            check_unique_ids(squad)
-        if kind == 'dev' and self.args.evaluate_epochs and not squad.has_labels:
-            raise UserError('%s: its questions have no "answers": leave --evaluate_epochs and '
-                            '--early_stop out' % squad.path)
-        limit = self.args.max_train_samples if kind == 'train' else self.args.max_eval_samples
-        return squad.select(subsample(range(len(squad.questions)), limit))
-
-    def _check_threshold_file(self, squads):
-        """Raises `UserError` if dev and --threshold_file share questions: the threshold must not be
-        chosen on the questions that it is scored on."""
-        if 'threshold' not in squads:
-            return
-        shared = {q.id for q in squads['dev'].questions} & \
-            {q.id for q in squads['threshold'].questions}
-        if shared:
-            raise UserError('--threshold_file %s: %d of its questions are in %s too, "%s" say: a '
-                            'threshold is chosen on other questions than those it is scored on'
-                            % (self.args.threshold_file, len(shared), squads['dev'].path,
-                               sorted(shared)[0]))
-
-    def _featurize(self, kind, squad):
-        start_time = time.time()
-        windows, path, is_cached = load_windows(squad, self.model.tokenizer, self.model.options)
-        logging.info('The number of examples after preprocessing:%d', len(windows))
-        logging.info('Done! Transform dataset costs %.2f seconds.', time.time() - start_time)
-        if path:
-            logging.info('features of %s: %s %s', kind,
-                         'read from' if is_cached else 'kept in', path)
-        return SquadData(squad, windows)
-
-    def _audit(self):
-        report = {'max_seq_length': self.args.max_seq_length, 'segments': {
-            kind: describe_data(data) for kind, data in self.data.items()}}
-        for kind, values in report['segments'].items():
-            logging.info('%s: %d questions on %d contexts of %s; %d windows (tokens: %s); %d '
-                         'questions need several, %d are cut at --max_query_length; %d answers '
-                         'are whole in no window', kind,
-                         values['questions'], values['contexts'], values['file'],
-                         values['windows'],
-                         ', '.join('%s %d' % item for item in values['token_length'].items()),
-                         values['questions_in_several_windows'], values['questions_cut'],
-                         values['answers_in_no_window'])
-        if not self.workers.rank:
-            files.write_json(os.path.join(self.folder, file_names.AUDIT_FILE), report)
-
-    # Model and training
-
-    def _build_model(self):
-        args = self.args
-        return build_question_answerer(args, {
-            'name': self.name, 'version_2': args.version_2, 'max_len': args.max_seq_length,
-            'doc_stride': args.doc_stride, 'max_query_length': args.max_query_length,
-            'n_best_size': args.n_best_size, 'max_answer_length': args.max_answer_length,
-            'null_score_diff_threshold': args.null_score_diff_threshold},
-            self.device, self._seq_length)
-
-    def _calibrate(self):
-        """Make an INT8 network instead of training or prediction; returns its report."""
-        sets = {name: QuestionSet(name, data.squad, self._windows)
-                for name, data in self.data.items()}
-        return calibration.calibrate_model(self.args, self.model, sets, self.folder,
-                                           self.args.test_batch_size, self.device)
-
-    def _windows(self, squad):
-        return load_windows(squad, self.model.tokenizer, self.model.options)[0]
-
-    def _train(self):
-        data = self.data['train']
-        return self.fit_and_load_best(data.windows.lengths, data.digest)
-
-    def collate(self, indices):
-        windows = self.data['train'].windows
-        return collate([windows[i] for i in indices], self.model.padding_id,
-                       self.args.round_to or 1)
-
-    def forward(self, batch):
-        outputs = self.model.outputs(batch, self.device)
-        labels, lengths = (mx.nd.array(array, ctx=self.device, dtype='float32')
-                           for array in (batch.labels, batch.valid_length))
-        return self._loss(outputs, [labels[:, 0], labels[:, 1]], lengths), labels, outputs
-
-    # Evaluation
-
-    def evaluate(self, interrupt=None):
-        """{'dev': scores} after the last epoch, or with --evaluate_epochs after each; else {}. None
-        when interrupted."""
-        self._answers = None
-        if not (self.args.evaluate_epochs or self.loop.is_last_epoch):
-            return {}
-        self._answers = self._predict('dev', interrupt)
-        if self._answers is None:
-            return None
-        if not self.data['dev'].squad.has_labels:
-            return {}
-        values = self._score(self._answers)
-        logging.info(str(values))
-        # F1 picks the best checkpoint
-        return {'dev': [('f1', values.pop('f1'))] + list(values.items())}
-
-    def _predict(self, kind, interrupt=None):
-        """[`Answer`], one per question; None when interrupted."""
-        data, start_time = self.data[kind], time.time()
-        answers = self.model.find_answers(data.squad, data.windows, self.args.test_batch_size,
-                                          self.device, interrupt, self.workers)
-        seconds = time.time() - start_time
-        if answers is not None:
-            logging.info('Time cost=%.2f s, Throughput=%.2f samples/s', seconds,
-                         len(data.windows) / seconds)
-        return answers
-
-    def _score(self, answers):
-        """The official metrics on dev, under their official keys."""
-        squad, threshold = self.data['dev'].squad, self.model.task['null_score_diff_threshold']
-        if not self.args.version_2:
-            return squad_metric.evaluate_v1(squad.answers(), predictions(squad, answers))
-        return squad_metric.evaluate_v2(
-            squad.answers(), predictions(squad, answers, True, np.inf),
-            {q.id: answer.null_odds for q, answer in zip(squad.questions, answers)}, threshold)
-
-    # The end of a run
-
-    def _conclude(self, state):
-        """Choose the threshold; write predictions, net.params, the symbol and results.json."""
-        if self._answers is None or state.best_step != state.step:
-            self._answers = self._predict('dev')
-        if self.args.threshold_file:
-            self._choose_threshold()
-        if self.workers.rank:
-            return None
-        squad, answers, task = self.data['dev'].squad, self._answers, self.model.task
-        write_predictions(self.folder, squad, answers, task)
-        metrics = {'dev': self._score(answers)} if squad.has_labels else {}
-        if metrics:
-            logging.info('scores of dev: %s', metrics['dev'])
-            if self.args.version_2:
-                logging.info('best_exact and best_f1 have thresholds chosen on these very answers: '
-                             'they are an oracle, not a score')
-        if not self.args.only_predict:
-            path = os.path.join(self.folder, file_names.NET_FILE)
-            write_parameters(path, self.model.network)
-            logging.info('parameters: %s', path)
-        if getattr(self.args, 'export', False):
-            paths = export_network(self.model.network, self.folder, file_names.STATIC_NET_PREFIX,
-                                   self.args.epochs)
-            logging.info('symbol: %s', ', '.join(paths))
-        report = self.report(state, metrics,
-                             null_score_diff_threshold=task['null_score_diff_threshold'])
-        if state.curve:
-            logging.info('trained %s, %.1f samples/s', format_duration(state.seconds),
-                         report['examples_per_second'])
-        logging.info('results: %s', os.path.join(self.folder, file_names.RESULTS_FILE))
-        return report
-
-    def _choose_threshold(self):
-        """Use the threshold with the best F1 on --threshold_file, and save it in the best
-        checkpoint."""
-        squad, answers = self.data['threshold'].squad, self._predict('threshold')
-        texts = predictions(squad, answers, True, np.inf)
-        scores = squad_metric.evaluate_v2(squad.answers(), texts, {
-            q.id: answer.null_odds for q, answer in zip(squad.questions, answers)})
-        threshold = scores['best_f1_thresh']
-        self.model.task['null_score_diff_threshold'] = threshold
-        logging.info('null_score_diff_threshold %.4f, chosen on %s (F1 %.2f there)', threshold,
-                     squad.path, scores['best_f1'])
-        folder = checkpoint.best_checkpoint(self.folder)
-        if folder and not self.args.only_predict and not self.workers.rank:
-            files.write_json(os.path.join(folder, file_names.TASK_FILE),
-                             dict(self.model.task, max_len=self.model.max_len))
+def _run_seed(options, name, device, folder, workers, profile):
+    """Train with one seed, or predict, or calibrate; returns the report."""
+    logging.info('the run is in %s', folder)
+    squads = read_squads(options)
+    model = _build_model(options, name, device, profile)
+    model_from_flags.apply_dtype(model.network, options.dtype)
+    model.options.check(model.config.max_length)
+    data = {kind: cut_windows(kind, squad, model) for kind, squad in squads.items()}
+    write_squad_audit(folder, data, options.max_seq_length, not workers.rank)
+    if options.only_calibration:
+        sets = {kind: QuestionSet(kind, squad_data.squad, lambda squad: load_windows(
+            squad, model.tokenizer, model.options)[0]) for kind, squad_data in data.items()}
+        return calibration.calibrate_model(options, model, sets, folder, options.test_batch_size)
+    squad_task = SquadTask(options, name, model, data, folder, workers, profile.log_line)
+    state = TrainerState()
+    if options.trains:
+        plan = TrainingPlan.for_epochs(options, len(data['train'].windows), workers.size)
+        trainer = Trainer(options, squad_task, plan, folder, workers, fused_update)
+        state = trainer.fit()
+        trainer.load_best(state)
+    return _conclude(squad_task, state)
 
 
-def describe_data(data):
-    """The audit's entry for one file: {key: value}."""
-    squad, windows = data.squad, data.windows
-    counts = np.array([count for _, count in windows.question_windows()])
-    lengths = windows.lengths
-    report = {'file': squad.path, 'questions': len(squad.questions),
-              'contexts': len({question.context for question in squad.questions}),
-              'without_answer': sum(question.is_impossible for question in squad.questions),
-              'windows': len(windows), 'questions_in_several_windows': int((counts > 1).sum()),
-              'questions_cut': int((windows.question_cut > 0).sum()),
-              'answers_in_no_window': windows.answers_in_no_window(),
-              'token_length': {'p%d' % p: int(np.percentile(lengths, p)) for p in PERCENTILES},
-              'problems': [problem._asdict() for problem in squad.problems]}
-    report['token_length']['max'] = int(lengths.max())
+def _build_model(options, name, device, profile):
+    return model_from_flags.build_question_answerer(options, {
+        'name': name, 'version_2': options.version_2, 'max_len': options.max_seq_length,
+        'doc_stride': options.doc_stride, 'max_query_length': options.max_query_length,
+        'n_best_size': options.n_best_size, 'max_answer_length': options.max_answer_length,
+        'null_score_diff_threshold': options.null_score_diff_threshold},
+        device, options.seq_length if profile.is_static else None)
+
+
+# The end of a run
+
+
+def _conclude(squad_task, state):
+    """Choose the threshold; write predictions, net.params, the symbol and results.json; returns the
+    report."""
+    options, model, folder = squad_task.options, squad_task.model, squad_task.folder
+    if squad_task.answers is None or state.best_step != state.step:
+        squad_task.answers = squad_task.predict('dev')
+    if options.threshold_file:
+        _choose_threshold(squad_task)
+    if squad_task.workers.rank:
+        return None
+    squad = squad_task.data['dev'].squad
+    write_predictions(folder, squad, squad_task.answers, model.task)
+    metrics = {'dev': squad_task.score(squad_task.answers)} if squad.has_labels else {}
+    if metrics:
+        logging.info('scores of dev: %s', metrics['dev'])
+        if options.version_2:
+            logging.info('best_exact and best_f1 have thresholds chosen on these very answers: '
+                         'they are an oracle, not a score')
+    if not options.only_predict:
+        path = os.path.join(folder, file_names.NET_FILE)
+        write_parameters(path, model.network)
+        logging.info('parameters: %s', path)
+    if options.export:
+        paths = export_network(model.network, folder, file_names.STATIC_NET_PREFIX, options.epochs)
+        logging.info('symbol: %s', ', '.join(paths))
+    report = squad_task.report(state, metrics,
+                               null_score_diff_threshold=model.task['null_score_diff_threshold'])
+    if state.curve:
+        logging.info('trained %s, %.1f samples/s', format_duration(state.seconds),
+                     report['examples_per_second'])
+    logging.info('results: %s', os.path.join(folder, file_names.RESULTS_FILE))
     return report
 
 
-def predictions(squad, answers, version_2=False, threshold=0.0):
-    """{question id: text}, the content of predictions.json."""
-    return {question.id: answer.text(version_2, threshold)
-            for question, answer in zip(squad.questions, answers)}
+def _choose_threshold(squad_task):
+    """Use the threshold with the best F1 on --threshold_file, and save it in the best
+    checkpoint."""
+    squad, answers = squad_task.data['threshold'].squad, squad_task.predict('threshold')
+    model = squad_task.model
+    texts = predicted_texts(squad, answers, True, np.inf)
+    scores = squad_metric.evaluate_v2(squad.answers(), texts, {
+        q.id: answer.null_odds for q, answer in zip(squad.questions, answers)})
+    threshold = scores['best_f1_thresh']
+    model.task['null_score_diff_threshold'] = threshold
+    logging.info('null_score_diff_threshold %.4f, chosen on %s (F1 %.2f there)', threshold,
+                 squad.path, scores['best_f1'])
+    folder = checkpoint.best_checkpoint(squad_task.folder)
+    if folder and not squad_task.options.only_predict and not squad_task.workers.rank:
+        files.write_json(os.path.join(folder, file_names.TASK_FILE),
+                         dict(model.task, max_len=model.max_len))
 
 
 def write_predictions(folder, squad, answers, task):
     """Write predictions.json, nbest_predictions.json and, for SQuAD 2.0, null_odds.json."""
     version_2 = task['version_2']
     ids = [question.id for question in squad.questions]
-    contents = {file_names.PREDICTIONS_FILE: predictions(squad, answers, version_2,
-                                                         task['null_score_diff_threshold']),
+    contents = {file_names.PREDICTIONS_FILE: predicted_texts(squad, answers, version_2,
+                                                             task['null_score_diff_threshold']),
                 file_names.N_BEST_FILE: {question_id: n_best_entries(answer, version_2)
                                          for question_id, answer in zip(ids, answers)}}
     if version_2:

@@ -11,7 +11,7 @@ from bert.data.batches import Batch
 from bert.errors import UserError
 from bert.export import runtimes
 from bert.export.symbol import write_symbol
-from bert.flags.common import refuse_flags
+from bert.flags.options import refuse
 from bert.jobs.runs import results, run_folder, sets_from_flags
 from bert.model.inference import InterleavedNetwork
 from bert.model.kernels import cpu
@@ -42,42 +42,40 @@ def quantized_prefix(task, mode):
     return 'model_bert_%s_quantized_%s' % (name, mode)
 
 
-def calibrate_checkpoint(args):
-    """Calibrate by the parsed flags of quantize.py; returns the report. Raises `UserError`."""
-    for flag in ('config', 'resume', 'rebuild'):
-        if getattr(args, flag):
-            raise UserError('--%s is for --tune' % flag)
-    check_calibration_flags(args)
-    device = pick_device(None)
-    model = open_float_model(args, device)
-    args.output_dir = args.output_dir or os.path.join(args.model_dir, 'quantized')
-    name = quantized_prefix(model.task, args.calib_mode)
-    folder = run_folder.open_model_folder(args, name, SCRIPT, [LOG_FILE] + quantized_files(name),
+def calibrate_checkpoint(options, explicit):
+    """Calibrate the model in --model_dir. Returns a `JobResult`. Raises `UserError`."""
+    check_calibration_options(options, explicit)
+    model = open_float_model(options, explicit, pick_device(None))
+    options = options.replace(
+        output_dir=options.output_dir or os.path.join(options.model_dir, 'quantized'))
+    name = quantized_prefix(model.task, options.calib_mode)
+    folder = run_folder.open_model_folder(options, name, SCRIPT, [LOG_FILE] + quantized_files(name),
                                           can_resume=False)
-    seed_everything(args.seed)
+    seed_everything(options.seed)
     open_log(os.path.join(folder, LOG_FILE))
-    kinds = ['dev'] if args.calib_mode in UNCALIBRATED_MODES else ['train', 'dev']
-    sets = sets_from_flags.read_evaluation_sets(args, model, kinds)
-    return calibrate_model(args, model, sets, folder, args.dev_batch_size, device)
+    kinds = ['dev'] if options.calib_mode in UNCALIBRATED_MODES else ['train', 'dev']
+    sets = sets_from_flags.read_evaluation_sets(options, explicit, model, kinds)
+    report = calibrate_model(options, model, sets, folder, options.dev_batch_size)
+    return results.JobResult(report, folder)
 
 
-def open_float_model(args, device):
+def open_float_model(options, explicit, device):
     """The `Pipeline` in --model_dir, with the task name of --task_name. Raises `UserError`."""
-    path = find_checkpoint_folder(args.model_dir, TRAINING_SCRIPTS)
-    refuse_overwriting_model(args.output_dir, path)
+    path = find_checkpoint_folder(options.model_dir, TRAINING_SCRIPTS)
+    refuse_overwriting_model(options.output_dir, path)
     model = open_pipeline(path, device)
     if not isinstance(model, Classifier):
-        refuse_flags(args, ('task_name', 'text_columns', 'label_column'),
-                     'the model in %s answers questions' % args.model_dir)
-    elif args.task_name:
-        task = sets_from_flags.find_model_task(args, model)
+        refuse(explicit, ('task_name', 'text_columns', 'label_column'),
+               'the model in %s answers questions' % options.model_dir)
+    elif options.task_name:
+        task = sets_from_flags.find_model_task(options, explicit, model)
         if model.task['pair'] not in (None, task.pair):
             raise UserError('--task_name %s: it has %s, and the model was trained on %s' % (
                 (task.name,) + (('pairs', 'single texts') if task.pair else
                                 ('single texts', 'pairs'))))
         model.task.update(name=task.name, pair=task.pair, metrics=list(task.metrics))
-    if args.calib_mode == file_names.FUSED_MODE:
-        make_quantizer(model, args)     # if it raises, then before any folder is changed
+    if options.calib_mode == file_names.FUSED_MODE:
+        make_quantizer(model, options)     # if it raises, then before any folder is changed
     return model
 
 
@@ -90,20 +88,20 @@ def quantized_files(name):
 # Calibration
 
 
-def calibrate_model(args, model, sets, folder, batch_size, device):
+def calibrate_model(options, model, sets, folder, batch_size):
     """Calibrate on the training data, write the INT8 network, score it on all other `sets`,
     {name: `EvaluationSet`}; returns the report."""
-    if device.device_type != 'cpu':
+    if model.device.device_type != 'cpu':
         raise UserError('--gpu: INT8 is for CPUs here; leave it out')
     batches = []
-    if args.calib_mode not in UNCALIBRATED_MODES:
-        batches = calibration_batches(args, model, sets)
-    quantizer = make_quantizer(model, args)
+    if options.calib_mode not in UNCALIBRATED_MODES:
+        batches = calibration_batches(options, model, sets)
+    quantizer = make_quantizer(model, options)
     quantizer.calibrate(batches)
     settings = ComparisonSettings({name: evaluation_set for name, evaluation_set in sets.items()
-                                   if not name.startswith('train')}, Goal(), args.seed,
-                                  batch_size, device)
-    return write_and_compare(args, model, folder, quantizer.quantize(), settings,
+                                   if not name.startswith('train')}, Goal(), options.seed,
+                                  batch_size)
+    return write_and_compare(options, model, folder, quantizer.quantize(), settings,
                              operators=list(quantizer.operators),
                              calibrated_on=sum(len(batch[0]) for batch in batches))
 
@@ -114,26 +112,25 @@ class ComparisonSettings(NamedTuple):
     goal: Goal
     seed: int
     batch_size: int
-    device: mx.Context
 
 
-def write_and_compare(args, model, folder, network, settings, **values):
+def write_and_compare(options, model, folder, network, settings, **values):
     """Write an INT8 network, read it back, and compare its scores, speed and size with the float
     network's. Writes the report with `values` to results.json; returns it.
 
     network: (symbol, parameters). settings: `ComparisonSettings`.
     """
-    name = quantized_prefix(model.task, args.calib_mode)
+    name = quantized_prefix(model.task, options.calib_mode)
     paths = write_quantized_model(folder, name, model, *network)
-    int8_model = with_runtime(model, runtimes.open_symbol(paths[0], settings.device))
+    int8_model = with_runtime(model, runtimes.open_symbol(paths[0], model.device))
     scores = compare_scores(model, int8_model, settings)
     sizes = {os.path.basename(path): os.path.getsize(path) for path in paths}
     float_bytes = sum(4 * int(np.prod(parameter.shape))
                       for parameter in model.network.collect_params().values())
     logging.info('size: %.1f MB, of float32 %.1f MB', sum(sizes.values()) / 1e6, float_bytes / 1e6)
     report = results.write_results(
-        folder, args, task=model.task['name'], files=paths, scores=scores, bytes=sizes,
-        float_bytes=float_bytes, speed=compare_speed(model, int8_model, settings.device), **values)
+        folder, options, task=model.task['name'], files=paths, scores=scores, bytes=sizes,
+        float_bytes=float_bytes, speed=compare_speed(model, int8_model), **values)
     logging.info('results: %s', os.path.join(folder, file_names.RESULTS_FILE))
     return report
 
@@ -145,38 +142,38 @@ def quantizable_network(model, mode, dtype):
     return InterleavedNetwork(model.network) if needs_conversion else model.network
 
 
-def make_quantizer(model, args):
-    """The `Quantizer` or `FusedQuantizer` that the flags choose."""
-    if args.calib_mode == file_names.FUSED_MODE:
+def make_quantizer(model, options):
+    """The `Quantizer` or `FusedQuantizer` that the options choose."""
+    if options.calib_mode == file_names.FUSED_MODE:
         return FusedQuantizer(model.network)
     warn_without_vnni()
-    network = quantizable_network(model, args.calib_mode, args.quantized_dtype)
-    return Quantizer(network, args.calib_mode, args.quantized_dtype)
+    network = quantizable_network(model, options.calib_mode, options.quantized_dtype)
+    return Quantizer(network, options.calib_mode, options.quantized_dtype)
 
 
-def check_calibration_flags(args, is_tuned=False):
-    """Raises `UserError` for calibration flags in a mode that calibrates nothing. Tuning uses
+def check_calibration_options(options, explicit, is_tuned=False):
+    """Raises `UserError` for calibration options in a mode that calibrates nothing. Tuning uses
     calibration batches in every mode."""
-    if args.calib_mode == file_names.FUSED_MODE:
-        refuse_flags(args, ('quantized_dtype',) + (() if is_tuned else CALIBRATION_OPTIONS),
-                     '--calib_mode %s: its products are int8, and nothing is calibrated'
-                     % file_names.FUSED_MODE)
+    if options.calib_mode == file_names.FUSED_MODE:
+        refuse(explicit, ('quantized_dtype',) + (() if is_tuned else CALIBRATION_OPTIONS),
+               '--calib_mode %s: its products are int8, and nothing is calibrated'
+               % file_names.FUSED_MODE)
 
 
-def calibration_batches(args, model, sets):
+def calibration_batches(options, model, sets):
     """Batches of the training set, three arrays each, without the examples that other sets
     share."""
     train = evaluation_sets.remove_overlap(evaluation_sets.find_set(sets, 'train'),
                                            [evaluation_set for name, evaluation_set in sets.items()
                                             if not name.startswith('train')])
-    num_requested = args.num_calib_batches * args.calib_batch_size
-    batches = [batch[:3] for batch in train.batches(args.calib_batch_size, args.num_calib_batches,
-                                                    model.padding_id)]
+    num_requested = options.num_calib_batches * options.calib_batch_size
+    batches = [batch[:3] for batch in train.batches(
+        options.calib_batch_size, options.num_calib_batches, model.padding_id)]
     num_examples = sum(len(batch[0]) for batch in batches)
     if num_examples < num_requested:
         logging.warning('calibrated on %d examples: %s has no more, and %d batches of %d were '
-                        'asked for', num_examples, train.source, args.num_calib_batches,
-                        args.calib_batch_size)
+                        'asked for', num_examples, train.source, options.num_calib_batches,
+                        options.calib_batch_size)
     else:
         logging.info('Now we are doing calibration on %d examples of %s with %s.',
                      num_examples, train.source, mx.cpu())
@@ -196,7 +193,8 @@ def with_runtime(model, runtime):
     """The same `Pipeline` with its network computed by a runtime."""
     is_classifier = isinstance(model, Classifier)
     make_pipeline = ExportedClassifier if is_classifier else ExportedQuestionAnswerer
-    return make_pipeline(runtime, model.tokenizer, model.config, model.task, model.max_len)
+    return make_pipeline(runtime, model.tokenizer, model.config, model.task, model.max_len,
+                         model.device)
 
 
 def compare_scores(model, int8_model, settings):
@@ -204,7 +202,7 @@ def compare_scores(model, int8_model, settings):
     report, goal = {}, settings.goal
     for name, evaluation_set in settings.sets.items():
         float_outputs, int8_outputs = (
-            evaluation_set.outputs(pipeline, settings.batch_size, settings.device)
+            evaluation_set.outputs(pipeline, settings.batch_size)
             for pipeline in (model, int8_model))
         loss = goal.measure(evaluation_set.score, float_outputs, int8_outputs, settings.seed)
         verdict = goal.judge(loss)
@@ -229,12 +227,12 @@ def _stock_network(network):
                                 for name, value in network.collect_params().items()})
 
 
-def compare_speed(model, int8_model, device):
+def compare_speed(model, int8_model):
     """Times of float32 and INT8, measured side by side: one dict for each of `SPEED_SHAPES`."""
     stock_network = _stock_network(model.network)
 
     def predict(*arrays):
-        return model.outputs(Batch(*arrays, None), device).asnumpy()
+        return model.outputs(Batch(*arrays, None)).asnumpy()
     report = []
     logging.info('speed with %s threads; %s', os.environ.get('OMP_NUM_THREADS', 'unknown'),
                  ' '.join(cpu.vector_flags()))

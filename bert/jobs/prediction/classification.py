@@ -6,86 +6,75 @@ import sys
 
 from bert import files
 from bert.data.text.readers import Example, Table, read_examples, read_lines
-from bert.data.transform import featurize
 from bert.errors import UserError
+from bert.jobs.runs.results import JobResult
 from bert.model.bert import set_compute_dtype
 from bert.pipelines.classification import open_classifier
+from bert.pipelines.records import Score, TextCounts
 from bert.train.devices import pick_device
 from bert.train.log import progress_bar
 
-CHUNK = 4096    # texts tokenized and sorted by length together; bounds the memory
+
+def predict_labels(options, explicit):
+    """Write one line per text. Returns a `JobResult`. Raises `UserError`."""
+    device = pick_device(options.gpu, options.dtype)
+    check_output_file(options)
+    model = open_classifier(options.model_dir, device)
+    set_compute_dtype(model.network, options.dtype)
+    return JobResult({'texts': write_labels(model, options)})
 
 
-def predict_labels(args):
-    """Do what the parsed flags of predict.py say: write one line per text. Returns the number of
-    texts."""
-    device = pick_device(args.gpu, args.dtype)
-    check_output_file(args)
-    model = open_classifier(args.model_dir, device)
-    set_compute_dtype(model.network, args.dtype)
-    return write_labels(model, args, device)
-
-
-def write_labels(model, args, device):
+def write_labels(model, options):
     """Write one line per text with an open `Classifier`. Returns the number of texts."""
-    pair = _reads_pairs(model.task, args)
-    examples = read_input_examples(args, pair)
-    num_truncated = 0
-    with open_output(args.output) as out, progress_bar(len(examples), unit='text') as bar:
-        if args.format == 'tsv':
+    pair = _reads_pairs(model.task, options)
+    examples = read_input_examples(options, pair)
+    model.task['pair'], model.batch_size, counts = pair, options.batch_size, TextCounts()
+    with open_output(options.output) as out, progress_bar(len(examples), unit='text') as bar:
+        if options.format == 'tsv':
             out.write(_header(model.task, pair) + '\n')
-        for start in range(0, len(examples), CHUNK):
-            chunk = examples[start:start + CHUNK]
-            features = featurize(chunk, model.tokenizer, model.max_len)
-            num_truncated += sum(feature.num_tokens > model.max_len for feature in features)
-            for example, answer in zip(chunk, describe_features(model, features, args.batch_size,
-                                                                device)):
-                out.write(format_prediction(example, answer, args.format) + '\n')
-            bar.update(len(chunk))
-    if num_truncated:
+        records = model.stream((example.texts for example in examples), counts)
+        for example, record in zip(examples, records):
+            out.write(format_prediction(example, record, options.format) + '\n')
+            bar.update(1)
+    if counts.num_cut:
         print('warning: %d of %d texts were cut at %d tokens, the length the model was trained '
-              'with' % (num_truncated, len(examples), model.max_len), file=sys.stderr)
+              'with' % (counts.num_cut, counts.num_texts, model.max_len), file=sys.stderr)
     return len(examples)
 
 
-def check_output_file(args):
+def check_output_file(options):
     """Raises `UserError` if --output would replace a file without --overwrite."""
-    if args.output and os.path.exists(args.output) and not args.overwrite:
+    if options.output and os.path.exists(options.output) and not options.overwrite:
         raise UserError('--output %s: it exists: choose another name, or give --overwrite'
-                        % args.output)
+                        % options.output)
 
 
-def _reads_pairs(task, args):
+def _reads_pairs(task, options):
     """Whether the model reads pairs: by its task, or by --pair for a model of transformers."""
-    if args.pair and task['pair'] is False:
-        raise UserError('--pair: the model in %s was trained on single texts' % args.model_dir)
-    return bool(args.pair or task['pair'])
+    if options.pair and task['pair'] is False:
+        raise UserError('--pair: the model in %s was trained on single texts' % options.model_dir)
+    return bool(options.pair or task['pair'])
 
 
-def describe_features(model, features, batch_size, device):
-    """The results of `Classifier.describe` for `Features`, in their order."""
-    return model.describe(model.compute_outputs(features, batch_size, device))
-
-
-def read_input_examples(args, pair):
+def read_input_examples(options, pair):
     """The texts as `Example`s without labels. Raises `UserError` if there are none, too few for
     pairs, or if they come from two places."""
     texts_per_example = 2 if pair else 1
-    if args.texts and args.file:
+    if options.texts and options.file:
         raise UserError('give texts as arguments or --file, not both')
-    if args.texts:
-        return _examples_from_arguments(args.texts, texts_per_example)
-    if args.file in (None, '-'):
-        if args.file is None and sys.stdin.isatty():
+    if options.texts:
+        return _examples_from_arguments(options.texts, texts_per_example)
+    if options.file in (None, '-'):
+        if options.file is None and sys.stdin.isatty():
             raise UserError('no text: give it as an argument, by --file, or to standard input')
         return _examples_from_lines('standard input', read_standard_input(), texts_per_example)
-    if args.text_columns is None and args.file.endswith('.txt'):
-        return _examples_from_lines(args.file, read_lines(args.file), texts_per_example)
-    if args.text_columns is None or len(args.text_columns) != texts_per_example:
+    if options.text_columns is None and options.file.endswith('.txt'):
+        return _examples_from_lines(options.file, read_lines(options.file), texts_per_example)
+    if options.text_columns is None or len(options.text_columns) != texts_per_example:
         raise UserError('--file %s: this model reads %s: name the column%s with --text_columns'
-                        % (args.file, 'pairs' if pair else 'one text', 's' if pair else ''))
-    header = () if all(column.isdigit() for column in args.text_columns) else None
-    return read_examples(args.file, Table(args.text_columns, None, header))[0]
+                        % (options.file, 'pairs' if pair else 'one text', 's' if pair else ''))
+    header = () if all(column.isdigit() for column in options.text_columns) else None
+    return read_examples(options.file, Table(options.text_columns, None, header))[0]
 
 
 def _examples_from_arguments(texts, texts_per_example):
@@ -128,12 +117,12 @@ def _header(task, pair):
     return '\t'.join(names + (['text_a', 'text_b'] if pair else ['text']))
 
 
-def format_prediction(example, answer, output_format):
+def format_prediction(example, record, output_format):
     """One line: JSON, or tab-separated with tabs and line ends in the text replaced by spaces."""
     if output_format == 'jsonl':
         texts = dict(zip(('text_a', 'text_b'), example.texts)) if len(example.texts) == 2 \
             else {'text': example.texts[0]}
-        return json.dumps(dict(answer, **texts), ensure_ascii=False)
-    values = (['%.4f' % answer['score']] if 'score' in answer
-              else [answer['label'], '%.4f' % answer['probability']])
+        return json.dumps(dict(record._asdict(), **texts), ensure_ascii=False)
+    values = (['%.4f' % record.score] if isinstance(record, Score)
+              else [record.label, '%.4f' % record.probability])
     return '\t'.join(values + [' '.join(text.split()) for text in example.texts])

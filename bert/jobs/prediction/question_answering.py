@@ -3,20 +3,18 @@ import json
 import sys
 from typing import NamedTuple
 
-from bert.data.squad.files import Question, Squad
-from bert.data.squad.spans import Answer, Span, n_best_entries
-from bert.data.squad.windows import make_windows
 from bert.data.text.readers import decode_utf8, is_encodable, parse_json_row, read_rows, read_text
 from bert.errors import UserError
 from bert.jobs.prediction.classification import check_output_file, open_output, read_standard_input
+from bert.jobs.runs.results import JobResult
 from bert.model.bert import set_compute_dtype
 from bert.pipelines.question_answering import open_question_answerer
+from bert.pipelines.records import TextCounts
 from bert.train.devices import pick_device
 from bert.train.log import progress_bar
 
-CHUNK = 256         # questions whose windows are sorted by length together; bounds the memory
 PASSAGE_MARGIN = 80         # characters of a passage on either side of the answer …
-MARGIN_SLACK = 20        # … or up to this number fewer, to end at a space
+MARGIN_SLACK = 20           # … or up to this number fewer, to end at a space
 COLUMNS = ('id', 'question', 'probability', 'answer', 'document', 'start', 'end', 'passage')
 NO_ANSWER = '[no answer]'
 
@@ -30,85 +28,85 @@ class Query(NamedTuple):
     where: str          # the place of the question, for errors
 
 
-class DocumentSpan(NamedTuple):
-    """A span of an `Answer`, with its document."""
-    document: int       # index in `Query.documents`
-    span: Span
+def predict_answers(options, explicit):
+    """Write answers. Returns a `JobResult`. Raises `UserError`."""
+    device = pick_device(options.gpu, options.dtype)
+    check_output_file(options)
+    sources = QuestionSources(options.question, options.documents, options.file, options.jsonl)
+    sources.check()
+    model = open_question_answerer(options.model_dir, device)
+    set_compute_dtype(model.network, options.dtype)
+    return JobResult({'questions': write_answers(model, options, sources)})
 
 
-def predict_answers(args):
-    """Do what the parsed flags of answer.py say: write answers. Returns the number of questions."""
-    device = pick_device(args.gpu, args.dtype)
-    check_output_file(args)
-    check_question_flags(args)
-    model = open_question_answerer(args.model_dir, device)
-    set_compute_dtype(model.network, args.dtype)
-    return write_answers(model, args, device)
+class QuestionSources(NamedTuple):
+    """Where questions and documents come from; see the flags of answer.py."""
+    question: str | None
+    documents: tuple
+    file: tuple | None
+    jsonl: str | None
+
+    def check(self):
+        """Raises `UserError` unless there is one source of questions, and at most one of
+        documents."""
+        flags = [flag for flag, value in (('--jsonl', self.jsonl), ('a question', self.question))
+                 if value is not None]
+        if len(flags) != 1:
+            raise UserError('give a question, or --jsonl with questions%s' % (
+                ', not both' if flags else '; --file takes all that follows it: the question '
+                'comes before' if self.file else ''))
+        if self.jsonl is not None and self.file:
+            raise UserError('--jsonl has its own documents: leave --file out')
+        if self.file and self.documents:
+            raise UserError('give documents as arguments or by --file, not both')
 
 
-def write_answers(model, args, device):
+def write_answers(model, options, sources):
     """Write the answers with an open `QuestionAnswerer`. Returns the number of questions."""
-    apply_answer_flags(model, args)
-    queries = read_queries(args)
-    num_cut = 0
-    with open_output(args.output) as out, progress_bar(len(queries), unit='question') as bar:
-        if args.format == 'tsv':
+    apply_answer_options(model, options)
+    queries, counts = read_queries(sources), TextCounts()
+    with open_output(options.output) as out, progress_bar(len(queries), unit='question') as bar:
+        if options.format == 'tsv':
             out.write('\t'.join(_columns(queries[0])) + '\n')
-        for start in range(0, len(queries), CHUNK):
-            chunk = queries[start:start + CHUNK]
-            answers, cut_in_chunk = answer_queries(model, chunk, args.batch_size, device)
-            num_cut += cut_in_chunk
-            for query, answer in zip(chunk, answers):
-                result = describe_answer(query, answer, model.task, args.top_k)
-                out.write(format_answers(query, result, args.format))
-            bar.update(len(chunk))
-    if num_cut:
+        results = model.stream(((query.question, query.documents) for query in queries),
+                               options.top_k, counts)
+        for query, result in zip(queries, results):
+            out.write(format_answers(query, describe_result(query, result), options.format))
+            bar.update(1)
+    if counts.num_cut:
         print('warning: %d of %d questions were cut at %d tokens'
-              % (num_cut, len(queries), model.options.max_query_length), file=sys.stderr)
+              % (counts.num_cut, counts.num_texts, model.options.max_query_length),
+              file=sys.stderr)
     return len(queries)
 
 
-def check_question_flags(args):
-    """Raises `UserError` unless there is one source of questions, and at most one of documents."""
-    flags = [flag for flag, value in (('--jsonl', args.jsonl), ('a question', args.question))
-             if value is not None]
-    if len(flags) != 1:
-        raise UserError('give a question, or --jsonl with questions%s' % (
-            ', not both' if flags else
-            '; --file takes all that follows it: the question comes before' if args.file else ''))
-    if args.jsonl is not None and args.file:
-        raise UserError('--jsonl has its own documents: leave --file out')
-    if args.file and args.documents:
-        raise UserError('give documents as arguments or by --file, not both')
-
-
-def apply_answer_flags(model, args):
-    """Replace values of the model's task by those of the flags."""
+def apply_answer_options(model, options):
+    """Replace values of the model's task by those of the options."""
     for name in ('null_score_diff_threshold', 'max_answer_length'):
-        if getattr(args, name) is not None:
-            model.task[name] = getattr(args, name)
-    model.task['version_2'] = bool(model.task['version_2'] or args.version_2)
-    model.task['n_best_size'] = max(model.task['n_best_size'], args.top_k)
+        if getattr(options, name) is not None:
+            model.task[name] = getattr(options, name)
+    model.task['version_2'] = bool(model.task['version_2'] or options.version_2)
+    model.batch_size = options.batch_size
 
 
 # Questions and documents
 
 
-def read_queries(args):
-    """The `Query`s of the flags. Raises `UserError` naming what is empty or malformed."""
-    if args.jsonl is not None:
-        queries = [_query_from_row(args.jsonl, line_number, row)
-                   for line_number, row in _read_jsonl(args.jsonl)]
+def read_queries(sources):
+    """The `Query`s of `QuestionSources`. Raises `UserError` naming what is empty or malformed."""
+    if sources.jsonl is not None:
+        queries = [_query_from_row(sources.jsonl, line_number, row)
+                   for line_number, row in _read_jsonl(sources.jsonl)]
         if not queries:
-            raise UserError('%s: no question in it' % args.jsonl)
+            raise UserError('%s: no question in it' % sources.jsonl)
         return queries
-    if args.documents:
-        names = tuple('document %d' % i for i in range(1, len(args.documents) + 1))
-        texts = tuple(args.documents)
+    if sources.documents:
+        names = tuple('document %d' % i for i in range(1, len(sources.documents) + 1))
+        texts = tuple(sources.documents)
     else:
-        names = tuple(args.file or ['-'])
-        texts = tuple(_read_document(name, args.file) for name in names)
-    return [_check_query(Query(None, args.question, names, texts, 'arguments'))]
+        names = tuple(sources.file or ['-'])
+        texts = tuple(_read_document(name, sources.file) for name in names)
+    return [_check_query(Query(None, sources.question, names, texts, 'arguments'))]
 
 
 def _read_jsonl(path):
@@ -166,59 +164,22 @@ def _check_query(query):
 # Answers
 
 
-def answer_queries(model, queries, batch_size, device):
-    """([`Answer`] with `DocumentSpan`s as spans, one per query over all its documents; number of
-    questions that were cut)."""
-    contexts = {}       # text → index: a document is tokenized only once
-    questions = [Question('', query.question, contexts.setdefault(text, len(contexts)), (), False)
-                 for query in queries for text in query.documents]
-    squad = Squad('', list(contexts), questions, [])
-    windows = make_windows(squad, model.tokenizer, model.options)
-    answers = iter(model.find_answers(squad, windows, batch_size, device))
-    merged = [merge_answers([next(answers) for _ in query.documents]) for query in queries]
-    num_cut, question_index = 0, 0
-    for query in queries:
-        num_cut += windows.question_cut[question_index] > 0
-        question_index += len(query.documents)
-    return merged, int(num_cut)
+def describe_result(query, result):
+    """{'id', 'question', 'no_answer', 'answers': [{'text', 'document', 'start', 'end', 'passage',
+    'probability'}], and 'no_answer_probability' for a 2.0 model} of a `QuestionResult`.
 
-
-def merge_answers(answers):
-    """One `Answer` for a question on several documents, as if they were windows of one document."""
-    spans = [DocumentSpan(i, span) for i, answer in enumerate(answers) for span in answer.spans]
-    spans.sort(key=lambda document_span: -document_span.span.score)
-    best_null = min(answers, key=lambda answer: answer.null_start + answer.null_end)
-    return Answer(spans, best_null.null_start, best_null.null_end)
-
-
-def describe_answer(query, answer, task, top_k):
-    """{'id', 'question', 'answers': [{'text', 'probability', 'document', 'start', 'end',
-    'passage'}], 'no_answer', and its 'no_answer_probability' for a 2.0 model}.
-
-    start, end: characters of the document, `document[start:end] == text`. The probability is a
-    softmax over the n best spans and, for a 2.0 model, "no answer".
+    start, end: characters of the document, `document[start:end] == text`.
     """
-    plain_answer = Answer([document_span.span for document_span in answer.spans],
-                          answer.null_start, answer.null_end)
-    entries = n_best_entries(plain_answer, task['version_2'])
-    null_probability = next((entry['probability'] for entry in entries if not entry['text']), 0.0)
-    probabilities = [entry['probability'] for entry in entries if entry['text']]
-    no_answer = not plain_answer.text(task['version_2'], task['null_score_diff_threshold'])
-    result = {'question': query.question, 'no_answer': no_answer, 'answers': [
-        dict(_locate(query, document_span), probability=probability)
-        for document_span, probability in zip(answer.spans[:top_k], probabilities)]}
+    values = {'question': query.question, 'no_answer': result.no_answer, 'answers': [
+        {'text': answer.answer, 'document': query.names[answer.document], 'start': answer.start,
+         'end': answer.end,
+         'passage': passage(query.documents[answer.document], answer.start, answer.end),
+         'probability': answer.probability} for answer in result.answers]}
     if query.id is not None:
-        result = dict({'id': query.id}, **result)
-    if task['version_2']:
-        result['no_answer_probability'] = null_probability
-    return result
-
-
-def _locate(query, document_span):
-    """The text of a span, its place, and the passage around it."""
-    i, span = document_span
-    return {'text': span.text, 'document': query.names[i], 'start': span.start, 'end': span.end,
-            'passage': passage(query.documents[i], span.start, span.end)}
+        values = dict({'id': query.id}, **values)
+    if result.no_answer_probability is not None:
+        values['no_answer_probability'] = result.no_answer_probability
+    return values
 
 
 def passage(text, start, end):

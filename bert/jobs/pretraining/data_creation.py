@@ -19,38 +19,37 @@ from bert.vocabulary import digest_tokens
 
 SAMPLE_TEXT = 'sample_text.txt'      # comes with the package
 SHARD_FILE = re.compile(r'part-\d{3,}\.npz$')
-# Options that decide the content of the shards; the others only say how and where to write.
+# Options that decide the content of the shards, besides those of `SamplingOptions`, the seed, the
+# vocabulary and its case; the others only say how and where to write.
 CONTENT_OPTIONS = ('tokenized', 'sentence_splitter', 'dupe_factor', 'num_outputs')
 
 
-def create_pretraining_data(args):
-    """Make the data by the parsed flags of create_pretraining_data.py; returns the report in
-    results.json. Raises `UserError`."""
+def create_pretraining_data(options, explicit):
+    """Make the data. Returns a `JobResult`. Raises `UserError`."""
     start_time = time.time()
     open_log()
-    sampling = make_sampling(args, args.random_seed)
-    check_executor_flags(args)
-    paths = files.find_files(find_sample_text(args.input_file), 'text files')
-    tokens, lower = choose_vocabulary(args)
+    sampling = make_sampling(options, options.random_seed)
+    paths = files.find_files(find_sample_text(options.input_file), 'text files')
+    tokens, lower = choose_vocabulary(options)
     logging.info('*** Reading from %d input files ***', len(paths))
     for path in paths:
         logging.info('  %s', path)
-    text = TokenizedCorpus(args.output_dir, paths, tokens, lower, sampling,
-                           {name: getattr(args, name) for name in CONTENT_OPTIONS})
-    creation = DataCreationRun(args, text)
+    text = TokenizedCorpus(options.output_dir, paths, tokens, lower, sampling,
+                           {name: getattr(options, name) for name in CONTENT_OPTIONS})
+    creation = DataCreationRun(options, text)
     creation.prepare_folder()
     seconds = {'scan': time.time() - start_time}
-    with open_executor(args) as executor:
+    with open_executor(options) as executor:
         text.tokenize(executor)
         seconds['tokenize'] = time.time() - start_time - sum(seconds.values())
-        shard_entries = text.make_shards(executor, args.num_outputs)
+        shard_entries = text.make_shards(executor, options.num_outputs)
         seconds['examples'] = time.time() - start_time - sum(seconds.values())
-    return creation.conclude(shard_entries, seconds)
+    return results.JobResult(creation.conclude(shard_entries, seconds), options.output_dir)
 
 
-def make_sampling(args, seed):
-    """`SamplingOptions` from the flags. Raises `UserError` for contradictory values."""
-    values = {name: getattr(args, name) for name in SamplingOptions._fields
+def make_sampling(options, seed):
+    """The `SamplingOptions` of the options. Raises `UserError` for contradictory values."""
+    values = {name: getattr(options, name) for name in SamplingOptions._fields
               if name != 'random_seed'}
     sampling = SamplingOptions(random_seed=seed, **values)
     sampling.check()
@@ -62,19 +61,11 @@ def make_sampling(args, seed):
     return sampling
 
 
-def check_executor_flags(args):
-    """Raises `UserError` for --engine and --scheduler when they contradict each other."""
-    if args.scheduler and args.engine != 'dask':
-        raise UserError('--scheduler is for --engine dask')
-    if args.engine == 'dask' and not args.scheduler:
-        raise UserError('--engine dask needs --scheduler ADDRESS, such as tcp://host:8786')
-
-
-def open_executor(args):
-    """The executor of the flags."""
-    if args.engine == 'dask':
-        return executors.DaskExecutor(args.scheduler)
-    return choose_executor(args.num_workers)
+def open_executor(options):
+    """The executor of the options."""
+    if options.engine == 'dask':
+        return executors.DaskExecutor(options.scheduler)
+    return choose_executor(options.num_workers)
 
 
 def choose_executor(num_workers):
@@ -90,12 +81,12 @@ def find_sample_text(pattern):
     return pattern
 
 
-def choose_vocabulary(args):
+def choose_vocabulary(options):
     """(tokens of the vocabulary, whether text is lower-cased)"""
-    tokens, cased = vocabularies.fetch_vocabulary(args.vocab)
-    if args.cased and not cased:
-        warn_of_case(args.vocab)
-    return tokens, not (args.cased or cased)
+    tokens, cased = vocabularies.fetch_vocabulary(options.vocab)
+    if options.cased and not cased:
+        warn_of_case(options.vocab)
+    return tokens, not (options.cased or cased)
 
 
 def warn_of_case(name):
@@ -106,12 +97,12 @@ def warn_of_case(name):
 class DataCreationRun:
     """One run of create_pretraining_data.py."""
 
-    def __init__(self, args, text):
-        self.args, self.folder, self._text = args, args.output_dir, text
-        max_outputs = len(text.blocks) * args.dupe_factor
-        if args.num_outputs and args.num_outputs > max_outputs:
+    def __init__(self, options, text):
+        self.options, self.folder, self._text = options, options.output_dir, text
+        max_outputs = len(text.blocks) * options.dupe_factor
+        if options.num_outputs and options.num_outputs > max_outputs:
             raise UserError('--num_outputs %d: this text with --dupe_factor %d makes %d files at '
-                            'most' % (args.num_outputs, args.dupe_factor, max_outputs))
+                            'most' % (options.num_outputs, options.dupe_factor, max_outputs))
 
     def _path(self, name):
         return os.path.join(self.folder, name)
@@ -121,19 +112,17 @@ class DataCreationRun:
     def prepare_folder(self):
         """Make the folder, or clear it. Raises `UserError` when it holds data that neither --resume
         nor --overwrite_output_dir covers."""
-        args = self.args
-        if args.resume and args.overwrite_output_dir:
-            raise UserError('--resume and --overwrite_output_dir: give one of the two')
+        options = self.options
         state = self._find_state()
-        if args.resume:
+        if options.resume:
             self._check_resume(state)
-        elif state and not args.overwrite_output_dir:
+        elif state and not options.overwrite_output_dir:
             raise UserError('%s holds pre-training data: choose another --output_dir, go on with '
                             'an unfinished run by --resume, or replace it by '
                             '--overwrite_output_dir' % self.folder)
         elif state:
             self._clear()
-        if not args.resume:     # left by a run whose removal was killed
+        if not options.resume:     # left by a run whose removal was killed
             shutil.rmtree(self._path(worker_tasks.WORK_FOLDER), ignore_errors=True)
             if os.path.exists(self._path(worker_tasks.WORK_FOLDER)):
                 raise UserError('%s: can\'t be removed: remove it, or choose another --output_dir'
@@ -188,7 +177,7 @@ class DataCreationRun:
         text = self._text
         totals = {key: sum(shard[key] for shard in shard_entries)
                   for key in ('examples', 'tokens', 'masked', 'random_next')}
-        if self.args.verbose:
+        if self.options.verbose:
             self._show_first()
         files.write_json(self._path(shards.MANIFEST), {
             'format': shards.MANIFEST_FORMAT, 'digest': text.digest, 'options': text.options,
@@ -204,11 +193,11 @@ class DataCreationRun:
                      len(shard_entries), self.folder)
         total = sum(seconds.values())
         logging.info('Time cost=%.1f s, %.0f sentences/s, %.0f %% of it tokenizing', total,
-                     text.counts['sentences'] * self.args.dupe_factor / total,
+                     text.counts['sentences'] * self.options.dupe_factor / total,
                      100 * seconds['tokenize'] / total)
         return results.write_results(
-            self.folder, self.args, text=text.counts, examples=totals, seconds=seconds,
-            sentences_per_second=text.counts['sentences'] * self.args.dupe_factor / total,
+            self.folder, self.options, text=text.counts, examples=totals, seconds=seconds,
+            sentences_per_second=text.counts['sentences'] * self.options.dupe_factor / total,
             peak_memory=peak_memory())
 
     def _show_first(self):

@@ -5,7 +5,7 @@ Every source has
     longest: number of tokens of its longest example,
     describe() → text for the log,
     digest() → text, by which a resume refuses other examples,
-    epoch(index, buckets, seed) → the `Epoch` with that index, from 0.
+    epoch(index, buckets, seed) → the `EpochBatches` with that index, from 0.
 """
 import glob
 import hashlib
@@ -90,24 +90,24 @@ class RawTextExamples:
     both; the others read them. patterns: of files, from the flag `flag`. Raises `UserError`.
     """
 
-    def __init__(self, flag, patterns, args, tokens, cased, folder, workers, seed):
-        self._flag, self._args, self._tokens = flag, args, tokens
+    def __init__(self, flag, patterns, options, tokens, cased, folder, workers, seed):
+        self._flag, self._options, self._tokens = flag, options, tokens
         self._folder, self._workers = folder, workers
         self._text = None if workers.rank else self._open(patterns, cased, seed)
         self._is_tokenized = False
         self._digest = workers.broadcast(self._text and self._text.digest)
-        self.longest = args.max_seq_length
+        self.longest = options.max_seq_length
 
     def _open(self, patterns, cased, seed):
-        args = self._args
-        if args.cased and not cased:
+        options = self._options
+        if options.cased and not cased:
             warn_of_case('the model')
-        sampling = make_sampling(args, seed)
+        sampling = make_sampling(options, seed)
         paths = files.find_files(find_sample_text(patterns), 'text files')
-        options = {'tokenized': args.tokenized, 'dupe_factor': 1,
-                   'sentence_splitter': args.sentence_splitter}
-        text = TokenizedCorpus(self._folder, paths, self._tokens, not (args.cased or cased),
-                               sampling, options)
+        content = {'tokenized': options.tokenized, 'dupe_factor': 1,
+                   'sentence_splitter': options.sentence_splitter}
+        text = TokenizedCorpus(self._folder, paths, self._tokens, not (options.cased or cased),
+                               sampling, content)
         work = os.path.join(self._folder, worker_tasks.WORK_FOLDER)
         with files.explain_write_errors(self._folder):
             if os.path.isdir(work) and not text.is_in_folder():     # another text is
@@ -138,7 +138,7 @@ class RawTextExamples:
             if path != folder:
                 shutil.rmtree(path)
         os.makedirs(folder, exist_ok=True)
-        with choose_executor(self._args.num_dataset_workers) as executor:
+        with choose_executor(self._options.num_dataset_workers) as executor:
             if not self._is_tokenized:
                 self._text.tokenize(executor)
                 self._is_tokenized = True
@@ -153,14 +153,14 @@ class RawTextExamples:
 class SyntheticExamples:
     """Examples of random tokens, each with `length` tokens, for measuring speed.
 
-    batch_size: examples per batch; args: options with max_predictions_per_seq and masked_lm_prob.
+    batch_size: examples per batch; options: with max_predictions_per_seq and masked_lm_prob.
     """
 
-    def __init__(self, length, batch_size, args, tokens):
+    def __init__(self, length, batch_size, options, tokens):
         self.longest, self._num_tokens = length, len(tokens)
         self._size = batch_size * SYNTHETIC_BATCHES
-        self._num_masked = max(1, min(args.max_predictions_per_seq, length - NUM_SPECIALS,
-                                      round(length * args.masked_lm_prob)))
+        self._num_masked = max(1, min(options.max_predictions_per_seq, length - NUM_SPECIALS,
+                                      round(length * options.masked_lm_prob)))
 
     def describe(self):
         return '%d synthetic examples of %d tokens, %d of them masked' % (

@@ -36,7 +36,7 @@ class TokenizedCorpus:
     """The texts of some files, and the plan by which tasks tokenize them and draw examples.
 
     folder: gets vocab.txt and .work. tokens: of the vocabulary. lower: whether to lower-case text.
-    sampling: `Sampling`. options: all others that decide the examples: 'tokenized',
+    sampling: `SamplingOptions`. options: all others that decide the examples: 'tokenized',
     'sentence_splitter' and 'dupe_factor' at least. Raises `UserError` for unusable texts.
     """
 

@@ -1,4 +1,5 @@
-"""Pre-training of BERT on masked tokens and next sentences: the whole job."""
+"""The job of run_pretraining.py: pre-train BERT on masked tokens and next sentences."""
+import functools
 import logging
 import math
 import os
@@ -15,24 +16,27 @@ from bert.jobs.pretraining.example_sources import RawTextExamples, ShardExamples
 from bert.jobs.pretraining.flag_rules import (
     SCRIPT,
     TASK_NAME,
-    check_pretraining_flags,
     check_start_step,
     find_phase1_checkpoint,
+    resolve_options,
 )
-from bert.jobs.runs import model_from_flags, run_folder, training
+from bert.jobs.runs import model_from_flags, results, run_folder, training
 from bert.model import zoo
 from bert.model.bert import BERTModel
 from bert.model.config import BertConfig
+from bert.model.kernels.optimizer import fused_update
 from bert.model.pretraining import PretrainingSums
 from bert.model.weights import vocabularies
 from bert.pipelines.base import Pipeline, write_description
-from bert.train import checkpoint, optimizer
+from bert.train import optimizer
 from bert.train.devices import pick_device, seed_everything
 from bert.train.log import progress_bar
-from bert.train.loop import TrainerState, TrainingPlan
+from bert.train.loop import EvaluationInterrupted, TrainerState
 from bert.train.metrics import PretrainingMetric
 from bert.train.profiling import LAST_PROFILED_STEP, NO_BULKING_OPTIONS, ProfiledStepper
+from bert.train.schedule import TrainingPlan
 from bert.train.step import PretrainingStepper, SplitBatch
+from bert.train.trainer import Trainer
 from bert.train.workers import Horovod, open_workers, take_share
 
 LOG_FILE = 'phase%d_log.0'
@@ -41,73 +45,101 @@ RAW_FOLDER, RAW_EVAL_FOLDER = '.raw', '.raw_eval'
 HEADS = dict(use_pooler=True, use_decoder=True, use_classifier=True)
 
 
-def pretrain(args):
-    """Pre-train (or, without --data, only evaluate) by the parsed flags; returns the report in
-    results.json, None in all workers but worker 0. Raises `UserError`."""
-    workers = open_workers(args.comm_backend)
-    args.output_dir = args.ckpt_dir     # the name of this option in all other jobs
-    if args.start_step:
-        check_start_step(args)
-        args.resume = True
-    folder = run_folder.reopen_run_folder(args, TASK_NAME, SCRIPT) if args.resume else None
-    devices = pick_devices(args, workers)
-    check_pretraining_flags(args, len(devices) * workers.size)
-    optimizer.check_optimizer_copies(args.optimizer, len(devices), workers.size)
+def pretrain(options, explicit):
+    """Pre-train, or without --data only evaluate. Returns a `JobResult`. Raises `UserError`."""
+    workers, folder = open_workers(options.comm_backend), None
+    if options.start_step:
+        check_start_step(options)
+        options = options.replace(resume=True)
+    if options.resume:
+        folder, options = run_folder.reopen_run_folder(options, explicit, TASK_NAME, SCRIPT)
+    devices = pick_devices(options, workers)
+    options = resolve_options(options, explicit, len(devices) * workers.size)
+    optimizer.check_optimizer(options.optimizer, len(devices), workers.size)
     if not folder:
         output_files = [LOG_FILE % 1, LOG_FILE % 2]
-        output_files += [RAW_FOLDER, RAW_EVAL_FOLDER] if args.raw else []
-        training.open_shared_folder(args, TASK_NAME, SCRIPT, output_files, workers)
-    seed_everything(args.seed)
-    log_name = LOG_FILE % (2 if args.phase2 else 1)
-    training.open_run_log(os.path.join(args.ckpt_dir, log_name), workers)
-    return PretrainingTrainer(args, devices, args.ckpt_dir, workers).run()
+        output_files += [RAW_FOLDER, RAW_EVAL_FOLDER] if options.raw else []
+        folder = training.open_shared_folder(options, TASK_NAME, SCRIPT, output_files, workers)
+    seed_everything(options.seed)
+    log_name = LOG_FILE % (2 if options.phase2 else 1)
+    training.open_run_log(os.path.join(folder, log_name), workers)
+    return results.JobResult(pretrain_on_devices(options, devices, folder, workers), folder)
 
 
-def pick_devices(args, workers):
+def pretrain_on_devices(options, devices, folder, workers):
+    """Pre-train, or only evaluate; returns the report, None in all workers but worker 0."""
+    network, vocab = build_model(options, devices)
+    model_from_flags.apply_dtype(network, options.dtype)
+    network.hybridize(**NO_BULKING_OPTIONS if options.profile else {})
+    task = PretrainingTask(options, PretrainingModel(
+        network, BertTokenizer(vocab, lower=not network.config.cased), network.config, {},
+        network.config.max_length, devices[0]), devices, folder, workers)
+    state = TrainerState()
+    if task.data:
+        stepper = functools.partial(ProfiledStepper, path=None if workers.rank else options.profile
+                                    ) if options.profile else PretrainingStepper
+        trainer = Trainer(options, task, make_pretraining_plan(options, task.data), folder, workers,
+                          fused_update, stepper)
+        state = trainer.fit(find_phase1_checkpoint(options) if options.phase2 else None)
+    return conclude(task, state)
+
+
+def make_pretraining_plan(options, data):
+    """The `TrainingPlan`. Raises `UserError` if --batch_size counts tokens, and too few."""
+    if options.use_avg_len and options.batch_size < data.longest:
+        raise UserError('--batch_size %d: tokens, with --use_avg_len, and the longest example '
+                        'has %d: give as many or more' % (options.batch_size, data.longest))
+    return TrainingPlan(math.inf, options.num_steps, options.accumulate,
+                        options.log_interval * options.accumulate, options.ckpt_interval,
+                        evaluation_interval=options.eval_interval)
+
+
+def pick_devices(options, workers):
     """[`mx.Context`] of --gpus. Each Horovod worker takes the GPU of its local rank, or the CPU if
     MXNet has no GPU. Raises `UserError`."""
     if not isinstance(workers, Horovod):
-        return [pick_device(gpu, args.dtype, '--gpus') for gpu in args.gpus or [None]]
-    if args.gpus:
+        return [pick_device(gpu, options.dtype, '--gpus') for gpu in options.gpus or [None]]
+    if options.gpus:
         raise UserError('--gpus: it is for one process; each worker of Horovod takes the GPU of '
                         'its place on the machine')
-    return [pick_device(workers.local_rank if mx.context.num_gpus() else None, args.dtype, 'GPU')]
+    gpu = workers.local_rank if mx.context.num_gpus() else None
+    return [pick_device(gpu, options.dtype, 'GPU')]
 
 
 # Model
 
 
-def build_model(args, devices):
+def build_model(options, devices):
     """(`BERTModel` with both heads, vocabulary) from the flags."""
-    options = dict(HEADS, ctx=devices, dropout=args.dropout)
-    if args.bert_checkpoint:
-        path = find_phase1_checkpoint(args) if args.phase2 else args.bert_checkpoint
-        return zoo.load_checkpoint(path, args.model, args.dataset_name, **options)
-    if args.bert_config:
-        network, vocab = new_model(args)
+    arguments = dict(HEADS, ctx=devices, dropout=options.dropout)
+    if options.bert_checkpoint:
+        path = find_phase1_checkpoint(options) if options.phase2 else options.bert_checkpoint
+        return zoo.load_checkpoint(path, options.model, options.dataset_name, **arguments)
+    if options.bert_config:
+        network, vocab = new_model(options)
     else:
-        network, vocab = zoo.get_model(args.model, args.dataset_name, pretrained=args.pretrained,
-                                       **options)
-    if not args.pretrained:
-        network.initialize(mx.init.Normal(args.init_std), ctx=devices)
+        network, vocab = zoo.get_model(options.model, options.dataset_name,
+                                       pretrained=options.pretrained, **arguments)
+    if not options.pretrained:
+        network.initialize(mx.init.Normal(options.init_std), ctx=devices)
         logging.info('the model starts from random weights; --pretrained takes released ones')
     return network, vocab
 
 
-def new_model(args):
+def new_model(options):
     """(`BERTModel`, vocabulary): the sizes are those in --bert_config, --dataset_name names the
     vocabulary. Raises `UserError`."""
-    if not args.dataset_name:
+    if not options.dataset_name:
         raise UserError('--bert_config: name the vocabulary with --dataset_name, a corpus or a '
                         'vocab.txt')
-    tokens, cased = vocabularies.fetch_vocabulary(args.dataset_name)
-    values = dict({'vocab_size': len(tokens), 'cased': cased}, **files.read_json(args.bert_config))
-    config = BertConfig.from_dict(values, args.bert_config)
+    tokens, cased = vocabularies.fetch_vocabulary(options.dataset_name)
+    values = {'vocab_size': len(tokens), 'cased': cased, **files.read_json(options.bert_config)}
+    config = BertConfig.from_dict(values, options.bert_config)
     if config.vocab_size != len(tokens):
         raise UserError('%s: vocab_size %d, and the vocabulary has %d tokens: leave it out'
-                        % (args.bert_config, config.vocab_size, len(tokens)))
-    return (BERTModel(config, dropout=args.dropout, **HEADS),
-            vocabulary.make_vocabulary(tokens, args.dataset_name))
+                        % (options.bert_config, config.vocab_size, len(tokens)))
+    return (BERTModel(config, dropout=options.dropout, **HEADS),
+            vocabulary.make_vocabulary(tokens, options.dataset_name))
 
 
 class PretrainingModel(Pipeline):
@@ -160,48 +192,47 @@ def pretraining_line(entry):
         entry.seconds, 1000 * entry.seconds / max(entry.steps, 1))
 
 
-class PretrainingTrainer(training.Trainer):
-    """Pre-trains and evaluates a model."""
+class PretrainingTask(training.NetworkTask):
+    """A `bert.train.trainer.TrainingTask` of pre-training. Opens the examples that the options
+    name: `data` to train on, `data_eval` to evaluate on; each may be None."""
     log_line = staticmethod(pretraining_line)
-    stepper = PretrainingStepper
 
-    def __init__(self, args, devices, folder, workers):
-        super().__init__(args, TASK_NAME, devices[0], folder, workers)
+    def __init__(self, options, model, devices, folder, workers):
+        super().__init__(options, TASK_NAME, model, folder, workers)
         self._devices = devices
-        self._sums = PretrainingSums(not args.no_compute_acc)
+        self.num_shares = len(devices) * workers.size
+        self._sums = PretrainingSums(not options.no_compute_acc)
         self._sums.hybridize()
-
-    def run(self):
-        args = self.args
-        network, vocab = build_model(args, self._devices)
-        model_from_flags.apply_dtype(network, args.dtype)
-        network.hybridize(**NO_BULKING_OPTIONS if args.profile else {})
-        tokenizer = BertTokenizer(vocab, lower=not network.config.cased)
-        self.model = PretrainingModel(network, tokenizer, network.config, {},
-                                      network.config.max_length)
-        if args.synthetic_data:
-            self._data = self._check_length('--synthetic_data', SyntheticExamples(
-                args.dummy_data_len or args.max_seq_length, args.batch_size * self.num_shares,
-                args, vocab.idx_to_token))
+        self.metric = PretrainingMetric(workers, not options.no_compute_acc)
+        self._epoch = None      # `EpochBatches` of the current epoch
+        if options.synthetic_data:
+            self.data = self._check_length('--synthetic_data', SyntheticExamples(
+                options.dummy_data_len or options.max_seq_length,
+                options.batch_size * self.num_shares, options, self._tokens))
         else:
-            self._data = self._open(args.data, '--data', args.raw, RAW_FOLDER, args.seed)
+            self.data = self._open(options.data, '--data', options.raw, RAW_FOLDER, options.seed)
         # seed 0: the examples to evaluate on do not depend on --seed, as in the original
-        self._data_eval = self._open(args.data_eval, '--data_eval',
-                                     args.raw and not args.eval_use_npz, RAW_EVAL_FOLDER, seed=0)
-        state = self._train() if self._data else TrainerState()
-        return self._conclude(state)
+        self.data_eval = self._open(options.data_eval, '--data_eval',
+                                    options.raw and not options.eval_use_npz, RAW_EVAL_FOLDER,
+                                    seed=0)
+        if self.data:
+            self.digest = self.data.digest()
+
+    @property
+    def _tokens(self):
+        return self.model.tokenizer.vocab.idx_to_token
 
     def _open(self, patterns, flag, is_raw, folder, seed):
         """The source of the examples that a flag names, None without the flag."""
         if not patterns:
             return None
-        tokens = self.model.tokenizer.vocab.idx_to_token
         if is_raw:
             return self._check_length(flag, RawTextExamples(
-                flag, patterns, self.args, tokens, self.model.config.cased,
+                flag, patterns, self.options, self._tokens, self.model.config.cased,
                 os.path.join(self.folder, folder), self.workers, seed))
         paths = files.find_files(patterns, 'for %s what create_pretraining_data.py writes' % flag)
-        return self._check_length(flag, ShardExamples(paths, tokens, self.args.allow_pickle))
+        return self._check_length(flag, ShardExamples(paths, self._tokens,
+                                                      self.options.allow_pickle))
 
     def _check_length(self, flag, source):
         """The source itself. Raises `UserError` if its examples are too long for the model."""
@@ -212,44 +243,14 @@ class PretrainingTrainer(training.Trainer):
                             % (flag, source.longest, self.model.max_len, self.model.max_len))
         return source
 
-    def _make_stepper(self):
-        super()._make_stepper()
-        if self.args.phase2:
-            self._load_phase1_optimizer()
-        if self.args.profile:
-            self._stepper = ProfiledStepper(self._stepper,
-                                            None if self.workers.rank else self.args.profile)
+    # Training
 
-    def _load_phase1_optimizer(self):
-        """Load the state of phase 1's optimizer; `build_model` has loaded its parameters."""
-        folder = find_phase1_checkpoint(self.args)
-        content, arrays = checkpoint.load_resume_state(folder)
-        optimizer.restore_optimizer_state(self._trainer, arrays, content['optimizer'])
-        logging.info('phase 2 goes on from %s', folder)
-
-    def _train(self):
-        args = self.args
-        buckets = Buckets(args.num_buckets, self._data.longest,
-                          args.batch_size * self.num_shares, args.use_avg_len)
-        if args.use_avg_len and args.batch_size < self._data.longest:
-            raise UserError('--batch_size %d: tokens, with --use_avg_len, and the longest example '
-                            'has %d: give as many or more' % (args.batch_size,
-                                                              self._data.longest))
-        plan = TrainingPlan(math.inf, args.num_steps, args.accumulate,
-                            args.log_interval * args.accumulate, args.ckpt_interval,
-                            evaluation_interval=args.eval_interval)
-
-        def batches_of(epoch):
-            self._epoch = self._data.epoch(epoch, buckets, args.seed)
-            return self._epoch
-        return self.fit(plan, batches_of, self._data.digest(), self._make_metric())
-
-    def _make_metric(self):
-        return PretrainingMetric(self.workers, not self.args.no_compute_acc)
-
-    @property
-    def num_shares(self):
-        return len(self._devices) * self.workers.size
+    def batches_of(self, epoch):
+        options = self.options
+        buckets = Buckets(options.num_buckets, self.data.longest,
+                          options.batch_size * self.num_shares, options.use_avg_len)
+        self._epoch = self.data.epoch(epoch, buckets, options.seed)
+        return self._epoch
 
     def load_batch(self, item):
         pool, indices = item
@@ -266,22 +267,23 @@ class PretrainingTrainer(training.Trainer):
 
     # Evaluation
 
-    def evaluate(self, interrupt=None):
-        """{'eval': [(metric, value)]} for --data_eval, {} without it; None when interrupted."""
-        if self._data_eval is None:
+    def evaluate(self, interrupt=None, is_last_epoch=False):
+        """{'eval': [(metric, value)]} for --data_eval, {} without it. Raises
+        `EvaluationInterrupted`."""
+        if self.data_eval is None:
             return {}
         logging.info('Running evaluation ... ')
-        start_time, source = time.time(), self._data_eval
-        metric = self._make_metric()
-        epoch = source.epoch(0, Buckets(source.longest, source.longest, self.args.batch_size_eval),
-                             seed=0)
+        start_time, source = time.time(), self.data_eval
+        metric = PretrainingMetric(self.workers, not self.options.no_compute_acc)
+        epoch = source.epoch(0, Buckets(source.longest, source.longest,
+                                        self.options.batch_size_eval), seed=0)
         with progress_bar(len(epoch), unit='batch', description='evaluating') as bar:
             for pool, indices in epoch[self.workers.rank::self.workers.size]:
                 if interrupt is not None and interrupt.is_requested:
-                    return None
+                    raise EvaluationInterrupted
                 batch = collate_examples(epoch.load(pool), indices, self.model.padding_id)
                 metric.update([batch.num_masked, batch.size, batch.num_tokens],
-                              self.forward(DeviceBatch(batch, self.device)).asnumpy())
+                              self.forward(DeviceBatch(batch, self.model.device)).asnumpy())
                 bar.update(1)
         values = metric.get()[:-1]
         logging.info('Eval %s', '\t'.join('%s=%.*f' % (name, 3 if 'loss' in name else 1, value)
@@ -289,22 +291,22 @@ class PretrainingTrainer(training.Trainer):
         logging.info('Eval cost=%.1fs', time.time() - start_time)
         return {'eval': values}
 
-    # The end
 
-    def _conclude(self, state):
-        """Evaluate if training did not, remove working files, write results.json and curves.png."""
-        metrics = state.history[-1]['metrics'] if state.history else {
-            name: dict(values) for name, values in (self.evaluate() or {}).items()}
-        if self.workers.rank:
-            return None
-        if self.args.profile:
-            logging.warning('--profile: the run ended before step %d of this session: there is '
-                            'no profile', LAST_PROFILED_STEP)
-        for source in (self._data, self._data_eval):
-            if isinstance(source, RawTextExamples):    # a resume can make them again
-                source.remove()
-        report = self.report(state, metrics)
-        if state.curve:
-            logging.info('Train cost=%.1fs', state.seconds)
-        logging.info('results: %s', os.path.join(self.folder, file_names.RESULTS_FILE))
-        return report
+def conclude(task, state):
+    """Evaluate if training did not, remove working files, write results.json and curves.png;
+    returns the report."""
+    metrics = state.history[-1]['metrics'] if state.history else {
+        name: dict(values) for name, values in task.evaluate().items()}
+    if task.workers.rank:
+        return None
+    if task.options.profile:
+        logging.warning('--profile: the run ended before step %d of this session: there is '
+                        'no profile', LAST_PROFILED_STEP)
+    for source in (task.data, task.data_eval):
+        if isinstance(source, RawTextExamples):    # a resume can make them again
+            source.remove()
+    report = task.report(state, metrics)
+    if state.curve:
+        logging.info('Train cost=%.1fs', state.seconds)
+    logging.info('results: %s', os.path.join(task.folder, file_names.RESULTS_FILE))
+    return report

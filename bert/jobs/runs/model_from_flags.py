@@ -23,30 +23,23 @@ from bert.pipelines.question_answering import (
 )
 
 
-def check_model_flags(args):
-    """Raises `UserError` for sources of weights that contradict each other."""
-    if args.pretrained_bert_parameters and args.model_parameters:
-        raise UserError('--pretrained_bert_parameters and --model_parameters: the second holds '
-                        'the encoder too; give one of the two')
-
-
-def build_encoder(args, dataset, device, **options):
-    """(`BERTModel`, vocabulary) from the model flags. With --model_parameters the parameters have
+def build_encoder(options, dataset, device, **arguments):
+    """(`BERTModel`, vocabulary) from the model options. With --model_parameters the parameters have
     no values yet: that file brings them.
 
-    options: further arguments of `zoo.get_model`.
+    arguments: further ones of `zoo.get_model`.
     """
-    options = dict(dict(use_decoder=False, use_classifier=False), ctx=device,
-                   dropout=args.dropout, **options)
-    if args.bert_checkpoint:
-        bert, vocabulary = zoo.load_checkpoint(args.bert_checkpoint, args.bert_model, dataset,
-                                               **options)
+    arguments = dict(dict(use_decoder=False, use_classifier=False), ctx=device,
+                     dropout=options.dropout, **arguments)
+    if options.bert_checkpoint:
+        bert, vocabulary = zoo.load_checkpoint(options.bert_checkpoint, options.bert_model, dataset,
+                                               **arguments)
     else:
-        has_own_file = args.pretrained_bert_parameters or args.model_parameters
-        bert, vocabulary = zoo.get_model(args.bert_model, dataset, pretrained=not has_own_file,
-                                         **options)
-    if args.pretrained_bert_parameters:
-        zoo.load_encoder(bert, args.pretrained_bert_parameters, vocabulary, device)
+        has_own_file = options.pretrained_bert_parameters or options.model_parameters
+        bert, vocabulary = zoo.get_model(options.bert_model, dataset, pretrained=not has_own_file,
+                                         **arguments)
+    if options.pretrained_bert_parameters:
+        zoo.load_encoder(bert, options.pretrained_bert_parameters, vocabulary, device)
     return bert, vocabulary
 
 
@@ -67,8 +60,8 @@ def initialise_head(block, device):
 # Question answering
 
 
-def build_question_answerer(args, task, device, seq_length=None):
-    """The question-answering model of the flags: an encoder with a new head, or the parameters of
+def build_question_answerer(options, task, device, seq_length=None):
+    """The question-answering model of the options: an encoder with a new head, or the parameters of
     --model_parameters, or, with --only_predict, the whole model in --bert_checkpoint.
 
     task: values of `TASK_DEFAULTS` and max_len. seq_length: length of a static model's windows;
@@ -78,29 +71,29 @@ def build_question_answerer(args, task, device, seq_length=None):
     max_len = task.pop('max_len')
     make_network = BertForQA
     if seq_length is not None:
-        make_network = static_network_maker(seq_length, args.input_size)
-    if opens_whole_model(args):
-        network, checkpoint = load_qa_network(args.bert_checkpoint, device, make_network)
+        make_network = static_network_maker(seq_length, options.input_size)
+    if opens_whole_model(options):
+        network, checkpoint = load_qa_network(options.bert_checkpoint, device, make_network)
         config, vocabulary = checkpoint.config, checkpoint.vocabulary
     else:
-        network, vocabulary = _network_with_new_head(args, device, make_network)
+        network, vocabulary = _network_with_new_head(options, device, make_network)
         config = network.bert.config
-    config = _with_case(config, args.uncased)
+    config = _with_case(config, options.uncased)
     hybridize_network(network)
     tokenizer = BertTokenizer(vocabulary, lower=not config.cased)
     if seq_length is None:
-        return QuestionAnswerer(network, tokenizer, config, task, max_len)
-    batch_sizes = (getattr(args, 'batch_size', args.test_batch_size), args.test_batch_size)
-    return StaticQuestionAnswerer(network, tokenizer, config, task, max_len, batch_sizes)
+        return QuestionAnswerer(network, tokenizer, config, task, max_len, device)
+    batch_sizes = (options.batch_size, options.test_batch_size)
+    return StaticQuestionAnswerer(network, tokenizer, config, task, max_len, device, batch_sizes)
 
 
-def _network_with_new_head(args, device, make_network):
-    bert, vocabulary = build_encoder(args, args.bert_dataset, device, use_pooler=False)
+def _network_with_new_head(options, device, make_network):
+    bert, vocabulary = build_encoder(options, options.bert_dataset, device, use_pooler=False)
     network = make_network(bert)
     initialise_head(network.span_classifier, device)
-    if args.model_parameters:
-        zoo.load_model(network, args.model_parameters, vocabulary, device)
-    elif getattr(args, 'only_predict', True):
+    if options.model_parameters:
+        zoo.load_model(network, options.model_parameters, vocabulary, device)
+    elif options.only_predict:
         logging.warning('no --model_parameters: the head is untrained, its answers are chance; '
                         'the net.params of a run holds a trained one')
     return network, vocabulary
@@ -115,41 +108,41 @@ def _with_case(config, uncased):
     return dataclasses.replace(config, cased=False)
 
 
-def apply_saved_task(args):
-    """If --bert_checkpoint names a whole model, set the options that the command line leaves out to
-    the values in its task.json. Returns that task, {} without one. Raises `UserError`."""
-    if not opens_whole_model(args):
-        return {}
-    if args.pretrained_bert_parameters:
+def apply_saved_task(options, explicit):
+    """(options, task): if --bert_checkpoint names a whole model, the options that are not set
+    explicitly get the values in its task.json. task: that file's values, {} without one. Raises
+    `UserError`."""
+    if not opens_whole_model(options):
+        return options, {}
+    if options.pretrained_bert_parameters:
         raise UserError('--pretrained_bert_parameters: --bert_checkpoint is opened whole here, its '
                         'encoder included; give one of the two')
-    content = read_saved_task(checkpoint_reader.find_weights(args.bert_checkpoint))
+    content = read_saved_task(checkpoint_reader.find_weights(options.bert_checkpoint))
     if not content:
-        return {}
+        return options, {}
     task = {key: content[key] for key in TASK_DEFAULTS}
-    for name, value in dict(task, max_seq_length=content['max_len']).items():
-        if name != 'version_2' and hasattr(args, name) and name not in args.explicit_flags:
-            setattr(args, name, value)
-    return task
+    values = dict(task, max_seq_length=content['max_len'])
+    names = options.as_dict().keys() & values.keys() - explicit.keys() - {'version_2'}
+    return options.replace(**{name: values[name] for name in names}), task
 
 
-def opens_whole_model(args):
+def opens_whole_model(options):
     """Whether --bert_checkpoint is opened with its head: only if nothing is trained and
     --model_parameters brings no head."""
-    return bool(getattr(args, 'only_predict', True) and args.bert_checkpoint
-                and not args.model_parameters)
+    return bool(options.only_predict and options.bert_checkpoint and not options.model_parameters)
 
 
-def resolve_lengths(args):
-    """The length of static windows: --seq_length, else SEQLENGTH, else --max_seq_length, else 384.
-    Keeps it in `args`; --max_seq_length becomes no more than it, unless the command line sets that.
-    Raises `UserError` when windows don't fit."""
-    length = args.seq_length or length_from_environment() or args.max_seq_length or \
+def resolve_lengths(options, explicit):
+    """The options with the length of static windows in `seq_length`: --seq_length, else SEQLENGTH,
+    else --max_seq_length, else 384. `max_seq_length` becomes no more than it, unless it is set
+    explicitly. Raises `UserError` when windows don't fit."""
+    length = options.seq_length or length_from_environment() or options.max_seq_length or \
         WindowOptions().max_seq_length
-    args.seq_length = length        # a resume uses it, whatever SEQLENGTH is by then
-    if 'max_seq_length' not in args.explicit_flags:
-        args.max_seq_length = min(args.max_seq_length or length, length)
-    if args.max_seq_length > length:
+    max_length = options.max_seq_length
+    if 'max_seq_length' not in explicit:
+        max_length = min(max_length or length, length)
+    if max_length > length:
         raise UserError('--max_seq_length %d: windows of that size don\'t fit into --seq_length %d'
-                        % (args.max_seq_length, length))
-    return length
+                        % (max_length, length))
+    # a resume uses this length, whatever SEQLENGTH is by then
+    return options.replace(seq_length=length, max_seq_length=max_length)

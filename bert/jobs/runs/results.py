@@ -1,4 +1,5 @@
 """results.json and curves.png: the command of a run, its environment and its results."""
+import dataclasses
 import importlib.metadata
 import os
 import platform
@@ -6,15 +7,32 @@ import shlex
 import sys
 
 from bert import file_names, files
-from bert._compat import DISTRIBUTIONS
+from bert._compat import MXNET_DISTRIBUTIONS
 from bert.model.kernels import cpu
 
 PACKAGES = ('bert', 'gluonnlp', 'numpy', 'tokenizers')
 
 
+@dataclasses.dataclass(frozen=True)
+class JobResult:
+    """What a job did.
+
+    report: the content of its results.json, or of the report that it writes elsewhere; None in all
+    workers of Horovod but worker 0. folder: of the run; None for a job without one. metrics:
+    {segment: {metric: value}}. exit_status: of the script.
+    """
+    report: dict | None
+    folder: str | None = None
+    exit_status: int = 0
+
+    @property
+    def metrics(self):
+        return (self.report or {}).get('metrics', {})
+
+
 def environment(threads):
     """The versions and the hardware, as results.json has them. threads: CPU threads of the run."""
-    mxnet = next(filter(None, map(_version, DISTRIBUTIONS)), None)
+    mxnet = next(filter(None, map(_version, MXNET_DISTRIBUTIONS)), None)
     return {'versions': dict({name: _version(name) for name in PACKAGES}, mxnet=mxnet,
                              python=platform.python_version()),
             'hardware': {'cpu': cpu.name(), 'cores': os.cpu_count(), 'threads': threads,
@@ -28,18 +46,17 @@ def _version(package):
         return None
 
 
-def write_results(folder, args, **values):
+def write_results(folder, options, **values):
     """Write results.json into `folder`: the command, its options, the environment and `values`;
     returns the report."""
-    return write_report(os.path.join(folder, file_names.RESULTS_FILE), args, **values)
+    return write_report(os.path.join(folder, file_names.RESULTS_FILE), options, **values)
 
 
-def write_report(path, args, **values):
+def write_report(path, options, **values):
     """Write the same report to `path`; returns it."""
     report = {'command': ' '.join(shlex.quote(part) for part in sys.argv),
-              'options': {key: value for key, value in vars(args).items()
-                          if key != 'explicit_flags'}}
-    report.update(environment(getattr(args, 'threads', None)))
+              'options': options.as_dict()}
+    report.update(environment(getattr(options, 'threads', None)))
     report.update(values)
     files.write_json(path, report)
     return report

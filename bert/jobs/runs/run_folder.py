@@ -24,83 +24,75 @@ SESSION_OPTIONS = {
 INPUT_OPTIONS = (
     'model_dir', 'bert_checkpoint', 'model_parameters', 'pretrained_bert_parameters',
     'bert_config', 'dataset_name')
-# Keys beside the options in the same file: the script of the run, and the files that it writes
-# apart from those of every run.
-METADATA_KEYS = {'script', 'files'}
+# Files of every run
 COMMON_FILES = {
     file_names.OPTIONS_FILE, file_names.INDEX_FILE, file_names.RESULTS_FILE, file_names.CURVES_FILE}
 
 
-def reopen_run_folder(args, name, script):
-    """Path of the run that --resume continues. Sets `args` to the options of its first session.
+def reopen_run_folder(options, explicit, name, script):
+    """(path of the run that --resume continues, the options of its first session).
 
     name: of the run, if --output_dir is not given. Raises `UserError` when there is no such run,
-    when another script made it, when the command line changes an option that has to stay, or with
-    --overwrite_output_dir.
+    when another script made it, or when the command line changes an option that has to stay.
     """
-    if args.overwrite_output_dir:
-        raise UserError('--resume and --overwrite_output_dir: give one of the two')
-    folder = args.output_dir or _newest_numbered_run(name)
-    _restore_options(args, folder, script)
-    return folder
+    folder = options.output_dir or _newest_numbered_run(name)
+    options = _restore_options(options, explicit, folder, script)
+    options.check(explicit)
+    return folder, options
 
 
-def open_run_folder(args, name, script, output_files, can_resume=True):
+def open_run_folder(options, name, script, output_files, can_resume=True, **values):
     """Path of the folder for a new run of `script`; makes the folder if it doesn't exist.
 
     output_files: names of the files that the run writes, apart from those of every run.
-    can_resume: False if the script's --resume is not for this kind of run.
+    can_resume: False for a run that no --resume continues. values: what else a resume needs to
+    know, see `saved_options`.
 
     Raises `UserError` when --output_dir holds a run and --overwrite_output_dir is not given.
     """
-    folder = args.output_dir or _make_numbered_folder(name)
+    folder = options.output_dir or _make_numbered_folder(name)
     if _holds_run(folder):
-        if not args.overwrite_output_dir:
+        if not options.overwrite_output_dir:
             raise UserError('%s holds a run: choose another %s, %sor replace it by '
                             '--overwrite_output_dir' % (
-                                folder, _flag(args), 'go on with it by --resume, '
-                                if can_resume and hasattr(args, 'resume') else ''))
-        _check_inputs(args, folder)
+                                folder, options.folder_flag,
+                                'go on with it by --resume, ' if can_resume else ''))
+        _check_inputs(options, folder)
         _clear(folder)
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
-        raise UserError('%s %s: can\'t be made: %s' % (_flag(args), folder, error.strerror)) \
-            from None
-    files.write_json(os.path.join(folder, file_names.OPTIONS_FILE),
-                     dict(_options(args), script=script, files=sorted(output_files)))
+        raise UserError('%s %s: can\'t be made: %s'
+                        % (options.folder_flag, folder, error.strerror)) from None
+    files.write_json(os.path.join(folder, file_names.OPTIONS_FILE), dict(
+        options.as_dict(), **values, script=script, files=sorted(output_files)))
     return folder
 
 
-def open_model_folder(args, name, script, output_files, can_resume=True):
+def open_model_folder(options, name, script, output_files, can_resume=True, **values):
     """The same for a run that writes a model, which must not replace another model's files.
 
     Raises `UserError` also when --output_dir holds such files and no run of the script wrote them.
     """
-    folder = args.output_dir
-    if folder and not args.overwrite_output_dir and not _holds_run(folder) and \
-            _saved_options(folder).get('script') != script:
+    folder = options.output_dir
+    if folder and not options.overwrite_output_dir and not _holds_run(folder) and \
+            saved_options(folder).get('script') != script:
         conflicts = sorted(name for name in output_files
                            if os.path.exists(os.path.join(folder, name)))
         if conflicts:
             raise UserError('%s holds %s, and is no folder of %s: choose another, or have files '
                             'replaced by --overwrite_output_dir' % (folder, conflicts[0], script))
-    return open_run_folder(args, name, script, output_files, can_resume)
+    return open_run_folder(options, name, script, output_files, can_resume, **values)
 
 
-def _check_inputs(args, folder):
+def _check_inputs(options, folder):
     """Raises `UserError` when replacing the run would remove one of its inputs."""
     root = os.path.realpath(folder) + os.sep
     for name in INPUT_OPTIONS:
-        path = getattr(args, name, None)
+        path = getattr(options, name, None)
         if path and (os.path.realpath(path) + os.sep).startswith(root):
             raise UserError('--overwrite_output_dir: --%s %s lies in the run that it would '
-                            'replace: choose another %s' % (name, path, _flag(args)))
-
-
-def _flag(args):
-    """The script's flag for the folder of a run."""
-    return '--ckpt_dir' if hasattr(args, 'ckpt_dir') else '--output_dir'
+                            'replace: choose another %s' % (name, path, options.folder_flag))
 
 
 def _holds_run(folder):
@@ -111,10 +103,6 @@ def _holds_run(folder):
                     if SEED_FOLDER.match(name)]
     return any(os.path.exists(os.path.join(path, file_names.RESULTS_FILE))
                or checkpoint.newest_checkpoint(path) for path in [folder] + seed_folders)
-
-
-def _options(args):
-    return {key: value for key, value in vars(args).items() if key != 'explicit_flags'}
 
 
 def _numbered_runs(name):
@@ -149,40 +137,43 @@ def _newest_numbered_run(name):
     return runs[-1][1]
 
 
-def _saved_options(folder):
-    """The options with which the run in `folder` was started; {} if they can't be read."""
+def saved_options(folder):
+    """The options with which the run in `folder` was started, and the further values that its job
+    saved; {} if they can't be read."""
     try:
         return files.read_json(os.path.join(folder, file_names.OPTIONS_FILE))
     except UserError:
         return {}
 
 
-def _restore_options(args, folder, script):
-    """Set `args` to the options with which the run in `folder` was started."""
-    saved_options = _saved_options(folder)
-    if not saved_options:
+def _restore_options(options, explicit, folder, script):
+    """The options with which the run in `folder` was started, and those of this session. Raises
+    `UserError` when there is no such run, when another script made it, or when the command line
+    changes an option that has to stay."""
+    saved = saved_options(folder)
+    if not saved:
         raise UserError('--resume: %s holds no run (no readable %s)'
                         % (folder, file_names.OPTIONS_FILE))
-    if saved_options.get('script', script) != script:
+    if saved.get('script', script) != script:
         raise UserError('--resume: the run in %s is one of %s: go on with that script'
-                        % (folder, saved_options.get('script')))
-    if saved_options.get('threads') != args.threads:
+                        % (folder, saved.get('script')))
+    if saved.get('threads') != options.threads:
         LOG.warning('the run was started with --threads %s: with %s its numbers may differ in the '
-                    'last bits', saved_options.get('threads'), args.threads)
-    for key, value in saved_options.items():
-        if key in SESSION_OPTIONS | METADATA_KEYS:
-            continue
-        value = tuple(value) if isinstance(value, list) else value
-        if key not in args.explicit_flags:
-            setattr(args, key, value)
-        elif key not in OVERRIDABLE_OPTIONS and getattr(args, key) != value:
+                    'last bits', saved.get('threads'), options.threads)
+    restored = {}
+    for key in options.as_dict().keys() & saved.keys() - SESSION_OPTIONS:
+        value = tuple(saved[key]) if isinstance(saved[key], list) else saved[key]
+        if key not in explicit:
+            restored[key] = value
+        elif key not in OVERRIDABLE_OPTIONS and getattr(options, key) != value:
             raise UserError('--%s %s: the run in %s was started with %s; leave the flag out, or '
-                            'start another run' % (key, getattr(args, key), folder, value))
+                            'start another run' % (key, getattr(options, key), folder, value))
+    return options.replace(**restored)
 
 
 def _clear(folder):
     """Remove the files of a run, and nothing else."""
-    output_files = COMMON_FILES.union(_saved_options(folder).get('files', ()))
+    output_files = COMMON_FILES.union(saved_options(folder).get('files', ()))
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
         if checkpoint.CHECKPOINT_PATTERN.match(name) or SEED_FOLDER.match(name):

@@ -85,10 +85,10 @@ class FusedEncoder:
         ids without a row in the model, and for fractional numbers. Ids beyond valid_length are
         ignored.
         """
-        context = context_arguments(F, token_ids)
-        mode = F.Dropout(F.ones((SEED_BITS,), **context), p=0.5)
+        arguments = context_arguments(F, token_ids)
+        mode = F.Dropout(F.ones((SEED_BITS,), **arguments), p=0.5)
         lengths = [] if valid_length is None else [valid_length]
-        values = [value_of(parameter, context) for parameter in encoder_parameters(network)]
+        values = [value_of(parameter, arguments) for parameter in encoder_parameters(network)]
         return F.bert_encoder(token_ids, segment_ids, mode, *lengths, *values,
                               has_valid_length=len(lengths),
                               **self._attributes(network, cls_only))
@@ -96,8 +96,8 @@ class FusedEncoder:
     def _attributes(self, network, cls_only):
         config = self._config
         outputs, width = output_layout(network.encoder.layers, config)
-        # The C++ calls 'first_only' cls_only, and 'kept' float_products; symbols of before have the
-        # names here.
+        # The C++ calls 'first_only' cls_only, and 'kept' float_products. The attributes keep these
+        # names, because saved symbols have them.
         return {'num_layers': config.num_layers, 'units': config.units,
                 'hidden_size': config.hidden_size, 'num_heads': config.num_heads,
                 'vocab_size': config.vocab_size, 'token_types': config.token_type_vocab_size,

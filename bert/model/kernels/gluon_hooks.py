@@ -46,9 +46,9 @@ def context_arguments(F, array):
     return {} if F is mx.sym else {'ctx': array.context}
 
 
-def value_of(parameter, context):
-    """The array or symbol of a parameter. context: of `context_arguments`."""
-    return parameter.data(**context) if context else parameter.var()
+def value_of(parameter, arguments):
+    """The array or symbol of a parameter. arguments: of `context_arguments`."""
+    return parameter.data(**arguments) if arguments else parameter.var()
 
 
 def watch_tracing():
@@ -58,7 +58,7 @@ def watch_tracing():
     MXNet's `quantize_net_v2` calls the block with lengths of 0 before it exports. The operator
     refuses them; nobody reads that output, so MXNet would raise the error where the next array is
     read. There the graph consists of MXNet's own operators too, and is cleared afterwards.
-    Since MXNet 1.9.1, whose lib_api.h lets no operator export another graph. Can go when it does.
+    Since: the fused operators; lib_api.h of MXNet 1.9.1 has no way around it. Can go with it.
     """
     get_graph, export = HybridBlock._get_graph, HybridBlock.export
 
@@ -117,9 +117,10 @@ def watch_gradients(set_accumulation):
     """Hook `Parameter` so that the operators add to gradients with grad_req='add', which they would
     overwrite otherwise. set_accumulation: function (address of a gradient, whether to add).
 
-    Since MXNet 1.9.1, whose lib_api.h passes no grad_req. Can go when it does.
+    Since the fused operators: lib_api.h of MXNet 1.9.1 passes no grad_req. Can go when it does.
     """
-    addresses_of = weakref.WeakKeyDictionary()      # {parameter: addresses with accumulation}
+    # {parameter: addresses of its gradients with accumulation}
+    accumulating_addresses = weakref.WeakKeyDictionary()
 
     def unset(addresses):
         for address in addresses:
@@ -129,10 +130,11 @@ def watch_gradients(set_accumulation):
     def watch(method):
         @functools.wraps(method)
         def wrapper(parameter, *args):
-            if parameter not in addresses_of:
-                addresses_of[parameter] = []
-                weakref.finalize(parameter, unset, addresses_of[parameter]).atexit = False
-            addresses = addresses_of[parameter]
+            if parameter not in accumulating_addresses:
+                accumulating_addresses[parameter] = []
+                weakref.finalize(parameter, unset,
+                                 accumulating_addresses[parameter]).atexit = False
+            addresses = accumulating_addresses[parameter]
             unset(addresses)        # before the memory is used for something else
             method(parameter, *args)
             if parameter.grad_req == 'add':

@@ -43,10 +43,10 @@ class FusedQuantizer:
         """{}: there is nothing to calibrate."""
         return {}
 
-    def quantize(self, kept=()):
-        """(symbol, {name: NDArray}) of the INT8 network. kept: keys of `operators` that stay
-        float."""
-        indices = sorted(self.operators[name] for name in kept)
+    def quantize(self, float_operators=()):
+        """(symbol, {name: NDArray}) of the INT8 network. float_operators: keys of `operators` that
+        stay float."""
+        indices = sorted(self.operators[name] for name in float_operators)
         return with_attributes(self._graph, dtype='int8', kept=' '.join(map(str, indices)),
                                model=self._digest), self._parameters
 

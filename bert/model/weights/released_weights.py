@@ -324,7 +324,7 @@ def hub_cached_arrays(release):
 
 
 def hub_file(release, name, offline=False, force_download=False):
-    """Path of a file in the hub library's cache, $HF_HOME/hub; downloaded unless `offline`."""
+    """Path of a file in the hub's cache, $HF_HOME/hub; downloaded unless `offline` or there."""
     from huggingface_hub import hf_hub_download
     try:
         return hf_hub_download(release.hub.repository, name, local_files_only=offline,

@@ -1,4 +1,4 @@
-"""What is told of the data before training."""
+"""The report on the data of a task, made before training."""
 import json
 
 import numpy as np
@@ -10,12 +10,12 @@ from bert.data.text.readers import Example, RejectedRow
 from bert.data.transform import Features
 
 FILES = {'train': 'train.tsv', 'dev': 'dev.tsv', 'test': 'test.tsv'}
-CLASSES = custom_task('mood', FILES, ('text',), 'mood', ('sad', 'glad', 'angry'))
-SCORES = custom_task('stars', FILES, ('text',), 'stars', None)
+MOOD_TASK = custom_task('mood', FILES, ('text',), 'mood', ('sad', 'glad', 'angry'))
+STARS_TASK = custom_task('stars', FILES, ('text',), 'stars', None)
 
 
 def segment(path, lengths, labels=None, max_length=128):
-    """(path, examples, features) of texts with so many tokens."""
+    """(path, examples, features) of texts with these `lengths` in tokens."""
     labels = [None] * len(lengths) if labels is None else labels
     examples = [Example(('text',), None if label is None else str(label), path, i + 2)
                 for i, label in enumerate(labels)]
@@ -24,15 +24,15 @@ def segment(path, lengths, labels=None, max_length=128):
     return path, examples, features
 
 
-def classes(*numbers):
-    return [np.int32(number) for number in numbers]
+def class_ids(*ids):
+    return [np.int32(i) for i in ids]
 
 
 @pytest.fixture
 def report():
-    return audit(CLASSES, {
-        'train': segment('train.tsv', range(1, 101), classes(*[0, 1, 1, 1] * 25)),
-        'dev': segment('dev.tsv', [5, 7, 200], classes(0, 2, 2)),
+    return audit(MOOD_TASK, {
+        'train': segment('train.tsv', range(1, 101), class_ids(*[0, 1, 1, 1] * 25)),
+        'dev': segment('dev.tsv', [5, 7, 200], class_ids(0, 2, 2)),
         'test': segment('test.tsv', [4, 4]),
     }, [RejectedRow('train.tsv', 9, 'train.tsv:9: 1 columns found, 2 expected')], 90)
 
@@ -87,23 +87,23 @@ def test_lines(report):
 
 
 def test_many_rejected_rows_are_counted_and_some_shown():
-    rejected = [RejectedRow('train.tsv', i, 'train.tsv:%d: bad' % i) for i in range(2, 10)]
-    report = audit(CLASSES, {'train': segment('train.tsv', [3], classes(0))}, rejected, 90)
+    rejected_rows = [RejectedRow('train.tsv', i, 'train.tsv:%d: bad' % i) for i in range(2, 10)]
+    report = audit(MOOD_TASK, {'train': segment('train.tsv', [3], class_ids(0))}, rejected_rows, 90)
     assert len(report['segments']['train']['rejected']) == 8
     assert describe_audit(report)[-7:] == ['  rejected rows: 8'] + \
         ['    train.tsv:%d: bad' % i for i in range(2, 7)] + ['    … and 3 more in audit.json']
 
 
 def test_five_rejected_rows_are_all_shown():
-    rejected = [RejectedRow('train.tsv', i, 'train.tsv:%d: bad' % i) for i in range(2, 7)]
-    report = audit(CLASSES, {'train': segment('train.tsv', [3], classes(0))}, rejected, 90)
+    rejected_rows = [RejectedRow('train.tsv', i, 'train.tsv:%d: bad' % i) for i in range(2, 7)]
+    report = audit(MOOD_TASK, {'train': segment('train.tsv', [3], class_ids(0))}, rejected_rows, 90)
     assert describe_audit(report)[-6:] == ['  rejected rows: 5'] + \
         ['    train.tsv:%d: bad' % i for i in range(2, 7)]
 
 
 def test_regression():
     scores = [np.float32(score) for score in (0.5, 1, 4.5)]
-    report = audit(SCORES, {'train': segment('train.tsv', [3, 4, 5], scores)}, [], 90)
+    report = audit(STARS_TASK, {'train': segment('train.tsv', [3, 4, 5], scores)}, [], 90)
     assert report['segments']['train']['labels'] == {'min': 0.5, 'mean': 2, 'max': 4.5}
     assert report['labels_missing_in_train'] == []
     assert describe_audit(report)[1] == '  labels: min 0.5, mean 2, max 4.5'
@@ -111,5 +111,5 @@ def test_regression():
 
 
 def test_without_train():
-    report = audit(CLASSES, {'dev': segment('dev.tsv', [3], classes(2))}, [], 90)
+    report = audit(MOOD_TASK, {'dev': segment('dev.tsv', [3], class_ids(2))}, [], 90)
     assert report['labels_missing_in_train'] == []

@@ -1,4 +1,4 @@
-"""Label text to what the model learns."""
+"""Label texts to the values that the model learns."""
 import numpy as np
 import pytest
 
@@ -18,7 +18,7 @@ def test_an_alias_is_its_class():
 
 
 @pytest.mark.parametrize('label', ['1 ', '', 'Yes', '2', '1.0'])
-def test_another_class_is_no_class(label):
+def test_an_unknown_class_is_an_error(label):
     with pytest.raises(KeyError):
         LabelEncoder(('0', '1'))(label)
 

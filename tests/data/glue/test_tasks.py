@@ -1,4 +1,4 @@
-"""The table of tasks and tasks of the user's own."""
+"""The table of tasks, and tasks on the user's own files."""
 import pytest
 
 from bert.data.glue.tasks import TASKS, custom_task, find_task
@@ -6,7 +6,7 @@ from bert.data.text.readers import Table
 from bert.errors import UserError
 
 # reference: finetune_classifier.py of gluonnlp 0.10
-ORIGINAL = {
+ORIGINAL_TASKS = {
     'MRPC': (('0', '1'), True, 'accuracy', 'en'), 'QQP': (('0', '1'), True, 'accuracy', 'en'),
     'QNLI': (('not_entailment', 'entailment'), True, 'accuracy', 'en'),
     'RTE': (('not_entailment', 'entailment'), True, 'accuracy', 'en'),
@@ -19,16 +19,16 @@ ORIGINAL = {
 }
 
 
-@pytest.mark.parametrize('name', ORIGINAL)
+@pytest.mark.parametrize('name', ORIGINAL_TASKS)
 def test_task_is_as_in_the_original(name):
     task = TASKS[name]
-    assert (task.labels, task.pair, task.metrics[0], task.language) == ORIGINAL[name]
+    assert (task.labels, task.pair, task.metrics[0], task.language) == ORIGINAL_TASKS[name]
     assert task.is_regression == (name == 'STS-B')
     assert task.num_outputs == len(task.labels or [1])
 
 
 def test_the_table_holds_these_and_the_embedded_default():
-    assert set(TASKS) == set(ORIGINAL) | {'RottenTomatoes'}
+    assert set(TASKS) == set(ORIGINAL_TASKS) | {'RottenTomatoes'}
     assert all(task.name == name for name, task in TASKS.items())
 
 
@@ -39,7 +39,7 @@ def test_the_embedded_default():
     assert list(task.segments) == ['train', 'dev']
 
 
-def test_bad_rows_are_known_in_qqp_alone():
+def test_bad_rows_are_skipped_in_qqp_alone():
     assert [task.name for task in TASKS.values() if task.skip_bad_rows] == ['QQP']
     assert not custom_task('mood', FILES, ('text',), 'mood', None).skip_bad_rows
 
@@ -47,7 +47,7 @@ def test_bad_rows_are_known_in_qqp_alone():
 def test_mnli_has_two_dev_and_two_test_segments():
     task = TASKS['MNLI']
     assert task.names('train') == ['train']
-    assert task.names('dev') == ['dev_matched', 'dev_mismatched']       # the first one decides
+    assert task.names('dev') == ['dev_matched', 'dev_mismatched']   # the first decides
     assert task.names('test') == ['test_matched', 'test_mismatched']
     assert task.segments['dev_mismatched'].file == 'dev_mismatched.tsv'
     assert [task.segments[name].submission for name in task.names('test')] == \
@@ -74,23 +74,23 @@ def test_spellings(spelling, name):
     assert find_task(spelling).name == name
 
 
-@pytest.mark.parametrize('name,nearest', [('MRCP', 'MRPC'), ('mrcp', 'MRPC'), ('Cola2', 'CoLA'),
-                                          ('sst2', 'SST-2')])
-def test_unknown_task_is_answered_with_the_nearest(name, nearest):
+@pytest.mark.parametrize('name,suggestion', [('MRCP', 'MRPC'), ('mrcp', 'MRPC'), ('Cola2', 'CoLA'),
+                                             ('sst2', 'SST-2')])
+def test_unknown_task_suggests_the_nearest(name, suggestion):
     with pytest.raises(UserError) as error:
         find_task(name)
     assert str(error.value) == (
         'no task "%s". Did you mean "%s"? The tasks are MRPC, QQP, QNLI, RTE, STS-B, CoLA, MNLI, '
         'WNLI, SST, XNLI, LCQMC, ChnSentiCorp, RottenTomatoes; your own files go with '
-        '--train_file and --dev_file' % (name, nearest))
+        '--train_file and --dev_file' % (name, suggestion))
 
 
-def test_unknown_task_without_a_near_one():
+def test_unknown_task_without_a_suggestion():
     with pytest.raises(UserError, match='^no task "weather". The tasks are'):
         find_task('weather')
 
 
-# ---- a task of one's own files
+# ---- tasks on the user's own files
 
 FILES = {'train': 'a/train.csv', 'dev': 'a/dev.csv', 'test': 'b/new.csv'}
 
@@ -126,8 +126,8 @@ def test_own_files_that_are_absent():
 def test_numbers_for_columns_mean_positions():
     task = custom_task('mood', FILES, ('0', '2'), '1', ('a', 'b'))
     assert task.segments['train'].table == Table(('0', '2'), '1', ())
-    mixed = custom_task('mood', FILES, ('0',), 'mood', ('a', 'b'))
-    assert mixed.segments['train'].table.header is None     # the header names the columns
+    task = custom_task('mood', FILES, ('0',), 'mood', ('a', 'b'))
+    assert task.segments['train'].table.header is None     # the header names the columns
 
 
 def test_own_task_takes_one_or_two_columns():

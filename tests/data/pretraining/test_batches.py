@@ -1,4 +1,4 @@
-"""Batches of pre-training examples: every example once an epoch, together with its like."""
+"""Batches of pre-training examples: every example once an epoch, with others of its length."""
 import collections
 
 import numpy as np
@@ -7,42 +7,42 @@ import pytest
 from bert.data.pretraining.batches import Buckets, ExampleStream, collate_examples
 from bert.data.pretraining.examples import PretrainingExamples
 
-LONGEST = 40
+MAX_LENGTH = 40
 
 
-def make_examples(number, seed):
-    """Examples that can be told apart: the first token of each is its name."""
+def make_examples(num_examples, seed):
+    """Examples with distinct names: the first token of each is its name."""
     rng = np.random.RandomState(seed)
-    lengths = rng.randint(5, LONGEST + 1, size=number)
-    masks = rng.randint(0, 4, size=number)
+    lengths = rng.randint(5, MAX_LENGTH + 1, size=num_examples)
+    masks = rng.randint(0, 4, size=num_examples)
     ids = rng.randint(10, 1000, size=lengths.sum()).astype('int32')
     starts = np.concatenate([[0], np.cumsum(lengths)])
-    ids[starts[:-1]] = 1000 * (seed + 1) + np.arange(number)
+    ids[starts[:-1]] = 1000 * (seed + 1) + np.arange(num_examples)
     return PretrainingExamples(ids, rng.randint(0, 2, size=lengths.sum()).astype('uint8'), starts,
                                np.concatenate([np.arange(1, n + 1)
                                                for n in masks]).astype('uint16'),
                                rng.randint(10, 1000, size=masks.sum()).astype('int32'),
                                np.concatenate([[0], np.cumsum(masks)]),
-                               rng.randint(0, 2, size=number).astype('uint8'))
+                               rng.randint(0, 2, size=num_examples).astype('uint8'))
 
 
 FILES = {'part-%d.npz' % i: make_examples(50 + 13 * i, i) for i in range(5)}
 
 
-def make_stream(number=4, batch_size=8, by_tokens=False, seed=1, paths=None, **more):
+def make_stream(num_buckets=4, batch_size=8, by_tokens=False, seed=1, paths=None, **options):
     paths = list(FILES) if paths is None else paths
     return ExampleStream(paths, [np.diff(FILES[path].token_offsets) for path in paths],
-                         FILES.__getitem__, Buckets(number, LONGEST, batch_size, by_tokens), seed,
-                         **more)
+                         FILES.__getitem__,
+                         Buckets(num_buckets, MAX_LENGTH, batch_size, by_tokens), seed, **options)
 
 
 def names_of(epoch):
-    """[the names of a batch's examples] of each batch of an epoch."""
-    found = []
+    """The list of example names of each batch of an epoch."""
+    names = []
     for pool, indices in epoch[:]:
         examples = epoch.load(pool)
-        found.append(examples.input_ids[examples.token_offsets[:-1]][indices].tolist())
-    return found
+        names.append(examples.input_ids[examples.token_offsets[:-1]][indices].tolist())
+    return names
 
 
 def lengths_of(epoch):
@@ -54,14 +54,15 @@ ALL_NAMES = sorted(1000 * (i + 1) + k for i, part in enumerate(FILES.values())
 
 
 @pytest.mark.parametrize('pool', [1, 2, 3, 10])
-@pytest.mark.parametrize('number', [1, 4, 100])
-def test_every_example_once_an_epoch(pool, number):
-    epoch = make_stream(number, pool=pool).epoch(0)
+@pytest.mark.parametrize('num_buckets', [1, 4, 100])
+def test_every_example_once_an_epoch(pool, num_buckets):
+    epoch = make_stream(num_buckets, pool=pool).epoch(0)
     names = names_of(epoch)
     assert sorted(name for batch in names for name in batch) == ALL_NAMES
     assert len(epoch) == len(names)
-    # only what is left of a bucket at the end makes a smaller batch
-    assert collections.Counter(map(len, names))[8] >= len(ALL_NAMES) // 8 - min(number, LONGEST)
+    # only the remainder of a bucket makes a smaller batch
+    num_full_batches = collections.Counter(map(len, names))[8]
+    assert num_full_batches >= len(ALL_NAMES) // 8 - min(num_buckets, MAX_LENGTH)
 
 
 def test_a_batch_is_of_one_bucket():
@@ -70,48 +71,49 @@ def test_a_batch_is_of_one_bucket():
     assert max(np.ptp(lengths) for lengths in lengths_of(make_stream(1).epoch(0))) > 25
 
 
-def test_batches_of_so_many_tokens():
-    sizes = collections.defaultdict(set)
+def test_a_batch_size_in_tokens():
+    sizes_by_bucket = collections.defaultdict(set)
     for lengths in lengths_of(make_stream(batch_size=120, by_tokens=True).epoch(0)):
-        sizes[int(lengths.max() - 1) // 10].add(len(lengths))
-    assert {bucket: max(found) for bucket, found in sizes.items()} == {0: 12, 1: 6, 2: 4, 3: 3}
+        sizes_by_bucket[int(lengths.max() - 1) // 10].add(len(lengths))
+    assert {bucket: max(sizes) for bucket, sizes in sizes_by_bucket.items()} == {
+        0: 12, 1: 6, 2: 4, 3: 3}
     assert Buckets(4, 40, 7, by_tokens=True).size(3) == 1
 
 
-def test_padding_is_little():
-    """Share of padding with ten buckets, against that of one."""
-    def padding(number):
-        lengths = lengths_of(make_stream(number, pool=5).epoch(0))
-        return 1 - sum(map(np.sum, lengths)) / sum(len(part) * part.max() for part in lengths)
+def test_buckets_reduce_padding():
+    """The share of padding with ten buckets, against that with one."""
+    def padding(num_buckets):
+        lengths = lengths_of(make_stream(num_buckets, pool=5).epoch(0))
+        return 1 - sum(map(np.sum, lengths)) / sum(len(batch) * batch.max() for batch in lengths)
     assert padding(10) < 0.1 < 0.3 < padding(1)
 
 
-def test_the_order_is_of_seed_and_epoch():
-    first = names_of(make_stream().epoch(0))
-    assert names_of(make_stream().epoch(0)) == first
-    assert names_of(make_stream(paths=list(FILES)[::-1]).epoch(0)) == first
-    assert names_of(make_stream().epoch(1)) != first
-    assert names_of(make_stream(seed=2).epoch(0)) != first
+def test_the_order_depends_on_seed_and_epoch_alone():
+    expected = names_of(make_stream().epoch(0))
+    assert names_of(make_stream().epoch(0)) == expected
+    assert names_of(make_stream(paths=list(FILES)[::-1]).epoch(0)) == expected
+    assert names_of(make_stream().epoch(1)) != expected
+    assert names_of(make_stream(seed=2).epoch(0)) != expected
 
 
-def test_a_resumed_epoch_finds_its_batches():
-    whole = names_of(make_stream().epoch(3))
-    for position in (len(whole) - 1, 20, 0):
+def test_a_resumed_epoch_has_the_same_batches():
+    names = names_of(make_stream().epoch(3))
+    for position in (len(names) - 1, 20, 0):
         epoch = make_stream().epoch(3)
         pool, indices = epoch[position]
         examples = epoch.load(pool)
         assert examples.input_ids[examples.token_offsets[:-1]][indices].tolist() == \
-            whole[position]
+            names[position]
 
 
 def test_each_file_is_read_once(monkeypatch):
-    read = []
+    paths = []
     stream = make_stream(pool=2)
-    monkeypatch.setattr(stream, '_read', lambda path: read.append(path) or FILES[path])
+    monkeypatch.setattr(stream, '_read', lambda path: paths.append(path) or FILES[path])
     epoch = stream.epoch(0)
     for pool, _ in epoch[:]:
         epoch.load(pool)
-    assert sorted(read) == sorted(FILES)    # each file once
+    assert sorted(paths) == sorted(FILES)
 
 
 def test_batches_mix_files():
@@ -124,21 +126,21 @@ def test_collated_arrays(round_to):
     examples = FILES['part-2.npz']
     indices = np.array([5, 0, 17])
     batch = collate_examples(examples, indices, 7, round_to)
-    longest = max(np.diff(examples.token_offsets)[indices])
-    assert batch.token_ids.shape == (3, -(-longest // round_to) * round_to)
+    max_length = max(np.diff(examples.token_offsets)[indices])
+    assert batch.token_ids.shape == (3, -(-max_length // round_to) * round_to)
     assert batch.masked_ids.shape[1] == max(np.diff(examples.masked_offsets)[indices])
     for row, i in enumerate(indices):
         tokens = slice(*examples.token_offsets[i:i + 2])
         masked = slice(*examples.masked_offsets[i:i + 2])
-        for name, array, filler in (
+        for name, array, padding in (
                 ('token_ids', examples.input_ids[tokens], 7),
                 ('segment_ids', examples.segment_ids[tokens], 0),
                 ('masked_positions', examples.masked_lm_positions[masked], 0),
                 ('masked_ids', examples.masked_lm_ids[masked], 0),
                 ('masked_weights', np.ones(masked.stop - masked.start), 0)):
-            found = getattr(batch, name)[row]
-            assert found[:len(array)].tolist() == array.tolist(), name
-            assert set(found[len(array):].tolist()) <= {filler}, name
+            actual = getattr(batch, name)[row]
+            assert actual[:len(array)].tolist() == array.tolist(), name
+            assert set(actual[len(array):].tolist()) <= {padding}, name
         assert batch.valid_length[row] == tokens.stop - tokens.start
         assert batch.next_sentence_labels[row] == examples.next_sentence_labels[i]
     assert batch.num_tokens == np.diff(examples.token_offsets)[indices].sum()
@@ -151,6 +153,6 @@ def test_collated_arrays(round_to):
 
 def test_a_batch_without_masks_keeps_its_shape():
     examples = FILES['part-0.npz']
-    bare = np.flatnonzero(np.diff(examples.masked_offsets) == 0)[:2]
-    batch = collate_examples(examples, bare, 0)
+    indices = np.flatnonzero(np.diff(examples.masked_offsets) == 0)[:2]
+    batch = collate_examples(examples, indices, 0)
     assert batch.masked_ids.shape == (2, 1) and batch.num_masked == 0

@@ -1,4 +1,4 @@
-"""Text files to documents, by blocks."""
+"""Text files to documents, in blocks."""
 import codecs
 import hashlib
 
@@ -12,8 +12,8 @@ DOCUMENTS = [['one two', 'three'], ['four'], ['five\u2028six', 'seven']]
 
 
 @pytest.fixture
-def file(tmp_path):
-    """Function: content → path of a file with it."""
+def write_file(tmp_path):
+    """Function: (content, name) → path of a file with this content."""
     def write(content, name='a.txt'):
         path = tmp_path / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -21,38 +21,38 @@ def file(tmp_path):
     return write
 
 
-def read(path, block_size):
+def read_blocks(path, block_size):
     return [corpus.read_documents(block) for block in corpus.scan(path, block_size).blocks]
 
 
 @pytest.mark.parametrize('block_size', [1, 10, 20, 1000])
-def test_blocks_hold_all_documents_once(file, block_size):
-    path = file(TEXT)
-    found = corpus.scan(path, block_size)
-    assert [d for block in read(path, block_size) for d in block] == DOCUMENTS
-    assert [block.documents for block in found.blocks] == [
-        len(documents) for documents in read(path, block_size)]
-    assert (found.size, found.lines) == (len(TEXT.encode()), 5)
-    assert found.sha256 == hashlib.sha256(TEXT.encode()).hexdigest()
+def test_blocks_hold_all_documents_once(write_file, block_size):
+    path = write_file(TEXT)
+    scan = corpus.scan(path, block_size)
+    assert [document for block in read_blocks(path, block_size) for document in block] == DOCUMENTS
+    assert [block.documents for block in scan.blocks] == [
+        len(documents) for documents in read_blocks(path, block_size)]
+    assert (scan.size, scan.lines) == (len(TEXT.encode()), 5)
+    assert scan.sha256 == hashlib.sha256(TEXT.encode()).hexdigest()
 
 
-def test_a_block_ends_with_the_document_that_fills_it(file):
-    path = file('aaaa\n\nbbbb\n\ncc\n\ndddddddd\n')      # 6, 6, 4 and 9 bytes
-    one, two, three, four = ['aaaa'], ['bbbb'], ['cc'], ['dddddddd']
-    assert read(path, 1) == [[one], [two], [three], [four]]
-    assert read(path, 5) == [[one], [two], [three, four]]
-    assert read(path, 6) == [[one, two], [three, four]]
-    assert read(path, 16) == [[one, two, three, four]]
+def test_a_block_ends_with_the_document_that_fills_it(write_file):
+    path = write_file('aaaa\n\nbbbb\n\ncc\n\ndddddddd\n')      # 6, 6, 4 and 9 bytes
+    a, b, c, d = ['aaaa'], ['bbbb'], ['cc'], ['dddddddd']
+    assert read_blocks(path, 1) == [[a], [b], [c], [d]]
+    assert read_blocks(path, 5) == [[a], [b], [c, d]]
+    assert read_blocks(path, 6) == [[a, b], [c, d]]
+    assert read_blocks(path, 16) == [[a, b, c, d]]
 
 
-def test_a_byte_order_mark_is_no_text(file):
-    path = file(codecs.BOM_UTF8 + b'one\n\ntwo')
-    assert read(path, 1) == [[['one']], [['two']]]
+def test_a_byte_order_mark_is_no_text(write_file):
+    path = write_file(codecs.BOM_UTF8 + b'one\n\ntwo')
+    assert read_blocks(path, 1) == [[['one']], [['two']]]
     assert corpus.scan(path, 1).size == 11
 
 
-def test_bytes_that_are_not_utf8_are_named(file):
-    path = file('é\nüb'.encode() + b'er \xff\n')
+def test_bytes_that_are_not_utf8_are_named(write_file):
+    path = write_file('é\nüb'.encode() + b'er \xff\n')
     with pytest.raises(UserError, match=r'a\.txt: not UTF-8 at byte 9: save the file as UTF-8'):
         corpus.scan(path, 1)
 
@@ -60,14 +60,15 @@ def test_bytes_that_are_not_utf8_are_named(file):
 @pytest.mark.parametrize('content, problem', [
     ('', 'no text in it'), ('\n \n\n', 'no text in it'),
     ('one\ntwo\n', 'one document in 2 lines: put an empty line between documents')])
-def test_a_corpus_needs_two_documents(file, content, problem):
-    path = file(content)
+def test_a_corpus_needs_two_documents(write_file, content, problem):
+    path = write_file(content)
     with pytest.raises(UserError, match='a.txt: ' + problem):
         corpus.check_documents([corpus.scan(path, 1)])
 
 
-def test_two_files_are_two_documents(file):
-    corpus.check_documents([corpus.scan(file('one\n', name), 1) for name in ('a.txt', 'b.txt')])
+def test_two_files_are_two_documents(write_file):
+    corpus.check_documents([corpus.scan(write_file('one\n', name), 1)
+                            for name in ('a.txt', 'b.txt')])
 
 
 def test_a_file_that_is_gone(tmp_path):

@@ -1,4 +1,4 @@
-"""Prose to sentences."""
+"""Splitting of prose into sentences."""
 import json
 
 import pytest
@@ -33,30 +33,30 @@ def test_a_saved_splitter_is_the_same(no_nltk_data, data_dir, tmp_path):
     path = str(tmp_path / 'punkt.json')
     sentences.save_splitter(splitter, path)
     lines = text[:100000].split('\n')
-    found = sentences.split_sentences(sentences.load_splitter(path), lines)
-    assert found == sentences.split_sentences(splitter, lines) and len(found) > 300
-    first = (tmp_path / 'punkt.json').read_bytes()
+    actual = sentences.split_sentences(sentences.load_splitter(path), lines)
+    assert actual == sentences.split_sentences(splitter, lines) and len(actual) > 300
+    content = (tmp_path / 'punkt.json').read_bytes()
     sentences.save_splitter(sentences.load_splitter(path), path)
-    assert (tmp_path / 'punkt.json').read_bytes() == first
+    assert (tmp_path / 'punkt.json').read_bytes() == content
 
 
 def test_training_ends_when_it_has_enough(no_nltk_data, monkeypatch):
     monkeypatch.setattr(sentences, 'TRAINING_SIZE', 100)
-    read = []
+    training_texts = []
 
     def texts():
         for text in TEXTS:
-            read.append(text)
+            training_texts.append(text)
             yield text
     sentences.make_splitter(texts)
-    assert len(read) == 2
+    assert len(training_texts) == 2
 
 
 def test_nltk_s_own_model_comes_first(monkeypatch):
-    class Installed:
+    class InstalledTokenizer:
         def __init__(self, language):
             assert language == 'english'
-    monkeypatch.setattr('nltk.tokenize.punkt.PunktTokenizer', Installed)
+    monkeypatch.setattr('nltk.tokenize.punkt.PunktTokenizer', InstalledTokenizer)
     splitter, origin = sentences.make_splitter(lambda: 1 / 0)   # nothing is trained
-    assert isinstance(splitter, Installed)
+    assert isinstance(splitter, InstalledTokenizer)
     assert origin == "NLTK's tokenizers/punkt_tab/english/"

@@ -1,4 +1,4 @@
-"""Files of pre-training examples: the same bytes for the same examples, and every damage told."""
+"""Files of pre-training examples: equal examples give equal bytes, and damage is an error."""
 import zipfile
 
 import numpy as np
@@ -10,7 +10,7 @@ from bert.data.pretraining.examples import PretrainingExamples
 from bert.errors import UserError
 
 
-def examples(**changes):
+def make_examples(**changes):
     """Two examples: 2 5 3 6 3 and 2 7 3 4 8 3, with one and two masks."""
     values = dict(input_ids=np.array([2, 5, 3, 6, 3, 2, 7, 3, 4, 8, 3], dtype='int32'),
                   segment_ids=np.array([0, 0, 0, 1, 1, 0, 0, 0, 1, 1, 1], dtype='uint8'),
@@ -23,24 +23,24 @@ def examples(**changes):
     return PretrainingExamples(**values)
 
 
-def same(a, b):
+def equal_arrays(a, b):
     return all(np.array_equal(x, y) and x.dtype == y.dtype for x, y in zip(a, b))
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_written_examples_are_read_back(tmp_path):
     path = str(tmp_path / 'part-000.npz')
-    shards.write_shard(path, examples())
-    assert same(shards.read_shard(path), examples())
-    assert same(shards.read_shard(path, vocab_size=10), examples())
+    shards.write_shard(path, make_examples())
+    assert equal_arrays(shards.read_shard(path), make_examples())
+    assert equal_arrays(shards.read_shard(path, vocab_size=10), make_examples())
     assert shards.describe_shard(path) == {
         'file': 'part-000.npz', 'examples': 2, 'tokens': 11, 'masked': 3, 'random_next': 1,
         'sha256': shards.files.digest_file(path, 'sha256')}
 
 
 def test_the_same_examples_give_the_same_bytes(tmp_path, monkeypatch):
-    for name, moment in (('a', 0), ('b', 10 ** 9)):
-        monkeypatch.setattr('time.time', lambda moment=moment: moment)
-        shards.write_shard(str(tmp_path / name), examples())
+    for name, timestamp in (('a', 0), ('b', 10 ** 9)):
+        monkeypatch.setattr('time.time', lambda timestamp=timestamp: timestamp)
+        shards.write_shard(str(tmp_path / name), make_examples())
     assert (tmp_path / 'a').read_bytes() == (tmp_path / 'b').read_bytes()
     with zipfile.ZipFile(tmp_path / 'a') as archive:
         assert set(archive.namelist()) == {name + '.npy' for name in PretrainingExamples._fields}
@@ -63,7 +63,7 @@ def test_the_same_examples_give_the_same_bytes(tmp_path, monkeypatch):
     (dict(input_ids=np.arange(11, dtype='int32')), 'an id is 10, and the vocabulary has 10')])
 def test_arrays_that_don_t_fit_together(tmp_path, changes, problem):
     path = str(tmp_path / 'a.npz')
-    np.savez(path, **examples(**changes)._asdict())
+    np.savez(path, **make_examples(**changes)._asdict())
     with pytest.raises(UserError) as error:
         shards.read_shard(path, vocab_size=10)
     assert str(error.value).startswith(path + ': ') and problem in str(error.value)
@@ -71,11 +71,11 @@ def test_arrays_that_don_t_fit_together(tmp_path, changes, problem):
 
 def test_files_that_are_no_shards(tmp_path):
     path = tmp_path / 'a.npz'
-    shards.write_shard(str(path), examples())
+    shards.write_shard(str(path), make_examples())
     content = path.read_bytes()
-    for broken in (content[:200], content[:-30], content[:700] + b'\0' * 40 + content[740:],
+    for damage in (content[:200], content[:-30], content[:700] + b'\0' * 40 + content[740:],
                    b'text', b''):
-        path.write_bytes(broken)
+        path.write_bytes(damage)
         with pytest.raises(UserError, match='a.npz: (can\'t be read|not a shard|damaged)'):
             shards.read_shard(str(path))
     np.savez(str(path), other=np.zeros(3))
@@ -92,12 +92,12 @@ def test_the_original_format_needs_leave(tmp_path, fill):
     with pytest.raises(UserError, match='pickled Python objects: reading them runs whatever code '
                                         'the file brings. If you trust it, give --allow_pickle'):
         shards.read_shard(path)
-    assert same(shards.read_shard(path, allow_pickle=True), examples())
+    assert equal_arrays(shards.read_shard(path, allow_pickle=True), make_examples())
 
 
 def test_objects_among_our_names_are_not_unpickled(tmp_path):
     path = str(tmp_path / 'a.npz')
-    np.savez(path, **dict(examples()._asdict(), input_ids=np.array([{}], dtype=object)))
+    np.savez(path, **dict(make_examples()._asdict(), input_ids=np.array([{}], dtype=object)))
     for allow_pickle in (False, True):
         with pytest.raises(UserError, match='not a shard'):
             shards.read_shard(path, allow_pickle)

@@ -1,4 +1,4 @@
-"""Tokenized documents on the disk."""
+"""Stores of tokenized documents on disk."""
 import numpy as np
 import pytest
 
@@ -12,40 +12,40 @@ def as_arrays(documents):
     return [[np.array(ids, dtype='int32') for ids in document] for document in documents]
 
 
-def read(path, vocab_size):
-    """All documents of a store, by its three kinds of reading."""
-    found = []
+def read_documents(path, vocab_size):
+    """All documents of a store, read by document, by sentence and by token."""
+    documents = []
     with TokenStore(path, vocab_size) as store:
         for i in range(store.num_documents):
             first, stop = store.document(i)
             bounds = store.sentences(first, stop)
             assert store.documents(i, i + 1).tolist() == [first, stop]
-            found.append([store.tokens(a, b).tolist() for a, b in zip(bounds, bounds[1:])])
-    return found
+            documents.append([store.tokens(a, b).tolist() for a, b in zip(bounds, bounds[1:])])
+    return documents
 
 
-@pytest.mark.parametrize('vocab_size, size', [(65536, 2), (65537, 4)])
-def test_what_is_written_is_read(tmp_path, vocab_size, size):
+@pytest.mark.parametrize('vocab_size, token_size', [(65536, 2), (65537, 4)])
+def test_written_documents_are_read_back(tmp_path, vocab_size, token_size):
     path = str(tmp_path / 'store')
     documents = DOCUMENTS + [[[vocab_size - 1]]]
     write_store(path, as_arrays(documents), vocab_size)
-    assert read(path, vocab_size) == documents
-    assert (tmp_path / 'store.tokens').stat().st_size == 10 * size
+    assert read_documents(path, vocab_size) == documents
+    assert (tmp_path / 'store.tokens').stat().st_size == 10 * token_size
 
 
 @pytest.mark.parametrize('cuts', [(0, 1, 3), (0, 2, 2, 3), (0, 0, 3)])
-def test_stores_are_put_together_in_order(tmp_path, cuts):
+def test_stores_are_joined_in_order(tmp_path, cuts):
     paths = [str(tmp_path / str(i)) for i in range(len(cuts) - 1)]
     for path, first, stop in zip(paths, cuts, cuts[1:]):
         write_store(path, as_arrays(DOCUMENTS[first:stop]), 100)
-    whole = str(tmp_path / 'whole')
-    assert not token_store.is_complete(whole)
-    join_stores(paths, whole)
-    assert token_store.is_complete(whole)
-    assert read(whole, 100) == DOCUMENTS
+    joined_path = str(tmp_path / 'whole')
+    assert not token_store.is_complete(joined_path)
+    join_stores(paths, joined_path)
+    assert token_store.is_complete(joined_path)
+    assert read_documents(joined_path, 100) == DOCUMENTS
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         'whole.documents', 'whole.sentences', 'whole.tokens']
-    write_store(paths[0], as_arrays(DOCUMENTS), 100)    # the same bytes as of one piece
+    write_store(paths[0], as_arrays(DOCUMENTS), 100)    # one store of all has the same bytes
     for name in token_store.FILE_ENDINGS:
         assert (tmp_path / ('whole.' + name)).read_bytes() == \
             (tmp_path / ('0.' + name)).read_bytes()

@@ -1,4 +1,4 @@
-"""Where the SQuAD files come from: folders, the variable, the cache, downloads from a server."""
+"""Sources of the SQuAD files: folders, the variable, the cache, downloads from a server."""
 import hashlib
 import os
 
@@ -10,47 +10,47 @@ from bert.data.squad import download as module
 from bert.data.squad.download import SHA1, locate_squad
 from bert.errors import UserError
 
-DEAD = 'http://127.0.0.1:9/'    # nobody listens there
+DEAD_URL = 'http://127.0.0.1:9/'    # no server listens there
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     """An empty cache, an empty current folder, and no network."""
     monkeypatch.setenv('MXNET_HOME', str(tmp_path / 'mxnet'))
-    monkeypatch.setenv('MXNET_GLUON_REPO', DEAD)
+    monkeypatch.setenv('MXNET_GLUON_REPO', DEAD_URL)
     monkeypatch.delenv('SQUAD_DIR', raising=False)
-    monkeypatch.setattr(module, 'PUBLISHER', DEAD)
+    monkeypatch.setattr(module, 'PUBLISHER', DEAD_URL)
     (tmp_path / 'here').mkdir()
     monkeypatch.chdir(tmp_path / 'here')
     return tmp_path / 'mxnet' / 'datasets' / 'squad'
 
 
-def put(folder, name='dev-v1.1.json'):
+def write_file(folder, name='dev-v1.1.json'):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text('{}')
     return str(folder / name)
 
 
-def test_the_places_in_their_order(tmp_path, cache, monkeypatch):
-    in_cache = put(cache)
-    assert locate_squad('dev') == in_cache
-    put(tmp_path / 'here')
+def test_the_order_of_the_folders(tmp_path, cache, monkeypatch):
+    cache_path = write_file(cache)
+    assert locate_squad('dev') == cache_path
+    write_file(tmp_path / 'here')
     assert locate_squad('dev') == './dev-v1.1.json'
-    put(tmp_path / 'here' / 'squad')
+    write_file(tmp_path / 'here' / 'squad')
     assert locate_squad('dev') == 'squad/dev-v1.1.json'
-    by_variable = put(tmp_path / 'mine')
+    variable_path = write_file(tmp_path / 'mine')
     monkeypatch.setenv('SQUAD_DIR', str(tmp_path / 'mine'))
-    assert locate_squad('dev') == by_variable
-    given = put(tmp_path / 'given')
-    assert locate_squad('dev', data_dir=str(tmp_path / 'given')) == given
+    assert locate_squad('dev') == variable_path
+    data_dir_path = write_file(tmp_path / 'given')
+    assert locate_squad('dev', data_dir=str(tmp_path / 'given')) == data_dir_path
 
 
 def test_names_of_segments_and_versions(tmp_path):
     for name in SHA1:
-        put(tmp_path / 'all', name)
-    found = [os.path.basename(locate_squad(segment, version_2, str(tmp_path / 'all')))
+        write_file(tmp_path / 'all', name)
+    names = [os.path.basename(locate_squad(segment, version_2, str(tmp_path / 'all')))
              for segment in ('train', 'dev') for version_2 in (False, True)]
-    assert found == ['train-v1.1.json', 'train-v2.0.json', 'dev-v1.1.json', 'dev-v2.0.json']
+    assert names == ['train-v1.1.json', 'train-v2.0.json', 'dev-v1.1.json', 'dev-v2.0.json']
 
 
 def test_not_in_data_dir(tmp_path):
@@ -75,18 +75,18 @@ def test_download_as_gluonnlp_does(cache, monkeypatch):
     archive = make_zip('dev-v1.1.json', content)
     init = module.gluonnlp.data.SQuAD.__init__
 
-    def with_our_hashes(self, *args, **options):
-        """gluonnlp checks what it downloads; the file here is ours."""
+    def init_without_hash_check(self, *args, **options):
+        """gluonnlp checks the hash of its download; this archive is not the published one."""
         monkeypatch.setattr('gluonnlp.data.question_answering.check_sha1', lambda *_: True)
         monkeypatch.setattr('gluonnlp.data.question_answering.download', fetch)
         init(self, *args, **options)
 
     def fetch(url, path, sha1_hash):
-        assert url.startswith(DEAD) and url.endswith('/dev-v1.1.zip')
+        assert url.startswith(DEAD_URL) and url.endswith('/dev-v1.1.zip')
         with open(os.path.join(path, 'archive.zip'), 'wb') as out:
             out.write(archive)
         return out.name
-    monkeypatch.setattr(module.gluonnlp.data.SQuAD, '__init__', with_our_hashes)
+    monkeypatch.setattr(module.gluonnlp.data.SQuAD, '__init__', init_without_hash_check)
     path = locate_squad('dev')
     assert path == str(cache / 'dev-v1.1.json') and open(path, 'rb').read() == content
 
@@ -94,11 +94,13 @@ def test_download_as_gluonnlp_does(cache, monkeypatch):
 def test_nowhere(cache):
     with pytest.raises(UserError) as error:
         locate_squad('dev', version_2=True)
-    text = str(error.value)
-    assert text.startswith('dev-v2.0.json is not in SQUAD_DIR, ./squad, . or %s, and could not be '
-                           'had from its publisher: http://127.0.0.1:9/dev-v2.0.json: ' % cache)
-    assert '; from gluonnlp: ' in text
-    assert text.endswith('. Put it in a folder and name that with --data_dir, or give --dev_file')
+    message = str(error.value)
+    assert message.startswith(
+        'dev-v2.0.json is not in SQUAD_DIR, ./squad, . or %s, and could not be had from its '
+        'publisher: http://127.0.0.1:9/dev-v2.0.json: ' % cache)
+    assert '; from gluonnlp: ' in message
+    assert message.endswith(
+        '. Put it in a folder and name that with --data_dir, or give --dev_file')
 
 
 def test_a_damaged_download_is_refused(cache, monkeypatch):

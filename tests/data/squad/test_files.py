@@ -9,14 +9,14 @@ from bert.errors import UserError
 CONTEXT = 'The film was good .'
 
 
-def entry(name='q1', **changes):
-    """A question as in the file; `changes` with the value None take a key out."""
-    values = {'id': name, 'question': 'How was it ?',
+def entry(question_id='q1', **changes):
+    """A question as in the file. A change to None removes the key."""
+    values = {'id': question_id, 'question': 'How was it ?',
               'answers': [{'text': 'good', 'answer_start': 13}], **changes}
     return {key: value for key, value in values.items() if value is not None}
 
 
-def write(path, *questions, context=CONTEXT, **changes):
+def write_squad(path, *questions, context=CONTEXT, **changes):
     content = {'version': '1.1', 'data': [{'title': 'Films', 'paragraphs': [
         {'context': context, 'qas': list(questions)}]}]}
     content.update(changes)
@@ -29,10 +29,10 @@ def path(tmp_path):
     return tmp_path / 'squad.json'
 
 
-def test_what_is_read(path):
-    second = entry('q2', answers=[{'text': 'film', 'answer_start': 4},
-                                  {'text': 'The film', 'answer_start': 0}])
-    squad = read_squad(write(path, entry(), second))
+def test_contexts_questions_and_answers(path):
+    second_entry = entry('q2', answers=[{'text': 'film', 'answer_start': 4},
+                                        {'text': 'The film', 'answer_start': 0}])
+    squad = read_squad(write_squad(path, entry(), second_entry))
     assert squad.contexts == [CONTEXT]
     assert squad.questions == [
         Question('q1', 'How was it ?', 0, (('good', 13),), False),
@@ -44,20 +44,20 @@ def test_what_is_read(path):
 
 
 def test_version_2(path):
-    squad = read_squad(write(path, entry(is_impossible=False),
-                             entry('q2', answers=[], is_impossible=True)), version_2=True)
+    squad = read_squad(write_squad(path, entry(is_impossible=False),
+                                   entry('q2', answers=[], is_impossible=True)), version_2=True)
     assert [question.is_impossible for question in squad.questions] == [False, True]
     assert squad.answers() == {'q1': ['good'], 'q2': []}
 
 
 def test_questions_without_answers_can_be_predicted(path):
-    squad = read_squad(write(path, entry(answers=None), entry('q2', answers=None)))
+    squad = read_squad(write_squad(path, entry(answers=None), entry('q2', answers=None)))
     assert not squad.has_labels
     assert squad.questions[0].answers is None
 
 
 def test_byte_order_mark(path):
-    write(path, entry())
+    write_squad(path, entry())
     path.write_bytes(b'\xef\xbb\xbf' + path.read_bytes())
     assert len(read_squad(str(path)).questions) == 1
 
@@ -71,7 +71,7 @@ def test_real_files(data_dir, squad_file, version_2, questions, contexts):
     assert squad.problems == []
 
 
-# Reported, and kept
+# Problems are reported, their questions stay
 
 @pytest.mark.parametrize('question,reason,trainable', [
     (entry(answers=[{'text': 'good', 'answer_start': 12}]),
@@ -83,20 +83,20 @@ def test_real_files(data_dir, squad_file, version_2, questions, contexts):
     (entry(answers=[{'text': ' ', 'answer_start': 3}]), 'answer 1 is empty', False),
     (entry(question='  '), 'the question is empty', True)])
 def test_problems_are_reported_with_id(path, question, reason, trainable):
-    squad = read_squad(write(path, entry('fine'), dict(question, id='odd')))
+    squad = read_squad(write_squad(path, entry('fine'), dict(question, id='odd')))
     assert len(squad.questions) == 2
     problem, = squad.problems
     assert problem == (1, 'odd', 'article 1 "Films", paragraph 1, question 2', reason, trainable)
-    kept = [q.id for q in squad.select_trainable().questions]
-    assert kept == (['fine', 'odd'] if trainable else ['fine'])
+    trainable_ids = [q.id for q in squad.select_trainable().questions]
+    assert trainable_ids == (['fine', 'odd'] if trainable else ['fine'])
     assert describe_problems(squad) == [
         '%s: 1 problems, %d questions can\'t be trained on' % (path, not trainable),
         '  odd (article 1 "Films", paragraph 1, question 2): ' + reason]
 
 
 def test_problems_of_version_2(path):
-    squad = read_squad(write(path, entry('a', is_impossible=True),
-                             entry('b', answers=[], is_impossible=False)), version_2=True)
+    squad = read_squad(write_squad(path, entry('a', is_impossible=True),
+                                   entry('b', answers=[], is_impossible=False)), version_2=True)
     assert [(p.id, p.reason, p.trainable) for p in squad.problems] == [
         ('a', 'is_impossible, and it has an answer: training takes it as impossible, scoring goes '
               'by the answer, as the official evaluator does', True),
@@ -111,23 +111,24 @@ def test_a_title_that_cant_be_printed(path):
 
 
 def test_an_empty_context(path):
-    squad = read_squad(write(path, entry(answers=None), context=' \n'))
+    squad = read_squad(write_squad(path, entry(answers=None), context=' \n'))
     assert [(p.reason, p.trainable) for p in squad.problems] == [('its context is empty', False)]
 
 
 def test_many_problems_are_counted(path):
-    bad = [entry('q%d' % i, question='') for i in range(8)]
-    lines = describe_problems(read_squad(write(path, *bad)))
+    entries = [entry('q%d' % i, question='') for i in range(8)]
+    lines = describe_problems(read_squad(write_squad(path, *entries)))
     assert len(lines) == 7 and lines[-1] == '  … and 3 more in audit.json'
 
 
-def test_a_bad_question_takes_no_other_of_its_id_along(path):
-    bad = entry(answers=[{'text': 'good', 'answer_start': 0}])
-    assert len(read_squad(write(path, entry(), bad, entry())).select_trainable().questions) == 2
+def test_a_bad_question_removes_no_other_with_its_id(path):
+    bad_entry = entry(answers=[{'text': 'good', 'answer_start': 0}])
+    squad = read_squad(write_squad(path, entry(), bad_entry, entry()))
+    assert len(squad.select_trainable().questions) == 2
 
 
 def test_repeated_ids(path):
-    squad = read_squad(write(path, entry(), entry(), entry('other')))
+    squad = read_squad(write_squad(path, entry(), entry(), entry('other')))
     assert [(p.id, p.reason, p.trainable) for p in squad.problems] == [
         ('q1', 'its id stands 2 times', True)]
     with pytest.raises(UserError) as error:
@@ -135,10 +136,10 @@ def test_repeated_ids(path):
     assert str(error.value) == (
         '%s: 1 question ids stand twice or more, the first is "q1": predictions are stored by id: '
         'give each question its own' % path)
-    check_unique_ids(read_squad(write(path, entry())))
+    check_unique_ids(read_squad(write_squad(path, entry())))
 
 
-# Refused
+# Files that are refused
 
 PLACE = 'article 1 "Films", paragraph 1, question 1'
 
@@ -186,7 +187,7 @@ def test_malformed_files(path, content, message):
     ({'is_impossible': 'no'}, '"is_impossible" of ' + PLACE + ' is "no", expected true or false')])
 def test_malformed_questions(path, changes, message):
     with pytest.raises(UserError) as error:
-        read_squad(write(path, entry(**changes)))
+        read_squad(write_squad(path, entry(**changes)))
     assert str(error.value) == '%s: %s' % (path, message)
 
 
@@ -204,12 +205,12 @@ def test_malformed_questions(path, changes, message):
      'answer')])
 def test_files_of_the_other_version(path, questions, version_2, message):
     with pytest.raises(UserError) as error:
-        read_squad(write(path, *questions), version_2)
+        read_squad(write_squad(path, *questions), version_2)
     assert str(error.value) == '%s: %s' % (path, message)
 
 
 def test_a_2_0_file_may_have_answers_everywhere(path):
-    assert read_squad(write(path, entry(is_impossible=False)), version_2=True).has_labels
+    assert read_squad(write_squad(path, entry(is_impossible=False)), version_2=True).has_labels
 
 
 def test_files_that_cant_be_read(path):

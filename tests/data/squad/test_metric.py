@@ -1,4 +1,4 @@
-"""bert/data/squad/metric.py: every rule by hand, and the search by brute force."""
+"""The metrics of SQuAD: every rule by hand, and the threshold search by brute force."""
 import json
 import random
 
@@ -49,11 +49,11 @@ def test_f1(prediction, answer, expected):
     assert f1_score(prediction, answer, True) == pytest.approx(expected)
 
 
-def test_sides_without_a_word_score_by_the_evaluators_rules():
+def test_texts_without_words_score_by_the_official_rules():
     for prediction, answer in (('the', 'a'), ('', ''), ('the', '')):
         assert f1_score(prediction, answer, empty_matches=False) == 0      # 1.1
         assert f1_score(prediction, answer, empty_matches=True) == 1       # 2.0
-        assert exact_match_score(prediction, answer) == 1                        # both
+        assert exact_match_score(prediction, answer) == 1       # both
     assert f1_score('', 'cat', True) == f1_score('cat', '', True) == 0
 
 
@@ -79,60 +79,60 @@ PREDICTIONS = {'a': 'cat', 'b': 'small dog', 'c': '', 'd': 'fish'}
 
 
 def test_v2_without_odds():
-    found = evaluate_v2(ANSWERS, PREDICTIONS)
-    dog = 100 * 2 / 3       # of 'small dog' against 'dog'
-    assert found == {
-        'exact': 50.0, 'f1': pytest.approx((100 + dog + 100 + 0) / 4), 'total': 4,
-        'HasAns_exact': 50.0, 'HasAns_f1': pytest.approx((100 + dog) / 2), 'HasAns_total': 2,
+    result = evaluate_v2(ANSWERS, PREDICTIONS)
+    dog_f1 = 100 * 2 / 3       # of 'small dog' against 'dog'
+    assert result == {
+        'exact': 50.0, 'f1': pytest.approx((100 + dog_f1 + 100 + 0) / 4), 'total': 4,
+        'HasAns_exact': 50.0, 'HasAns_f1': pytest.approx((100 + dog_f1) / 2), 'HasAns_total': 2,
         'NoAns_exact': 50.0, 'NoAns_f1': 50.0, 'NoAns_total': 2}
     # the order of the official file
-    assert list(found)[:6] == ['exact', 'f1', 'total', 'HasAns_exact', 'HasAns_f1', 'HasAns_total']
+    assert list(result)[:6] == ['exact', 'f1', 'total', 'HasAns_exact', 'HasAns_f1', 'HasAns_total']
 
 
-def test_v2_of_answerable_questions_only_has_no_other_part():
-    found = evaluate_v2({'a': ['cat']}, {'a': 'cat'})
-    assert not any(key.startswith('NoAns') for key in found) and found['HasAns_total'] == 1
+def test_v2_of_answerable_questions_only():
+    result = evaluate_v2({'a': ['cat']}, {'a': 'cat'})
+    assert not any(key.startswith('NoAns') for key in result) and result['HasAns_total'] == 1
 
 
 def test_v2_with_odds():
     odds = {'a': -2.0, 'b': 1.0, 'c': 3.0, 'd': 5.0}
-    found = evaluate_v2(ANSWERS, PREDICTIONS, odds, threshold=2.0)
-    assert (found['exact'], found['NoAns_exact'], found['HasAns_exact']) == (75.0, 100.0, 50.0)
-    found = evaluate_v2(ANSWERS, PREDICTIONS, odds, threshold=0.0)
-    assert (found['exact'], found['HasAns_exact']) == (75.0, 50.0)      # b is given up too
-    # of those with the best score the lowest
-    assert (found['best_exact'], found['best_exact_thresh']) == (75.0, -2.0)
-    assert (found['best_f1'], found['best_f1_thresh']) == \
+    result = evaluate_v2(ANSWERS, PREDICTIONS, odds, threshold=2.0)
+    assert (result['exact'], result['NoAns_exact'], result['HasAns_exact']) == (75.0, 100.0, 50.0)
+    result = evaluate_v2(ANSWERS, PREDICTIONS, odds, threshold=0.0)
+    assert (result['exact'], result['HasAns_exact']) == (75.0, 50.0)      # b has no answer either
+    # the lowest of the thresholds with the best score
+    assert (result['best_exact'], result['best_exact_thresh']) == (75.0, -2.0)
+    assert (result['best_f1'], result['best_f1_thresh']) == \
         (pytest.approx(100 * (1 + 2 / 3 + 2) / 4), 1.0)
-    json.dumps(found)
+    json.dumps(result)
 
 
 def test_v2_where_answering_nothing_is_best():
     answers = {'a': ['x'], 'b': [], 'c': []}
-    found = evaluate_v2(answers, {'a': 'y', 'b': 'z', 'c': 'z'}, {'a': 1.0, 'b': 0.0, 'c': 2.0})
-    assert (found['best_exact'], found['best_exact_thresh']) == (pytest.approx(200 / 3), 0.0)
+    result = evaluate_v2(answers, {'a': 'y', 'b': 'z', 'c': 'z'}, {'a': 1.0, 'b': 0.0, 'c': 2.0})
+    assert (result['best_exact'], result['best_exact_thresh']) == (pytest.approx(200 / 3), 0.0)
 
 
-def test_v2_answers_of_punctuation_only_are_none():
-    found = evaluate_v2({'a': ['.', 'the']}, {'a': ''})
-    assert found['NoAns_total'] == 1 and found['exact'] == 100
+def test_v2_answers_of_punctuation_only_are_no_answers():
+    result = evaluate_v2({'a': ['.', 'the']}, {'a': ''})
+    assert result['NoAns_total'] == 1 and result['exact'] == 100
 
 
 @pytest.mark.parametrize('seed', range(20))
 def test_the_best_threshold_by_brute_force(seed):
-    """Also among equal odds, where only all or none of the questions can be answered."""
+    """Also with equal odds: all or none of these questions are answered."""
     rng = random.Random(seed)
     answers = {str(i): ['x y'] if rng.random() < 0.5 else [] for i in range(30)}
     predictions = {question: rng.choice(['x y', 'x', 'z', '']) for question in answers}
     odds = {question: float(rng.randrange(-8, 8)) for question in answers}
-    found = evaluate_v2(answers, predictions, odds)
+    result = evaluate_v2(answers, predictions, odds)
     for key in ('exact', 'f1'):
-        tried = [evaluate_v2(answers, predictions, odds, threshold)[key]
-                 for threshold in [-9] + sorted(set(odds.values()))]
-        assert found['best_' + key] == pytest.approx(max(tried))
-        reached = evaluate_v2(answers, predictions, odds, found['best_%s_thresh' % key])[key]
-        nothing = 100 * sum(not texts for texts in answers.values()) / len(answers)
-        assert reached == pytest.approx(max(tried)) or max(tried) == pytest.approx(nothing)
+        scores = [evaluate_v2(answers, predictions, odds, threshold)[key]
+                  for threshold in [-9] + sorted(set(odds.values()))]
+        assert result['best_' + key] == pytest.approx(max(scores))
+        score = evaluate_v2(answers, predictions, odds, result['best_%s_thresh' % key])[key]
+        null_score = 100 * sum(not texts for texts in answers.values()) / len(answers)
+        assert score == pytest.approx(max(scores)) or max(scores) == pytest.approx(null_score)
 
 
 def test_best_threshold_alone():

@@ -1,4 +1,4 @@
-"""Files to examples: what is read, and what every broken file is answered with."""
+"""Files to examples: the files that are read, and the error for every broken file."""
 import pytest
 
 from bert.data.glue.labels import LabelEncoder
@@ -12,7 +12,7 @@ BINARY = LabelEncoder(('0', '1'))
 
 @pytest.fixture
 def write(tmp_path, monkeypatch):
-    """write(name, content) → the name; str becomes UTF-8. Names are relative, as in messages."""
+    """write(name, content) → name. It encodes str as UTF-8. Names are relative, as in messages."""
     monkeypatch.chdir(tmp_path)
 
     def write(name, content):
@@ -34,7 +34,7 @@ def error_of(path, table=TEXT_LABEL, check_label=None):
     return str(error.value)
 
 
-# ---- what is read
+# ---- files that are read
 
 def test_tsv_has_no_quotes(write):
     path = write('a.tsv', 'text\tlabel\n"He said ""no""\t1\n"\t0\n')
@@ -58,8 +58,8 @@ def test_json_lines(write):
 @pytest.mark.parametrize('start', ['', '\ufeff'], ids=['plain', 'BOM'])
 @pytest.mark.parametrize('end', ['\n', '\r\n'], ids=['LF', 'CRLF'])
 def test_byte_order_mark_and_line_ends_are_no_content(name, content, start, end, write):
-    for last in ('', end):      # the last line may lack its end
-        path = write(name, start + content.replace('\n', end) + last)
+    for last_end in ('', end):      # the last line may lack its end
+        path = write(name, start + content.replace('\n', end) + last_end)
         assert [row[:2] for row in read(path)] == [(('a',), '1'), (('b',), '0')]
 
 
@@ -102,7 +102,7 @@ def test_lines_break_at_line_feeds_only(write):
     assert list(read_lines(path))[0] == (1, 'text\tlabel')
 
 
-def test_endings_tell_the_format():
+def test_file_endings_give_the_format():
     assert [format_of('x/a' + ending) for ending in ('.tsv', '.TXT', '.csv', '.jsonl', '.json')] \
         == ['tsv', 'tsv', 'csv', 'jsonl', 'jsonl']
     with pytest.raises(UserError) as error:
@@ -111,7 +111,7 @@ def test_endings_tell_the_format():
                                 '.csv, .tsv or .jsonl')
 
 
-# ---- what is refused
+# ---- files that are refused
 
 def test_missing_file(write):
     assert error_of('absent.tsv') == 'absent.tsv: can\'t be read: No such file or directory'
@@ -140,7 +140,7 @@ def test_unknown_column(write):
                               'mean "labels"?')
 
 
-def test_column_that_stands_twice(write):
+def test_repeated_column(write):
     assert error_of(write('a.csv', 'text,label,text\na,1,b\n')) == \
         'a.csv: 2 columns are called "text": rename all but one'
 
@@ -231,9 +231,9 @@ def test_only_bad_rows(write):
     assert str(error.value) == 'a.tsv: no examples in it (2 rows rejected)'
 
 
-# ---- the real files, with the numbers of rows their publishers give
+# ---- the real files, with the row counts that their publishers state
 
-ROWS = [
+ROW_COUNTS = [
     ('MRPC', 'glue/MRPC', dict(train=3668, dev=408, test=1725)),
     ('RTE', 'glue/RTE', dict(train=2490, dev=277, test=3000)),
     ('CoLA', 'glue/CoLA', dict(train=8551, dev=1043, test=1063)),
@@ -245,15 +245,15 @@ ROWS = [
 ]
 
 
-@pytest.mark.parametrize('name,folder,rows', ROWS, ids=[row[0] for row in ROWS])
-def test_real_task(name, folder, rows, data_dir):
+@pytest.mark.parametrize('name,folder,row_counts', ROW_COUNTS, ids=[row[0] for row in ROW_COUNTS])
+def test_real_task(name, folder, row_counts, data_dir):
     task = TASKS[name]
-    check = LabelEncoder(task.labels, task.aliases)
-    for kind, number in rows.items():
+    check_label = LabelEncoder(task.labels, task.aliases)
+    for kind, num_rows in row_counts.items():
         segment = task.segments[kind]
         examples, rejected = read_examples(str(data_dir / folder / segment.file), segment.table,
-                                           check if segment.has_labels else None)
-        assert (len(examples), rejected) == (number, [])
+                                           check_label if segment.has_labels else None)
+        assert (len(examples), rejected) == (num_rows, [])
         assert all(text for example in examples for text in example.texts)
         assert {len(example.texts) for example in examples} == {2 if task.pair else 1}
         if segment.has_labels and task.labels:

@@ -69,8 +69,8 @@ def test_a_word_of_more_than_100_characters_is_unknown(uncased):
     assert uncased('a' * 101) == ['[UNK]']
 
 
-def test_encode_gives_the_ids_of_the_pieces_of_each_text(uncased, monkeypatch):
-    monkeypatch.setattr(module, 'TEXTS_PER_CALL', 3)     # the texts go in several calls
+def test_encode_returns_the_ids_of_the_pieces_of_each_text(uncased, monkeypatch):
+    monkeypatch.setattr(module, 'TEXTS_PER_CALL', 3)     # the texts need several calls
     texts = ['unwanted running', 'a', '', '电影', 'zzz', 'ab!', 'hello']
     ids = uncased.encode(texts)
     assert [row.tolist() for row in ids] == [uncased.convert_tokens_to_ids(uncased(text))
@@ -79,19 +79,19 @@ def test_encode_gives_the_ids_of_the_pieces_of_each_text(uncased, monkeypatch):
     assert {row.dtype for row in ids} == {np.dtype('int32')}
 
 
-def test_encode_frames_nothing_and_truncates_nothing(uncased):
+def test_encode_adds_nothing_and_truncates_nothing(uncased):
     assert uncased.encode(['a ' * 3000])[0].tolist() == [26] * 3000
 
 
-def test_gluonnlp_tokenizers_are_taken_too():
+def test_encode_texts_accepts_gluonnlp_tokenizers():
     from gluonnlp.data import BERTTokenizer
     ids = encode_texts(BERTTokenizer(make_vocabulary(TOKENS), lower=True), ['unwanted running', ''])
     assert [row.tolist() for row in ids] == [[9, 6, 7, 10, 11], []]
     assert ids[0].dtype == np.int32
 
 
-# Google's published files, and text in the language of each
-PUBLISHED = [
+# Google's published vocabularies, each with a text in its language
+PUBLISHED_VOCABULARIES = [
     ('bert-base-uncased', 30522, True, 'Embeddings, naïvely', 'em ##bed ##ding ##s , naive ##ly'),
     ('bert-base-cased', 28996, False, 'Embeddings café', 'Em ##bed ##ding ##s café'),
     ('bert-base-multilingual-uncased', 105879, True, 'Größe', 'große'),
@@ -100,8 +100,8 @@ PUBLISHED = [
 ]
 
 
-@pytest.mark.parametrize('name,size,lower,text,pieces', PUBLISHED,
-                         ids=[row[0] for row in PUBLISHED])
+@pytest.mark.parametrize('name,size,lower,text,pieces', PUBLISHED_VOCABULARIES,
+                         ids=[row[0] for row in PUBLISHED_VOCABULARIES])
 def test_published_vocabulary(name, size, lower, text, pieces, data_dir):
     vocabulary = read_vocabulary(data_dir / 'vocab' / ('%s.txt' % name))
     assert len(vocabulary) == size
@@ -109,4 +109,4 @@ def test_published_vocabulary(name, size, lower, text, pieces, data_dir):
     assert tokenizer(text) == pieces.split()
     lines = (data_dir / 'vocab' / ('%s.txt' % name)).read_bytes().split(b'\n')
     for piece, i in zip(tokenizer(text), tokenizer.encode([text])[0]):
-        assert lines[i] == piece.encode()      # the id is the number of the line
+        assert lines[i] == piece.encode()      # the id is the index of the line

@@ -1,4 +1,4 @@
-"""Our ids of a sample of the shared data, against those that transformers confirmed.
+"""Our token ids for a sample of the shared data, against those that transformers confirmed.
 
 benchmarks/weights/tokenizer.py compared the ids of every text and wrote the digests.
 """
@@ -9,9 +9,9 @@ import pytest
 
 from benchmarks.weights import tokenizer
 
-HERE = pathlib.Path(__file__).resolve().parent
-DIGESTS = json.loads((HERE / 'tokenizer_digests.json').read_text(encoding='utf-8'))
-SHORT = 'bert-base-uncased', 'bert-base-chinese'     # in the short run, too
+FOLDER = pathlib.Path(__file__).resolve().parent
+DIGESTS = json.loads((FOLDER / 'tokenizer_digests.json').read_text(encoding='utf-8'))
+SHORT_RUN_NAMES = 'bert-base-uncased', 'bert-base-chinese'     # tested in the short run too
 
 
 @pytest.fixture(scope='module')
@@ -20,7 +20,7 @@ def texts(data_dir):
 
 
 @pytest.mark.parametrize('name', [
-    pytest.param(name, marks=[] if name in SHORT else pytest.mark.exhaustive)
+    pytest.param(name, marks=[] if name in SHORT_RUN_NAMES else pytest.mark.exhaustive)
     for name in sorted(DIGESTS)])
 def test_ids_are_those_that_transformers_confirmed(name, texts, data_dir):
     expected = DIGESTS[name]['sample']

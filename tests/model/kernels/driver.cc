@@ -1,5 +1,5 @@
 // Forward and backward passes of random sizes, without MXNet, for the sanitizers: every array is
-// exactly as large as it has to be. Arguments: the first seed, the number of seeds, types.
+// exactly as large as necessary. Arguments: the first seed, the number of seeds, the types.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -66,7 +66,7 @@ static void run(const char* dtype, unsigned seed) {
   }
   const size_t rows = settings.cls_only ? 1 : batch.length;
   const size_t size = batch.size * rows * settings.output_width;
-  auto output = array(size), outer = array(size);
+  auto output = array(size), output_gradient = array(size);
 
   auto encoder = make_encoder(dtype);
   encoder->forward(settings, batch, parameters, false, seed, output.get());
@@ -74,7 +74,7 @@ static void run(const char* dtype, unsigned seed) {
   auto saved = encoder->forward(settings, batch, parameters, true, seed, output.get());
   const bool accumulate = draw(0, 1);
   for (Gradient& gradient : gradients) gradient.accumulate = accumulate;
-  encoder->backward(settings, batch, parameters, *saved, outer.get(), gradients);
+  encoder->backward(settings, batch, parameters, *saved, output_gradient.get(), gradients);
 }
 
 static void run_dense(const char* dtype, unsigned seed) {
@@ -90,20 +90,20 @@ static void run_dense(const char* dtype, unsigned seed) {
   const int rows = draw(1, 40), in = 32 * draw(1, 30), out = draw(1, seed % 8 ? 200 : 1200);
   const size_t inputs = static_cast<size_t>(rows) * in, outputs = static_cast<size_t>(rows) * out;
   auto input = array(inputs), weight = array(static_cast<size_t>(out) * in), bias = array(out);
-  auto output = array(outputs), outer = array(outputs), input_gradient = array(inputs);
+  auto output = array(outputs), output_gradient = array(outputs), input_gradient = array(inputs);
   auto weight_gradient = array(static_cast<size_t>(out) * in), bias_gradient = array(out);
   const Dense dense = {input.get(), weight.get(), bias.get(), rows, in, out, draw(1, 3)};
   forward_dense(dtype, dense, output.get());
   const bool accumulate = draw(0, 1);
-  backward_dense(dtype, dense, outer.get(),
+  backward_dense(dtype, dense, output_gradient.get(),
                  {{input_gradient.get(), false},
                   {weight_gradient.get(), accumulate},
                   {bias_gradient.get(), accumulate}});
 }
 
 int main(int count, char** arguments) {
-  const unsigned first = std::atoi(arguments[1]), number = std::atoi(arguments[2]);
-  for (unsigned seed = first; seed < first + number; ++seed)
+  const unsigned first_seed = std::atoi(arguments[1]), num_seeds = std::atoi(arguments[2]);
+  for (unsigned seed = first_seed; seed < first_seed + num_seeds; ++seed)
     for (int i = 3; i < count; ++i) {
       run(arguments[i], seed);
       if (std::string(arguments[i]) != "int8") run_dense(arguments[i], seed);

@@ -1,5 +1,5 @@
-"""Fits the constants of vectors.h and vectors_bfloat16.h: polynomials whose largest error is least,
-by linear programming. `python fit_constants.py` prints them."""
+"""Fits the constants of vectors.h and vectors_bfloat16.h: minimax polynomials, by linear
+programming. `python fit_constants.py` prints them."""
 import numpy as np
 from numpy.polynomial import chebyshev
 from scipy.optimize import linprog
@@ -9,16 +9,16 @@ EXP2_DEGREE, CDF_DEGREE, BOUND = 5, 5, 5.3
 
 
 def fit_exp2(degree=EXP2_DEGREE):
-    """The coefficients of the powers 0 to `degree` for 2^x on [-1/2, 1/2], of the least relative
-    error."""
+    """The coefficients of the powers 0 to `degree` of the polynomial that approximates 2^x on
+    [-1/2, 1/2] with the least relative error."""
     x = np.cos(np.linspace(0, np.pi, 400)) / 2
     return _fit(np.vander(x, degree + 1, increasing=True) / 2 ** x[:, None], np.ones(len(x)))
 
 
 def _fit(basis, values, **constraint):
-    """The vector c for which the largest error of basis · c is least."""
+    """The vector c that minimizes the largest error of basis · c."""
     ones = np.ones((len(values), 1))
-    # |basis · c - values| ≤ e, for the least e
+    # minimize e with |basis · c - values| ≤ e
     solution = linprog([0] * basis.shape[1] + [1], np.block([[basis, -ones], [-basis, -ones]]),
                        np.concatenate([values, -values]), bounds=(None, None), **constraint)
     return solution.x[:-1]
@@ -29,44 +29,44 @@ def gelu_gradient(x):
 
 
 def fit_sigmoid(function, bound, degree, min_weight=None):
-    """The coefficients of the powers 0 to `degree` of x² in P, where 1/2 + x P(x²) approximates a
-    function with f(-x) = 1 - f(x), of the least error up to `bound`, at which it must be 1. All
-    errors count alike; with `min_weight` an error counts x times, and at least that often."""
+    """Approximates a function with f(-x) = 1 - f(x) by 1/2 + x P(x²), with the least error for x up
+    to `bound`, where the approximation must be 1. Returns the coefficients of the powers 0 to
+    `degree` of x² in P. The weight of an error is 1, or with `min_weight` max(x, min_weight)."""
     x = bound * (0.5 - 0.5 * np.cos(np.linspace(0.005, np.pi, 2000)))
     weight = np.ones_like(x) if min_weight is None else np.maximum(x, min_weight)
     basis = x[:, None] * chebyshev.chebvander(2 * (x / bound) ** 2 - 1, degree)
     end = bound * chebyshev.chebvander(np.array([1.0]), degree)
     coefficients = _fit(basis * weight[:, None], (function(x) - 0.5) * weight,
                         A_eq=np.append(end, 0)[None], b_eq=[0.5])
-    return _in_powers(coefficients, bound)
+    return _to_powers(coefficients, bound)
 
 
 def fit_normal_cdf():
-    """(P, Q), coefficients of the powers 0 to 5 of x², Q[0] = 1, such that 1/2 + x P / Q is the
-    cumulative distribution function of the normal distribution for x up to BOUND, with the least
-    error, found by bisection."""
+    """(P, Q): coefficients of the powers 0 to 5 of x², with Q[0] = 1. 1/2 + x P / Q approximates
+    the cumulative distribution function of the normal distribution for x up to BOUND with the
+    least error, by bisection."""
     x = BOUND * (0.5 - 0.5 * np.cos(np.linspace(0.01, np.pi, 1500)))
-    share, basis = ndtr(x) - 0.5, chebyshev.chebvander(2 * (x / BOUND) ** 2 - 1, CDF_DEGREE)
-    size, low, high, best = CDF_DEGREE + 1, 1e-12, 1e-3, None
-    at_zero = np.concatenate([np.zeros(size), chebyshev.chebvander(np.array([-1.0]),
-                                                                   CDF_DEGREE)[0]])
+    target, basis = ndtr(x) - 0.5, chebyshev.chebvander(2 * (x / BOUND) ** 2 - 1, CDF_DEGREE)
+    size, low, high, best_solution = CDF_DEGREE + 1, 1e-12, 1e-3, None
+    denominator_at_zero = np.concatenate([np.zeros(size), chebyshev.chebvander(np.array([-1.0]),
+                                                                               CDF_DEGREE)[0]])
     while high / low > 1.02:
         error = np.sqrt(low * high)
-        # |x P - share Q| ≤ error Q, Q > 0, Q(0) = 1
-        upper_bounds = np.block([[x[:, None] * basis, -(share + error)[:, None] * basis],
-                                 [-x[:, None] * basis, (share - error)[:, None] * basis],
+        # |x P - target Q| ≤ error Q, Q > 0, Q(0) = 1
+        upper_bounds = np.block([[x[:, None] * basis, -(target + error)[:, None] * basis],
+                                 [-x[:, None] * basis, (target - error)[:, None] * basis],
                                  [0 * basis, -basis]])
         solution = linprog(np.zeros(2 * size), upper_bounds,
                            np.concatenate([np.zeros(2 * len(x)), np.full(len(x), -0.01)]),
-                           at_zero[None], [1], bounds=(None, None))
+                           denominator_at_zero[None], [1], bounds=(None, None))
         if solution.status == 0:
-            high, best = error, solution.x
+            high, best_solution = error, solution.x
         else:
             low = error
-    return [_in_powers(part, BOUND) for part in (best[:size], best[size:])]
+    return [_to_powers(part, BOUND) for part in (best_solution[:size], best_solution[size:])]
 
 
-def _in_powers(coefficients, bound):
+def _to_powers(coefficients, bound):
     """Chebyshev coefficients in 2 x² / bound² - 1 → those of the powers of x²."""
     argument, total = np.poly1d([2 / bound ** 2, -1]), np.poly1d([0.0])
     for power, coefficient in enumerate(chebyshev.cheb2poly(coefficients)):

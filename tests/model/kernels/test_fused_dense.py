@@ -1,4 +1,4 @@
-"""The operator of the decoder's scores of all words, against NumPy and MXNet's own operator."""
+"""The operator for the decoder's scores of all words, against NumPy and MXNet's own operator."""
 import unittest.mock
 
 import mxnet as mx
@@ -21,11 +21,11 @@ from bert.model.kernels import gluon_hooks
 
 pytestmark = pytest.mark.usefixtures('kernels')
 
-# (rows, in, out): one of each, no multiples of what a register or a tile holds, several blocks of
-# the sums of the bias, several steps of the sum over words, several blocks of that over rows
+# (rows, in, out): 1 row, 1 output; no multiples of the size of a register or a tile; several blocks
+# of the bias's sums; several steps of the sum over words; several blocks of the sum over rows
 SIZES = [(1, 32, 1), (7, 64, 50), (33, 96, 17), (3, 32, 2100), (130, 800, 67), (1100, 32, 40)]
-PRECISION = {'float32': 1e-5, 'bfloat16': 1e-2}
-HYBRID = [None, {}, {'static_alloc': True, 'static_shape': True}]
+BOUNDS = {'float32': 1e-5, 'bfloat16': 1e-2}
+HYBRIDIZE_OPTIONS = [None, {}, {'static_alloc': True, 'static_shape': True}]
 
 
 def draw(rows, width, units, seed=0):
@@ -35,49 +35,50 @@ def draw(rows, width, units, seed=0):
             ((rows, width), (units, width), (units,), (rows, units))]
 
 
-def compute(arrays, dtype, request='write', times=1):
+def compute(arrays, dtype, grad_req='write', num_steps=1):
     """[output, gradients of input, weight and bias] of the operator."""
-    *inputs, outer = map(mx.nd.array, arrays)
-    parameters = [mx.gluon.Parameter(str(i), shape=one.shape, grad_req=request)
-                  for i, one in enumerate(inputs)]
+    *inputs, output_gradient = map(mx.nd.array, arrays)
+    parameters = [mx.gluon.Parameter(str(i), shape=array.shape, grad_req=grad_req)
+                  for i, array in enumerate(inputs)]
     for parameter, value in zip(parameters, inputs):
         parameter.initialize()
         parameter.set_data(value)
         parameter.zero_grad()
-    for _ in range(times):
+    for _ in range(num_steps):
         with mx.autograd.record():
-            output = mx.nd.bert_dense(*[one.data() for one in parameters], dtype=dtype)
-        output.backward(outer)
-    return [one.asnumpy() for one in
+            output = mx.nd.bert_dense(*[array.data() for array in parameters], dtype=dtype)
+        output.backward(output_gradient)
+    return [array.asnumpy() for array in
             (output, *[parameter.grad() for parameter in parameters])]
 
 
-def assert_near(found, expected, precision):
-    for one, other in zip(found, expected):
-        assert np.abs(one - other).max() <= precision * np.abs(other).max()
+def assert_near(actual, expected, bound):
+    for array, expected_array in zip(actual, expected):
+        assert np.abs(array - expected_array).max() <= bound * np.abs(expected_array).max()
 
 
 @pytest.mark.parametrize('threads', [1, 2, 3])
 @pytest.mark.parametrize('sizes', SIZES)
-@pytest.mark.parametrize('dtype', PRECISION)
+@pytest.mark.parametrize('dtype', BOUNDS)
 def test_against_numpy(kernels, dtype, sizes, threads):
     kernels.use_threads(threads)
-    arrays = values, weight, bias, outer = draw(*sizes)
-    expected = values @ weight.T + bias, outer @ weight, outer.T @ values, outer.sum(axis=0)
-    found = compute(arrays, dtype)
-    assert_near(found, expected, PRECISION[dtype])
-    for one, other in zip(found, compute(arrays, dtype)):      # and the same bits twice
-        assert np.array_equal(one, other)
+    arrays = values, weight, bias, output_gradient = draw(*sizes)
+    expected = (values @ weight.T + bias, output_gradient @ weight, output_gradient.T @ values,
+                output_gradient.sum(axis=0))
+    actual = compute(arrays, dtype)
+    assert_near(actual, expected, BOUNDS[dtype])
+    for array, same_array in zip(actual, compute(arrays, dtype)):      # and the same bits twice
+        assert np.array_equal(array, same_array)
 
 
-@pytest.mark.parametrize('dtype', PRECISION)
-def test_gradients_that_are_added_up(dtype):
+@pytest.mark.parametrize('dtype', BOUNDS)
+def test_accumulated_gradients(dtype):
     arrays = draw(9, 32, 70)
-    once, thrice = compute(arrays, dtype), compute(arrays, dtype, 'add', times=3)
-    for one, other in zip(once, compute(arrays, dtype, 'write', times=3)):      # replaced
-        assert np.array_equal(one, other)
-    for one, other in zip(once[1:], thrice[1:]):
-        np.testing.assert_allclose(other, 3 * one, rtol=1e-5, atol=1e-5)
+    single, triple = compute(arrays, dtype), compute(arrays, dtype, 'add', num_steps=3)
+    for array, result in zip(single, compute(arrays, dtype, 'write', num_steps=3)):      # replaced
+        assert np.array_equal(array, result)
+    for array, result in zip(single[1:], triple[1:]):
+        np.testing.assert_allclose(result, 3 * array, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize('shapes', [
@@ -97,14 +98,14 @@ def test_wrong_types():
                          dtype='float32').asnumpy()
 
 
-def test_a_gradient_that_nobody_wants():
+def test_an_unused_gradient():
     arrays = draw(9, 32, 70)
-    *inputs, outer = map(mx.nd.array, arrays)
+    *inputs, output_gradient = map(mx.nd.array, arrays)
     inputs[0].attach_grad()
     inputs[1].attach_grad('null')
     with mx.autograd.record():
         output = mx.nd.bert_dense(*inputs, dtype='float32')
-    output.backward(outer)
+    output.backward(output_gradient)
     assert np.array_equal(inputs[0].grad.asnumpy(), compute(arrays, 'float32')[1])
 
 
@@ -113,7 +114,7 @@ def test_a_gradient_that_nobody_wants():
 POSITIONS = [[0, 3, 1], [2, 2, 0], [0, 1, 2], [6, 5, 0]]
 
 
-def decoder_model(dtype, options=None, tied=True):
+def make_decoder(dtype, options=None, tied=True):
     network = make(make_config(tied_decoder=tied), dtype=dtype, use_decoder=True)
     if options is not None:
         network.hybridize(**options)
@@ -121,56 +122,56 @@ def decoder_model(dtype, options=None, tied=True):
 
 
 def scores_and_gradients(network):
-    """Of the decoder's scores alone; its gradients reach all of the encoder."""
+    """Of the decoder's scores only. The gradients reach the whole encoder."""
     arrays = *batch([10, 3, 4, 7]), mx.nd.array(POSITIONS)
     return gradients_of(network, lambda: network(*arrays)[1])
 
 
 @pytest.mark.parametrize('tied', [True, False])
-@pytest.mark.parametrize('options', HYBRID)
-@pytest.mark.parametrize('dtype', PRECISION)
+@pytest.mark.parametrize('options', HYBRIDIZE_OPTIONS)
+@pytest.mark.parametrize('dtype', BOUNDS)
 def test_a_model(kernels, dtype, options, tied):
-    network = decoder_model(dtype, options, tied)
-    found, gradients = scores_and_gradients(network)
-    assert found.shape == (4, 3, VOCABULARY)
-    # in float32 MXNet's own product is as fast
+    network = make_decoder(dtype, options, tied)
+    scores, gradients = scores_and_gradients(network)
+    assert scores.shape == (4, 3, VOCABULARY)
+    # in float32 MXNet's own product is as fast, so it computes
     with unittest.mock.patch.object(bert, 'fused_dense', side_effect=RuntimeError('asked for')):
         if dtype == 'bfloat16':
             with pytest.raises(RuntimeError, match='asked for'):
-                scores_and_gradients(decoder_model(dtype, options, tied))
+                scores_and_gradients(make_decoder(dtype, options, tied))
         else:
-            scores_and_gradients(decoder_model(dtype, options, tied))
+            scores_and_gradients(make_decoder(dtype, options, tied))
     if options is not None:
         assert ('bert_dense' in operators_of(network)) == (dtype == 'bfloat16')
     with own_operators():
-        expected, exact = scores_and_gradients(decoder_model('float32', tied=tied))
+        expected_scores, expected = scores_and_gradients(make_decoder('float32', tied=tied))
     if dtype == 'float32':
-        assert_near([found], [expected], 1e-5)
-        assert_same_gradients(gradients, exact, 1e-4)
+        assert_near([scores], [expected_scores], 1e-5)
+        assert_same_gradients(gradients, expected, 1e-4)
         return
-    assert_near([found], [expected], 2e-2)
-    for name, value in exact.items():
-        if np.abs(value).max() > 1e-4:      # the bias of keys has none
+    assert_near([scores], [expected_scores], 2e-2)
+    for name, value in expected.items():
+        if np.abs(value).max() > 1e-4:      # the bias of keys has no gradient
             assert cosine(gradients[name], value) > 0.999, name
 
 
 @pytest.mark.parametrize('tied', [True, False])
-@pytest.mark.parametrize('options', HYBRID)
-def test_bfloat16_adds_up(options, tied):
-    """A tied word embedding gets two gradients, and adds both to what stands there."""
-    network = decoder_model('bfloat16', options, tied)
-    _, once = scores_and_gradients(network)
+@pytest.mark.parametrize('options', HYBRIDIZE_OPTIONS)
+def test_bfloat16_gradients_accumulate(options, tied):
+    """A tied word embedding gets two gradients and adds both to the one that it has."""
+    network = make_decoder('bfloat16', options, tied)
+    _, single = scores_and_gradients(network)
     for value in network.collect_params().values():
         value.grad_req = 'add'
         value.zero_grad()
     for _ in range(3):
-        _, thrice = scores_and_gradients(network)
-    for name, value in once.items():
-        np.testing.assert_allclose(thrice[name], 3 * value, atol=1e-4 * np.abs(value).max() + 1e-6)
+        _, triple = scores_and_gradients(network)
+    for name, value in single.items():
+        np.testing.assert_allclose(triple[name], 3 * value, atol=1e-4 * np.abs(value).max() + 1e-6)
 
 
-def test_bfloat16_symbols_are_of_own_operators():
-    network = decoder_model('bfloat16')
+def test_bfloat16_symbols_have_mxnets_operators():
+    network = make_decoder('bfloat16')
     inputs = [mx.sym.var('data%d' % i) for i in range(4)]
     assert 'bert_dense' not in network(*inputs)[1].tojson()
     with gluon_hooks.allow_fusion():

@@ -29,33 +29,33 @@ from bert.model.weights import loading, mapping
 
 pytestmark = pytest.mark.usefixtures('kernels')
 
-RAGGED = [10, 3, 1, 7]
-FORWARD, GRADIENT = 1e-5, 1e-4      # relative to the largest number
-BFLOAT16, COSINE = 2e-2, 0.999
-NO_GRADIENT = 'proj_key.bias'    # adding a number to all scores of a query changes no weight
+LENGTHS = [10, 3, 1, 7]
+FORWARD_BOUND, GRADIENT_BOUND = 1e-5, 1e-4      # relative to the largest number
+BFLOAT16_BOUND, MIN_COSINE = 2e-2, 0.999
+ZERO_GRADIENT = 'proj_key.bias'    # a number added to all scores of a query changes no weight
 
 
-def assert_near(found, expected, bound):
-    assert found.shape == expected.shape
-    assert np.abs(found - expected).max() <= bound * np.abs(expected).max()
+def assert_near(output, expected, bound):
+    assert output.shape == expected.shape
+    assert np.abs(output - expected).max() <= bound * np.abs(expected).max()
 
 
 def compare(network, arrays):
     assert network.is_fused()
-    output, found = gradients(network, arrays)
+    output, actual = gradients(network, arrays)
     with own_operators():
         assert not network.is_fused()
-        reference, expected = gradients(network, arrays)
-    assert_near(output[token_mask(arrays)], reference[token_mask(arrays)], FORWARD)
+        expected_output, expected = gradients(network, arrays)
+    assert_near(output[token_mask(arrays)], expected_output[token_mask(arrays)], FORWARD_BOUND)
     assert not output[~token_mask(arrays)].any()
-    assert_same_gradients(found, expected, GRADIENT)
+    assert_same_gradients(actual, expected, GRADIENT_BOUND)
 
 
-@pytest.mark.parametrize('padded', [True, False])
-@pytest.mark.parametrize('dtype,bound', [('float32', FORWARD), ('bfloat16', BFLOAT16)])
-@pytest.mark.parametrize('heads', [1, 2])       # of size 64 and 32
-def test_it_equals_numpy(heads, dtype, bound, padded):
-    config = make_config(num_heads=heads, layer_norm_eps=1e-5)
+@pytest.mark.parametrize('is_padded', [True, False])
+@pytest.mark.parametrize('dtype,bound', [('float32', FORWARD_BOUND), ('bfloat16', BFLOAT16_BOUND)])
+@pytest.mark.parametrize('num_heads', [1, 2])       # of size 64 and 32
+def test_it_equals_numpy(num_heads, dtype, bound, is_padded):
+    config = make_config(num_heads=num_heads, layer_norm_eps=1e-5)
     tensors = numpy_bert.random_tensors(config)
     for name, value in tensors.items():
         if value.ndim == 2 and 'embeddings' not in name:
@@ -64,22 +64,22 @@ def test_it_equals_numpy(heads, dtype, bound, padded):
     loading.load_parameters(network, {
         name: value for name, value in mapping.from_transformers(tensors, 'test').items()
         if not name.startswith(tuple(loading.PARTS))}, 'test', mx.cpu())
-    arrays = batch(RAGGED)
+    arrays = batch(LENGTHS)
     ids, segments, lengths = (array.asnumpy().astype(int) for array in arrays)
-    found = network(*arrays[:2], arrays[2] if padded else None).asnumpy()
-    expected = numpy_bert.sequence(tensors, config, ids, segments, lengths if padded else None)
-    chosen = token_mask(arrays) if padded else np.ones(ids.shape, bool)
-    assert_near(found[chosen], expected[chosen], bound)
-    assert not found[~chosen].any()
+    output = network(*arrays[:2], arrays[2] if is_padded else None).asnumpy()
+    expected = numpy_bert.sequence(tensors, config, ids, segments, lengths if is_padded else None)
+    mask = token_mask(arrays) if is_padded else np.ones(ids.shape, bool)
+    assert_near(output[mask], expected[mask], bound)
+    assert not output[~mask].any()
 
 
 @pytest.mark.parametrize('threads', [1, 2, 3])
 @pytest.mark.parametrize('sizes', [{}, {'num_heads': 1}, {'units': 96, 'num_heads': 3},
                                    {'units': 256, 'hidden_size': 1024, 'num_heads': 4},
                                    {'hidden_size': 1632}])
-def test_it_equals_the_own_operators(kernels, sizes, threads):
+def test_it_equals_mxnets_operators(kernels, sizes, threads):
     kernels.use_threads(threads)
-    compare(make(make_config(**sizes)), batch(RAGGED))
+    compare(make(make_config(**sizes)), batch(LENGTHS))
 
 
 @pytest.mark.parametrize('lengths', [[1], [2], [1, 1, 1], [511], [512], [512, 1], [2, 511, 16, 17],
@@ -94,64 +94,67 @@ def test_lengths(kernels, lengths):
 def test_hidden_states(layers):
     network = make()
     network.encoder.layers = layers
-    compare(network, batch(RAGGED))
+    compare(network, batch(LENGTHS))
 
 
 def random_case(seed):
-    """(network, arrays) of sizes and lengths drawn at random."""
+    """(network, arrays) with random sizes and lengths."""
     random = np.random.RandomState(seed)
-    size = random.choice([32, 64])
-    heads = random.randint(1, 5)
-    config = make_config(random.randint(1, 4), size * heads, 32 * random.randint(1, 13), heads)
+    head_size = random.choice([32, 64])
+    num_heads = random.randint(1, 5)
+    config = make_config(random.randint(1, 4), head_size * num_heads, 32 * random.randint(1, 13),
+                         num_heads)
     lengths = random.randint(1, random.choice([4, 20, 70]), size=random.randint(1, 7))
     return (make(config, seed=seed, gain=random.uniform(0.5, 1.2)),
             batch(list(lengths), seed, max(lengths) + random.randint(3)))
 
 
-@pytest.mark.parametrize('first', range(0, 1000, 100))
-def test_a_thousand_random_networks(kernels, first, num_cases):
-    for seed in range(first, first + num_cases(2, 100)):
+@pytest.mark.parametrize('first_seed', range(0, 1000, 100))
+def test_a_thousand_random_networks(kernels, first_seed, num_cases):
+    for seed in range(first_seed, first_seed + num_cases(2, 100)):
         kernels.use_threads(seed % 4 + 1)
         compare(*random_case(seed))
 
 
-@pytest.mark.parametrize('first', [0, 50])
-def test_bfloat16_of_random_networks(kernels, first, num_cases):
-    for seed in range(first, first + num_cases(5, 50)):
+@pytest.mark.parametrize('first_seed', [0, 50])
+def test_bfloat16_of_random_networks(kernels, first_seed, num_cases):
+    for seed in range(first_seed, first_seed + num_cases(5, 50)):
         kernels.use_threads(seed % 4 + 1)
         network, arrays = random_case(seed)
-        exact = gradients(network, arrays)
-        rounded = make(network.config, dtype='bfloat16')
-        copy(network, rounded)
-        output, found = gradients(rounded, arrays)
-        # of three random layers at most; that of real weights: test_bfloat16_of_a_real_model
-        assert np.sqrt(np.mean((output - exact[0]) ** 2) / np.mean(exact[0] ** 2)) < BFLOAT16
-        for name, value in exact[1].items():
-            # one token attends to itself whatever query and key are
-            if not name.endswith(NO_GRADIENT) and np.abs(value).max() > 1e-4:
-                assert fused_networks.cosine(found[name], value) > 0.99, name
+        expected = gradients(network, arrays)
+        bfloat16_network = make(network.config, dtype='bfloat16')
+        copy_parameters(network, bfloat16_network)
+        output, actual = gradients(bfloat16_network, arrays)
+        # at most three random layers; test_bfloat16_of_a_real_model has real weights
+        assert np.sqrt(np.mean((output - expected[0]) ** 2)
+                       / np.mean(expected[0] ** 2)) < BFLOAT16_BOUND
+        for name, value in expected[1].items():
+            # a single token attends to itself, whatever query and key are
+            if not name.endswith(ZERO_GRADIENT) and np.abs(value).max() > 1e-4:
+                assert fused_networks.cosine(actual[name], value) > 0.99, name
 
 
 def test_bfloat16_of_a_real_model(minilm):
     lines = pathlib.Path(bert.__file__).with_name('sample_text.txt').read_text(encoding='utf-8')
     examples = [Example((line,), None, '', 0) for line in lines.splitlines() if line.strip()][:24]
-    exact, vocabulary = zoo.get_model(minilm.model, dropout=0.0, use_pooler=False,
-                                      use_decoder=False, use_classifier=False)
-    collated = collate(featurize(examples, BertTokenizer(vocabulary, lower=True), 128), 0)
-    arrays = tuple(mx.nd.array(array, dtype=array.dtype) for array in collated[:3])
-    rounded = BERTModel(exact.config, dropout=0.0, use_pooler=False, compute_dtype='bfloat16')
-    rounded.initialize()
-    copy(exact, rounded)
-    output, found = gradients(rounded, arrays)
-    expected_output, expected = gradients(exact, arrays)
-    assert_near(output, expected_output, BFLOAT16)
+    network, vocabulary = zoo.get_model(minilm.model, dropout=0.0, use_pooler=False,
+                                        use_decoder=False, use_classifier=False)
+    features = collate(featurize(examples, BertTokenizer(vocabulary, lower=True), 128), 0)
+    arrays = tuple(mx.nd.array(array, dtype=array.dtype) for array in features[:3])
+    bfloat16_network = BERTModel(network.config, dropout=0.0, use_pooler=False,
+                                 compute_dtype='bfloat16')
+    bfloat16_network.initialize()
+    copy_parameters(network, bfloat16_network)
+    output, actual = gradients(bfloat16_network, arrays)
+    expected_output, expected = gradients(network, arrays)
+    assert_near(output, expected_output, BFLOAT16_BOUND)
     for name, value in expected.items():
-        if not name.endswith(NO_GRADIENT):
-            assert fused_networks.cosine(found[name], value) > COSINE, name
+        if not name.endswith(ZERO_GRADIENT):
+            assert fused_networks.cosine(actual[name], value) > MIN_COSINE, name
 
 
-def copy(source, target):
-    """The values of one network's parameters into another one's."""
+def copy_parameters(source, target):
+    """Copy the parameters of `source` into `target`."""
     values = source._collect_params_with_prefix()
     for name, parameter in target._collect_params_with_prefix().items():
         parameter.set_data(values[name].data())
@@ -160,10 +163,10 @@ def copy(source, target):
 def test_a_batch_equals_its_rows_one_by_one(kernels):
     kernels.use_threads(2)
     network, arrays = make(), batch([5, 17, 1, 40, 40, 3])
-    together = network(*arrays).asnumpy()
+    batch_output = network(*arrays).asnumpy()
     for row, length in enumerate(arrays[2].asnumpy().astype(int)):
-        alone = network(*[array[row:row + 1, :length] for array in arrays[:2]], None).asnumpy()
-        assert_near(together[row, :length], alone[0], 1e-6)
+        row_output = network(*[array[row:row + 1, :length] for array in arrays[:2]], None).asnumpy()
+        assert_near(batch_output[row, :length], row_output[0], 1e-6)
 
 
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
@@ -181,7 +184,7 @@ def test_the_same_bits_twice(kernels, dtype, threads):
 
 
 def test_float_and_int_ids():
-    network, arrays = make(), batch(RAGGED)
+    network, arrays = make(), batch(LENGTHS)
     floats = [array.astype('float32') for array in arrays]
     assert np.array_equal(network(*arrays).asnumpy(), network(*floats).asnumpy())
     assert np.array_equal(network(*arrays).asnumpy(),
@@ -189,16 +192,16 @@ def test_float_and_int_ids():
 
 
 def test_a_gradient_outside_of_training():
-    """Forward keeps nothing then, and backward computes it again: without dropout."""
-    network, arrays = make(dropout=0.5), batch(RAGGED)
-    output, found = gradients(network, arrays, train_mode=False)
+    """Forward saves nothing then, and backward computes everything again, without dropout."""
+    network, arrays = make(dropout=0.5), batch(LENGTHS)
+    output, actual = gradients(network, arrays, train_mode=False)
     with own_operators():
-        reference, expected = gradients(network, arrays, train_mode=False)
-    assert_near(output[token_mask(arrays)], reference[token_mask(arrays)], FORWARD)
-    assert_same_gradients(found, expected, GRADIENT)
+        expected_output, expected = gradients(network, arrays, train_mode=False)
+    assert_near(output[token_mask(arrays)], expected_output[token_mask(arrays)], FORWARD_BOUND)
+    assert_same_gradients(actual, expected, GRADIENT_BOUND)
 
 
-# ---- what is refused: before anything is computed
+# ---- invalid inputs: refused before anything is computed
 
 @pytest.mark.parametrize('change,message', [
     ((2, 1, 0), 'valid_length in row 1 of the batch is 0, 1 to 10 expected'),
@@ -209,25 +212,25 @@ def test_a_gradient_outside_of_training():
     ((0, (2, 0), 50), 'a token id in row 2 of the batch is 50, 0 to 49 expected'),
     ((0, (0, 9), -1), 'a token id in row 0 of the batch is -1, 0 to 49 expected'),
     ((1, (3, 6), 2), 'a segment id in row 3 of the batch is 2, 0 to 1 expected')])
-def test_values_that_cannot_be(change, message):
-    network, arrays = make(), batch(RAGGED)
-    which, place, value = change
-    changed = arrays[which].asnumpy()
-    changed[place] = value
-    arrays = arrays[:which] + (mx.nd.array(changed, dtype=changed.dtype),) + arrays[which + 1:]
+def test_invalid_values(change, message):
+    network, arrays = make(), batch(LENGTHS)
+    index, position, value = change
+    values = arrays[index].asnumpy()
+    values[position] = value
+    arrays = arrays[:index] + (mx.nd.array(values, dtype=values.dtype),) + arrays[index + 1:]
     with pytest.raises(mx.MXNetError, match=message):
         network(*arrays).asnumpy()
-    assert network(*batch(RAGGED)).asnumpy().any()      # it goes on
+    assert network(*batch(LENGTHS)).asnumpy().any()      # the network still works
 
 
 @pytest.mark.parametrize('dtype,value', [('int32', 999), ('int64', 2 ** 40), ('float32', np.nan)])
 def test_padding_may_hold_anything(dtype, value):
-    network, arrays = make(), list(batch(RAGGED))
+    network, arrays = make(), list(batch(LENGTHS))
     expected = network(*arrays).asnumpy()
-    for place in (0, 1):
-        ids = arrays[place].asnumpy().astype(dtype)
-        ids[~token_mask(arrays)] = value
-        arrays[place] = mx.nd.array(ids, dtype=dtype)
+    for index in (0, 1):
+        values = arrays[index].asnumpy().astype(dtype)
+        values[~token_mask(arrays)] = value
+        arrays[index] = mx.nd.array(values, dtype=dtype)
     assert np.array_equal(network(*arrays).asnumpy(), expected)
 
 
@@ -238,7 +241,7 @@ def test_too_long():
 
 
 def test_shapes_and_types():
-    network, (ids, segments, lengths) = make(), batch(RAGGED)
+    network, (ids, segments, lengths) = make(), batch(LENGTHS)
     for arrays, message in (
             ((ids, segments[:3], lengths), r'segment_ids: shape \(3, 10\), \(4, 10\) expected'),
             ((ids, segments, lengths[:3]), r'valid_length: shape \(3\), \(4\) expected'),
@@ -255,25 +258,25 @@ def test_shapes_and_types():
 
 @pytest.mark.parametrize('dtype', ['float32', 'float64', 'int64', 'int8', 'uint8'])
 def test_types_of_ids(dtype):
-    network, arrays = make(), batch(RAGGED)
+    network, arrays = make(), batch(LENGTHS)
     expected = gradients(network, arrays)
-    found = gradients(network, [array.astype(dtype) for array in arrays])
-    assert np.array_equal(found[0], expected[0])
+    actual = gradients(network, [array.astype(dtype) for array in arrays])
+    assert np.array_equal(actual[0], expected[0])
     for name, value in expected[1].items():
-        assert np.array_equal(found[1][name], value), name
+        assert np.array_equal(actual[1][name], value), name
 
 
-@pytest.mark.parametrize('place,what', [(0, 'a token id'), (1, 'a segment id'),
+@pytest.mark.parametrize('index,name', [(0, 'a token id'), (1, 'a segment id'),
                                         (2, 'valid_length')])
-@pytest.mark.parametrize('value,shown', [(1.5, '1.5'), (np.nan, 'nan'), (np.inf, 'inf'),
-                                         (2.0 ** 31, '2147483648'),
-                                         (2.9999998, '2.9999997615814209')])
-def test_numbers_that_are_no_ids(place, what, value, shown):
-    network, arrays = make(), list(batch(RAGGED))
-    arrays[place] = arrays[place].astype('float32')
-    arrays[place][2] = value
+@pytest.mark.parametrize('value,text', [(1.5, '1.5'), (np.nan, 'nan'), (np.inf, 'inf'),
+                                        (2.0 ** 31, '2147483648'),
+                                        (2.9999998, '2.9999997615814209')])
+def test_numbers_that_are_not_ids(index, name, value, text):
+    network, arrays = make(), list(batch(LENGTHS))
+    arrays[index] = arrays[index].astype('float32')
+    arrays[index][2] = value
     with pytest.raises(mx.MXNetError, match='%s in row 2 of the batch is %s, a whole number of '
-                                            '32 bits expected' % (what, re.escape(shown))):
+                                            '32 bits expected' % (name, re.escape(text))):
         network(*arrays).asnumpy()
 
 
@@ -285,37 +288,37 @@ def test_numbers_that_are_no_ids(place, what, value, shown):
 def test_int8_is_near(kernels, sizes, threads):
     kernels.use_threads(threads)
     config, arrays = make_config(**sizes), batch([10, 3, 1, 70])
-    found, expected = (make(config, dtype=dtype)(*arrays).asnumpy()
-                       for dtype in ('int8', 'float32'))
-    difference = (found - expected)[token_mask(arrays)]
+    output, expected = (make(config, dtype=dtype)(*arrays).asnumpy()
+                        for dtype in ('int8', 'float32'))
+    difference = (output - expected)[token_mask(arrays)]
     assert np.sqrt((difference ** 2).mean() / (expected[token_mask(arrays)] ** 2).mean()) < 0.02
-    assert not found[~token_mask(arrays)].any()
+    assert not output[~token_mask(arrays)].any()
 
 
-def test_int8_of_a_token_is_its_own(kernels):
-    """Its scales depend on no other text of the batch."""
+def test_int8_of_a_text_ignores_the_others(kernels):
+    """The scales of a token do not depend on the other texts of the batch."""
     kernels.use_threads(1)
     network, arrays = make(dtype='int8'), batch([5, 17, 1, 40, 40, 3])
-    together = network(*arrays).asnumpy()
+    batch_output = network(*arrays).asnumpy()
     for row, length in enumerate(arrays[2].asnumpy().astype(int)):
-        alone = network(*[array[row:row + 1, :length] for array in arrays[:2]], None).asnumpy()
-        assert np.array_equal(together[row, :length], alone[0])
+        row_output = network(*[array[row:row + 1, :length] for array in arrays[:2]], None).asnumpy()
+        assert np.array_equal(batch_output[row, :length], row_output[0])
 
 
 def test_int8_sees_new_weights_and_zeros():
-    network, arrays = make(dtype='int8'), batch(RAGGED)
+    network, arrays = make(dtype='int8'), batch(LENGTHS)
     before = network(*arrays).asnumpy()
     dense = network.encoder.transformer_cells[1].ffn.ffn_2
     dense.weight.data()[3:40] = 0      # rows whose scale is 0
-    found = network(*arrays).asnumpy()
-    assert np.isfinite(found).all() and np.abs(found - before).max() > 0.1
+    output = network(*arrays).asnumpy()
+    assert np.isfinite(output).all() and np.abs(output - before).max() > 0.1
     with own_operators():
         expected = network(*arrays).asnumpy()
-    assert np.abs(found - expected)[token_mask(arrays)].max() < 0.1
+    assert np.abs(output - expected)[token_mask(arrays)].max() < 0.1
 
 
 def test_int8_of_tiny_numbers_and_of_nan():
-    network, arrays = make(dtype='int8'), batch(RAGGED)
+    network, arrays = make(dtype='int8'), batch(LENGTHS)
     weight = network.encoder.transformer_cells[1].ffn.ffn_2.weight
     weight.data()[3:40] = 1e-40
     assert np.isfinite(network(*arrays).asnumpy()).all()
@@ -324,14 +327,14 @@ def test_int8_of_tiny_numbers_and_of_nan():
 
 
 def test_int8_of_nan_between_layers():
-    """One of the numbers that a product gets: all that it gives is NaN, as in floating point."""
-    network, arrays = make(dtype='int8'), batch(RAGGED)
+    """An input of a product is NaN: then all its outputs are NaN, as in floating point."""
+    network, arrays = make(dtype='int8'), batch(LENGTHS)
     network.encoder.transformer_cells[1].ffn.ffn_1.bias.data()[5] = np.nan
     assert np.isnan(network(*arrays).asnumpy()[token_mask(arrays)]).all()
 
 
 def test_int8_refuses_to_train():
-    network, arrays = make(dtype='int8'), batch(RAGGED)
+    network, arrays = make(dtype='int8'), batch(LENGTHS)
     for train_mode in (True, False):
         with pytest.raises(mx.MXNetError, match='int8 is for prediction: float32 and bfloat16'):
             gradients(network, arrays, train_mode=train_mode)

@@ -1,4 +1,4 @@
-"""The fused optimizer step against those of MXNet and gluonnlp."""
+"""The fused optimizer step against the optimizers of MXNet and gluonnlp."""
 import mxnet as mx
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from bert.train import optimizer
 
 pytestmark = pytest.mark.usefixtures('kernels')
 
-# above 32768, what one thread takes at a time; one less than 16 numbers; a product of odd ones
+# more than 32768 numbers, which a thread takes at a time; fewer than 16; a product of odd sizes
 SHAPES = {'a_weight': (300, 131), 'b_gamma': (7,), 'c_weight': (64, 48), 'd_bias': (33,),
           'e_weight': (2, 3, 5)}
 OPTIMIZERS = ['bertadam', 'adamw', 'adam', 'lamb']
@@ -33,7 +33,7 @@ def write_gradients(parameters, seed, scale=1.0):
 
 
 def run(name, fused, steps=5, scale=1.0, max_norm=1.0, **options):
-    """(parameters, states, norms, counters) after some steps with a changing rate."""
+    """(parameters, states, norms, counters) after `steps` steps with a changing rate."""
     parameters = make_parameters()
     trainer = optimizer.make_trainer(parameters, name, 0.1, 1e-6, 0.01)
     for key, value in options.items():
@@ -58,9 +58,10 @@ def reference(name, steps=5, scale=1.0, max_norm=1.0):
     means, variances = ({key: 0.0 for key in weights} for _ in range(2))
     for step in range(1, steps + 1):
         write_gradients(parameters, step - 1, scale * step)
-        drawn = {key: value.grad().asnumpy().astype(float) for key, value in parameters.items()}
-        norm = np.sqrt(sum((value ** 2).sum() for value in drawn.values()))
-        for key, gradient in drawn.items():
+        new_gradients = {key: value.grad().asnumpy().astype(float)
+                         for key, value in parameters.items()}
+        norm = np.sqrt(sum((value ** 2).sum() for value in new_gradients.values()))
+        for key, gradient in new_gradients.items():
             gradient = gradient * min(1.0, max_norm / (norm + 1e-8))
             if name == 'adam':
                 gradient = gradient + decays[key] * weights[key]
@@ -69,7 +70,7 @@ def reference(name, steps=5, scale=1.0, max_norm=1.0):
             mean, root, epsilon = means[key], np.sqrt(variances[key]), 1e-6
             if name in ('adamw', 'lamb'):
                 mean, root = mean / (1 - 0.9 ** step), root / np.sqrt(1 - 0.999 ** step)
-            elif name == 'adam':        # as MXNet has it: epsilon is not corrected
+            elif name == 'adam':        # as in MXNet: epsilon is not corrected
                 mean = mean * np.sqrt(1 - 0.999 ** step) / (1 - 0.9 ** step)
             change = mean / (root + epsilon)
             if name != 'adam':
@@ -83,39 +84,39 @@ def reference(name, steps=5, scale=1.0, max_norm=1.0):
 @pytest.mark.parametrize('threads', [1, 3])
 @pytest.mark.parametrize('scale,max_norm', [(1.0, 1.0), (1e-5, 1.0), (0.0, 1.0), (1.0, 5.0)])
 @pytest.mark.parametrize('name', OPTIMIZERS)
-def test_it_is_what_the_papers_say(kernels, name, scale, max_norm, threads):
+def test_it_follows_the_papers(kernels, name, scale, max_norm, threads):
     kernels.use_threads(threads)
-    found = run(name, True, scale=scale, max_norm=max_norm)[0]
+    actual = run(name, True, scale=scale, max_norm=max_norm)[0]
     for key, value in reference(name, scale=scale, max_norm=max_norm).items():
-        np.testing.assert_allclose(found[key], value, rtol=1e-5, atol=3e-6, err_msg=key)
+        np.testing.assert_allclose(actual[key], value, rtol=1e-5, atol=3e-6, err_msg=key)
 
 
 @pytest.mark.parametrize('scale,max_norm', [(1.0, 1.0), (1e-5, 1.0), (0.0, 1.0), (1.0, 5.0)])
 @pytest.mark.parametrize('name', OPTIMIZERS)
-def test_it_is_the_step_of_the_own_operators(name, scale, max_norm):
-    """These round 1 - beta2 and more: they are off by 1e-4."""
-    found, expected = (run(name, fused, scale=scale, max_norm=max_norm) for fused in (True, False))
-    for one, other in zip(found[:2], expected[:2]):
-        assert one.keys() == other.keys()
-        for key, value in other.items():
-            np.testing.assert_allclose(one[key], value, rtol=1e-3, atol=1e-4, err_msg=key)
-    np.testing.assert_allclose(found[2], expected[2], rtol=1e-5)
-    assert found[3] == expected[3]
+def test_it_equals_mxnets_optimizers(name, scale, max_norm):
+    """MXNet's optimizers round 1 - beta2 and more, so they are off by 1e-4."""
+    actual, expected = (run(name, fused, scale=scale, max_norm=max_norm) for fused in (True, False))
+    for arrays, expected_arrays in zip(actual[:2], expected[:2]):
+        assert arrays.keys() == expected_arrays.keys()
+        for key, value in expected_arrays.items():
+            np.testing.assert_allclose(arrays[key], value, rtol=1e-3, atol=1e-4, err_msg=key)
+    np.testing.assert_allclose(actual[2], expected[2], rtol=1e-5)
+    assert actual[3] == expected[3]
 
 
 @pytest.mark.parametrize('options', [{'bias_correction': False},
                                      {'lower_bound': 200.0}, {'upper_bound': 0.5}])
 def test_options_of_lamb(options):
-    found, expected = (run('lamb', fused, **options)[0] for fused in (True, False))
-    plain = run('lamb', True)[0]
+    actual, expected = (run('lamb', fused, **options)[0] for fused in (True, False))
+    default = run('lamb', True)[0]
     for key, value in expected.items():
-        np.testing.assert_allclose(found[key], value, rtol=1e-3, atol=1e-4)
-    assert any(np.abs(found[key] - plain[key]).max() > 1e-3 for key in plain)
+        np.testing.assert_allclose(actual[key], value, rtol=1e-3, atol=1e-4)
+    assert any(np.abs(actual[key] - default[key]).max() > 1e-3 for key in default)
 
 
 def test_lamb_moves_weights_that_are_zero():
-    """Their norm is no factor of the step, or they would stay zero for ever."""
-    found = []
+    """Their norm must not be a factor of the step, or they would stay zero for ever."""
+    weights = []
     for fused in (fused_update, None):
         parameters = make_parameters()
         trainer = optimizer.make_trainer(parameters, 'lamb', 0.1, 1e-6, 0.01)
@@ -124,13 +125,13 @@ def test_lamb_moves_weights_that_are_zero():
         write_gradients(parameters, 0)
         arrays = [parameter.list_grad()[0] for parameter in trainer._params]
         optimizer.clip_and_update(trainer, arrays, 1.0, fused=fused)
-        found.append([value.data().asnumpy() for value in parameters.values()])
-    for one, other in zip(*found):
-        assert np.abs(one).min() > 0.01
-        np.testing.assert_allclose(one, other, rtol=1e-3)
+        weights.append([value.data().asnumpy() for value in parameters.values()])
+    for weight, expected in zip(*weights):
+        assert np.abs(weight).min() > 0.01
+        np.testing.assert_allclose(weight, expected, rtol=1e-3)
 
 
-def test_the_clipping_is_of_all_gradients_together():
+def test_clipping_uses_the_norm_of_all_gradients():
     parameters = make_parameters()
     trainer = optimizer.make_trainer(parameters, 'bertadam', 0.1)
     write_gradients(parameters, 0)
@@ -151,9 +152,9 @@ def test_the_same_bits_twice(kernels, name):
 
 
 @pytest.mark.parametrize('name', OPTIMIZERS)
-def test_steps_of_both_kinds_in_turns(name):
-    """They keep the same states and counters: a run may go on by the other."""
-    def mixed(order):
+def test_fused_and_other_steps_alternate(name):
+    """Both keep the same states and counters, so a run may go on with the other."""
+    def train(order):
         parameters = make_parameters()
         trainer = optimizer.make_trainer(parameters, name, 0.1)
         for step, fused in enumerate(order):
@@ -161,9 +162,9 @@ def test_steps_of_both_kinds_in_turns(name):
             arrays = [parameter.list_grad()[0] for parameter in trainer._params]
             optimizer.clip_and_update(trainer, arrays, 1.0, fused=fused_update if fused else None)
         return parameters
-    expected = mixed([False] * 6)
+    expected = train([False] * 6)
     for order in ([True, False] * 3, [False, True] * 3):
-        for key, value in mixed(order).items():
+        for key, value in train(order).items():
             np.testing.assert_allclose(value.data().asnumpy(), expected[key].data().asnumpy(),
                                        rtol=1e-3, atol=1e-4)
 
@@ -175,40 +176,40 @@ def test_the_encoder_sees_the_new_weights():
     for _ in range(3):
         gradients(network, arrays)
         assert fused_update(trainer, 1.0) is not None
-        found = network(*arrays).asnumpy()
-        assert np.abs(found - before).max() > 1e-3
-        before = found
-    other = make(seed=9)
-    for name, value in other._collect_params_with_prefix().items():
+        output = network(*arrays).asnumpy()
+        assert np.abs(output - before).max() > 1e-3
+        before = output
+    network_copy = make(seed=9)
+    for name, value in network_copy._collect_params_with_prefix().items():
         value.set_data(network._collect_params_with_prefix()[name].data())
-    assert np.array_equal(other(*arrays).asnumpy(), before)
+    assert np.array_equal(network_copy(*arrays).asnumpy(), before)
 
 
-def test_what_is_left_to_the_trainer(monkeypatch):
-    """Returns None, and changes nothing."""
-    def refuses(name='bertadam', change=lambda trainer, parameters: None):
+def test_updates_that_are_left_to_the_trainer(monkeypatch):
+    """`fused_update` returns None and changes nothing."""
+    def is_refused(name='bertadam', change=lambda trainer, parameters: None):
         parameters = make_parameters()
         trainer = optimizer.make_trainer(parameters, name, 0.1)
         write_gradients(parameters, 0)
         change(trainer, parameters)
-        found = fused_update(trainer, 1.0)
-        assert trainer._optimizer.num_update == (0 if found is None else 1)
-        return found is None
+        norm = fused_update(trainer, 1.0)
+        assert trainer._optimizer.num_update == (0 if norm is None else 1)
+        return norm is None
 
-    def stale(trainer, parameters):
+    def make_stale(trainer, parameters):
         parameters['b_gamma'].data()._fresh_grad = False
 
-    def clips(trainer, parameters):
+    def set_clipping(trainer, parameters):
         trainer._optimizer.clip_gradient = 1.0
-    assert not refuses()
-    assert refuses('sgd') and refuses('nadam')
-    assert refuses(change=stale) and refuses(change=clips)
+    assert not is_refused()
+    assert is_refused('sgd') and is_refused('nadam')
+    assert is_refused(change=make_stale) and is_refused(change=set_clipping)
 
     class Adam(mx.optimizer.Adam):
         pass
-    assert refuses('adam', lambda trainer, _: setattr(trainer, '_optimizer', Adam()))
+    assert is_refused('adam', lambda trainer, _: setattr(trainer, '_optimizer', Adam()))
     monkeypatch.setenv('BERT_KERNELS', '0')
-    assert refuses()
+    assert is_refused()
 
 
 def test_frozen_parameters_stay():
@@ -226,12 +227,13 @@ def test_frozen_parameters_stay():
 
 
 def test_wrong_shapes_and_types():
-    one, other = mx.nd.ones((2, 3)), mx.nd.ones((3, 2))
+    array, wrong_array = mx.nd.ones((2, 3)), mx.nd.ones((3, 2))
     options = dict(parameters=1, max_norm=1, beta1=0.9, beta2=0.999, epsilon=1e-6, is_lamb=0)
     for arrays, message in (
-            ((mx.nd.ones((1, 3)), one, other, one, one),
+            ((mx.nd.ones((1, 3)), array, wrong_array, array, array),
              r'parameter 0 has the shape \(2, 3\), and what belongs to it \(3, 2\)'),
-            ((mx.nd.ones((1, 2)), one, one, one, one), r'rates have the shape \(1, 2\)'),
-            ((mx.nd.ones((1, 3)), one, one.astype('float64'), one, one), 'input 2 is not float32')):
+            ((mx.nd.ones((1, 2)), array, array, array, array), r'rates have the shape \(1, 2\)'),
+            ((mx.nd.ones((1, 3)), array, array.astype('float64'), array, array),
+             'input 2 is not float32')):
         with pytest.raises(mx.MXNetError, match=message):
             mx.nd.bert_update(*arrays, **options).asnumpy()

@@ -1,4 +1,4 @@
-"""INT8 symbols of the fused operator, with products that are kept in floating point."""
+"""INT8 symbols of the fused operator, in which some products stay in floating point."""
 import mxnet as mx
 import numpy as np
 import pytest
@@ -14,15 +14,16 @@ OPERATORS = ['encoder.transformer_cells.%d.%s' % (layer, name) for layer in (0, 
              ('attention_cell.query_key_value', 'proj', 'ffn.ffn_1', 'ffn.ffn_2')]
 
 
-def outputs(quantizer, kept):
+def outputs(quantizer, float_operators):
     """(texts, length, units)"""
-    return symbol_block(*quantizer.quantize(kept))(*batch(LENGTHS)).asnumpy()
+    return symbol_block(*quantizer.quantize(float_operators))(*batch(LENGTHS)).asnumpy()
 
 
 @pytest.mark.parametrize('threads', [1, 2, 3])
-@pytest.mark.parametrize('hidden_size', [96, 1600])     # of 1600, 768 columns at a time
-def test_int8_with_products_kept(kernels, hidden_size, threads):
-    """All: what bfloat16, or where the CPU lacks it float32 gives, bit by bit. Each: its own."""
+@pytest.mark.parametrize('hidden_size', [96, 1600])     # 1600: 768 columns at a time
+def test_int8_with_float_products(kernels, hidden_size, threads):
+    """All products in float: bit by bit the outputs of bfloat16, or of float32 where the CPU lacks
+    bfloat16. One product in float: for each product other outputs."""
     kernels.use_threads(threads)
     network = make(make_config(hidden_size=hidden_size))
     quantizer = FusedQuantizer(network)
@@ -39,30 +40,31 @@ def test_int8_with_products_kept(kernels, hidden_size, threads):
     errors = [np.square(outputs(quantizer, OPERATORS[:n]) - expected['bfloat16']).mean()
               for n in (0, 4, 8)]
     assert errors[0] > errors[1] > errors[2] == 0
-    found = {outputs(quantizer, kept).tobytes() for kept in [[name] for name in OPERATORS] + [[]]}
-    assert len(found) == len(OPERATORS) + 1
+    distinct_outputs = {outputs(quantizer, names).tobytes()
+                        for names in [[name] for name in OPERATORS] + [[]]}
+    assert len(distinct_outputs) == len(OPERATORS) + 1
 
 
-def test_int8_and_kept_products_see_new_weights(kernels):
+def test_int8_and_float_products_use_the_weights(kernels):
     network = make()
-    quantizer, other = FusedQuantizer(network), FusedQuantizer(make(seed=1))
-    assert quantizer.digest() != other.digest()
+    quantizer, other_quantizer = FusedQuantizer(network), FusedQuantizer(make(seed=1))
+    assert quantizer.digest() != other_quantizer.digest()
     block = symbol_block(*quantizer.quantize(OPERATORS[1:3]))
     before = block(*batch(LENGTHS)).asnumpy()
-    assert not np.array_equal(before, outputs(other, OPERATORS[1:3]))
+    assert not np.array_equal(before, outputs(other_quantizer, OPERATORS[1:3]))
     assert np.array_equal(before, outputs(quantizer, OPERATORS[1:3]))
     assert not np.array_equal(before, outputs(quantizer, OPERATORS[2:3]))
     assert np.array_equal(before, block(*batch(LENGTHS)).asnumpy())
 
 
-def test_int8_product_that_is_not_there(kernels):
+def test_int8_missing_product(kernels):
     graph, _ = FusedQuantizer(make()).quantize()
     with pytest.raises(mx.MXNetError, match='attribute kept: there is no product 8'):
         with_attributes(graph, kept='3 8')
 
 
 @pytest.mark.parametrize('config', [make_config(units=48, num_heads=1), make_config()])
-def test_int8_refused(kernels, config):
+def test_int8_unsupported_network(kernels, config):
     network = make(config)
     with pytest.raises(UserError, match='no fused kernels for this CPU and network'):
         if config.units == 48:

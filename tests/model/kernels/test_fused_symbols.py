@@ -22,13 +22,13 @@ from bert.model.inference import InterleavedNetwork
 
 pytestmark = pytest.mark.usefixtures('kernels')
 
-RAGGED = [10, 3, 1, 7]
+LENGTHS = [10, 3, 1, 7]
 
 
-def test_a_symbol_is_of_own_operators(tmp_path):
+def test_a_symbol_has_mxnets_operators(tmp_path):
     network = make_classifier()
     network.hybridize()
-    expected = network(*batch(RAGGED)).asnumpy()
+    expected = network(*batch(LENGTHS)).asnumpy()
     assert FUSED_OPERATOR in operators_of(network)
     inputs = [mx.sym.var('data%d' % i) for i in range(3)]
     assert FUSED_OPERATOR not in operators(network(*inputs))
@@ -41,15 +41,15 @@ def test_a_symbol_is_of_own_operators(tmp_path):
                                   str(tmp_path / 'gluon-0002.params'))):
         assert FUSED_OPERATOR not in operators(mx.sym.load(graph))
         block = mx.gluon.SymbolBlock.imports(graph, ['data0', 'data1', 'data2'], values)
-        np.testing.assert_allclose(block(*batch(RAGGED)).asnumpy(), expected, atol=1e-5)
-    # and what is hybridized goes on as before
+        np.testing.assert_allclose(block(*batch(LENGTHS)).asnumpy(), expected, atol=1e-5)
+    # the hybridized network has not changed
     assert FUSED_OPERATOR in operators_of(network)
-    assert np.array_equal(network(*batch(RAGGED)).asnumpy(), expected)
+    assert np.array_equal(network(*batch(LENGTHS)).asnumpy(), expected)
 
 
 def test_a_symbol_block_of_the_operator(tmp_path):
-    """The graph that `hybridize` made, with the operator in it, runs where the library is."""
-    network, arrays = make(), batch(RAGGED)
+    """The graph that `hybridize` makes contains the operator. It runs where the library is."""
+    network, arrays = make(), batch(LENGTHS)
     network.hybridize()
     expected = gradients(network, arrays)
     graph = network._cached_graph[1]
@@ -68,34 +68,34 @@ def test_a_symbol_block_of_the_operator(tmp_path):
 def test_a_symbol_block_of_the_operator_is_not_exported(tmp_path):
     network = make()
     network.hybridize()
-    network(*batch(RAGGED))
+    network(*batch(LENGTHS))
     inputs = [mx.sym.var('data%d' % i) for i in range(3)]
     block = mx.gluon.SymbolBlock(network._cached_graph[1], inputs, params=network.collect_params())
-    block(*batch(RAGGED))
+    block(*batch(LENGTHS))
     with pytest.raises(UserError, match='export the block that it was made from'):
         block.export(str(tmp_path / 'block'))
     assert not os.listdir(tmp_path)
 
 
 def quantize(network, arrays):
-    """What the network gives that MXNet's own function makes of it."""
+    """The output of the INT8 network that MXNet's own function makes."""
     shapes = [mx.io.DataDesc('data%d' % i, array.shape) for i, array in enumerate(arrays)]
-    quantized = mx.contrib.quantization.quantize_net_v2(
+    quantized_network = mx.contrib.quantization.quantize_net_v2(
         network, data_shapes=shapes, calib_mode='none', logger=None)
-    assert mx.nd.ones(3).sum().asscalar() == 3      # where an error of before would come out
-    return quantized(*[array.astype('float32') for array in arrays]).asnumpy()
+    assert mx.nd.ones(3).sum().asscalar() == 3      # would raise a late error of the lines above
+    return quantized_network(*[array.astype('float32') for array in arrays]).asnumpy()
 
 
-@pytest.mark.parametrize('hybrid', [False, True])
-def test_mxnet_quantizes(hybrid):
-    """MXNet computes with lengths of 0, which the operator refuses, before it exports."""
+@pytest.mark.parametrize('is_hybridized', [False, True])
+def test_mxnet_quantizes(is_hybridized):
+    """Before it exports, MXNet computes with lengths of 0, which the operator refuses."""
     network, arrays = make_classifier(), batch([10, 3])
     with own_operators():
         expected = quantize(network, arrays)
-    network.hybridize(hybrid)
+    network.hybridize(is_hybridized)
     output = network(*arrays).asnumpy()
     assert np.array_equal(quantize(network, arrays), expected)
-    # and the network goes on as before
+    # the network has not changed
     assert np.array_equal(network(*arrays).asnumpy(), output)
     assert FUSED_OPERATOR in operators_of(network)
 

@@ -13,11 +13,11 @@ from bert.model.kernels import targets
 
 HERE = pathlib.Path(__file__).resolve().parent
 BENCHMARKS = HERE.parents[2] / 'benchmarks' / 'kernels'
-CASES = 60      # of random sizes, each in all types
+NUM_CASES = 60      # of random sizes, each in all types
 
 
 def compile_driver(build, program):
-    """Compile the operators without MXNet, with the sanitizers of addresses and of undefined
+    """Compile the operators without MXNet, with the sanitizers for addresses and for undefined
     behaviour."""
     flags = [flag for flag in targets.COMPILER_FLAGS + build.compiler_flags
              if flag not in ('-O3', '-fPIC')]
@@ -35,12 +35,12 @@ def test_format():
     files = [path for folder in (pathlib.Path(targets.SOURCE_FOLDER), HERE, BENCHMARKS)
              for path in folder.iterdir() if path.suffix in ('.h', '.cc')]
     assert len(files) > len(targets.UNITS + targets.SHARED_UNITS)
-    for path in files:      # .clang-format has it leave comments as they are
+    for path in files:      # .clang-format leaves comments as they are
         assert max(map(len, path.read_text(encoding='utf-8').splitlines())) <= 100, path
     program = pathlib.Path(sys.executable).with_name('clang-format')
-    done = subprocess.run([program, '--dry-run', '--Werror'] + files, capture_output=True,
-                          text=True)
-    assert done.returncode == 0, done.stderr
+    process = subprocess.run([program, '--dry-run', '--Werror'] + files, capture_output=True,
+                             text=True)
+    assert process.returncode == 0, process.stderr
 
 
 @pytest.mark.compiles
@@ -48,13 +48,13 @@ def test_format():
 def test_the_sanitizers_find_nothing(need_cpu_for, build, tmp_path):
     need_cpu_for(build)
     compile_driver(build, tmp_path / 'driver')
-    done = subprocess.run([tmp_path / 'driver', '0', str(CASES), *build.dtypes],
-                          capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, 'done\n'), done.stderr[-3000:]
+    process = subprocess.run([tmp_path / 'driver', '0', str(NUM_CASES), *build.dtypes],
+                             capture_output=True, text=True)
+    assert (process.returncode, process.stdout) == (0, 'done\n'), process.stderr[-3000:]
 
 
 def constants(function, file='vectors.h'):
-    """The float literals of a function, in their order."""
+    """The float literals of a function, in the order of the source."""
     text = (pathlib.Path(targets.SOURCE_FOLDER) / file).read_text()
     body = re.search(r'inline Vector %s\(.*?\n}' % function, text, re.S).group()
     return [float(number) for number in re.findall(r'-?\d[\d.]*(?:e-?\d+)?(?=f\b)', body)]
@@ -83,12 +83,12 @@ def test_the_polynomials_of_bfloat16():
     assert np.abs(power / 2 ** x - 1).max() < 1e-4
     x = np.linspace(-200, 200, 400001, dtype='float32')
     density = np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
-    for function, limit, expected, factor, error in (
+    for function, limit, expected, factor, bound in (
             ('rough_normal_cdf', 4.0, ndtr(x), x, 2e-4),
             ('rough_gelu_gradient', 4.3, ndtr(x) + x * density, 1, 6e-4)):
         values = np.float32(constants(function, 'vectors_bfloat16.h'))
-        inside = np.clip(x, *values[:2])
-        assert -inside.min() == inside.max() == np.float32(limit)
-        value = np.float32(0.5) + inside * np.polyval(values[2:-1], inside ** 2)
-        assert value.dtype == 'float32'
-        assert np.abs(factor * (value - expected)).max() < error, function
+        argument = np.clip(x, *values[:2])
+        assert -argument.min() == argument.max() == np.float32(limit)
+        result = np.float32(0.5) + argument * np.polyval(values[2:-1], argument ** 2)
+        assert result.dtype == 'float32'
+        assert np.abs(factor * (result - expected)).max() < bound, function

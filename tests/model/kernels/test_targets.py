@@ -1,5 +1,5 @@
-"""The libraries of other CPUs than this one, as far as it can run them: the tests of the numbers
-once more. A process holds one library, so each has a process of its own."""
+"""The libraries for other CPUs, as far as this CPU can run them: each repeats the numerical tests.
+A process can load only one library, so each library has its own process."""
 import os
 import pathlib
 import subprocess
@@ -12,26 +12,26 @@ from bert.model.kernels import targets
 HERE = pathlib.Path(__file__).parent
 FILES = ('test_fused_encoder.py', 'test_fused_quantizer.py', 'test_fused_dropout.py',
          'test_fused_pooled.py', 'test_fused_dense.py', 'test_fused_optimizer.py')
-REST = 'not (thousand and 00)'      # of a thousand random networks the first hundred
+SELECTION = 'not (thousand and 00)'      # of the thousand random networks only the first hundred
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize('build', targets.BUILDS[1:], ids=lambda build: build.name)
 def test_numbers(need_cpu_for, build):
     need_cpu_for(build)
-    done = subprocess.run(
-        [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '--all', '-k', REST]
+    process = subprocess.run(
+        [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '--all', '-k', SELECTION]
         + [str(HERE / name) for name in FILES],
         env=dict(os.environ, BERT_KERNELS=build.name, BERT_NO_SKIPS='but-optional'),
         capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-5000:]
+    assert process.returncode == 0, process.stdout[-5000:]
 
 
 @pytest.mark.parametrize('build', [
     pytest.param(build, marks=[pytest.mark.exhaustive] * (build is not targets.BUILDS[-1]))
     for build in targets.BUILDS[1:]], ids=lambda build: build.name)
-def test_a_type_that_it_lacks(need_cpu_for, build):
-    """float32 computes, and one line says so; a symbol of that type is an error, each time."""
+def test_a_missing_type(need_cpu_for, build):
+    """float32 computes instead, and one log line says so. A symbol of that type always fails."""
     need_cpu_for(build)
     code = ('from support import fused_networks\n'
             'for dtype in ("float32", "bfloat16", "int8"):\n'
@@ -50,15 +50,15 @@ def test_a_type_that_it_lacks(need_cpu_for, build):
             '        block(*fused_networks.batch([5, 3])).asnumpy()\n'
             '    except mx.MXNetError as error:\n'
             '        print("dtype bfloat16: this library has no products of it" in str(error))\n')
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True,
-                          env=dict(os.environ, BERT_KERNELS=build.name,
-                                   PYTHONPATH=os.pathsep.join(sys.path)))
-    *lines, first, second = [line.split() for line in done.stdout.splitlines()]
-    assert first == second == ['True']
+    environment = dict(os.environ, BERT_KERNELS=build.name, PYTHONPATH=os.pathsep.join(sys.path))
+    process = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
+                             check=True, env=environment)
+    *lines, first_result, second_result = [line.split() for line in process.stdout.splitlines()]
+    assert first_result == second_result == ['True']
     assert [line[:3] for line in lines] == [
         [dtype, 'True', str(dtype in build.dtypes)] for dtype in ('float32', 'bfloat16', 'int8')]
     for dtype, _, _, total in lines:
         assert (total == lines[0][3]) == (dtype not in build.dtypes or dtype == 'float32')
-    assert done.stderr.splitlines() == [
+    assert process.stderr.splitlines() == [
         'no fused kernels with %s for this CPU and network: float32 computes' % dtype
         for dtype in ('bfloat16', 'int8') if dtype not in build.dtypes]

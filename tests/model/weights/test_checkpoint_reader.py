@@ -1,4 +1,4 @@
-"""checkpoint_reader.py and loading.py: checkpoints of every kind, and what doesn't fit."""
+"""checkpoint_reader.py and loading.py: checkpoints of every kind, and weights that don't fit."""
 import json
 import logging
 import os
@@ -86,11 +86,11 @@ def test_all_parts_of_a_folder(folder, tensors):
                                   tensors['cls.seq_relationship.weight'])
 
 
-def test_a_safetensors_file_takes_what_lies_beside_it(folder, tensors):
+def test_a_safetensors_file_uses_the_files_beside_it(folder, tensors):
     check_values(zoo.load_checkpoint(str(folder / 'model.safetensors'))[0], tensors)
 
 
-def test_a_fine_tuned_folder_gives_its_encoder(tmp_path, tensors, caplog):
+def test_the_encoder_of_a_fine_tuned_folder(tmp_path, tensors, caplog):
     tensors['classifier.weight'], tensors['classifier.bias'] = np.zeros((3, 8)), np.zeros(3)
     with caplog.at_level(logging.INFO):
         network, _ = zoo.load_checkpoint(str(write_folder(tmp_path / 'hf', tensors)))
@@ -99,8 +99,8 @@ def test_a_fine_tuned_folder_gives_its_encoder(tmp_path, tensors, caplog):
 
 
 def test_a_folder_without_pooler(tmp_path, tensors, caplog):
-    kept = {name: array for name, array in tensors.items() if 'pooler' not in name}
-    network, _ = zoo.load_checkpoint(str(write_folder(tmp_path / 'hf', kept)))
+    remaining_tensors = {name: array for name, array in tensors.items() if 'pooler' not in name}
+    network, _ = zoo.load_checkpoint(str(write_folder(tmp_path / 'hf', remaining_tensors)))
     assert 'no weights for the pooler: initialised at random' in caplog.text
     assert 0.005 < network.pooler.weight.data().asnumpy().std() < 0.04
 
@@ -130,7 +130,7 @@ def test_the_vocabulary_in_tokenizer_json(tmp_path, tensors):
         zoo.load_checkpoint(str(path))
 
 
-def make_ours(folder, arrays, config=CONFIG):
+def write_own_folder(folder, arrays, config=CONFIG):
     folder.mkdir(parents=True)
     save_params(folder / 'model.params', arrays)
     (folder / 'config.json').write_text(config.to_json())
@@ -138,29 +138,29 @@ def make_ours(folder, arrays, config=CONFIG):
     return folder
 
 
-def test_a_folder_of_ours_and_a_file_in_it(tmp_path, tensors, arrays):
-    classifier = {'bert.' + name: array for name, array in arrays.items()}
-    classifier['classifier.1.weight'] = np.zeros((2, 8))
-    path = make_ours(tmp_path / 'step-0000001', classifier)
-    for place in (path, path / 'model.params'):
-        network, vocabulary = zoo.load_checkpoint(str(place))
+def test_an_own_folder_and_a_file_in_it(tmp_path, tensors, arrays):
+    classifier_arrays = {'bert.' + name: array for name, array in arrays.items()}
+    classifier_arrays['classifier.1.weight'] = np.zeros((2, 8))
+    folder = write_own_folder(tmp_path / 'step-0000001', classifier_arrays)
+    for path in (folder, folder / 'model.params'):
+        network, vocabulary = zoo.load_checkpoint(str(path))
         check_values(network, tensors)
         assert vocabulary.idx_to_token == TOKENS
 
 
 @pytest.mark.parametrize('pointers, name', [
     ({'newest': 'b', 'best': 'a'}, 'a'), ({'newest': 'b'}, 'b')])
-def test_a_run_folder_of_ours(tmp_path, arrays, pointers, name):
-    for number, folder in enumerate('ab'):
-        changed = dict(arrays, **{'pooler.bias': np.full(8, number, np.float32)})
-        make_ours(tmp_path / 'run' / folder, changed)
+def test_a_run_folder(tmp_path, arrays, pointers, name):
+    for index, folder in enumerate('ab'):
+        changed_arrays = dict(arrays, **{'pooler.bias': np.full(8, index, np.float32)})
+        write_own_folder(tmp_path / 'run' / folder, changed_arrays)
     (tmp_path / 'run' / 'checkpoints.json').write_text(json.dumps(pointers))
     network, _ = zoo.load_checkpoint(str(tmp_path / 'run'))
     assert network.pooler.bias.data().asnumpy()[0] == 'ab'.index(name)
 
 
 def test_a_bare_params_file_has_the_ids_of_gluonnlp(tmp_path, release):
-    """It needs the names of the model and the corpus, and goes by their vocabulary."""
+    """It needs the names of the model and the corpus, and uses their vocabulary."""
     root = tmp_path / 'models'
     root.mkdir()
     (root / (release.vocab_name + '.vocab')).write_bytes(release.vocab)
@@ -232,12 +232,12 @@ BROKEN_FOLDERS = [
 @pytest.mark.parametrize('damage, message', BROKEN_FOLDERS)
 def test_broken_folders(folder, damage, message):
     damage(folder)
-    with pytest.raises(UserError, match=message) as caught:
+    with pytest.raises(UserError, match=message) as error:
         zoo.load_checkpoint(str(folder))
-    assert '\n' not in str(caught.value)
+    assert '\n' not in str(error.value)
 
 
-def test_what_is_no_checkpoint(tmp_path):
+def test_paths_without_a_checkpoint(tmp_path):
     with pytest.raises(UserError, match='absent: no such file or folder'):
         zoo.load_checkpoint(str(tmp_path / 'absent'))
     with pytest.raises(UserError, match='it holds: nothing'):
@@ -247,7 +247,7 @@ def test_what_is_no_checkpoint(tmp_path):
         zoo.load_checkpoint(str(tmp_path))
 
 
-def test_a_padded_vocabulary_is_fine_and_said(tmp_path, tensors, caplog):
+def test_a_padded_vocabulary_is_accepted_and_logged(tmp_path, tensors, caplog):
     name = 'bert.embeddings.word_embeddings.weight'
     tensors[name] = np.concatenate([tensors[name], np.zeros((18, 8), np.float32)])
     tensors['cls.predictions.bias'] = np.zeros(128, np.float32)
@@ -273,10 +273,10 @@ def make_classifier(dropout=0.1):
 
 @pytest.mark.parametrize('prefix', ['', 'bert.'])
 def test_encoder_parameters_with_and_without_prefix(tmp_path, tensors, arrays, prefix, caplog):
-    given = {prefix + name: array for name, array in arrays.items()}
-    given['classifier.1.weight'] = np.zeros((2, 8))
+    saved_arrays = {prefix + name: array for name, array in arrays.items()}
+    saved_arrays['classifier.1.weight'] = np.zeros((2, 8))
     (tmp_path / 'vocab.txt').write_text(tokens_text(), encoding='utf-8')
-    path = save_params(tmp_path / 'net.params', given)
+    path = save_params(tmp_path / 'net.params', saved_arrays)
     bert = make_bert()
     with caplog.at_level(logging.INFO):
         zoo.load_encoder(bert, path, VOCABULARY)
@@ -285,37 +285,38 @@ def test_encoder_parameters_with_and_without_prefix(tmp_path, tensors, arrays, p
 
 
 def test_encoder_parameters_with_unknown_names(tmp_path, arrays, caplog):
-    given = dict(arrays, **{'crf.transitions': np.zeros(2)})
+    saved_arrays = dict(arrays, **{'crf.transitions': np.zeros(2)})
     with caplog.at_level(logging.INFO):
-        loading.load_encoder_arrays(make_bert(), given, 'net.params')
+        loading.load_encoder_arrays(make_bert(), saved_arrays, 'net.params')
     assert 'not used for the encoder: crf.transitions' in caplog.text
 
 
 @pytest.mark.parametrize('saved_dropout, dropout', [(0.1, 0.0), (0.0, 0.1), (0.1, 0.1)])
 def test_a_whole_classifier(tmp_path, saved_dropout, dropout):
     """gluonnlp's names depend on the dropout before the dense layer."""
-    saved = make_classifier(saved_dropout)
-    saved.classifier.initialize()
-    saved(mx.nd.array(TOKEN_IDS), mx.nd.array(SEGMENT_IDS), mx.nd.array(VALID_LENGTH))
+    saved_network = make_classifier(saved_dropout)
+    saved_network.classifier.initialize()
+    saved_network(mx.nd.array(TOKEN_IDS), mx.nd.array(SEGMENT_IDS), mx.nd.array(VALID_LENGTH))
     path = str(tmp_path / 'net.params')
-    saved.save_parameters(path)
+    saved_network.save_parameters(path)
     (tmp_path / 'vocab.txt').write_text(tokens_text(), encoding='utf-8')
     network = make_classifier(dropout)      # its dense layer doesn't know its width yet
     zoo.load_model(network, path, VOCABULARY, mx.cpu())
     arguments = [mx.nd.array(TOKEN_IDS), mx.nd.array(SEGMENT_IDS), mx.nd.array(VALID_LENGTH)]
-    np.testing.assert_array_equal(network(*arguments).asnumpy(), saved(*arguments).asnumpy())
+    np.testing.assert_array_equal(network(*arguments).asnumpy(),
+                                  saved_network(*arguments).asnumpy())
 
 
-@pytest.mark.parametrize('initialised', [False, True])
-def test_a_classifier_before_and_after_initialisation(tmp_path, arrays, initialised):
+@pytest.mark.parametrize('is_initialised', [False, True])
+def test_a_classifier_before_and_after_initialisation(tmp_path, arrays, is_initialised):
     network = make_classifier()
-    if initialised:
-        network.classifier.initialize()     # its width stays open
+    if is_initialised:
+        network.classifier.initialize()     # its width is still unknown
     weight = np.random.RandomState(0).normal(size=(3, 8)).astype(np.float32)
-    given = {'bert.' + name: array for name, array in arrays.items()
-             if not name.startswith(('decoder', 'classifier'))}
-    given.update({'classifier.0.weight': weight, 'classifier.0.bias': np.zeros(3)})
-    loading.load_parameters(network, given, 'net.params', mx.cpu())
+    saved_arrays = {'bert.' + name: array for name, array in arrays.items()
+                    if not name.startswith(('decoder', 'classifier'))}
+    saved_arrays.update({'classifier.0.weight': weight, 'classifier.0.bias': np.zeros(3)})
+    loading.load_parameters(network, saved_arrays, 'net.params', mx.cpu())
     np.testing.assert_array_equal(network.classifier[1].weight.data().asnumpy(), weight)
 
 
@@ -330,7 +331,7 @@ def test_bare_params_of_gluonnlp_for_an_encoder(tmp_path, release, caplog):
     assert 'taken to have the ids of gluonnlp\'s vocabulary' in caplog.text
 
 
-def test_a_vocabulary_beside_the_file_decides(tmp_path, tensors, arrays):
+def test_the_vocabulary_beside_the_file_applies(tmp_path, tensors, arrays):
     order = TOKENS[::-1]
     (tmp_path / 'vocab.txt').write_text(tokens_text(order), encoding='utf-8')
     path = save_params(tmp_path / 'net.params', mapping.reorder_ids(arrays, TOKENS, order))
@@ -361,19 +362,19 @@ BAD_ARRAYS = [
 
 
 @pytest.mark.parametrize('change, message', BAD_ARRAYS)
-def test_what_does_not_fit_is_named(arrays, change, message):
+def test_errors_name_the_arrays_that_do_not_fit(arrays, change, message):
     network = BERTModel(CONFIG)
-    given = {name: array for name, array in arrays.items()
-             if not name.startswith(('decoder', 'classifier'))}
-    loading.load_parameters(BERTModel(CONFIG), given, 'net.params')
-    with pytest.raises(UserError, match=message) as caught:
-        loading.load_parameters(network, change(given), 'net.params')
-    assert str(caught.value).count(', ') < 25
+    encoder_arrays = {name: array for name, array in arrays.items()
+                      if not name.startswith(('decoder', 'classifier'))}
+    loading.load_parameters(BERTModel(CONFIG), encoder_arrays, 'net.params')
+    with pytest.raises(UserError, match=message) as error:
+        loading.load_parameters(network, change(encoder_arrays), 'net.params')
+    assert str(error.value).count(', ') < 25
     with pytest.raises(RuntimeError):       # nothing was set before the error
         network.pooler.weight.data()
 
 
-def test_a_decoder_of_its_own_is_refused(arrays):
+def test_an_untied_decoder_is_refused(arrays):
     copy = {'decoder.3.weight': arrays['word_embed.0.weight'].copy()}
     network = BERTModel(CONFIG, use_decoder=True, use_classifier=True)
     loading.load_parameters(network, dict(arrays, **copy), 'x')
@@ -382,11 +383,11 @@ def test_a_decoder_of_its_own_is_refused(arrays):
         loading.load_parameters(network, dict(arrays, **copy), 'x')
 
 
-def test_a_part_that_is_half_there_is_an_error(arrays):
+def test_an_incomplete_part_is_an_error(arrays):
     with pytest.raises(UserError, match='missing: decoder.2.gamma$'):
         loading.build_bert(CONFIG, without(arrays, 'decoder.2.gamma'), 'x', use_decoder=True)
 
 
 def test_find_weights_needs_no_network(tmp_path, arrays):
-    path = make_ours(tmp_path / 'x', arrays)
+    path = write_own_folder(tmp_path / 'x', arrays)
     assert checkpoint_reader.find_weights(str(path)) == str(path / 'model.params')

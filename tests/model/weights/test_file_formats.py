@@ -1,4 +1,4 @@
-"""bert/model/weights/file_formats.py: files of weights of every kind, in any state."""
+"""bert/model/weights/file_formats.py: files of weights of every kind, intact or damaged."""
 import json
 import pickle
 import struct
@@ -23,14 +23,14 @@ def tensors():
 
 
 def write_safetensors(path, entries):
-    """entries: [(name, dtype, shape, bytes)], written by hand as the format says."""
+    """Write [(name, dtype, shape, bytes)] by hand, as the format's specification says."""
     header, offset = {'__metadata__': {'format': 'pt'}}, 0
     for name, dtype, shape, data in entries:
         header[name] = {'dtype': dtype, 'shape': shape,
                         'data_offsets': [offset, offset + len(data)]}
         offset += len(data)
     text = json.dumps(header).encode()
-    path.write_bytes(struct.pack('<Q', len(text)) + text + b''.join(e[3] for e in entries))
+    path.write_bytes(struct.pack('<Q', len(text)) + text + b''.join(entry[-1] for entry in entries))
 
 
 def test_read_safetensors_of_every_type(tmp_path):
@@ -42,22 +42,22 @@ def test_read_safetensors_of_every_type(tmp_path):
         ('f64', 'F64', [1, 3], values.astype(np.float64).tobytes()),
         ('i64', 'I64', [2], np.array([3, -4]).tobytes()),
         ('scalar', 'F32', [], np.float32(7).tobytes())])
-    found = file_formats.read_safetensors(tmp_path / 'x')
-    assert {name: array.dtype for name, array in found.items()} == {
+    arrays = file_formats.read_safetensors(tmp_path / 'x')
+    assert {name: array.dtype for name, array in arrays.items()} == {
         'f32': np.float32, 'f16': np.float32, 'bf16': np.float32, 'f64': np.float32,
         'i64': np.int64, 'scalar': np.float32}
     for name, shape in (('f32', (1, 3)), ('f16', (3, 1)), ('bf16', (3,)), ('f64', (1, 3))):
-        np.testing.assert_array_equal(found[name], values.reshape(shape))
-    assert found['i64'].tolist() == [3, -4]
-    assert found['scalar'] == 7
+        np.testing.assert_array_equal(arrays[name], values.reshape(shape))
+    assert arrays['i64'].tolist() == [3, -4]
+    assert arrays['scalar'] == 7
 
 
 def test_the_safetensors_package_agrees(tmp_path, tensors):
     from safetensors.numpy import save_file
     save_file(tensors, str(tmp_path / 'x.safetensors'))
-    found = file_formats.read_safetensors(tmp_path / 'x.safetensors')
-    assert set(found) == set(tensors)
-    assert all((found[name] == tensors[name]).all() for name in tensors)
+    arrays = file_formats.read_safetensors(tmp_path / 'x.safetensors')
+    assert set(arrays) == set(tensors)
+    assert all((arrays[name] == tensors[name]).all() for name in tensors)
 
 
 def test_safetensors_cut_anywhere(tmp_path, tensors):
@@ -67,9 +67,9 @@ def test_safetensors_cut_anywhere(tmp_path, tensors):
     content = path.read_bytes()
     for cut in cuts(len(content)):
         path.write_bytes(content[:cut])
-        with pytest.raises(UserError, match='x.safetensors: .*') as caught:
+        with pytest.raises(UserError, match='x.safetensors: .*') as error:
             file_formats.read_safetensors(path)
-        assert '\n' not in str(caught.value)
+        assert '\n' not in str(error.value)
 
 
 @pytest.mark.parametrize('content', [
@@ -77,7 +77,7 @@ def test_safetensors_cut_anywhere(tmp_path, tensors):
     struct.pack('<Q', 10) + b'{"a": {} }',
     struct.pack('<Q', 64) + b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}'.ljust(64),
     struct.pack('<Q', 64) + b'{"a":{"dtype":"Q9","shape":[1],"data_offsets":[0,4]}}'.ljust(64)])
-def test_safetensors_that_are_none(tmp_path, content):
+def test_invalid_safetensors(tmp_path, content):
     (tmp_path / 'x').write_bytes(content + b'1234')
     with pytest.raises(UserError, match='x: '):
         file_formats.read_safetensors(tmp_path / 'x')
@@ -98,13 +98,13 @@ def test_read_params_of_every_type(tmp_path):
     types = ('float32', 'float64', 'float16', 'uint8', 'int32', 'int8', 'int64')
     mx.nd.save(path, dict({'arg:' + name: mx.nd.array(np.abs(values), dtype=name)
                            for name in types}, **{'aux:x.y': mx.nd.array([1, 2])}))
-    found = file_formats.read_params(path)
-    assert set(found) == set(types) | {'x.y'}
+    arrays = file_formats.read_params(path)
+    assert set(arrays) == set(types) | {'x.y'}
     for name in types:
-        floating = name.startswith('float')
-        assert found[name].dtype == (np.float32 if floating else name)
+        is_float = name.startswith('float')
+        assert arrays[name].dtype == (np.float32 if is_float else name)
         np.testing.assert_array_equal(
-            found[name], np.abs(values) if floating else np.abs(values).astype(name))
+            arrays[name], np.abs(values) if is_float else np.abs(values).astype(name))
 
 
 def test_read_params_in_bfloat16(tmp_path):
@@ -118,9 +118,9 @@ def test_read_params_in_bfloat16(tmp_path):
 def test_read_params_equals_mxnet(tmp_path, tensors):
     path = str(tmp_path / 'x.params')
     mx.nd.save(path, {name: mx.nd.array(array) for name, array in tensors.items()})
-    found = file_formats.read_params(path)
-    assert list(found) == list(tensors)
-    assert all((found[name] == tensors[name]).all() for name in tensors)
+    arrays = file_formats.read_params(path)
+    assert list(arrays) == list(tensors)
+    assert all((arrays[name] == tensors[name]).all() for name in tensors)
 
 
 def test_params_cut_anywhere(tmp_path):
@@ -137,15 +137,15 @@ def test_params_with_any_damaged_byte_never_crash(tmp_path):
     path = tmp_path / 'x.params'
     mx.nd.save(str(path), {'a': mx.nd.ones((2, 3)), 'b': mx.nd.ones((2,))})
     content = bytearray(path.read_bytes())
-    refused = 0
-    for place in range(len(content)):
-        damaged = bytes(content[:place]) + bytes([content[place] ^ 0xFF]) + content[place + 1:]
-        path.write_bytes(damaged)
+    num_refused = 0
+    for index in range(len(content)):
+        data = bytes(content[:index]) + bytes([content[index] ^ 0xFF]) + content[index + 1:]
+        path.write_bytes(data)
         try:
             file_formats.read_params(path)
         except UserError:
-            refused += 1
-    assert refused > len(content) // 4      # the rest are values, which may be anything
+            num_refused += 1
+    assert num_refused > len(content) // 4      # the other bytes are values, and any value is valid
 
 
 def test_params_without_names_or_saved_as_a_list(tmp_path):
@@ -168,10 +168,10 @@ def test_no_such_file(tmp_path, read):
         read(tmp_path / 'absent')
 
 
-# Names decide
+# The extension decides
 
 
-def test_a_kind_that_is_none(tmp_path):
+def test_unknown_extension(tmp_path):
     path = tmp_path / 'net.h5'
     path.write_bytes(b'x')
     with pytest.raises(UserError, match='net.h5: expected a file of weights: .safetensors, .bin, '
@@ -183,7 +183,7 @@ def test_a_kind_that_is_none(tmp_path):
 
 
 def write_shards(folder, tensors, places, **index):
-    """The files that `places` ({name: file}) says, and the index; returns its path."""
+    """Write the files of `places` ({name: file}) and the index. Returns the path of the index."""
     for file in sorted(set(places.values())):
         file_formats.write_safetensors(str(folder / file), {
             name: tensors[name] for name in places if places[name] == file})
@@ -196,13 +196,13 @@ PLACES = {'a.weight': 'model-00001-of-00002.safetensors',
           'b': 'model-00002-of-00002.safetensors'}
 
 
-def test_shards_are_put_together(tmp_path, tensors):
-    found = file_formats.read_transformers(write_shards(tmp_path, tensors, PLACES))
-    assert set(found) == set(tensors)
-    assert all((found[name] == tensors[name]).all() for name in tensors)
+def test_shards_are_joined(tmp_path, tensors):
+    arrays = file_formats.read_transformers(write_shards(tmp_path, tensors, PLACES))
+    assert set(arrays) == set(tensors)
+    assert all((arrays[name] == tensors[name]).all() for name in tensors)
 
 
-def test_shards_that_lack_something(tmp_path, tensors):
+def test_incomplete_shards(tmp_path, tensors):
     index = write_shards(tmp_path, tensors, PLACES)
     file_formats.write_safetensors(str(tmp_path / PLACES['b']), {'c': tensors['b']})
     with pytest.raises(UserError, match='index.json: b is not in model-00002-of-00002.safetensors, '
@@ -215,7 +215,7 @@ def test_shards_that_lack_something(tmp_path, tensors):
 
 @pytest.mark.parametrize('place', ['../model.safetensors', '/etc/model.safetensors',
                                    'x/model.safetensors'])
-def test_shards_elsewhere_are_refused(tmp_path, tensors, place):
+def test_shards_in_other_folders_are_refused(tmp_path, tensors, place):
     index = write_shards(tmp_path, tensors, PLACES, weight_map={'b': place})
     with pytest.raises(UserError, match='lists the file %s: expected names in its own folder'
                                         % place):
@@ -225,7 +225,7 @@ def test_shards_elsewhere_are_refused(tmp_path, tensors, place):
 @pytest.mark.parametrize('content', [
     '{}', '{"weight_map": []}', '{"weight_map": {}}', '{"weight_map": {"a": null}}',
     '{"weight_map": {"a": "x.bin", "b": 3}}'])
-def test_an_index_that_is_none(tmp_path, content):
+def test_invalid_index(tmp_path, content):
     path = tmp_path / 'model.safetensors.index.json'
     path.write_text(content)
     with pytest.raises(UserError, match='index.json: no "weight_map" of names and files'):
@@ -249,7 +249,7 @@ def test_without_pytorch_it_says_what_to_install(tmp_path, monkeypatch):
         file_formats.read_torch(str(tmp_path / 'x.bin'))
 
 
-def test_a_pytorch_that_can_be_tricked_is_not_used(tmp_path, monkeypatch):
+def test_an_unsafe_pytorch_is_refused(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'torch', types.SimpleNamespace(__version__='2.5.1+cpu'))
     with pytest.raises(UserError, match='x.bin: PyTorch 2.5.1.cpu could be tricked into running '
                                         'code that is in the file; install 2.6 or later'):
@@ -265,13 +265,13 @@ def test_state_dicts_of_every_type(torch, tmp_path, legacy):
              'learnt': torch.nn.Parameter(values)}
     path = str(tmp_path / 'x.bin')
     torch.save(state, path, _use_new_zipfile_serialization=not legacy)
-    found = file_formats.read_torch(path)
-    assert {name: array.dtype for name, array in found.items()} == dict(
+    arrays = file_formats.read_torch(path)
+    assert {name: array.dtype for name, array in arrays.items()} == dict(
         {name: np.dtype('float32') for name in state}, i64=np.dtype('int64'))
     for name in ('f32', 'f16', 'bf16', 'f64', 'learnt'):
-        np.testing.assert_array_equal(found[name], values.numpy())
-    np.testing.assert_array_equal(found['turned'], values.numpy().T)
-    assert found['i64'].tolist() == [3, -4]
+        np.testing.assert_array_equal(arrays[name], values.numpy())
+    np.testing.assert_array_equal(arrays['turned'], values.numpy().T)
+    assert arrays['i64'].tolist() == [3, -4]
 
 
 @pytest.mark.torch
@@ -289,7 +289,7 @@ def test_torch_files_cut_anywhere(torch, tmp_path, tensors):
 
 
 class Malice:
-    """Unpickled carelessly, it makes a file."""
+    """Creates a file when it is unpickled without checks."""
 
     def __init__(self, path):
         self.path = path
@@ -300,24 +300,24 @@ class Malice:
 
 @pytest.mark.torch
 @pytest.mark.parametrize('legacy', [False, True])
-def test_a_file_that_wants_to_run_code_runs_none(torch, tmp_path, legacy):
-    path, sign = tmp_path / 'x.bin', tmp_path / 'ran'
-    torch.save({'a': Malice(sign)}, str(path), _use_new_zipfile_serialization=not legacy)
+def test_code_in_a_file_does_not_run(torch, tmp_path, legacy):
+    path, marker = tmp_path / 'x.bin', tmp_path / 'ran'
+    torch.save({'a': Malice(marker)}, str(path), _use_new_zipfile_serialization=not legacy)
     with pytest.raises(UserError, match='x.bin: refused: it is more than a state dict and would '
                                         'run %s.open, which may do anything' % open.__module__):
         file_formats.read_torch(str(path))
-    assert not sign.exists()
+    assert not marker.exists()
     torch.load(str(path), weights_only=False)
-    assert sign.exists()        # it would have
+    assert marker.exists()        # the code runs without the check
 
 
 @pytest.mark.torch
-def test_a_bare_pickle_runs_nothing(torch, tmp_path):
-    path, sign = tmp_path / 'x.bin', tmp_path / 'ran'
-    path.write_bytes(pickle.dumps(Malice(sign)))
+def test_code_in_a_bare_pickle_does_not_run(torch, tmp_path):
+    path, marker = tmp_path / 'x.bin', tmp_path / 'ran'
+    path.write_bytes(pickle.dumps(Malice(marker)))
     with pytest.raises(UserError, match='x.bin: '):
         file_formats.read_torch(str(path))
-    assert not sign.exists()
+    assert not marker.exists()
 
 
 @pytest.mark.torch
@@ -340,6 +340,6 @@ def test_a_pickle_that_is_no_state_dict(torch, tmp_path, make, message):
 
 
 @pytest.mark.torch
-def test_no_torch_file(torch, tmp_path):
+def test_no_such_torch_file(torch, tmp_path):
     with pytest.raises(UserError, match='absent.bin: can.t read: No such file'):
         file_formats.read_torch(str(tmp_path / 'absent.bin'))

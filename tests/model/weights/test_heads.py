@@ -1,4 +1,4 @@
-"""bert/model/weights/heads.py: what a set of weights makes up, and what it lacks."""
+"""bert/model/weights/heads.py: which head a set of weights has, and what it lacks."""
 import numpy as np
 import pytest
 from reference import numpy_bert
@@ -13,11 +13,12 @@ CLASSIFIER = {'classifier.weight': np.ones((3, 8), 'f4'), 'classifier.bias': np.
 SPAN = {'qa_outputs.weight': np.ones((2, 8), 'f4'), 'qa_outputs.bias': np.ones(2, 'f4')}
 
 
-def arrays_of(keep, **more):
-    """Gluon arrays of a random BertForPreTraining, those whose transformers name begins so."""
+def arrays_of(prefixes, **head_tensors):
+    """Gluon arrays of `head_tensors`, and of those tensors of a random BertForPreTraining whose
+    transformers names start with `prefixes`."""
     tensors = {name: array for name, array in numpy_bert.random_tensors(CONFIG).items()
-               if name.startswith(keep)}
-    return mapping.from_transformers(dict(tensors, **more), 'x')
+               if name.startswith(prefixes)}
+    return mapping.from_transformers(dict(tensors, **head_tensors), 'x')
 
 
 ENCODER = ('bert.embeddings', 'bert.encoder')
@@ -36,24 +37,24 @@ KINDS = [
 
 
 @pytest.mark.parametrize('in_task', [False, True])
-@pytest.mark.parametrize('keep,more,architecture,left', KINDS)
-def test_the_head_is_found_from_the_names(keep, more, architecture, left, in_task):
-    arrays = arrays_of(keep, **more)
+@pytest.mark.parametrize('prefixes,head_tensors,architecture,num_unused', KINDS)
+def test_the_names_identify_the_head(prefixes, head_tensors, architecture, num_unused, in_task):
+    arrays = arrays_of(prefixes, **head_tensors)
     if in_task:     # as a classifier's network saves them
         arrays = {name if loading.HEAD_PATTERN.match(name) else 'bert.' + name: array
                   for name, array in arrays.items()}
-    head, mine, left_out = heads.identify_head(arrays, 'x')
+    head, head_arrays, unused_names = heads.identify_head(arrays, 'x')
     assert head.architecture == architecture
-    assert len(left_out) == left and len(mine) == len(arrays) - left
-    heads.check_head_arrays(CONFIG, head, mine, 'x')
+    assert len(unused_names) == num_unused and len(head_arrays) == len(arrays) - num_unused
+    heads.check_head_arrays(CONFIG, head, head_arrays, 'x')
 
 
-def test_the_number_of_the_classifiers_layer_does_not_matter():
+def test_the_index_of_the_classifier_layer_does_not_matter():
     arrays = arrays_of(ENCODER + (POOLER,), **CLASSIFIER)
     arrays['classifier.0.weight'] = arrays.pop('classifier.1.weight')   # without dropout
     arrays['classifier.0.bias'] = arrays.pop('classifier.1.bias')
-    head, mine, _ = heads.identify_head(arrays, 'x')
-    assert head.name == 'classification' and mine['classifier.1.bias'].shape == (3,)
+    head, head_arrays, _ = heads.identify_head(arrays, 'x')
+    assert head.name == 'classification' and head_arrays['classifier.1.bias'].shape == (3,)
 
 
 def without(arrays, name):
@@ -71,10 +72,11 @@ def without(arrays, name):
     (lambda a: dict(a, **{'encoder.transformer_cells.2.proj.bias': np.zeros(8)}),
      'x: unknown: bert.encoder.transformer_cells.2.proj.bias$'),
 ])
-def test_what_does_not_fit_is_named(change, message):
-    head, mine, _ = heads.identify_head(change(arrays_of(ENCODER + (POOLER,), **CLASSIFIER)), 'x')
+def test_errors_name_the_arrays_that_do_not_fit(change, message):
+    arrays = change(arrays_of(ENCODER + (POOLER,), **CLASSIFIER))
+    head, head_arrays, _ = heads.identify_head(arrays, 'x')
     with pytest.raises(UserError, match=message):
-        heads.check_head_arrays(CONFIG, head, mine, 'x')
+        heads.check_head_arrays(CONFIG, head, head_arrays, 'x')
 
 
 def test_names_that_no_head_has_are_refused():
@@ -83,18 +85,18 @@ def test_names_that_no_head_has_are_refused():
         heads.identify_head(arrays, 'x')
 
 
-@pytest.mark.parametrize('keep,more,architecture,left', KINDS)
-def test_gluon_names_are_those_of_the_network(keep, more, architecture, left):
-    head, mine, _ = heads.identify_head(arrays_of(keep, **more), 'x')
-    network = heads.make_network_with_head(CONFIG, head, mine)
-    assert set(heads.with_gluon_names(head, mine, CONFIG)) == \
+@pytest.mark.parametrize('prefixes,head_tensors,architecture,num_unused', KINDS)
+def test_gluon_names_are_those_of_the_network(prefixes, head_tensors, architecture, num_unused):
+    head, head_arrays, _ = heads.identify_head(arrays_of(prefixes, **head_tensors), 'x')
+    network = heads.make_network_with_head(CONFIG, head, head_arrays)
+    assert set(heads.with_gluon_names(head, head_arrays, CONFIG)) == \
         set(network._collect_params_with_prefix())
 
 
 def test_an_architecture_with_another_head_is_refused():
-    for known in ({}, {'architectures': None}, {'architectures': ['BertForMaskedLM']},
-                  {'architectures': 'BertModel'}):
-        heads.check_architecture(known, 'x')
+    for values in ({}, {'architectures': None}, {'architectures': ['BertForMaskedLM']},
+                   {'architectures': 'BertModel'}):
+        heads.check_architecture(values, 'x')
     with pytest.raises(UserError, match='^config.json: architecture BertForMultipleChoice; '
                                         'supported: BertForSequenceClassification, '):
         heads.check_architecture({'architectures': ['BertForMultipleChoice']}, 'config.json')

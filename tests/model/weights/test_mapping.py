@@ -25,11 +25,11 @@ def tensors():
 
 def test_the_table_covers_a_whole_network_both_ways(tensors):
     network = BERTModel(CONFIG, use_decoder=True, use_classifier=True)
-    wanted = set(network._collect_params_with_prefix())
-    assert set(mapping.from_transformers(tensors, 'x')) == wanted - {'decoder.3.weight'}
-    for name in wanted:
-        there = mapping.translate_name(name, mapping.TO_TRANSFORMERS)
-        assert mapping.translate_name(there, mapping.TO_GLUON) == name
+    gluon_names = set(network._collect_params_with_prefix())
+    assert set(mapping.from_transformers(tensors, 'x')) == gluon_names - {'decoder.3.weight'}
+    for name in gluon_names:
+        transformers_name = mapping.translate_name(name, mapping.TO_TRANSFORMERS)
+        assert mapping.translate_name(transformers_name, mapping.TO_GLUON) == name
     assert len(mapping.TO_GLUON) == len(mapping.TO_TRANSFORMERS) == len(mapping.NAME_PAIRS)
 
 
@@ -50,27 +50,27 @@ OLD_SPELLINGS = {
 
 @pytest.mark.parametrize('spelling', OLD_SPELLINGS)
 def test_old_spellings(tensors, spelling):
-    old = {OLD_SPELLINGS[spelling](name): array for name, array in tensors.items()}
-    assert set(old) != set(tensors)
+    old_tensors = {OLD_SPELLINGS[spelling](name): array for name, array in tensors.items()}
+    assert set(old_tensors) != set(tensors)
     expected = mapping.from_transformers(tensors, 'x')
-    found = mapping.from_transformers(old, 'x')
-    assert set(found) == set(expected)
-    assert all(found[name] is expected[name] for name in found)
+    arrays = mapping.from_transformers(old_tensors, 'x')
+    assert set(arrays) == set(expected)
+    assert all(arrays[name] is expected[name] for name in arrays)
 
 
 def test_buffers_are_left_out_and_unknown_names_stay(tensors):
     tensors['bert.embeddings.position_ids'] = np.arange(12)
     tensors['crf.transitions'] = np.zeros(3)
-    found = mapping.from_transformers(tensors, 'x')
-    assert 'crf.transitions' in found
-    assert not any('position_ids' in name for name in found)
+    arrays = mapping.from_transformers(tensors, 'x')
+    assert 'crf.transitions' in arrays
+    assert not any('position_ids' in name for name in arrays)
 
 
 def test_a_task_head_is_not_the_next_sentence_classifier(tensors):
     tensors['classifier.weight'] = np.zeros((3, 8))
-    found = mapping.from_transformers(tensors, 'x')
-    assert found['classifier.1.weight'].shape == (3, 8)
-    assert found['classifier.weight'].shape == (2, 8)
+    arrays = mapping.from_transformers(tensors, 'x')
+    assert arrays['classifier.1.weight'].shape == (3, 8)
+    assert arrays['classifier.weight'].shape == (2, 8)
 
 
 def test_two_candidates_for_one_name(tensors):
@@ -82,27 +82,27 @@ def test_two_candidates_for_one_name(tensors):
         mapping.from_transformers(tensors, 'file')
 
 
-def test_a_tied_decoder_is_written_once_and_another_twice(tensors):
+def test_a_tied_decoder_is_written_once_and_an_untied_one_twice(tensors):
     arrays = mapping.from_transformers(tensors, 'x')
     arrays['decoder.3.weight'] = arrays['word_embed.0.weight']
     state = mapping.to_transformers(arrays, 'x')
     assert set(state) == set(tensors)
     assert all(state[name] is tensors[name] for name in tensors)
-    untied = mapping.to_transformers(arrays, 'x', tied_decoder=False)
-    assert set(untied) == set(tensors) | {'cls.predictions.decoder.weight',
-                                          'cls.predictions.decoder.bias'}
-    assert untied['cls.predictions.decoder.bias'] is tensors['cls.predictions.bias']
+    untied_state = mapping.to_transformers(arrays, 'x', tied_decoder=False)
+    assert set(untied_state) == set(tensors) | {'cls.predictions.decoder.weight',
+                                                'cls.predictions.decoder.bias'}
+    assert untied_state['cls.predictions.decoder.bias'] is tensors['cls.predictions.bias']
 
 
 def test_the_bias_that_an_untied_decoder_uses(tensors):
-    used = tensors['cls.predictions.bias'] + 1
-    state = dict(tensors, **{'cls.predictions.decoder.bias': used})
-    assert mapping.from_transformers(state, 'x', tied_decoder=False)['decoder.3.bias'] is used
+    bias = tensors['cls.predictions.bias'] + 1
+    state = dict(tensors, **{'cls.predictions.decoder.bias': bias})
+    assert mapping.from_transformers(state, 'x', tied_decoder=False)['decoder.3.bias'] is bias
     with pytest.raises(UserError, match='cls.predictions.bias and cls.predictions.decoder.bias'):
         mapping.from_transformers(state, 'x')
 
 
-def test_names_of_task_heads_there_and_back():
+def test_round_trip_of_task_head_names():
     arrays = {'bert.pooler.weight': 1, 'classifier.0.weight': 2, 'span_classifier.bias': 3,
               'bert.encoder.transformer_cells.3.ffn.layer_norm.beta': 4}
     assert mapping.to_transformers(arrays, 'x') == {
@@ -126,9 +126,9 @@ def test_config_from_transformers():
 
 
 def test_a_config_of_an_early_release():
-    old = {key: value for key, value in HF_CONFIG.items()
-           if key not in ('model_type', 'layer_norm_eps', 'hidden_act')}
-    config = mapping.config_from_transformers(old, 'x', cased=False)
+    values = {key: value for key, value in HF_CONFIG.items()
+              if key not in ('model_type', 'layer_norm_eps', 'hidden_act')}
+    config = mapping.config_from_transformers(values, 'x', cased=False)
     assert (config.layer_norm_eps, config.activation) == (1e-12, 'gelu')
 
 
@@ -148,14 +148,14 @@ def test_a_config_of_an_early_release():
     ('max_position_embeddings', 0, '"max_position_embeddings" is 0'),
     ('num_attention_heads', 3, 'hidden_size 8 is no multiple of num_attention_heads 3'),
 ])
-def test_what_the_encoder_cannot_express(key, value, message):
+def test_unsupported_configurations(key, value, message):
     with pytest.raises(UserError, match='config.json: .*' + message):
         mapping.config_from_transformers(dict(HF_CONFIG, **{key: value}), 'config.json', False)
 
 
 @pytest.mark.parametrize('change', [{}, {'tied_decoder': False}, {'activation': 'relu'},
                                     {'activation': 'gelu'}])
-def test_config_there_and_back(change):
+def test_config_round_trip(change):
     config = BertConfig(2, 8, 16, 2, 30, **dict({
         'max_length': 12, 'token_type_vocab_size': 3, 'layer_norm_eps': 1e-5,
         'activation': 'gelu_new', 'cased': True}, **change))
@@ -164,7 +164,7 @@ def test_config_there_and_back(change):
     assert mapping.config_from_transformers(values, 'x', cased=True) == config
 
 
-def test_labels_there_and_back():
+def test_labels_round_trip():
     values = mapping.config_to_transformers(CONFIG, 'x', 0, labels=['sad', 'glad', 'so so'])
     assert values['label2id'] == {'sad': 0, 'glad': 1, 'so so': 2}
     values = json.loads(json.dumps(values))
@@ -180,7 +180,7 @@ def test_labels_in_any_order_of_the_file_and_of_any_type():
     assert mapping.labels_from_transformers(values, 11, 'x')[10] == 'k'
 
 
-def test_labels_that_are_not_as_many_as_the_outputs(caplog):
+def test_labels_that_differ_in_number_from_the_outputs(caplog):
     values = {'id2label': {'0': 'a', '1': 'b'}}
     assert mapping.labels_from_transformers(values, 3, 'config.json') == \
         ('LABEL_0', 'LABEL_1', 'LABEL_2')
@@ -193,21 +193,23 @@ def test_labels_that_are_not_as_many_as_the_outputs(caplog):
     ({'a': 0, 'b': 1}, 'x: id2label is .*: expected {"0": a label'),
     ({'0': 'a', '1': 'a'}, 'x: id2label has "a" more than once'),
 ])
-def test_labels_that_are_none(names, message):
+def test_invalid_labels(names, message):
     with pytest.raises(UserError, match=message):
         mapping.labels_from_transformers({'id2label': names}, 2, 'x')
 
 
-@pytest.mark.parametrize('kind,number', [('multi_label_classification', 3), ('regression', 2)])
-def test_answers_that_are_neither_a_class_nor_a_score(kind, number):
-    with pytest.raises(UserError, match='x: problem_type is "%s" with %d outputs' % (kind, number)):
-        mapping.labels_from_transformers({'problem_type': kind}, number, 'x')
+@pytest.mark.parametrize('problem_type,num_outputs', [
+    ('multi_label_classification', 3), ('regression', 2)])
+def test_unsupported_problem_types(problem_type, num_outputs):
+    with pytest.raises(UserError, match='x: problem_type is "%s" with %d outputs'
+                                        % (problem_type, num_outputs)):
+        mapping.labels_from_transformers({'problem_type': problem_type}, num_outputs, 'x')
 
 
 # Ids
 
 
-def test_gluonnlp_order_there_and_back():
+def test_gluonnlp_order_round_trip():
     order = mapping.gluonnlp_order(TOKENS)
     assert order == swap_special_tokens(TOKENS)
     assert order[:5] == ['[UNK]', '[PAD]', '[CLS]', '[SEP]', '[MASK]']
@@ -223,8 +225,8 @@ def test_the_five_vocabularies_survive_gluonnlps_order(data_dir, name):
     path = data_dir / 'vocab' / ('bert-base-%s.txt' % name)
     tokens = path.read_text(encoding='utf-8').split('\n')[:-1]
     assert mapping.has_published_order(tokens)
-    published = swap_special_tokens(tokens)
-    assert mapping.published_order(published) == tokens != published
+    gluonnlp_tokens = swap_special_tokens(tokens)
+    assert mapping.published_order(gluonnlp_tokens) == tokens != gluonnlp_tokens
 
 
 @pytest.mark.parametrize('prefix', ['', 'bert.'])
@@ -232,14 +234,15 @@ def test_reorder_ids(prefix):
     arrays = {prefix + 'word_embed.0.weight': np.array([[0], [1], [2], [9]]),
               prefix + 'decoder.3.bias': np.array([0, 1, 2, 9]),
               prefix + 'pooler.bias': np.array([0, 1, 2, 9])}
-    found = mapping.reorder_ids(arrays, ['a', 'b', 'c'], ['c', 'a', 'b'])
-    assert found[prefix + 'word_embed.0.weight'].ravel().tolist() == [2, 0, 1, 9]
-    assert found[prefix + 'decoder.3.bias'].tolist() == [2, 0, 1, 9]
-    assert found[prefix + 'pooler.bias'].tolist() == [0, 1, 2, 9]
+    new_arrays = mapping.reorder_ids(arrays, ['a', 'b', 'c'], ['c', 'a', 'b'])
+    assert new_arrays[prefix + 'word_embed.0.weight'].ravel().tolist() == [2, 0, 1, 9]
+    assert new_arrays[prefix + 'decoder.3.bias'].tolist() == [2, 0, 1, 9]
+    assert new_arrays[prefix + 'pooler.bias'].tolist() == [0, 1, 2, 9]
     assert arrays[prefix + 'decoder.3.bias'].tolist() == [0, 1, 2, 9]
 
 
-def test_embedding_of_another_size_is_left_for_the_check_of_shapes():
-    small = {'word_embed.0.weight': np.zeros((2, 3), 'float32')}
-    reordered = mapping.reorder_ids(small, ['a', 'b', 'c'], ['c', 'b', 'a'])
-    assert reordered['word_embed.0.weight'].shape == (2, 3)
+def test_reorder_ids_leaves_an_embedding_of_another_size():
+    # the check of shapes reports it
+    arrays = {'word_embed.0.weight': np.zeros((2, 3), 'float32')}
+    new_arrays = mapping.reorder_ids(arrays, ['a', 'b', 'c'], ['c', 'b', 'a'])
+    assert new_arrays['word_embed.0.weight'].shape == (2, 3)

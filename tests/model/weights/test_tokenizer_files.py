@@ -1,4 +1,4 @@
-"""tokenizer_files.py: what transformers says of its tokenizer is obeyed or refused."""
+"""tokenizer_files.py: settings of transformers' tokenizer apply or are refused."""
 import json
 
 import pytest
@@ -7,13 +7,13 @@ from bert.errors import UserError
 from bert.model.weights import tokenizer_files
 from bert.vocabulary import SPECIAL_TOKENS, make_vocabulary
 
-WORDS = make_vocabulary(SPECIAL_TOKENS + ('word', 'Word'))
-PLAIN = {'type': 'BertNormalizer', 'clean_text': True, 'handle_chinese_chars': True,
-         'strip_accents': None, 'lowercase': True}
+VOCABULARY = make_vocabulary(SPECIAL_TOKENS + ('word', 'Word'))
+NORMALIZER = {'type': 'BertNormalizer', 'clean_text': True, 'handle_chinese_chars': True,
+              'strip_accents': None, 'lowercase': True}
 
 
 def write(folder, **contents):
-    """JSON files of these names."""
+    """Write a JSON file for each name. Returns the folder."""
     for name, content in contents.items():
         (folder / (name + '.json')).write_text(json.dumps(content))
     return str(folder)
@@ -28,13 +28,13 @@ def write(folder, **contents):
                           'strip_accents': True}},
     {'tokenizer_config': {'do_lower_case': False, 'strip_accents': False,
                           'tokenizer_class': 'TokenizersBackend'},
-     'tokenizer': {'normalizer': dict(PLAIN, lowercase=False)}},
-    {'tokenizer': {'normalizer': PLAIN, 'added_tokens': [{'id': 2, 'content': '[CLS]'}]},
+     'tokenizer': {'normalizer': dict(NORMALIZER, lowercase=False)}},
+    {'tokenizer': {'normalizer': NORMALIZER, 'added_tokens': [{'id': 2, 'content': '[CLS]'}]},
      'added_tokens': {'[MASK]': 4}},
     {'tokenizer_config': {'added_tokens_decoder': {'0': {'content': '[UNK]'}}}},
 ])
-def test_tokenizers_that_ours_equals(tmp_path, contents):
-    tokenizer_files.check_tokenizer(write(tmp_path, **contents), len(WORDS))
+def test_supported_tokenizers(tmp_path, contents):
+    tokenizer_files.check_tokenizer(write(tmp_path, **contents), len(VOCABULARY))
 
 
 @pytest.mark.parametrize('contents,message', [
@@ -47,9 +47,9 @@ def test_tokenizers_that_ours_equals(tmp_path, contents):
      'tokenizer_config.json: strip_accents is False; supported: True, as case is'),
     ({'tokenizer_config': {'do_lower_case': False, 'strip_accents': True}},
      'strip_accents is True; supported: False, as case is'),
-    ({'tokenizer': {'normalizer': dict(PLAIN, handle_chinese_chars=False)}},
+    ({'tokenizer': {'normalizer': dict(NORMALIZER, handle_chinese_chars=False)}},
      'tokenizer.json: handle_chinese_chars is False; supported: True'),
-    ({'tokenizer': {'normalizer': dict(PLAIN, strip_accents=False)}},
+    ({'tokenizer': {'normalizer': dict(NORMALIZER, strip_accents=False)}},
      'tokenizer.json: strip_accents is False'),
     ({'tokenizer': {'normalizer': {'type': 'NFKC'}}},
      'tokenizer.json: its normalizer is "NFKC"; supported: BertNormalizer'),
@@ -64,20 +64,20 @@ def test_tokenizers_that_ours_equals(tmp_path, contents):
     ({'tokenizer_config': {'added_tokens_decoder': []}, 'added_tokens': {'a': None}},
      'are not as transformers writes them'),
 ])
-def test_tokenizers_that_ours_is_not(tmp_path, contents, message):
+def test_unsupported_tokenizers(tmp_path, contents, message):
     with pytest.raises(UserError, match=message):
-        tokenizer_files.check_tokenizer(write(tmp_path, **contents), len(WORDS))
+        tokenizer_files.check_tokenizer(write(tmp_path, **contents), len(VOCABULARY))
 
 
-def test_case_is_told_or_found_and_said(tmp_path, caplog):
-    uncased = make_vocabulary(SPECIAL_TOKENS + ('word',))
-    assert tokenizer_files.is_cased(str(tmp_path), WORDS)
+def test_case_from_the_tokenizer_files_or_the_vocabulary(tmp_path, caplog):
+    uncased_vocabulary = make_vocabulary(SPECIAL_TOKENS + ('word',))
+    assert tokenizer_files.is_cased(str(tmp_path), VOCABULARY)
     assert 'no tokenizer file says whether case is kept; the vocabulary looks cased' in caplog.text
-    assert not tokenizer_files.is_cased(str(tmp_path), uncased)
+    assert not tokenizer_files.is_cased(str(tmp_path), uncased_vocabulary)
     assert 'the vocabulary looks uncased' in caplog.text
     caplog.clear()
-    folder = write(tmp_path, tokenizer={'normalizer': PLAIN})
-    assert not tokenizer_files.is_cased(folder, WORDS)
+    folder = write(tmp_path, tokenizer={'normalizer': NORMALIZER})
+    assert not tokenizer_files.is_cased(folder, VOCABULARY)
     folder = write(tmp_path, tokenizer_config={'do_lower_case': False})
-    assert tokenizer_files.is_cased(folder, uncased)
+    assert tokenizer_files.is_cased(folder, uncased_vocabulary)
     assert not caplog.text

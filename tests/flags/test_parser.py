@@ -1,33 +1,38 @@
-"""The parser that all scripts share: its answers to mistakes, and the shared flags."""
+"""The parser that all scripts share: its error messages, and the shared flags."""
 import os
 import subprocess
 import sys
 
 import pytest
 
-from bert.flags import common
-from bert.flags import finetuning as finetuning_flags
+from bert.flags import threads
+from bert.flags.common import DeviceOptions
+from bert.flags.finetuning import ModelOptions, OptimizerOptions, RunOutputOptions
+from bert.flags.options import build_parser, options
+from bert.flags.parser import UNSUPPORTED_FLAGS
+
+
+@options()
+class ScriptOptions(ModelOptions, OptimizerOptions, DeviceOptions, RunOutputOptions):
+    """A script's options."""
+    unsupported = {'--deploy': 'not part of this script'}
 
 
 @pytest.fixture
 def parser():
-    made = common.Parser('A script.', {'--deploy': 'not part of this script'})
-    made.prog = 'script.py'
-    finetuning_flags.add_model_flags(made)
-    finetuning_flags.add_optimizer_flags(made, learning_rate=2e-5, epochs=3, batch_size=32)
-    common.add_device_flags(made)
-    finetuning_flags.add_run_output_flags(made)
-    return made
+    parser = build_parser(ScriptOptions, 'A script.')
+    parser.prog = 'script.py'
+    return parser
 
 
 @pytest.fixture
 def refusal(parser, capsys):
-    """refusal(arguments) → what is printed; it is one line, and the exit code is 2."""
+    """refusal(*arguments) → the error message: one line, and the exit code is 2."""
     def refusal(*arguments):
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as error:
             parser.parse_args(arguments)
         out, err = capsys.readouterr()
-        assert ended.value.code == 2 and out == ''
+        assert error.value.code == 2 and out == ''
         assert err.startswith('error: ') and err.endswith('\n') and err.count('\n') == 1
         return err[len('error: '):-1]
     return refusal
@@ -35,11 +40,11 @@ def refusal(parser, capsys):
 
 # ---- mistakes
 
-@pytest.mark.parametrize('flag,near', [
+@pytest.mark.parametrize('flag,suggestion', [
     ('--epoch', '--epochs'), ('--batchsize', '--batch_size'), ('--Batch_Size', '--batch_size'),
     ('--bert_dataset_name', '--bert_dataset'), ('--out_dir', '--output_dir'), ('--zzz', '')])
-def test_unknown_flag_is_answered_with_the_nearest(flag, near, refusal):
-    hint = ' Did you mean "%s"?' % near if near else ''
+def test_unknown_flag_suggests_the_nearest(flag, suggestion, refusal):
+    hint = ' Did you mean "%s"?' % suggestion if suggestion else ''
     for arguments in ((flag, '3'), (flag + '=3',)):
         assert refusal(*arguments) == \
             'unknown argument %s.%s (script.py --help lists the flags)' % (flag, hint)
@@ -59,36 +64,36 @@ def test_value_that_belongs_to_no_flag(refusal):
     assert refusal('--lr', '1', 'stray').startswith('unknown argument stray')
 
 
-def test_flag_that_was_left_out_says_why(refusal):
+def test_unsupported_flag_says_why(refusal):
     assert refusal('--deploy') == \
         '--deploy: not part of this script (script.py --help lists the flags)'
     assert refusal('--sentencepiece', 'x.model').startswith(
         '--sentencepiece: SentencePiece models are not supported; a BERT vocabulary is a '
         'vocab.txt, see --bert_checkpoint')
-    for flag in common.UNSUPPORTED_FLAGS:
-        assert refusal(flag).startswith('%s: %s' % (flag, common.UNSUPPORTED_FLAGS[flag]))
+    for flag in UNSUPPORTED_FLAGS:
+        assert refusal(flag).startswith('%s: %s' % (flag, UNSUPPORTED_FLAGS[flag]))
 
 
 @pytest.mark.parametrize('value', ['0', '-3'])
 def test_positive_int(value, refusal, parser):
     assert refusal('--batch_size', value).startswith(
         'argument --batch_size: %s found, a whole number from 1 on expected' % value)
-    for good in (1, 7):
-        assert parser.parse_args(['--batch_size', str(good)]).batch_size == good
+    for valid_value in (1, 7):
+        assert parser.parse_args(['--batch_size', str(valid_value)]).batch_size == valid_value
 
 
 @pytest.mark.parametrize('value', ['-0.1', '1.01', '10', 'nan'])
 def test_ratio(value, refusal, parser):
     assert refusal('--warmup_ratio', value).startswith(
         'argument --warmup_ratio: %s found, a number from 0 to 1 expected' % value)
-    for good in ('0', '0.5', '1'):
-        assert parser.parse_args(['--warmup_ratio', good]).warmup_ratio == float(good)
+    for valid_value in ('0', '0.5', '1'):
+        assert parser.parse_args(['--warmup_ratio', valid_value]).warmup_ratio == float(valid_value)
 
 
 @pytest.mark.parametrize('flag,value', [('--batch_size', '1.5'), ('--epochs', 'three'),
                                         ('--lr', 'small'), ('--gpu', 'first'),
                                         ('--seeds', '1,x'), ('--dtype', 'int8')])
-def test_value_of_another_kind_names_flag_and_value(flag, value, refusal):
+def test_error_of_an_invalid_value_names_flag_and_value(flag, value, refusal):
     message = refusal(flag, value)
     assert message.startswith('argument %s: ' % flag) and value in message
 
@@ -132,15 +137,15 @@ def test_defaults_follow_the_seeds(parser):
 
 
 def test_cores_are_counted_by_affinity_and_by_limits(monkeypatch):
-    monkeypatch.setenv('LOKY_MAX_CPU_COUNT', '1')       # joblib reads a container's quota alike
-    assert common.usable_cores() == 1
+    monkeypatch.setenv('LOKY_MAX_CPU_COUNT', '1')       # joblib reads a container's quota too
+    assert threads.usable_cores() == 1
     monkeypatch.delenv('LOKY_MAX_CPU_COUNT')
-    allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, list(allowed)[:1])
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, list(cores)[:1])
     try:
-        assert common.usable_cores() == 1
+        assert threads.usable_cores() == 1
     finally:
-        os.sched_setaffinity(0, allowed)
+        os.sched_setaffinity(0, cores)
 
 
 def test_help_names_each_default_once(parser):
@@ -152,16 +157,15 @@ def test_help_names_each_default_once(parser):
 
 def test_lists(parser):
     assert parser.parse_args(['--seeds', '1,2,33']).seeds == (1, 2, 33)
-    assert common.comma_list('a, b b ,c') == ('a', 'b b', 'c')
 
 
-def test_given_holds_what_the_command_line_set(parser):
+def test_explicit_flags_are_those_of_the_command_line(parser):
     args = parser.parse_args(['--lr', '2e-5', '--resume', '--gpu', '--epochs=3'])
     assert set(args.explicit_flags) == {
-        'lr', 'resume', 'gpu', 'epochs'}            # also where it is the default
-    assert args.explicit_flags['epochs'] == '--epochs'                         # as it was typed
+        'lr', 'resume', 'gpu', 'epochs'}            # lr too, though it is the default
+    assert args.explicit_flags['epochs'] == '--epochs'     # as on the command line
     assert parser.parse_args([]).explicit_flags == {}
-    assert parser.parse_args([]).lr == 2e-5       # defaults are back
+    assert parser.parse_args([]).lr == 2e-5       # the default again
 
 
 def test_command_line_of_the_process(parser, monkeypatch):
@@ -169,17 +173,17 @@ def test_command_line_of_the_process(parser, monkeypatch):
     assert parser.parse_args().seed == 9
 
 
-def test_help_tells_defaults(parser, capsys):
-    with pytest.raises(SystemExit) as ended:
+def test_help_shows_defaults(parser, capsys):
+    with pytest.raises(SystemExit) as error:
         parser.parse_args(['--help'])
     text = capsys.readouterr().out
-    assert ended.value.code == 0
+    assert error.value.code == 0
     assert '(default: bertadam)' in text and '(default: 2e-05)' in text
 
 
 def test_threads_reach_mxnet():
-    code = ('from bert.flags import common\n'
-            'common.prepare_mxnet(1)\n'
+    code = ('from bert.flags import threads\n'
+            'threads.prepare_mxnet(1)\n'
             'import os\nassert os.environ["OMP_NUM_THREADS"] == "1"\n'
             'import sys\nassert "mxnet" not in sys.modules')
     environment = dict(os.environ, OMP_NUM_THREADS='7')
@@ -194,5 +198,5 @@ def test_number_out_of_bounds(flag, value, refusal):
         'argument %s: %s found, a number %s expected' % (flag, value, bound))
 
 
-def test_flag_that_is_called_otherwise_elsewhere(refusal):
+def test_learning_rate_is_called_lr(refusal):
     assert refusal('--learning_rate', '1').startswith('--learning_rate is called --lr here (')

@@ -1,0 +1,92 @@
+"""Kinds of values: each reads a word of the command line, and accepts a value from Python.
+
+A kind is called with a text, as argparse's `type`, and has `accept(value)` for a value that a
+program gives. Both return the value of the option, or raise `argparse.ArgumentTypeError`.
+"""
+import argparse
+import math
+import numbers
+import os
+
+
+class Text:
+    """Any text, or a path."""
+
+    def __call__(self, text):
+        return text
+
+    def accept(self, value):
+        if not isinstance(value, (str, os.PathLike)):
+            raise argparse.ArgumentTypeError('%r found, a text expected' % (value,))
+        return os.fspath(value)
+
+
+class Number:
+    """An int or float (`kind`) from `low` to `high` and greater than `above`. expected: this range
+    in words, for the error message."""
+
+    def __init__(self, kind, expected, low=-math.inf, high=math.inf, above=-math.inf):
+        self._kind, self._expected = kind, expected
+        self._low, self._high, self._above = low, high, above
+
+    def __call__(self, text):
+        return self._check(text, text)
+
+    def accept(self, value):
+        is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        is_whole = isinstance(value, numbers.Integral)
+        return self._check(value, value if is_number and (is_whole or self._kind is float) else '')
+
+    def _check(self, shown, value):
+        try:
+            number = self._kind(value)
+        except ValueError:
+            number = math.nan
+        if not (math.isfinite(number) and self._low <= number <= self._high
+                and number > self._above):
+            raise argparse.ArgumentTypeError('%s found, %s expected' % (shown, self._expected))
+        return number
+
+
+class TextList:
+    """Texts with commas between them, or a sequence of texts: a tuple of texts."""
+
+    def __call__(self, text):
+        return tuple(part.strip() for part in text.split(','))
+
+    def accept(self, value):
+        if isinstance(value, str):
+            return self(value)
+        if not isinstance(value, (list, tuple)) or not all(isinstance(part, str) for part in value):
+            raise argparse.ArgumentTypeError('%r found, a list of texts expected' % (value,))
+        return tuple(value)
+
+
+class WholeNumberList:
+    """Whole numbers from `low` on with commas between them, or a sequence of them: a tuple."""
+
+    def __init__(self, expected, low=0, distinct=False):
+        self._expected, self._low, self._distinct = expected, low, distinct
+
+    def __call__(self, text):
+        parts = [part.strip() for part in text.split(',')]
+        if not all(part.isdigit() and int(part) >= self._low for part in parts) or \
+                self._distinct and len(set(parts)) != len(parts):
+            raise argparse.ArgumentTypeError('%s found, %s with commas between them expected'
+                                             % (text, self._expected))
+        return tuple(map(int, parts))
+
+    def accept(self, value):
+        return self(','.join(map(str, value)) if isinstance(value, (list, tuple)) else str(value))
+
+
+text = Text()
+whole_number = Number(int, 'a whole number')
+positive_int = Number(int, 'a whole number from 1 on', low=1)
+number = Number(float, 'a number')
+positive_float = Number(float, 'a number above 0', above=0)
+nonnegative_float = Number(float, 'a number from 0 on', low=0)
+ratio = Number(float, 'a number from 0 to 1', low=0, high=1)
+text_list = TextList()
+positive_int_list = WholeNumberList('whole numbers from 1 on', low=1)
+distinct_int_list = WholeNumberList('different whole numbers from 0 on', distinct=True)

@@ -1,0 +1,247 @@
+"""Options of commands: frozen dataclasses, from which flags, `--help` and keywords come.
+
+    @options('training')
+    class TrainingOptions(Options):
+        epochs: int = flag('passes over the training set', 3, positive_int)
+
+declares the flag --epochs, its help and its default, and the keyword `epochs` of the job. A class
+for a command inherits the groups that it is composed of; `@options(epochs=5)` changes defaults.
+"""
+import argparse
+import dataclasses
+import inspect
+from typing import NamedTuple
+
+from bert.errors import UserError
+from bert.flags import kinds
+from bert.flags.parser import Parser, explain_unknown_flag
+
+
+class Flag(NamedTuple):
+    """How an option stands on the command line. names: its flags; () for a positional argument.
+    kind: of `bert.flags.kinds`; None for a switch."""
+    help: str
+    names: tuple
+    kind: object
+    choices: tuple
+    nargs: str
+    const: object       # the value of the flag without a value, with nargs '?'
+    metavar: object
+    hidden: bool        # parsed, for commands that are printed elsewhere, and not in --help
+
+
+def flag(help, default=None, kind=None, *, factory=None, names=None, choices=None, nargs=None,
+         const=None, metavar=None, hidden=False, required=False):
+    """A field of an `Options` class.
+
+    factory: function that gives the default, called for each new object. names: the flags if not
+    `--` and the field's name; () for a positional argument. A bool default makes a switch, which
+    sets the option to the opposite. required: there is no default.
+    """
+    is_switch = isinstance(default, bool)
+    declaration = Flag(help, names, None if is_switch else kind or kinds.text, choices, nargs,
+                       const, metavar, hidden)
+    values = {'default_factory': factory} if factory else {} if required else {'default': default}
+    return dataclasses.field(metadata={'flag': declaration}, **values)
+
+
+def options(title=None, **defaults):
+    """Class decorator: a group of options, or all options of a command, as a frozen dataclass.
+
+    title: of the group in `--help`. defaults: of inherited options, instead of theirs. A class may
+    also declare an inherited option anew; it keeps its place in `--help`.
+    """
+    def decorate(cls):
+        annotations = inspect.get_annotations(cls)
+        inherited_names = {name for base in cls.__mro__ for name in vars(base).get('own_names', ())}
+        cls.title = title
+        cls.own_names = tuple(name for name in annotations if name not in inherited_names)
+        for name, value in defaults.items():
+            inherited = next(base.__dataclass_fields__[name] for base in cls.__mro__[1:]
+                             if name in getattr(base, '__dataclass_fields__', ()))
+            annotations[name] = inherited.type
+            setattr(cls, name, dataclasses.field(default=value, metadata=inherited.metadata))
+        cls.__annotations__ = annotations
+        return dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+    return decorate
+
+
+@options()
+class Options:
+    """The base of all options. Raises `UserError` for a value that a flag would not take.
+
+    rules: the class's own rows of `bert.flags.rules`. unsupported: {flag of other programs:
+    why the command has none}. folder_flag: the flag of a run's folder. resumes_runs: whether
+    `resume` restores the options of the run that it continues, which are checked after that.
+    """
+    rules = ()
+    resumes_runs = False
+    unsupported = {}
+    folder_flag = '--output_dir'
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = _accept_value(field, getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+
+    @classmethod
+    def default_of(cls, name):
+        """The default of an option; `dataclasses.MISSING` if it is required."""
+        return _default_of(cls.__dataclass_fields__[name])
+
+    @classmethod
+    def all_rules(cls):
+        """The rules of the class and of all its groups."""
+        return [rule for base in reversed(cls.__mro__) for rule in vars(base).get('rules', ())]
+
+    def check(self, explicit, is_final=True):
+        """Raise `UserError` if a rule is broken.
+
+        explicit: {option: flag as typed} of the options that the command line or the caller set.
+        is_final: False before a resumed run brings its options, which may satisfy a rule.
+        """
+        for rule in self.all_rules():
+            problem = rule.find_problem(self, explicit) if is_final or not rule.can_mend else None
+            if problem:
+                raise UserError(problem)
+
+    def prepare_mxnet(self):
+        """Settings of MXNet that it reads when it is imported; none by default."""
+
+    def as_dict(self):
+        """{option: value}"""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    def replace(self, **values):
+        """A copy with other values."""
+        return dataclasses.replace(self, **values)
+
+
+def _default_of(field):
+    has_factory = field.default_factory is not dataclasses.MISSING
+    return field.default_factory() if has_factory else field.default
+
+
+# From Python
+
+
+def _accept_value(field, value):
+    """The value of an option that a program gives. Raises `UserError`, with argparse's words."""
+    declaration = field.metadata['flag']
+    if value is _default_of(field):
+        return value
+    action = argparse.Action(_flag_names(field.name, declaration), field.name,
+                             metavar=declaration.metavar, choices=declaration.choices)
+    try:
+        if declaration.nargs in ('+', '*'):
+            if isinstance(value, str) or not hasattr(value, '__iter__'):
+                value = [value]
+            return tuple(_accept_single(declaration, action, part) for part in value)
+        return _accept_single(declaration, action, value)
+    except argparse.ArgumentTypeError as error:
+        raise UserError(argparse.ArgumentError(action, str(error))) from None
+    except argparse.ArgumentError as error:
+        raise UserError(error) from None
+
+
+def _accept_single(declaration, action, value):
+    if declaration.kind is None:
+        if not isinstance(value, bool):
+            raise argparse.ArgumentTypeError('%r found, True or False expected' % (value,))
+        return value
+    value = declaration.kind.accept(value)
+    if declaration.choices:
+        argparse.ArgumentParser()._check_value(action, value)   # the error in argparse's words
+    return value
+
+
+def make_options(cls, keywords):
+    """(options, explicit) of a job that is called with keywords. Raises `UserError`, with the line
+    that the script prints."""
+    fields = cls.__dataclass_fields__
+    for name in keywords:
+        if name not in fields:
+            flags = [flag for field in fields.values()
+                     for flag in _flag_names(field.name, field.metadata['flag'])]
+            raise UserError(explain_unknown_flag('--' + name, flags, cls.unsupported))
+    missing = ['/'.join(_flag_names(name, field.metadata['flag'])) or name
+               for name, field in fields.items()
+               if cls.default_of(name) is dataclasses.MISSING and name not in keywords]
+    if missing:
+        raise UserError('the following arguments are required: ' + ', '.join(missing))
+    explicit = {name: (_flag_names(name, fields[name].metadata['flag']) or (name,))[0]
+                for name, value in keywords.items() if value is not None}
+    return cls(**keywords), explicit
+
+
+def refuse(explicit, names, reason):
+    """Raise `UserError` if one of the options `names` is set explicitly, because it has no effect
+    here. reason: why it has none."""
+    for name in sorted(explicit.keys() & set(names)):
+        raise UserError('%s: %s' % (explicit[name], reason))
+
+
+def explicit_options(options):
+    """{option: flag} of the options that differ from their defaults: those that count as set
+    explicitly in an object from Python."""
+    return {field.name: (_flag_names(field.name, field.metadata['flag']) or (field.name,))[0]
+            for field in dataclasses.fields(options)
+            if getattr(options, field.name) != _default_of(field)}
+
+
+# From the command line
+
+
+def build_parser(cls, description):
+    """The `Parser` of an `Options` class."""
+    parser = Parser(description, cls.unsupported)
+    remarks = _remarks(cls)
+    groups = {None: parser}
+    for base in cls.__mro__:
+        for name in vars(base).get('own_names', ()):
+            title = base.title
+            if title not in groups:
+                groups[title] = parser.add_argument_group(title)
+            _add_flag(groups[title], cls.__dataclass_fields__[name], remarks.get(name, ()))
+    return parser
+
+
+def parse(cls, description, arguments=None):
+    """(options, explicit) from a command line, by default the process's. A mistake ends the process
+    with one line; a broken rule raises `UserError`."""
+    namespace = build_parser(cls, description).parse_args(arguments)
+    values = vars(namespace)
+    explicit = values.pop('explicit_flags')
+    return cls(**values), explicit
+
+
+def _remarks(cls):
+    """{option: [what --help says of the rules]}"""
+    remarks = {}
+    for rule in cls.all_rules():
+        for name, remark in rule.remarks.items():
+            remarks.setdefault(name, []).append(remark)
+    return remarks
+
+
+def _add_flag(group, field, remarks):
+    declaration = field.metadata['flag']
+    names = _flag_names(field.name, declaration)
+    values = {'default': _default_of(field)}
+    if values['default'] is dataclasses.MISSING:
+        values = {'required': True} if names else {}
+    if names:
+        values['dest'] = field.name
+    text = '; '.join([declaration.help, *remarks])
+    values['help'] = argparse.SUPPRESS if declaration.hidden else text
+    if declaration.kind is None:
+        values['action'] = 'store_false' if values['default'] else 'store_true'
+    else:
+        values['type'] = declaration.kind
+        values.update((name, getattr(declaration, name)) for name in (
+            'choices', 'nargs', 'const', 'metavar') if getattr(declaration, name) is not None)
+    group.add_argument(*names or (field.name,), **values)
+
+
+def _flag_names(name, declaration):
+    return ('--' + name,) if declaration.names is None else declaration.names

@@ -1,0 +1,145 @@
+"""Options of predict.py, answer.py, deploy.py and evaluate-v2.0.py."""
+from bert.flags import kinds
+from bert.flags.common import DeviceOptions, PredictionDeviceOptions, TextOutputOptions
+from bert.flags.int8 import EvaluationSetOptions
+from bert.flags.options import Options, flag, options
+from bert.flags.rules import excludes, not_with, only_with
+from bert.flags.threads import prepare_mxnet
+
+ANSWER_OPTIONS = ('top_k', 'version_2', 'null_score_diff_threshold', 'max_answer_length')
+SCORE_OPTIONS = ('task_name', 'data_dir', 'dev_file', 'label_column', 'max_eval_samples')
+SPEED_OPTIONS = ('batch_sizes', 'lengths', 'rounds')
+
+
+@options()
+class AnswerOptions(Options):
+    """How answers to questions are chosen and how many are reported."""
+    top_k: int = flag('answers a question at most', 3, kinds.positive_int)
+    version_2: bool = flag('the model may find no answer; for a model of transformers, which '
+                           'doesn\'t say', False)
+    null_score_diff_threshold: float | None = flag(
+        'no answer where that scores better by more than X; default: as trained', None,
+        kinds.number, metavar='X')
+    max_answer_length: int | None = flag('tokens of an answer; default: as trained', None,
+                                         kinds.positive_int, metavar='N')
+
+
+@options()
+class PredictedTextOptions(Options):
+    texts: tuple = flag('a text; for a pair model two, the pair', (), names=(), nargs='*',
+                        metavar='TEXT')
+    model_dir: str = flag('folder of a run of finetune_classifier.py, one of its checkpoints, or a '
+                          'classifier saved by transformers', metavar='FOLDER', required=True)
+    pair: bool = flag('texts come in pairs; for a model of transformers, which doesn\'t say', False)
+    file: str | None = flag(
+        '.csv, .tsv or .jsonl with --text_columns, or a .txt with one text a line (pairs: a tab '
+        'between the two); "-": standard input, the same', metavar='FILE')
+    text_columns: tuple | None = flag('columns of the text or pair in --file', None,
+                                      kinds.text_list, metavar='A[,B]')
+
+
+@options()
+class PredictOptions(PredictedTextOptions, TextOutputOptions, PredictionDeviceOptions):
+    """predict.py"""
+    format: str = flag('tsv: label, probability, text; jsonl: all probabilities too', 'tsv',
+                       choices=('tsv', 'jsonl'))
+    batch_size: int = flag('texts a batch', 32, kinds.positive_int)
+
+
+@options()
+class QuestionOptions(Options):
+    question: str | None = flag('in quotes', names=(), nargs='?', metavar='QUESTION')
+    documents: tuple = flag('a text to look in; default: --file, else standard input', (),
+                            names=(), nargs='*', metavar='DOCUMENT')
+    model_dir: str = flag('folder of a run of finetune_squad.py, one of its checkpoints, or a '
+                          'question-answering model saved by transformers', metavar='FOLDER',
+                          required=True)
+    file: tuple | None = flag('text files, a document each; "-": standard input', nargs='+',
+                              metavar='FILE')
+    jsonl: str | None = flag(
+        'many questions: lines {"question": …, "document": …} or {"question": …, "documents": '
+        '[…]}, "id" if you like; "-": standard input', metavar='FILE')
+
+
+@options()
+class AnswerQuestionsOptions(QuestionOptions, AnswerOptions, TextOutputOptions,
+                             PredictionDeviceOptions):
+    """answer.py"""
+    format: str = flag('a line an answer, or a line of JSON a question', 'tsv',
+                       choices=('tsv', 'jsonl'))
+    batch_size: int = flag('windows a batch', 24, kinds.positive_int)
+
+
+@options()
+class DeployedModelOptions(Options):
+    texts: tuple = flag('a text; for a pair model two, the pair; for question answering the '
+                        'question, and documents to look in', (), names=(), nargs='*',
+                        metavar='TEXT')
+    model_dir: str = flag('what export/export.py, export/to_onnx.py or quantize.py wrote',
+                          metavar='FOLDER', required=True)
+    model_prefix: str | None = flag(
+        'which model, where the folder holds several: its file name without -symbol.json or .onnx',
+        metavar='NAME')
+    engine: str | None = flag('default: mxnet for a symbol, onnxruntime for ONNX',
+                              choices=('mxnet', 'onnxruntime', 'openvino'))
+    file: str | None = flag('texts: as predict.py reads them; documents, or questions in .jsonl: '
+                            'as answer.py does', metavar='FILE')
+    text_columns: tuple | None = flag('columns of the text or pair in --file, or in --dev_file',
+                                      None, kinds.text_list, metavar='A[,B]')
+    pair: bool = flag('texts come in pairs', False)
+
+
+@options('scores')
+class ScoreOptions(EvaluationSetOptions):
+    evaluate: bool = flag('score the dev sets of the task', False)
+    # nothing is calibrated
+    train_file = max_train_samples = text_columns = None
+
+
+@options('speed')
+class SpeedOptions(Options):
+    measure: bool = flag('time batches of random tokens', False)
+    batch_sizes: tuple = flag('texts a batch', (1, 32), kinds.positive_int_list, metavar='N,…')
+    lengths: tuple = flag('tokens a text', (16, 128), kinds.positive_int_list, metavar='N,…')
+    rounds: int = flag('batches of each kind', 50, kinds.positive_int)
+
+
+@options()
+class DeployOptions(DeployedModelOptions, AnswerOptions, ScoreOptions, SpeedOptions,
+                    TextOutputOptions, DeviceOptions):
+    """deploy.py"""
+    format: str = flag('tsv: a line a text or answer; jsonl: all probabilities too; --evaluate and '
+                       '--measure write JSON', 'tsv', choices=('tsv', 'jsonl'))
+    rules = (excludes('evaluate', 'measure'),
+             *(not_with((name,), action,
+                        '--evaluate and --measure take no texts: leave them and --file out')
+               for action in ('evaluate', 'measure') for name in ('texts', 'file')),
+             only_with(SCORE_OPTIONS, 'evaluate', '%s: it is for {}'),
+             only_with(('text_columns',), ('evaluate', 'file'),
+                       '%s: it is for --file and --dev_file'),
+             not_with(('top_k', 'pair'), 'evaluate', '%s: it is not for --evaluate'),
+             only_with(SPEED_OPTIONS, 'measure', '%s: it is for {}'),
+             not_with(ANSWER_OPTIONS + ('pair', 'text_columns', 'batch_size'), 'measure',
+                      '%s: it is not for --measure'),
+             *(not_with(('format',), action, '%s: --evaluate and --measure write JSON')
+               for action in ('evaluate', 'measure')))
+
+    def prepare_mxnet(self):
+        prepare_mxnet(self.threads, low_latency=True)
+
+
+@options()
+class EvaluateSquadOptions(Options):
+    """evaluate-v2.0.py"""
+    data_file: str = flag('dev-v2.0.json, or another SQuAD file', names=(), metavar='DATA',
+                          required=True)
+    pred_file: str = flag('{question id: text}, "" for no answer', names=(),
+                          metavar='PREDICTIONS', required=True)
+    out_file: str | None = flag('default: standard output', names=('--out-file', '-o'),
+                                metavar='FILE')
+    na_prob_file: str | None = flag(
+        '{question id: number}, larger where no answer is likelier: a null_odds.json; adds the '
+        'best thresholds, chosen on these very answers', names=('--na-prob-file', '-n'),
+        metavar='FILE')
+    na_prob_thresh: float = flag('with --na-prob-file: no answer above it', 1.0, kinds.number,
+                                 names=('--na-prob-thresh', '-t'), metavar='X')

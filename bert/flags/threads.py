@@ -1,0 +1,44 @@
+"""CPU threads: how many there are, and how many MXNet takes. Nothing here imports mxnet, so that
+MXNet reads the number when it is imported."""
+import os
+import sys
+
+from bert.errors import UserError
+from bert.flags import allocator
+
+
+def usable_cores():
+    """Number of cores that this process may use, by its affinity and its container's quota."""
+    from joblib import cpu_count  # here, because this import takes a sixth of a second
+    return cpu_count()
+
+
+def cores_per_worker():
+    """Number of usable cores for each Horovod worker on this machine, at least 1."""
+    return max(1, usable_cores() // int(os.environ.get('HOROVOD_LOCAL_SIZE') or 1))
+
+
+def claim_threads(threads=None):
+    """Prepare MXNet for prediction with a number of threads, by default that of all cores. Raises
+    `UserError` if MXNet already computes with another number in this process."""
+    if 'mxnet' not in sys.modules:
+        prepare_mxnet(threads or cores_per_worker())
+    elif threads and os.environ.get('OMP_NUM_THREADS') != str(threads):
+        raise UserError('threads=%d: MXNet computes with %s threads in this process: name the '
+                        'number at the first use of bert, or set OMP_NUM_THREADS'
+                        % (threads, os.environ.get('OMP_NUM_THREADS', 'half the')))
+
+
+def prepare_mxnet(threads, training=False, low_latency=False):
+    """Make MXNet compute with `threads` threads and keep its memory. Call this before mxnet is
+    imported. By default MXNet uses half the cores, because it takes the others for hyper-threads.
+
+    training: whether gradients are computed (see `bert.flags.allocator`).
+    low_latency: threads spin while they wait for work. That halves the time of a small batch, but
+    takes the cores away from other programs.
+    """
+    os.environ['OMP_NUM_THREADS'] = str(threads)
+    os.environ.setdefault('MXNET_SUBGRAPH_VERBOSE', '0')    # no lines of MXNet on subgraphs
+    if low_latency and threads <= usable_cores():
+        os.environ.setdefault('OMP_WAIT_POLICY', 'active')
+    allocator.keep_freed_memory(training)

@@ -1,0 +1,44 @@
+"""What pipelines give back: typed records."""
+import dataclasses
+from typing import NamedTuple
+
+
+class Label(NamedTuple):
+    """The class of a text or pair."""
+    label: str
+    probability: float
+    probabilities: dict         # {label: probability} of all classes
+
+
+class Score(NamedTuple):
+    """The output of a regression for a text or pair."""
+    score: float
+
+
+class ExtractedAnswer(NamedTuple):
+    """An answer in a document: `documents[document][start:end] == answer`."""
+    answer: str
+    start: int
+    end: int
+    document: int           # index
+    probability: float      # among the n best answers and, for a model of SQuAD 2.0, no answer
+
+
+class QuestionResult(NamedTuple):
+    """The answers to a question, best first. no_answer: the model finds none, whatever `answers`
+    holds; no_answer_probability: None for a model of SQuAD 1.1, which always answers."""
+    answers: list
+    no_answer: bool
+    no_answer_probability: float | None
+
+    @property
+    def answer(self):
+        """The text of the best answer; '' for no answer."""
+        return '' if self.no_answer or not self.answers else self.answers[0].answer
+
+
+@dataclasses.dataclass
+class TextCounts:
+    """How many texts a pipeline has read, and how many of them it cut at its length."""
+    num_texts: int = 0
+    num_cut: int = 0

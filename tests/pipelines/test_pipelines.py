@@ -1,0 +1,328 @@
+"""Pipelines from Python: records, streams, threads, exported models, and `bert.open`."""
+import concurrent.futures
+import json
+import logging
+import subprocess
+import sys
+
+import mxnet as mx
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+from support import tiny
+
+import bert
+from bert.errors import UserError
+from bert.jobs import export_onnx, export_symbol
+from bert.pipelines import classification, question_answering, records
+from bert.pipelines.classification import Classifier
+from bert.pipelines.embedder import Embedder
+from bert.pipelines.exported import ExportedClassifier, ExportedQuestionAnswerer
+from bert.pipelines.question_answering import QuestionAnswerer
+from bert.pipelines.records import Label, Score, TextCounts
+
+TEXTS = [text for text, _ in tiny.sentences(30, 4)]
+QUESTIONS = [('the film was', ['so the film was good and so .', 'the plot was very bad .']),
+             ('so was it', 'it was a poor scene .')]
+
+
+def write_model(folder, architecture, heads, **settings):
+    """A folder of transformers with a random head. heads: {name: shape}."""
+    tiny.write_checkpoint(folder)
+    tensors = load_file(str(folder / 'model.safetensors'))
+    rng = np.random.RandomState(3)
+    tensors.update({name: rng.normal(0, 0.5, shape).astype('float32')
+                    for name, shape in heads.items()})
+    return tiny.write_transformers(folder, tensors, architectures=[architecture], **settings)
+
+
+@pytest.fixture(scope='module')
+def folders(tmp_path_factory):
+    """{name: folder} of tiny models of transformers."""
+    root, units = tmp_path_factory.mktemp('models'), tiny.CONFIG.units
+    head = {'classifier.weight': (3, units), 'classifier.bias': (3,)}
+    return {
+        'classifier': write_model(root / 'classifier', 'BertForSequenceClassification', head,
+                                  id2label={'0': 'bad', '1': 'fine', '2': 'good'}),
+        'regression': write_model(root / 'regression', 'BertForSequenceClassification',
+                                  {name: (1,) + shape[1:] for name, shape in head.items()},
+                                  id2label={'0': 'LABEL_0'}),
+        'qa': write_model(root / 'qa', 'BertForQuestionAnswering',
+                          {'qa_outputs.weight': (2, units), 'qa_outputs.bias': (2,)}),
+        'encoder': tiny.write_checkpoint(root / 'encoder')}
+
+
+@pytest.fixture(scope='module')
+def exported(folders, tmp_path_factory):
+    """{(name, form): folder} of exported models."""
+    root = tmp_path_factory.mktemp('exported')
+    for form, export in (('symbol', export_symbol), ('onnx', export_onnx)):
+        for name in ('classifier', 'qa'):
+            result = export(model_dir=folders[name], output_dir=root / (name + form))
+            assert result.folder == str(root / (name + form)) and result.report['files']
+    return {(name, form): str(root / (name + form)) for name in ('classifier', 'qa')
+            for form in ('symbol', 'onnx')}
+
+
+def alone(model, text):
+    """Logits of a text by itself, unpadded, by the network."""
+    pieces = list(model.tokenizer.encode([text])[0][:model.max_len - 2])
+    token_ids = mx.nd.array([[2] + pieces + [3]], dtype='int32')
+    return model.network(token_ids, mx.nd.zeros(token_ids.shape, dtype='int32'),
+                         mx.nd.array([token_ids.shape[1]])).asnumpy()[0]
+
+
+# ---- what is opened
+
+def test_open_finds_out_what_lies_there(folders, exported):
+    expected = {'classifier': Classifier, 'regression': Classifier, 'qa': QuestionAnswerer,
+                'encoder': Embedder}
+    for name, path in folders.items():
+        assert type(bert.open(path)) is expected[name]
+    for (name, _), path in exported.items():
+        assert type(bert.open(path)) is (
+            ExportedClassifier if name == 'classifier' else ExportedQuestionAnswerer)
+
+
+def test_what_cannot_be_opened(folders, exported, tmp_path):
+    for path, keywords, problem in (
+            (tmp_path, {}, '--model_dir %s: no checkpoint in it' % tmp_path),
+            (folders['qa'], {'pooling': 'cls'}, 'pooling: it is for an Embedder, and %s holds'
+             % folders['qa']),
+            (exported['qa', 'symbol'], {'dtype': 'bfloat16'}, 'dtype bfloat16: the exported model'),
+            (folders['qa'], {'threads': 77}, 'threads=77: MXNet computes with '),
+            (folders['qa'], {'gpu': 0}, 'gpu 0: no GPU for this MXNet')):
+        with pytest.raises(UserError) as error:
+            bert.open(path, **keywords)
+        assert str(error.value).startswith(problem)
+
+
+def test_import_needs_neither_mxnet_nor_numpy():
+    code = ('import sys, bert, bert.jobs\n'
+            'print({"mxnet", "numpy", "gluonnlp"} & set(sys.modules))\n'
+            'bert.Classifier\nprint("mxnet" in sys.modules)\n'
+            'try:\n    bert.Classifer\nexcept AttributeError as error:\n    print(error)\n')
+    process = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert process.stdout.splitlines() == [
+        'set()', 'True', "module 'bert' has no attribute 'Classifer'"], process.stderr
+    assert {'open', 'Classifier', 'QuestionAnswerer', 'Embedder'} <= set(dir(bert))
+
+
+# ---- classifier
+
+def test_labels(folders):
+    model = bert.open(folders['classifier'], batch_size=7)
+    labels = model(TEXTS)
+    for text, record in zip(TEXTS, labels):
+        logits = alone(model, text)
+        probabilities = np.exp(logits) / np.exp(logits).sum()
+        assert isinstance(record, Label)
+        np.testing.assert_allclose(list(record.probabilities.values()), probabilities, atol=1e-5)
+        assert record.label == ['bad', 'fine', 'good'][probabilities.argmax()]
+        assert record.probability == max(record.probabilities.values())
+    assert model(TEXTS[0]).probabilities == pytest.approx(labels[0].probabilities, abs=1e-5)
+    assert list(model.stream([])) == []
+
+
+def test_scores_and_pairs(folders):
+    model = bert.open(folders['regression'])
+    single, pair = model('good film'), model(('good film', 'bad plot'))
+    assert isinstance(single, Score) and isinstance(pair, Score) and single != pair
+    assert model([('good film', 'bad plot'), ['good', 'bad']])[0] == pytest.approx(pair)
+    assert single.score == pytest.approx(float(alone(model, 'good film')[0]), abs=1e-5)
+
+
+@pytest.mark.parametrize('pair, item, problem', [
+    (None, 3, 'text 1: a str expected, int found'),
+    (None, '\ud800', "text 1: half a surrogate pair in it: it can't be read as Unicode"),
+    (False, ('a', 'b'), 'text 1: a text expected, 2 texts found'),
+    (True, 'a', 'text 1: a pair of texts expected, 1 texts found')])
+def test_items_that_are_no_text(folders, pair, item, problem):
+    model = bert.open(folders['classifier'])
+    model.task['pair'] = pair
+    with pytest.raises(UserError) as error:
+        model([('a', 'b') if pair else 'good', item])
+    assert str(error.value) == problem
+
+
+def test_a_stream_reads_no_more_than_it_needs(folders, monkeypatch):
+    monkeypatch.setattr(classification, 'CHUNK', 4)
+    model, num_read = bert.open(folders['classifier']), 0
+
+    def texts():
+        nonlocal num_read
+        for text in TEXTS:
+            num_read += 1
+            yield text
+    stream = model.stream(texts())
+    for num_records, (record, text) in enumerate(zip(stream, TEXTS), 1):
+        assert num_records <= num_read <= num_records + 4
+        assert record.label == model(text).label
+
+
+def test_nothing_is_cut_in_silence(folders, caplog):
+    model, long_text = bert.open(folders['classifier']), ' '.join(['good'] * 60)
+    with caplog.at_level(logging.WARNING):
+        model(['good'])
+        assert not caplog.records
+        model(['good', long_text, long_text])
+    assert caplog.messages == [
+        '2 of 3 texts were cut at 40 tokens, the length the model was trained with']
+    counts = TextCounts()
+    list(model.stream(['good', long_text], counts))
+    assert counts == TextCounts(2, 1) and len(caplog.messages) == 1
+
+
+def test_batch_tokens_bound_a_batch(folders, monkeypatch):
+    shapes = []
+    model = bert.open(folders['classifier'], batch_tokens=24, batch_size=5)
+    outputs = model.outputs
+    monkeypatch.setattr(model, 'outputs', lambda batch: (
+        shapes.append(batch.token_ids.shape), outputs(batch))[1])
+    labels = [record.label for record in model(TEXTS)]
+    assert max(rows * columns for rows, columns in shapes) <= 24
+    assert max(rows for rows, _ in shapes) <= 5 and sum(rows for rows, _ in shapes) == len(TEXTS)
+    assert labels == [record.label for record in bert.open(folders['classifier'])(TEXTS)]
+
+
+# ---- question answerer
+
+def assert_same_answers(results, expected, tolerance=1e-5):
+    """That the answers are the same, and their probabilities about the same."""
+    assert len(results) == len(expected)
+    for result, other_result in zip(results, expected):
+        assert [answer[:4] for answer in result.answers] == \
+            [answer[:4] for answer in other_result.answers]
+        np.testing.assert_allclose([answer.probability for answer in result.answers],
+                                   [answer.probability for answer in other_result.answers],
+                                   atol=tolerance)
+
+
+def test_answers(folders):
+    model = bert.open(folders['qa'])
+    for (question, documents), result in zip(QUESTIONS, model.stream(QUESTIONS, top_k=4)):
+        documents = [documents] if isinstance(documents, str) else documents
+        assert 1 <= len(result.answers) <= 4 and not result.no_answer
+        assert result.no_answer_probability is None
+        for answer in result.answers:
+            assert documents[answer.document][answer.start:answer.end] == answer.answer
+        probabilities = [answer.probability for answer in result.answers]
+        assert probabilities == sorted(probabilities, reverse=True) and sum(probabilities) <= 1
+        assert result.answer == result.answers[0].answer
+        assert_same_answers([model(question, documents, top_k=4)], [result])
+
+
+def test_no_answer(folders):
+    model = bert.open(folders['qa'])
+    model.task.update(version_2=True, null_score_diff_threshold=-1000.)
+    result = model(*QUESTIONS[0])
+    assert result.no_answer and result.answer == '' and 0 < result.no_answer_probability < 1
+    model.task.update(null_score_diff_threshold=1000.)
+    result = model(*QUESTIONS[0])
+    assert not result.no_answer and result.answer == result.answers[0].answer
+
+
+@pytest.mark.parametrize('question, documents, problem', [
+    ('the film', [], 'question 0: no document'), ('the film', ['good', ' '],
+                                                  'question 0: a document is empty'),
+    (' ', 'good', 'question 0: the question is empty'),
+    ('the film', [3], 'text 0: a str expected, int found')])
+def test_questions_without_text(folders, question, documents, problem):
+    with pytest.raises(UserError) as error:
+        bert.open(folders['qa'])(question, documents)
+    assert str(error.value) == problem
+
+
+def test_questions_are_streamed_and_counted(folders, monkeypatch, caplog):
+    monkeypatch.setattr(question_answering, 'CHUNK', 1)
+    model, counts = bert.open(folders['qa']), TextCounts()
+    long_question = ' '.join(['good'] * 30), 'the film was good .'
+    results = list(model.stream(iter(QUESTIONS + [long_question]), counts=counts))
+    assert_same_answers(results[:2], [model(*query) for query in QUESTIONS])
+    assert counts == TextCounts(3, 1)
+    with caplog.at_level(logging.WARNING):
+        model(*long_question)
+    assert caplog.messages == ['1 of 1 questions were cut at 20 tokens']
+
+
+# ---- embedder
+
+def test_vectors(folders):
+    model = bert.open(folders['encoder'])
+    vectors = model(TEXTS)
+    assert vectors.shape == (len(TEXTS), 8) and vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(model(TEXTS[3]), vectors[3], atol=1e-5)
+    assert model([]).shape == (0, 8)
+    np.testing.assert_array_equal(list(model.stream(iter(TEXTS))), vectors)
+    (words, rows), = model.words(['the films'])
+    assert words == ['the', 'films'] and rows.shape == (2, 8)
+
+
+def test_options_of_an_embedder(folders, caplog):
+    model = bert.open(folders['encoder'], pooling='cls', normalize=False, max_tokens=4)
+    with caplog.at_level(logging.WARNING):
+        vector = model('the film was good')
+    assert caplog.messages == [
+        "1 of 1 texts were cut at 4 tokens, [CLS] and [SEP] included; max_tokens=None takes up to "
+        "40; long_text='split' reads all"]
+    reference = Embedder(folders['encoder'], pooling='cls', normalize=False)
+    np.testing.assert_allclose(vector, reference('the film'), atol=1e-5)
+    assert abs(np.linalg.norm(vector) - 1) > 1e-3
+    with pytest.raises(UserError, match='^pooling "median": one of mean, cls, max, pooler '):
+        Embedder(folders['encoder'], pooling='median')
+
+
+def test_batch_tokens_of_an_embedder(folders, monkeypatch):
+    model, sizes = Embedder(folders['encoder'], batch_tokens=24), []
+    compute = model._compute
+    monkeypatch.setattr(model, '_compute', lambda network, batch: (
+        sizes.append(batch.token_ids.size), compute(network, batch))[1])
+    np.testing.assert_allclose(model(TEXTS), Embedder(folders['encoder'])(TEXTS), atol=1e-5)
+    assert max(sizes) <= 24 and len(sizes) > 5
+
+
+# ---- exported models have the same methods
+
+@pytest.mark.parametrize('form', ['symbol', 'onnx'])
+def test_an_exported_model_answers_alike(folders, exported, form):
+    labels, expected = (bert.open(path)(TEXTS)
+                        for path in (exported['classifier', form], folders['classifier']))
+    for record, other_record in zip(labels, expected):
+        assert record.label == other_record.label
+        assert record.probability == pytest.approx(other_record.probability, abs=1e-4)
+    results, expected = (list(bert.open(path).stream(QUESTIONS))
+                         for path in (exported['qa', form], folders['qa']))
+    assert_same_answers(results, expected, tolerance=1e-3)
+
+
+# ---- threads
+
+@pytest.mark.parametrize('name', ['classifier', 'qa', 'encoder'])
+def test_several_threads_use_one_object(folders, name):
+    """A model that no thread has called before gives each of them the answers of one thread."""
+    def compute(model, i):
+        if name == 'qa':
+            return list(model.stream(QUESTIONS * 2))
+        texts = TEXTS[i % 3:] + TEXTS[:i % 3]
+        result = model(texts)
+        if name == 'classifier':
+            return [record.label for record in result]
+        return np.roll(result, i % 3, axis=0)
+    expected = compute(bert.open(folders[name]), 0)
+    model = bert.open(folders[name])
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for i, result in enumerate(pool.map(compute, [model] * 12, range(12))):
+            if name == 'encoder':
+                np.testing.assert_allclose(result, expected, atol=1e-5)
+            elif name == 'classifier':
+                assert result[len(TEXTS) - i % 3:] + result[:len(TEXTS) - i % 3] == expected
+            else:
+                assert_same_answers(result, expected)
+
+
+def test_records_are_values_for_json():
+    record = Label('good', 0.75, {'good': 0.75, 'bad': 0.25})
+    assert json.loads(json.dumps(record._asdict())) == record._asdict()
+    result = records.QuestionResult([records.ExtractedAnswer('a', 0, 1, 0, 0.5)], False, None)
+    assert result.answer == 'a'
