@@ -7,7 +7,7 @@ namespace bert {
 namespace {
 
 enum Input { INPUT, WEIGHT, BIAS, INPUTS };
-constexpr unsigned WIDTH = 32;  // in is a multiple of it, as in encoder.py
+constexpr unsigned SIZE_MULTIPLE = 32;  // in is a multiple of it, as in encoder.py
 
 MXReturnValue parse_attributes(const Attributes&, int* inputs, int* outputs) {
   *inputs = INPUTS;
@@ -32,11 +32,11 @@ MXReturnValue infer_shapes(const Attributes&, std::vector<Shape>* inputs,
   return catch_exceptions([&] {
     const Shape &input = inputs->at(INPUT), &weight = inputs->at(WEIGHT), &bias = inputs->at(BIAS);
     if (input.size() != 2 || weight.size() != 2 || input[1] != weight[1] ||
-        bias != Shape{weight[0]} || weight[1] % WIDTH)
+        bias != Shape{weight[0]} || weight[1] % SIZE_MULTIPLE)
       throw std::invalid_argument("bert_dense: input " + to_text(input) + ", weight " +
                                   to_text(weight) + ", bias " + to_text(bias) +
                                   "; (rows, in), (out, in), (out) " +
-                                  "expected, in a multiple of " + std::to_string(WIDTH));
+                                  "expected, in a multiple of " + std::to_string(SIZE_MULTIPLE));
     outputs->at(0) = {input[0], weight[0]};
   });
 }
