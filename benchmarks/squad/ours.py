@@ -16,7 +16,7 @@ from bert.data.squad.windows import WindowOptions, make_windows
 from bert.data.text.tokenizer import BertTokenizer
 from bert.flags import allocator
 from bert.jobs.finetuning.question_answering import write_parameters
-from bert.jobs.runs import model_from_flags
+from bert.jobs.runs import model_from_options
 from bert.model import zoo
 from bert.model.bert import is_fused, set_compute_dtype
 from bert.model.kernels.optimizer import fused_update
@@ -45,7 +45,7 @@ def make_untrained_model(seed):
     bert, vocabulary = zoo.get_model(*harness.WEIGHTS, use_pooler=False, use_decoder=False,
                                      use_classifier=False, dropout=0.0)
     network = BertForQA(bert)
-    model_from_flags.initialise_head(network.span_classifier, mx.cpu())
+    model_from_options.initialise_head(network.span_classifier, mx.cpu())
     network.hybridize()
     tokenizer = BertTokenizer(vocabulary, lower=not bert.config.cased)
     return QuestionAnswerer(network, tokenizer, bert.config, COMPARISON_TASK,

@@ -1,7 +1,7 @@
 """Options that several commands share. Nothing here imports mxnet, so `--help` answers at once."""
 from bert.flags import kinds
 from bert.flags.options import Options, flag, options
-from bert.flags.threads import cores_per_worker, prepare_mxnet
+from bert.flags.threads import default_threads, prepare_mxnet
 
 DTYPE_DESCRIPTIONS = {
     'float32': 'the exact one', 'bfloat16': 'products of 16 bits, faster on a CPU with AVX-512 for '
@@ -27,7 +27,7 @@ def overwrite_flag(help='replace what an earlier run left there'):
 
 @options('device')
 class ThreadOptions(Options):
-    threads: int = flag('CPU threads', kind=kinds.positive_int, factory=cores_per_worker)
+    threads: int = flag('CPU threads', kind=kinds.positive_int, factory=default_threads)
 
     def prepare_mxnet(self):
         prepare_mxnet(self.threads)

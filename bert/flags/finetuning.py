@@ -7,12 +7,13 @@ from bert.flags.rules import excludes, needs, only_with
 from bert.flags.threads import prepare_mxnet
 
 # Flags of the original scripts that fine-tuning does not support, with what to use instead.
-UNSUPPORTED_FLAGS = {
+UNSUPPORTED_TRAINING_FLAGS = {
     '--deploy': 'an exported model is run by deploy.py --model_dir FOLDER',
     '--model_prefix': 'an exported model is run by deploy.py --model_dir FOLDER',
     '--tune': 'tuning starts from a trained model: quantize.py --tune --model_dir FOLDER'}
 CALIBRATION_FLAGS = ('--only_calibration', '--num_calib_batches', '--quantized_dtype',
                      '--calib_mode')
+NO_SEEDS_WITH_CALIBRATION = excludes('only_calibration', 'seeds')
 OWN_FILES = ('train_file', 'dev_file', 'test_file')
 
 
@@ -69,8 +70,11 @@ class RunOutputOptions(Options):
     ckpt_interval: int = flag('optimizer steps between checkpoints; every epoch ends with one too',
                               500, kinds.positive_int, metavar='STEPS')
     log_interval: int = flag('micro-batches a log line', 10, kinds.positive_int)
-    resumes_runs = True
     rules = (excludes('resume', 'overwrite_output_dir'),)
+
+    @property
+    def continues_run(self):
+        return self.resume
 
 
 @options('task')
@@ -107,7 +111,7 @@ class TaskOptions(Options):
 
 
 @options('question answering')
-class WindowFlags(Options):
+class ContextWindowOptions(Options):
     """How contexts are cut and batched."""
     max_seq_length: int | None = flag(
         'tokens of a window: question, part of the context and 3 special ones', 384,
@@ -122,7 +126,7 @@ class WindowFlags(Options):
 
 
 @options('question answering')
-class SquadOptions(WindowFlags):
+class SquadOptions(ContextWindowOptions):
     """The SQuAD files, their windows, the training on them and the predictions."""
     version_2: bool = flag('SQuAD 2.0: questions may have no answer', False)
     data_dir: str | None = flag(
@@ -151,7 +155,7 @@ class SquadOptions(WindowFlags):
 
 
 @options('question answering')
-class StaticOptions(WindowFlags):
+class StaticOptions(ContextWindowOptions):
     """A network with fixed shapes."""
     max_seq_length: int | None = flag(
         'tokens of a window: question, part of the context and 3 special ones; default: '
@@ -170,8 +174,9 @@ class StaticOptions(WindowFlags):
 class FinetuneClassifierOptions(TaskOptions, ModelOptions, OptimizerOptions,
                                 OnlyCalibrationOptions, TrainingDeviceOptions, RunOutputOptions):
     """finetune_classifier.py"""
-    unsupported = UNSUPPORTED_FLAGS
-    rules = (needs('only_calibration', 'model_parameters',
+    unsupported = UNSUPPORTED_TRAINING_FLAGS
+    rules = (NO_SEEDS_WITH_CALIBRATION,
+             needs('only_calibration', 'model_parameters',
                    '--only_calibration: of which parameters? Give --model_parameters, or take '
                    'quantize.py --model_dir'),)
 
@@ -196,13 +201,20 @@ class _FinetuneQuestionAnswererOptions(SquadOptions, ModelOptions, OptimizerOpti
         prepare_mxnet(self.threads, training=self.gpu is None and self.trains)
 
 
-@options(num_calib_batches=10)
-class FinetuneSquadOptions(_FinetuneQuestionAnswererOptions, OnlyCalibrationOptions):
-    """finetune_squad.py"""
-    unsupported = UNSUPPORTED_FLAGS
-    export = False          # only of static shapes
+@options('question answering')
+class DynamicOptions(Options):
+    """Windows of any length."""
     round_to: int | None = flag('pad each training batch to a multiple of N tokens', None,
                                 kinds.positive_int, metavar='N')
+
+
+@options(num_calib_batches=10)
+class FinetuneSquadOptions(DynamicOptions, _FinetuneQuestionAnswererOptions,
+                           OnlyCalibrationOptions):
+    """finetune_squad.py"""
+    unsupported = UNSUPPORTED_TRAINING_FLAGS
+    rules = (NO_SEEDS_WITH_CALIBRATION,)
+    export = False          # only of static shapes
 
     @property
     def trains(self):
@@ -212,7 +224,7 @@ class FinetuneSquadOptions(_FinetuneQuestionAnswererOptions, OnlyCalibrationOpti
 @options()
 class StaticFinetuneSquadOptions(StaticOptions, _FinetuneQuestionAnswererOptions):
     """static_finetune_squad.py"""
-    unsupported = dict(UNSUPPORTED_FLAGS, **dict.fromkeys(
+    unsupported = dict(UNSUPPORTED_TRAINING_FLAGS, **dict.fromkeys(
         CALIBRATION_FLAGS,
         'a static network is not calibrated: quantize.py --model_dir FOLDER takes a run of it'))
     round_to, only_calibration = None, False     # all windows have one length

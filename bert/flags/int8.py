@@ -67,7 +67,6 @@ class QuantizedOutputOptions(Options):
     output_dir: str | None = flag('default: quantized, or tuned, in --model_dir', metavar='FOLDER')
     overwrite_output_dir: bool = overwrite_flag()
     resume: bool = flag('go on with the tuning run in --output_dir', False)
-    resumes_runs = True
     rules = (excludes('resume', 'overwrite_output_dir'),)
 
 
@@ -86,6 +85,10 @@ class QuantizeOptions(ModelToQuantizeOptions, CalibrationOptions, CalibrationSet
              needs('rebuild', 'resume', '--rebuild {}: the trial of which run? Give --resume too'),
              not_with(('seed',), 'tune',
                       '%s: the seed of --tune is random_seed in its configuration'))
+
+    @property
+    def continues_run(self):
+        return self.resume and self.tune
 
     def prepare_mxnet(self):
         prepare_mxnet(self.threads, low_latency=True)

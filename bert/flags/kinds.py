@@ -7,6 +7,7 @@ import argparse
 import math
 import numbers
 import os
+from collections.abc import Iterable
 
 
 class Text:
@@ -18,7 +19,7 @@ class Text:
     def accept(self, value):
         if not isinstance(value, (str, os.PathLike)):
             raise argparse.ArgumentTypeError('%r found, a text expected' % (value,))
-        return os.fspath(value)
+        return str(os.fspath(value))
 
 
 class Number:
@@ -40,7 +41,7 @@ class Number:
     def _check(self, shown, value):
         try:
             number = self._kind(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             number = math.nan
         if not (math.isfinite(number) and self._low <= number <= self._high
                 and number > self._above):
@@ -57,9 +58,10 @@ class TextList:
     def accept(self, value):
         if isinstance(value, str):
             return self(value)
-        if not isinstance(value, (list, tuple)) or not all(isinstance(part, str) for part in value):
+        parts = tuple(value) if isinstance(value, Iterable) else (None,)
+        if not all(isinstance(part, str) for part in parts):
             raise argparse.ArgumentTypeError('%r found, a list of texts expected' % (value,))
-        return tuple(value)
+        return tuple(map(str, parts))
 
 
 class WholeNumberList:
@@ -77,7 +79,8 @@ class WholeNumberList:
         return tuple(map(int, parts))
 
     def accept(self, value):
-        return self(','.join(map(str, value)) if isinstance(value, (list, tuple)) else str(value))
+        is_list = isinstance(value, Iterable) and not isinstance(value, str)
+        return self(','.join(map(str, value)) if is_list else str(value))
 
 
 text = Text()

@@ -71,11 +71,13 @@ class Options:
     """The base of all options. Raises `UserError` for a value that a flag would not take.
 
     rules: the class's own rows of `bert.flags.rules`. unsupported: {flag of other programs:
-    why the command has none}. folder_flag: the flag of a run's folder. resumes_runs: whether
-    `resume` restores the options of the run that it continues, which are checked after that.
+    why the command has none}. folder_flag: the flag of a run's folder. continues_run: whether
+    the options of an earlier run are restored; the rules are checked after that. titles: {title of
+    a group: its title in this command}.
     """
     rules = ()
-    resumes_runs = False
+    continues_run = False
+    titles = {}
     unsupported = {}
     folder_flag = '--output_dir'
 
@@ -128,7 +130,7 @@ def _default_of(field):
 def _accept_value(field, value):
     """The value of an option that a program gives. Raises `UserError`, with argparse's words."""
     declaration = field.metadata['flag']
-    if value is _default_of(field):
+    if field.default_factory is dataclasses.MISSING and value is field.default:
         return value
     action = argparse.Action(_flag_names(field.name, declaration), field.name,
                              metavar=declaration.metavar, choices=declaration.choices)
@@ -139,12 +141,14 @@ def _accept_value(field, value):
             return tuple(_accept_single(declaration, action, part) for part in value)
         return _accept_single(declaration, action, value)
     except argparse.ArgumentTypeError as error:
-        raise UserError(argparse.ArgumentError(action, str(error))) from None
+        raise UserError(str(argparse.ArgumentError(action, str(error)))) from None
     except argparse.ArgumentError as error:
-        raise UserError(error) from None
+        raise UserError(str(error)) from None
 
 
 def _accept_single(declaration, action, value):
+    if hasattr(value, 'item') and not getattr(value, 'shape', None):
+        value = value.item()        # a number or text of numpy
     if declaration.kind is None:
         if not isinstance(value, bool):
             raise argparse.ArgumentTypeError('%r found, True or False expected' % (value,))
@@ -159,19 +163,30 @@ def make_options(cls, keywords):
     """(options, explicit) of a job that is called with keywords. Raises `UserError`, with the line
     that the script prints."""
     fields = cls.__dataclass_fields__
-    for name in keywords:
-        if name not in fields:
-            flags = [flag for field in fields.values()
-                     for flag in _flag_names(field.name, field.metadata['flag'])]
-            raise UserError(explain_unknown_flag('--' + name, flags, cls.unsupported))
+    keywords = dict(_resolve_keyword(cls, *item) for item in keywords.items())
     missing = ['/'.join(_flag_names(name, field.metadata['flag'])) or name
                for name, field in fields.items()
                if cls.default_of(name) is dataclasses.MISSING and name not in keywords]
     if missing:
         raise UserError('the following arguments are required: ' + ', '.join(missing))
-    explicit = {name: (_flag_names(name, fields[name].metadata['flag']) or (name,))[0]
-                for name, value in keywords.items() if value is not None}
-    return cls(**keywords), explicit
+    return cls(**keywords), {name: _first_flag(fields[name]) for name, value in keywords.items()
+                  if value is not None and not (isinstance(value, bool)
+                                                and value == cls.default_of(name))}
+
+
+def _resolve_keyword(cls, name, value):
+    """(option, value) of a keyword, which may be another flag of the option. Raises `UserError` for
+    an unknown one."""
+    fields = cls.__dataclass_fields__
+    if name in fields:
+        return name, value
+    flags = {flag: field for field in fields.values()
+             for flag in _flag_names(field.name, field.metadata['flag'])}
+    for flag, field in flags.items():
+        if flag.lstrip('-').replace('-', '_') == name:
+            # --no_normalize turns the option off
+            return field.name, not value if field.default is True else value
+    raise UserError(explain_unknown_flag('--' + name, flags, cls.unsupported))
 
 
 def refuse(explicit, names, reason):
@@ -184,8 +199,7 @@ def refuse(explicit, names, reason):
 def explicit_options(options):
     """{option: flag} of the options that differ from their defaults: those that count as set
     explicitly in an object from Python."""
-    return {field.name: (_flag_names(field.name, field.metadata['flag']) or (field.name,))[0]
-            for field in dataclasses.fields(options)
+    return {field.name: _first_flag(field) for field in dataclasses.fields(options)
             if getattr(options, field.name) != _default_of(field)}
 
 
@@ -199,7 +213,7 @@ def build_parser(cls, description):
     groups = {None: parser}
     for base in cls.__mro__:
         for name in vars(base).get('own_names', ()):
-            title = base.title
+            title = cls.titles.get(base.title, base.title)
             if title not in groups:
                 groups[title] = parser.add_argument_group(title)
             _add_flag(groups[title], cls.__dataclass_fields__[name], remarks.get(name, ()))
@@ -241,6 +255,10 @@ def _add_flag(group, field, remarks):
         values.update((name, getattr(declaration, name)) for name in (
             'choices', 'nargs', 'const', 'metavar') if getattr(declaration, name) is not None)
     group.add_argument(*names or (field.name,), **values)
+
+
+def _first_flag(field):
+    return (_flag_names(field.name, field.metadata['flag']) or (field.name,))[0]
 
 
 def _flag_names(name, declaration):

@@ -14,21 +14,6 @@ UNSUPPORTED_FLAGS = {
     '--comm_backend': 'it has no meaning here; this script runs in one process',
 }
 
-# The same, for scripts that read text for pre-training.
-UNSUPPORTED_TEXT_FLAGS = {flag: UNSUPPORTED_FLAGS['--sentencepiece']
-                          for flag in ('--sp_nbest', '--sp_alpha')}
-
-# The same, for the fine-tuning scripts.
-UNSUPPORTED_TRAINING_FLAGS = dict(
-    {flag: 'an exported model is run by deploy.py --model_dir FOLDER'
-     for flag in ('--deploy', '--model_prefix')},
-    **{'--tune': 'tuning starts from a trained model: quantize.py --tune --model_dir FOLDER'})
-
-# The same, for static_finetune_squad.py.
-UNSUPPORTED_STATIC_TRAINING_FLAGS = dict(UNSUPPORTED_TRAINING_FLAGS, **{
-    flag: 'a static network is not calibrated: quantize.py --model_dir FOLDER takes a run of it'
-    for flag in ('--only_calibration', '--num_calib_batches', '--quantized_dtype', '--calib_mode')})
-
 # Names of our flags in other programs.
 FOREIGN_FLAGS = {'--learning_rate': '--lr', '--max_seq_length': '--max_len',
                  '--max_length': '--max_len',
@@ -52,7 +37,8 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Adds the default to a flag's help, unless there is no default or the help names it."""
 
     def _get_help_string(self, action):
-        if action.default in (None, False, ()) or 'default:' in action.help:
+        has_default = action.default is not None and action.default is not False
+        if not has_default or action.default == () or 'default:' in action.help:
             return action.help
         if action.nargs == '+':
             return '%s (default: %s)' % (action.help, ' '.join(map(str, action.default)))

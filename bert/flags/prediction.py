@@ -108,6 +108,7 @@ class SpeedOptions(Options):
 class DeployOptions(DeployedModelOptions, AnswerOptions, ScoreOptions, SpeedOptions,
                     TextOutputOptions, DeviceOptions):
     """deploy.py"""
+    titles = {'data': 'scores'}
     format: str = flag('tsv: a line a text or answer; jsonl: all probabilities too; --evaluate and '
                        '--measure write JSON', 'tsv', choices=('tsv', 'jsonl'))
     rules = (excludes('evaluate', 'measure'),

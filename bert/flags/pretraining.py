@@ -24,7 +24,7 @@ class TextReadingOptions(Options):
 
 
 @options('examples')
-class SamplingFlags(Options):
+class ExampleSamplingOptions(Options):
     """How to draw pre-training examples."""
     max_seq_length: int = flag('tokens of an example, special ones included', 128,
                                kinds.positive_int)
@@ -83,7 +83,7 @@ class DataOutputOptions(Options):
 
 
 @options()
-class CreatePretrainingDataOptions(InputTextOptions, TextReadingOptions, SamplingFlags,
+class CreatePretrainingDataOptions(InputTextOptions, TextReadingOptions, ExampleSamplingOptions,
                                    RandomSeedOptions, DataOutputOptions):
     """create_pretraining_data.py"""
     unsupported = UNSUPPORTED_TEXT_FLAGS
@@ -110,7 +110,7 @@ class PretrainingDataOptions(Options):
 
 
 @options('raw text')
-class RawTextOptions(TextReadingOptions, SamplingFlags):
+class RawTextOptions(TextReadingOptions, ExampleSamplingOptions):
     raw: bool = flag('--data and --data_eval are text, one sentence a line, an empty line between '
                      'documents; every epoch draws its own examples and masks', False)
     eval_use_npz: bool = flag('with --raw: --data_eval is part-….npz all the same', False)
@@ -189,9 +189,12 @@ class PretrainingOutputOptions(Options):
     profile: str | None = flag('write a profile of steps 10 to 14 (JSON of chrome://tracing), and '
                                'end', metavar='FILE')
     verbose: bool = flag('no meaning: all is logged', False, hidden=True)
-    resumes_runs = True
     rules = (excludes('resume', 'overwrite_output_dir'),)
     folder_flag = '--ckpt_dir'
+
+    @property
+    def continues_run(self):
+        return self.resume or bool(self.start_step)
 
     @property
     def output_dir(self):
@@ -204,6 +207,7 @@ class _AnyPretrainingOptions(PretrainingDataOptions, RawTextOptions, Pretraining
                              PretrainingWorkOptions, PretrainingOutputOptions):
     """What both scripts share."""
     unsupported = UNSUPPORTED_TEXT_FLAGS
+    titles = {'text': 'raw text', 'examples': 'raw text'}
     rules = (needs('phase2', 'bert_checkpoint', '--phase2: name the --ckpt_dir of phase 1 with '
                                                 '--bert_checkpoint, and a new --ckpt_dir'),)
 

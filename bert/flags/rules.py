@@ -6,6 +6,8 @@ rule, and break none by themselves.
 from collections.abc import Callable
 from typing import NamedTuple
 
+EMPTY = (None, '', ())      # values that leave an option out
+
 
 class Rule(NamedTuple):
     """find_problem: function(options, explicit) → the error message, None if the rule holds.
@@ -17,13 +19,16 @@ class Rule(NamedTuple):
 
 
 def is_explicit(options, explicit, name):
-    """Whether an option is set explicitly; a switch counts when it is on."""
-    return name in explicit and getattr(options, name) is not False
+    """Whether an option is set explicitly, to a value. A switch counts when it is thrown."""
+    value = getattr(options, name)
+    is_idle = value == options.default_of(name) if isinstance(value, bool) else value in EMPTY
+    return name in explicit and not is_idle
 
 
 def is_active(options, explicit, name):
     """Whether an option is set explicitly, or by the run that is resumed."""
-    is_changed = getattr(options, name) != options.default_of(name)
+    value = getattr(options, name)
+    is_changed = value not in EMPTY and value != options.default_of(name)
     return is_changed or is_explicit(options, explicit, name)
 
 
@@ -31,8 +36,7 @@ def excludes(first, second, message='%s and %s: give one of the two'):
     """The options `first` and `second` may not be set together. message: the error, with %s for
     each of the two flags, or without."""
     def find_problem(options, explicit):
-        if all(is_active(options, explicit, name) for name in (first, second)) and \
-                any(is_explicit(options, explicit, name) for name in (first, second)):
+        if is_active(options, explicit, first) and is_explicit(options, explicit, second):
             return _fill(message, options, explicit, first, second)
         return None
     return Rule(find_problem, {first: 'not with --' + second, second: 'not with --' + first})

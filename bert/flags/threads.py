@@ -18,15 +18,35 @@ def cores_per_worker():
     return max(1, usable_cores() // int(os.environ.get('HOROVOD_LOCAL_SIZE') or 1))
 
 
-def claim_threads(threads=None):
-    """Prepare MXNet for prediction with a number of threads, by default that of all cores. Raises
-    `UserError` if MXNet already computes with another number in this process."""
-    if 'mxnet' not in sys.modules:
-        prepare_mxnet(threads or cores_per_worker())
-    elif threads and os.environ.get('OMP_NUM_THREADS') != str(threads):
-        raise UserError('threads=%d: MXNet computes with %s threads in this process: name the '
+def default_threads():
+    """Number of threads that a command takes by default: one for each core, or as many as MXNet
+    already computes with in this process."""
+    return _mxnet_threads() or cores_per_worker()
+
+
+def _mxnet_threads():
+    """The number that MXNet has read when it was imported; None before, or if it read none."""
+    number = os.environ.get('OMP_NUM_THREADS', '') if 'mxnet' in sys.modules else ''
+    return int(number) if number.isdigit() else None
+
+
+def check_threads(threads):
+    """Raises `UserError` if MXNet computes with another number of threads in this process."""
+    if 'mxnet' in sys.modules and _mxnet_threads() != threads:
+        raise UserError('--threads %d: MXNet computes with %s threads in this process: name the '
                         'number at the first use of bert, or set OMP_NUM_THREADS'
-                        % (threads, os.environ.get('OMP_NUM_THREADS', 'half the')))
+                        % (threads, _mxnet_threads() or 'half the'))
+
+
+def claim_threads(threads=None):
+    """Prepare MXNet for prediction with a number of threads; by default OMP_NUM_THREADS, else all
+    cores. Returns the number. Raises the error of `check_threads`."""
+    if threads is not None:
+        check_threads(threads)
+    number = os.environ.get('OMP_NUM_THREADS', '')
+    threads = threads or (int(number) if number.isdigit() else cores_per_worker())
+    prepare_mxnet(threads)
+    return threads
 
 
 def prepare_mxnet(threads, training=False, low_latency=False):
@@ -37,7 +57,8 @@ def prepare_mxnet(threads, training=False, low_latency=False):
     low_latency: threads spin while they wait for work. That halves the time of a small batch, but
     takes the cores away from other programs.
     """
-    os.environ['OMP_NUM_THREADS'] = str(threads)
+    if 'mxnet' not in sys.modules:      # which reads the number when it is imported
+        os.environ['OMP_NUM_THREADS'] = str(threads)
     os.environ.setdefault('MXNET_SUBGRAPH_VERBOSE', '0')    # no lines of MXNet on subgraphs
     if low_latency and threads <= usable_cores():
         os.environ.setdefault('OMP_WAIT_POLICY', 'active')

@@ -25,7 +25,7 @@ from bert.flags.finetuning import (
 )
 from bert.flags.int8 import QuantizeOptions
 from bert.flags.lpot_example import RunGlueTuneOptions, RunSquadTuneOptions
-from bert.flags.options import explicit_options, make_options
+from bert.flags.options import Options, explicit_options, make_options
 from bert.flags.prediction import (
     AnswerQuestionsOptions,
     DeployOptions,
@@ -33,6 +33,7 @@ from bert.flags.prediction import (
     PredictOptions,
 )
 from bert.flags.pretraining import CreatePretrainingDataOptions, RunPretrainingOptions
+from bert.flags.threads import check_threads
 
 
 class Job:
@@ -57,18 +58,23 @@ class Job:
         explicit: {option: flag} of the options that the command line set; left out: those that
         differ from their defaults. Raises `UserError` with the line that the script prints.
         """
-        if options is None:
+        if options is None and explicit is None:
             options, explicit = make_options(self.options_class, keywords)
-        elif keywords:
-            raise TypeError('%s: give options or keywords, not both' % self.__name__)
+        elif keywords or not isinstance(options, Options):
+            raise TypeError('%s: give keywords, or an object of %s'
+                            % (self.__name__, self.options_class.__name__))
         elif explicit is None:
             explicit = explicit_options(options)
-        # the options of the run that is resumed may still satisfy the other rules
-        options.check(explicit, is_final=not (options.resumes_runs and options.resume))
+        options.check(explicit, is_final=not options.continues_run)
+        if 'threads' in explicit:
+            check_threads(options.threads)
         _compat.check_numpy()
         options.prepare_mxnet()
         module = importlib.import_module('%s.%s' % (__name__, self._module))
-        return getattr(module, self.__name__)(options, explicit)
+        try:
+            return getattr(module, self.__name__)(options, explicit)
+        finally:        # the program's later records don't belong to the log of the run
+            importlib.import_module('bert.train.log').close_log()
 
 
 finetune_classifier = Job('finetuning.classification', 'finetune_classifier',

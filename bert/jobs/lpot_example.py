@@ -17,7 +17,7 @@ from bert.flags.options import make_options
 from bert.flags.prediction import ScoreOptions
 from bert.jobs.finetuning import classification, question_answering
 from bert.jobs.int8 import tuning
-from bert.jobs.runs import run_folder, sets_from_flags
+from bert.jobs.runs import run_folder, sets_from_options
 from bert.jobs.runs.results import JobResult
 from bert.model.classification import make_loss
 from bert.model.weights import catalogue
@@ -97,8 +97,9 @@ def _run_stages(options, explicit, profile, keywords):
     _check_lengths(options, explicit, model)
     if options.do_eval:
         values = {'global_step': report.get('steps'), 'loss': report.get('training_loss')}
-        profile.evaluate(options, model,
-                         {key: value for key, value in values.items() if value is not None})
+        scores = profile.evaluate(
+            options, model, {key: value for key, value in values.items() if value is not None})
+        report = dict(report, metrics=scores)
     return tuning.tune_checkpoint(*_tuning_options(options, folder)) if options.tune \
         else JobResult(report, folder)
 
@@ -178,24 +179,26 @@ def _glue_task_name(options):
 
 
 def evaluate_glue(options, model, training_values):
-    """Score the dev sets, and write the scores under the example's names. Those of MNLI's second
-    dev set go into a folder of their own."""
+    """Score the dev sets, and write the scores under the example's names; returns them. Those of
+    MNLI's second dev set go into a folder of their own."""
+    scores = {}
     for name, evaluation_set in _read_dev_sets(options, model).items():
         outputs = evaluation_set.outputs(model, options.per_gpu_eval_batch_size)
         labels = np.array([feature.label for feature in evaluation_set.features])
         loss = make_loss(model.task['labels'] is None)(mx.nd.array(outputs), mx.nd.array(labels))
-        values = to_example_keys(evaluation_set.scores(outputs))
+        scores[name] = to_example_keys(evaluation_set.scores(outputs))
         suffix = MISMATCHED_SUFFIX if name.endswith('mismatched') else ''
-        write_scores(options.output_dir + suffix,
-                     dict(values, eval_loss=float(loss.mean().asscalar()), **training_values))
+        write_scores(options.output_dir + suffix, dict(
+            scores[name], eval_loss=float(loss.mean().asscalar()), **training_values))
+    return scores
 
 
 def evaluate_squad(options, model, training_values):
     """The same for the dev questions of SQuAD."""
     questions = _read_dev_sets(options, model)['dev']
-    outputs = questions.outputs(model, options.per_gpu_eval_batch_size)
-    write_scores(options.output_dir, dict(questions.scores(outputs), total=len(questions),
-                                       **training_values))
+    scores = questions.scores(questions.outputs(model, options.per_gpu_eval_batch_size))
+    write_scores(options.output_dir, dict(scores, total=len(questions), **training_values))
+    return {'dev': scores}
 
 
 def _read_dev_sets(options, model):
@@ -203,7 +206,7 @@ def _read_dev_sets(options, model):
     set_options, _ = make_options(ScoreOptions, dict(
         task_name=_glue_task_name(options), data_dir=options.data_dir,
         dev_file=options.predict_file, max_eval_samples=options.max_eval_samples))
-    return sets_from_flags.read_evaluation_sets(set_options, {}, model, ['dev'])
+    return sets_from_options.read_evaluation_sets(set_options, {}, model, ['dev'])
 
 
 def to_example_keys(scores):

@@ -1,7 +1,8 @@
 """Pipelines: text in, answers out, in memory. Importing this module imports no mxnet."""
 import importlib
 
-from bert.flags import threads as thread_settings
+from bert.flags.pipelines import OpeningOptions
+from bert.flags.threads import claim_threads
 
 
 def open(path, *, dtype='float32', threads=None, batch_size=None, batch_tokens=None, gpu=None,
@@ -11,16 +12,16 @@ def open(path, *, dtype='float32', threads=None, batch_size=None, batch_tokens=N
     path: the folder of a run, one of its checkpoints, a model saved by transformers, a file of
     weights, or a folder that export/export.py, export/to_onnx.py or quantize.py wrote. A model
     without a head for a task is opened as an `Embedder`, which takes further `keywords`.
-    dtype: to compute in: 'float32', 'bfloat16' or 'int8' (an exported model has its own).
-    threads: CPU threads; default: all cores. MXNet takes their number once in a process.
-    batch_size: texts or windows a batch; batch_tokens: tokens a batch at most, padding included.
-    gpu: number of a GPU; default: the CPU. runtime: of an exported model: 'mxnet', 'onnxruntime' or
-    'openvino'; model_prefix: which model, where a folder holds several.
+    dtype: to compute in: 'float32', 'bfloat16' or 'int8', on a GPU 'float16' (an exported model has
+    its own). threads: CPU threads; default: OMP_NUM_THREADS, else all cores. MXNet takes their
+    number once in a process. batch_size: texts or windows a batch; batch_tokens: tokens a batch at
+    most, padding included. gpu: number of a GPU; default: the CPU. runtime: of an exported model:
+    'mxnet', 'onnxruntime' or 'openvino'; model_prefix: which model, where a folder holds several.
 
     Raises `bert.errors.UserError`, which says what is missing, or does not fit.
     """
-    thread_settings.claim_threads(threads)
-    opening = importlib.import_module('bert.pipelines.opening')
-    return opening.open_any_pipeline(opening.OpeningOptions(
-        path, dtype, threads or thread_settings.cores_per_worker(), batch_size, batch_tokens, gpu,
-        runtime, model_prefix), keywords)
+    options = OpeningOptions(
+        path=path, dtype=dtype, threads=threads, batch_size=batch_size, batch_tokens=batch_tokens,
+        gpu=gpu, runtime=runtime, model_prefix=model_prefix)
+    options = options.replace(threads=claim_threads(options.threads))
+    return importlib.import_module('bert.pipelines.opening').open_any_pipeline(options, keywords)

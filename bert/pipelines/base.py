@@ -12,6 +12,7 @@ import mxnet as mx
 from bert import file_names, files
 from bert.data.batches import collate, evaluation_batches
 from bert.data.text.tokenizer import BertTokenizer
+from bert.errors import UserError
 from bert.model.config import BertConfig
 from bert.model.inference import Predictor, min_uniform_tokens
 from bert.train.log import progress_bar
@@ -20,7 +21,7 @@ from bert.train.workers import SingleWorker, take_share
 from bert.vocabulary import write_vocabulary
 
 # MXNet hybridizes a network, and plans its memory, in the thread that calls it first: no two
-# threads may be in a network of the process at once.
+# threads may predict with networks of the process at once. Training has the process for itself.
 NETWORK_LOCK = threading.RLock()
 
 
@@ -48,8 +49,13 @@ def run_batches(compute, features, batches, padding_id, interrupt=None, unit=Non
 
 
 def iterate_chunks(items, size):
-    """Yield lists of `size` items of an iterable; the last one may be shorter."""
-    items = iter(items)
+    """Yield lists of `size` items of an iterable; the last one may be shorter. Raises `UserError`
+    for anything else."""
+    try:
+        items = iter(items)
+    except TypeError:
+        raise UserError('texts: a list or another iterable expected, %s found'
+                        % type(items).__name__) from None
     while chunk := list(itertools.islice(items, size)):
         yield chunk
 

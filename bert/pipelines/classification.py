@@ -32,7 +32,8 @@ class Classifier(Pipeline):
     def __call__(self, texts):
         """The `Label` or `Score` of each text, a list in their order; a single record for a str.
 
-        texts: for a model of pairs, tuples of two; a single tuple is one pair.
+        texts: for a model of pairs, tuples of two; a single tuple is one pair. A model of
+        transformers, which does not say whether it reads pairs, takes either.
         """
         is_single = isinstance(texts, str) or (
             isinstance(texts, tuple) and self.task['pair'] is not False)
@@ -46,28 +47,24 @@ class Classifier(Pipeline):
         counts: `TextCounts` to count in; without it, a warning says at the end how many texts were
         cut at the length of the model. Raises `UserError` for an item that is no text or pair.
         """
-        own_counts = counts or TextCounts()
-        for chunk in iterate_chunks(texts, CHUNK):
-            examples = [self._example(item, i)
-                        for i, item in enumerate(chunk, own_counts.num_texts)]
-            features = featurize(examples, self.tokenizer, self.max_len)
-            own_counts.num_texts += len(features)
-            own_counts.num_cut += sum(feature.num_tokens > self.max_len for feature in features)
-            yield from self.records(self.compute_outputs(features, self.batch_size))
-        if own_counts.num_cut and counts is None:
-            LOG.warning('%d of %d texts were cut at %d tokens, the length the model was trained '
-                        'with', own_counts.num_cut, own_counts.num_texts, self.max_len)
-
-    def _example(self, item, index):
-        texts = tuple(item) if isinstance(item, (tuple, list)) else (item,)
-        # a model of transformers does not say whether it reads pairs
-        sizes = {True: (2,), False: (1,), None: (1, 2)}[self.task['pair']]
-        if len(texts) not in sizes:
-            raise UserError('text %d: %s expected, %d texts found' % (
-                index, 'a pair of texts' if sizes == (2,) else 'a text', len(texts)))
-        for text in texts:
-            check_text(text, index)
-        return Example(texts, None, 'texts', index)
+        own_counts, sizes = counts or TextCounts(), {True: (2,), False: (1,)}.get(
+            self.task['pair'], (1, 2))
+        try:
+            for chunk in iterate_chunks(texts, CHUNK):
+                examples = []
+                for i, item in enumerate(chunk, own_counts.num_texts):
+                    examples.append(_make_example(item, i, sizes))
+                    sizes = (len(examples[0].texts),)
+                features = featurize(examples, self.tokenizer, self.max_len)
+                own_counts.num_texts += len(features)
+                own_counts.num_cut += sum(feature.num_tokens > self.max_len
+                                          for feature in features)
+                yield from self.records(self.compute_outputs(features, self.batch_size))
+        finally:        # also where the caller stops early
+            if own_counts.num_cut and counts is None:
+                LOG.warning('%d of %d texts were cut at %d tokens, the length the model was '
+                            'trained with', own_counts.num_cut, own_counts.num_texts,
+                            self.max_len)
 
     def predictions(self, outputs):
         """Labels as text, or scores with three decimals, as GLUE submissions have them."""
@@ -99,6 +96,18 @@ class Classifier(Pipeline):
         return [Label(labels[row.argmax()], float(row.max()),
                       {label: float(p) for label, p in zip(labels, row)})
                 for row in probabilities]
+
+
+def _make_example(item, index, sizes):
+    """The `Example` of a text or pair. sizes: how many texts it may have; index: for errors."""
+    texts = tuple(item) if isinstance(item, (tuple, list)) else (item,)
+    if len(texts) not in sizes:
+        raise UserError('text %d: %s expected, %d text%s found' % (
+            index, 'a pair of texts' if sizes == (2,) else 'a single text', len(texts),
+            '' if len(texts) == 1 else 's'))
+    for text in texts:
+        check_text(text, index)
+    return Example(texts, None, 'texts', index)
 
 
 def open_classifier(folder, device):

@@ -34,6 +34,7 @@ from bert.pipelines.text_pieces import (
     split_into_pieces,
     word_names,
 )
+from bert.train.devices import pick_device
 
 LOG = logging.getLogger(__name__)
 
@@ -78,7 +79,8 @@ class Embedder:
     Several threads may use one object. Raises `UserError` for an unknown model, unreadable weights,
     a missing GPU, or invalid values.
     """
-    length_keyword = 'max_tokens'
+    # the names of arguments in messages
+    length_keyword, device_keyword, checkpoint_keyword = 'max_tokens', 'device', 'checkpoint'
 
     def __init__(self, checkpoint=None, *, model='bert_12_768_12', dataset_name=None,
                  params_path=None, root=None, device=None, dtype='float32', max_tokens=None,
@@ -88,10 +90,16 @@ class Embedder:
         check_choice('long_text', long_text, LONG_TEXT_MODES)
         check_choice('dtype', dtype, DTYPE_DESCRIPTIONS)
         check_choice('pooling', pooling, POOLINGS)
-        if not (isinstance(batch_size, numbers.Integral) and batch_size > 0):
-            raise UserError('batch_size %s: a whole number of texts from 1 on expected'
-                            % (batch_size,))
-        self._device = device or mx.cpu()
+        for name, value, unit in (('batch_size', batch_size, 'texts'),
+                                  ('batch_tokens', batch_tokens or 1, 'tokens')):
+            if not (isinstance(value, numbers.Integral) and value > 0):
+                raise UserError('%s %s: a whole number of %s from 1 on expected'
+                                % (name, value, unit))
+        if params_path and checkpoint:
+            raise UserError('params_path and %s: give one of the two' % self.checkpoint_keyword)
+        device = device or mx.cpu()
+        self._device = pick_device(device.device_id if device.device_type == 'gpu' else None, dtype,
+                                   flag=self.device_keyword)
         self._dtype, self._input_dtype = dtype, 'float16' if dtype == 'float16' else 'float32'
         self._source = dict(name=model, dataset=dataset_name, params_path=params_path, root=root,
                             checkpoint=checkpoint)
@@ -119,13 +127,21 @@ class Embedder:
     def stream(self, texts):
         """Yield the vector (width,) float32 of each text, in order. The texts may come from any
         iterator, and are not kept."""
-        num_cut = num_texts = 0
-        for chunk in chunk_texts(texts, self.texts_at_once(sentence=True)):
-            rows, cut_in_chunk = self.sentence_chunk(chunk, self._pooling, self._normalize,
-                                                     self.max_seq_length, first=num_texts)
-            num_cut, num_texts = num_cut + cut_in_chunk, num_texts + len(chunk)
+        for rows in self._sentence_chunks(texts, self._pooling, self._normalize,
+                                          self.max_seq_length):
             yield from rows
-        self._warn_of_cut(num_cut, num_texts, self.max_seq_length)
+
+    def _sentence_chunks(self, texts, pooling, normalize, limit):
+        """Yield arrays with the vectors of some texts."""
+        num_cut = num_texts = 0
+        try:
+            for chunk in chunk_texts(texts, self.texts_at_once(sentence=True)):
+                rows, cut_in_chunk = self.sentence_chunk(chunk, pooling, normalize, limit,
+                                                         first=num_texts)
+                num_cut, num_texts = num_cut + cut_in_chunk, num_texts + len(chunk)
+                yield rows
+        finally:        # also where the caller stops early
+            self._warn_of_cut(num_cut, num_texts, limit)
 
     def words(self, texts, oov_way='avg', pieces=False):
         """Yield (words, vectors (words, width) float32) of each text, in order. The texts may come
@@ -135,11 +151,13 @@ class Embedder:
         pieces instead of words.
         """
         num_cut = num_texts = 0
-        for chunk in chunk_texts(texts, self.texts_at_once(sentence=False)):
-            results, cut_in_chunk = self.embed_chunk(chunk, oov_way, pieces, first=num_texts)
-            num_cut, num_texts = num_cut + cut_in_chunk, num_texts + len(chunk)
-            yield from results
-        self._warn_of_cut(num_cut, num_texts, self.max_seq_length)
+        try:
+            for chunk in chunk_texts(texts, self.texts_at_once(sentence=False)):
+                results, cut_in_chunk = self.embed_chunk(chunk, oov_way, pieces, first=num_texts)
+                num_cut, num_texts = num_cut + cut_in_chunk, num_texts + len(chunk)
+                yield from results
+        finally:        # also where the caller stops early
+            self._warn_of_cut(num_cut, num_texts, self.max_seq_length)
 
     # The model
 
@@ -186,10 +204,10 @@ class Embedder:
             return self.config.max_length
         if not (isinstance(length, numbers.Integral)
                 and NUM_SPECIALS < length <= self.config.max_length):
-            raise UserError('max_seq_length %s: from %d to %d expected: %d special tokens and one '
-                            'of the text, and the positions of this model'
-                            % (length, NUM_SPECIALS + 1, self.config.max_length,
-                               NUM_SPECIALS))
+            raise UserError('%s %s: from %d to %d expected: %d special tokens and one of the text, '
+                            'and the positions of this model'
+                            % (self.length_keyword, length, NUM_SPECIALS + 1,
+                               self.config.max_length, NUM_SPECIALS))
         return length
 
     def digest(self, pooling='mean'):
@@ -232,8 +250,7 @@ class Embedder:
         """
         check_choice('oov_way', oov_way, OOV_WAYS)
         text_pieces = split_into_pieces(self._tokenizer, texts, first)
-        windows, num_cut = cut_into_text_windows(text_pieces, self.max_seq_length, self._long_text,
-                                                 first)
+        windows, num_cut = self._cut(text_pieces, self.max_seq_length, first)
         results = []
         for all_pieces, rows in zip(text_pieces, self._piece_vectors(text_pieces, windows)):
             read_pieces = all_pieces._replace(token_ids=all_pieces.token_ids[:len(rows)],
@@ -245,8 +262,11 @@ class Embedder:
 
     def check_lengths(self, texts, first=0):
         """Raises `UserError` for a text that is too long, with `long_text` 'error'."""
-        cut_into_text_windows(split_into_pieces(self._tokenizer, texts, first), self.max_seq_length,
-                              self._long_text, first)
+        self._cut(split_into_pieces(self._tokenizer, texts, first), self.max_seq_length, first)
+
+    def _cut(self, text_pieces, limit, first):
+        return cut_into_text_windows(text_pieces, limit, self._long_text, first,
+                                     self.length_keyword)
 
     def _warn_of_cut(self, num_cut, num_texts, limit):
         if num_cut:
@@ -311,7 +331,7 @@ class Embedder:
         check_choice('pooling', pooling, POOLINGS)
         text_pieces = split_into_pieces(self._tokenizer, texts, first)
         limit = self._check_length(max_seq_length)
-        windows, num_cut = cut_into_text_windows(text_pieces, limit, self._long_text, first)
+        windows, num_cut = self._cut(text_pieces, limit, first)
         return self._pool(text_pieces, windows, pooling, normalize), num_cut
 
     def _pool(self, text_pieces, windows, pooling, normalize):

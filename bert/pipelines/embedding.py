@@ -1,11 +1,9 @@
 """The embedder under the name and with the methods of the original script."""
-import mxnet as mx
 import numpy as np
 
 from bert.errors import UserError
 from bert.flags.embedding import DEFAULT_BATCH_SIZE, DEFAULT_LAYERS, WORD_VECTORS_MAX_LENGTH
-from bert.pipelines.embedder import Embedder, chunk_texts, iterate_texts
-from bert.train.devices import pick_device
+from bert.pipelines.embedder import Embedder, iterate_texts
 from bert.train.log import progress_bar
 
 
@@ -28,7 +26,8 @@ class BertEmbedding(Embedder):
 
     Raises `UserError` for an unknown model, unreadable weights, a missing GPU, or invalid values.
     """
-    length_keyword = 'max_seq_length'
+    length_keyword, device_keyword, checkpoint_keyword = (
+        'max_seq_length', 'ctx', 'bert_checkpoint')
 
     def __init__(self, ctx=None, dtype='float32', model='bert_12_768_12', dataset_name=None,
                  params_path=None, max_seq_length=WORD_VECTORS_MAX_LENGTH,
@@ -37,12 +36,8 @@ class BertEmbedding(Embedder):
         if sentencepiece is not None:
             raise UserError('sentencepiece: SentencePiece models are not supported; a BERT '
                             'vocabulary is a vocab.txt, see bert_checkpoint')
-        if params_path and bert_checkpoint:
-            raise UserError('params_path and bert_checkpoint: give one of the two')
-        ctx = ctx or mx.cpu()
-        device = pick_device(ctx.device_id if ctx.device_type == 'gpu' else None, dtype, flag='ctx')
         super().__init__(bert_checkpoint, model=model, dataset_name=dataset_name,
-                         params_path=params_path, root=root, device=device, dtype=dtype,
+                         params_path=params_path, root=root, device=ctx, dtype=dtype,
                          max_tokens=max_seq_length, batch_size=batch_size, layers=layers,
                          combine=combine, long_text=long_text)
 
@@ -88,10 +83,5 @@ class BertEmbedding(Embedder):
     def sentence_iter(self, texts, pooling='mean', normalize=True, max_seq_length=None):
         """Yield the rows of `sentence`, some texts at a time, in order; texts may come from any
         iterator, and are not kept."""
-        limit, num_cut, num_texts = self._check_length(max_seq_length), 0, 0
-        for chunk in chunk_texts(texts, self.texts_at_once(sentence=True)):
-            rows, cut_in_chunk = self.sentence_chunk(chunk, pooling, normalize, limit,
-                                                     first=num_texts)
-            num_cut, num_texts = num_cut + cut_in_chunk, num_texts + len(chunk)
-            yield rows
-        self._warn_of_cut(num_cut, num_texts, limit)
+        yield from self._sentence_chunks(texts, pooling, normalize,
+                                         self._check_length(max_seq_length))

@@ -10,7 +10,7 @@ from bert.train.checkpoint import best_checkpoint
 def find_checkpoint_folder(folder, script):
     """The folder that `checkpoint_reader.read_checkpoint` reads for --model_dir: the folder itself,
     or the best checkpoint in it. script: the one whose runs are expected, for the error."""
-    path = folder if _has_weights(folder) else best_checkpoint(folder)
+    path = folder if has_weights(folder) else best_checkpoint(folder)
     if path is None:
         raise UserError('--model_dir %s: no checkpoint in it: name the folder of a run of %s, or '
                         'of such a model of transformers' % (folder, script))
@@ -31,7 +31,7 @@ def folder_of(checkpoint):
     return os.path.dirname(os.path.abspath(checkpoint.source))
 
 
-def _has_weights(folder):
+def has_weights(folder):
     """Whether `checkpoint_reader.read_checkpoint` finds weights by itself: in the folder, or
     through a run's index."""
     names = (file_names.INDEX_FILE, file_names.MODEL_FILE) + file_names.ALL_WEIGHTS_FILES

@@ -1,7 +1,6 @@
 """Opens a pipeline from a path: finds out what lies there."""
 import logging
 import os
-from typing import NamedTuple
 
 from bert import file_names, files
 from bert.errors import UserError
@@ -10,7 +9,12 @@ from bert.model.weights import checkpoint_reader, heads
 from bert.pipelines.classification import make_classifier, read_classifier_task
 from bert.pipelines.embedder import Embedder
 from bert.pipelines.exported import open_exported_pipeline
-from bert.pipelines.model_folder import find_checkpoint_folder, find_head, folder_of
+from bert.pipelines.model_folder import (
+    find_checkpoint_folder,
+    find_head,
+    folder_of,
+    has_weights,
+)
 from bert.pipelines.question_answering import build_qa_network, make_question_answerer
 from bert.train.devices import pick_device
 
@@ -19,59 +23,60 @@ LOG = logging.getLogger(__name__)
 TRAINING_SCRIPTS = 'finetune_classifier.py or finetune_squad.py'
 
 
-class OpeningOptions(NamedTuple):
-    """The arguments of `bert.open`."""
-    path: str
-    dtype: str
-    threads: int
-    batch_size: int | None
-    batch_tokens: int | None
-    gpu: int | None
-    runtime: str | None
-    model_prefix: str | None
-
-
 def open_any_pipeline(options, keywords):
-    """The pipeline of `OpeningOptions`. keywords: of `Embedder`. Raises `UserError`."""
-    path = os.fspath(options.path)
-    batch_limits = {name: getattr(options, name) for name in ('batch_size', 'batch_tokens')
-                    if getattr(options, name)}
-    if is_export(path):
-        _refuse_keywords(path, keywords, 'an exported model')
-        pipeline = open_exported_pipeline(path, options.model_prefix, options.runtime,
-                                          pick_device(options.gpu), options.threads)
-        if options.dtype != 'float32':
-            raise UserError('dtype %s: the exported model in %s has its own' % (options.dtype,
-                                                                               path))
-        return _with_values(pipeline, batch_limits)
+    """The pipeline of `bert.flags.pipelines.OpeningOptions`. keywords: of `Embedder`. Raises
+    `UserError`."""
+    if is_export(options.path):
+        return _open_export(options, keywords)
+    for name in ('runtime', 'model_prefix'):
+        if getattr(options, name):
+            raise UserError('%s: it is for an exported model, and %s holds none'
+                            % (name, options.path))
     device = pick_device(options.gpu, options.dtype, 'gpu')
-    folder = find_checkpoint_folder(path, TRAINING_SCRIPTS) if os.path.isdir(path) else path
+    folder = options.path
+    if os.path.isdir(folder):
+        folder = find_checkpoint_folder(folder, TRAINING_SCRIPTS)
     checkpoint = checkpoint_reader.read_checkpoint(folder)
     head, _, _ = find_head(checkpoint)
     if head.name not in (heads.CLASSIFICATION, heads.QUESTION_ANSWERING):
-        return Embedder(folder, device=device, dtype=options.dtype, **batch_limits, **keywords)
-    _refuse_keywords(path, keywords, 'a model for ' + head.name)
+        return Embedder(folder, device=device, dtype=options.dtype, **_batch_limits(options),
+                        **keywords)
+    _refuse_keywords(options, keywords, 'a model for ' + head.name)
     pipeline = make_pipeline(checkpoint, device)
     set_compute_dtype(pipeline.network, options.dtype)
-    return _with_values(pipeline, batch_limits)
+    return _with_batch_limits(pipeline, options)
+
+
+def _open_export(options, keywords):
+    _refuse_keywords(options, keywords, 'an exported model')
+    if options.dtype != 'float32':
+        raise UserError('dtype %s: the exported model in %s has its own'
+                        % (options.dtype, options.path))
+    return _with_batch_limits(open_exported_pipeline(
+        options.path, options.model_prefix, options.runtime, pick_device(options.gpu, flag='gpu'),
+        options.threads), options)
 
 
 def is_export(path):
-    """Whether a folder holds a model that was exported or quantized."""
-    return os.path.isdir(path) and any(
+    """Whether a folder holds a model that was exported or quantized, and no checkpoint."""
+    return os.path.isdir(path) and not has_weights(path) and any(
         name.endswith((file_names.SYMBOL_ENDING, file_names.ONNX_ENDING))
-        for name in os.listdir(path)) and not os.path.isfile(
-            os.path.join(path, file_names.INDEX_FILE))
+        for name in os.listdir(path))
 
 
-def _refuse_keywords(path, keywords, description):
+def _refuse_keywords(options, keywords, description):
     if keywords:
         raise UserError('%s: it is for an Embedder, and %s holds %s'
-                        % (sorted(keywords)[0], path, description))
+                        % (sorted(keywords)[0], options.path, description))
 
 
-def _with_values(pipeline, values):
-    for name, value in values.items():
+def _batch_limits(options):
+    return {name: getattr(options, name) for name in ('batch_size', 'batch_tokens')
+            if getattr(options, name)}
+
+
+def _with_batch_limits(pipeline, options):
+    for name, value in _batch_limits(options).items():
         setattr(pipeline, name, value)
     return pipeline
 

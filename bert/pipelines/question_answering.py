@@ -1,6 +1,7 @@
 """The question-answering pipeline: questions and contexts → answers."""
 import dataclasses
 import logging
+import numbers
 import os
 
 import mxnet as mx
@@ -48,15 +49,19 @@ class QuestionAnswerer(Pipeline):
         many questions were cut at max_query_length. Raises `UserError` for an item that is no text,
         and for an empty one.
         """
+        if not (isinstance(top_k, numbers.Integral) and top_k > 0):
+            raise UserError('top_k %s: a whole number of answers from 1 on expected' % (top_k,))
         own_counts = counts or TextCounts()
-        for chunk in iterate_chunks(questions, CHUNK):
-            queries = [_check_query(question, documents, i) for i, (question, documents)
-                       in enumerate(chunk, own_counts.num_texts)]
-            own_counts.num_texts += len(queries)
-            yield from self._answer_queries(queries, top_k, own_counts)
-        if own_counts.num_cut and counts is None:
-            LOG.warning('%d of %d questions were cut at %d tokens', own_counts.num_cut,
-                        own_counts.num_texts, self.options.max_query_length)
+        try:
+            for chunk in iterate_chunks(questions, CHUNK):
+                queries = [_check_item(item, i)
+                           for i, item in enumerate(chunk, own_counts.num_texts)]
+                own_counts.num_texts += len(queries)
+                yield from self._answer_queries(queries, top_k, own_counts)
+        finally:        # also where the caller stops early
+            if own_counts.num_cut and counts is None:
+                LOG.warning('%d of %d questions were cut at %d tokens', own_counts.num_cut,
+                            own_counts.num_texts, self.options.max_query_length)
 
     def _answer_queries(self, queries, top_k, counts):
         """Yield the results of [(question, documents)], whose windows are batched together."""
@@ -67,7 +72,8 @@ class QuestionAnswerer(Pipeline):
         squad = Squad('', list(contexts), questions, [])
         windows = make_windows(squad, self.tokenizer, self.options)
         n_best_size = max(self.task['n_best_size'], top_k)
-        answers = iter(self.find_answers(squad, windows, self.batch_size, n_best_size=n_best_size))
+        answers = iter(self.find_answers(squad, windows, self.batch_size,
+                                         n_best_size=n_best_size, unit=None))
         question_index = 0
         for _, documents in queries:
             counts.num_cut += int(windows.question_cut[question_index] > 0)
@@ -99,18 +105,18 @@ class QuestionAnswerer(Pipeline):
         return WindowOptions(self.max_len, self.task['doc_stride'], self.task['max_query_length'])
 
     def find_answers(self, squad, windows, batch_size, interrupt=None, workers=None,
-                     n_best_size=None):
+                     n_best_size=None, unit='window'):
         """[`bert.data.squad.spans.Answer`], one per question of `squad`.
 
         Windows are batched by length, so that there is little padding. workers: each computes its
         share of the batches, and all of them get all answers. n_best_size: default: that of the
-        task. Raises `EvaluationInterrupted`.
+        task. unit: of the progress bar; None for none. Raises `EvaluationInterrupted`.
         """
         workers = workers or SingleWorker()
         finder = AnswerFinder(squad, windows, n_best_size or self.task['n_best_size'],
                               self.task['max_answer_length'])
         for indices, _, outputs in self.predict_batches(
-                windows, self.batches(windows.lengths, batch_size), interrupt, workers, 'window',
+                windows, self.batches(windows.lengths, batch_size), interrupt, workers, unit,
                 'predicting'):
             for i, logits in zip(indices, outputs):
                 finder.add(i, logits)
@@ -147,9 +153,13 @@ class StaticQuestionAnswerer(QuestionAnswerer):
         return mx.nd.slice(outputs, begin=(0, 0, 0), end=(size, length, 2))
 
 
-def _check_query(question, documents, index):
-    """(question, documents as a list) of an item. Raises `UserError`."""
-    documents = [documents] if isinstance(documents, str) else list(documents)
+def _check_item(item, index):
+    """(question, documents as a list) of an item. Raises `UserError`. index: for errors."""
+    if not isinstance(item, (tuple, list)) or len(item) != 2 or not isinstance(
+            item[1], (str, list, tuple)):
+        raise UserError('question %d: (question, document) or (question, list of documents) '
+                        'expected' % index)
+    question, documents = item[0], [item[1]] if isinstance(item[1], str) else list(item[1])
     if not documents:
         raise UserError('question %d: no document' % index)
     for text in [question] + documents:

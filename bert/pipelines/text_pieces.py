@@ -44,20 +44,20 @@ def split_into_pieces(tokenizer, texts, first):
             for text, pieces in zip(texts, tokenizer.encode_with_words(texts))]
 
 
-def cut_into_text_windows(text_pieces, limit, long_text, first):
+def cut_into_text_windows(text_pieces, limit, long_text, first, length_keyword):
     """([`TextWindow`] of all texts, number of texts that were cut).
 
     text_pieces: [`TextPieces`]; limit: tokens of a window, special tokens included; long_text: as
-    in `BertEmbedding`; first: index of the first text, for errors. Raises `UserError`.
+    in `BertEmbedding`; first, length_keyword: index of the first text and name of the limit, for
+    errors. Raises `UserError`.
     """
     room, windows, num_cut = limit - NUM_SPECIALS, [], 0
     for i, pieces in enumerate(text_pieces):
         length = len(pieces.token_ids)
         if length > room and long_text == 'error':
-            raise UserError('text %d (from 0): %d tokens, special ones included, and '
-                            'max_seq_length is %d: shorten the text, raise the length, or '
-                            'choose long_text warn or split'
-                            % (first + i, length + NUM_SPECIALS, limit))
+            raise UserError('text %d (from 0): %d tokens, special ones included, and %s is %d: '
+                            'shorten the text, raise the length, or choose long_text warn or split'
+                            % (first + i, length + NUM_SPECIALS, length_keyword, limit))
         if long_text == 'split':
             windows += [TextWindow(i, *part) for part in cut_into_windows(
                 length, room, max(room // 2, 1))]

@@ -19,7 +19,12 @@ class _FileHandler(logging.FileHandler):
 
 
 class _TerminalHandler(logging.Handler):
-    """Prints a line above the progress bar instead of through it."""
+    """Prints a line above the progress bar instead of through it. old_level: of the root logger,
+    before the log was opened."""
+
+    def __init__(self, old_level):
+        super().__init__()
+        self.old_level = old_level
 
     def emit(self, record):
         try:
@@ -33,21 +38,29 @@ def open_log(path=None, level=logging.INFO):
     Libraries that log much are limited to warnings.
 
     Replaces the handlers of an earlier call in the same process."""
+    close_log()
     root = logging.getLogger()
-    for handler in list(root.handlers):
-        if isinstance(handler, (_FileHandler, _TerminalHandler)):
-            root.removeHandler(handler)
-            handler.close()
+    handlers = [_TerminalHandler(root.level)]
     root.setLevel(level)
     for name in CHATTY_LIBRARIES:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
-    handlers = [_TerminalHandler()]
     if path:
         os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
         handlers.append(_FileHandler(path, encoding='utf-8'))
     for handler in handlers:
         handler.setFormatter(logging.Formatter(LINE_FORMAT, datefmt='%H:%M:%S'))
         root.addHandler(handler)
+
+
+def close_log():
+    """Remove the handlers of `open_log`, so that later records of the program don't go there."""
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        if isinstance(handler, (_FileHandler, _TerminalHandler)):
+            root.removeHandler(handler)
+            handler.close()
+        if isinstance(handler, _TerminalHandler):
+            root.setLevel(handler.old_level)
 
 
 def progress_bar(total, initial=0, unit='step', description=None):

@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import math
 import signal
+import threading
 import time
 from typing import NamedTuple, Protocol
 
@@ -65,8 +66,10 @@ class InterruptHandler:
     is_requested = False
 
     def __enter__(self):
+        # Python lets only the main thread handle signals
+        is_main = threading.current_thread() is threading.main_thread()
         self._old_handlers = {number: signal.signal(number, self._handle)
-                              for number in (signal.SIGINT, signal.SIGTERM)}
+                              for number in ((signal.SIGINT, signal.SIGTERM) if is_main else ())}
         return self
 
     def _handle(self, number, frame):
@@ -134,7 +137,7 @@ class NonFiniteError(Exception):
     of the value, value."""
 
 
-class Trainee(Protocol):
+class LoopHost(Protocol):
     """What a `Loop` runs: a `bert.train.trainer.Trainer`. stepper: a `Stepper`; metric: a `Metric`
     for the log lines of training, or None; workers: of `bert.train.workers`."""
 
@@ -162,9 +165,9 @@ class Loop:
     """Trains until the plan ends. What happens between the steps is in its subclasses."""
     logs_ends_of_epochs = True
 
-    def __init__(self, plan, trainee: Trainee, state=None):
-        self.plan, self.state, self.trainee = plan, state or TrainerState(), trainee
-        self._stats = RunningStats(trainee.metric)
+    def __init__(self, plan, host: LoopHost, state=None):
+        self.plan, self.state, self.host = plan, state or TrainerState(), host
+        self._stats = RunningStats(host.metric)
         self._saved_step = self.state.step if state else None
         self._session_start, self._seconds_before = time.time(), self.state.seconds
         self._first_step = self.state.step
@@ -173,16 +176,16 @@ class Loop:
     def run(self):
         """Train; returns the final `TrainerState`. Raises `TrainingInterrupted` after Ctrl-C or
         SIGTERM and a checkpoint, `UserError` when the loss is no longer finite."""
-        state, trainee = self.state, self.trainee
+        state, host = self.state, self.host
         with self._interrupt, progress_bar(self.plan.num_steps, state.step) as bar:
             self._start()
             while not self._is_done():
                 batches = self._begin_epoch()
                 while state.position < len(batches) and state.step < self.plan.num_steps:
                     micro_batches = batches[state.position:state.position + self.plan.accumulate]
-                    rate = trainee.learning_rate(state.step + 1)
-                    result = trainee.stepper.step(
-                        state.step + 1, [trainee.load_batch(item) for item in micro_batches], rate)
+                    rate = host.learning_rate(state.step + 1)
+                    result = host.stepper.step(
+                        state.step + 1, [host.load_batch(item) for item in micro_batches], rate)
                     self._count_step(result, len(micro_batches), rate, len(batches))
                     bar.update(1)
                     self._stop_if_interrupted()
@@ -205,9 +208,9 @@ class Loop:
 
     def _begin_epoch(self):
         """The batches of the current epoch."""
-        if self.trainee.metric is not None:
-            self.trainee.metric.reset()
-        return self.trainee.batches_of(self.state.epoch)
+        if self.host.metric is not None:
+            self.host.metric.reset()
+        return self.host.batches_of(self.state.epoch)
 
     def _count_step(self, result, num_micro_batches, rate, num_batches):
         """Count a finished step, and log if it is time to."""
@@ -224,7 +227,7 @@ class Loop:
 
     def _stop_if_interrupted(self):
         # a signal to one worker stops all of them after the same step
-        if self.trainee.workers.sum([self._interrupt.is_requested])[0]:
+        if self.host.workers.sum([self._interrupt.is_requested])[0]:
             self._save_checkpoint()
             raise TrainingInterrupted
 
@@ -236,11 +239,11 @@ class Loop:
     def _log_progress(self, rate, num_batches):
         self._read_stats()
         steps = self._stats.steps
-        loss, examples, seconds = self._stats.pop_totals(self.trainee.workers.sum)
+        loss, examples, seconds = self._stats.pop_totals(self.host.workers.sum)
         speed = examples / seconds
-        state, metric = self.state, self.trainee.metric
+        state, metric = self.state, self.host.metric
         values = metric.get() if metric is not None else []
-        logging.info(self.trainee.log_line(LogEntry(
+        logging.info(self.host.log_line(LogEntry(
             state.epoch, state.position, num_batches, loss, rate, values, seconds, speed,
             state.step, steps)))
         state.curve.append({'step': state.step, 'loss': loss, 'lr': rate,
@@ -255,7 +258,7 @@ class Loop:
 
     def _read_stats(self):
         try:
-            self._stats.read_pending(self.trainee.stepper.loss_scale.enabled)
+            self._stats.read_pending(self.host.stepper.loss_scale.enabled)
         except NonFiniteError as error:
             step, name, value = error.args
             self._stop('the %s of step %d is %s' % (name, step, value))
@@ -272,7 +275,7 @@ class Loop:
         """The scores, which also go into the history."""
         state = self.state
         with self._stats.pause():
-            results = self.trainee.evaluate(self._interrupt, self.is_last_epoch)
+            results = self.host.evaluate(self._interrupt, self.is_last_epoch)
         if results is None:         # interrupted: a resume repeats the evaluation
             self._save_checkpoint()
             raise TrainingInterrupted
@@ -282,11 +285,11 @@ class Loop:
 
     def _save_checkpoint(self):
         self._read_stats()     # fails if the model is no longer finite: don't save such a model
-        if not self.trainee.stepper.is_finite():
+        if not self.host.stepper.is_finite():
             self._stop('a parameter is no longer finite after step %d' % self.state.step)
         self.state.seconds = self._seconds_before + time.time() - self._session_start
         with self._stats.pause():
-            self.trainee.save(self.state)
+            self.host.save(self.state)
         self._saved_step = self.state.step
 
     def _start(self):
@@ -361,6 +364,6 @@ class StepLoop(Loop):
         super()._save_checkpoint()
 
 
-def make_loop(plan, trainee, state=None):
+def make_loop(plan, host, state=None):
     """The `Loop` of a plan."""
-    return (StepLoop if plan.evaluation_interval else EpochLoop)(plan, trainee, state)
+    return (StepLoop if plan.evaluation_interval else EpochLoop)(plan, host, state)

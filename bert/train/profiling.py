@@ -11,11 +11,15 @@ FIRST_PROFILED_STEP, LAST_PROFILED_STEP = 10, 14
 NO_BULKING_OPTIONS = {'forward_bulk_size': 0, 'backward_bulk_size': 0}
 
 
-class ProfiledStepper(PretrainingStepper):
-    """A stepper that writes a profile of some steps and then ends the program.
+class ProfileFinished(Exception):
+    """The profile is written; there is nothing more to do."""
 
-    path: of the profile, in Chrome's trace format. None: end the program without a profile, as
-    workers other than 0 do. arguments: of `PretrainingStepper`.
+
+class ProfiledStepper(PretrainingStepper):
+    """A stepper that writes a profile of some steps and then raises `ProfileFinished`.
+
+    path: of the profile, in Chrome's trace format. None: no profile is written, as in workers other
+    than 0. arguments: of `PretrainingStepper`.
     """
 
     def __init__(self, *arguments, path=None):
@@ -30,7 +34,7 @@ class ProfiledStepper(PretrainingStepper):
         if self._num_steps == LAST_PROFILED_STEP:
             mx.nd.waitall()
             self._write()
-            raise SystemExit(0)
+            raise ProfileFinished
         return result
 
     def _start(self):

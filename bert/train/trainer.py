@@ -50,8 +50,9 @@ class Trainer:
     """Trains the network of a task for a `TrainingPlan`.
 
     options: with the fields of `bert.flags.common.StepOptions`, `optimizer`, `seed` and `resume`.
-    fused_update: parameter of `optimizer.clip_and_update`. All workers know all scores, and only
-    worker 0 writes files.
+    fused_update: parameter of `optimizer.clip_and_update`. stepper_class: makes the stepper.
+
+    All workers know all scores, and only worker 0 writes files.
     """
 
     def __init__(self, options, task: TrainingTask, plan, folder, workers=None, fused_update=None,

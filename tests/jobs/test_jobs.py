@@ -1,4 +1,5 @@
 """Jobs from Python: keywords and options objects, results, errors, and the depth of the calls."""
+import concurrent.futures
 import importlib
 import inspect
 import json
@@ -80,8 +81,10 @@ def test_a_run(run):
 def test_an_options_object_is_accepted(run, keywords, tmp_path):
     options = FinetuneClassifierOptions(output_dir=str(tmp_path / 'run'), **keywords)
     assert jobs.finetune_classifier(options).metrics == run.metrics
-    with pytest.raises(TypeError, match='^finetune_classifier: give options or keywords'):
-        jobs.finetune_classifier(options, epochs=2)
+    for arguments, more in (((options,), {'epochs': 2}), (('SST',), {}), (({},), {})):
+        with pytest.raises(TypeError, match='^finetune_classifier: give keywords, or an object of '
+                                            'FinetuneClassifierOptions$'):
+            jobs.finetune_classifier(*arguments, **more)
 
 
 def test_the_command_line_gives_the_same(run, keywords, tmp_path):
@@ -106,6 +109,8 @@ def test_a_run_is_resumed_and_refused(run, keywords):
     ({'epoch': 1}, 'unknown argument --epoch. Did you mean "--epochs"?'),
     ({'learning_rate': 1}, '--learning_rate is called --lr here'),
     ({'epochs': 0}, 'argument --epochs: 0 found, a whole number from 1 on expected'),
+    ({'threads': 77}, '--threads 77: MXNet computes with 1 threads in this process: name the '
+                      'number at the first use of bert, or set OMP_NUM_THREADS'),
     ({'resume': True, 'overwrite_output_dir': True},
      '--resume and --overwrite_output_dir: give one of the two'),
     ({'only_calibration': True}, '--only_calibration: of which parameters? Give '
@@ -128,6 +133,22 @@ def test_jobs_that_predict(run, tmp_path, capsys):
                          bert_checkpoint=run.folder)
     assert vectors.report == {'texts': 1}
     assert capsys.readouterr().out.startswith('Text: good film\nSentence embedding: array(')
+
+
+def test_a_job_leaves_the_log_as_it_was(run, tmp_path):
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    jobs.predict_labels(model_dir=run.folder, texts=['good'], output=tmp_path / 'labels.tsv')
+    with pytest.raises(UserError):
+        jobs.embed(query=['good'], index='nowhere.npy')     # opens a log, and fails
+    assert root.handlers == handlers and root.level == level
+
+
+def test_a_training_outside_the_main_thread(run, keywords, tmp_path):
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        result = pool.submit(jobs.finetune_classifier, output_dir=tmp_path / 'run',
+                             **keywords).result()
+    assert result.metrics == run.metrics
 
 
 def test_a_search_returns_its_hits(run, tmp_path, capsys):

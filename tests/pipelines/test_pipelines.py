@@ -87,10 +87,17 @@ def test_open_finds_out_what_lies_there(folders, exported):
 def test_what_cannot_be_opened(folders, exported, tmp_path):
     for path, keywords, problem in (
             (tmp_path, {}, '--model_dir %s: no checkpoint in it' % tmp_path),
+            (folders['qa'], {'batch_size': 2.5}, 'argument --batch_size: 2.5 found, a whole'),
+            (folders['qa'], {'batch_tokens': 'x'}, 'argument --batch_tokens: x found, a whole'),
+            (folders['qa'], {'threads': 0}, 'argument --threads: 0 found, a whole'),
+            (folders['qa'], {'dtype': 'int4'}, 'argument --dtype: invalid choice'),
+            (folders['qa'], {'runtime': 'mxnet'}, 'runtime: it is for an exported model, and '),
+            (folders['encoder'], {'params_path': 'x'}, 'params_path and checkpoint: give one'),
+            (folders['encoder'], {'batch_size': 0}, 'argument --batch_size: 0 found, a whole'),
             (folders['qa'], {'pooling': 'cls'}, 'pooling: it is for an Embedder, and %s holds'
              % folders['qa']),
             (exported['qa', 'symbol'], {'dtype': 'bfloat16'}, 'dtype bfloat16: the exported model'),
-            (folders['qa'], {'threads': 77}, 'threads=77: MXNet computes with '),
+            (folders['qa'], {'threads': 77}, '--threads 77: MXNet computes with '),
             (folders['qa'], {'gpu': 0}, 'gpu 0: no GPU for this MXNet')):
         with pytest.raises(UserError) as error:
             bert.open(path, **keywords)
@@ -134,9 +141,10 @@ def test_scores_and_pairs(folders):
 
 @pytest.mark.parametrize('pair, item, problem', [
     (None, 3, 'text 1: a str expected, int found'),
+    (None, ('b', 'c'), 'text 1: a single text expected, 2 texts found'),
     (None, '\ud800', "text 1: half a surrogate pair in it: it can't be read as Unicode"),
-    (False, ('a', 'b'), 'text 1: a text expected, 2 texts found'),
-    (True, 'a', 'text 1: a pair of texts expected, 1 texts found')])
+    (False, ('a', 'b'), 'text 1: a single text expected, 2 texts found'),
+    (True, 'a', 'text 1: a pair of texts expected, 1 text found')])
 def test_items_that_are_no_text(folders, pair, item, problem):
     model = bert.open(folders['classifier'])
     model.task['pair'] = pair
@@ -171,6 +179,9 @@ def test_nothing_is_cut_in_silence(folders, caplog):
     counts = TextCounts()
     list(model.stream(['good', long_text], counts))
     assert counts == TextCounts(2, 1) and len(caplog.messages) == 1
+    with caplog.at_level(logging.WARNING):
+        next(iter(zip(['a'], model.stream([long_text, 'good']))))     # ends before the stream does
+    assert len(caplog.messages) == 2
 
 
 def test_batch_tokens_bound_a_batch(folders, monkeypatch):
@@ -226,11 +237,26 @@ def test_no_answer(folders):
     ('the film', [], 'question 0: no document'), ('the film', ['good', ' '],
                                                   'question 0: a document is empty'),
     (' ', 'good', 'question 0: the question is empty'),
-    ('the film', [3], 'text 0: a str expected, int found')])
+    ('the film', [3], 'text 0: a str expected, int found'),
+    ('the film', None, 'question 0: (question, document) or (question, list of documents) '
+                       'expected')])
 def test_questions_without_text(folders, question, documents, problem):
     with pytest.raises(UserError) as error:
         bert.open(folders['qa'])(question, documents)
     assert str(error.value) == problem
+
+
+def test_wrong_items_and_numbers(folders):
+    model = bert.open(folders['qa'])
+    for questions, top_k, problem in (
+            (['a question'], 3, 'question 0: (question, document) or '),
+            (3, 3, 'texts: a list or '),
+            (QUESTIONS, 0, 'top_k 0: a whole number of answers from 1 on expected')):
+        with pytest.raises(UserError) as error:
+            list(model.stream(questions, top_k))
+        assert str(error.value).startswith(problem)
+    with pytest.raises(UserError, match='^texts: a list or another iterable expected, NoneType '):
+        bert.open(folders['classifier'])(None)
 
 
 def test_questions_are_streamed_and_counted(folders, monkeypatch, caplog):

@@ -34,7 +34,7 @@ class Clock:
 
 
 class Recorder:
-    """The `bert.train.loop.Trainee` of a loop, and its stepper. It records the calls.
+    """The `bert.train.loop.LoopHost` of a loop, and its stepper. It records the calls.
 
     scores: first dev metric of each evaluation. losses, norms: {step: value}; else 1.
     """

@@ -12,7 +12,7 @@ from bert.data.squad.windows import WindowOptions
 from bert.errors import UserError
 from bert.export.symbol import export_network, import_network
 from bert.jobs.runs import results, run_folder
-from bert.jobs.runs.model_from_flags import (
+from bert.jobs.runs.model_from_options import (
     apply_saved_task,
     build_question_answerer,
     resolve_lengths,

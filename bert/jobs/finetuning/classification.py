@@ -11,9 +11,9 @@ from bert.data.text.tokenizer import BertTokenizer
 from bert.data.transform import check_max_length
 from bert.jobs.finetuning.classifier_data import featurize_segments, read_segments, write_audit
 from bert.jobs.finetuning.classifier_task import ClassifierTask
-from bert.jobs.finetuning.task_from_flags import make_task, run_name
+from bert.jobs.finetuning.task_from_options import make_task, run_name
 from bert.jobs.int8 import calibration
-from bert.jobs.runs import model_from_flags, run_folder, training
+from bert.jobs.runs import model_from_options, run_folder, training
 from bert.model import zoo
 from bert.model.classification import make_classifier_network
 from bert.model.kernels.optimizer import fused_update
@@ -72,7 +72,7 @@ def _run_seed(options, task, device, folder, workers):
     logging.info('the run is in %s', folder)
     examples, rejected_rows = read_segments(options, task)
     model = _build_model(options, task, device)
-    model_from_flags.apply_dtype(model.network, options.dtype)
+    model_from_options.apply_dtype(model.network, options.dtype)
     check_max_length(options.max_len, task.pair, model.config.max_length)
     data = featurize_segments(examples, task, model.tokenizer, options.max_len)
     write_audit(folder, task, data, rejected_rows, options.max_len, not workers.rank)
@@ -100,9 +100,10 @@ def pick_dataset(options, task):
 
 def _build_model(options, task, device):
     """The `Classifier` of the options, with a new head or the whole --model_parameters."""
-    bert, vocabulary = model_from_flags.build_encoder(options, pick_dataset(options, task), device)
+    dataset = pick_dataset(options, task)
+    bert, vocabulary = model_from_options.build_encoder(options, dataset, device)
     network = make_classifier_network(bert, task.labels, options.dropout)
-    model_from_flags.initialise_head(network.classifier, device)
+    model_from_options.initialise_head(network.classifier, device)
     if options.model_parameters:
         zoo.load_model(network, options.model_parameters, vocabulary, device)
     elif not options.trains:

@@ -15,7 +15,7 @@ from bert.export.symbol import export_network
 from bert.jobs.finetuning.squad_data import cut_windows, read_squads, write_squad_audit
 from bert.jobs.finetuning.squad_task import SquadTask, predicted_texts
 from bert.jobs.int8 import calibration
-from bert.jobs.runs import model_from_flags, run_folder, training
+from bert.jobs.runs import model_from_options, run_folder, training
 from bert.model.kernels.optimizer import fused_update
 from bert.pipelines.evaluation_sets import QuestionSet
 from bert.train import checkpoint
@@ -95,9 +95,9 @@ def _output_files(options, profile):
 def _resolve_options(options, explicit, profile):
     """The options with those that follow from others. Raises `UserError`."""
     options = options.replace(only_predict=not options.trains)
-    options, _ = model_from_flags.apply_saved_task(options, explicit)
+    options, _ = model_from_options.apply_saved_task(options, explicit)
     if profile.is_static:
-        options = model_from_flags.resolve_lengths(options, explicit)
+        options = model_from_options.resolve_lengths(options, explicit)
     WindowOptions(options.max_seq_length, options.doc_stride, options.max_query_length).check()
     if options.early_stop:      # it counts evaluations
         options = options.replace(evaluate_epochs=True)
@@ -112,7 +112,7 @@ def _run_seed(options, name, device, folder, workers, profile):
     logging.info('the run is in %s', folder)
     squads = read_squads(options)
     model = _build_model(options, name, device, profile)
-    model_from_flags.apply_dtype(model.network, options.dtype)
+    model_from_options.apply_dtype(model.network, options.dtype)
     model.options.check(model.config.max_length)
     data = {kind: cut_windows(kind, squad, model) for kind, squad in squads.items()}
     write_squad_audit(folder, data, options.max_seq_length, not workers.rank)
@@ -131,7 +131,7 @@ def _run_seed(options, name, device, folder, workers, profile):
 
 
 def _build_model(options, name, device, profile):
-    return model_from_flags.build_question_answerer(options, {
+    return model_from_options.build_question_answerer(options, {
         'name': name, 'version_2': options.version_2, 'max_len': options.max_seq_length,
         'doc_stride': options.doc_stride, 'max_query_length': options.max_query_length,
         'n_best_size': options.n_best_size, 'max_answer_length': options.max_answer_length,

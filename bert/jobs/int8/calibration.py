@@ -12,7 +12,7 @@ from bert.errors import UserError
 from bert.export import runtimes
 from bert.export.symbol import write_symbol
 from bert.flags.options import refuse
-from bert.jobs.runs import results, run_folder, sets_from_flags
+from bert.jobs.runs import results, run_folder, sets_from_options
 from bert.model.inference import InterleavedNetwork
 from bert.model.kernels import cpu
 from bert.model.kernels.quantizer import FusedQuantizer
@@ -54,7 +54,7 @@ def calibrate_checkpoint(options, explicit):
     seed_everything(options.seed)
     open_log(os.path.join(folder, LOG_FILE))
     kinds = ['dev'] if options.calib_mode in UNCALIBRATED_MODES else ['train', 'dev']
-    sets = sets_from_flags.read_evaluation_sets(options, explicit, model, kinds)
+    sets = sets_from_options.read_evaluation_sets(options, explicit, model, kinds)
     report = calibrate_model(options, model, sets, folder, options.dev_batch_size)
     return results.JobResult(report, folder)
 
@@ -68,7 +68,7 @@ def open_float_model(options, explicit, device):
         refuse(explicit, ('task_name', 'text_columns', 'label_column'),
                'the model in %s answers questions' % options.model_dir)
     elif options.task_name:
-        task = sets_from_flags.find_model_task(options, explicit, model)
+        task = sets_from_options.find_model_task(options, explicit, model)
         if model.task['pair'] not in (None, task.pair):
             raise UserError('--task_name %s: it has %s, and the model was trained on %s' % (
                 (task.name,) + (('pairs', 'single texts') if task.pair else

@@ -4,7 +4,5 @@ from bert.jobs.int8 import calibration, tuning
 
 def quantize(options, explicit):
     """Returns a `JobResult`. Raises `UserError`."""
-    if options.tune:
-        return tuning.tune_checkpoint(options, explicit)
-    options.check(explicit)     # no run is resumed that could satisfy a rule
-    return calibration.calibrate_checkpoint(options, explicit)
+    work = tuning.tune_checkpoint if options.tune else calibration.calibrate_checkpoint
+    return work(options, explicit)

@@ -9,7 +9,7 @@ from bert.data.glue.download import locate_labelled_test
 from bert.errors import UserError
 from bert.export import runtimes
 from bert.jobs.int8 import calibration
-from bert.jobs.runs import results, run_folder, sets_from_flags
+from bert.jobs.runs import results, run_folder, sets_from_options
 from bert.pipelines import evaluation_sets
 from bert.pipelines.classification import Classifier
 from bert.quantization import report
@@ -130,7 +130,7 @@ def _search_arguments(options, model, folder, search_set):
 
 def read_sets(options, explicit, model):
     """(calibration batches of train, the set to search on, the set to report on)"""
-    sets = sets_from_flags.read_evaluation_sets(options, explicit, model, ['train', 'dev'])
+    sets = sets_from_options.read_evaluation_sets(options, explicit, model, ['train', 'dev'])
     search_set, held_out_set = hold_out_examples(options, explicit, model,
                                                  evaluation_sets.find_set(sets, 'dev'))
     batches = calibration.calibration_batches(options, model, {
@@ -143,7 +143,7 @@ def hold_out_examples(options, explicit, model, dev):
     """(the set to search on, the set to report on): dev and the test set if that has labels, else
     the two halves of dev. Raises `UserError`."""
     if isinstance(model, Classifier) and not options.dev_file:
-        task = sets_from_flags.find_model_task(options, explicit, model)
+        task = sets_from_options.find_model_task(options, explicit, model)
         test = locate_labelled_test(task, options.data_dir)
         if test:
             return dev, evaluation_sets.read_text_set(task, model, 'test', *test,

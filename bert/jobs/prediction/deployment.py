@@ -3,7 +3,7 @@ from bert.errors import UserError
 from bert.flags.options import refuse
 from bert.flags.prediction import ANSWER_OPTIONS
 from bert.jobs.prediction import classification, question_answering
-from bert.jobs.runs import results, sets_from_flags
+from bert.jobs.runs import results, sets_from_options
 from bert.model.kernels import cpu
 from bert.pipelines.classification import Classifier
 from bert.pipelines.exported import open_exported_pipeline
@@ -55,7 +55,7 @@ def score_dev_sets(model, options, explicit):
     if not isinstance(model, Classifier):
         question_answering.apply_answer_options(model, options)
     scores = {}
-    dev_sets = sets_from_flags.read_evaluation_sets(options, explicit, model, ['dev'])
+    dev_sets = sets_from_options.read_evaluation_sets(options, explicit, model, ['dev'])
     for name, dev_set in dev_sets.items():
         scores[name] = dev_set.scores(dev_set.outputs(model, options.batch_size))
         print('%s (%s, %d examples): %s' % (name, dev_set.source, len(dev_set),

@@ -13,14 +13,14 @@ from bert.data.pretraining.batches import Buckets, PretrainingBatch, collate_exa
 from bert.data.text.tokenizer import BertTokenizer
 from bert.errors import UserError
 from bert.jobs.pretraining.example_sources import RawTextExamples, ShardExamples, SyntheticExamples
-from bert.jobs.pretraining.flag_rules import (
+from bert.jobs.pretraining.option_rules import (
     SCRIPT,
     TASK_NAME,
     check_start_step,
     find_phase1_checkpoint,
     resolve_options,
 )
-from bert.jobs.runs import model_from_flags, results, run_folder, training
+from bert.jobs.runs import model_from_options, results, run_folder, training
 from bert.model import zoo
 from bert.model.bert import BERTModel
 from bert.model.config import BertConfig
@@ -33,7 +33,12 @@ from bert.train.devices import pick_device, seed_everything
 from bert.train.log import progress_bar
 from bert.train.loop import EvaluationInterrupted, TrainerState
 from bert.train.metrics import PretrainingMetric
-from bert.train.profiling import LAST_PROFILED_STEP, NO_BULKING_OPTIONS, ProfiledStepper
+from bert.train.profiling import (
+    LAST_PROFILED_STEP,
+    NO_BULKING_OPTIONS,
+    ProfiledStepper,
+    ProfileFinished,
+)
 from bert.train.schedule import TrainingPlan
 from bert.train.step import PretrainingStepper, SplitBatch
 from bert.train.trainer import Trainer
@@ -63,13 +68,16 @@ def pretrain(options, explicit):
     seed_everything(options.seed)
     log_name = LOG_FILE % (2 if options.phase2 else 1)
     training.open_run_log(os.path.join(folder, log_name), workers)
-    return results.JobResult(pretrain_on_devices(options, devices, folder, workers), folder)
+    try:
+        return results.JobResult(pretrain_on_devices(options, devices, folder, workers), folder)
+    except ProfileFinished:
+        return results.JobResult(None, folder)
 
 
 def pretrain_on_devices(options, devices, folder, workers):
     """Pre-train, or only evaluate; returns the report, None in all workers but worker 0."""
     network, vocab = build_model(options, devices)
-    model_from_flags.apply_dtype(network, options.dtype)
+    model_from_options.apply_dtype(network, options.dtype)
     network.hybridize(**NO_BULKING_OPTIONS if options.profile else {})
     task = PretrainingTask(options, PretrainingModel(
         network, BertTokenizer(vocab, lower=not network.config.cased), network.config, {},

@@ -161,7 +161,8 @@ def _restore_options(options, explicit, folder, script):
         LOG.warning('the run was started with --threads %s: with %s its numbers may differ in the '
                     'last bits', saved.get('threads'), options.threads)
     restored = {}
-    for key in options.as_dict().keys() & saved.keys() - SESSION_OPTIONS:
+    names = options.as_dict().keys() - SESSION_OPTIONS
+    for key in [key for key in saved if key in names]:
         value = tuple(saved[key]) if isinstance(saved[key], list) else saved[key]
         if key not in explicit:
             restored[key] = value

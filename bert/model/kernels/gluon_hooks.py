@@ -58,7 +58,7 @@ def watch_tracing():
     MXNet's `quantize_net_v2` calls the block with lengths of 0 before it exports. The operator
     refuses them; nobody reads that output, so MXNet would raise the error where the next array is
     read. There the graph consists of MXNet's own operators too, and is cleared afterwards.
-    Since: the fused operators; lib_api.h of MXNet 1.9.1 has no way around it. Can go with it.
+    Since: the fused operators; MXNet exports no other graph for an operator. Can go when it does.
     """
     get_graph, export = HybridBlock._get_graph, HybridBlock.export
 

@@ -1,4 +1,4 @@
-"""Builds the network that the model flags describe."""
+"""Builds the network that the model options describe."""
 import dataclasses
 import logging
 

@@ -1,0 +1,18 @@
+"""Options of `bert.open`."""
+from bert.flags import kinds
+from bert.flags.common import DTYPE_DESCRIPTIONS
+from bert.flags.options import Options, flag, options
+
+
+@options()
+class OpeningOptions(Options):
+    """bert.open"""
+    path: str = flag('a trained or exported model', names=(), required=True)
+    dtype: str = flag('to compute in', 'float32', choices=tuple(DTYPE_DESCRIPTIONS))
+    threads: int | None = flag('CPU threads', None, kinds.positive_int)
+    batch_size: int | None = flag('texts or windows a batch', None, kinds.positive_int)
+    batch_tokens: int | None = flag('tokens a batch at most', None, kinds.positive_int)
+    gpu: int | None = flag('GPU to use', None, kinds.whole_number)
+    runtime: str | None = flag('of an exported model', choices=('mxnet', 'onnxruntime',
+                                                               'openvino'))
+    model_prefix: str | None = flag('which model of several')
