@@ -81,7 +81,7 @@ def test_without_output_dir_the_run_gets_the_export(call, runs, in_tmp):
                                      'would be replaced: choose another folder' % folder)
 
 
-def test_bare_parameters(call, runs, tiny_bert, in_tmp):
+def test_bare_parameters(call, runs, tiny_bert, in_tmp, caplog):
     """Parameters with config.json and vocabulary beside them, but no names of the classes."""
     best = read_json(runs / 'classification' / 'checkpoints.json')['best']
     (in_tmp / 'bare').mkdir()
@@ -90,7 +90,7 @@ def test_bare_parameters(call, runs, tiny_bert, in_tmp):
     command = ('--task', 'classification', '--model_parameters', 'bare/model.params')
     outcome = call(export, *command, '--output_dir', 'out', '--seq_length', 20)
     assert outcome.code == 0, outcome.err
-    assert 'the 2 classes are called by their numbers; --classes names them' in outcome.err
+    assert 'the 2 classes are called by their numbers; --classes names them' in caplog.text
     task = read_json(in_tmp / 'out' / 'task.json')
     assert (task['labels'], task['max_len'], task['pair']) == (['0', '1'], 20, None)
     assert call(export, *command, '--classes', 'bad,good', '--pair', '--output_dir', 'b').code == 0
@@ -107,11 +107,11 @@ def test_bare_parameters(call, runs, tiny_bert, in_tmp):
 
 
 @pytest.mark.parametrize('kind,num_outputs', [('classification', 2), ('regression', 1)])
-def test_random_network(call, in_tmp, monkeypatch, tiny_bert, kind, num_outputs):
+def test_random_network(call, in_tmp, monkeypatch, tiny_bert, kind, num_outputs, caplog):
     monkeypatch.setattr(serving_folder.zoo, 'get_model', _tiny_model)
     outcome = call(export, '--task', kind, '--output_dir', 'out')
     assert outcome.code == 0, outcome.err
-    assert 'the network is random, its answers are chance' in outcome.err
+    assert 'the network is random, its answers are chance' in caplog.text
     exported = open_exported_pipeline('out', None, None, mx.cpu(), 1)
     outputs = exported.network(*(np.ones((3, 5), 'int32'),) * 2, np.full(3, 5.))
     assert outputs.shape == (3, num_outputs)
