@@ -25,14 +25,18 @@ from bert.flags.finetuning import (
 )
 from bert.flags.int8 import QuantizeOptions
 from bert.flags.lpot_example import RunGlueTuneOptions, RunSquadTuneOptions
-from bert.flags.options import Options, explicit_options, make_options
+from bert.flags.options import explicit_options, make_options
 from bert.flags.prediction import (
     AnswerQuestionsOptions,
     DeployOptions,
     EvaluateSquadOptions,
     PredictOptions,
 )
-from bert.flags.pretraining import CreatePretrainingDataOptions, RunPretrainingOptions
+from bert.flags.pretraining import (
+    CreatePretrainingDataOptions,
+    RunPretrainingHorovodOptions,
+    RunPretrainingOptions,
+)
 from bert.flags.threads import check_threads
 
 
@@ -40,11 +44,12 @@ class Job:
     """A job as a function: takes options, returns a `bert.jobs.runs.results.JobResult`.
 
     module: where the function of the same name is, below this package. options_class: of
-    `bert.flags`.
+    `bert.flags`. other_classes: options of further scripts that do this job.
     """
 
-    def __init__(self, module, name, options_class):
+    def __init__(self, module, name, options_class, *other_classes):
         self._module, self.__name__, self.options_class = module, name, options_class
+        self._classes = (options_class,) + other_classes
         self.__signature__ = inspect.signature(options_class)   # the keywords, for editors
         self.__doc__ = 'The job of %s. Keywords: the flags of the script, without "--".' % (
             options_class.__doc__)
@@ -60,7 +65,7 @@ class Job:
         """
         if options is None and explicit is None:
             options, explicit = make_options(self.options_class, keywords)
-        elif keywords or not isinstance(options, Options):
+        elif keywords or not isinstance(options, self._classes):
             raise TypeError('%s: give keywords, or an object of %s'
                             % (self.__name__, self.options_class.__name__))
         elif explicit is None:
@@ -85,7 +90,8 @@ finetune_static_squad = Job('finetuning.question_answering', 'finetune_static_sq
                             StaticFinetuneSquadOptions)
 create_pretraining_data = Job('pretraining.data_creation', 'create_pretraining_data',
                               CreatePretrainingDataOptions)
-pretrain = Job('pretraining.training', 'pretrain', RunPretrainingOptions)
+pretrain = Job('pretraining.training', 'pretrain', RunPretrainingOptions,
+               RunPretrainingHorovodOptions)
 embed = Job('embedding.command', 'embed', EmbedOptions)
 predict_labels = Job('prediction.classification', 'predict_labels', PredictOptions)
 predict_answers = Job('prediction.question_answering', 'predict_answers',

@@ -6,6 +6,7 @@ import itertools
 import math
 import os
 import threading
+from collections.abc import Iterable
 
 import mxnet as mx
 
@@ -49,13 +50,13 @@ def run_batches(compute, features, batches, padding_id, interrupt=None, unit=Non
 
 
 def iterate_chunks(items, size):
-    """Yield lists of `size` items of an iterable; the last one may be shorter. Raises `UserError`
-    for anything else."""
-    try:
-        items = iter(items)
-    except TypeError:
-        raise UserError('texts: a list or another iterable expected, %s found'
-                        % type(items).__name__) from None
+    """Yield lists of `size` items of an iterable in an order; the last one may be shorter. Raises
+    `UserError` for anything else: also for a str or bytes, whose items are characters, and for a
+    dict or set."""
+    if isinstance(items, (str, bytes, dict, set, frozenset)) or not isinstance(items, Iterable):
+        raise UserError('texts: a str or an iterable of them expected, %s found'
+                        % type(items).__name__)
+    items = iter(items)
     while chunk := list(itertools.islice(items, size)):
         yield chunk
 

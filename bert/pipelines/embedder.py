@@ -363,7 +363,7 @@ def iterate_texts(texts):
 
 def chunk_texts(texts, size=CHUNK):
     """Yield lists of `size` texts; the last one may be shorter."""
-    return iterate_chunks(iterate_texts(texts), size)
+    return iterate_chunks([texts] if isinstance(texts, str) else texts, size)
 
 
 def check_choice(name, value, choices):

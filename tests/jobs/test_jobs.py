@@ -12,7 +12,7 @@ from support import tiny
 
 from bert import jobs
 from bert.errors import UserError
-from bert.flags.finetuning import FinetuneClassifierOptions
+from bert.flags.finetuning import FinetuneClassifierOptions, FinetuneSquadOptions
 from bert.flags.options import parse
 from bert.jobs.runs.results import JobResult
 from bert.train.step import Stepper
@@ -81,7 +81,8 @@ def test_a_run(run):
 def test_an_options_object_is_accepted(run, keywords, tmp_path):
     options = FinetuneClassifierOptions(output_dir=str(tmp_path / 'run'), **keywords)
     assert jobs.finetune_classifier(options).metrics == run.metrics
-    for arguments, more in (((options,), {'epochs': 2}), (('SST',), {}), (({},), {})):
+    for arguments, more in (((options,), {'epochs': 2}), (('SST',), {}), (({},), {}),
+                            ((FinetuneSquadOptions(),), {})):
         with pytest.raises(TypeError, match='^finetune_classifier: give keywords, or an object of '
                                             'FinetuneClassifierOptions$'):
             jobs.finetune_classifier(*arguments, **more)

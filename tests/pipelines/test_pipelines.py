@@ -250,13 +250,17 @@ def test_wrong_items_and_numbers(folders):
     model = bert.open(folders['qa'])
     for questions, top_k, problem in (
             (['a question'], 3, 'question 0: (question, document) or '),
-            (3, 3, 'texts: a list or '),
+            (3, 3, 'texts: a str or '), ('abc', 3, 'texts: a str or '),
+            ({'a': 'b'}, 3, 'texts: a str or '),
             (QUESTIONS, 0, 'top_k 0: a whole number of answers from 1 on expected')):
         with pytest.raises(UserError) as error:
             list(model.stream(questions, top_k))
         assert str(error.value).startswith(problem)
-    with pytest.raises(UserError, match='^texts: a list or another iterable expected, NoneType '):
+    with pytest.raises(UserError, match='^texts: a str or an iterable of them expected, '
+                                        'NoneType found$'):
         bert.open(folders['classifier'])(None)
+    with pytest.raises(UserError, match='^texts: a str or an .*, dict found$'):
+        bert.open(folders['encoder'])({'text': 'good'})
 
 
 def test_questions_are_streamed_and_counted(folders, monkeypatch, caplog):
