@@ -1,6 +1,6 @@
 """Runs a fixed command of each kind with tiny models and prints digests of the files they write.
 
-    ./run python tests/same_numbers.py > numbers.json
+    OMP_NUM_THREADS=1 ./run python tests/same_numbers.py > numbers.json
 
 Every Python prints the same on one machine, and .ci/run compares two Pythons. (Another kind of CPU
 runs other kernels, so the last digits differ.)
