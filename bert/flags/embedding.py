@@ -12,6 +12,7 @@ POOLINGS = ('mean', 'cls', 'max', 'pooler')     # from tokens to a text
 COMBINATIONS = ('concat', 'sum', 'mean')        # from several hidden states to one
 LONG_TEXT_MODES = ('warn', 'error', 'split')
 PRECISIONS = ('float32', 'float16')
+DEFAULT_MODEL = 'bert_12_768_12'        # of the original
 DEFAULT_LAYERS = (-1,)            # the default hidden state: the last one
 WORD_VECTORS_MAX_LENGTH = 25       # tokens per text for word vectors, as in the original
 DEFAULT_BATCH_SIZE = 256        # texts per batch, as in the original
@@ -22,7 +23,8 @@ INDEX_OPTIONS = ('granularity', 'oov_way', 'pooling', 'normalize', 'layers', 'co
 
 @options('texts')
 class TextOptions(Options):
-    sentences: tuple | None = flag('texts', nargs='+', metavar='TEXT')
+    sentences: tuple | None = flag('texts', None, kinds.any_text, nargs='+',
+                                   metavar='TEXT')
     file: str | None = flag('.txt with one text a line; .csv, .tsv or .jsonl with --text_column',
                             metavar='FILE')
     text_column: str | None = flag('of --file, by name; by number from 0 in files without a header',
@@ -56,7 +58,7 @@ class VectorOptions(Options):
 
 @options('model')
 class EmbeddingModelOptions(Options):
-    model: str = flag('which BERT; models.py lists them', 'bert_12_768_12')
+    model: str = flag('which BERT; models.py lists them', DEFAULT_MODEL)
     dataset_name: str | None = flag('corpus it was pre-trained on; default: the first one of the '
                                     'model', metavar='NAME')
     params_path: str | None = flag('other weights for it', metavar='FILE')
@@ -81,7 +83,7 @@ class VectorOutputOptions(Options):
 @options('search')
 class SearchOptions(Options):
     query: tuple | None = flag('print the texts of an embedded file that are most like these',
-                               nargs='+', metavar='TEXT')
+                               None, kinds.any_text, nargs='+', metavar='TEXT')
     index: str | None = flag('the embedded file', metavar='FILE.npy')
     top_k: int = flag('texts a query', 5, kinds.positive_int)
 

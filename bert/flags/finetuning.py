@@ -151,6 +151,8 @@ class SquadOptions(ContextWindowOptions):
                                  'the last one counts, as in the original', False)
     rules = (needs('threshold_file', 'version_2',
                    '--threshold_file is for --version_2: SQuAD 1.1 has no threshold'),
+             needs('null_score_diff_threshold', 'version_2',
+                   '--null_score_diff_threshold is for --version_2: SQuAD 1.1 has no threshold'),
              excludes('threshold_file', 'null_score_diff_threshold'))
 
 

@@ -11,15 +11,21 @@ from collections.abc import Iterable
 
 
 class Text:
-    """Any text, or a path."""
+    """A text, or a path. may_be_empty: without it, an empty text is an error: most often it comes
+    from a shell's variable that is not set."""
+
+    def __init__(self, may_be_empty=False):
+        self._may_be_empty = may_be_empty
 
     def __call__(self, text):
+        if not text and not self._may_be_empty:
+            raise argparse.ArgumentTypeError('an empty text found, a value expected')
         return text
 
     def accept(self, value):
         if not isinstance(value, (str, os.PathLike)):
             raise argparse.ArgumentTypeError('%r found, a text expected' % (value,))
-        return str(os.fspath(value))
+        return self(str(os.fspath(value)))
 
 
 class Number:
@@ -36,7 +42,10 @@ class Number:
     def accept(self, value):
         is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
         is_whole = isinstance(value, numbers.Integral)
-        return self._check(value, value if is_number and (is_whole or self._kind is float) else '')
+        if is_number and (is_whole or self._kind is float):
+            return self._check(value, value)
+        is_numeric_text = isinstance(value, str) and value.replace('.', '', 1).strip().isdigit()
+        return self._check(repr(value) if is_numeric_text else value, '')
 
     def _check(self, shown, value):
         try:
@@ -84,6 +93,7 @@ class WholeNumberList:
 
 
 text = Text()
+any_text = Text(may_be_empty=True)
 whole_number = Number(int, 'a whole number')
 positive_int = Number(int, 'a whole number from 1 on', low=1)
 number = Number(float, 'a number')

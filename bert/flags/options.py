@@ -9,7 +9,9 @@ for a command inherits the groups that it is composed of; `@options(epochs=5)` c
 """
 import argparse
 import dataclasses
+import functools
 import inspect
+import shlex
 from typing import NamedTuple
 
 from bert.errors import UserError
@@ -62,13 +64,31 @@ def options(title=None, **defaults):
             annotations[name] = inherited.type
             setattr(cls, name, dataclasses.field(default=value, metadata=inherited.metadata))
         cls.__annotations__ = annotations
-        return dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+        return _with_keyword_errors(dataclasses.dataclass(frozen=True, kw_only=True)(cls))
     return decorate
+
+
+def _with_keyword_errors(cls):
+    """The dataclass, whose constructor raises `UserError` for unknown and missing keywords."""
+    initialize = cls.__init__
+
+    @functools.wraps(initialize)
+    def __init__(self, **keywords):
+        keywords = _resolve_keywords(cls, keywords)
+        missing = ['/'.join(_flag_names(name, field.metadata['flag'])) or name
+                   for name, field in cls.__dataclass_fields__.items()
+                   if cls.default_of(name) is dataclasses.MISSING and name not in keywords]
+        if missing:
+            raise UserError('the following arguments are required: ' + ', '.join(missing))
+        initialize(self, **keywords)
+    cls.__init__ = __init__
+    return cls
 
 
 @options()
 class Options:
-    """The base of all options. Raises `UserError` for a value that a flag would not take.
+    """The base of all options. Raises `UserError` for an unknown keyword, and for a value that a
+    flag would not take.
 
     rules: the class's own rows of `bert.flags.rules`. unsupported: {flag of other programs:
     why the command has none}. folder_flag: the flag of a run's folder. continues_run: whether
@@ -116,7 +136,7 @@ class Options:
 
     def replace(self, **values):
         """A copy with other values."""
-        return dataclasses.replace(self, **values)
+        return dataclasses.replace(self, **_resolve_keywords(type(self), values))
 
 
 def _default_of(field):
@@ -162,16 +182,20 @@ def _accept_single(declaration, action, value):
 def make_options(cls, keywords):
     """(options, explicit) of a job that is called with keywords. Raises `UserError`, with the line
     that the script prints."""
-    fields = cls.__dataclass_fields__
-    keywords = dict(_resolve_keyword(cls, *item) for item in keywords.items())
-    missing = ['/'.join(_flag_names(name, field.metadata['flag'])) or name
-               for name, field in fields.items()
-               if cls.default_of(name) is dataclasses.MISSING and name not in keywords]
-    if missing:
-        raise UserError('the following arguments are required: ' + ', '.join(missing))
-    return cls(**keywords), {name: _first_flag(fields[name]) for name, value in keywords.items()
-                  if value is not None and not (isinstance(value, bool)
-                                                and value == cls.default_of(name))}
+    keywords = _resolve_keywords(cls, keywords)
+    options = cls(**keywords)
+    for name in keywords:
+        if getattr(options, name) == ():
+            raise UserError('%s: it is empty: give a value, or leave it out' % name)
+    return options, {name: _first_flag(cls.__dataclass_fields__[name])
+                     for name, value in keywords.items()
+                     if value is not None and not (isinstance(value, bool)
+                                                   and value == cls.default_of(name))}
+
+
+def _resolve_keywords(cls, keywords):
+    """{option: value} of keywords. Raises `UserError` for an unknown one."""
+    return dict(_resolve_keyword(cls, *item) for item in keywords.items())
 
 
 def _resolve_keyword(cls, name, value):
@@ -186,7 +210,9 @@ def _resolve_keyword(cls, name, value):
         if flag.lstrip('-').replace('-', '_') == name:
             # --no_normalize turns the option off
             return field.name, not value if field.default is True else value
-    raise UserError(explain_unknown_flag('--' + name, flags, cls.unsupported))
+    positionals = ['--' + field.name for field in fields.values() if not _flag_names(
+        field.name, field.metadata['flag'])]
+    raise UserError(explain_unknown_flag('--' + name, [*flags, *positionals], cls.unsupported))
 
 
 def refuse(explicit, names, reason):
@@ -201,6 +227,19 @@ def explicit_options(options):
     explicitly in an object from Python."""
     return {field.name: _first_flag(field) for field in dataclasses.fields(options)
             if getattr(options, field.name) != _default_of(field)}
+
+
+def command_line(options):
+    """The command that gives a script these options."""
+    words = [type(options).__doc__]
+    for name, flag_name in sorted(explicit_options(options).items(), key=lambda item: item[0]):
+        value = getattr(options, name)
+        nargs = options.__dataclass_fields__[name].metadata['flag'].nargs
+        parts = [] if isinstance(value, bool) else \
+            value if nargs in ('+', '*') else [','.join(map(str, value))] if isinstance(
+                value, tuple) else [value]
+        words += [flag_name] * flag_name.startswith('-') + [str(part) for part in parts]
+    return shlex.join(words)
 
 
 # From the command line

@@ -26,8 +26,8 @@ class AnswerOptions(Options):
 
 @options()
 class PredictedTextOptions(Options):
-    texts: tuple = flag('a text; for a pair model two, the pair', (), names=(), nargs='*',
-                        metavar='TEXT')
+    texts: tuple = flag('a text; for a pair model two, the pair', (), kinds.any_text,
+                        names=(), nargs='*', metavar='TEXT')
     model_dir: str = flag('folder of a run of finetune_classifier.py, one of its checkpoints, or a '
                           'classifier saved by transformers', metavar='FOLDER', required=True)
     pair: bool = flag('texts come in pairs; for a model of transformers, which doesn\'t say', False)
@@ -48,9 +48,10 @@ class PredictOptions(PredictedTextOptions, TextOutputOptions, PredictionDeviceOp
 
 @options()
 class QuestionOptions(Options):
-    question: str | None = flag('in quotes', names=(), nargs='?', metavar='QUESTION')
+    question: str | None = flag('in quotes', None, kinds.any_text, names=(), nargs='?',
+                                 metavar='QUESTION')
     documents: tuple = flag('a text to look in; default: --file, else standard input', (),
-                            names=(), nargs='*', metavar='DOCUMENT')
+                            kinds.any_text, names=(), nargs='*', metavar='DOCUMENT')
     model_dir: str = flag('folder of a run of finetune_squad.py, one of its checkpoints, or a '
                           'question-answering model saved by transformers', metavar='FOLDER',
                           required=True)
@@ -73,8 +74,8 @@ class AnswerQuestionsOptions(QuestionOptions, AnswerOptions, TextOutputOptions,
 @options()
 class DeployedModelOptions(Options):
     texts: tuple = flag('a text; for a pair model two, the pair; for question answering the '
-                        'question, and documents to look in', (), names=(), nargs='*',
-                        metavar='TEXT')
+                        'question, and documents to look in', (), kinds.any_text, names=(),
+                        nargs='*', metavar='TEXT')
     model_dir: str = flag('what export/export.py, export/to_onnx.py or quantize.py wrote',
                           metavar='FOLDER', required=True)
     model_prefix: str | None = flag(

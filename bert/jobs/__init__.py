@@ -7,52 +7,45 @@
 Keywords are the flags of the script without `--`. Each function also takes an object of its options
 class. Importing this module imports no mxnet; the first call of a job does.
 """
+import contextlib
+import functools
 import importlib
 import inspect
+import random
 
 from bert import _compat
-from bert.flags.embedding import EmbedOptions
-from bert.flags.exporting import (
-    ConvertCheckpointOptions,
-    ExportOnnxOptions,
-    ExportOptions,
-    StaticExportOptions,
-)
-from bert.flags.finetuning import (
-    FinetuneClassifierOptions,
-    FinetuneSquadOptions,
-    StaticFinetuneSquadOptions,
-)
-from bert.flags.int8 import QuantizeOptions
-from bert.flags.lpot_example import RunGlueTuneOptions, RunSquadTuneOptions
 from bert.flags.options import explicit_options, make_options
-from bert.flags.prediction import (
-    AnswerQuestionsOptions,
-    DeployOptions,
-    EvaluateSquadOptions,
-    PredictOptions,
-)
-from bert.flags.pretraining import (
-    CreatePretrainingDataOptions,
-    RunPretrainingHorovodOptions,
-    RunPretrainingOptions,
-)
 from bert.flags.threads import check_threads
 
 
 class Job:
     """A job as a function: takes options, returns a `bert.jobs.runs.results.JobResult`.
 
-    module: where the function of the same name is, below this package. options_class: of
-    `bert.flags`. other_classes: options of further scripts that do this job.
+    module: where the function of the same name is, below this package. options_classes: names of
+    its classes of options, as module.class of `bert.flags`; the first is for keywords. They are
+    imported at the first use, so that a script imports those of its own.
     """
 
-    def __init__(self, module, name, options_class, *other_classes):
-        self._module, self.__name__, self.options_class = module, name, options_class
-        self._classes = (options_class,) + other_classes
-        self.__signature__ = inspect.signature(options_class)   # the keywords, for editors
-        self.__doc__ = 'The job of %s. Keywords: the flags of the script, without "--".' % (
-            options_class.__doc__)
+    def __init__(self, module, name, *options_classes):
+        self._module, self.__name__, self._classes = module, name, options_classes
+        self.__doc__ = ('The job %s. Keywords: the flags of its script, without "--", see '
+                        'docs/python.rst. Returns a JobResult.' % name)
+
+    @functools.cached_property
+    def options_classes(self):
+        """The classes of options that the job takes."""
+        names = [name.partition('.') for name in self._classes]
+        return tuple(getattr(importlib.import_module('bert.flags.' + module), name)
+                     for module, _, name in names)
+
+    @property
+    def options_class(self):
+        """The class that keywords are made into."""
+        return self.options_classes[0]
+
+    @property
+    def __signature__(self):        # the keywords, for editors
+        return inspect.signature(self.options_class)
 
     def __repr__(self):
         return '<job %s>' % self.__name__
@@ -65,7 +58,7 @@ class Job:
         """
         if options is None and explicit is None:
             options, explicit = make_options(self.options_class, keywords)
-        elif keywords or not isinstance(options, self._classes):
+        elif keywords or not isinstance(options, self.options_classes):
             raise TypeError('%s: give keywords, or an object of %s'
                             % (self.__name__, self.options_class.__name__))
         elif explicit is None:
@@ -76,35 +69,47 @@ class Job:
         _compat.check_numpy()
         options.prepare_mxnet()
         module = importlib.import_module('%s.%s' % (__name__, self._module))
-        try:
+        with _without_traces():
             return getattr(module, self.__name__)(options, explicit)
-        finally:        # the program's later records don't belong to the log of the run
-            importlib.import_module('bert.train.log').close_log()
+
+
+@contextlib.contextmanager
+def _without_traces():
+    """After the body, the program's generators of random numbers are as before, and its records no
+    longer go to the log of the run. (MXNet's generator can't be restored.)"""
+    import numpy as np  # here, because --help needs none
+    states = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        importlib.import_module('bert.train.log').close_log()
 
 
 finetune_classifier = Job('finetuning.classification', 'finetune_classifier',
-                          FinetuneClassifierOptions)
+                          'finetuning.FinetuneClassifierOptions')
 finetune_squad = Job('finetuning.question_answering', 'finetune_squad',
-                     FinetuneSquadOptions)
+                     'finetuning.FinetuneSquadOptions')
 finetune_static_squad = Job('finetuning.question_answering', 'finetune_static_squad',
-                            StaticFinetuneSquadOptions)
+                            'finetuning.StaticFinetuneSquadOptions')
 create_pretraining_data = Job('pretraining.data_creation', 'create_pretraining_data',
-                              CreatePretrainingDataOptions)
-pretrain = Job('pretraining.training', 'pretrain', RunPretrainingOptions,
-               RunPretrainingHorovodOptions)
-embed = Job('embedding.command', 'embed', EmbedOptions)
-predict_labels = Job('prediction.classification', 'predict_labels', PredictOptions)
+                              'pretraining.CreatePretrainingDataOptions')
+pretrain = Job('pretraining.training', 'pretrain', 'pretraining.RunPretrainingOptions',
+               'pretraining.RunPretrainingHorovodOptions')
+embed = Job('embedding.command', 'embed', 'embedding.EmbedOptions')
+predict_labels = Job('prediction.classification', 'predict_labels', 'prediction.PredictOptions')
 predict_answers = Job('prediction.question_answering', 'predict_answers',
-                      AnswerQuestionsOptions)
-deploy = Job('prediction.deployment', 'deploy', DeployOptions)
+                      'prediction.AnswerQuestionsOptions')
+deploy = Job('prediction.deployment', 'deploy', 'prediction.DeployOptions')
 evaluate_predictions = Job('prediction.squad_evaluation', 'evaluate_predictions',
-                           EvaluateSquadOptions)
-quantize = Job('int8.command', 'quantize', QuantizeOptions)
-export_symbol = Job('exporting.serving_folder', 'export_symbol', ExportOptions)
-export_onnx = Job('exporting.serving_folder', 'export_onnx', ExportOnnxOptions)
+                           'prediction.EvaluateSquadOptions')
+quantize = Job('int8.command', 'quantize', 'int8.QuantizeOptions')
+export_symbol = Job('exporting.serving_folder', 'export_symbol', 'exporting.ExportOptions')
+export_onnx = Job('exporting.serving_folder', 'export_onnx', 'exporting.ExportOnnxOptions')
 export_static_squad = Job('exporting.static_shapes', 'export_static_squad',
-                          StaticExportOptions)
+                          'exporting.StaticExportOptions')
 convert_checkpoint = Job('exporting.conversion', 'convert_checkpoint',
-                         ConvertCheckpointOptions)
-run_glue = Job('lpot_example', 'run_glue', RunGlueTuneOptions)
-run_squad = Job('lpot_example', 'run_squad', RunSquadTuneOptions)
+                         'exporting.ConvertCheckpointOptions')
+run_glue = Job('lpot_example', 'run_glue', 'lpot_example.RunGlueTuneOptions')
+run_squad = Job('lpot_example', 'run_squad', 'lpot_example.RunSquadTuneOptions')

@@ -10,8 +10,9 @@ def open(path, *, dtype='float32', threads=None, batch_size=None, batch_tokens=N
     """Open the model at `path`: a `Classifier`, a `QuestionAnswerer` or an `Embedder`.
 
     path: the folder of a run, one of its checkpoints, a model saved by transformers, a file of
-    weights, or a folder that export/export.py, export/to_onnx.py or quantize.py wrote. A model
-    without a head for a task is opened as an `Embedder`, which takes further `keywords`.
+    weights, or a folder that export/export.py, export/to_onnx.py or quantize.py wrote, or its .onnx
+    or -symbol.json; or the name of a released model. A model without a head for a task is opened as
+    an `Embedder`, which takes further `keywords`.
     dtype: to compute in: 'float32', 'bfloat16' or 'int8', on a GPU 'float16' (an exported model has
     its own). threads: CPU threads; default: OMP_NUM_THREADS, else all cores. MXNet takes their
     number once in a process. batch_size: texts or windows a batch; batch_tokens: tokens a batch at

@@ -49,11 +49,17 @@ def run_batches(compute, features, batches, padding_id, interrupt=None, unit=Non
                 bar.update(size)
 
 
+def is_ordered(items):
+    """Whether `items` is an iterable in an order. A str and bytes are none, for their items are
+    characters; a dict and a set have no order."""
+    return isinstance(items, Iterable) and not isinstance(
+        items, (str, bytes, bytearray, dict, set, frozenset))
+
+
 def iterate_chunks(items, size):
     """Yield lists of `size` items of an iterable in an order; the last one may be shorter. Raises
-    `UserError` for anything else: also for a str or bytes, whose items are characters, and for a
-    dict or set."""
-    if isinstance(items, (str, bytes, dict, set, frozenset)) or not isinstance(items, Iterable):
+    `UserError` for anything else."""
+    if not is_ordered(items):
         raise UserError('texts: a str or an iterable of them expected, %s found'
                         % type(items).__name__)
     items = iter(items)
@@ -61,8 +67,16 @@ def iterate_chunks(items, size):
         yield chunk
 
 
-@dataclasses.dataclass
-class Pipeline:
+class NotCopyable:
+    """An object with a network of MXNet, which can't be copied or sent to another process."""
+
+    def __reduce_ex__(self, protocol):
+        raise TypeError('%s: a network of MXNet can\'t be copied or pickled: open it anew, in the '
+                        'other process too' % type(self).__name__)
+
+
+@dataclasses.dataclass(repr=False)
+class Pipeline(NotCopyable):
     """A network with everything that it needs to read text.
 
     task: the values of task.json except max_len, which is the length of the longest input in
@@ -80,6 +94,11 @@ class Pipeline:
 
     def __post_init__(self):
         self._predict = Predictor(self.network)
+
+    def __repr__(self):
+        return '<%s %s: %d layers of width %d, up to %d tokens, on %s>' % (
+            type(self).__name__, self.task['name'], self.config.num_layers, self.config.units,
+            self.max_len, self.device)
 
     @property
     def padding_id(self):

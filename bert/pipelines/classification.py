@@ -15,7 +15,7 @@ from bert.model.classification import make_classifier_network
 from bert.model.weights import checkpoint_reader, heads, loading, mapping
 from bert.pipelines.base import Pipeline, iterate_chunks
 from bert.pipelines.model_folder import find_checkpoint_folder, find_head, folder_of
-from bert.pipelines.records import Label, Score, TextCounts
+from bert.pipelines.records import Label, Score, counts_or_new
 from bert.pipelines.text_pieces import check_text
 
 LOG = logging.getLogger(__name__)
@@ -42,12 +42,12 @@ class Classifier(Pipeline):
 
     def stream(self, texts, counts=None):
         """Yield the `Label` or `Score` of each text, in order. The texts may come from any
-        iterator, and are not kept.
+        iterator, and are not kept; the first record comes after `CHUNK` texts or the last one.
 
         counts: `TextCounts` to count in; without it, a warning says at the end how many texts were
         cut at the length of the model. Raises `UserError` for an item that is no text or pair.
         """
-        own_counts, sizes = counts or TextCounts(), {True: (2,), False: (1,)}.get(
+        own_counts, sizes = counts_or_new(counts), {True: (2,), False: (1,)}.get(
             self.task['pair'], (1, 2))
         try:
             for chunk in iterate_chunks(texts, CHUNK):
@@ -56,9 +56,8 @@ class Classifier(Pipeline):
                     examples.append(_make_example(item, i, sizes))
                     sizes = (len(examples[0].texts),)
                 features = featurize(examples, self.tokenizer, self.max_len)
-                own_counts.num_texts += len(features)
-                own_counts.num_cut += sum(feature.num_tokens > self.max_len
-                                          for feature in features)
+                own_counts.add(len(features), sum(feature.num_tokens > self.max_len
+                                                  for feature in features))
                 yield from self.records(self.compute_outputs(features, self.batch_size))
         finally:        # also where the caller stops early
             if own_counts.num_cut and counts is None:

@@ -18,6 +18,7 @@ from bert.flags.embedding import (
     COMBINATIONS,
     DEFAULT_BATCH_SIZE,
     DEFAULT_LAYERS,
+    DEFAULT_MODEL,
     LONG_TEXT_MODES,
     OOV_WAYS,
     POOLINGS,
@@ -25,8 +26,10 @@ from bert.flags.embedding import (
 from bert.model import zoo
 from bert.model.bert import set_compute_dtype
 from bert.model.inference import Predictor, max_batch_tokens, min_uniform_tokens
-from bert.pipelines.base import NETWORK_LOCK, iterate_chunks, run_batches
+from bert.model.weights import checkpoint_reader
+from bert.pipelines.base import NETWORK_LOCK, NotCopyable, iterate_chunks, run_batches
 from bert.pipelines.pooling import merge_pieces, normalize_rows
+from bert.pipelines.records import TextCounts, counts_or_new
 from bert.pipelines.text_pieces import (
     NUM_SPECIALS,
     cut_into_text_windows,
@@ -56,14 +59,16 @@ class PoolerNetwork(HybridBlock):
         return self.bert.pooled(F, token_ids, segment_ids, valid_length)
 
 
-class Embedder:
+class Embedder(NotCopyable):
     """Texts → vectors, by any BERT.
 
     checkpoint: a folder in Hugging Face layout, a folder of ours, or a file of weights. model,
-    dataset_name: instead, a model that models.py lists, and its corpus; params_path: a file with
-    other weights for it; root: the cache of models.
-    device: `mx.Context`; default: the CPU. dtype: 'float32', 'bfloat16' or 'int8' on a CPU (the
-    last two make the products of the encoder faster and less exact), or 'float16' on a GPU.
+    dataset_name: a model that models.py lists, and its corpus: instead of a checkpoint, or for a
+    file without config.json or vocab.txt beside it; default: bert_12_768_12. params_path: a file
+    with other weights for the model; root: the cache of models.
+    device: `mx.Context`, or gpu: number of a GPU; default: the CPU. dtype: 'float32', 'bfloat16' or
+    'int8' on a CPU (the last two make the products of the encoder faster and less exact), or
+    'float16' on a GPU.
     max_tokens: of a text, [CLS] and [SEP] included; default: the positions of the model.
     batch_size: texts a batch; batch_tokens: tokens a batch at most, padding included; default: as
     many as are fastest.
@@ -82,8 +87,8 @@ class Embedder:
     # the names of arguments in messages
     length_keyword, device_keyword, checkpoint_keyword = 'max_tokens', 'device', 'checkpoint'
 
-    def __init__(self, checkpoint=None, *, model='bert_12_768_12', dataset_name=None,
-                 params_path=None, root=None, device=None, dtype='float32', max_tokens=None,
+    def __init__(self, checkpoint=None, *, model=None, dataset_name=None, params_path=None,
+                 root=None, device=None, gpu=None, dtype='float32', max_tokens=None,
                  batch_size=DEFAULT_BATCH_SIZE, batch_tokens=None, pooling='mean', normalize=True,
                  layers=DEFAULT_LAYERS, combine='concat', long_text='warn'):
         check_choice('combine', combine, COMBINATIONS)
@@ -91,18 +96,19 @@ class Embedder:
         check_choice('dtype', dtype, DTYPE_DESCRIPTIONS)
         check_choice('pooling', pooling, POOLINGS)
         for name, value, unit in (('batch_size', batch_size, 'texts'),
-                                  ('batch_tokens', batch_tokens or 1, 'tokens')):
+                                  ('batch_tokens', 1 if batch_tokens is None else batch_tokens,
+                                   'tokens')):
             if not (isinstance(value, numbers.Integral) and value > 0):
                 raise UserError('%s %s: a whole number of %s from 1 on expected'
                                 % (name, value, unit))
         if params_path and checkpoint:
             raise UserError('params_path and %s: give one of the two' % self.checkpoint_keyword)
-        device = device or mx.cpu()
-        self._device = pick_device(device.device_id if device.device_type == 'gpu' else None, dtype,
-                                   flag=self.device_keyword)
+        if checkpoint and (model or dataset_name):
+            checkpoint_reader.refuse_model_name(checkpoint, model or dataset_name)
+        self._device = self._pick_device(device, gpu, dtype)
         self._dtype, self._input_dtype = dtype, 'float16' if dtype == 'float16' else 'float32'
-        self._source = dict(name=model, dataset=dataset_name, params_path=params_path, root=root,
-                            checkpoint=checkpoint)
+        self._source = dict(name=model or DEFAULT_MODEL, dataset=dataset_name,
+                            params_path=params_path, root=root, checkpoint=checkpoint)
         self._batch_size, self._long_text = batch_size, long_text
         self._batch_tokens = batch_tokens or max_batch_tokens(self._device)
         self._pooling, self._normalize = pooling, normalize
@@ -114,6 +120,11 @@ class Embedder:
         self.max_seq_length = self._check_length(max_tokens)
         self._add_network(STATES, network)
 
+    def __repr__(self):
+        return '<%s: %d layers of width %d, up to %d tokens, on %s>' % (
+            type(self).__name__, self.config.num_layers, self.config.units, self.max_seq_length,
+            self._device)
+
     # Vectors of texts
 
     def __call__(self, texts):
@@ -124,24 +135,29 @@ class Embedder:
         rows = list(self.stream(texts))
         return np.array(rows, 'float32').reshape(len(rows), self.width)
 
-    def stream(self, texts):
+    def stream(self, texts, counts=None):
         """Yield the vector (width,) float32 of each text, in order. The texts may come from any
-        iterator, and are not kept."""
+        iterator, and are not kept; the first vector comes after `CHUNK` texts or the last one.
+
+        counts: `TextCounts` to count in; without it, a warning says at the end how many texts were
+        cut.
+        """
         for rows in self._sentence_chunks(texts, self._pooling, self._normalize,
-                                          self.max_seq_length):
+                                          self.max_seq_length, counts):
             yield from rows
 
-    def _sentence_chunks(self, texts, pooling, normalize, limit):
+    def _sentence_chunks(self, texts, pooling, normalize, limit, counts=None):
         """Yield arrays with the vectors of some texts."""
-        num_cut = num_texts = 0
+        own_counts = counts_or_new(counts)
         try:
             for chunk in chunk_texts(texts, self.texts_at_once(sentence=True)):
-                rows, cut_in_chunk = self.sentence_chunk(chunk, pooling, normalize, limit,
-                                                         first=num_texts)
-                num_cut, num_texts = num_cut + cut_in_chunk, num_texts + len(chunk)
+                rows, num_cut = self.sentence_chunk(chunk, pooling, normalize, limit,
+                                                    first=own_counts.num_texts)
+                own_counts.add(len(chunk), num_cut)
                 yield rows
         finally:        # also where the caller stops early
-            self._warn_of_cut(num_cut, num_texts, limit)
+            if counts is None:
+                self._warn_of_cut(own_counts, limit)
 
     def words(self, texts, oov_way='avg', pieces=False):
         """Yield (words, vectors (words, width) float32) of each text, in order. The texts may come
@@ -150,16 +166,25 @@ class Embedder:
         oov_way: how the vectors of a word's pieces become one: 'avg', 'sum' or 'last'. pieces: word
         pieces instead of words.
         """
-        num_cut = num_texts = 0
+        counts = TextCounts()
         try:
             for chunk in chunk_texts(texts, self.texts_at_once(sentence=False)):
-                results, cut_in_chunk = self.embed_chunk(chunk, oov_way, pieces, first=num_texts)
-                num_cut, num_texts = num_cut + cut_in_chunk, num_texts + len(chunk)
+                results, num_cut = self.embed_chunk(chunk, oov_way, pieces,
+                                                    first=counts.num_texts)
+                counts.add(len(chunk), num_cut)
                 yield from results
         finally:        # also where the caller stops early
-            self._warn_of_cut(num_cut, num_texts, self.max_seq_length)
+            self._warn_of_cut(counts, self.max_seq_length)
 
     # The model
+
+    def _pick_device(self, device, gpu, dtype):
+        if device is not None and (gpu is not None or not isinstance(device, mx.Context)):
+            raise UserError('%s %r: an mxnet.Context expected, or gpu=NUMBER instead'
+                            % (self.device_keyword, device))
+        if device is not None and device.device_type == 'gpu':
+            gpu = device.device_id
+        return pick_device(gpu, dtype, self.device_keyword if device else 'gpu')
 
     def _load_network(self, use_pooler):
         """(`BERTModel`, vocabulary) of the weights that the arguments name."""
@@ -191,7 +216,8 @@ class Embedder:
         if invalid or not layers:
             raise UserError('layers %s: numbers from %d to %d expected: this model has %d layers, '
                             '0 is the input of the first'
-                            % (','.join(map(str, layers)) or 'none', -depth - 1, depth, depth))
+                            % (','.join(str(i) if isinstance(i, int) else repr(i)
+                                        for i in layers) or 'none', -depth - 1, depth, depth))
         self.layers = layers
         if layers != DEFAULT_LAYERS:
             network.encoder.layers = layers, combine
@@ -268,12 +294,13 @@ class Embedder:
         return cut_into_text_windows(text_pieces, limit, self._long_text, first,
                                      self.length_keyword)
 
-    def _warn_of_cut(self, num_cut, num_texts, limit):
-        if num_cut:
+    def _warn_of_cut(self, counts, limit):
+        if counts.num_cut:
             remedy = '' if limit == self.config.max_length else \
                 '; %s=None takes up to %d' % (self.length_keyword, self.config.max_length)
             LOG.warning('%d of %d texts were cut at %d tokens, [CLS] and [SEP] included%s; '
-                        'long_text=\'split\' reads all', num_cut, num_texts, limit, remedy)
+                        'long_text=\'split\' reads all', counts.num_cut, counts.num_texts, limit,
+                        remedy)
 
     def _outputs(self, text_pieces, windows, network):
         """Yield (index of a window, its rows of the network's outputs), in any order."""
@@ -353,12 +380,9 @@ class Embedder:
 
 
 def iterate_texts(texts):
-    """An iterator over the texts; a single str is one text."""
-    try:
-        return iter([texts] if isinstance(texts, str) else texts)
-    except TypeError:
-        raise UserError('texts: a str or an iterable of them expected, %s found'
-                        % type(texts).__name__) from None
+    """An iterator over the texts; a single str is one text. Raises `UserError`."""
+    for chunk in chunk_texts(texts):
+        yield from chunk
 
 
 def chunk_texts(texts, size=CHUNK):

@@ -2,7 +2,12 @@
 import numpy as np
 
 from bert.errors import UserError
-from bert.flags.embedding import DEFAULT_BATCH_SIZE, DEFAULT_LAYERS, WORD_VECTORS_MAX_LENGTH
+from bert.flags.embedding import (
+    DEFAULT_BATCH_SIZE,
+    DEFAULT_LAYERS,
+    DEFAULT_MODEL,
+    WORD_VECTORS_MAX_LENGTH,
+)
 from bert.pipelines.embedder import Embedder, iterate_texts
 from bert.train.log import progress_bar
 
@@ -29,13 +34,15 @@ class BertEmbedding(Embedder):
     length_keyword, device_keyword, checkpoint_keyword = (
         'max_seq_length', 'ctx', 'bert_checkpoint')
 
-    def __init__(self, ctx=None, dtype='float32', model='bert_12_768_12', dataset_name=None,
+    def __init__(self, ctx=None, dtype='float32', model=DEFAULT_MODEL, dataset_name=None,
                  params_path=None, max_seq_length=WORD_VECTORS_MAX_LENGTH,
                  batch_size=DEFAULT_BATCH_SIZE, sentencepiece=None, root=None,
                  bert_checkpoint=None, layers=DEFAULT_LAYERS, combine='concat', long_text='warn'):
         if sentencepiece is not None:
             raise UserError('sentencepiece: SentencePiece models are not supported; a BERT '
                             'vocabulary is a vocab.txt, see bert_checkpoint')
+        if bert_checkpoint and model == DEFAULT_MODEL:
+            model = None
         super().__init__(bert_checkpoint, model=model, dataset_name=dataset_name,
                          params_path=params_path, root=root, device=ctx, dtype=dtype,
                          max_tokens=max_seq_length, batch_size=batch_size, layers=layers,

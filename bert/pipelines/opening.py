@@ -5,7 +5,7 @@ import os
 from bert import file_names, files
 from bert.errors import UserError
 from bert.model.bert import set_compute_dtype
-from bert.model.weights import checkpoint_reader, heads
+from bert.model.weights import catalogue, checkpoint_reader, heads
 from bert.pipelines.classification import make_classifier, read_classifier_task
 from bert.pipelines.embedder import Embedder
 from bert.pipelines.exported import open_exported_pipeline
@@ -26,12 +26,16 @@ TRAINING_SCRIPTS = 'finetune_classifier.py or finetune_squad.py'
 def open_any_pipeline(options, keywords):
     """The pipeline of `bert.flags.pipelines.OpeningOptions`. keywords: of `Embedder`. Raises
     `UserError`."""
+    options = _name_export(options)
     if is_export(options.path):
         return _open_export(options, keywords)
     for name in ('runtime', 'model_prefix'):
         if getattr(options, name):
             raise UserError('%s: it is for an exported model, and %s holds none'
                             % (name, options.path))
+    if options.path in catalogue.MODELS and not os.path.exists(options.path):
+        return Embedder(model=options.path, gpu=options.gpu, dtype=options.dtype,
+                        **_batch_limits(options), **keywords)
     device = pick_device(options.gpu, options.dtype, 'gpu')
     folder = options.path
     if os.path.isdir(folder):
@@ -39,12 +43,21 @@ def open_any_pipeline(options, keywords):
     checkpoint = checkpoint_reader.read_checkpoint(folder)
     head, _, _ = find_head(checkpoint)
     if head.name not in (heads.CLASSIFICATION, heads.QUESTION_ANSWERING):
-        return Embedder(folder, device=device, dtype=options.dtype, **_batch_limits(options),
+        return Embedder(folder, gpu=options.gpu, dtype=options.dtype, **_batch_limits(options),
                         **keywords)
     _refuse_keywords(options, keywords, 'a model for ' + head.name)
     pipeline = make_pipeline(checkpoint, device)
     set_compute_dtype(pipeline.network, options.dtype)
     return _with_batch_limits(pipeline, options)
+
+
+def _name_export(options):
+    """The options with a folder and `model_prefix` for a path of one of its exported models."""
+    folder, name = os.path.split(os.path.abspath(options.path))
+    for ending in (file_names.SYMBOL_ENDING, file_names.ONNX_ENDING):
+        if name.endswith(ending) and os.path.isfile(options.path):
+            return options.replace(path=folder, model_prefix=name.removesuffix(ending))
+    return options
 
 
 def _open_export(options, keywords):

@@ -23,9 +23,12 @@ def normalize_rows(rows):
 def similarity(a, b):
     """Cosines (rows of a, rows of b) of two arrays of vectors; a single vector is one row.
 
-    Raises `UserError` if the vectors of the two arrays differ in width.
+    Raises `UserError` if the vectors of the two arrays differ in width, or are none.
     """
-    a, b = (np.atleast_2d(np.asarray(vectors, 'float32')) for vectors in (a, b))
+    try:
+        a, b = (np.atleast_2d(np.asarray(vectors, 'float32')) for vectors in (a, b))
+    except (TypeError, ValueError) as error:
+        raise UserError('similarity: arrays of vectors expected: %s' % error) from None
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
         raise UserError('similarity: arrays of the shapes %s and %s: (number, width) and (number, '
                         'the same width) expected' % (a.shape, b.shape))

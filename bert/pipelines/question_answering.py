@@ -18,9 +18,9 @@ from bert.model.bert import BERTModel
 from bert.model.qa import BertForQA
 from bert.model.static_qa import StaticBertForQA, resolve_width
 from bert.model.weights import checkpoint_reader, heads, loading
-from bert.pipelines.base import Pipeline, iterate_chunks
+from bert.pipelines.base import Pipeline, is_ordered, iterate_chunks
 from bert.pipelines.model_folder import find_checkpoint_folder, find_head
-from bert.pipelines.records import ExtractedAnswer, QuestionResult, TextCounts
+from bert.pipelines.records import ExtractedAnswer, QuestionResult, counts_or_new
 from bert.pipelines.text_pieces import check_text
 from bert.train.workers import SingleWorker
 
@@ -44,19 +44,19 @@ class QuestionAnswerer(Pipeline):
     def stream(self, questions, top_k=3, counts=None):
         """Yield the `QuestionResult` of each question, in order, with at most `top_k` answers.
 
-        questions: any iterable of (question, document or list of documents), which is not kept.
+        questions: any iterable of (question, document or list of documents), which is not kept; the
+        first result comes after `CHUNK` questions or the last one.
         counts: `TextCounts` to count the questions in; without it, a warning says at the end how
         many questions were cut at max_query_length. Raises `UserError` for an item that is no text,
         and for an empty one.
         """
         if not (isinstance(top_k, numbers.Integral) and top_k > 0):
             raise UserError('top_k %s: a whole number of answers from 1 on expected' % (top_k,))
-        own_counts = counts or TextCounts()
+        own_counts = counts_or_new(counts)
         try:
             for chunk in iterate_chunks(questions, CHUNK):
                 queries = [_check_item(item, i)
                            for i, item in enumerate(chunk, own_counts.num_texts)]
-                own_counts.num_texts += len(queries)
                 yield from self._answer_queries(queries, top_k, own_counts)
         finally:        # also where the caller stops early
             if own_counts.num_cut and counts is None:
@@ -74,10 +74,9 @@ class QuestionAnswerer(Pipeline):
         n_best_size = max(self.task['n_best_size'], top_k)
         answers = iter(self.find_answers(squad, windows, self.batch_size,
                                          n_best_size=n_best_size, unit=None))
-        question_index = 0
+        firsts = np.cumsum([0] + [len(documents) for _, documents in queries[:-1]])
+        counts.add(len(queries), int((windows.question_cut[firsts] > 0).sum()))
         for _, documents in queries:
-            counts.num_cut += int(windows.question_cut[question_index] > 0)
-            question_index += len(documents)
             yield self._make_result([next(answers) for _ in documents], top_k)
 
     def _make_result(self, answers, top_k):
@@ -126,7 +125,7 @@ class QuestionAnswerer(Pipeline):
         return finder.answers()
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(repr=False)
 class StaticQuestionAnswerer(QuestionAnswerer):
     """A question answerer with a `StaticBertForQA`: every batch is padded to one shape. The
     hybridized network itself computes it, in prediction too.
@@ -155,8 +154,8 @@ class StaticQuestionAnswerer(QuestionAnswerer):
 
 def _check_item(item, index):
     """(question, documents as a list) of an item. Raises `UserError`. index: for errors."""
-    if not isinstance(item, (tuple, list)) or len(item) != 2 or not isinstance(
-            item[1], (str, list, tuple)):
+    if not isinstance(item, (tuple, list)) or len(item) != 2 or not (
+            isinstance(item[1], str) or is_ordered(item[1])):
         raise UserError('question %d: (question, document) or (question, list of documents) '
                         'expected' % index)
     question, documents = item[0], [item[1]] if isinstance(item[1], str) else list(item[1])

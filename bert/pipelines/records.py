@@ -2,6 +2,8 @@
 import dataclasses
 from typing import NamedTuple
 
+from bert.errors import UserError
+
 
 class Label(NamedTuple):
     """The class of a text or pair."""
@@ -42,3 +44,15 @@ class TextCounts:
     """How many texts a pipeline has read, and how many of them it cut at its length."""
     num_texts: int = 0
     num_cut: int = 0
+
+    def add(self, num_texts, num_cut):
+        self.num_texts += num_texts
+        self.num_cut += num_cut
+
+
+def counts_or_new(counts):
+    """The `TextCounts` of a caller, or new ones for None. Raises `UserError` for anything else."""
+    if counts is not None and not isinstance(counts, TextCounts):
+        raise UserError('counts: a TextCounts of bert.pipelines.records expected, %r found'
+                        % (counts,))
+    return TextCounts() if counts is None else counts

@@ -2,6 +2,7 @@
 import argparse
 import dataclasses
 import pathlib
+import shlex
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from bert.flags import kinds
 from bert.flags.options import (
     Options,
     build_parser,
+    command_line,
     explicit_options,
     flag,
     make_options,
@@ -42,7 +44,7 @@ class NumberOptions(Options):
 @options(count=4)
 class ScriptOptions(WordOptions, NumberOptions):
     """script.py"""
-    texts: tuple = flag('texts', (), names=(), nargs='*')
+    texts: tuple = flag('texts', (), kinds.any_text, names=(), nargs='*')
     fast: bool = flag('fast', False)
     normalize: bool = flag('leave it', True, names=('--no_normalize',))
     dtype: str = flag('of numbers', 'float32', choices=('float32', 'int8'))
@@ -109,7 +111,8 @@ def test_explicit_flags_as_they_were_typed():
     ('--count 0', {'count': 0}), ('--count 2.5', {'count': 2.5}), ('--count two', {'count': 'two'}),
     ('--rate 1.5', {'rate': 1.5}), ('--rate nan', {'rate': float('nan')}),
     ('--seeds 1,1', {'seeds': (1, 1)}), ('--sizes 0', {'sizes': [0]}),
-    ('--dtype float16', {'dtype': 'float16'}), ('--gpu first', {'gpu': 'first'})])
+    ('--dtype float16', {'dtype': 'float16'}), ('--gpu first', {'gpu': 'first'}),
+    ('--word=', {'word': ''}), ('--words=', {'words': ['']})])
 def test_invalid_values_have_one_error(arguments, keywords, capsys):
     with pytest.raises(SystemExit) as exit_error:
         from_command_line('--file', 'x', *arguments.split())
@@ -118,7 +121,7 @@ def test_invalid_values_have_one_error(arguments, keywords, capsys):
     with pytest.raises(UserError) as error:
         make_options(ScriptOptions, dict(keywords, file='x'))
     assert line.startswith('error: %s (' % error.value)
-    with pytest.raises(UserError, match='^argument %s: ' % arguments.split()[0]):
+    with pytest.raises(UserError, match='^argument %s: ' % arguments.split()[0].rstrip('=')):
         ScriptOptions(file='x', **keywords)
 
 
@@ -126,7 +129,8 @@ def test_invalid_values_have_one_error(arguments, keywords, capsys):
     ({'word': 3}, 'argument --word: 3 found, a text expected'),
     ({'fast': 1}, 'argument --fast: 1 found, True or False expected'),
     ({'count': True}, 'argument --count: True found, a whole number from 1 on expected'),
-    ({'count': '3'}, 'argument --count: 3 found, a whole number from 1 on expected'),
+    ({'count': '3'}, "argument --count: '3' found, a whole number from 1 on expected"),
+    ({'rate': '0.5'}, "argument --rate: '0.5' found, a number from 0 to 1 expected"),
     ({'columns': [1]}, 'argument --columns: [1] found, a list of texts expected'),
     ({'rate': 10 ** 400}, 'argument --rate: 1%s found, a number from 0 to 1 expected'
      % ('0' * 400)),
@@ -167,6 +171,34 @@ def test_options_are_frozen():
     assert script_options.replace(count=5).count == 5 and script_options.count == 4
     with pytest.raises(UserError, match='^argument --count: 0 found'):
         script_options.replace(count=0)
+    assert script_options.replace(no_normalize=True, input='y') == ScriptOptions(
+        file='y', normalize=False)
+
+
+def test_constructors_explain_keywords():
+    for make in (ScriptOptions, ScriptOptions(file='x').replace):
+        with pytest.raises(UserError, match='^unknown argument --cout. Did you mean "--count"'):
+            make(cout=1)
+        with pytest.raises(UserError, match='^unknown argument --text. Did you mean "--texts"'):
+            make(text=['a'])
+    with pytest.raises(UserError, match='^the following arguments are required: --file/--input$'):
+        ScriptOptions(count=3)
+
+
+def test_an_empty_list_is_an_error_for_a_job():
+    for name in ('texts', 'words', 'columns'):
+        with pytest.raises(UserError, match='^%s: it is empty: give a value, or leave it out$'
+                                            % name):
+            make_options(ScriptOptions, {'file': 'x', name: []})
+
+
+def test_command_line():
+    script_options = ScriptOptions(file='a b', count=5, fast=True, normalize=False, sizes=(1, 2),
+                                   words=('c', 'd'), texts=('one text', ''))
+    line = command_line(script_options)
+    assert line == ("script.py --count 5 --fast --file 'a b' --no_normalize --sizes 1,2 "
+                    "'one text' '' --words c d")
+    assert from_command_line(*shlex.split(line)[1:])[0] == script_options
 
 
 # ---- rules
@@ -184,9 +216,8 @@ def problem_of(**keywords):
     ({}, None),
     ({'fast': True}, None), ({'word': 'y'}, None),
     ({'fast': True, 'word': 'y'}, '--fast and --word: give one of the two'),
-    ({'fast': False, 'word': 'y'}, None), ({'fast': True, 'word': ''}, None),
-    ({'fast': True, 'word': None}, None), ({'columns': 'a,b', 'word': ''},
-                                           "--columns ('a', 'b') need --word"),
+    ({'fast': False, 'word': 'y'}, None),
+    ({'fast': True, 'word': None}, None),
     ({'normalize': False, 'count': 5}, '--no_normalize: not with --count'),
     ({'no_normalize': True, 'count': 5}, '--no_normalize: not with --count'),
     ({'normalize': True, 'count': 5}, None),

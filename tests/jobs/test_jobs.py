@@ -4,9 +4,11 @@ import importlib
 import inspect
 import json
 import logging
+import random
 import sys
 
 import mxnet as mx
+import numpy as np
 import pytest
 from support import tiny
 
@@ -143,6 +145,24 @@ def test_a_job_leaves_the_log_as_it_was(run, tmp_path):
     with pytest.raises(UserError):
         jobs.embed(query=['good'], index='nowhere.npy')     # opens a log, and fails
     assert root.handlers == handlers and root.level == level
+
+
+def test_a_job_leaves_the_random_numbers_as_they_were(run, keywords, tmp_path):
+    random.seed(7)
+    np.random.seed(7)
+    expected = random.random(), np.random.random()
+    random.seed(7)
+    np.random.seed(7)
+    jobs.finetune_classifier(output_dir=tmp_path / 'run', **keywords)
+    assert (random.random(), np.random.random()) == expected
+
+
+def test_the_command_of_a_job(run, keywords):
+    assert run.report['command'] == (
+        'finetune_classifier.py --bert_checkpoint %s --data_dir %s --epochs 1 --lr 0.001 --max_len '
+        '12 --output_dir %s --task_name SST'
+        % (keywords['bert_checkpoint'], keywords['data_dir'], run.folder))
+    assert repr(run) == 'JobResult(folder=%r, metrics=%r)' % (run.folder, run.metrics)
 
 
 def test_a_training_outside_the_main_thread(run, keywords, tmp_path):

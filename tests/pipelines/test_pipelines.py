@@ -1,7 +1,10 @@
 """Pipelines from Python: records, streams, threads, exported models, and `bert.open`."""
 import concurrent.futures
+import copy
 import json
 import logging
+import os
+import pickle
 import subprocess
 import sys
 
@@ -14,7 +17,7 @@ from support import tiny
 import bert
 from bert.errors import UserError
 from bert.jobs import export_onnx, export_symbol
-from bert.pipelines import classification, question_answering, records
+from bert.pipelines import classification, opening, question_answering, records
 from bert.pipelines.classification import Classifier
 from bert.pipelines.embedder import Embedder
 from bert.pipelines.exported import ExportedClassifier, ExportedQuestionAnswerer
@@ -94,6 +97,13 @@ def test_what_cannot_be_opened(folders, exported, tmp_path):
             (folders['qa'], {'runtime': 'mxnet'}, 'runtime: it is for an exported model, and '),
             (folders['encoder'], {'params_path': 'x'}, 'params_path and checkpoint: give one'),
             (folders['encoder'], {'batch_size': 0}, 'argument --batch_size: 0 found, a whole'),
+            (folders['encoder'], {'model': 'bert_6_384_12'}, 'model bert_6_384_12: %s has its own '
+             'config.json and vocabulary' % folders['encoder']),
+            (folders['encoder'], {'dataset_name': 'wiki_cn'}, 'model wiki_cn: '),
+            (folders['encoder'], {'layers': '-1,-2'}, "layers '-1,-2': numbers from -3 to 2"),
+            (folders['encoder'], {'device': 'cpu'}, "device 'cpu': an mxnet.Context expected"),
+            ('', {}, 'argument path: an empty text found'),
+            ('bert_6_384', {}, 'bert_6_384: no such file or folder'),
             (folders['qa'], {'pooling': 'cls'}, 'pooling: it is for an Embedder, and %s holds'
              % folders['qa']),
             (exported['qa', 'symbol'], {'dtype': 'bfloat16'}, 'dtype bfloat16: the exported model'),
@@ -102,6 +112,35 @@ def test_what_cannot_be_opened(folders, exported, tmp_path):
         with pytest.raises(UserError) as error:
             bert.open(path, **keywords)
         assert str(error.value).startswith(problem)
+
+
+def test_a_file_of_an_export_is_opened(folders, exported):
+    for form, ending in (('symbol', '-symbol.json'), ('onnx', '.onnx')):
+        folder = exported['classifier', form]
+        name, = [entry for entry in os.listdir(folder) if entry.endswith(ending)]
+        assert isinstance(bert.open(os.path.join(folder, name)), ExportedClassifier)
+
+
+def test_a_released_model_is_opened_by_its_name(folders, monkeypatch):
+    names = []
+    monkeypatch.setattr(opening, 'Embedder', lambda **keywords: names.append(keywords))
+    bert.open('bert_6_384_12', batch_size=3, pooling='cls')
+    assert names == [{'model': 'bert_6_384_12', 'gpu': None, 'dtype': 'float32', 'batch_size': 3,
+                      'pooling': 'cls'}]
+
+
+def test_pipelines_are_not_copied_and_have_short_names(folders):
+    for name, shown in (('classifier', '<Classifier classifier: 2 layers of width 8, up to 40 '
+                                       'tokens, on cpu(0)>'),
+                        ('qa', '<QuestionAnswerer SQuAD: 2 layers of width 8, up to 40 tokens, on '
+                               'cpu(0)>'),
+                        ('encoder', '<Embedder: 2 layers of width 8, up to 40 tokens, on '
+                                    'cpu(0)>')):
+        model = bert.open(folders[name])
+        assert repr(model) == shown
+        for make in (copy.copy, copy.deepcopy, pickle.dumps):
+            with pytest.raises(TypeError, match="can't be copied or pickled: open it anew"):
+                make(model)
 
 
 def test_import_needs_neither_mxnet_nor_numpy():
@@ -252,6 +291,8 @@ def test_wrong_items_and_numbers(folders):
             (['a question'], 3, 'question 0: (question, document) or '),
             (3, 3, 'texts: a str or '), ('abc', 3, 'texts: a str or '),
             ({'a': 'b'}, 3, 'texts: a str or '),
+            (b'abc', 3, 'texts: a str or an iterable of them expected, bytes found'),
+            ([('q', {'a'})], 3, 'question 0: (question, document) or '),
             (QUESTIONS, 0, 'top_k 0: a whole number of answers from 1 on expected')):
         with pytest.raises(UserError) as error:
             list(model.stream(questions, top_k))
@@ -261,6 +302,17 @@ def test_wrong_items_and_numbers(folders):
         bert.open(folders['classifier'])(None)
     with pytest.raises(UserError, match='^texts: a str or an .*, dict found$'):
         bert.open(folders['encoder'])({'text': 'good'})
+    for name in ('classifier', 'encoder', 'qa'):
+        with pytest.raises(UserError, match='^counts: a TextCounts of bert.pipelines.records '
+                                            'expected, 3 found$'):
+            list(bert.open(folders[name]).stream([], counts=3))
+
+
+def test_documents_come_from_any_ordered_iterable(folders):
+    model = bert.open(folders['qa'])
+    question, documents = QUESTIONS[0]
+    for form in (iter, tuple, np.array):
+        assert_same_answers([model(question, form(documents))], [model(question, documents)])
 
 
 def test_questions_are_streamed_and_counted(folders, monkeypatch, caplog):
@@ -273,6 +325,10 @@ def test_questions_are_streamed_and_counted(folders, monkeypatch, caplog):
     with caplog.at_level(logging.WARNING):
         model(*long_question)
     assert caplog.messages == ['1 of 1 questions were cut at 20 tokens']
+    monkeypatch.setattr(question_answering, 'CHUNK', 9)
+    counts = TextCounts()
+    next(model.stream([QUESTIONS[0], long_question, long_question], counts=counts))
+    assert counts == TextCounts(3, 2)
 
 
 # ---- embedder
@@ -296,11 +352,16 @@ def test_options_of_an_embedder(folders, caplog):
     assert caplog.messages == [
         "1 of 1 texts were cut at 4 tokens, [CLS] and [SEP] included; max_tokens=None takes up to "
         "40; long_text='split' reads all"]
+    counts = TextCounts()
+    list(model.stream(['the film was good', 'good'], counts))
+    assert counts == TextCounts(2, 1) and len(caplog.messages) == 1
     reference = Embedder(folders['encoder'], pooling='cls', normalize=False)
     np.testing.assert_allclose(vector, reference('the film'), atol=1e-5)
     assert abs(np.linalg.norm(vector) - 1) > 1e-3
     with pytest.raises(UserError, match='^pooling "median": one of mean, cls, max, pooler '):
         Embedder(folders['encoder'], pooling='median')
+    with pytest.raises(UserError, match='^batch_tokens 0: a whole number of tokens from 1 on '):
+        Embedder(folders['encoder'], batch_tokens=0)
 
 
 def test_batch_tokens_of_an_embedder(folders, monkeypatch):

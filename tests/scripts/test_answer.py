@@ -187,10 +187,13 @@ def test_no_answer(call, run_version_2, threshold, no_answer):
 
 
 def test_a_model_of_1_1_always_answers_without_version_2(call, run):
-    flags = ('--model_dir', run, QUESTION, DOCUMENT, '--null_score_diff_threshold', -1e6,
-             '--format', 'jsonl')
+    flags = ('--model_dir', run, QUESTION, DOCUMENT, '--format', 'jsonl')
+    threshold = '--null_score_diff_threshold', -1e6
     assert lines(call(answer, *flags))[0]['no_answer'] is False
-    assert lines(call(answer, *flags, '--version_2'))[0]['no_answer'] is True
+    assert lines(call(answer, *flags, *threshold, '--version_2'))[0]['no_answer'] is True
+    assert call(answer, *flags, *threshold).error == (
+        'error: --null_score_diff_threshold: the model always answers: it was trained on SQuAD '
+        '1.1; --version_2 if that is wrong')
 
 
 def test_max_answer_length(call, run):

@@ -146,6 +146,9 @@ def run_line(line, call, checkpoint, monkeypatch):
     script += '' if script.endswith('.py') else '.py'
     if script in BERT_SCRIPTS and not {'--resume', '--bert_checkpoint', '--query'} & set(arguments):
         arguments += ['--bert_checkpoint', checkpoint]
+        if '--model' in arguments:      # the checkpoint replaces it
+            index = arguments.index('--model')
+            del arguments[index:index + 2]
     if '--threads' in arguments:    # MXNet takes the number once; the script starts a new process
         monkeypatch.setenv('OMP_NUM_THREADS', arguments[arguments.index('--threads') + 1])
     if script not in SCRIPTS:       # Python can't import a file of that name

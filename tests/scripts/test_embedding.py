@@ -293,7 +293,7 @@ def test_a_str_is_one_text(make_embedder):
     ({'dtype': 'float16'}, '--dtype float16 needs a GPU'),
     ({'batch_size': 0}, 'batch_size 0: a whole number of texts from 1 on expected'),
     ({'batch_size': 2.5}, 'batch_size 2.5: a whole number'),
-    ({'layers': 'last'}, 'layers last: numbers from -3 to 2'),
+    ({'layers': 'last'}, "layers 'last': numbers from -3 to 2"),
     ({'max_seq_length': '25'}, 'max_seq_length 25: from 3 to 40 expected'),
     ({'layers': ()}, 'layers none: numbers from -3 to 2 expected'),
     ({'combine': 'max'}, 'combine "max": one of concat, sum, mean expected'),

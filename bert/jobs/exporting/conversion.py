@@ -49,8 +49,6 @@ def convert_checkpoint(options, explicit):
 def check_conversion_output(options):
     """Raises `UserError` unless OUTPUT is new, or holds nothing but an earlier conversion that
     --overwrite replaces."""
-    if not options.output:
-        raise UserError('OUTPUT is empty: name the folder to make')
     output, source = os.path.realpath(options.output), os.path.realpath(options.input)
     if not os.path.lexists(output):
         return

@@ -86,6 +86,9 @@ def apply_answer_options(model, options):
         if getattr(options, name) is not None:
             model.task[name] = getattr(options, name)
     model.task['version_2'] = bool(model.task['version_2'] or options.version_2)
+    if options.null_score_diff_threshold is not None and not model.task['version_2']:
+        raise UserError('--null_score_diff_threshold: the model always answers: it was trained on '
+                        'SQuAD 1.1; --version_2 if that is wrong')
     model.batch_size = options.batch_size
 
 

@@ -6,14 +6,16 @@ import platform
 import shlex
 import sys
 
+import bert
 from bert import file_names, files
 from bert._compat import MXNET_DISTRIBUTIONS
+from bert.flags.options import command_line
 from bert.model.kernels import cpu
 
 PACKAGES = ('bert', 'gluonnlp', 'numpy', 'tokenizers')
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class JobResult:
     """What a job did.
 
@@ -28,6 +30,9 @@ class JobResult:
     @property
     def metrics(self):
         return (self.report or {}).get('metrics', {})
+
+    def __repr__(self):
+        return 'JobResult(folder=%r, metrics=%r)' % (self.folder, self.metrics)
 
 
 def environment(threads):
@@ -54,12 +59,20 @@ def write_results(folder, options, **values):
 
 def write_report(path, options, **values):
     """Write the same report to `path`; returns it."""
-    report = {'command': ' '.join(shlex.quote(part) for part in sys.argv),
+    report = {'command': _command(options),
               'options': options.as_dict()}
     report.update(environment(getattr(options, 'threads', None)))
     report.update(values)
     files.write_json(path, report)
     return report
+
+
+def _command(options):
+    """The command line, if a script of ours is the program. For a job that a program calls: the
+    command that does the same."""
+    package = os.path.dirname(os.path.realpath(bert.__file__))
+    is_script = os.path.realpath(sys.argv[0]).startswith(package + os.sep)
+    return shlex.join(sys.argv) if is_script else command_line(options)
 
 
 def draw_curves(path, state):

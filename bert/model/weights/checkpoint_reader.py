@@ -146,6 +146,16 @@ def fallback_release(weights, has_config, like_model, like_dataset, root):
     return released_weights.Release(like_model, like_dataset, root)
 
 
+def refuse_model_name(path, name):
+    """Raises `UserError` if the checkpoint at `path` says itself which model it is. name: of a
+    released model."""
+    folder = os.path.dirname(os.path.abspath(find_weights(path)))
+    if tokenizer_files.read_folder_vocabulary(folder) is not None and os.path.isfile(
+            os.path.join(folder, CONFIG_FILE)):
+        raise UserError('model %s: %s has its own %s and vocabulary: give one of the two'
+                        % (name, path, CONFIG_FILE))
+
+
 def check_vocabulary_size(config, vocabulary, source):
     """Raises `UserError` unless every token has a row of the word embedding and fewer than
     `MAX_PADDING_MULTIPLE` rows have no token."""
