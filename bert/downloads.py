@@ -13,7 +13,7 @@ import uuid
 import zipfile
 import zlib
 
-from bert import files
+from bert import files, locks
 from bert.errors import UserError
 
 LOG = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def partial_file(path, part_path):
     """Context with the open, locked file for an incomplete download: `part_path`, which stays after
     an error, so that the next call can resume. If `part_path` is None or another process holds its
     lock: a temporary file beside `path`."""
-    part = files.open_locked(part_path) if part_path else None
+    part = locks.open_locked(part_path) if part_path else None
     is_resumable = part is not None
     if part is None:
         part = open('%s.%s.part' % (path, uuid.uuid4().hex[:8]), 'w+b')

@@ -1,7 +1,6 @@
-"""Atomic writes, JSON, digests and locks of files."""
+"""Atomic writes, JSON and digests of files."""
 import contextlib
 import errno
-import fcntl
 import glob
 import hashlib
 import json
@@ -227,21 +226,3 @@ def check_digest(path, sha256=None, sha1=None):
     if problem:
         raise UserError('%s: %s: remove the file, it is damaged or another version'
                         % (path, problem))
-
-
-# Locks
-
-
-def open_locked(path):
-    """The file `path`, opened for reading and appending under an exclusive lock; None if another
-    process holds the lock."""
-    file = open(path, 'a+b')
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # the holder of the lock before us may have renamed the file between our open and our lock
-        if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
-            return file
-    except OSError:
-        pass
-    file.close()
-    return None

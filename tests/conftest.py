@@ -56,6 +56,16 @@ def data_dir():
 
 
 @pytest.fixture
+def in_tmp(tmp_path, monkeypatch):
+    """Work in an empty folder, with an empty cache and without the user's data folders."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('MXNET_HOME', str(tmp_path / 'mxnet'))
+    for name in ('GLUE_DIR', 'BAIDU_ERNIE_DATA_DIR', 'SQUAD_DIR', 'SEQLENGTH', 'INPUTSIZE'):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+@pytest.fixture
 def fast_int8(monkeypatch):
     """INT8 measures as twice as fast, whatever its speed for tiny networks on this machine."""
     from bert.quantization import tune

@@ -109,8 +109,9 @@ def _train(options, profile, keywords):
     results_path = os.path.join(options.output_dir, file_names.RESULTS_FILE)
     if options.resume and os.path.exists(results_path):
         # raises if the run was trained with other flags
-        run_folder.reopen_run_folder(*_training_options(options, profile, keywords, resume=True),
-                                     '', profile.script)
+        with run_folder.reopen_run_folder(
+                *_training_options(options, profile, keywords, resume=True), '', profile.script):
+            pass
         LOG.warning('%s is trained: going on with what follows', options.output_dir)
         return files.read_json(results_path)
     resume = options.resume and checkpoint.newest_checkpoint(options.output_dir) is not None

@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import re
+import resource
 import shutil
 import uuid
 
@@ -17,6 +18,7 @@ from bert import files
 from bert.errors import UserError
 from bert.file_names import INDEX_FILE, MODEL_FILE, OPTIMIZER_FILE, STATE_FILE
 
+FULL_DISK_BYTES = 1 << 20       # a disk with less is full: no checkpoint is smaller
 CHECKPOINT_PATTERN = re.compile(r'step-(\d{7})$')
 # unfinished checkpoints, and temporary files of `files.atomic_write`
 UNFINISHED_PATTERN = re.compile(r'(step-.*|.*\.[0-9a-f]{8})\.tmp$')
@@ -84,24 +86,35 @@ def collect_parameters(network):
 
 
 def save_arrays(path, arrays):
-    """`mx.nd.save`, then read the file back. MXNet reports a full disk, except for the last
-    bytes, which it leaves to the operating system when it closes the file."""
-    mx.nd.save(path, arrays)
+    """`mx.nd.save`, then read the file back, because MXNet leaves the last bytes to the operating
+    system when it closes the file. Raises OSError if a part is missing."""
     try:
-        is_complete = set(mx.nd.load(path) or ()) == set(arrays)
-    except mx.MXNetError:
-        is_complete = False
-    if not is_complete:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        mx.nd.save(path, arrays)
+        if set(mx.nd.load(path) or ()) != set(arrays):
+            raise mx.MXNetError('the file read back differs')
+    except mx.MXNetError as error:
+        if os.path.exists(path):
+            raise _incomplete_write(path) from None
+        raise error
+
+
+def _incomplete_write(path):
+    """OSError for a file of which only a part was written. MXNet does not say why: whether the disk
+    is full, the file system knows."""
+    disk = os.statvfs(path)
+    largest_file = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if disk.f_bavail * disk.f_frsize < FULL_DISK_BYTES:
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    if 0 <= largest_file <= os.path.getsize(path):
+        return OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    return OSError(errno.EIO, 'only a part of it was written')
 
 
 def failure_reason(error):
     """Why a file could not be read or written, in a few words."""
     if isinstance(error, OSError):
         return error.strerror
-    # MXNet's stream only says that a write was incomplete
-    return (os.strerror(errno.ENOSPC) if 'Write incomplete' in str(error)
-            else str(error).strip().splitlines()[-1])
+    return str(error).strip().splitlines()[-1]
 
 
 def prune(run_folder, keep):

@@ -12,7 +12,7 @@ from support import tiny
 from support.processes import spawn, start
 
 from bert import embedding as script
-from bert import files
+from bert import locks
 from bert.embedding import BertEmbedding, similarity
 from bert.jobs.embedding import command as embedding_command
 from bert.jobs.embedding import vector_files
@@ -222,11 +222,11 @@ def test_other_weights_are_refused(embed, monkeypatch, tiny_bert, in_tmp):
 
 
 def test_one_process_at_a_time(embed, in_tmp):
-    (in_tmp / 'out.npy.work').mkdir()
-    with files.open_locked('out.npy.work/lock'):
+    with locks.own_folder('out.npy.work'):
         for flags in ([], ['--overwrite']):
-            assert embed('--granularity', 'sentence', '--output', 'out.npy', *flags).error == (
-                'error: --output out.npy: another process is writing it')
+            assert embed('--granularity', 'sentence', '--output', 'out.npy', *flags
+                         ).error.startswith(
+                'error: --output out.npy.work: in use by another run (process %d on ' % os.getpid())
     check(embed('--granularity', 'sentence', '--output', 'out.npy'))
     assert sorted(os.listdir()) == ['out.npy', 'out.npy.json', 'texts.txt']
 

@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import subprocess
+from types import SimpleNamespace
 
 import mxnet as mx
 import numpy as np
@@ -257,6 +258,10 @@ def test_bytes_that_are_lost_when_the_file_is_closed(tmp_path, monkeypatch):
         os.truncate(path, os.path.getsize(path) - 1)
     real_save = mx.nd.save
     monkeypatch.setattr(mx.nd, 'save', lossy_save)
+    with pytest.raises(OSError) as error:
+        checkpoint.save_arrays(str(tmp_path / 'x.params'), {'a': mx.nd.ones(3)})
+    assert error.value.strerror == 'only a part of it was written'       # there is space
+    monkeypatch.setattr(os, 'statvfs', lambda path: SimpleNamespace(f_bavail=1, f_frsize=4096))
     with pytest.raises(OSError) as error:
         checkpoint.save_arrays(str(tmp_path / 'x.params'), {'a': mx.nd.ones(3)})
     assert error.value.errno == errno.ENOSPC

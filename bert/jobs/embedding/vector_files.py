@@ -16,7 +16,7 @@ import time
 
 import numpy as np
 
-from bert import files
+from bert import files, locks
 from bert.data.arrays import npy_files
 from bert.data.arrays.ragged import offsets_of
 from bert.data.text import store
@@ -34,7 +34,7 @@ from bert.train.log import progress_bar
 
 # Endings after the name of the output, and the files in the work folder
 REPORT_ENDING, WORK_ENDING = '.json', '.work'
-PLAN_FILE, ROWS_FILE, LOCK_FILE, OUTPUT_FILE = 'plan.json', 'rows.npy', 'lock', 'whole'
+PLAN_FILE, ROWS_FILE, OUTPUT_FILE = 'plan.json', 'rows.npy', 'whole'
 ENDINGS = ('.npy', '.npz', '.jsonl')
 # Options on which the output depends, beside the texts and the weights
 PLAN_OPTIONS = ('model', 'dataset_name', 'params_path', 'bert_checkpoint', 'dtype', 'layers',
@@ -102,12 +102,7 @@ def open_work_folder(options):
         raise UserError('--resume: there is no unfinished run in %s' % work)
     if os.path.islink(work):
         raise UserError('%s: a link: remove it, or choose another --output' % work)
-    with files.explain_write_errors(work):
-        os.makedirs(work, exist_ok=True)
-        lock = files.open_locked(os.path.join(work, LOCK_FILE))
-    if lock is None:
-        raise UserError('--output %s: another process is writing it' % options.output)
-    with lock:
+    with locks.own_folder(work, '--output'):
         try:
             clear_work_folder(options, work)
             yield work
@@ -126,7 +121,7 @@ def clear_work_folder(options, work):
                         % work)
     with files.explain_write_errors(work):
         for name in os.listdir(work):
-            if name != LOCK_FILE:
+            if name != locks.LOCK_FILE:
                 os.remove(os.path.join(work, name))
 
 

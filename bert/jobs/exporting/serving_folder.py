@@ -77,15 +77,16 @@ def _export(options, explicit, script, name, write):
     _set_length(model, kind, options.seq_length)
     if options.model_dir and not options.output_dir:
         options = options.replace(output_dir=os.path.join(options.model_dir, name))
-    folder = run_folder.open_model_folder(options, name, script, _output_files(kind),
-                                          can_resume=False)
-    open_log(os.path.join(folder, file_names.EXPORT_LOG_FILE))
-    with files.explain_write_errors(folder), tempfile.TemporaryDirectory(dir=folder) as temporary:
-        values = write(temporary, kind, model)
-        for file_name in os.listdir(temporary):     # its outputs are right: it may be served now
-            os.replace(os.path.join(temporary, file_name), os.path.join(folder, file_name))
-    values['files'] = [os.path.join(folder, file_name) for file_name in values['files']]
-    report = results.write_results(folder, options, task=kind, max_len=model.max_len, **values)
+    with run_folder.open_model_folder(options, name, script, _output_files(kind),
+                                      can_resume=False) as folder:
+        open_log(os.path.join(folder, file_names.EXPORT_LOG_FILE))
+        with files.explain_write_errors(folder), \
+                tempfile.TemporaryDirectory(dir=folder) as temporary:
+            values = write(temporary, kind, model)
+            for file_name in os.listdir(temporary):     # its outputs are right: serve it
+                os.replace(os.path.join(temporary, file_name), os.path.join(folder, file_name))
+        values['files'] = [os.path.join(folder, file_name) for file_name in values['files']]
+        report = results.write_results(folder, options, task=kind, max_len=model.max_len, **values)
     logging.info('results: %s', os.path.join(folder, file_names.RESULTS_FILE))
     return results.JobResult(report, folder)
 

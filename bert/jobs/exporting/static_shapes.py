@@ -32,25 +32,24 @@ def export_static_squad(options, explicit):
     seq_length = options.seq_length
     WindowOptions(options.max_seq_length, options.doc_stride, options.max_query_length).check()
     device = pick_device(options.gpu)
-    folder = run_folder.open_run_folder(options, FOLDER_NAME, SCRIPT,
-                                        [LOG_FILE, file_names.CONFIG_FILE,
-                                         file_names.VOCABULARY_FILE, file_names.TASK_FILE]
-                                        + file_names.symbol_names(file_names.STATIC_NET_PREFIX),
-                                        can_resume=False)
-    seed_everything(options.seed)
-    open_log(os.path.join(folder, LOG_FILE))
-    task = dict(saved_task, max_len=options.max_seq_length, doc_stride=options.doc_stride,
-                max_query_length=options.max_query_length)
-    model = build_question_answerer(options, task, device, seq_length)
-    batch = random_windows(model, options.test_batch_size, seq_length, options.seed)
-    values = {}
-    if options.export:
-        values.update(write_static_symbol(folder, model, batch))
-    if options.evaluate:
-        values.update(time_static_network(model, batch, options.num_batches))
-    report = results.write_results(folder, options, seq_length=seq_length,
-                                   input_size=model.network.input_size,
-                                   batch_size=options.test_batch_size, **values)
+    output_files = [LOG_FILE, file_names.CONFIG_FILE, file_names.VOCABULARY_FILE,
+                    file_names.TASK_FILE] + file_names.symbol_names(file_names.STATIC_NET_PREFIX)
+    with run_folder.open_run_folder(options, FOLDER_NAME, SCRIPT, output_files,
+                                    can_resume=False) as folder:
+        seed_everything(options.seed)
+        open_log(os.path.join(folder, LOG_FILE))
+        task = dict(saved_task, max_len=options.max_seq_length, doc_stride=options.doc_stride,
+                    max_query_length=options.max_query_length)
+        model = build_question_answerer(options, task, device, seq_length)
+        batch = random_windows(model, options.test_batch_size, seq_length, options.seed)
+        values = {}
+        if options.export:
+            values.update(write_static_symbol(folder, model, batch))
+        if options.evaluate:
+            values.update(time_static_network(model, batch, options.num_batches))
+        report = results.write_results(folder, options, seq_length=seq_length,
+                                       input_size=model.network.input_size,
+                                       batch_size=options.test_batch_size, **values)
     logging.info('results: %s', os.path.join(folder, file_names.RESULTS_FILE))
     return results.JobResult(report, folder)
 

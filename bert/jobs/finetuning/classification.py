@@ -1,4 +1,5 @@
 """The job of finetune_classifier.py: fine-tune a classifier or regressor on texts or pairs."""
+import contextlib
 import logging
 import os
 
@@ -39,22 +40,24 @@ def finetune_classifier(options, explicit):
     if options.task_name:       # one spelling for options.json and a resume
         options = options.replace(task_name=name)
     workers, folder = open_workers(options.comm_backend), None
-    if options.resume:
-        folder, options = run_folder.reopen_run_folder(options, explicit, name, SCRIPT)
-    device = training.pick_training_device(options, workers)
-    check_optimizer(options.optimizer, 1, workers.size)
-    if options.only_calibration:
-        calibration.check_calibration_options(options, explicit)
-    task = make_task(options)
-    check_max_length(options.max_len, task.pair)
-    options = options.replace(task_name=task.name, only_inference=not options.trains)
-    log_name = file_names.LOG_FILE % task.name
-    folder = folder or training.open_shared_folder(
-        options, task.name, SCRIPT, _output_files(options, task, log_name), workers)
-    reports = [run.report if run.is_finished
-               else _run_seed(run.options, task, device, run.folder, workers)
-               for run in training.seed_runs(options, folder, log_name, workers)]
-    return training.conclude_seeds(options, task.name, folder, log_name, reports, workers)
+    with contextlib.ExitStack() as held:
+        if options.resume:
+            folder, options = held.enter_context(run_folder.reopen_run_folder(
+                options, explicit, name, SCRIPT, not workers.rank))
+        device = training.pick_training_device(options, workers)
+        check_optimizer(options.optimizer, 1, workers.size)
+        if options.only_calibration:
+            calibration.check_calibration_options(options, explicit)
+        task = make_task(options)
+        check_max_length(options.max_len, task.pair)
+        options = options.replace(task_name=task.name, only_inference=not options.trains)
+        log_name = file_names.LOG_FILE % task.name
+        folder = folder or held.enter_context(training.open_shared_folder(
+            options, task.name, SCRIPT, _output_files(options, task, log_name), workers))
+        reports = [run.report if run.is_finished
+                   else _run_seed(run.options, task, device, run.folder, workers)
+                   for run in training.seed_runs(options, folder, log_name, workers)]
+        return training.conclude_seeds(options, task.name, folder, log_name, reports, workers)
 
 
 def _output_files(options, task, log_name):

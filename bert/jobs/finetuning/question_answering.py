@@ -1,4 +1,5 @@
 """The jobs of finetune_squad.py and static_finetune_squad.py: fine-tune a BERT on SQuAD."""
+import contextlib
 import dataclasses
 import logging
 import os
@@ -66,19 +67,21 @@ def finetune_squad(options, explicit, profile=DYNAMIC_SCRIPT):
     name = ('static-' if profile.is_static else '') + 'SQuAD' + (
         '2.0' if options.version_2 else '1.1')
     workers, folder = open_workers(options.comm_backend), None
-    if options.resume:
-        folder, options = run_folder.reopen_run_folder(options, explicit, name, profile.script)
-    device = training.pick_training_device(options, workers)
-    check_optimizer(options.optimizer, 1, workers.size)
-    if options.only_calibration:
-        calibration.check_calibration_options(options, explicit)
-    options = _resolve_options(options, explicit, profile)
-    folder = folder or training.open_shared_folder(options, name, profile.script,
-                                                   _output_files(options, profile), workers)
-    reports = [run.report if run.is_finished
-               else _run_seed(run.options, name, device, run.folder, workers, profile)
-               for run in training.seed_runs(options, folder, profile.log, workers)]
-    return training.conclude_seeds(options, name, folder, profile.log, reports, workers)
+    with contextlib.ExitStack() as held:
+        if options.resume:
+            folder, options = held.enter_context(run_folder.reopen_run_folder(
+                options, explicit, name, profile.script, not workers.rank))
+        device = training.pick_training_device(options, workers)
+        check_optimizer(options.optimizer, 1, workers.size)
+        if options.only_calibration:
+            calibration.check_calibration_options(options, explicit)
+        options = _resolve_options(options, explicit, profile)
+        folder = folder or held.enter_context(training.open_shared_folder(
+            options, name, profile.script, _output_files(options, profile), workers))
+        reports = [run.report if run.is_finished
+                   else _run_seed(run.options, name, device, run.folder, workers, profile)
+                   for run in training.seed_runs(options, folder, profile.log, workers)]
+        return training.conclude_seeds(options, name, folder, profile.log, reports, workers)
 
 
 def _output_files(options, profile):

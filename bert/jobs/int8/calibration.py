@@ -49,13 +49,13 @@ def calibrate_checkpoint(options, explicit):
     options = options.replace(
         output_dir=options.output_dir or os.path.join(options.model_dir, 'quantized'))
     name = quantized_prefix(model.task, options.calib_mode)
-    folder = run_folder.open_model_folder(options, name, SCRIPT, [LOG_FILE] + quantized_files(name),
-                                          can_resume=False)
-    seed_everything(options.seed)
-    open_log(os.path.join(folder, LOG_FILE))
-    kinds = ['dev'] if options.calib_mode in UNCALIBRATED_MODES else ['train', 'dev']
-    sets = sets_from_options.read_evaluation_sets(options, explicit, model, kinds)
-    report = calibrate_model(options, model, sets, folder, options.dev_batch_size)
+    with run_folder.open_model_folder(options, name, SCRIPT, [LOG_FILE] + quantized_files(name),
+                                      can_resume=False) as folder:
+        seed_everything(options.seed)
+        open_log(os.path.join(folder, LOG_FILE))
+        kinds = ['dev'] if options.calib_mode in UNCALIBRATED_MODES else ['train', 'dev']
+        sets = sets_from_options.read_evaluation_sets(options, explicit, model, kinds)
+        report = calibrate_model(options, model, sets, folder, options.dev_batch_size)
     return results.JobResult(report, folder)
 
 

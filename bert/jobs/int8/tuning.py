@@ -1,4 +1,5 @@
 """Tunes an INT8 network to a goal, and scores it on examples that the search has not seen."""
+import contextlib
 import logging
 import os
 import re
@@ -30,22 +31,24 @@ def tune_checkpoint(options, explicit):
     options = options.replace(
         output_dir=options.output_dir or os.path.join(options.model_dir, 'tuned'))
     folder = None
-    if options.resume:
-        folder, options = run_folder.reopen_run_folder(options, explicit, '', calibration.SCRIPT)
-    config = choose_config(options, explicit, folder)
-    model = calibration.open_float_model(options, explicit, pick_device(None))
-    if not folder:
-        folder = open_tuning_folder(
-            options, calibration.quantized_prefix(model.task, options.calib_mode), config)
-    seed_everything(options.seed)
-    open_log(os.path.join(folder, calibration.LOG_FILE))
-    if not options.rebuild:
-        _log_config(config)
-    sets = read_sets(options, explicit, model)
-    if options.rebuild:
-        return results.JobResult(rebuild_trial(options, model, folder, config, sets), folder)
-    report, exit_status = tune_model(options, model, folder, config, sets)
-    return results.JobResult(report, folder, exit_status)
+    with contextlib.ExitStack() as held:
+        if options.resume:
+            folder, options = held.enter_context(run_folder.reopen_run_folder(
+                options, explicit, '', calibration.SCRIPT))
+        config = choose_config(options, explicit, folder)
+        model = calibration.open_float_model(options, explicit, pick_device(None))
+        if not folder:
+            folder = held.enter_context(open_tuning_folder(
+                options, calibration.quantized_prefix(model.task, options.calib_mode), config))
+        seed_everything(options.seed)
+        open_log(os.path.join(folder, calibration.LOG_FILE))
+        if not options.rebuild:
+            _log_config(config)
+        sets = read_sets(options, explicit, model)
+        if options.rebuild:
+            return results.JobResult(rebuild_trial(options, model, folder, config, sets), folder)
+        report, exit_status = tune_model(options, model, folder, config, sets)
+        return results.JobResult(report, folder, exit_status)
 
 
 def _log_config(config):
@@ -66,22 +69,22 @@ def choose_config(options, explicit, folder):
     return TuningConfig(**dict(values, goal=Goal(*values['goal'])))
 
 
+@contextlib.contextmanager
 def open_tuning_folder(options, name, config):
-    """Path of the folder for a new run, without trials. Raises `UserError` when it holds a run or
-    the trials of a killed run, and --overwrite_output_dir is not given."""
+    """Context with the path of the folder for a new run, without trials. Raises `UserError` when it
+    holds a run or the trials of a killed run, and --overwrite_output_dir is not given."""
     trials = os.path.join(options.output_dir, JOURNAL_FILE)
     if os.path.exists(trials) and not options.overwrite_output_dir:
         raise UserError('%s holds the trials of a tuning run: go on with it by --resume, or '
                         'replace it by --overwrite_output_dir' % options.output_dir)
     output_files = [calibration.LOG_FILE, JOURNAL_FILE, TABLE_FILE, PICTURE_FILE]
-    folder = run_folder.open_model_folder(options, name, calibration.SCRIPT,
-                                          output_files + calibration.quantized_files(name),
-                                          tuning=config._asdict())
-    if os.path.exists(trials):
-        os.remove(trials)
-    for trial_folder in filter(TRIAL_FOLDER.match, os.listdir(folder)):
-        shutil.rmtree(os.path.join(folder, trial_folder))
-    return folder
+    with run_folder.open_model_folder(options, name, calibration.SCRIPT,
+                                      output_files + calibration.quantized_files(name),
+                                      tuning=config._asdict()) as folder:
+        files.remove(trials)
+        for trial_folder in filter(TRIAL_FOLDER.match, os.listdir(folder)):
+            shutil.rmtree(os.path.join(folder, trial_folder))
+        yield folder
 
 
 def tune_model(options, model, folder, config, sets):

@@ -7,7 +7,7 @@ import shutil
 import time
 
 import bert
-from bert import file_names, files
+from bert import file_names, files, locks
 from bert.data.pretraining import shards, worker_tasks
 from bert.data.pretraining.examples import SamplingOptions
 from bert.errors import UserError
@@ -37,14 +37,15 @@ def create_pretraining_data(options, explicit):
     text = TokenizedCorpus(options.output_dir, paths, tokens, lower, sampling,
                            {name: getattr(options, name) for name in CONTENT_OPTIONS})
     creation = DataCreationRun(options, text)
-    creation.prepare_folder()
-    seconds = {'scan': time.time() - start_time}
-    with open_executor(options) as executor:
-        text.tokenize(executor)
-        seconds['tokenize'] = time.time() - start_time - sum(seconds.values())
-        shard_entries = text.make_shards(executor, options.num_outputs)
-        seconds['examples'] = time.time() - start_time - sum(seconds.values())
-    return results.JobResult(creation.conclude(shard_entries, seconds), options.output_dir)
+    with locks.own_folder(options.output_dir):
+        creation.prepare_folder()
+        seconds = {'scan': time.time() - start_time}
+        with open_executor(options) as executor:
+            text.tokenize(executor)
+            seconds['tokenize'] = time.time() - start_time - sum(seconds.values())
+            shard_entries = text.make_shards(executor, options.num_outputs)
+            seconds['examples'] = time.time() - start_time - sum(seconds.values())
+        return results.JobResult(creation.conclude(shard_entries, seconds), options.output_dir)
 
 
 def make_sampling(options, seed):

@@ -1,4 +1,5 @@
 """The job of run_pretraining.py: pre-train BERT on masked tokens and next sentences."""
+import contextlib
 import functools
 import logging
 import math
@@ -56,22 +57,25 @@ def pretrain(options, explicit):
     if options.start_step:
         check_start_step(options)
         options = options.replace(resume=True)
-    if options.resume:
-        folder, options = run_folder.reopen_run_folder(options, explicit, TASK_NAME, SCRIPT)
-    devices = pick_devices(options, workers)
-    options = resolve_options(options, explicit, len(devices) * workers.size)
-    optimizer.check_optimizer(options.optimizer, len(devices), workers.size)
-    if not folder:
-        output_files = [LOG_FILE % 1, LOG_FILE % 2]
-        output_files += [RAW_FOLDER, RAW_EVAL_FOLDER] if options.raw else []
-        folder = training.open_shared_folder(options, TASK_NAME, SCRIPT, output_files, workers)
-    seed_everything(options.seed)
-    log_name = LOG_FILE % (2 if options.phase2 else 1)
-    training.open_run_log(os.path.join(folder, log_name), workers)
-    try:
-        return results.JobResult(pretrain_on_devices(options, devices, folder, workers), folder)
-    except ProfileFinished:
-        return results.JobResult(None, folder)
+    with contextlib.ExitStack() as held:
+        if options.resume:
+            folder, options = held.enter_context(run_folder.reopen_run_folder(
+                options, explicit, TASK_NAME, SCRIPT, not workers.rank))
+        devices = pick_devices(options, workers)
+        options = resolve_options(options, explicit, len(devices) * workers.size)
+        optimizer.check_optimizer(options.optimizer, len(devices), workers.size)
+        if not folder:
+            output_files = [LOG_FILE % 1, LOG_FILE % 2]
+            output_files += [RAW_FOLDER, RAW_EVAL_FOLDER] if options.raw else []
+            folder = held.enter_context(training.open_shared_folder(
+                options, TASK_NAME, SCRIPT, output_files, workers))
+        seed_everything(options.seed)
+        log_name = LOG_FILE % (2 if options.phase2 else 1)
+        training.open_run_log(os.path.join(folder, log_name), workers)
+        try:
+            return results.JobResult(pretrain_on_devices(options, devices, folder, workers), folder)
+        except ProfileFinished:
+            return results.JobResult(None, folder)
 
 
 def pretrain_on_devices(options, devices, folder, workers):

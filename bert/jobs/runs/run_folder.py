@@ -1,10 +1,11 @@
 """Run folders: a new numbered one, or --output_dir. A run never replaces another unasked."""
+import contextlib
 import logging
 import os
 import re
 import shutil
 
-from bert import file_names, files
+from bert import file_names, files, locks
 from bert.errors import UserError
 from bert.train import checkpoint
 
@@ -29,28 +30,45 @@ COMMON_FILES = {
     file_names.OPTIONS_FILE, file_names.INDEX_FILE, file_names.RESULTS_FILE, file_names.CURVES_FILE}
 
 
-def reopen_run_folder(options, explicit, name, script):
-    """(path of the run that --resume continues, the options of its first session).
+@contextlib.contextmanager
+def reopen_run_folder(options, explicit, name, script, is_owner=True):
+    """Context with (path of the run that --resume continues, the options of its first session),
+    which owns the folder.
 
-    name: of the run, if --output_dir is not given. Raises `UserError` when there is no such run,
-    when another script made it, or when the command line changes an option that has to stay.
+    name: of the run, if --output_dir is not given. is_owner: False for all workers of Horovod but
+    worker 0. Raises `UserError` when there is no such run, when another script made it, when the
+    command line changes an option that has to stay, or when another process owns the folder.
     """
     folder = options.output_dir or _newest_numbered_run(name)
     options = _restore_options(options, explicit, folder, script)
     options.check(explicit)
-    return folder, options
+    with locks.own_folder(folder, options.folder_flag) if is_owner else contextlib.nullcontext():
+        yield folder, options
 
 
+@contextlib.contextmanager
 def open_run_folder(options, name, script, output_files, can_resume=True, **values):
-    """Path of the folder for a new run of `script`; makes the folder if it doesn't exist.
+    """Context with the path of the folder for a new run of `script`, which owns the folder; makes
+    the folder if it doesn't exist.
 
     output_files: names of the files that the run writes, apart from those of every run.
     can_resume: False for a run that no --resume continues. values: what else a resume needs to
     know, see `saved_options`.
 
-    Raises `UserError` when --output_dir holds a run and --overwrite_output_dir is not given.
+    Raises `UserError` when --output_dir holds a run and --overwrite_output_dir is not given, and
+    when another process owns the folder.
     """
     folder = options.output_dir or _make_numbered_folder(name)
+    with locks.own_folder(folder, options.folder_flag):
+        _make_empty(folder, options, can_resume)
+        files.write_json(os.path.join(folder, file_names.OPTIONS_FILE), dict(
+            options.as_dict(), **values, script=script, files=sorted(output_files)))
+        yield folder
+
+
+def _make_empty(folder, options, can_resume):
+    """Remove the run in the folder, if there is one and --overwrite_output_dir is given; without
+    that raises `UserError`."""
     if _holds_run(folder):
         if not options.overwrite_output_dir:
             raise UserError('%s holds a run: choose another %s, %sor replace it by '
@@ -59,16 +77,9 @@ def open_run_folder(options, name, script, output_files, can_resume=True, **valu
                                 'go on with it by --resume, ' if can_resume else ''))
         _check_inputs(options, folder)
         _clear(folder)
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except OSError as error:
-        raise UserError('%s %s: can\'t be made: %s'
-                        % (options.folder_flag, folder, error.strerror)) from None
-    files.write_json(os.path.join(folder, file_names.OPTIONS_FILE), dict(
-        options.as_dict(), **values, script=script, files=sorted(output_files)))
-    return folder
 
 
+@contextlib.contextmanager
 def open_model_folder(options, name, script, output_files, can_resume=True, **values):
     """The same for a run that writes a model, which must not replace another model's files.
 
@@ -82,7 +93,8 @@ def open_model_folder(options, name, script, output_files, can_resume=True, **va
         if conflicts:
             raise UserError('%s holds %s, and is no folder of %s: choose another, or have files '
                             'replaced by --overwrite_output_dir' % (folder, conflicts[0], script))
-    return open_run_folder(options, name, script, output_files, can_resume, **values)
+    with open_run_folder(options, name, script, output_files, can_resume, **values) as folder:
+        yield folder
 
 
 def _check_inputs(options, folder):

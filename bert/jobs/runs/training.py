@@ -1,4 +1,5 @@
 """What all training runs share: devices, folders, seeds, and how a run describes itself."""
+import contextlib
 import logging
 import math
 import os
@@ -23,11 +24,13 @@ def pick_training_device(options, workers):
     return pick_device(workers.local_rank, options.dtype)
 
 
+@contextlib.contextmanager
 def open_shared_folder(options, name, script, output_files, workers):
-    """Worker 0 calls `run_folder.open_run_folder`; all workers get the path."""
-    folder = None if workers.rank else run_folder.open_run_folder(options, name, script,
-                                                                  output_files)
-    return workers.broadcast(folder)
+    """Context of `run_folder.open_run_folder` in worker 0; all workers get the path."""
+    context = contextlib.nullcontext() if workers.rank else run_folder.open_run_folder(
+        options, name, script, output_files)
+    with context as folder:
+        yield workers.broadcast(folder)
 
 
 def open_run_log(path, workers):

@@ -1,0 +1,116 @@
+"""Ownership of folders: by threads and processes, after kills, and without locks."""
+import concurrent.futures
+import errno
+import fcntl
+import logging
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from bert import locks
+from bert.errors import UserError
+
+HOLDER = r'process %d on %s, since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d'
+OWN = '''
+import sys, time
+from bert import locks
+with locks.own_folder(sys.argv[1]):
+    print('mine', flush=True)
+    time.sleep(60)
+'''
+
+
+def is_free(folder):
+    try:
+        with locks.own_folder(folder):
+            return True
+    except UserError:
+        return False
+
+
+def test_a_folder_has_one_owner(in_tmp):
+    with locks.own_folder('run'):
+        assert os.listdir('run') == ['.lock']
+        with pytest.raises(UserError) as error, locks.own_folder('run', '--ckpt_dir'):
+            pass
+        holder = HOLDER % (os.getpid(), re.escape(socket.gethostname()))
+        assert re.fullmatch(r'--ckpt_dir run: in use by another run \(%s\): wait for its end, or '
+                            'choose another folder' % holder, str(error.value))
+        with open('run/file', 'w'):
+            pass
+    assert os.listdir('run') == ['file'] and is_free('run')
+
+
+def test_an_empty_folder_is_removed(in_tmp):
+    os.mkdir('old')
+    for name in ('new', 'old'):
+        with pytest.raises(KeyError), locks.own_folder(name):
+            raise KeyError
+    assert os.listdir() == ['old'] and os.listdir('old') == []
+
+
+def test_a_folder_that_cannot_be_made(in_tmp):
+    (in_tmp / 'file').write_text('')
+    with pytest.raises(UserError, match="^file/run: can't write: Not a directory; a part of "), \
+            locks.own_folder('file/run'):
+        pass
+
+
+@pytest.mark.process
+def test_a_kill_frees_the_folder(in_tmp):
+    process = subprocess.Popen([sys.executable, '-c', OWN, 'run'], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b'mine\n'
+    with pytest.raises(UserError, match=r'\(process %d on ' % process.pid), \
+            locks.own_folder('run'):
+        pass
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert os.listdir('run') == ['.lock'] and is_free('run')
+
+
+def test_exactly_one_thread_owns_a_folder(in_tmp):
+    """Owners that come and go, and remove the lock file, while others try."""
+    num_owners, most = [0], [0]
+
+    def compete(_):
+        wins = 0
+        for _ in range(150):
+            try:
+                with locks.own_folder('run'):
+                    num_owners[0] += 1
+                    most[0] = max(most[0], num_owners[0])
+                    time.sleep(0)
+                    num_owners[0] -= 1
+                    wins += 1
+            except UserError as error:
+                assert 'in use by another run' in str(error)
+        return wins
+    os.mkdir('run')
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(compete, range(4))) > 10
+    assert most == [1] and num_owners == [0] and os.listdir('run') == []
+
+
+@pytest.mark.parametrize('number', [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks(in_tmp, monkeypatch, caplog, number):
+    def refuse(file, operation):
+        raise OSError(number, os.strerror(number))
+    monkeypatch.setattr(fcntl, 'flock', refuse)
+    with caplog.at_level(logging.WARNING), locks.own_folder('run'):
+        assert os.listdir('run') == ['.lock']
+    assert caplog.messages == ['run: no locks in this file system: nothing keeps two runs apart '
+                               'that write there']
+
+
+def test_a_holder_that_does_not_say_who_it_is(in_tmp):
+    (in_tmp / '.lock').write_bytes(b'\xff')
+    assert locks.describe_holder('.lock') == '' == locks.describe_holder('none')
+    (in_tmp / '.lock').write_text('process 1 on x\n')
+    assert locks.describe_holder('.lock') == ' (process 1 on x)'
