@@ -1,6 +1,5 @@
 """The errors that users see, and the exit codes of scripts."""
 import logging
-import os
 import signal
 import sys
 
@@ -16,6 +15,19 @@ class UserError(Exception):
     and the fix; scripts print it in one line, without a stack trace."""
 
 
+# What text holds that is no Unicode: from JSON's \\ud800, or from a terminal or file name
+NOT_UNICODE = 'half a surrogate pair, or bytes that are no UTF-8'
+
+
+def is_unicode(text):
+    """Whether a str can be written as UTF-8; half a surrogate pair can't."""
+    try:
+        text.encode('utf-8')
+        return True
+    except UnicodeEncodeError:
+        return False
+
+
 def did_you_mean(word, choices):
     """`' Did you mean "…"?'` with the choice closest to `word`, or '' if none is close."""
     import difflib
@@ -27,17 +39,33 @@ def did_you_mean(word, choices):
 def run_script(main):
     """Run `main()` as the program. A `UserError` or an `InstallationError` ends it with one line
     and exit code 2, Ctrl-C with exit code 130."""
+    from bert.streams import StandardStreams
+    streams = StandardStreams()
     # the format of warnings in programs without a log
     logging.lastResort.setFormatter(logging.Formatter('%(levelname)s: %(message)s'))
     try:
-        code = main()
+        code = _finish(main)
     except (UserError, InstallationError) as error:
         print('error: %s' % error, file=sys.stderr)
+        code = EXIT_USER_ERROR
+    except MemoryError:
+        print('error: out of memory: free some, raise the limit (ulimit -v), or take smaller '
+              'batches', file=sys.stderr)
         code = EXIT_USER_ERROR
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         code = EXIT_INTERRUPTED
     except BrokenPipeError:     # the reader ended, for example `… | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = EXIT_BROKEN_PIPE
+    streams.close()
     sys.exit(code)
+
+
+def _finish(main):
+    """The exit code of `main`, after all that it has printed is written."""
+    try:
+        code = main()
+    except SystemExit as exit_request:      # of argparse
+        code = exit_request.code
+    sys.stdout.flush()
+    return code

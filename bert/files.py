@@ -6,7 +6,9 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
+import stat
 import uuid
 import zipfile
 import zlib
@@ -33,8 +35,20 @@ WRITE_FIXES = {
     errno.EEXIST: 'a part of the path is a file: choose another path',
     errno.EISDIR: 'the path is a folder: choose another name',
     errno.ENAMETOOLONG: 'choose a shorter name',
+    errno.EBUSY: 'the path is a mount point: choose another name',
+    errno.ELOOP: 'its links lead in a circle: choose another path',
+    errno.EBADF: 'that descriptor is not open: choose a file',
+    errno.ENXIO: 'nothing is connected there: choose a file',
+    errno.EINVAL: 'the file system does not take this name: choose another one',
+    errno.ETXTBSY: 'it is a program that is running: choose another name',
     errno.ENOTEMPTY: 'something was put there meanwhile: choose another path',
 }
+
+
+# Paths of descriptors that are open in this process
+DESCRIPTOR = re.compile('/(?:dev|proc/self)/fd/([0-9]{1,9})|/dev/(stdout|stderr)')
+STANDARD_DESCRIPTORS = {'stdout': 1, 'stderr': 2}
+ANY_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
 def cache_dir():
@@ -59,37 +73,96 @@ def atomic_write(path, mode='w'):
     """Open a new file that replaces `path` when the block ends without an exception.
 
     mode: 'w' (UTF-8 text, newlines unchanged) or 'wb'. The old file stays unchanged until the end
-    of the block, and also if the block raises. Creates missing folders. Raises `UserError`, with
-    path, reason and fix, when the file can't be written.
+    of the block, and also if the block raises. A link stays, and its target is replaced; a pipe or
+    device is written to as it is (see `is_stream`). Creates missing folders. Raises `UserError`,
+    with path, reason and fix, when the file can't be written.
     """
-    path = os.path.abspath(path)
-    temporary = '%s.%s.tmp' % (path, uuid.uuid4().hex[:8])
     text_options = {} if 'b' in mode else {'encoding': 'utf-8', 'newline': '\n'}
-    try:
-        with explain_write_errors(path):
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(temporary, mode, **text_options) as out:
-                yield out
-                out.flush()
-                os.fsync(out.fileno())
-            os.replace(temporary, path)
-    finally:
-        remove(temporary)
+    if is_stream(path):
+        with explain_write_errors(path), open(_open_stream(path), mode, **text_options) as out:
+            yield out       # errors at the end, when the rest is written, are explained too
+        return
+    with new_file(path) as temporary, open(temporary, mode, **text_options) as out:
+        yield out
+        out.flush()
+        os.fsync(out.fileno())
 
 
 @contextlib.contextmanager
 def new_file(path):
-    """Yield a temporary path, for libraries that write to a path. That file replaces `path` when
-    the block ends without an exception. Creates missing folders; errors of `atomic_write`."""
-    path = os.path.abspath(path)
-    temporary = '%s.%s.tmp' % (path, uuid.uuid4().hex[:8])
+    """Yield a temporary path, for libraries that write to a path. That file replaces `path`, or the
+    target of the link there, when the block ends without an exception. Creates missing folders;
+    errors of `atomic_write`, also for a pipe or device."""
+    target = output_target(path)
+    temporary = '%s.%s.tmp' % (target, uuid.uuid4().hex[:8])
     try:
-        with explain_write_errors(path):
-            os.makedirs(os.path.dirname(path), exist_ok=True)
+        with explain_write_errors(os.path.abspath(path)):
+            os.makedirs(os.path.dirname(target), exist_ok=True)
             yield temporary
-            os.replace(temporary, path)
+            replace_file(temporary, target)
     finally:
         remove(temporary)
+
+
+def replace_file(new_path, target):
+    """Move a new file to `target`, a path of `output_target`. It gets the mode of an old one."""
+    if os.path.exists(target):
+        os.chmod(new_path, stat.S_IMODE(os.stat(target).st_mode))
+    os.replace(new_path, target)
+
+
+def is_stream(path):
+    """Whether `path` takes data as it comes, and nothing there is replaced: a named pipe, a
+    character device such as a terminal or /dev/null, or an open descriptor (/dev/stdout)."""
+    if DESCRIPTOR.fullmatch(os.fspath(path)):
+        return True
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+
+
+def _open_stream(path):
+    """A descriptor or path to open for writing. A descriptor is doubled, not opened anew, so that a
+    file behind it is not cut."""
+    match = DESCRIPTOR.fullmatch(os.fspath(path))
+    if not match:
+        return path
+    return os.dup(STANDARD_DESCRIPTORS.get(match[2]) or int(match[1]))
+
+
+def output_target(path):
+    """The absolute path, without links, of the regular file that `path` stands for. Raises
+    `UserError` if there is something that must not be replaced."""
+    path = os.path.abspath(path)
+    with explain_write_errors(path):
+        target = os.path.realpath(path)
+        try:
+            mode = os.stat(path).st_mode
+        except FileNotFoundError:
+            mode = stat.S_IFREG | stat.S_IWUSR      # a new file
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    for is_wrong, problem in (
+            (not stat.S_ISREG(mode), 'it is a pipe, a device or a socket: name a file'),
+            (not mode & ANY_WRITE, 'the file is read-only: choose another name, or chmod u+w'),
+            (os.path.dirname(target) == '/dev', 'no file is made in /dev: choose another folder')):
+        if is_wrong:
+            raise UserError('%s: can\'t write: %s' % (path, problem))
+    return target
+
+
+def check_output(path, replace, flag='--output', streams=True):
+    """Raises `UserError`, before anything is computed, if a result can't be written to `path`.
+
+    replace: whether a file there may be replaced. streams: whether the output may be a stream.
+    """
+    if streams and is_stream(path):
+        return
+    output_target(path)
+    if os.path.exists(path) and not replace:
+        raise UserError('%s %s: it exists: choose another name, or give --overwrite' % (flag, path))
 
 
 @contextlib.contextmanager

@@ -9,6 +9,8 @@ import numbers
 import os
 from collections.abc import Iterable
 
+from bert.errors import NOT_UNICODE, is_unicode
+
 
 class Text:
     """A text, or a path. may_be_empty: without it, an empty text is an error: most often it comes
@@ -25,7 +27,10 @@ class Text:
     def accept(self, value):
         if not isinstance(value, (str, os.PathLike)):
             raise argparse.ArgumentTypeError('%r found, a text expected' % (value,))
-        return self(str(os.fspath(value)))
+        text = os.fsdecode(value)
+        if not is_unicode(text):
+            raise argparse.ArgumentTypeError('%a: %s' % (text, NOT_UNICODE))
+        return self(str(text))
 
 
 class Number:

@@ -3,7 +3,7 @@ import argparse
 import re
 import sys
 
-from bert.errors import EXIT_USER_ERROR, did_you_mean
+from bert.errors import EXIT_USER_ERROR, NOT_UNICODE, did_you_mean, is_unicode
 
 # Flags of the original scripts that this zoo does not support, with what to use instead.
 UNSUPPORTED_FLAGS = {
@@ -61,7 +61,9 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args=None, namespace=None):
         arguments = list(sys.argv[1:] if args is None else args)
-        for argument in arguments:
+        for place, argument in enumerate(arguments, 1):
+            if not is_unicode(argument):
+                self.error('argument %d, %s: %s' % (place, ascii(argument), NOT_UNICODE))
             self._check_flag(argument.split('=')[0])
         parsed, unknown = self.parse_known_args(arguments)
         if unknown:     # flags between texts; only now, because this method does not accept "--"

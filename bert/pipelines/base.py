@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterable
 
 import mxnet as mx
+import numpy as np
 
 from bert import file_names, files
 from bert.data.batches import collate, evaluation_batches
@@ -16,6 +17,7 @@ from bert.data.text.tokenizer import BertTokenizer
 from bert.errors import UserError
 from bert.model.config import BertConfig
 from bert.model.inference import Predictor, min_uniform_tokens
+from bert.model.weights.file_formats import is_finite
 from bert.train.log import progress_bar
 from bert.train.loop import EvaluationInterrupted
 from bert.train.workers import SingleWorker, take_share
@@ -27,13 +29,14 @@ NETWORK_LOCK = threading.RLock()
 
 
 def run_batches(compute, features, batches, padding_id, interrupt=None, unit=None,
-                description=None, **padding):
+                description=None, numbers=None, **padding):
     """The loop that predicts: yields (indices, `Batch`, outputs NumPy) for each of `batches`.
 
     compute: function, `Batch` → outputs NDArray. features: sequence of `Features`. batches: lists
     of indices. unit: of the progress bar, 'batch' or what each index stands for; None: there is no
-    bar. padding: arguments of `collate`. Raises `EvaluationInterrupted` when
-    `interrupt.is_requested`.
+    bar. numbers: the number of each text, for errors; default: its index. padding: arguments of
+    `collate`. Raises `EvaluationInterrupted` when `interrupt.is_requested`, and `UserError` for
+    outputs that are not finite.
     """
     sizes = [1 if unit == 'batch' else len(indices) for indices in batches]
     bar = progress_bar(sum(sizes), unit=unit, description=description) if unit else None
@@ -44,6 +47,12 @@ def run_batches(compute, features, batches, padding_id, interrupt=None, unit=Non
             batch = collate([features[i] for i in indices], padding_id, **padding)
             with NETWORK_LOCK:
                 outputs = compute(batch).asnumpy()
+            if not is_finite(outputs):
+                rows = np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1)
+                index = indices[int(np.argmin(rows[:len(indices)]))]
+                raise UserError('text %d: the outputs of the network are not finite (nan or inf): '
+                                'its training diverged, or its weights are damaged'
+                                % (index if numbers is None else numbers[index]))
             yield indices, batch, outputs
             if bar is not None:
                 bar.update(size)

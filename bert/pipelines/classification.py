@@ -56,9 +56,10 @@ class Classifier(Pipeline):
                     examples.append(_make_example(item, i, sizes))
                     sizes = (len(examples[0].texts),)
                 features = featurize(examples, self.tokenizer, self.max_len)
+                first = own_counts.num_texts
                 own_counts.add(len(features), sum(feature.num_tokens > self.max_len
                                                   for feature in features))
-                yield from self.records(self.compute_outputs(features, self.batch_size))
+                yield from self.records(self.compute_outputs(features, self.batch_size, first))
         finally:        # also where the caller stops early
             if own_counts.num_cut and counts is None:
                 LOG.warning('%d of %d texts were cut at %d tokens, the length the model was '
@@ -76,12 +77,14 @@ class Classifier(Pipeline):
     def num_outputs(self):
         return len(self.task['labels'] or ['score'])
 
-    def compute_outputs(self, features, batch_size):
-        """Outputs (examples, classes), float32 NumPy, for `Features`, in their order."""
+    def compute_outputs(self, features, batch_size, first=0):
+        """Outputs (examples, classes), float32 NumPy, for `Features`, in their order. first: the
+        number of the first one, for errors."""
         outputs = np.empty((len(features), self.num_outputs), dtype='float32')
         lengths = [feature.valid_length for feature in features]
         for indices, _, batch_outputs in self.predict_batches(
-                features, self.batches(lengths, batch_size)):
+                features, self.batches(lengths, batch_size),
+                numbers=range(first, first + len(features))):
             outputs[indices] = batch_outputs
         return outputs
 

@@ -278,7 +278,8 @@ class Embedder(NotCopyable):
         text_pieces = split_into_pieces(self._tokenizer, texts, first)
         windows, num_cut = self._cut(text_pieces, self.max_seq_length, first)
         results = []
-        for all_pieces, rows in zip(text_pieces, self._piece_vectors(text_pieces, windows)):
+        for all_pieces, rows in zip(text_pieces,
+                                    self._piece_vectors(text_pieces, windows, first)):
             read_pieces = all_pieces._replace(token_ids=all_pieces.token_ids[:len(rows)],
                                               word_indices=all_pieces.word_indices[:len(rows)])
             results.append((piece_names(self._tokenizer, read_pieces), rows) if pieces else
@@ -302,21 +303,24 @@ class Embedder(NotCopyable):
                         'long_text=\'split\' reads all', counts.num_cut, counts.num_texts, limit,
                         remedy)
 
-    def _outputs(self, text_pieces, windows, network):
-        """Yield (index of a window, its rows of the network's outputs), in any order."""
+    def _outputs(self, text_pieces, windows, network, first):
+        """Yield (index of a window, its rows of the network's outputs), in any order. first: index
+        of the first text, for errors."""
         vocab = self._tokenizer.vocab
         cls, sep = ([vocab[token]] for token in (vocab.cls_token, vocab.sep_token))
         features = []
-        for text_index, first, count in windows:
-            piece_ids = text_pieces[text_index].token_ids[first:first + count]
+        for text_index, first_piece, count in windows:
+            piece_ids = text_pieces[text_index].token_ids[first_piece:first_piece + count]
             token_ids = np.concatenate([cls, piece_ids, sep]).astype('int32')
             length = len(token_ids)
             features.append(Features(token_ids, np.zeros(length, 'int32'), length, None, length))
         lengths = [feature.valid_length for feature in features]
         batches = evaluation_batches(lengths, self._batch_size, min_uniform_tokens(self._device),
                                      self._batch_tokens)
-        for indices, _, outputs in run_batches(functools.partial(self._compute, network), features,
-                                               batches, vocab[vocab.padding_token]):
+        for indices, _, outputs in run_batches(
+                functools.partial(self._compute, network), features, batches,
+                vocab[vocab.padding_token],
+                numbers=[first + window.text_index for window in windows]):
             yield from zip(indices, outputs)
 
     def _compute(self, network, batch):
@@ -330,23 +334,24 @@ class Embedder(NotCopyable):
             return network(token_ids, segment_ids, valid_length.astype(self._input_dtype),
                            is_padded)
 
-    def _piece_vectors(self, text_pieces, windows):
+    def _piece_vectors(self, text_pieces, windows, first):
         """For each text (pieces, width) float32: a piece's mean over the windows that hold it."""
         sums = [None] * len(text_pieces)
-        for i, row in self._outputs(text_pieces, windows, self._network('states')):
-            text_index, first, count = windows[i]
+        for i, row in self._outputs(text_pieces, windows, self._network('states'),
+                                    first):
+            text_index, first_piece, count = windows[i]
             length = len(text_pieces[text_index].token_ids)
             rows = row[1:count + 1].astype('float32')
-            if first == 0 and sums[text_index] is None and (count == length
+            if first_piece == 0 and sums[text_index] is None and (count == length
                                                             or self._long_text != 'split'):
                 sums[text_index] = rows     # the only window
                 continue
             if sums[text_index] is None:
                 sums[text_index] = np.zeros((length, self.width), 'float32')
-            sums[text_index][first:first + count] += rows
+            sums[text_index][first_piece:first_piece + count] += rows
         window_counts = [np.zeros(len(rows), 'float32') for rows in sums]
-        for text_index, first, count in windows:
-            window_counts[text_index][first:first + count] += 1
+        for text_index, first_piece, count in windows:
+            window_counts[text_index][first_piece:first_piece + count] += 1
         return [rows / num_windows[:, None] if len(num_windows) and num_windows.max() > 1 else rows
                 for rows, num_windows in zip(sums, window_counts)]
 
@@ -359,14 +364,14 @@ class Embedder(NotCopyable):
         text_pieces = split_into_pieces(self._tokenizer, texts, first)
         limit = self._check_length(max_seq_length)
         windows, num_cut = self._cut(text_pieces, limit, first)
-        return self._pool(text_pieces, windows, pooling, normalize), num_cut
+        return self._pool(text_pieces, windows, pooling, normalize, first), num_cut
 
-    def _pool(self, text_pieces, windows, pooling, normalize):
+    def _pool(self, text_pieces, windows, pooling, normalize, first):
         """(texts, width): a text's mean over its windows."""
         vectors = np.zeros((len(text_pieces), self.width), 'float32')
         num_windows = np.bincount([window.text_index for window in windows],
                                   minlength=len(text_pieces))
-        for i, row in self._outputs(text_pieces, windows, self._network(pooling)):
+        for i, row in self._outputs(text_pieces, windows, self._network(pooling), first):
             text_index, _, num_pieces = windows[i]
             row = row.astype('float32')
             if pooling == 'mean':

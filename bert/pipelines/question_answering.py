@@ -116,7 +116,7 @@ class QuestionAnswerer(Pipeline):
                               self.task['max_answer_length'])
         for indices, _, outputs in self.predict_batches(
                 windows, self.batches(windows.lengths, batch_size), interrupt, workers, unit,
-                'predicting'):
+                'predicting', numbers=windows.windows[:, 0]):
             for i, logits in zip(indices, outputs):
                 finder.add(i, logits)
         for rank, candidates in enumerate(workers.gather(finder.candidates())):

@@ -4,9 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bert.data.text.readers import is_encodable
 from bert.data.windows import cut_into_windows
-from bert.errors import UserError
+from bert.errors import UserError, is_unicode
 
 NUM_SPECIALS = 2            # [CLS] and [SEP]
 
@@ -30,7 +29,7 @@ def check_text(text, index):
     """Raises `UserError` for an item that is no text, or no Unicode. index: for the error."""
     if not isinstance(text, str):
         raise UserError('text %d: a str expected, %s found' % (index, type(text).__name__))
-    if not is_encodable(text):
+    if not is_unicode(text):
         raise UserError('text %d: half a surrogate pair in it: it can\'t be read as Unicode'
                         % index)
 

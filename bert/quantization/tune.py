@@ -145,7 +145,8 @@ class Journal:
             if self._path:
                 with files.explain_write_errors(self._path), \
                         open(self._path, 'a', encoding='utf-8') as out:
-                    out.write(json.dumps({'key': key, 'value': value}) + '\n')
+                    out.write(json.dumps({'key': key, 'value': files.replace_nonfinite(value)},
+                                         allow_nan=False) + '\n')
                     out.flush()
                     os.fsync(out.fileno())
         return self._values[key]

@@ -67,7 +67,7 @@ def _write(folder, state, network, optimizer_arrays, write_description):
             save_arrays(os.path.join(temporary, OPTIMIZER_FILE), optimizer_arrays)
         write_description(temporary)
         with open(os.path.join(temporary, STATE_FILE), 'w', encoding='utf-8') as out:
-            json.dump(state, out, indent=1)
+            json.dump(files.replace_nonfinite(state), out, indent=1, allow_nan=False)
         files.sync_folder(temporary)
         if is_new:
             os.rename(temporary, folder)

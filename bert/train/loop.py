@@ -274,6 +274,7 @@ class Loop:
     def _evaluate(self):
         """The scores, which also go into the history."""
         state = self.state
+        self._check_finite()
         with self._stats.pause():
             results = self.host.evaluate(self._interrupt, self.is_last_epoch)
         if results is None:         # interrupted: a resume repeats the evaluation
@@ -283,10 +284,14 @@ class Loop:
                               'metrics': {name: dict(values) for name, values in results.items()}})
         return results
 
-    def _save_checkpoint(self):
-        self._read_stats()     # fails if the model is no longer finite: don't save such a model
+    def _check_finite(self):
+        """End the training if the model is no longer finite."""
+        self._read_stats()
         if not self.host.stepper.is_finite():
             self._stop('a parameter is no longer finite after step %d' % self.state.step)
+
+    def _save_checkpoint(self):
+        self._check_finite()    # don't save such a model
         self.state.seconds = self._seconds_before + time.time() - self._session_start
         with self._stats.pause():
             self.host.save(self.state)
@@ -317,15 +322,19 @@ class EpochLoop(Loop):
 
     def _update_best(self, results):
         """Update the best score and the early stopping. The score is the first metric of the first
-        dev segment (MNLI: matched)."""
+        dev segment (MNLI: matched). Until there is one with a value, the last checkpoint is the
+        best."""
         state = self.state
         if not results:
             state.best_step = state.step
             return
-        score = next(iter(results.values()))[0][1]
+        segment, ((metric, score), *_) = next(iter(results.items()))
         if math.isnan(score):
-            score = -1.0    # constant predictions have no correlation: count them as the worst
-        if state.best_score is None or score > state.best_score:
+            logging.warning('%s %s has no value (%s): it chooses no checkpoint', segment, metric,
+                            getattr(score, 'reason', 'undefined'))
+            if state.best_score is None:
+                state.best_step = state.step
+        elif state.best_score is None or score > state.best_score:
             state.best_score, state.best_step = score, state.step
             state.evaluations_without_gain = 0
             return

@@ -9,6 +9,18 @@ from bert.errors import UserError
 from bert.train.workers import SingleWorker
 
 
+class NoValue(float):
+    """NaN as a score that has no value. reason: why."""
+
+    def __new__(cls, reason):
+        value = super().__new__(cls, 'nan')
+        value.reason = reason
+        return value
+
+    def __reduce__(self):
+        return NoValue, (self.reason,)
+
+
 def accuracy(labels, predictions):
     return float(np.mean(labels == predictions))
 
@@ -19,7 +31,10 @@ def f1(labels, predictions):
 
 
 def mcc(labels, predictions):
-    """Matthews correlation, as GLUE scores CoLA; 0 when all predictions agree."""
+    """Matthews correlation, as GLUE scores CoLA; 0 when all predictions agree. It has no value for
+    labels of one class."""
+    if (labels == labels[0]).all():
+        return NoValue('all labels are of one class')
     return float(matthews_corrcoef(labels, predictions))
 
 
@@ -32,11 +47,15 @@ def spearmanr(labels, predictions):
 
 
 def _correlation(function, labels, predictions):
-    """A correlation; nan when one side is constant or not finite, where it is undefined."""
-    if len(labels) < 2 or not np.isfinite(predictions).all():
-        return float('nan')
+    """A correlation. It has no value when one side is constant or not finite."""
+    for is_wrong, reason in ((len(labels) < 2, 'there are fewer than two scores'),
+                             (not np.isfinite(predictions).all(), 'a prediction is not finite'),
+                             ((labels == labels[0]).all(), 'all scores of the file are equal'),
+                             ((predictions == predictions[0]).all(), 'all predictions are equal')):
+        if is_wrong:
+            return NoValue(reason)
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore')     # scipy warns of constant input; the result is nan
+        warnings.simplefilter('ignore')     # scipy warns of input that is nearly constant
         return float(function(labels, predictions)[0])
 
 

@@ -1,5 +1,6 @@
-"""Encodes the text of a label as a class index or a score."""
+"""Labels: as class indices or scores; their spellings."""
 import math
+import unicodedata
 
 import numpy as np
 
@@ -28,3 +29,25 @@ class LabelEncoder:
         if not math.isfinite(score):
             raise ValueError(label)
         return np.float32(score)
+
+
+def find_similar_spellings(labels):
+    """Lists of the labels that differ only in spelling: in case, outer spaces, Unicode form, or as
+    numbers (1 and 1.0). They are different classes, and most often were meant as one."""
+    groups = {}
+    for label in sorted(labels):
+        groups.setdefault(_spelling_key(label), []).append(label)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _spelling_key(label):
+    text = ' '.join(unicodedata.normalize('NFKC', label).casefold().split())
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def one_line(label):
+    """A label for a line of a table: without tabs and line ends."""
+    return ' '.join(label.split())

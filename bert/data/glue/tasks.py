@@ -161,12 +161,12 @@ def find_task(name):
     return tasks[name.lower()]
 
 
-def custom_task(name, files, text_columns, label_column, labels):
+def custom_task(name, files, text_columns, label_column, labels, is_test_labelled=False):
     """Make a `Task` of the user's own files.
 
     files: {'train': path, 'dev': path, 'test': path}, each optional.
     text_columns: names of one or two columns, or their positions in files without a header.
-    labels: classes in order, None for regression.
+    labels: classes in order, None for regression. is_test_labelled: the test file is scored.
     """
     if len(text_columns) not in (1, 2):
         raise UserError('--text_columns %s: give one column, or two for pairs, separated by a '
@@ -177,6 +177,6 @@ def custom_task(name, files, text_columns, label_column, labels):
     segments = {kind: Segment(path, Table(text, label_column, header))
                 for kind, path in files.items() if path and kind != 'test'}
     if files.get('test'):
-        segments['test'] = Segment(files['test'], Table(text, None, header),
-                                   CUSTOM_SUBMISSION)
+        test_table = Table(text, label_column if is_test_labelled else None, header)
+        segments['test'] = Segment(files['test'], test_table, CUSTOM_SUBMISSION)
     return Task(name, labels, len(text_columns) == 2, default_metrics(labels), segments)

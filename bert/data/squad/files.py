@@ -5,8 +5,7 @@ The layout is that of https://rajpurkar.github.io/SQuAD-explorer (Rajpurkar et a
 import json
 from typing import NamedTuple
 
-from bert.data.text.readers import is_encodable
-from bert.errors import UserError
+from bert.errors import UserError, is_unicode
 
 TYPE_NAMES = {str: 'a text', list: 'a list', dict: 'a dictionary', int: 'a whole number',
               bool: 'true or false'}
@@ -108,7 +107,7 @@ def _paragraphs(path, content):
     for i, article in enumerate(_get(path, 'the file', content, 'data', list), 1):
         where = 'article %d' % i
         _expect(path, where, article, dict)
-        if isinstance(article.get('title'), str) and is_encodable(article['title']):
+        if isinstance(article.get('title'), str) and is_unicode(article['title']):
             where += ' "%s"' % article['title']
         for j, paragraph in enumerate(_get(path, where, article, 'paragraphs', list), 1):
             place = '%s, paragraph %d' % (where, j)
@@ -139,7 +138,7 @@ def _get(path, where, values, key, kind):
     if key not in values:
         raise UserError('%s: %s has no "%s": expected %s' % (path, where, key, TYPE_NAMES[kind]))
     _expect(path, '"%s" of %s' % (key, where), values[key], kind)
-    if kind is str and not is_encodable(values[key]):
+    if kind is str and not is_unicode(values[key]):
         raise UserError('%s: "%s" of %s holds half a surrogate pair (\\ud800 to \\udfff alone), '
                         'which is no character' % (path, key, where))
     return values[key]

@@ -7,7 +7,7 @@ import re
 import sys
 from typing import NamedTuple
 
-from bert.errors import UserError, did_you_mean
+from bert.errors import NOT_UNICODE, UserError, did_you_mean, is_unicode
 
 LOG = logging.getLogger(__name__)
 
@@ -46,17 +46,33 @@ def read_lines(path):
     """Yield (line number, text) of a UTF-8 file, without a byte-order mark and line ends."""
     try:
         with open(path, 'rb') as lines:
-            for line_number, line in enumerate(lines, 1):
-                try:
-                    text = line.decode('utf-8')
-                except UnicodeDecodeError as error:
-                    raise UserError('%s:%d: not UTF-8 at byte %d of the line: save the file as '
-                                    'UTF-8' % (path, line_number, error.start + 1)) from None
-                if line_number == 1 and text.startswith('\ufeff'):
-                    text = text[1:]
-                yield line_number, text.rstrip('\r\n')
+            yield from decode_lines(lines, path)
     except OSError as error:
         raise UserError('%s: can\'t be read: %s' % (path, error.strerror)) from None
+
+
+def decode_lines(lines, source):
+    """The same for lines of bytes. A file with no line feed and with carriage returns is one of old
+    Macintosh line ends. source: the name of the lines in errors."""
+    for line_number, line in enumerate(_split_at_returns(lines), 1):
+        try:
+            text = line.decode('utf-8')
+        except UnicodeDecodeError as error:
+            raise UserError('%s:%d: not UTF-8 at byte %d of the line: save the file as UTF-8'
+                            % (source, line_number, error.start + 1)) from None
+        if line_number == 1 and text.startswith('\ufeff'):
+            text = text[1:]
+        yield line_number, text.rstrip('\r\n')
+
+
+def _split_at_returns(lines):
+    lines = iter(lines)
+    first_line = next(lines, b'')
+    if first_line.endswith(b'\n'):
+        yield first_line
+    elif first_line:    # there is only this line
+        yield from first_line.removesuffix(b'\r').split(b'\r')
+    yield from lines
 
 
 def read_text(path):
@@ -77,24 +93,52 @@ def decode_utf8(content, source):
                         % (source, error.start + 1)) from None
 
 
-def read_rows(path, file_format=None, blank_lines=None):
-    """Yield (line number, row): a list of fields (tsv, csv) or a dict (jsonl).
+def read_rows(path, file_format=None):
+    """Yield (line number, row): a list of fields (tsv, csv) or a dict (jsonl). Blank lines are no
+    rows.
 
     TSV has no quoting: '"' is an ordinary character, as in GLUE. CSV has quoting (RFC 4180).
-    blank_lines: a list to which the numbers of blank lines are appended; these are not rows.
     """
+    return ((line_number, row) for line_number, row in _rows_and_blanks(path, file_format)
+            if not _is_blank(row))
+
+
+def _rows_and_blanks(path, file_format=None):
+    """The same with blank lines, as lists of one field."""
     file_format = file_format or format_of(path)
-    blank_lines = [] if blank_lines is None else blank_lines
     if file_format == 'csv':
-        yield from _csv_rows(path, blank_lines)
+        yield from _csv_rows(path)
         return
     for line_number, line in read_lines(path):
-        if not line.strip(' '):     # a line of tabs is a row of empty fields
-            blank_lines.append(line_number)
-        elif file_format == 'tsv':
+        if file_format == 'tsv' or not line.strip(' '):
             yield line_number, line.split('\t')
         else:
             yield line_number, parse_json_row(path, line_number, line)
+
+
+def _is_blank(row):
+    """Whether a row stands for a blank line. A line of tabs is a row of empty fields."""
+    return isinstance(row, list) and len(row) == 1 and not row[0].strip(' ')
+
+
+class _BlankLines:
+    """Decides on the blank lines of a file, and counts those that are no rows."""
+
+    def __init__(self, path):
+        self._path, self._lines = path, []
+
+    def leave_out(self, rows, num_columns):
+        """Yield the rows. In a table of one column a blank line is a row: its text is empty."""
+        for line_number, row in rows:
+            if _is_blank(row) and num_columns != 1:
+                self._lines.append(line_number)
+            else:
+                yield line_number, row
+
+    def warn(self):
+        if self._lines:
+            LOG.warning('%s: %d blank lines are no rows, the first of them line %d', self._path,
+                        len(self._lines), self._lines[0])
 
 
 def format_of(path):
@@ -106,16 +150,13 @@ def format_of(path):
     return FORMATS[ending]
 
 
-def _csv_rows(path, blank_lines):
+def _csv_rows(path):
     csv.field_size_limit(sys.maxsize)       # a field may be a whole document
     reader = csv.reader((line + '\n' for _, line in read_lines(path)), strict=True)
     start = 1
     try:
         for row in reader:
-            if row:
-                yield start, row
-            else:
-                blank_lines.append(start)
+            yield start, row or ['']
             start = reader.line_num + 1
     except csv.Error as error:
         raise UserError('%s:%d: not CSV: %s' % (path, start, error)) from None
@@ -141,16 +182,17 @@ def read_examples(path, table, check_label=None, skip_bad_rows=False):
     check_label: function(label text) that raises KeyError or ValueError for a bad label.
     skip_bad_rows: leave bad rows out and return them, instead of raising a `UserError`.
     """
-    examples, rejected = [], []
-    rows = read_rows(path)
-    fields = _locate_columns(path, rows, table)
-    for line_number, row in rows:
+    examples, rejected, blank_lines = [], [], _BlankLines(path)
+    rows = _rows_and_blanks(path)
+    fields = _locate_columns(path, rows, table, blank_lines)
+    for line_number, row in blank_lines.leave_out(rows, fields.num_columns):
         try:
             examples.append(_example(path, line_number, row, fields, table, check_label))
         except UserError as error:
             if not skip_bad_rows:
                 raise
             rejected.append(RejectedRow(path, line_number, str(error)))
+    blank_lines.warn()
     if not examples:
         raise UserError('%s: no examples in it (%d rows rejected)' % (path, len(rejected))
                         if rejected else '%s: no examples in it' % path)
@@ -158,24 +200,32 @@ def read_examples(path, table, check_label=None, skip_bad_rows=False):
 
 
 def read_column(path, column):
-    """Yield the texts of one column, row by row; `UserError` for a bad row. Blank lines are not
-    rows: one warning at the end counts them.
+    """Yield the texts of one column, row by row; `UserError` for a bad row.
 
     column: its name, or its position (from 0) in a file without a header.
     """
     table = Table((column,), None, () if re.fullmatch('[0-9]+', column) else None)
-    blank_lines = []
-    rows = read_rows(path, blank_lines=blank_lines)
-    fields = _locate_columns(path, rows, table)
-    for line_number, row in rows:
+    rows, blank_lines = _rows_and_blanks(path), _BlankLines(path)
+    fields = _locate_columns(path, rows, table, blank_lines)
+    for line_number, row in blank_lines.leave_out(rows, fields.num_columns):
         text, = _example(path, line_number, row, fields, table, None).texts
-        if not is_encodable(text):
-            raise UserError('%s:%d: half a surrogate pair in the text: it can\'t be written as '
-                            'UTF-8' % (path, line_number))
         yield text
-    if blank_lines:
-        LOG.warning('%s: %d blank lines are no rows, the first of them line %d', path,
-                    len(blank_lines), blank_lines[0])
+    blank_lines.warn()
+
+
+def read_labels(path, table):
+    """The labels of a file that may have none: a text for each row, '' for a row without one."""
+    if format_of(path) == 'jsonl':
+        values = [row.get(table.label) for _, row in read_rows(path)]
+        return ['' if value is None else value if isinstance(value, str) else json.dumps(value)
+                for value in values]
+    rows, header = read_rows(path), table.header
+    header = next(rows, (0, []))[1] if header is None else header
+    if not header:
+        column = int(table.label) if table.label.isdigit() else None
+    else:
+        column = header.index(table.label) if table.label in header else None
+    return ['' if column is None or column >= len(row) else row[column] for _, row in rows]
 
 
 class _Fields(NamedTuple):
@@ -184,13 +234,21 @@ class _Fields(NamedTuple):
     label: object
     width: int | None       # fields in each row; None: at least those that the columns need
 
+    @property
+    def num_columns(self):
+        """The columns of the file that are known of; None for JSON."""
+        columns = self.text + (() if self.label is None else (self.label,))
+        if isinstance(columns[0], str):
+            return None
+        return self.width or 1 + max(columns)
 
-def _locate_columns(path, rows, table):
+
+def _locate_columns(path, rows, table, blank_lines):
     if format_of(path) == 'jsonl':
         return _Fields(table.text, table.label, None)
     header = table.header
     if header is None:
-        header = next(rows, (0, None))[1]
+        header = next(blank_lines.leave_out(rows, None), (0, None))[1]
         if header is None:
             raise UserError('%s: empty file, expected a header and examples' % path)
     columns = list(table.text) + ([table.label] if table.label is not None else [])
@@ -210,8 +268,7 @@ def _locate_columns(path, rows, table):
 
 def _example(path, line_number, row, fields, table, check_label):
     if isinstance(row, list):
-        columns = list(fields.text) + ([fields.label] if fields.label is not None else [])
-        expected = fields.width or 1 + max(columns)
+        expected = fields.num_columns
         if len(row) != expected if fields.width else len(row) < expected:
             raise UserError('%s:%d: %d columns found, %d expected' % (path, line_number, len(row),
                                                                       expected))
@@ -236,16 +293,9 @@ def _field(path, line_number, row, field):
     if isinstance(value, (dict, list)) or value is None:
         raise UserError('%s:%d: "%s" is %s, expected text or a number'
                         % (path, line_number, field, json.dumps(value)[:40]))
+    if isinstance(value, str) and not is_unicode(value):
+        raise UserError('%s:%d: %s, in a text' % (path, line_number, NOT_UNICODE))
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def is_encodable(value):
-    """Whether a str can be written as UTF-8; half a surrogate pair can't."""
-    try:
-        value.encode('utf-8')
-        return True
-    except UnicodeEncodeError:
-        return False
 
 
 def _check(path, line_number, label, check_label):

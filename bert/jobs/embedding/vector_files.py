@@ -87,9 +87,7 @@ def check_vector_output(options):
             raise UserError('--output %s: it would replace --file %s: choose another name'
                             % (path, options.file))
         # a resumed run may have to replace them
-        if os.path.exists(target) and not (options.overwrite or options.resume):
-            raise UserError('--output %s: %s exists: choose another name, or give --overwrite'
-                            % (path, target))
+        files.check_output(target, options.overwrite or options.resume, streams=False)
 
 
 @contextlib.contextmanager
@@ -97,7 +95,9 @@ def open_work_folder(options):
     """Context manager: the work folder, locked for this process. Raises `UserError` if another
     process holds it, or if an unfinished run is in it and neither --resume nor --overwrite is
     given. If the block fails, a folder without a plan is removed again."""
-    work = options.output + WORK_ENDING
+    # beside the target of a link, in its file system
+    work = (os.path.realpath(options.output) if os.path.islink(options.output)
+            else options.output) + WORK_ENDING
     if options.resume and not os.path.exists(os.path.join(work, PLAN_FILE)):
         raise UserError('--resume: there is no unfinished run in %s' % work)
     if os.path.islink(work):
@@ -312,7 +312,7 @@ def assemble_output(path, work, plan):
     elif plan['form'] == '.jsonl':
         write_json_lines(complete_path, work, plan)
     with files.explain_write_errors(path):
-        os.replace(complete_path, path)
+        files.replace_file(complete_path, files.output_target(path))
 
 
 def describe_arrays(work, plan):

@@ -7,6 +7,7 @@ import numpy as np
 
 from bert import file_names, files
 from bert.data.batches import collate
+from bert.data.glue.labels import one_line
 from bert.data.glue.tasks import CUSTOM_SUBMISSION
 from bert.data.text.tokenizer import BertTokenizer
 from bert.data.transform import check_max_length
@@ -163,7 +164,7 @@ def _write_submission(path, predictions):
     with files.atomic_write(path) as out:
         out.write('index\tprediction\n')
         for i, prediction in enumerate(predictions):
-            out.write('%d\t%s\n' % (i, prediction))
+            out.write('%d\t%s\n' % (i, one_line(prediction)))
 
 
 def _show_predictions(classifier_task):
@@ -187,4 +188,4 @@ def _show_predictions(classifier_task):
 def _format_record(record):
     if isinstance(record, Score):
         return '%.2f' % record.score
-    return '%s %.0f %%' % (record.label, 100 * record.probability)
+    return '%s %.0f %%' % (one_line(record.label), 100 * record.probability)

@@ -1,10 +1,14 @@
 """Makes the classification task of the options: a known task, or the user's own files."""
+import collections
+import logging
 import os
 
+from bert.data.glue.labels import LabelEncoder, find_similar_spellings
 from bert.data.glue.tasks import custom_task, find_task, is_task
-from bert.data.text.readers import read_examples
+from bert.data.text.readers import read_examples, read_labels
 from bert.errors import UserError
 
+LOG = logging.getLogger(__name__)     # also logs before a run's log is open
 MANY_CLASSES = 20       # more different numbers than these are scores rather than classes
 DEFAULT_TASK = 'MRPC'   # of the original script's first version
 
@@ -22,10 +26,15 @@ def make_task(options):
     if options.trains and not (options.train_file and options.dev_file):
         raise UserError('training on files of your own needs --train_file and --dev_file')
     name = run_name(options)
-    task = custom_task(name, own_files, options.text_columns, options.label_column, None)
+
+    def make(labels):
+        columns = options.text_columns, options.label_column
+        task = custom_task(name, own_files, *columns, labels)
+        return custom_task(name, own_files, *columns, labels, _is_test_labelled(task))
     if options.regression:
-        return task
-    classes = options.classes or _find_classes(task, options.skip_bad_rows)
+        return make(None)
+    task = custom_task(name, own_files, options.text_columns, options.label_column, None)
+    classes = options.classes or _find_classes(options, task)
     if options.classes and not len(classes) == len(set(classes)) > 1:
         raise UserError('--classes %s: give two or more, each once' % ','.join(classes))
     if len(classes) < 2:
@@ -34,7 +43,7 @@ def make_task(options):
     if not options.classes and len(classes) > MANY_CLASSES and all(map(_is_number, classes)):
         raise UserError('column "%s" holds %d different numbers: --regression learns them as '
                         'numbers, --classes as classes' % (options.label_column, len(classes)))
-    return custom_task(name, own_files, options.text_columns, options.label_column, tuple(classes))
+    return make(tuple(classes))
 
 
 def _is_number(text):
@@ -61,11 +70,40 @@ def run_name(options):
     return find_task(name).name
 
 
-def _find_classes(task, skip_bad_rows):
-    """The labels in the files with labels, in alphabetical order."""
-    labels = set()
-    for segment in task.segments.values():
-        if segment.has_labels:
-            examples, _ = read_examples(segment.file, segment.table, None, skip_bad_rows)
-            labels.update(example.label for example in examples)
-    return tuple(sorted(labels))
+def _find_classes(options, task):
+    """The labels in the files with labels, in alphabetical order. Warns of those that differ only
+    in spelling, and of a first row that looks like a header."""
+    counts, first_examples = collections.Counter(), []
+    for segment in [segment for segment in task.segments.values() if segment.has_labels]:
+        examples, _ = read_examples(segment.file, segment.table, None, options.skip_bad_rows)
+        counts.update(example.label for example in examples)
+        if segment.table.header is not None and len(examples) > 1:      # columns by number
+            first_examples.append(examples[0])
+    for spellings in find_similar_spellings(counts):
+        LOG.warning('column "%s": the classes %s differ only in spelling: write them alike if they '
+                    'are one', options.label_column, ' and '.join(
+                        '%r (rows: %d)' % (label, counts[label]) for label in spellings))
+    for example in first_examples:
+        if counts[example.label] == sum(first.label == example.label for first in first_examples):
+            LOG.warning('%s:%d: this row looks like a header: no other row has its label "%s"; '
+                        'name the columns instead of numbering them, or remove the row',
+                        example.path, example.line, example.label)
+    return tuple(sorted(counts))
+
+
+def _is_test_labelled(task):
+    """Whether the test file of the user's own has a label of the task in every row."""
+    test, labelled = task.segments.get('test'), next(
+        (segment for segment in task.segments.values() if segment.has_labels), None)
+    labels = read_labels(test.file, labelled.table) if test and labelled else []
+    if not any(labels):
+        return False
+    encode_label = LabelEncoder(task.labels, task.aliases)
+    for label in labels:
+        try:
+            encode_label(label)
+        except (KeyError, ValueError):
+            LOG.warning('%s: it is not scored: a label in it is "%s", %s expected in each row',
+                        test.file, label, encode_label.expected)
+            return False
+    return True

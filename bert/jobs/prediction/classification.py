@@ -1,11 +1,11 @@
 """Labels texts with a classifier: texts from arguments, a file or standard input."""
 import contextlib
 import json
-import os
 import sys
 
 from bert import files
-from bert.data.text.readers import Example, Table, read_examples, read_lines
+from bert.data.glue.labels import one_line
+from bert.data.text.readers import Example, Table, decode_lines, read_examples, read_lines
 from bert.errors import UserError
 from bert.jobs.runs.results import JobResult
 from bert.model.bert import set_compute_dtype
@@ -13,6 +13,8 @@ from bert.pipelines.classification import open_classifier
 from bert.pipelines.records import Score, TextCounts
 from bert.train.devices import pick_device
 from bert.train.log import progress_bar
+
+STANDARD_INPUT = 'standard input'       # its name in messages
 
 
 def predict_labels(options, explicit):
@@ -43,10 +45,10 @@ def write_labels(model, options):
 
 
 def check_output_file(options):
-    """Raises `UserError` if --output would replace a file without --overwrite."""
-    if options.output and os.path.exists(options.output) and not options.overwrite:
-        raise UserError('--output %s: it exists: choose another name, or give --overwrite'
-                        % options.output)
+    """Raises `UserError` if --output can't be written, or would replace a file without
+    --overwrite."""
+    if options.output:
+        files.check_output(options.output, options.overwrite)
 
 
 def _reads_pairs(task, options):
@@ -67,7 +69,8 @@ def read_input_examples(options, pair):
     if options.file in (None, '-'):
         if options.file is None and sys.stdin.isatty():
             raise UserError('no text: give it as an argument, by --file, or to standard input')
-        return _examples_from_lines('standard input', read_standard_input(), texts_per_example)
+        return _examples_from_lines(
+            STANDARD_INPUT, decode_lines(sys.stdin.buffer, STANDARD_INPUT), texts_per_example)
     if options.text_columns is None and options.file.endswith('.txt'):
         return _examples_from_lines(options.file, read_lines(options.file), texts_per_example)
     if options.text_columns is None or len(options.text_columns) != texts_per_example:
@@ -83,15 +86,6 @@ def _examples_from_arguments(texts, texts_per_example):
     return [Example(tuple(texts[i:i + texts_per_example]), None, 'arguments',
                     i // texts_per_example + 1)
             for i in range(0, len(texts), texts_per_example)]
-
-
-def read_standard_input():
-    """Yield (line number, line) of standard input."""
-    for line_number, line in enumerate(sys.stdin.buffer, 1):
-        try:
-            yield line_number, line.decode('utf-8').rstrip('\r\n')
-        except UnicodeDecodeError:
-            raise UserError('standard input:%d: not UTF-8' % line_number) from None
 
 
 def _examples_from_lines(source, lines, texts_per_example):
@@ -122,7 +116,7 @@ def format_prediction(example, record, output_format):
     if output_format == 'jsonl':
         texts = dict(zip(('text_a', 'text_b'), example.texts)) if len(example.texts) == 2 \
             else {'text': example.texts[0]}
-        return json.dumps(dict(record._asdict(), **texts), ensure_ascii=False)
+        return json.dumps(dict(record._asdict(), **texts), ensure_ascii=False, allow_nan=False)
     values = (['%.4f' % record.score] if isinstance(record, Score)
-              else [record.label, '%.4f' % record.probability])
-    return '\t'.join(values + [' '.join(text.split()) for text in example.texts])
+              else [one_line(record.label), '%.4f' % record.probability])
+    return '\t'.join(values + [one_line(text) for text in example.texts])

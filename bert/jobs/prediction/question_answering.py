@@ -3,9 +3,15 @@ import json
 import sys
 from typing import NamedTuple
 
-from bert.data.text.readers import decode_utf8, is_encodable, parse_json_row, read_rows, read_text
-from bert.errors import UserError
-from bert.jobs.prediction.classification import check_output_file, open_output, read_standard_input
+from bert.data.text.readers import (
+    decode_lines,
+    decode_utf8,
+    parse_json_row,
+    read_rows,
+    read_text,
+)
+from bert.errors import NOT_UNICODE, UserError, is_unicode
+from bert.jobs.prediction.classification import STANDARD_INPUT, check_output_file, open_output
 from bert.jobs.runs.results import JobResult
 from bert.model.bert import set_compute_dtype
 from bert.pipelines.question_answering import open_question_answerer
@@ -115,9 +121,9 @@ def read_queries(sources):
 def _read_jsonl(path):
     """Yield (line number, dictionary) of a file; '-' is standard input."""
     if path == '-':
-        for line_number, line in read_standard_input():
+        for line_number, line in decode_lines(sys.stdin.buffer, STANDARD_INPUT):
             if line.strip():
-                yield line_number, parse_json_row('standard input', line_number, line)
+                yield line_number, parse_json_row(STANDARD_INPUT, line_number, line)
     else:
         yield from read_rows(path, 'jsonl')
 
@@ -129,11 +135,11 @@ def _read_document(name, file_flag):
         return read_text(name)
     if not file_flag and sys.stdin.isatty():
         raise UserError('no document: give it as an argument, by --file, or to standard input')
-    return decode_utf8(sys.stdin.buffer.read(), 'standard input')
+    return decode_utf8(sys.stdin.buffer.read(), STANDARD_INPUT)
 
 
 def _query_from_row(path, line_number, row):
-    where = '%s:%d' % ('standard input' if path == '-' else path, line_number)
+    where = '%s:%d' % (STANDARD_INPUT if path == '-' else path, line_number)
     if 'document' in row and 'documents' in row:
         raise UserError('%s: "document" and "documents": give one of the two' % where)
     documents = row['documents'] if 'documents' in row else [row.get('document')]
@@ -154,13 +160,12 @@ def _check_query(query):
     if not query.documents:
         raise UserError('%s: no document' % query.where)
     for text in (query.question,) + query.documents:
-        if not is_encodable(text):
-            raise UserError('%s: half a surrogate pair, or bytes that are no UTF-8, in a text'
-                            % query.where)
+        if not is_unicode(text):
+            raise UserError('%s: %s, in a text' % (query.where, NOT_UNICODE))
     for name, text in zip(query.names, query.documents):
         if not text.strip():
             raise UserError('%s: %s is empty' % (query.where,
-                                                 'standard input' if name == '-' else name))
+                                                 STANDARD_INPUT if name == '-' else name))
     return query
 
 
@@ -208,7 +213,7 @@ def _columns(query):
 def format_answers(query, result, output_format):
     """Lines: JSON, or tab-separated with tabs and line ends replaced by spaces."""
     if output_format == 'jsonl':
-        return json.dumps(result, ensure_ascii=False) + '\n'
+        return json.dumps(result, ensure_ascii=False, allow_nan=False) + '\n'
     rows = []
     if result['no_answer']:
         probability = result.get('no_answer_probability')

@@ -24,7 +24,7 @@ def evaluate_predictions(options, explicit):
     if options.out_file:
         files.write_json(options.out_file, scores)
     else:
-        print(json.dumps(scores, indent=2))
+        print(json.dumps(files.replace_nonfinite(scores), indent=2, allow_nan=False))
     return JobResult({'metrics': {'dev': scores}})
 
 

@@ -199,9 +199,11 @@ def read_parameters(path, vocabulary, tied_decoder=True):
 
 
 def read_arrays(path, tied_decoder=True):
-    """{Gluon name: array} of a weight file, rows in the order of the file."""
+    """{Gluon name: array} of a weight file, rows in the order of the file. Raises `UserError`, also
+    for numbers that are not finite."""
     if not os.path.isfile(path):
         raise UserError('%s: no such file' % path)
     if path.endswith('.params'):
-        return file_formats.read_params(path)
-    return mapping.from_transformers(file_formats.read_transformers(path), path, tied_decoder)
+        return file_formats.check_finite(file_formats.read_params(path), path)
+    arrays = file_formats.check_finite(file_formats.read_transformers(path), path)
+    return mapping.from_transformers(arrays, path, tied_decoder)

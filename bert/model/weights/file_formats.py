@@ -15,6 +15,25 @@ from bert import files
 from bert.errors import UserError
 
 
+def is_finite(array):
+    """Whether a NumPy array holds no NaN and no infinity."""
+    if not np.issubdtype(array.dtype, np.floating):
+        return True
+    flat = array.ravel()
+    # the product is faster than a test of each number, and overflows seldom
+    return bool(np.isfinite(np.dot(flat, flat)) or np.isfinite(flat).all())
+
+
+def check_finite(arrays, path):
+    """Returns the arrays. Raises `UserError`, which names the first array that is not finite."""
+    for name, array in arrays.items():
+        if not is_finite(array):
+            raise UserError('%s: %s holds numbers that are not finite (nan or inf): the training '
+                            'diverged, or the file is damaged; take an earlier checkpoint'
+                            % (path, name))
+    return arrays
+
+
 def to_float32(array):
     """Floating arrays as float32, other arrays unchanged."""
     is_floating = np.issubdtype(array.dtype, np.floating)

@@ -239,6 +239,9 @@ def labels_from_transformers(values, num_outputs, source):
         LOG.warning('%s: id2label names %d classes, the weights have %d: they are called LABEL_0 '
                     'to LABEL_%d', source, len(names), num_outputs, num_outputs - 1)
         names = {}
+    elif set(names) != set(map(str, range(num_outputs))):
+        raise UserError('%s: id2label has the ids %s: 0 to %d expected, the outputs in order'
+                        % (source, ', '.join(sorted(names, key=int)), num_outputs - 1))
     return tuple(str(names.get(str(i), 'LABEL_%d' % i)) for i in range(num_outputs))
 
 

@@ -1,0 +1,103 @@
+"""Standard input, output and error of a script. What fails there ends the script with one line."""
+import codecs
+import io
+import json
+import os
+import select
+import sys
+
+from bert.errors import UserError
+
+ESCAPE = 'bert.escape'      # name of our handler of encoding errors
+
+
+class StandardStreams:
+    """Replaces the three standard streams of the process by guarded ones.
+
+    A descriptor that is closed stays without a stream, and no file that the script opens gets its
+    number. Characters that standard output can't encode are escaped as in JSON.
+    """
+
+    def __init__(self):
+        self._num_escaped = 0
+        closed = [is_closed for is_closed in map(_fill_descriptor, range(3))]
+        codecs.register_error(ESCAPE, self._escape)
+        sys.stdin = sys.stdin if sys.stdin and not closed[0] else io.TextIOWrapper(
+            io.BufferedReader(_ClosedInput()))
+        self._output = _ClosedOutput() if closed[1] else _Output(1, 'w', closefd=False)
+        sys.stdout = _text_stream(self._output, sys.stdout, ESCAPE)
+        error_output = _Output(2, 'w', closefd=False)
+        error_output.is_given_up = True     # there is no place to say that it can't be written
+        sys.stderr = _text_stream(error_output, sys.stderr, 'backslashreplace')
+
+    def _escape(self, error):
+        if not isinstance(error, UnicodeEncodeError):
+            raise error
+        text = error.object[error.start:error.end]
+        self._num_escaped += len(text)
+        return ''.join(json.dumps(character)[1:-1] for character in text), error.end
+
+    def close(self):
+        """Write what is buffered, as far as that is possible, and say what was escaped."""
+        try:
+            sys.stdout.flush()
+        except (UserError, OSError):
+            self._output.is_given_up = True     # the interpreter flushes again
+        if self._num_escaped:
+            print('warning: %d characters that standard output (%s) lacks were written as \\uXXXX, '
+                  'as in JSON; PYTHONIOENCODING=utf-8 writes them as they are'
+                  % (self._num_escaped, sys.stdout.encoding), file=sys.stderr)
+
+
+def _fill_descriptor(number):
+    """Open /dev/null in place of a closed standard descriptor; returns whether it was closed."""
+    try:
+        os.fstat(number)
+        return False
+    except OSError:
+        os.open(os.devnull, os.O_RDWR)      # takes the lowest number that is free
+        return True
+
+
+def _text_stream(raw, old_stream, errors):
+    return io.TextIOWrapper(io.BufferedWriter(raw), errors=errors,
+                            encoding=old_stream.encoding if old_stream else 'utf-8',
+                            line_buffering=raw.isatty() or errors != ESCAPE)
+
+
+class _Output(io.FileIO):
+    """Standard output. Raises `UserError` where a write fails; BrokenPipeError for a pipe without a
+    reader. is_given_up: what can't be written is dropped instead."""
+    is_given_up = False
+
+    def write(self, content):
+        try:
+            while (num_bytes := super().write(content)) is None:    # it does not block, and is full
+                select.select([], [self], [])
+            return num_bytes
+        except OSError as error:
+            if self.is_given_up:
+                return len(content)
+            if isinstance(error, BrokenPipeError):
+                raise
+            raise UserError('standard output: can\'t write: %s' % error.strerror) from None
+
+
+class _ClosedOutput(io.RawIOBase):
+    is_given_up = False
+
+    def writable(self):
+        return True
+
+    def write(self, content):
+        if self.is_given_up:
+            return len(content)
+        raise UserError('standard output is closed: name a file by --output, or open it')
+
+
+class _ClosedInput(io.RawIOBase):
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        raise UserError('standard input is closed: name a file, or give the text as an argument')
