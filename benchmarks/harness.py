@@ -380,7 +380,9 @@ def ratio_range(numerators, denominators):
 
 
 def format_range(values, digits=2):
-    """A `median_and_range` as text."""
+    """A `median_and_range` as text. Of one round there is no range."""
+    if values['min'] == values['max']:
+        return '%.*f (one value)' % (digits, values['median'])
     return '%.*f (%.*f–%.*f)' % (digits, values['median'], digits, values['min'],
                                  digits, values['max'])
 

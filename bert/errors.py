@@ -1,9 +1,11 @@
 """The errors that users see, and the exit codes of scripts."""
 import logging
+import os
 import signal
 import sys
 
 from bert._compat import InstallationError
+from bert.streams import StandardStreams, StreamError
 
 EXIT_USER_ERROR = 2     # what argparse uses for a bad command line
 EXIT_INTERRUPTED = 128 + signal.SIGINT
@@ -39,19 +41,19 @@ def did_you_mean(word, choices):
 def run_script(main):
     """Run `main()` as the program. A `UserError` or an `InstallationError` ends it with one line
     and exit code 2, Ctrl-C with exit code 130."""
-    from bert.streams import StandardStreams
     streams = StandardStreams()
     # the format of warnings in programs without a log
     logging.lastResort.setFormatter(logging.Formatter('%(levelname)s: %(message)s'))
     try:
         code = _finish(main)
-    except (UserError, InstallationError) as error:
+    except (UserError, InstallationError, StreamError) as error:
         print('error: %s' % error, file=sys.stderr)
         code = EXIT_USER_ERROR
     except MemoryError:
         print('error: out of memory: free some, raise the limit (ulimit -v), or take smaller '
               'batches', file=sys.stderr)
-        code = EXIT_USER_ERROR
+        streams.close()
+        os._exit(EXIT_USER_ERROR)       # MXNet's own end would need memory
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         code = EXIT_INTERRUPTED

@@ -13,7 +13,7 @@ import uuid
 import zipfile
 import zlib
 
-from bert.errors import UserError
+from bert.errors import NOT_UNICODE, UserError, is_unicode
 
 CHUNK_BYTES = 1 << 20             # bytes per read from the disk
 # NumPy's exceptions, besides OSError, for a file that is damaged or not an .npz. RuntimeError and
@@ -244,14 +244,18 @@ def find_files(patterns, expected):
 def read_json(path):
     """The dictionary in a JSON file. Raises `UserError` if it can't be read or holds none."""
     try:
-        with open(path, encoding='utf-8') as file:
+        with open(path, encoding='utf-8-sig') as file:
             values = json.load(file)
     except OSError as error:
         raise UserError('%s: can\'t read: %s' % (path, error.strerror)) from None
     except ValueError as error:
         raise UserError('%s: not JSON: %s' % (path, error)) from None
+    except RecursionError:
+        raise UserError('%s: JSON that is nested too deeply' % path) from None
     if not isinstance(values, dict):
         raise UserError('%s: holds a %s, expected a dictionary' % (path, type(values).__name__))
+    if not is_unicode(json.dumps(values, ensure_ascii=False)):
+        raise UserError('%s: %s, in a text' % (path, NOT_UNICODE))
     return values
 
 

@@ -6,29 +6,34 @@ import os
 import select
 import sys
 
-from bert.errors import UserError
-
 ESCAPE = 'bert.escape'      # name of our handler of encoding errors
+
+
+class StreamError(Exception):
+    """A standard stream can't be read or written. The message says which one, and why."""
 
 
 class StandardStreams:
     """Replaces the three standard streams of the process by guarded ones.
 
     A descriptor that is closed stays without a stream, and no file that the script opens gets its
-    number. Characters that standard output can't encode are escaped as in JSON.
+    number. Characters that standard output can't encode are escaped as in JSON. A stream that the
+    program has set itself, as a test does, stays.
     """
 
     def __init__(self):
         self._num_escaped = 0
-        closed = [is_closed for is_closed in map(_fill_descriptor, range(3))]
+        closed = list(map(_fill_descriptor, range(3)))
         codecs.register_error(ESCAPE, self._escape)
-        sys.stdin = sys.stdin if sys.stdin and not closed[0] else io.TextIOWrapper(
-            io.BufferedReader(_ClosedInput()))
+        if closed[0] and sys.stdin is sys.__stdin__:
+            sys.stdin = io.TextIOWrapper(io.BufferedReader(_ClosedInput()))
         self._output = _ClosedOutput() if closed[1] else _Output(1, 'w', closefd=False)
-        sys.stdout = _text_stream(self._output, sys.stdout, ESCAPE)
-        error_output = _Output(2, 'w', closefd=False)
-        error_output.is_given_up = True     # there is no place to say that it can't be written
-        sys.stderr = _text_stream(error_output, sys.stderr, 'backslashreplace')
+        if sys.stdout is sys.__stdout__:
+            sys.stdout = _text_stream(self._output, sys.stdout, ESCAPE)
+        if sys.stderr is sys.__stderr__:
+            error_output = _Output(2, 'w', closefd=False)
+            error_output.is_given_up = True     # there is no place to say that it can't be written
+            sys.stderr = _text_stream(error_output, sys.stderr, 'backslashreplace')
 
     def _escape(self, error):
         if not isinstance(error, UnicodeEncodeError):
@@ -41,7 +46,7 @@ class StandardStreams:
         """Write what is buffered, as far as that is possible, and say what was escaped."""
         try:
             sys.stdout.flush()
-        except (UserError, OSError):
+        except (StreamError, OSError):
             self._output.is_given_up = True     # the interpreter flushes again
         if self._num_escaped:
             print('warning: %d characters that standard output (%s) lacks were written as \\uXXXX, '
@@ -66,8 +71,8 @@ def _text_stream(raw, old_stream, errors):
 
 
 class _Output(io.FileIO):
-    """Standard output. Raises `UserError` where a write fails; BrokenPipeError for a pipe without a
-    reader. is_given_up: what can't be written is dropped instead."""
+    """Standard output. Raises `StreamError` where a write fails, and BrokenPipeError for a pipe
+    without a reader. is_given_up: what can't be written is dropped instead."""
     is_given_up = False
 
     def write(self, content):
@@ -80,7 +85,7 @@ class _Output(io.FileIO):
                 return len(content)
             if isinstance(error, BrokenPipeError):
                 raise
-            raise UserError('standard output: can\'t write: %s' % error.strerror) from None
+            raise StreamError('standard output: can\'t write: %s' % error.strerror) from None
 
 
 class _ClosedOutput(io.RawIOBase):
@@ -92,7 +97,7 @@ class _ClosedOutput(io.RawIOBase):
     def write(self, content):
         if self.is_given_up:
             return len(content)
-        raise UserError('standard output is closed: name a file by --output, or open it')
+        raise StreamError('standard output is closed: name a file by --output, or open it')
 
 
 class _ClosedInput(io.RawIOBase):
@@ -100,4 +105,4 @@ class _ClosedInput(io.RawIOBase):
         return True
 
     def readinto(self, buffer):
-        raise UserError('standard input is closed: name a file, or give the text as an argument')
+        raise StreamError('standard input is closed: name a file, or give the text as an argument')

@@ -4,6 +4,7 @@ import hashlib
 
 from bert.errors import UserError
 
+BLANK_TOKEN = '[blank%d]'     # no text becomes this token: '[' is a word of its own
 SPECIAL_TOKENS = ('[UNK]', '[PAD]', '[CLS]', '[SEP]', '[MASK]')
 
 
@@ -17,16 +18,23 @@ def read_vocabulary(path):
 
 
 def read_tokens(path):
-    """List of the tokens in a vocabulary file; errors of `read_vocabulary`."""
+    """List of the tokens in a vocabulary file; errors of `read_vocabulary`.
+
+    The ids are those of the library `tokenizers`: a blank line has an id that no text gets (its
+    token is a `BLANK_TOKEN`), and blank lines at the end have none.
+    """
     try:
         # newline='\n': some vocabularies contain tokens that str.splitlines would split
-        with open(path, encoding='utf-8', newline='\n') as lines:
+        with open(path, encoding='utf-8-sig', newline='\n') as lines:
             tokens = [line.rstrip('\r\n') for line in lines]
     except OSError as error:
         raise UserError('%s: can\'t read the vocabulary: %s' % (path, error.strerror)) from None
     except UnicodeDecodeError as error:
         raise UserError('%s: not UTF-8 at byte %d: a vocabulary is a UTF-8 text file with '
                         'one token a line' % (path, error.start)) from None
+    while tokens and not tokens[-1].strip():
+        tokens.pop()
+    tokens = [token if token.strip() else BLANK_TOKEN % i for i, token in enumerate(tokens)]
     check_tokens(tokens, path)
     return tokens
 

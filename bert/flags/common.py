@@ -65,7 +65,7 @@ class StepOptions(Options):
                                kinds.nonnegative_float)
     max_grad_norm: float = flag('bound of the global norm of the gradient', 1.0,
                                 kinds.positive_float)
-    dropout: float = flag('in the encoder and the head', 0.1, kinds.ratio)
+    dropout: float = flag('in the encoder and the head', 0.1, kinds.dropout_rate)
     dtype: str = dtype_flag('float32', 'bfloat16', 'float16')
 
 

@@ -34,12 +34,13 @@ class Text:
 
 
 class Number:
-    """An int or float (`kind`) from `low` to `high` and greater than `above`. expected: this range
-    in words, for the error message."""
+    """An int or float (`kind`) from `low` to `high`, greater than `above` and less than `below`.
+    expected: this range in words, for the error message."""
 
-    def __init__(self, kind, expected, low=-math.inf, high=math.inf, above=-math.inf):
+    def __init__(self, kind, expected, low=-math.inf, high=math.inf, above=-math.inf,
+                 below=math.inf):
         self._kind, self._expected = kind, expected
-        self._low, self._high, self._above = low, high, above
+        self._low, self._high, self._above, self._below = low, high, above, below
 
     def __call__(self, text):
         return self._check(text, text)
@@ -58,7 +59,7 @@ class Number:
         except (ValueError, OverflowError):
             number = math.nan
         if not (math.isfinite(number) and self._low <= number <= self._high
-                and number > self._above):
+                and self._above < number < self._below):
             raise argparse.ArgumentTypeError('%s found, %s expected' % (shown, self._expected))
         return number
 
@@ -105,6 +106,7 @@ number = Number(float, 'a number')
 positive_float = Number(float, 'a number above 0', above=0)
 nonnegative_float = Number(float, 'a number from 0 on', low=0)
 ratio = Number(float, 'a number from 0 to 1', low=0, high=1)
+dropout_rate = Number(float, 'a number from 0 to below 1', low=0, below=1)
 text_list = TextList()
 positive_int_list = WholeNumberList('whole numbers from 1 on', low=1)
 distinct_int_list = WholeNumberList('different whole numbers from 0 on', distinct=True)

@@ -29,7 +29,10 @@ class Goal(NamedTuple):
         """The `ScoreLoss` of `outputs` against `reference`, both (examples, …) for the same rows.
 
         score: function(outputs, rows) → number, larger is better. The interval comes from the
-        paired bootstrap (Efron & Tibshirani 1993): each sample has the same rows for both.
+        paired bootstrap (Efron & Tibshirani 1993): each sample has the same rows for both. Where
+        all samples agree, because no example differs, the bootstrap knows nothing of the examples
+        that were not drawn: the interval is then that of the rule of three (Hanley &
+        Lippman-Hand 1983), 3 / examples to either side.
         """
         rng = np.random.RandomState(seed)
         rows = np.arange(len(reference))
@@ -37,6 +40,9 @@ class Goal(NamedTuple):
                   for _ in range(NUM_BOOTSTRAP_SAMPLES)]
         losses = [value for value in losses if np.isfinite(value)]
         low, high = np.percentile(losses, INTERVAL_PERCENTILES) if losses else (np.nan, np.nan)
+        if low == high:
+            scale = 1 if self.is_relative else abs(float(score(reference, rows)))
+            low, high = low - 3 * scale / len(rows), high + 3 * scale / len(rows)
         return ScoreLoss(self._loss(score, reference, outputs, rows), float(low), float(high))
 
     def _loss(self, score, reference, outputs, rows):

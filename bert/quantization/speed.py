@@ -3,6 +3,7 @@ import time
 
 import numpy as np
 
+MIN_FOR_PERCENTILES = 20    # values; of fewer, percentiles beside the median say nothing
 NUM_WARM_UP_CALLS = 2     # untimed calls, in which MXNet plans its memory
 
 
@@ -38,8 +39,10 @@ def time_interleaved(computes, batch, rounds):
 
 
 def summarize_latency(seconds, size):
-    """{'p50_ms', 'p90_ms', 'p99_ms', 'examples_per_second'} of calls with `size` examples each.
+    """{'p50_ms', 'p90_ms', 'p99_ms', 'examples_per_second'} of calls with `size` examples each. The
+    outer percentiles are None for fewer than `MIN_FOR_PERCENTILES` calls.
 
     seconds: of each call."""
-    latencies = {'p%d_ms' % p: 1e3 * float(np.percentile(seconds, p)) for p in (50, 90, 99)}
+    latencies = {'p%d_ms' % p: 1e3 * float(np.percentile(seconds, p))
+                 if p == 50 or len(seconds) >= MIN_FOR_PERCENTILES else None for p in (50, 90, 99)}
     return dict(latencies, examples_per_second=size / float(np.median(seconds)))

@@ -270,7 +270,8 @@ class _Search:
                 return trial
         values = self._journal.compute_once(TRIAL_PREFIX + ' '.join(float_operators),
                                             lambda: self._measure(float_operators))
-        loss, goal = ScoreLoss(*values['loss']), self._config.goal
+        loss = ScoreLoss(*[np.nan if value is None else value for value in values['loss']])
+        goal = self._config.goal
         trial = Trial(self._journal.trials().index(float_operators) + 1, float_operators,
                       values['score'], loss, values['speed'], goal.judge(loss),
                       bool(goal.accepts(loss) and values['speed'] > 1), values['seconds'])

@@ -24,16 +24,24 @@ def test_interval_of_a_mean():
 
 
 def test_relative():
-    before, after = np.full(50, 0.8), np.full(50, 0.76)
-    assert Goal().measure(mean, before, after) == pytest.approx((0.05, 0.05, 0.05))
-    assert Goal(is_relative=False).measure(mean, before, after) == \
-        pytest.approx((0.04, 0.04, 0.04))
+    before = np.random.RandomState(0).rand(50)
+    relative, absolute = (Goal(is_relative=is_relative).measure(mean, before, 0.95 * before)
+                          for is_relative in (True, False))
+    assert relative.value == pytest.approx(0.05)
+    assert absolute.value == pytest.approx(0.05 * before.mean())
+    assert absolute.low < absolute.value < absolute.high
     assert Goal().loss_between(-0.5, -0.6) == pytest.approx(0.2)   # a correlation may be negative
 
 
-def test_the_same_outputs_lose_nothing():
-    outputs = np.random.RandomState(0).rand(30)
-    assert Goal().measure(mean, outputs, outputs) == (0, 0, 0)
+@pytest.mark.parametrize('size, verdict', [(1, GOAL_UNRESOLVED), (299, GOAL_UNRESOLVED),
+                                           (301, GOAL_REACHED)])
+def test_the_same_outputs_lose_nothing_as_far_as_the_examples_tell(size, verdict):
+    """The rule of three: 3 / examples to either side, here of a score of 0.5 too."""
+    outputs = np.random.RandomState(0).rand(size)
+    loss = Goal().measure(mean, outputs, outputs)
+    assert loss == pytest.approx((0, -3 / size, 3 / size)) and Goal().judge(loss) == verdict
+    absolute = Goal(is_relative=False).measure(mean, outputs, outputs)
+    assert absolute == pytest.approx((0, -3 * outputs.mean() / size, 3 * outputs.mean() / size))
 
 
 def test_same_seed_same_interval():

@@ -15,7 +15,7 @@ import pytest
 from bert.errors import UserError
 from bert.train import loop as module
 from bert.train.loop import TrainerState, TrainingInterrupted, format_classifier_line
-from bert.train.metrics import Metric
+from bert.train.metrics import Metric, NoValue
 from bert.train.schedule import TrainingPlan, count_steps
 from bert.train.step import StepResult
 from bert.train.workers import SingleWorker
@@ -276,12 +276,17 @@ def test_the_best_evaluation_is_the_first_of_the_highest():
     assert [saved_state['best_step'] for saved_state in recorder.states] == [5, 10, 10, 10]
 
 
-def test_nan_is_the_lowest_score():
+def test_a_score_without_a_value_chooses_no_checkpoint(caplog):
     nan = float('nan')
     assert run_with_scores([nan, 0.2, nan])[0].best_step == 10
     assert run_with_scores([-0.4, nan])[0].best_step == 5
-    assert run_with_scores([nan, nan])[0].best_step == 5        # there is always a best one
+    assert run_with_scores([nan, nan])[0].best_step == 10       # the last one
     assert run_with_scores([nan, -0.5])[0].best_step == 10
+    caplog.clear()
+    state, recorder = run_with_scores([NoValue('all predictions are equal'), 0.2])
+    assert 'dev accuracy has no value (all predictions are equal): it chooses no checkpoint' in \
+        caplog.messages
+    assert [saved_state['best_step'] for saved_state in recorder.states] == [5, 10]
 
 
 def test_without_dev_data_the_last_checkpoint_is_the_best():

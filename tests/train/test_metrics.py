@@ -1,5 +1,6 @@
 """Metrics against hand-made formulas, scikit-learn and scipy."""
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -45,8 +46,9 @@ def test_against_scikit_learn_and_scipy():
             metrics.accuracy_score(labels, predictions))
         assert value('f1', labels, predictions) == pytest.approx(
             metrics.f1_score(labels, predictions, zero_division=0))
-        assert value('mcc', labels, predictions) == pytest.approx(
-            metrics.matthews_corrcoef(labels, predictions))
+        if len(set(labels)) > 1:
+            assert value('mcc', labels, predictions) == pytest.approx(
+                metrics.matthews_corrcoef(labels, predictions))
         scores = np.append(RNG.randint(0, 6, size), [1, 2]).astype('float32')   # with ties
         guesses = np.append((RNG.randn(size) + scores[:-2]).round(1), [2, 1]).astype('float32')
         assert value('pearsonr', scores, guesses) == pytest.approx(
@@ -56,11 +58,23 @@ def test_against_scikit_learn_and_scipy():
 
 
 def test_one_prediction_for_all():
-    for labels in ([0, 1, 1, 0], [1, 1], [0, 0]):
-        for constant in (0, 1):
-            assert value('mcc', labels, [constant] * len(labels)) == 0
+    for constant in (0, 1):
+        assert value('mcc', [0, 1, 1, 0], [constant] * 4) == 0
     assert value('f1', [0, 1], [0, 0]) == value('f1', [0, 0], [0, 0]) == 0
     assert value('f1', [1, 1], [1, 1]) == 1
+
+
+@pytest.mark.parametrize('name, labels, predictions, reason', [
+    ('mcc', [1, 1], [0, 1], 'all labels are of one class'),
+    ('pearsonr', [1.], [2.], 'there are fewer than two scores'),
+    ('pearsonr', [1., 2.], [2., math.inf], 'a prediction is not finite'),
+    ('spearmanr', [1., 1.], [2., 3.], 'all scores of the file are equal'),
+    ('spearmanr', [1., 2.], [3., 3.], 'all predictions are equal')])
+def test_why_a_score_has_no_value(name, labels, predictions, reason):
+    score = value(name, labels, predictions)
+    assert math.isnan(score) and score.reason == reason
+    copy = pickle.loads(pickle.dumps(score))        # from another worker
+    assert math.isnan(copy) and copy.reason == reason
 
 
 @pytest.mark.parametrize('name', ['pearsonr', 'spearmanr'])

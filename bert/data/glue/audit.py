@@ -4,6 +4,7 @@ import collections
 import numpy as np
 
 PERCENTILES = (50, 90, 99)
+MIN_FOR_PERCENTILES = 20        # rows; percentiles of fewer say nothing
 REJECTED_SHOWN = 5
 
 
@@ -26,8 +27,9 @@ def audit(task, segments, rejected, max_length):
 
 def _segment_report(task, path, examples, features, max_length):
     lengths = np.array([feature.num_tokens for feature in features])
+    percentiles = PERCENTILES if len(lengths) >= MIN_FOR_PERCENTILES else ()
     report = {'file': path, 'rows': len(examples), 'truncated': int((lengths > max_length).sum()),
-              'token_length': {'p%d' % p: int(np.percentile(lengths, p)) for p in PERCENTILES}}
+              'token_length': {'p%d' % p: int(np.percentile(lengths, p)) for p in percentiles}}
     report['token_length']['max'] = int(lengths.max())
     if examples[0].label is not None:
         report['labels'] = _label_report(task, [feature.label for feature in features])
@@ -64,6 +66,12 @@ def describe_audit(report):
             length, report['max_len'], segment['truncated'],
             100 * segment['truncated'] / segment['rows']))
         lines += _describe_rejected(segment['rejected'])
+    for name, segment in report['segments'].items():
+        found = [label for label, count in segment.get('labels', {}).items() if count]
+        if not name.startswith('train') and 'mean' not in segment.get('labels', {}) and \
+                len(found) == 1:
+            lines.append('warning: %s has one class only (%s): its scores say little'
+                         % (name, found[0]))
     if report['labels_missing_in_train']:
         lines.append('warning: labels that train has no example of: %s'
                      % ', '.join(report['labels_missing_in_train']))

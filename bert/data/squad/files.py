@@ -2,9 +2,11 @@
 
 The layout is that of https://rajpurkar.github.io/SQuAD-explorer (Rajpurkar et al. 2016 and 2018).
 """
+import itertools
 import json
 from typing import NamedTuple
 
+from bert.data.text.readers import read_rows
 from bert.errors import UserError, is_unicode
 
 TYPE_NAMES = {str: 'a text', list: 'a list', dict: 'a dictionary', int: 'a whole number',
@@ -65,10 +67,9 @@ def read_squad(path, version_2=False):
     a file of the other version.
     """
     contexts, questions, problems, keys = [], [], [], set()
-    for where, context, qas in _paragraphs(path, _load(path)):
+    for context, entries in _read_paragraphs(path):
         contexts.append(context)
-        for i, entry in enumerate(qas, 1):
-            place = '%s, question %d' % (where, i)
+        for place, entry in entries:
             question = _question(path, place, entry, len(contexts) - 1)
             keys.update(entry)
             questions.append(question)
@@ -90,6 +91,8 @@ def _load(path):
     except OSError as error:
         raise UserError('%s: can\'t be read: %s' % (path, error.strerror)) from None
     except json.JSONDecodeError as error:
+        if error.msg == 'Extra data':       # a second line of JSON lines
+            return [row for _, row in read_rows(path, 'jsonl')]
         raise UserError('%s:%d:%d: not JSON: %s; expected a SQuAD file'
                         % (path, error.lineno, error.colno, error.msg)) from None
     except UnicodeDecodeError as error:
@@ -101,8 +104,50 @@ def _load(path):
         raise UserError('%s: not a SQuAD file: %s' % (path, error)) from None
 
 
+def _read_paragraphs(path):
+    """Iterator of (context, [(place, question as a dictionary)]) of a file in SQuAD's layout, or in
+    the flat layout of the library `datasets`: one row a question."""
+    content = _load(path)
+    rows = content
+    if isinstance(content, dict):
+        rows = [content] if is_flat_row(content) else content.get('data')
+    if isinstance(rows, list) and rows and is_flat_row(rows[0]):
+        return _flat_paragraphs(path, rows)
+    return _paragraphs(path, content)
+
+
+def is_flat_row(row):
+    return isinstance(row, dict) and 'context' in row and 'question' in row
+
+
+def _flat_paragraphs(path, rows):
+    """Consecutive rows on one context make a paragraph."""
+    places = [('row %d' % i, row) for i, row in enumerate(rows, 1)]
+    for place, row in places:
+        _expect(path, place, row, dict)
+    for context, group in itertools.groupby(
+            places, lambda item: _get(path, item[0], item[1], 'context', str)):
+        yield context, [(place, _with_listed_answers(path, place, row)) for place, row in group]
+
+
+def _with_listed_answers(path, where, row):
+    """A row with its answers as SQuAD has them: a list of {"text", "answer_start"}."""
+    answers = row.get('answers')
+    if answers is None:
+        return {key: value for key, value in row.items() if key != 'answers'}
+    if not isinstance(answers, dict):
+        return row
+    texts, starts = (_get(path, '"answers" of ' + where, answers, key, list)
+                     for key in ('text', 'answer_start'))
+    if len(texts) != len(starts):
+        raise UserError('%s: "answers" of %s has %d texts and %d starts'
+                        % (path, where, len(texts), len(starts)))
+    return dict(row, answers=[{'text': text, 'answer_start': start}
+                              for text, start in zip(texts, starts)])
+
+
 def _paragraphs(path, content):
-    """Yield (place, context, its questions) for each paragraph."""
+    """The same for SQuAD's layout."""
     _expect(path, 'the file', content, dict)
     for i, article in enumerate(_get(path, 'the file', content, 'data', list), 1):
         where = 'article %d' % i
@@ -112,8 +157,9 @@ def _paragraphs(path, content):
         for j, paragraph in enumerate(_get(path, where, article, 'paragraphs', list), 1):
             place = '%s, paragraph %d' % (where, j)
             _expect(path, place, paragraph, dict)
-            yield (place, _get(path, place, paragraph, 'context', str),
-                   _get(path, place, paragraph, 'qas', list))
+            yield _get(path, place, paragraph, 'context', str), [
+                ('%s, question %d' % (place, i), entry) for i, entry in enumerate(
+                    _get(path, place, paragraph, 'qas', list), 1)]
 
 
 def _question(path, where, entry, context):

@@ -79,9 +79,12 @@ def measure_latency(model, options):
             seconds = speed.time_batch(model.network, batch, options.rounds)
             latency = speed.summarize_latency(seconds, size)
             latencies.append(dict(latency, batch_size=size, length=length))
-            print('%5d %6d %10.2f %10.2f %10.2f %12.1f' % (
-                size, length, latency['p50_ms'], latency['p90_ms'], latency['p99_ms'],
-                latency['examples_per_second']), flush=True)
+            percentiles = ['-' if value is None else '%.2f' % value for value in (
+                latency['p50_ms'], latency['p90_ms'], latency['p99_ms'])]
+            print('%5d %6d %10s %10s %10s %12.1f' % (
+                size, length, *percentiles, latency['examples_per_second']), flush=True)
+    if options.rounds < speed.MIN_FOR_PERCENTILES:
+        print('- : fewer than %d rounds say nothing of it' % speed.MIN_FOR_PERCENTILES)
     return _make_report(options, model, latency=latencies)
 
 

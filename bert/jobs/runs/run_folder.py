@@ -15,8 +15,8 @@ DEFAULT_PARENT = 'output_dir'
 SEED_FOLDER = re.compile(r'seed-\d+$')     # a sub-folder for one of --seeds
 # Options that say where and how to compute, not what: a resume may change them.
 OVERRIDABLE_OPTIONS = {
-    'log_interval', 'ckpt_interval', 'data_dir', 'gpu', 'gpus', 'data', 'data_eval',
-    'comm_backend', 'config'}
+    'log_interval', 'ckpt_interval', 'data_dir', 'gpu', 'gpus', 'data', 'data_eval', 'train_file',
+    'comm_backend', 'config'}     # of train_file and data, the trainer compares the digest
 # Options that are never restored: each command line sets them for its own session.
 SESSION_OPTIONS = {
     'output_dir', 'ckpt_dir', 'resume', 'start_step', 'overwrite_output_dir', 'threads',

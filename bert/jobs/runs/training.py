@@ -84,18 +84,19 @@ def conclude_seeds(options, name, folder, log_name, reports, workers):
         open_log(os.path.join(folder, log_name))
         for segment, values in metrics.items():
             for key, value in values.items():
-                logging.info('%s %s over %d seeds: %.4f ± %.4f', segment, key, len(reports),
-                             value['mean'], value['sd'])
+                logging.info('%s %s over %d seeds: %.4f %s', segment, key, len(reports),
+                             value['mean'], '(one seed has no spread)' if value['sd'] is None else
+                             '± %.4f' % value['sd'])
         report = results.write_results(folder, options, task=name, seeds=list(options.seeds),
                                        metrics=metrics)
     return results.JobResult(report, folder)
 
 
 def _summarize(values):
-    """Mean and standard deviation of one score over the seeds."""
+    """Mean and standard deviation of one score over the seeds; one seed has no deviation."""
     values = [math.nan if value is None else value for value in values]     # NaN is null in JSON
     return {'mean': float(np.mean(values)), 'values': values,
-            'sd': float(np.std(values, ddof=1)) if len(values) > 1 else 0.0}
+            'sd': float(np.std(values, ddof=1)) if len(values) > 1 else None}
 
 
 # The task of a trainer

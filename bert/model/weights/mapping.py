@@ -114,6 +114,7 @@ def from_transformers(state, source, tied_decoder=True):
     for the caller to check. Raises `UserError`, with the name of `source`, when two different
     tensors map to one name.
     """
+    state = _without_prefixes(state, source)
     if not tied_decoder and DECODER_BIAS in state:      # the one that transformers uses
         state = {name: array for name, array in state.items() if name != OLD_DECODER_BIAS}
     arrays, original_names = {}, {}
@@ -126,6 +127,20 @@ def from_transformers(state, source, tied_decoder=True):
                             'remove one' % (source, original_names[gluon], name))
         arrays[gluon], original_names[gluon] = array, name
     return arrays
+
+
+def _without_prefixes(state, source):
+    """The tensors without the prefixes that PyTorch's DataParallel and torch.compile add."""
+    names = {name: re.sub(r'^(module\.)+', '', re.sub(r'(^|(?<=\.))_orig_mod\.', '', name))
+             for name in state}
+    changed = sum(name != plain_name for name, plain_name in names.items())
+    if not changed:
+        return state
+    if len(set(names.values())) < len(names):
+        raise UserError('%s: a tensor is in it twice, with and without the prefix module. or '
+                        '_orig_mod.: remove one' % source)
+    LOG.info('%s: the prefixes module. and _orig_mod. of %d tensors are left out', source, changed)
+    return {names[name]: array for name, array in state.items()}
 
 
 def plain_names(arrays):

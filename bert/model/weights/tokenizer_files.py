@@ -5,7 +5,7 @@ import os
 from bert import files
 from bert.errors import UserError
 from bert.file_names import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, VOCABULARY_FILE
-from bert.vocabulary import looks_cased, make_vocabulary, read_vocabulary
+from bert.vocabulary import BLANK_TOKEN, looks_cased, make_vocabulary, read_vocabulary
 
 LOG = logging.getLogger(__name__)
 
@@ -23,7 +23,9 @@ def read_folder_vocabulary(folder):
     """The vocabulary in vocab.txt or tokenizer.json, or None when there is neither."""
     path = os.path.join(folder, VOCABULARY_FILE)
     if os.path.isfile(path):
-        return read_vocabulary(path)
+        vocabulary = read_vocabulary(path)
+        _compare_vocabularies(folder, vocabulary)
+        return vocabulary
     path = os.path.join(folder, TOKENIZER_FILE)
     if not os.path.isfile(path):
         return None
@@ -35,6 +37,23 @@ def read_folder_vocabulary(folder):
     if [ids[token] for token in tokens] != list(range(len(tokens))):
         raise UserError('%s: the ids of its vocabulary have gaps' % path)
     return make_vocabulary(tokens, path)
+
+
+def _compare_vocabularies(folder, vocabulary):
+    """Warn if tokenizer.json beside vocab.txt has other ids."""
+    model = read_json_file(folder, TOKENIZER_FILE).get('model')
+    ids = model.get('vocab') if isinstance(model, dict) else None
+    if not isinstance(ids, dict):
+        return
+    tokens = vocabulary.idx_to_token
+    other = {i: token for token, i in ids.items() if isinstance(i, int)}
+    for i in range(max(len(tokens), len(other))):
+        token = tokens[i] if i < len(tokens) else None
+        if token != other.get(i) and not (token or '').startswith(BLANK_TOKEN[:-3]):
+            LOG.warning('%s: %s and %s contradict each other, first at id %d (%s, %s): %s is taken',
+                        folder, VOCABULARY_FILE, TOKENIZER_FILE, i, token, other.get(i),
+                        VOCABULARY_FILE)
+            return
 
 
 def is_cased(folder, vocabulary):

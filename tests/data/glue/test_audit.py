@@ -80,10 +80,17 @@ def test_lines(report):
         '    train.tsv:9: 1 columns found, 2 expected',
         'dev: 3 rows of dev.tsv',
         '  labels: sad: 1, glad: 0, angry: 2',
-        '  tokens: p50 7, p90 161, p99 196, max 200; --max_len 90 truncates 1 examples (33.3 %)',
+        '  tokens: max 200; --max_len 90 truncates 1 examples (33.3 %)',
         'test: 2 rows of test.tsv',
-        '  tokens: p50 4, p90 4, p99 4, max 4; --max_len 90 truncates 0 examples (0.0 %)',
+        '  tokens: max 4; --max_len 90 truncates 0 examples (0.0 %)',
         'warning: labels that train has no example of: angry']
+
+
+def test_a_segment_of_one_class():
+    report = audit(MOOD_TASK, {'train': segment('train.tsv', [3] * 3, class_ids(0, 1, 2)),
+                               'dev': segment('dev.tsv', [3] * 3, class_ids(1, 1, 1))}, [], 90)
+    assert describe_audit(report)[-1] == \
+        'warning: dev has one class only (glad): its scores say little'
 
 
 def test_many_rejected_rows_are_counted_and_some_shown():
