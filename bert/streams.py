@@ -49,9 +49,11 @@ class StandardStreams:
         except (StreamError, OSError):
             self._output.is_given_up = True     # the interpreter flushes again
         if self._num_escaped:
+            remedy = '' if sys.stdout.encoding.lower().startswith('utf') else \
+                '; PYTHONIOENCODING=utf-8 writes them as they are'
             print('warning: %d characters that standard output (%s) lacks were written as \\uXXXX, '
-                  'as in JSON; PYTHONIOENCODING=utf-8 writes them as they are'
-                  % (self._num_escaped, sys.stdout.encoding), file=sys.stderr)
+                  'as in JSON%s' % (self._num_escaped, sys.stdout.encoding, remedy),
+                  file=sys.stderr)
 
 
 def _fill_descriptor(number):

@@ -1,10 +1,13 @@
 """bert/files.py and bert/downloads.py: complete files or none, even if disks or servers fail."""
+import concurrent.futures
 import errno
 import hashlib
 import io
 import os
 import pathlib
+import re
 import socket
+import stat
 import subprocess
 import sys
 import tarfile
@@ -117,6 +120,142 @@ def test_a_file_in_place_of_a_folder(tmp_path):
 def test_other_os_errors_pass(tmp_path):
     with pytest.raises(ConnectionResetError), files.atomic_write(tmp_path / 'file'):
         raise ConnectionResetError('of the network')
+
+
+# Links, pipes, devices
+
+
+def write(path, text='new'):
+    with files.atomic_write(path) as out:
+        out.write(text)
+
+
+def test_a_link_stays_and_its_target_is_replaced(tmp_path):
+    (tmp_path / 'folder').mkdir()
+    target, link = tmp_path / 'folder' / 'target', tmp_path / 'link'
+    link.symlink_to('folder/target')
+    for text in ('first', 'second'):        # the first write makes the target
+        write(link, text)
+        assert link.is_symlink() and target.read_text() == text
+    with files.new_file(link) as temporary, open(temporary, 'w') as out:
+        out.write('third')
+    assert link.is_symlink() and target.read_text() == 'third'
+    assert sorted(os.listdir(tmp_path)) == ['folder', 'link']
+    assert os.listdir(tmp_path / 'folder') == ['target']
+
+
+def test_a_file_keeps_its_mode(tmp_path):
+    write(tmp_path / 'file')
+    (tmp_path / 'file').chmod(0o640)
+    write(tmp_path / 'file')
+    assert stat.S_IMODE((tmp_path / 'file').stat().st_mode) == 0o640
+
+
+def test_a_pipe_is_written_to(tmp_path):
+    os.mkfifo(tmp_path / 'pipe')
+    (tmp_path / 'link').symlink_to('pipe')
+    for path in (tmp_path / 'pipe', tmp_path / 'link'):
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            content = pool.submit((tmp_path / 'pipe').read_text)
+            files.check_output(path, replace=False)
+            write(path)
+            assert content.result() == 'new'
+    assert stat.S_ISFIFO((tmp_path / 'pipe').stat().st_mode)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason='device nodes are made by root')
+def test_a_device_is_written_to(tmp_path):
+    path = tmp_path / 'null'
+    os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    write(path)
+    assert stat.S_ISCHR(path.stat().st_mode) and os.listdir(tmp_path) == ['null']
+    os.mknod(tmp_path / 'full', 0o666 | stat.S_IFCHR, os.makedev(1, 7))
+    with pytest.raises(UserError, match="full: can't write: No space left on device"):
+        write(tmp_path / 'full')
+    os.mknod(tmp_path / 'disk', 0o666 | stat.S_IFBLK, os.makedev(7, 250))
+    with pytest.raises(UserError, match="disk: can't write: it is a pipe, a device or a socket"):
+        write(tmp_path / 'disk')
+    assert stat.S_ISBLK((tmp_path / 'disk').stat().st_mode)
+
+
+def test_a_descriptor_is_written_to_where_it_stands(tmp_path):
+    with open(tmp_path / 'file', 'w') as out:
+        out.write('before ')
+        out.flush()
+        path = '/dev/fd/%d' % out.fileno()
+        assert files.is_stream(path)
+        write(path)
+        out.write(' after')
+    assert (tmp_path / 'file').read_text() == 'before new after'
+    with pytest.raises(UserError, match='^/proc/self/fd/987: .*; that descriptor is not open'):
+        write('/proc/self/fd/987')
+    assert files.is_stream('/dev/stdout') and not files.is_stream(tmp_path / 'file')
+    assert not files.is_stream(tmp_path / 'none')
+
+
+def make_read_only(path):
+    path.write_text('old')
+    path.chmod(0o444)
+
+
+def make_socket(path):
+    socket.socket(socket.AF_UNIX).bind(str(path))
+
+
+@pytest.mark.parametrize('make, problem', [
+    (pathlib.Path.mkdir, 'Is a directory; the path is a folder: choose another name'),
+    (make_read_only, 'the file is read-only: choose another name, or chmod u+w'),
+    (make_socket, 'it is a pipe, a device or a socket: name a file'),
+    (lambda path: path.symlink_to(path.name), 'Too many levels of symbolic links; its links lead '
+                                              'in a circle: choose another path')])
+def test_what_is_never_replaced(tmp_path, monkeypatch, make, problem):
+    monkeypatch.chdir(tmp_path)
+    make(pathlib.Path('x'))
+    before = os.lstat('x')
+    for act in (write, lambda path: files.check_output(path, replace=True),
+                lambda path: files.new_file(path).__enter__()):
+        with pytest.raises(UserError) as error:
+            act('x')
+        assert str(error.value) == "%s/x: can't write: %s" % (tmp_path, problem)
+    assert os.lstat('x') == before and os.listdir() == ['x']
+
+
+def test_nothing_is_made_in_dev():
+    with pytest.raises(UserError, match='^/dev/bert-nul: .*no file is made in /dev: choose '):
+        write('/dev/bert-nul')
+    assert not os.path.exists('/dev/bert-nul')
+
+
+def test_an_output_is_checked_before(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    files.check_output('new/file', replace=False)
+    write('file')
+    files.check_output('file', replace=True)
+    with pytest.raises(UserError) as error:
+        files.check_output('file', False, '--out')
+    assert str(error.value) == '--out file: it exists: choose another name, or give --overwrite'
+    os.mkfifo('pipe')
+    with pytest.raises(UserError, match='it is a pipe'):
+        files.check_output('pipe', True, streams=False)
+
+
+# JSON
+
+
+@pytest.mark.parametrize('content, problem', [
+    (b'[1]', 'holds a list, expected a dictionary'), (b'{"a": "\\ud800"}', 'half a surrogate pair, '
+                                                      'or bytes that are no UTF-8, in a text'),
+    (b'{"\\udfff": 1}', 'half a surrogate pair'), (b'{"a": "\xff"}', 'not JSON: '),
+    (b'{"a":' * 100000, 'JSON that is nested too deeply'), (b'', 'not JSON: ')])
+def test_json_that_is_refused(tmp_path, content, problem):
+    (tmp_path / 'x.json').write_bytes(content)
+    with pytest.raises(UserError, match='x.json: ' + re.escape(problem)):
+        files.read_json(str(tmp_path / 'x.json'))
+
+
+def test_json_with_a_byte_order_mark(tmp_path):
+    (tmp_path / 'x.json').write_text('\ufeff{"a": "\\ud83d\\ude00"}', encoding='utf-8')
+    assert files.read_json(str(tmp_path / 'x.json')) == {'a': '😀'}
 
 
 # Digests

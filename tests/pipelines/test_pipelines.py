@@ -11,7 +11,6 @@ import sys
 import mxnet as mx
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
 from support import tiny
 
 import bert
@@ -29,29 +28,16 @@ QUESTIONS = [('the film was', ['so the film was good and so .', 'the plot was ve
              ('so was it', 'it was a poor scene .')]
 
 
-def write_model(folder, architecture, heads, **settings):
-    """A folder of transformers with a random head. heads: {name: shape}."""
-    tiny.write_checkpoint(folder)
-    tensors = load_file(str(folder / 'model.safetensors'))
-    rng = np.random.RandomState(3)
-    tensors.update({name: rng.normal(0, 0.5, shape).astype('float32')
-                    for name, shape in heads.items()})
-    return tiny.write_transformers(folder, tensors, architectures=[architecture], **settings)
-
-
 @pytest.fixture(scope='module')
 def folders(tmp_path_factory):
     """{name: folder} of tiny models of transformers."""
-    root, units = tmp_path_factory.mktemp('models'), tiny.CONFIG.units
-    head = {'classifier.weight': (3, units), 'classifier.bias': (3,)}
+    root = tmp_path_factory.mktemp('models')
+    head = {name: (1,) + shape[1:] for name, shape in tiny.CLASSIFIER_HEAD.items()}
     return {
-        'classifier': write_model(root / 'classifier', 'BertForSequenceClassification', head,
-                                  id2label={'0': 'bad', '1': 'fine', '2': 'good'}),
-        'regression': write_model(root / 'regression', 'BertForSequenceClassification',
-                                  {name: (1,) + shape[1:] for name, shape in head.items()},
-                                  id2label={'0': 'LABEL_0'}),
-        'qa': write_model(root / 'qa', 'BertForQuestionAnswering',
-                          {'qa_outputs.weight': (2, units), 'qa_outputs.bias': (2,)}),
+        'classifier': tiny.write_classifier(root / 'classifier'),
+        'regression': tiny.write_with_head(root / 'regression', 'BertForSequenceClassification',
+                                           head, id2label={'0': 'LABEL_0'}),
+        'qa': tiny.write_question_answerer(root / 'qa'),
         'encoder': tiny.write_checkpoint(root / 'encoder')}
 
 

@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 from reference import numpy_bert
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from bert.model.bert import BertConfig
 
@@ -39,6 +39,30 @@ def write_transformers(folder, tensors, config=CONFIG, tokens=TOKENS, **settings
                                       encoding='utf-8')
     (folder / 'tokenizer_config.json').write_text('{"do_lower_case": true}')
     return str(folder)
+
+
+def write_with_head(folder, architecture, heads, **settings):
+    """Write a checkpoint of transformers with a random head. heads: {name: shape}. Returns its
+    path."""
+    write_checkpoint(folder)
+    tensors = load_file(str(folder / 'model.safetensors'))
+    rng = np.random.RandomState(3)
+    tensors.update({name: rng.normal(0, 0.5, shape).astype('float32')
+                    for name, shape in heads.items()})
+    return write_transformers(folder, tensors, architectures=[architecture], **settings)
+
+
+CLASSIFIER_HEAD = {'classifier.weight': (3, CONFIG.units), 'classifier.bias': (3,)}
+QA_HEAD = {'qa_outputs.weight': (2, CONFIG.units), 'qa_outputs.bias': (2,)}
+
+
+def write_classifier(folder):
+    return write_with_head(folder, 'BertForSequenceClassification', CLASSIFIER_HEAD,
+                           id2label={'0': 'bad', '1': 'fine', '2': 'good'})
+
+
+def write_question_answerer(folder):
+    return write_with_head(folder, 'BertForQuestionAnswering', QA_HEAD)
 
 
 def sentences(count, seed):
