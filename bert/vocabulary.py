@@ -32,9 +32,9 @@ def read_tokens(path):
     except UnicodeDecodeError as error:
         raise UserError('%s: not UTF-8 at byte %d: a vocabulary is a UTF-8 text file with '
                         'one token a line' % (path, error.start)) from None
-    while tokens and not tokens[-1].strip():
+    while tokens and not tokens[-1]:
         tokens.pop()
-    tokens = [token if token.strip() else BLANK_TOKEN % i for i, token in enumerate(tokens)]
+    tokens = [token or BLANK_TOKEN % i for i, token in enumerate(tokens)]
     check_tokens(tokens, path)
     return tokens
 
@@ -55,7 +55,7 @@ def check_tokens(tokens, source):
 
 def digest_tokens(tokens):
     """sha256 of a vocab.txt with these tokens."""
-    return hashlib.sha256(''.join(token + '\n' for token in tokens).encode()).hexdigest()
+    return hashlib.sha256(''.join(_lines(tokens)).encode()).hexdigest()
 
 
 def make_vocabulary(tokens, source='vocabulary'):
@@ -74,7 +74,12 @@ def write_vocabulary(vocabulary, path):
 
 def write_tokens(tokens, path):
     with open(path, 'w', encoding='utf-8', newline='\n') as out:
-        out.writelines(token + '\n' for token in tokens)
+        out.writelines(_lines(tokens))
+
+
+def _lines(tokens):
+    """The lines of a vocab.txt with these tokens."""
+    return (('' if token == BLANK_TOKEN % i else token) + '\n' for i, token in enumerate(tokens))
 
 
 def looks_cased(tokens):

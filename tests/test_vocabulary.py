@@ -1,6 +1,8 @@
 """Reading vocab.txt into gluonnlp's BERTVocab, and writing it."""
 import pytest
+from tokenizers.models import WordPiece
 
+from bert.data.text.tokenizer import BertTokenizer
 from bert.errors import UserError
 from bert.vocabulary import looks_cased, make_vocabulary, read_vocabulary, write_vocabulary
 
@@ -44,9 +46,35 @@ def test_odd_tokens_stay_whole(tmp_path):
 
 
 def test_round_trip(tmp_path):
-    path = write(tmp_path / 'vocab.txt', SPECIAL_TOKENS + ['\u2028', 'é'])
+    path = write(tmp_path / 'vocab.txt', SPECIAL_TOKENS + ['\u2028', '', 'é'])
     write_vocabulary(read_vocabulary(path), str(tmp_path / 'again.txt'))
     assert (tmp_path / 'again.txt').read_bytes() == (tmp_path / 'vocab.txt').read_bytes()
+
+
+@pytest.mark.parametrize('blank_lines, end, mark', [
+    ({}, '\n', b''), ({3: 1}, '\n', b''), ({3: 1, 5: 2}, '\n', b''), ({8: 1}, '\n', b''),
+    ({3: 1, 8: 3}, '\r\n', b'\xef\xbb\xbf'), ({}, '\n', b'\xef\xbb\xbf')])
+def test_blank_lines_and_marks_as_the_library_tokenizers_reads_them(
+        tmp_path, blank_lines, end, mark):
+    """A blank line has an id that no text gets; at the end it has none. (The library itself does
+    not know byte-order marks.)"""
+    tokens = []
+    for i, token in enumerate(SPECIAL_TOKENS + ['a', 'b', 'c', None]):
+        tokens += [''] * blank_lines.get(i, 0) + ([] if token is None else [token])
+    path = write(tmp_path / 'vocab.txt', tokens, end)
+    library = WordPiece.read_file(path)
+    (tmp_path / 'vocab.txt').write_bytes(mark + (tmp_path / 'vocab.txt').read_bytes())
+    vocabulary = read_vocabulary(path)
+    assert {token: vocabulary[token] for token in library if token} == {
+        token: i for token, i in library.items() if token}
+    assert len(vocabulary) == len(''.join(token or ' ' for token in tokens).rstrip()) - sum(
+        len(token) - 1 for token in tokens if token)
+    tokenizer = BertTokenizer(vocabulary, lower=True)
+    dead = {i for i, token in enumerate(tokens) if not token}
+    for text in ('a b c', '[blank3] [ ] blank 3', ''):
+        assert not dead & set(tokenizer.encode([text])[0].tolist())
+    write_vocabulary(vocabulary, str(tmp_path / 'again.txt'))
+    assert read_vocabulary(str(tmp_path / 'again.txt')).idx_to_token == vocabulary.idx_to_token
 
 
 def test_repeated_token(tmp_path):

@@ -288,7 +288,8 @@ def test_output_dir_that_cannot_be_made(fail, in_tmp):
     tiny.write_sst(in_tmp / 'SST-2')
     write(in_tmp / 'file', 'x')
     assert fail('--task_name', 'SST', '--output_dir', 'file/run') == \
-        'error: --output_dir file/run: can\'t be made: Not a directory'
+        'error: file/run: can\'t write: Not a directory; a part of the path is a file: choose ' \
+        'another path'
 
 
 # predict.py

@@ -118,11 +118,18 @@ def test_latency(call, work, tmp_path):
     title, header, *rows = outcome.out.splitlines()
     assert ' · mxnet · ' in title and header.split() == [
         'batch', 'tokens', 'p50', 'ms', 'p90', 'ms', 'p99', 'ms', 'examples/s']
+    assert rows.pop() == '- : fewer than 20 rounds say nothing of it'
     assert [row.split()[:2] for row in rows] == [['1', '5'], ['1', '20'], ['3', '5'], ['3', '20']]
+    assert {tuple(row.split()[3:5]) for row in rows} == {('-', '-')}
     for entry in read_json(tmp_path / 'speed.json')['latency']:
-        assert 0 < entry['p50_ms'] <= entry['p90_ms'] <= entry['p99_ms']
+        assert entry['p50_ms'] > 0 and entry['p90_ms'] is entry['p99_ms'] is None
         assert entry['examples_per_second'] == pytest.approx(
             1000 * entry['batch_size'] / entry['p50_ms'])
+    outcome = call(deploy, '--model_dir', work / 'sst-symbol', '--measure', '--batch_sizes', '2',
+                   '--lengths', '5', '--rounds', 20)
+    _, _, row = outcome.out.splitlines()
+    p50, p90, p99 = map(float, row.split()[2:5])
+    assert 0 < p50 <= p90 <= p99
     outcome = call(deploy, '--model_dir', work / 'sst-symbol', '--measure', '--output',
                    tmp_path / 'speed.json')
     assert outcome.code == 2 and outcome.error.endswith('choose another name, or give --overwrite')

@@ -49,7 +49,7 @@ def _compare_vocabularies(folder, vocabulary):
     other = {i: token for token, i in ids.items() if isinstance(i, int)}
     for i in range(max(len(tokens), len(other))):
         token = tokens[i] if i < len(tokens) else None
-        if token != other.get(i) and not (token or '').startswith(BLANK_TOKEN[:-3]):
+        if token not in (other.get(i), BLANK_TOKEN % i):
             LOG.warning('%s: %s and %s contradict each other, first at id %d (%s, %s): %s is taken',
                         folder, VOCABULARY_FILE, TOKENIZER_FILE, i, token, other.get(i),
                         VOCABULARY_FILE)
