@@ -373,6 +373,34 @@ def test_an_exported_model_answers_alike(folders, exported, form):
     assert_same_answers(results, expected, tolerance=1e-3)
 
 
+# ---- outputs that are not finite
+
+@pytest.mark.parametrize('name', ['classifier', 'qa', 'encoder'])
+def test_outputs_that_are_not_finite(folders, name, monkeypatch):
+    """One error that names the first such text. (Weights that are not finite are not opened.)"""
+    model = bert.open(folders[name], batch_size=2)
+    predictor = model._networks['states'] if name == 'encoder' else model._predict
+    monkeypatch.setattr(type(predictor), '__call__', poisoned(type(predictor).__call__, 12))
+    with pytest.raises(UserError) as error:
+        if name == 'qa':
+            list(model.stream([(' '.join(['so'] * i), 'the film was good .') for i in (3, 12, 5)]))
+        else:
+            list(model.stream(' '.join(['so'] * i) for i in (3, 5, 12, 7)))
+    assert str(error.value) == (
+        'text %d: the outputs of the network are not finite (nan or inf): its training diverged, '
+        'or its weights are damaged' % (1 if name == 'qa' else 2))
+
+
+def poisoned(predict, num_words):
+    """A function as `Predictor.__call__`, whose outputs are NaN for a text with so many words."""
+    def call(self, token_ids, *arguments):
+        outputs = predict(self, token_ids, *arguments).asnumpy()
+        word = tiny.TOKENS.index('so')
+        outputs[(token_ids.asnumpy() == word).sum(axis=1) == num_words] = np.nan
+        return mx.nd.array(outputs)
+    return call
+
+
 # ---- threads
 
 @pytest.mark.parametrize('name', ['classifier', 'qa', 'encoder'])

@@ -264,6 +264,89 @@ def test_own_regression_without_header(train, in_tmp):
     assert re.search(r'  -?\d+\.\d\d \(label [01]\.5\): ', outcome.out)
 
 
+@pytest.mark.parametrize('ending', ['csv', 'tsv', 'jsonl'])
+def test_a_labelled_test_file_is_scored(ending, train, in_tmp):
+    flags = write_files(in_tmp, ending)
+    outcome = train('--output_dir', 'run', '--text_columns', 'review', '--label_column', 'mood',
+                    *flags)
+    metrics = read_json(in_tmp / 'run' / 'results.json')['metrics']
+    assert set(metrics['test']) == {'accuracy', 'f1'} and 'test metrics:accuracy:' in outcome.err
+    rows = (in_tmp / 'run' / 'test_predictions.tsv').read_text().splitlines()[1:]
+    labels = [('sad', 'glad')[label] for _, label in make_rows('test')]
+    right = [row.split('\t')[1] == label for row, label in zip(rows, labels)]
+    assert metrics['test']['accuracy'] == pytest.approx(sum(right) / len(labels))
+
+
+@pytest.mark.parametrize('label, shown', [('', ''), ('-1', '-1'), ('furious', 'furious')])
+def test_a_test_file_with_other_labels_is_predicted_only(label, shown, train, in_tmp, caplog):
+    flags = write_files(in_tmp, 'tsv')
+    with open(flags[-1], 'a') as out:
+        out.write('the plot was bad\t%s\n' % label)
+    train('--output_dir', 'run', '--text_columns', 'review', '--label_column', 'mood',
+          '--epochs', 1, *flags)
+    assert ('%s: it is not scored: a label in it is "%s", one of glad, sad expected in each row'
+            % (flags[-1], shown)) in caplog.messages
+    assert set(read_json(in_tmp / 'run' / 'results.json')['metrics']) == {'dev'}
+    assert len((in_tmp / 'run' / 'test_predictions.tsv').read_text().splitlines()) == 8
+
+
+def test_labels_that_differ_in_spelling_are_warned_of_and_not_joined(train, in_tmp, caplog):
+    spellings = ['pos', 'pos ', 'Pos', '1', '1.0', '\ufb01ne', 'fine', 'other']
+    tiny.write_tsv(in_tmp / 'a.tsv', ('t', 'c'), [('good', label) for label in spellings * 2])
+    outcome = train('--train_file', 'a.tsv', '--dev_file', 'a.tsv', '--text_columns', 't',
+                    '--label_column', 'c', '--epochs', 1, '--output_dir', 'run')
+    assert outcome.code == 0, outcome.err
+    for group in (('Pos', 'pos', 'pos '), ('1', '1.0'), ('fine', '\ufb01ne')):
+        assert ('column "c": the classes %s differ only in spelling: write them alike if they are '
+                'one' % ' and '.join('%r (rows: 4)' % label for label in group)) in caplog.messages
+    assert caplog.text.count('differ only in spelling') == 3
+    labels = read_json(in_tmp / 'run' / 'audit.json')['segments']['train']['labels']
+    assert labels == dict.fromkeys(spellings, 2)
+
+
+def test_a_header_where_columns_are_numbers(train, in_tmp, caplog):
+    rows = [('good film', 'glad'), ('bad film', 'sad')] * 5
+    flags = ['--text_columns', 0, '--label_column', 1, '--epochs', 1, '--train_file', 'a.tsv',
+             '--dev_file', 'b.tsv']
+    tiny.write_tsv(in_tmp / 'a.tsv', ('text', 'label'), rows)
+    tiny.write_tsv(in_tmp / 'b.tsv', ('text', 'label'), rows)
+    train('--output_dir', 'run', *flags)
+    for name in 'ab':
+        assert ('%s.tsv:1: this row looks like a header: no other row has its label "label"; name '
+                'the columns instead of numbering them, or remove the row' % name) in caplog.messages
+    for name in 'ab':
+        tiny.write_tsv(in_tmp / (name + '.tsv'), None, rows)
+    caplog.clear()
+    train('--output_dir', 'run2', *flags)
+    assert 'looks like a header' not in caplog.text
+
+
+def test_labels_with_tabs_and_line_ends_cannot_break_a_table(train, in_tmp):
+    rows = [('good film', 'very\tglad'), ('bad film', 'rather\nsad')] * 4
+    with open(in_tmp / 'a.jsonl', 'w') as out:
+        out.writelines(json.dumps({'t': text, 'c': label}) + '\n' for text, label in rows)
+    outcome = train('--train_file', 'a.jsonl', '--dev_file', 'a.jsonl', '--test_file', 'a.jsonl',
+                    '--text_columns', 't', '--label_column', 'c', '--epochs', 1, '--output_dir',
+                    'run')
+    assert outcome.code == 0, outcome.err
+    lines = (in_tmp / 'run' / 'test_predictions.tsv').read_text().splitlines()
+    assert len(lines) == 9 and {len(line.split('\t')) for line in lines} == {2}
+    assert {line.split('\t')[1] for line in lines[1:]} <= {'very glad', 'rather sad'}
+
+
+def test_training_data_may_move_before_a_resume(train, in_tmp):
+    tiny.write_tsv(in_tmp / 'a.tsv', ('t', 'c'), [('good film', 'x'), ('bad film', 'y')] * 5)
+    flags = ['--text_columns', 't', '--label_column', 'c', '--dev_file', 'a.tsv', '--output_dir',
+             'run', '--train_file']
+    assert train(*flags, 'a.tsv').code == 0
+    (in_tmp / 'moved.tsv').write_text((in_tmp / 'a.tsv').read_text())
+    outcome = train('--output_dir', 'run', '--resume', '--train_file', 'moved.tsv')
+    assert outcome.code == 0, outcome.err
+    (in_tmp / 'moved.tsv').write_text('t\tc\ngood\tx\nbad\ty\n')
+    assert 'the training examples are not those that the run in run was started with' in train(
+        '--output_dir', 'run', '--resume', '--train_file', 'moved.tsv').error
+
+
 def test_label_missing_from_train_gives_a_warning(train, in_tmp):
     tiny.write_tsv(in_tmp / 'a.tsv', ('t', 'c'), [('good film', 'x'), ('bad film', 'y')] * 5)
     tiny.write_tsv(in_tmp / 'b.tsv', ('t', 'c'), [('good film', 'x'), ('bad film', 'z')])

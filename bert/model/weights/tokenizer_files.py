@@ -47,7 +47,7 @@ def _compare_vocabularies(folder, vocabulary):
         return
     tokens = vocabulary.idx_to_token
     other = {i: token for token, i in ids.items() if isinstance(i, int)}
-    for i in range(max(len(tokens), len(other))):
+    for i in sorted(other.keys() | set(range(len(tokens)))):
         token = tokens[i] if i < len(tokens) else None
         if token not in (other.get(i), BLANK_TOKEN % i):
             LOG.warning('%s: %s and %s contradict each other, first at id %d (%s, %s): %s is taken',

@@ -56,6 +56,57 @@ def test_questions_without_answers_can_be_predicted(path):
     assert squad.questions[0].answers is None
 
 
+ROWS = [{'id': 'q1', 'title': 'Films', 'context': CONTEXT, 'question': 'How was it ?',
+         'answers': {'text': ['good'], 'answer_start': [13]}},
+        {'id': 'q2', 'context': CONTEXT, 'question': 'What was good ?',
+         'answers': {'text': ['film', 'The film'], 'answer_start': [4, 0]}},
+        {'id': 'q3', 'context': 'Another .', 'question': 'Why ?',
+         'answers': {'text': [], 'answer_start': []}}]
+
+
+@pytest.mark.parametrize('write', [
+    json.dumps, lambda rows: json.dumps({'version': 'x', 'data': rows}),
+    lambda rows: '\n'.join(map(json.dumps, rows)) + '\n',
+    lambda rows: json.dumps([dict(row, answers=[
+        {'text': text, 'answer_start': start}
+        for text, start in zip(*row['answers'].values())]) for row in rows])])
+def test_the_flat_layout_of_the_library_datasets(write, path):
+    path.write_text(write(ROWS))
+    squad = read_squad(str(path), version_2=None)
+    assert squad.contexts == [CONTEXT, 'Another .']
+    assert squad.questions == [
+        Question('q1', 'How was it ?', 0, (('good', 13),), False),
+        Question('q2', 'What was good ?', 0, (('film', 4), ('The film', 0)), False),
+        Question('q3', 'Why ?', 1, (), True)]
+    assert squad.problems == [] and squad.has_labels
+
+
+def test_one_row_without_answers(path):
+    path.write_text(json.dumps({key: ROWS[0][key] for key in ('id', 'context', 'question')}))
+    squad = read_squad(str(path))
+    assert len(squad.questions) == 1 and not squad.has_labels
+
+
+@pytest.mark.parametrize('changes, problem', [
+    ({'answers': {'text': ['a', 'b'], 'answer_start': [1]}},
+     '"answers" of row 2 has 2 texts and 1 starts'),
+    ({'answers': {'text': 'good', 'answer_start': [1]}},
+     '"text" of "answers" of row 2 is "good", expected a list'),
+    ({'answers': {'text': ['good']}}, '"answers" of row 2 has no "answer_start": expected a list'),
+    ({'answers': {'text': ['a'], 'answer_start': ['b']}},
+     '"answer_start" of row 2, answer 1 is "b", expected a whole number'),
+    ({'context': 3}, '"context" of row 2 is 3, expected a text'),
+    ({'id': 7}, '"id" of row 2 is 7, expected a text')])
+def test_flat_rows_that_are_refused(path, changes, problem):
+    path.write_text(json.dumps([ROWS[0], dict(ROWS[1], **changes)]))
+    with pytest.raises(UserError) as error:
+        read_squad(str(path))
+    assert str(error.value) == '%s: %s' % (path, problem)
+    path.write_text(json.dumps([ROWS[0], 'text']))
+    with pytest.raises(UserError, match=': row 2 is "text", expected a dictionary$'):
+        read_squad(str(path))
+
+
 def test_byte_order_mark(path):
     write_squad(path, entry())
     path.write_bytes(b'\xef\xbb\xbf' + path.read_bytes())

@@ -3,7 +3,15 @@ import pytest
 
 from bert.data.glue.labels import LabelEncoder
 from bert.data.glue.tasks import TASKS
-from bert.data.text.readers import Table, format_of, read_examples, read_lines, read_rows
+from bert.data.text.readers import (
+    Table,
+    format_of,
+    read_column,
+    read_examples,
+    read_labels,
+    read_lines,
+    read_rows,
+)
 from bert.errors import UserError
 
 TEXT_LABEL = Table(('text',), 'label')
@@ -87,6 +95,67 @@ def test_without_label_column(write):
 def test_blank_lines_are_no_rows_but_empty_fields_are(write):
     path = write('a.tsv', '\ntext\tlabel\n\na\t1\n  \n\t0\n')
     assert read(path) == [(('a',), '1', 4), (('',), '0', 6)]
+
+
+@pytest.mark.parametrize('name, content', [
+    ('a.tsv', 'text\nfirst\n\n \nlast\n'), ('a.csv', 'text\nfirst\n\n \nlast\n'),
+    ('a.csv', 'text\nfirst\n""\n" "\nlast\n'),
+    ('a.tsv', 'first\n\n \nlast\n'), ('a.csv', 'first\n\n \nlast'),
+    ('a.jsonl', '{"text": "first"}\n{"text": ""}\n{"text": " "}\n{"text": "last"}\n')])
+def test_an_empty_text_is_a_row_in_a_table_of_one_column(write, name, content):
+    path = write(name, content)
+    table = Table(('text',)) if 'text' in content else Table(('0',), None, ())
+    assert [texts for texts, _, _ in read(path, table)] == [('first',), ('',), (' ',), ('last',)]
+    column = 'text' if 'text' in content else '0'
+    assert list(read_column(path, column)) == ['first', '', ' ', 'last']
+
+
+@pytest.mark.parametrize('name, content', [
+    ('a.tsv', 'text\tlabel\na\t1\n\n  \nb\t0\n\n'), ('a.csv', 'text,label\na,1\n\n  \nb,0\n\n'),
+    ('a.jsonl', '{"text": "a", "label": 1}\n\n  \n{"text": "b", "label": 0}\n\n')])
+def test_blank_lines_of_other_tables_are_counted(write, caplog, name, content):
+    assert [label for _, label, _ in read(write(name, content))] == ['1', '0']
+    first = 2 if name == 'a.jsonl' else 3
+    assert caplog.messages == [
+        '%s: 3 blank lines are no rows, the first of them line %d' % (name, first)]
+
+
+@pytest.mark.parametrize('name, content', [
+    ('a.tsv', b'text\tlabel\ra\t1\rb\t0\r'), ('a.csv', b'text,label\ra,1\rb,0'),
+    ('a.csv', b'\xef\xbb\xbftext,label\ra,1\rb,0\r'),
+    ('a.jsonl', b'\r{"text": "a", "label": 1}\r{"text": "b", "label": 0}\r')])
+def test_old_macintosh_line_ends(write, name, content):
+    assert read(write(name, content)) == [(('a',), '1', 2), (('b',), '0', 3)]
+
+
+def test_a_carriage_return_in_a_line_is_text(write):
+    assert read(write('a.tsv', b'text\tlabel\na\rb\t1\n')) == [(('a\rb',), '1', 2)]
+
+
+@pytest.mark.parametrize('row', ['{"text": "a\\ud800", "label": "1"}',
+                                 '{"text": "a", "label": "\\udfff"}'])
+def test_half_a_surrogate_pair(write, row):
+    path = write('a.jsonl', '{"text": "\\ud83d\\ude00", "label": "1"}\n%s\n' % row)
+    assert error_of(path) == \
+        'a.jsonl:2: half a surrogate pair, or bytes that are no UTF-8, in a text'
+    examples, rejected = read_examples(path, TEXT_LABEL, None, skip_bad_rows=True)
+    assert [example.texts for example in examples] == [('😀',)]
+    assert [(row.line, row.reason) for row in rejected] == [(2, error_of(path))]
+
+
+@pytest.mark.parametrize('name, content, expected', [
+    ('a.tsv', 'text\tlabel\na\t1\n\nb\t\n', ['1', '']), ('a.tsv', 'text\na\nb\n', ['', '']),
+    ('a.csv', 'label,text\n1.5,a\n', ['1.5']), ('a.csv', 'text,other\na,1\n', ['']),
+    ('a.jsonl', '{"text": "a", "label": 0}\n{"text": "b"}\n{"text": "c", "label": null}\n'
+                '{"label": "x"}\n', ['0', '', '', 'x'])])
+def test_labels_that_may_be_absent(write, name, content, expected):
+    assert read_labels(write(name, content), TEXT_LABEL) == expected
+
+
+def test_labels_by_number_that_may_be_absent(write):
+    path = write('a.tsv', 'a\t1\nb\n')
+    assert read_labels(path, Table(('0',), '1', ())) == ['1', '']
+    assert read_labels(path, Table(('0',), '7', ())) == ['', '']
 
 
 def test_empty_label(write):

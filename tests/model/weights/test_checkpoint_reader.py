@@ -53,6 +53,55 @@ def write_folder(folder, tensors, **texts):
     return folder
 
 
+@pytest.mark.parametrize('rename', [
+    lambda name: 'module.' + name, lambda name: '_orig_mod.' + name,
+    lambda name: 'module._orig_mod.' + name, lambda name: '_orig_mod.module.' + name,
+    lambda name: name.replace('bert.', 'bert._orig_mod.', 1)])
+def test_prefixes_of_parallel_and_compiled_models(rename, tensors, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    plain = write_folder(tmp_path / 'plain', tensors)
+    changed = write_folder(tmp_path / 'changed', {rename(name): tensor
+                                                  for name, tensor in tensors.items()})
+    expected, arrays = (checkpoint_reader.read_checkpoint(str(folder)).arrays
+                        for folder in (plain, changed))
+    assert arrays.keys() == expected.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, expected[name])
+    number = sum(rename(name) != name for name in tensors)
+    assert '%s: the prefixes module. and _orig_mod. of %d tensors are left out' % (
+        changed / 'model.safetensors', number) in caplog.messages
+
+
+def test_a_tensor_with_and_without_a_prefix(tensors, tmp_path):
+    name = 'bert.pooler.dense.bias'
+    folder = write_folder(tmp_path / 'x', dict(tensors, **{'module.' + name: tensors[name]}))
+    with pytest.raises(UserError, match='a tensor is in it twice, with and without the prefix'):
+        checkpoint_reader.read_checkpoint(str(folder))
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
+def test_weights_that_are_not_finite(value, tensors, tmp_path):
+    name = 'bert.encoder.layer.1.output.dense.bias'
+    tensors[name] = tensors[name].copy()
+    tensors[name][3] = value
+    path = write_folder(tmp_path / 'hf', tensors) / 'model.safetensors'
+    with pytest.raises(UserError) as error:
+        checkpoint_reader.read_checkpoint(str(path))
+    assert str(error.value) == (
+        '%s: %s holds numbers that are not finite (nan or inf): the training diverged, or the file '
+        'is damaged; take an earlier checkpoint' % (path, name))
+    params = save_params(tmp_path / 'x.params', {'a': np.ones(3), 'b': [1, value]})
+    with pytest.raises(UserError, match='x.params: b holds numbers that are not finite'):
+        checkpoint_reader.read_arrays(params)
+
+
+def test_large_weights_are_finite(tmp_path):
+    """Their squares are not."""
+    path = save_params(tmp_path / 'x.params', {'a': [3e38, -3e38]})
+    np.testing.assert_array_equal(checkpoint_reader.read_arrays(path)['a'],
+                                  np.array([3e38, -3e38], 'float32'))
+
+
 def save_params(path, arrays):
     mx.nd.save(str(path), {name: mx.nd.array(array) for name, array in arrays.items()})
     return str(path)

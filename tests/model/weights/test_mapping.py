@@ -192,6 +192,9 @@ def test_labels_that_differ_in_number_from_the_outputs(caplog):
     (['a', 'b'], 'x: id2label is .*: expected {"0": a label'),
     ({'a': 0, 'b': 1}, 'x: id2label is .*: expected {"0": a label'),
     ({'0': 'a', '1': 'a'}, 'x: id2label has "a" more than once'),
+    ({'1': 'a', '2': 'b'}, 'x: id2label has the ids 1, 2: 0 to 1 expected, the outputs in order'),
+    ({'0': 'a', '10': 'b'}, 'x: id2label has the ids 0, 10: 0 to 1 expected'),
+    ({'00': 'a', '1': 'b'}, 'x: id2label has the ids 00, 1: '),
 ])
 def test_invalid_labels(names, message):
     with pytest.raises(UserError, match=message):

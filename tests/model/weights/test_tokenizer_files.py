@@ -19,6 +19,30 @@ def write(folder, **contents):
     return str(folder)
 
 
+def test_a_contradiction_between_the_files_of_a_vocabulary(tmp_path, caplog):
+    tokens = list(SPECIAL_TOKENS) + ['word', '', 'Word']
+    (tmp_path / 'vocab.txt').write_text('\n'.join(tokens) + '\n')
+    ids = {token: i for i, token in enumerate(tokens) if token}
+    for changes, expected in (
+            ({}, None), ({'word': 7, 'Word': 5}, 'first at id 5 (word, Word)'),
+            ({'more': 8}, 'first at id 8 (None, more)'), ({'[UNK]': 99}, 'id 0 ([UNK], None)')):
+        caplog.clear()
+        write(tmp_path, tokenizer={'model': {'type': 'WordPiece', 'vocab': dict(ids, **changes)}})
+        vocabulary = tokenizer_files.read_folder_vocabulary(str(tmp_path))
+        assert vocabulary['word'] == 5 and vocabulary['Word'] == 7 and len(vocabulary) == 8
+        assert bool(caplog.messages) == bool(expected)
+        if expected:
+            message, = caplog.messages
+            assert message.startswith('%s: vocab.txt and tokenizer.json contradict each other, '
+                                      % tmp_path)
+            assert expected in message and message.endswith(': vocab.txt is taken')
+    for content in ({}, {'model': None}, {'model': {'vocab': [1]}}):
+        caplog.clear()
+        write(tmp_path, tokenizer=content)
+        tokenizer_files.read_folder_vocabulary(str(tmp_path))
+        assert not caplog.messages
+
+
 @pytest.mark.parametrize('contents', [
     {}, {'tokenizer_config': {}},
     {'tokenizer_config': {'do_lower_case': True, 'tokenizer_class': 'BertTokenizer',
