@@ -7,6 +7,7 @@ import sys
 from bert._compat import InstallationError
 from bert.streams import StandardStreams, StreamError
 
+MAX_MESSAGE_LENGTH = 900    # characters: more than any of ours has without what was found
 EXIT_USER_ERROR = 2     # what argparse uses for a bad command line
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
@@ -14,7 +15,15 @@ EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
 
 class UserError(Exception):
     """A mistake that the user can fix. The message names the place, the problem, the expected input
-    and the fix; scripts print it in one line, without a stack trace."""
+    and the fix; scripts print it in one line, without a stack trace. Line ends in it, which come
+    from what was found, become spaces, and the middle of a very long one is left out."""
+
+    def __init__(self, message):
+        message = ' '.join(str(message).splitlines())
+        if len(message) > MAX_MESSAGE_LENGTH:
+            message = '%s … %s' % (message[:MAX_MESSAGE_LENGTH * 2 // 3],
+                                   message[-MAX_MESSAGE_LENGTH // 3:])
+        super().__init__(message)
 
 
 # What text holds that is no Unicode: from JSON's \\ud800, or from a terminal or file name

@@ -4,6 +4,14 @@ import json
 
 from bert.errors import UserError
 
+ACTIVATIONS = 'gelu', 'gelu_new', 'relu'
+# {type of a field: (function: value → whether it can be used, what is expected)}
+EXPECTED_VALUES = {
+    int: (lambda value: type(value) is int and value > 0, 'a whole number from 1 on'),
+    float: (lambda value: type(value) in (int, float) and 0 < value < 1, 'a number from 0 to 1'),
+    str: (lambda value: value in ACTIVATIONS, 'one of ' + ', '.join(ACTIVATIONS)),
+    bool: (lambda value: type(value) is bool, 'true or false')}
+
 
 @dataclasses.dataclass(frozen=True)
 class BertConfig:
@@ -35,4 +43,12 @@ class BertConfig:
         for name in sorted(set(values) - names):
             raise UserError('%s: unknown key "%s"; known are %s'
                             % (source, name, ', '.join(sorted(names))))
+        for field in dataclasses.fields(cls):
+            is_usable, expected = EXPECTED_VALUES[field.type]
+            if field.name in values and not is_usable(values[field.name]):
+                raise UserError('%s: "%s" is %r: expected %s'
+                                % (source, field.name, values[field.name], expected))
+        if values['units'] % values['num_heads']:
+            raise UserError('%s: units %d is no multiple of num_heads %d'
+                            % (source, values['units'], values['num_heads']))
         return cls(**values)

@@ -16,6 +16,7 @@ from bert.model.weights import checkpoint_reader, heads, loading, mapping
 from bert.pipelines.base import Pipeline, iterate_chunks
 from bert.pipelines.model_folder import find_checkpoint_folder, find_head, folder_of
 from bert.pipelines.records import Label, Score, counts_or_new
+from bert.pipelines.task_file import check_task
 from bert.pipelines.text_pieces import check_text
 
 LOG = logging.getLogger(__name__)
@@ -155,7 +156,7 @@ def read_classifier_task(checkpoint, num_outputs, classes=None):
                         % (','.join(classes), len(classes), num_outputs))
     folder = folder_of(checkpoint)
     path = os.path.join(folder, file_names.TASK_FILE)
-    task = _read_own_task(path, num_outputs) if os.path.isfile(path) else \
+    task = _read_own_task(path, num_outputs, checkpoint.config) if os.path.isfile(path) else \
         _read_transformers_task(folder, checkpoint.config, num_outputs, classes)
     if not classes:
         return task
@@ -171,12 +172,13 @@ def check_classes(classes, is_classifier=True):
                         % ','.join(classes))
 
 
-def _read_own_task(path, num_outputs):
+def _read_own_task(path, num_outputs, config):
     task = files.read_json(path)
     missing = [key for key in ('name', 'labels', 'pair', 'max_len') if key not in task]
     if missing:
         raise UserError('%s: no "%s" in it: not the task of a classifier of ours'
                         % (path, missing[0]))
+    check_task(path, task, config.max_length)
     if len(task['labels'] or ['score']) != num_outputs:
         raise UserError('%s: %d labels, and the weights beside it have %d outputs'
                         % (path, len(task['labels'] or ['score']), num_outputs))

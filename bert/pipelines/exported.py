@@ -14,6 +14,7 @@ from bert.model.kernels import cpu, library
 from bert.model.weights import checkpoint_reader, tokenizer_files
 from bert.pipelines.classification import Classifier
 from bert.pipelines.question_answering import TASK_DEFAULTS, QuestionAnswerer
+from bert.pipelines.task_file import check_task
 
 MXNET = runtimes.SymbolRuntime.name
 VNNI_FLAGS = {'avx512_vnni', 'avx_vnni', 'amx_int8'}
@@ -84,14 +85,7 @@ def _read_task(path, num_positions):
     missing = [key for key in required + ('max_len',) if key not in task]
     if missing:
         raise UserError('%s: no "%s" in it' % (path, missing[0]))
-    labels, max_len = task.get('labels'), task['max_len']
-    if not isinstance(max_len, int) or not 2 < max_len <= num_positions:
-        raise UserError('%s: max_len is %r, a number of tokens up to the %d positions of the model '
-                        'expected' % (path, max_len, num_positions))
-    if labels is not None and not (isinstance(labels, list)
-                                   and all(isinstance(label, str) for label in labels)):
-        raise UserError('%s: labels are %r, a list of texts expected' % (path, labels))
-    return task
+    return check_task(path, task, num_positions)
 
 
 def find_export(folder, prefix, runtime_name):

@@ -21,6 +21,7 @@ from bert.model.weights import checkpoint_reader, heads, loading
 from bert.pipelines.base import Pipeline, is_ordered, iterate_chunks
 from bert.pipelines.model_folder import find_checkpoint_folder, find_head
 from bert.pipelines.records import ExtractedAnswer, QuestionResult, counts_or_new
+from bert.pipelines.task_file import check_task
 from bert.pipelines.text_pieces import check_text
 from bert.train.workers import SingleWorker
 
@@ -232,6 +233,7 @@ def read_qa_task(source, num_positions):
     default values, within the model's positions."""
     values = read_saved_task(source)
     if values:
+        check_task(source, values, num_positions)
         return {key: values[key] for key in TASK_DEFAULTS}, values['max_len']
     max_len = min(WindowOptions().max_seq_length, num_positions)
     return dict(TASK_DEFAULTS, **window_sizes(TASK_DEFAULTS, max_len)), max_len

@@ -313,7 +313,8 @@ def test_a_header_where_columns_are_numbers(train, in_tmp, caplog):
     train('--output_dir', 'run', *flags)
     for name in 'ab':
         assert ('%s.tsv:1: this row looks like a header: no other row has its label "label"; name '
-                'the columns instead of numbering them, or remove the row' % name) in caplog.messages
+                'the columns instead of numbering them, or remove the row' % name
+                ) in caplog.messages
     for name in 'ab':
         tiny.write_tsv(in_tmp / (name + '.tsv'), None, rows)
     caplog.clear()

@@ -36,6 +36,9 @@ def scan(path, block_size):
     try:
         with open(path, 'rb') as file:
             for line in file:
+                if b'\r' in line.strip() and not position and not line.endswith(b'\n'):
+                    raise UserError('%s: its lines end as on old Macintoshs: convert them, for '
+                                    'example by tr "\\r" "\\n"' % path)
                 digest.update(line)
                 is_empty = not _decode(path, line, position).strip()
                 lines += not is_empty

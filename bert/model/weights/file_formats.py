@@ -261,6 +261,10 @@ class ParamsReader:
         names = [self.name() for _ in range(self.number('<u8'))]
         if len(names) != len(arrays):
             self.fail('%d arrays and %d names' % (len(arrays), len(names)))
+        if len(set(names)) < len(names):
+            self.fail('%s is in it twice' % collections.Counter(names).most_common(1)[0][0])
+        if self._bytes_left:
+            self.fail('%d bytes after its end' % self._bytes_left)
         return dict(zip(names, arrays))
 
     def name(self):
