@@ -20,6 +20,24 @@ def test_a_user_error_is_one_line_and_code_2(capsys):
     assert exit_of(main, capsys) == (2, 'error: train.tsv:7: label "x": expected one of 0, 1\n')
 
 
+def test_messages_are_one_line_of_bounded_length():
+    error = UserError('a.csv: no column "x"; its columns are two\nlines\u2028\tof text')
+    assert str(error) == 'a.csv: no column "x"; its columns are two lines \tof text'
+    long_error = str(UserError('start ' + 'x' * 5000 + ' end'))
+    assert len(long_error) < 1000 and long_error.startswith('start x') and \
+        long_error.endswith('x end') and ' … ' in long_error
+
+
+def test_a_lack_of_memory_is_one_line():
+    code = ('from bert.errors import run_script\n'
+            'def main(): print("text"); raise MemoryError\n'
+            'run_script(main)')
+    process = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert (process.returncode, process.stdout) == (2, 'text\n')
+    assert process.stderr == ('error: out of memory: free some, raise the limit (ulimit -v), or '
+                              'take smaller batches\n')
+
+
 def test_warnings_of_a_program_without_a_log_are_marked():
     code = ('import logging\nfrom bert.errors import run_script\n'
             'run_script(lambda: logging.getLogger("bert.x").warning("mind the gap"))')

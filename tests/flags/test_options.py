@@ -134,7 +134,9 @@ def test_invalid_values_have_one_error(arguments, keywords, capsys):
     ({'columns': [1]}, 'argument --columns: [1] found, a list of texts expected'),
     ({'rate': 10 ** 400}, 'argument --rate: 1%s found, a number from 0 to 1 expected'
      % ('0' * 400)),
-    ({'texts': [1]}, 'argument texts: 1 found, a text expected')])
+    ({'texts': [1]}, 'argument texts: 1 found, a text expected'),
+    ({'word': 'a\udce9'}, "argument --word: 'a\\udce9': half a surrogate pair, or bytes that are "
+                          'no UTF-8')])
 def test_values_of_another_type(keywords, problem):
     with pytest.raises(UserError) as error:
         ScriptOptions(file='x', **keywords)

@@ -50,6 +50,21 @@ def test_unknown_flag_suggests_the_nearest(flag, suggestion, refusal):
             'unknown argument %s.%s (script.py --help lists the flags)' % (flag, hint)
 
 
+@pytest.mark.parametrize('word, shown', [
+    ('caf\udce9', "'caf\\udce9'"),        # the byte E9 of a shell that is not UTF-8
+    ('--output_dir=\ud83d', "'--output_dir=\\ud83d'")])
+def test_arguments_that_are_not_unicode(word, shown, refusal):
+    assert refusal('--lr', '1', word) == (
+        'argument 3, %s: half a surrogate pair, or bytes that are no UTF-8 (script.py --help lists '
+        'the flags)' % shown)
+
+
+@pytest.mark.parametrize('value', ['1', '1.5', '-0.1', 'nan'])
+def test_a_dropout_rate_is_below_1(value, refusal):
+    assert refusal('--dropout', value).startswith(
+        'argument --dropout: %s found, a number from 0 to below 1 expected' % value)
+
+
 def test_no_abbreviations(refusal):
     assert refusal('--warmup', '0.1').startswith('unknown argument --warmup.')
 

@@ -2,13 +2,15 @@
 import dataclasses
 import os
 import resource
+import subprocess
+import sys
 import time
 
 import mxnet as mx
 import numpy as np
 import pytest
 from support import tiny
-from support.processes import spawn, start
+from support.processes import PACKAGE, spawn, start
 
 from bert import finetune_classifier, predict
 from bert.train import devices
@@ -290,6 +292,16 @@ def test_output_dir_that_cannot_be_made(fail, in_tmp):
     assert fail('--task_name', 'SST', '--output_dir', 'file/run') == \
         'error: file/run: can\'t write: Not a directory; a part of the path is a file: choose ' \
         'another path'
+
+
+def test_an_address_space_that_is_too_small_for_mxnet(tiny_bert):
+    process = subprocess.run(
+        ['bash', '-c', 'ulimit -v 800000; exec "$@"', 'bash', sys.executable,
+         str(PACKAGE / 'predict.py'), '--model_dir', tiny_bert, 'text'],
+        capture_output=True, text=True)
+    assert (process.returncode, process.stderr) == (2, (
+        'error: the address space of a process is limited to 800000 kB, and MXNet alone takes '
+        '1150000: raise the limit, for example by ulimit -v unlimited\n'))
 
 
 # predict.py

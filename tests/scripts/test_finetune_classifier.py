@@ -442,6 +442,12 @@ def test_seeds_give_mean_and_deviation(train, sst, in_tmp):
     assert spread['sd'] == pytest.approx(np.std(values, ddof=1))
     assert 'dev accuracy over 3 seeds: %.4f ± %.4f' % (spread['mean'], spread['sd']) \
         in outcome.err
+    outcome = train('--task_name', 'SST', '--data_dir', sst, '--seeds', '1', '--epochs', 1,
+                    '--output_dir', 'one')
+    spread = read_json(in_tmp / 'one' / 'results.json')['metrics']['dev']['accuracy']
+    assert spread['sd'] is None and len(spread['values']) == 1
+    assert 'dev accuracy over 1 seeds: %.4f (one seed has no spread)' % spread['mean'] in \
+        outcome.err
 
 
 def test_only_inference_evaluates_once(train, call, sst, tiny_bert, in_tmp):
