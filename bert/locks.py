@@ -10,12 +10,15 @@ import fcntl
 import logging
 import os
 import socket
+import time
 
 from bert import files
 from bert.errors import UserError
 
 LOG = logging.getLogger(__name__)
 
+ATTEMPTS, SECONDS_BETWEEN_ATTEMPTS = 20, 0.01       # to read who holds a lock
+MAX_DESCRIPTION_LENGTH = 200        # characters
 LOCK_FILE = '.lock'         # in a folder that a run owns
 # errno of a file system without locks, for example of some network file systems
 NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
@@ -71,13 +74,15 @@ def open_locked(path):
 
 
 def describe_holder(path):
-    """' (process 123 on HOST, since DATE TIME)' from a lock file; '' if it does not say."""
-    try:
-        with open(path, encoding='utf-8') as file:
-            text = file.read(200).strip()
-    except (OSError, ValueError):
-        return ''
-    return ' (%s)' % text if text else ''
+    """' (process 123 on HOST, since DATE TIME)' from a lock file; '' if it does not say. A holder
+    that has just taken the lock gets the time to write."""
+    for _ in range(ATTEMPTS):
+        with contextlib.suppress(OSError, ValueError), open(path, encoding='utf-8') as file:
+            text = file.read(MAX_DESCRIPTION_LENGTH).strip()
+            if text:
+                return ' (%s)' % text
+        time.sleep(SECONDS_BETWEEN_ATTEMPTS)
+    return ''
 
 
 def _describe_process():

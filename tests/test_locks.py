@@ -15,6 +15,8 @@ import pytest
 
 from bert import locks
 from bert.errors import UserError
+from bert.flags.finetuning import FinetuneClassifierOptions
+from bert.jobs.runs import run_folder
 
 HOLDER = r'process %d on %s, since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d'
 OWN = '''
@@ -96,6 +98,18 @@ def test_exactly_one_thread_owns_a_folder(in_tmp):
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(compete, range(4))) > 10
     assert most == [1] and num_owners == [0] and os.listdir('run') == []
+
+
+def test_numbered_folders_that_are_chosen_at_once(in_tmp):
+    options = FinetuneClassifierOptions()
+
+    def open_and_close(_):
+        with run_folder.open_run_folder(options, 'MRPC', 'x.py', []) as folder:
+            time.sleep(0.01)
+            return folder
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        folders = list(pool.map(open_and_close, range(24)))
+    assert sorted(folders) == ['output_dir/MRPC-%03d' % i for i in range(1, 25)]
 
 
 @pytest.mark.parametrize('number', [errno.ENOLCK, errno.EOPNOTSUPP])

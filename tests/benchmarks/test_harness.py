@@ -189,6 +189,7 @@ def test_ranges_are_of_the_ratios_of_each_round():
     assert ratios == {'median': 3, 'min': 2, 'max': 4}
     assert harness.format_range(ratios) == '3.00 (2.00–4.00)'
     assert harness.format_range(ratios, 0) == '3 (2–4)'
+    assert harness.format_range(harness.ratio_range([4], [2])) == '2.00 (one value)'
 
 
 def test_rounds_and_losses_are_printed(capsys):
