@@ -266,12 +266,15 @@ def check(reader, path, content):
     return 'read'
 
 
+def write_good_file(name, folder):
+    """(`Reader`, path of a good file, its content)"""
+    path = READERS[name].write(folder)
+    return READERS[name], path, pathlib.Path(path).read_bytes()
+
+
 @pytest.mark.parametrize('name', READERS)
 def test_damaged_files(name, tmp_path, num_cases):
-    reader = READERS[name]
-    path = reader.write(tmp_path)
-    with open(path, 'rb') as file:
-        content = file.read()
+    reader, path, content = write_good_file(name, tmp_path)
     assert check(reader, path, content) == 'read'
     outcomes = collections.Counter(check(reader, path, mutant) for mutant in
                                    fuzzing.mutants(content, num_cases(100, 3000), seed=7))
@@ -280,10 +283,7 @@ def test_damaged_files(name, tmp_path, num_cases):
 
 @pytest.mark.parametrize('name', READERS)
 def test_a_reader_that_drops_a_row_is_found(name, tmp_path, monkeypatch):
-    reader = READERS[name]
-    path = reader.write(tmp_path)
-    with open(path, 'rb') as file:
-        content = file.read()
+    reader, path, content = write_good_file(name, tmp_path)
     module, attribute, drop = reader.patch
     monkeypatch.setattr(module, attribute, drop(getattr(module, attribute)))
     with pytest.raises(AssertionError):

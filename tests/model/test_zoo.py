@@ -344,6 +344,7 @@ def damage_blob(tmp_path):
     path.resolve().write_bytes(data[:-1] + b'?')
 
 
+@pytest.mark.process
 def test_from_the_hub_then_offline(hub, release, tmp_path):
     content, script = hub
     home = str(tmp_path / 'hf')

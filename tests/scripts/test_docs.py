@@ -211,7 +211,9 @@ def test_commands(page, call, roomy_bert, workplace, runs, monkeypatch, fast_int
             assert outcome.code == 0, '%s\n%s' % (line, outcome.err)
 
 
-@pytest.mark.parametrize('page', [page for page in PAGES if page != 'docs/tutorial.rst'])
+@pytest.mark.parametrize('page', [
+    pytest.param(page, marks=[pytest.mark.exhaustive] * (page == 'docs/python.rst'))
+    for page in PAGES if page != 'docs/tutorial.rst'])
 def test_snippets(page, in_tmp, tmp_path, capsys, monkeypatch, runs, shards, fast_int8):
     monkeypatch.delenv('MXNET_HOME')
     shutil.copytree(shards, in_tmp, dirs_exist_ok=True)

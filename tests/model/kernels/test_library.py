@@ -155,6 +155,7 @@ def test_the_environment_variable(kernels, monkeypatch, caplog):
     assert network.is_fused() and not caplog.records
 
 
+@pytest.mark.process
 def test_the_first_load_in_several_threads(kernels):
     code = ('import threading\nfrom bert.model.kernels import library\nresults = []\n'
             'threads = [threading.Thread(target=lambda: results.append(library.load()))'
@@ -166,6 +167,7 @@ def test_the_first_load_in_several_threads(kernels):
     assert (process.stdout, process.stderr) == ('1 False\n', '')
 
 
+@pytest.mark.process
 def test_beside_the_symbols_of_mxnet(kernels):
     """Horovod makes the symbols of libmxnet.so global. Some of its classes have the same names."""
     code = ('import ctypes\nfrom support import fused_networks\nimport mxnet\n'
