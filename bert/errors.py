@@ -10,17 +10,19 @@ from bert.streams import StandardStreams, StreamError
 MAX_MESSAGE_LENGTH = 900    # characters: more than any of ours has without what was found
 EXIT_USER_ERROR = 2     # what argparse uses for a bad command line
 EXIT_INTERRUPTED = 128 + signal.SIGINT
+EXIT_TERMINATED = 128 + signal.SIGTERM
 EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
 
 
 class UserError(Exception):
     """A mistake that the user can fix. The message names the place, the problem, the expected input
     and the fix; scripts print it in one line, without a stack trace. Line ends in it, which come
-    from what was found, become spaces, and the middle of a very long one is left out."""
+    from what was found, become spaces, and the middle of a very long one is left out. is_list: the
+    message has a line for each of several problems."""
 
-    def __init__(self, message):
-        message = ' '.join(str(message).splitlines())
-        if len(message) > MAX_MESSAGE_LENGTH:
+    def __init__(self, message, is_list=False):
+        message = str(message) if is_list else ' '.join(str(message).splitlines())
+        if not is_list and len(message) > MAX_MESSAGE_LENGTH:
             message = '%s … %s' % (message[:MAX_MESSAGE_LENGTH * 2 // 3],
                                    message[-MAX_MESSAGE_LENGTH // 3:])
         super().__init__(message)
@@ -53,6 +55,9 @@ def run_script(main):
     streams = StandardStreams()
     # the format of warnings in programs without a log
     logging.lastResort.setFormatter(logging.Formatter('%(levelname)s: %(message)s'))
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL and 'HOROVOD_RANK' not in os.environ:
+        # temporary files are removed on the way out
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(EXIT_TERMINATED))
     try:
         code = _finish(main)
     except (UserError, InstallationError, StreamError) as error:

@@ -104,6 +104,14 @@ def new_file(path):
         remove(temporary)
 
 
+def check_not_input(path, input_path, flag='--output'):
+    """Raises `UserError` if the output `path` would replace an input. input_path: may be None."""
+    if input_path and os.path.isfile(input_path) and \
+            os.path.realpath(path) == os.path.realpath(input_path):
+        raise UserError('%s %s: it would replace the input of that name: choose another'
+                        % (flag, path))
+
+
 def replace_file(new_path, target):
     """Move a new file to `target`, a path of `output_target`. It gets the mode of an old one."""
     if os.path.exists(target):
@@ -234,6 +242,9 @@ def find_files(patterns, expected):
         if not paths:
             raise UserError('%s: no such file: expected %s, as a comma list of names and wildcards'
                             % (pattern or repr(patterns), expected))
+        for path in paths:
+            if not is_unicode(path):
+                raise UserError('%a: %s: rename the file' % (path, NOT_UNICODE))
         all_paths.update(dict.fromkeys(paths))
     return list(all_paths)
 

@@ -34,7 +34,7 @@ def own_folder(folder, flag='--output_dir'):
     """
     path, is_new = os.path.join(folder, LOCK_FILE), not os.path.isdir(folder)
     with files.explain_write_errors(folder):
-        os.makedirs(folder, exist_ok=True)
+        os.makedirs(os.path.realpath(folder), exist_ok=True)
         lock = open_locked(path)
     if lock is None:
         raise UserError('%s %s: in use by another run%s: wait for its end, or choose another '

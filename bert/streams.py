@@ -25,8 +25,10 @@ class StandardStreams:
         self._num_escaped = 0
         closed = list(map(_fill_descriptor, range(3)))
         codecs.register_error(ESCAPE, self._escape)
-        if closed[0] and sys.stdin is sys.__stdin__:
-            sys.stdin = io.TextIOWrapper(io.BufferedReader(_ClosedInput()))
+        if sys.stdin is sys.__stdin__:
+            raw_input = _ClosedInput() if closed[0] else _Input(0, 'r', closefd=False)
+            sys.stdin = io.TextIOWrapper(io.BufferedReader(raw_input),
+                                         encoding=sys.stdin.encoding if sys.stdin else 'utf-8')
         self._output = _ClosedOutput() if closed[1] else _Output(1, 'w', closefd=False)
         if sys.stdout is sys.__stdout__:
             sys.stdout = _text_stream(self._output, sys.stdout, ESCAPE)
@@ -54,6 +56,14 @@ class StandardStreams:
             print('warning: %d characters that standard output (%s) lacks were written as \\uXXXX, '
                   'as in JSON%s' % (self._num_escaped, sys.stdout.encoding, remedy),
                   file=sys.stderr)
+
+
+def binary_input():
+    """Standard input as a file of bytes, also where a program has set a stream of its own."""
+    if sys.stdin is None:
+        raise StreamError('standard input is closed: name a file, or give the text as an argument')
+    return sys.stdin.buffer if hasattr(sys.stdin, 'buffer') else \
+        io.BytesIO(sys.stdin.read().encode('utf-8', 'surrogatepass'))
 
 
 def _fill_descriptor(number):
@@ -88,6 +98,27 @@ class _Output(io.FileIO):
             if isinstance(error, BrokenPipeError):
                 raise
             raise StreamError('standard output: can\'t write: %s' % error.strerror) from None
+
+
+class _Input(io.FileIO):
+    """Standard input. Raises `StreamError` where a read fails."""
+
+    def readinto(self, buffer):
+        try:
+            while (num_bytes := super().readinto(buffer)) is None:      # empty, and does not block
+                select.select([self], [], [])
+            return num_bytes
+        except OSError as error:
+            raise StreamError('standard input: can\'t be read: %s' % error.strerror) from None
+
+    def readall(self):
+        return b''.join(iter(lambda: self.read(io.DEFAULT_BUFFER_SIZE), b''))
+
+    def read(self, size=-1):
+        if size < 0:
+            return self.readall()
+        buffer = bytearray(size)
+        return bytes(buffer[:self.readinto(buffer)])
 
 
 class _ClosedOutput(io.RawIOBase):

@@ -27,6 +27,8 @@ def read_tokens(path):
         # newline='\n': some vocabularies contain tokens that str.splitlines would split
         with open(path, encoding='utf-8-sig', newline='\n') as lines:
             tokens = [line.rstrip('\r\n') for line in lines]
+        if len(tokens) == 1:    # of old Macintosh line ends
+            tokens = tokens[0].split('\r')
     except OSError as error:
         raise UserError('%s: can\'t read the vocabulary: %s' % (path, error.strerror)) from None
     except UnicodeDecodeError as error:

@@ -1,4 +1,5 @@
 """The exit codes and error messages of scripts."""
+import os
 import subprocess
 import sys
 
@@ -26,6 +27,24 @@ def test_messages_are_one_line_of_bounded_length():
     long_error = str(UserError('start ' + 'x' * 5000 + ' end'))
     assert len(long_error) < 1000 and long_error.startswith('start x') and \
         long_error.endswith('x end') and ' … ' in long_error
+
+
+def test_a_list_of_problems_keeps_its_lines():
+    assert str(UserError('no source:\n  one\n  two', is_list=True)).count('\n') == 2
+
+
+def test_sigterm_removes_temporary_files(tmp_path):
+    code = ('import time\nfrom bert import files\nfrom bert.errors import run_script\n'
+            'def main():\n'
+            '    with files.atomic_write("out") as out:\n'
+            '        print("writing", flush=True)\n'
+            '        time.sleep(60)\n'
+            'run_script(main)')
+    process = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, cwd=tmp_path)
+    assert process.stdout.readline() == b'writing\n' and len(os.listdir(tmp_path)) == 1
+    process.terminate()
+    assert process.wait() == 143 and os.listdir(tmp_path) == []
+    process.stdout.close()
 
 
 def test_a_lack_of_memory_is_one_line():

@@ -123,6 +123,18 @@ def test_a_file_system_without_locks(in_tmp, monkeypatch, caplog, number):
                                'that write there']
 
 
+def test_runs_of_one_and_of_several_seeds_do_not_share_a_folder(in_tmp):
+    options = FinetuneClassifierOptions(output_dir='run', overwrite_output_dir=True)
+    seed_options = options.replace(output_dir='run/seed-1')
+    for owner, other in ((seed_options, options), (options, seed_options)):
+        with run_folder.open_run_folder(owner, 'x', 'x.py', []), \
+                pytest.raises(UserError, match='in use by another run'), \
+                run_folder.open_run_folder(other, 'x', 'x.py', []):
+            pass
+    with run_folder.open_run_folder(options, 'x', 'x.py', []):
+        pass
+
+
 def test_a_holder_that_does_not_say_who_it_is(in_tmp):
     (in_tmp / '.lock').write_bytes(b'\xff')
     assert locks.describe_holder('.lock') == '' == locks.describe_holder('none')

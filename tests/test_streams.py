@@ -51,6 +51,21 @@ def test_standard_input_that_is_closed():
     assert run('print(sys.stdin.buffer.read())', '<<< text') == (0, b"b'text\\n'\n", '')
 
 
+def test_standard_input_that_does_not_block():
+    """A text that comes late is waited for."""
+    main = 'os.set_blocking(0, False); print(sys.stdin.buffer.read().split())'
+    assert run(main, '< <(sleep 0.3; echo one; sleep 0.3; echo two)') == (
+        0, b"[b'one', b'two']\n", '')
+    main = 'os.set_blocking(0, False); print([line for line in sys.stdin.buffer])'
+    assert run(main, '< <(echo one; sleep 0.3; echo two)') == (
+        0, b"[b'one\\n', b'two\\n']\n", '')
+
+
+def test_standard_input_that_cannot_be_read(tmp_path):
+    assert run('sys.stdin.read()', '0> %s' % (tmp_path / 'file')) == (
+        2, b'', "error: standard input: can't be read: Bad file descriptor\n")
+
+
 @pytest.mark.parametrize('redirection', ['2>&-', '2>/dev/full'])
 def test_standard_error_that_takes_nothing(redirection):
     main = 'print("warning", file=sys.stderr); print("a text")'

@@ -27,7 +27,7 @@ def overwrite_flag(help='replace what an earlier run left there'):
 
 @options('device')
 class ThreadOptions(Options):
-    threads: int = flag('CPU threads', kind=kinds.positive_int, factory=default_threads)
+    threads: int = flag('CPU threads', kind=kinds.thread_count, factory=default_threads)
 
     def prepare_mxnet(self):
         prepare_mxnet(self.threads)

@@ -11,6 +11,9 @@ from collections.abc import Iterable
 
 from bert.errors import NOT_UNICODE, is_unicode
 
+MAX_INT = 2 ** 63 - 1       # of NumPy and MXNet
+MAX_THREADS = 4096          # more than any machine has that MXNet runs on
+
 
 class Text:
     """A text, or a path. may_be_empty: without it, an empty text is an error: most often it comes
@@ -30,15 +33,19 @@ class Text:
         text = os.fsdecode(value)
         if not is_unicode(text):
             raise argparse.ArgumentTypeError('%a: %s' % (text, NOT_UNICODE))
+        if '\0' in text:
+            raise argparse.ArgumentTypeError('%a: it holds the character NUL' % text)
         return self(str(text))
 
 
 class Number:
     """An int or float (`kind`) from `low` to `high`, greater than `above` and less than `below`.
-    expected: this range in words, for the error message."""
+    expected: this range in words, for the error message. largest: the largest int that is usable.
+    """
 
     def __init__(self, kind, expected, low=-math.inf, high=math.inf, above=-math.inf,
-                 below=math.inf):
+                 below=math.inf, largest=MAX_INT):
+        self._largest = largest
         self._kind, self._expected = kind, expected
         self._low, self._high, self._above, self._below = low, high, above, below
 
@@ -50,15 +57,19 @@ class Number:
         is_whole = isinstance(value, numbers.Integral)
         if is_number and (is_whole or self._kind is float):
             return self._check(value, value)
-        is_numeric_text = isinstance(value, str) and value.replace('.', '', 1).strip().isdigit()
+        is_numeric_text = isinstance(value, str) and value.replace('.', '', 1).strip().isdecimal()
         return self._check(repr(value) if is_numeric_text else value, '')
 
     def _check(self, shown, value):
         try:
             number = self._kind(value)
+            is_usable = math.isfinite(number)
         except (ValueError, OverflowError):
-            number = math.nan
-        if not (math.isfinite(number) and self._low <= number <= self._high
+            is_usable = False
+        if is_usable and self._kind is int and abs(number) > self._largest:
+            raise argparse.ArgumentTypeError('%s found, at most %d expected'
+                                             % (shown, self._largest))
+        if not (is_usable and self._low <= number <= self._high
                 and self._above < number < self._below):
             raise argparse.ArgumentTypeError('%s found, %s expected' % (shown, self._expected))
         return number
@@ -76,7 +87,7 @@ class TextList:
         parts = tuple(value) if isinstance(value, Iterable) else (None,)
         if not all(isinstance(part, str) for part in parts):
             raise argparse.ArgumentTypeError('%r found, a list of texts expected' % (value,))
-        return tuple(map(str, parts))
+        return tuple(map(text.accept, parts))
 
 
 class WholeNumberList:
@@ -87,7 +98,7 @@ class WholeNumberList:
 
     def __call__(self, text):
         parts = [part.strip() for part in text.split(',')]
-        if not all(part.isdigit() and int(part) >= self._low for part in parts) or \
+        if not all(part.isdecimal() and int(part) >= self._low for part in parts) or \
                 self._distinct and len(set(parts)) != len(parts):
             raise argparse.ArgumentTypeError('%s found, %s with commas between them expected'
                                              % (text, self._expected))
@@ -103,6 +114,7 @@ any_text = Text(may_be_empty=True)
 whole_number = Number(int, 'a whole number')
 positive_int = Number(int, 'a whole number from 1 on', low=1)
 number = Number(float, 'a number')
+thread_count = Number(int, 'a whole number from 1 on', low=1, largest=MAX_THREADS)
 positive_float = Number(float, 'a number above 0', above=0)
 nonnegative_float = Number(float, 'a number from 0 on', low=0)
 ratio = Number(float, 'a number from 0 to 1', low=0, high=1)

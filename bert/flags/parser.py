@@ -1,5 +1,6 @@
 """The parser of all scripts, which answers mistakes in one line. Imports no mxnet."""
 import argparse
+import os
 import re
 import sys
 
@@ -33,6 +34,16 @@ def explain_unknown_flag(flag, known_flags, unsupported):
     return 'unknown argument %s.%s' % (flag, did_you_mean(flag, known_flags))
 
 
+def _decode(argument):
+    """An argument, as UTF-8 if the locale has another encoding."""
+    if is_unicode(argument):
+        return argument
+    try:
+        return os.fsencode(argument).decode('utf-8')
+    except UnicodeError:
+        return argument
+
+
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Adds the default to a flag's help, unless there is no default or the help names it."""
 
@@ -60,7 +71,7 @@ class Parser(argparse.ArgumentParser):
         self._unsupported = dict(unsupported)
 
     def parse_args(self, args=None, namespace=None):
-        arguments = list(sys.argv[1:] if args is None else args)
+        arguments = list(map(_decode, sys.argv[1:] if args is None else args))
         for place, argument in enumerate(arguments, 1):
             if not is_unicode(argument):
                 self.error('argument %d, %s: %s' % (place, ascii(argument), NOT_UNICODE))

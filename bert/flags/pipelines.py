@@ -9,7 +9,7 @@ class OpeningOptions(Options):
     """bert.open"""
     path: str = flag('a trained or exported model', names=(), required=True)
     dtype: str = flag('to compute in', 'float32', choices=tuple(DTYPE_DESCRIPTIONS))
-    threads: int | None = flag('CPU threads', None, kinds.positive_int)
+    threads: int | None = flag('CPU threads', None, kinds.thread_count)
     batch_size: int | None = flag('texts or windows a batch', None, kinds.positive_int)
     batch_tokens: int | None = flag('tokens a batch at most', None, kinds.positive_int)
     gpu: int | None = flag('GPU to use', None, kinds.whole_number)

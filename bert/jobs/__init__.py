@@ -11,11 +11,16 @@ import contextlib
 import functools
 import importlib
 import inspect
+import os
 import random
 
 from bert import _compat
+from bert.errors import NOT_UNICODE, UserError, is_unicode
 from bert.flags.options import explicit_options, make_options
 from bert.flags.threads import check_threads
+
+# Variables of the environment that name folders of data and of the cache
+FOLDER_VARIABLES = ('MXNET_HOME', 'GLUE_DIR', 'SQUAD_DIR', 'BAIDU_ERNIE_DATA_DIR', 'HOME')
 
 
 class Job:
@@ -63,6 +68,7 @@ class Job:
                             % (self.__name__, self.options_class.__name__))
         elif explicit is None:
             explicit = explicit_options(options)
+        _check_surroundings()
         options.check(explicit, is_final=not options.continues_run)
         if 'threads' in explicit:
             check_threads(options.threads)
@@ -71,6 +77,20 @@ class Job:
         module = importlib.import_module('%s.%s' % (__name__, self._module))
         with _without_traces():
             return getattr(module, self.__name__)(options, explicit)
+
+
+def _check_surroundings():
+    """Raises `UserError` if the working folder is gone, or if its path or a folder that the
+    environment names is no Unicode: reports hold such paths."""
+    try:
+        paths = {'the working folder': os.getcwd()}
+    except OSError as error:
+        raise UserError('the working folder: %s: go to another one by cd'
+                        % error.strerror) from None
+    paths.update((name, os.environ.get(name, '')) for name in FOLDER_VARIABLES)
+    for name, path in paths.items():
+        if not is_unicode(path):
+            raise UserError('%s, %a: %s: rename it, or take another' % (name, path, NOT_UNICODE))
 
 
 @contextlib.contextmanager

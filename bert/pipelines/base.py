@@ -71,7 +71,11 @@ def iterate_chunks(items, size):
     if not is_ordered(items):
         raise UserError('texts: a str or an iterable of them expected, %s found'
                         % type(items).__name__)
-    items = iter(items)
+    try:
+        items = iter(items)
+    except TypeError:       # an array without dimensions
+        raise UserError('texts: a str or an iterable of them expected, %r found'
+                        % (items,)) from None
     while chunk := list(itertools.islice(items, size)):
         yield chunk
 

@@ -204,6 +204,6 @@ def _max_tokens(folder, config):
     limit = files.read_json(path).get('model_max_length') if os.path.isfile(path) else None
     if limit is None:
         return config.max_length
-    if not isinstance(limit, (int, float)) or limit <= 2:
+    if not isinstance(limit, (int, float)) or not limit > 2:      # nor NaN
         raise UserError('%s: model_max_length is %r, expected a number of tokens' % (path, limit))
     return int(min(limit, config.max_length))

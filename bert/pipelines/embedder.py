@@ -125,8 +125,6 @@ class Embedder(NotCopyable):
             type(self).__name__, self.config.num_layers, self.config.units, self.max_seq_length,
             self._device)
 
-    # Vectors of texts
-
     def __call__(self, texts):
         """(texts, width) float32, one vector for each text; (width,) for a single str."""
         if isinstance(texts, str):
@@ -211,13 +209,14 @@ class Embedder(NotCopyable):
         self._parameters[name] = network._collect_params_with_prefix()
 
     def _choose_layers(self, network, layers, combine):
-        layers, depth = tuple(np.atleast_1d(layers).tolist()), self.config.num_layers
+        depth = self.config.num_layers
+        layers = [layers] if isinstance(layers, (str, numbers.Integral)) else layers
+        layers = tuple(int(i) if isinstance(i, numbers.Integral) else i for i in layers)
         invalid = [i for i in layers if not (isinstance(i, int) and -depth - 1 <= i <= depth)]
         if invalid or not layers:
             raise UserError('layers %s: numbers from %d to %d expected: this model has %d layers, '
                             '0 is the input of the first'
-                            % (','.join(str(i) if isinstance(i, int) else repr(i)
-                                        for i in layers) or 'none', -depth - 1, depth, depth))
+                            % (','.join(map(repr, layers)) or 'none', -depth - 1, depth, depth))
         self.layers = layers
         if layers != DEFAULT_LAYERS:
             network.encoder.layers = layers, combine

@@ -1,4 +1,5 @@
 """Checks the values of task.json, which says what the model beside it was trained for."""
+import math
 import numbers
 
 from bert.errors import UserError
@@ -8,20 +9,25 @@ def _is_size(value):
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
+def _is_list_of_texts(value):
+    """Whether it is a list of different texts, none of them empty."""
+    return isinstance(value, list) and value and len(set(map(str, value))) == len(value) and all(
+        isinstance(text, str) and text.strip() for text in value)
+
+
 # {key: (function: value → whether it can be used, what is expected)}
 EXPECTED_VALUES = {
     'name': (lambda value: isinstance(value, str), 'a text'),
-    'labels': (lambda value: value is None or isinstance(value, list) and value and all(
-        isinstance(label, str) for label in value), 'a list of texts'),
+    'labels': (lambda value: value is None or _is_list_of_texts(value), 'a list of texts'),
     'pair': (lambda value: value is None or isinstance(value, bool), 'true or false'),
-    'metrics': (lambda value: isinstance(value, list) and all(
-        isinstance(name, str) for name in value), 'a list of texts'),
+    'metrics': (_is_list_of_texts, 'a list of texts'),
     'version_2': (lambda value: isinstance(value, bool), 'true or false'),
     'doc_stride': (_is_size, 'a whole number from 1 on'),
     'max_query_length': (_is_size, 'a whole number from 1 on'),
     'n_best_size': (_is_size, 'a whole number from 1 on'),
     'max_answer_length': (_is_size, 'a whole number from 1 on'),
-    'null_score_diff_threshold': (lambda value: isinstance(value, numbers.Real), 'a number')}
+    'null_score_diff_threshold': (
+        lambda value: isinstance(value, numbers.Real) and math.isfinite(value), 'a number')}
 
 
 def check_task(path, task, num_positions):

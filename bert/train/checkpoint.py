@@ -6,6 +6,7 @@ A run folder holds
 """
 import errno
 import json
+import math
 import os
 import re
 import resource
@@ -148,7 +149,11 @@ def load_resume_state(folder):
     one of the two is damaged."""
     try:
         with open(os.path.join(folder, STATE_FILE), encoding='utf-8') as file:
-            return json.load(file), mx.nd.load(os.path.join(folder, OPTIMIZER_FILE)) or {}
-    except (OSError, ValueError, mx.MXNetError) as error:
+            state = json.load(file)
+        for entry in state.get('history', ()):      # JSON has no NaN
+            for scores in entry['metrics'].values():
+                scores.update((name, math.nan) for name, value in scores.items() if value is None)
+        return state, mx.nd.load(os.path.join(folder, OPTIMIZER_FILE)) or {}
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, mx.MXNetError) as error:
         raise UserError('%s: the checkpoint is damaged: %s; remove it to go on from an earlier '
                         'one, if there is one' % (folder, failure_reason(error))) from None

@@ -1,5 +1,6 @@
 """A profile of a few training steps, by MXNet's profiler."""
 import logging
+import os
 
 import mxnet as mx
 
@@ -24,7 +25,9 @@ class ProfiledStepper(PretrainingStepper):
 
     def __init__(self, *arguments, path=None):
         super().__init__(*arguments)
-        self._path, self._num_steps = path, 0
+        # MXNet would replace a link
+        self._name, self._path = path, path and os.path.realpath(path)
+        self._num_steps = 0
 
     def step(self, *arguments):
         self._num_steps += 1
@@ -48,4 +51,4 @@ class ProfiledStepper(PretrainingStepper):
             mx.profiler.set_state('stop')
             mx.profiler.dump()
             logging.info('profile of steps %d to %d: %s', FIRST_PROFILED_STEP, LAST_PROFILED_STEP,
-                         self._path)
+                         self._name)

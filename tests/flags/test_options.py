@@ -135,6 +135,13 @@ def test_invalid_values_have_one_error(arguments, keywords, capsys):
     ({'rate': 10 ** 400}, 'argument --rate: 1%s found, a number from 0 to 1 expected'
      % ('0' * 400)),
     ({'texts': [1]}, 'argument texts: 1 found, a text expected'),
+    ({'word': 'a\0b'}, "argument --word: 'a\\x00b': it holds the character NUL"),
+    ({'count': 10 ** 400}, 'argument --count: 1%s found, a whole number from 1 on expected'
+     % ('0' * 400)),
+    ({'count': 2 ** 63}, 'argument --count: %d found, at most %d expected'
+     % (2 ** 63, 2 ** 63 - 1)),
+    ({'seeds': '\u00b2'}, 'argument --seeds: \u00b2 found, different whole numbers from 0 on with '
+                          'commas between them expected'),
     ({'word': 'a\udce9'}, "argument --word: 'a\\udce9': half a surrogate pair, or bytes that are "
                           'no UTF-8')])
 def test_values_of_another_type(keywords, problem):

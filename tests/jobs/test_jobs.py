@@ -165,6 +165,29 @@ def test_the_command_of_a_job(run, keywords):
     assert repr(run) == 'JobResult(folder=%r, metrics=%r)' % (run.folder, run.metrics)
 
 
+def test_the_working_folder_and_the_environment(run, tmp_path, monkeypatch):
+    monkeypatch.setenv('GLUE_DIR', 'caf\udce9')
+    with pytest.raises(UserError, match="^GLUE_DIR, 'caf.udce9': half a surrogate pair, or bytes "):
+        jobs.predict_labels(model_dir=run.folder, texts=['a'])
+    monkeypatch.delenv('GLUE_DIR')
+    for name, problem in (('caf\udce9', 'the working folder, .*: half a surrogate pair'),
+                          ('gone', 'the working folder: No such file or directory: go to another')):
+        (tmp_path / name).mkdir()
+        with monkeypatch.context() as context:
+            context.chdir(tmp_path / name)
+            (tmp_path / name).rmdir()
+            with pytest.raises(UserError, match='^' + problem if name == 'gone' else ''):
+                jobs.predict_labels(model_dir=run.folder, texts=['a'])
+
+
+def test_an_output_never_replaces_its_input(run, tmp_path):
+    path = tmp_path / 'texts.txt'
+    path.write_text('good film\n')
+    with pytest.raises(UserError, match='^--output .*: it would replace the input of that name'):
+        jobs.predict_labels(model_dir=run.folder, file=path, output=path, overwrite=True)
+    assert path.read_text() == 'good film\n'
+
+
 def test_a_training_outside_the_main_thread(run, keywords, tmp_path):
     with concurrent.futures.ThreadPoolExecutor() as pool:
         result = pool.submit(jobs.finetune_classifier, output_dir=tmp_path / 'run',

@@ -301,7 +301,7 @@ def test_an_address_space_that_is_too_small_for_mxnet(tiny_bert):
         capture_output=True, text=True)
     assert (process.returncode, process.stderr) == (2, (
         'error: the address space of a process is limited to 800000 kB, and MXNet alone takes '
-        '1150000: raise the limit, for example by ulimit -v unlimited\n'))
+        '1400000: raise the limit, for example by ulimit -v unlimited\n'))
 
 
 # predict.py

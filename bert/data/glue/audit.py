@@ -3,6 +3,8 @@ import collections
 
 import numpy as np
 
+from bert.data.glue.labels import one_line
+
 PERCENTILES = (50, 90, 99)
 MIN_FOR_PERCENTILES = 20        # rows; percentiles of fewer say nothing
 REJECTED_SHOWN = 5
@@ -60,8 +62,8 @@ def describe_audit(report):
         lines.append('%s: %d rows of %s' % (name, segment['rows'], segment['file']))
         if 'labels' in segment:
             template = '%s %.3g' if 'mean' in segment['labels'] else '%s: %d'
-            lines.append('  labels: ' + ', '.join(template % item
-                                                  for item in segment['labels'].items()))
+            lines.append('  labels: ' + ', '.join(template % (one_line(label), value) for
+                                                  label, value in segment['labels'].items()))
         lines.append('  tokens: %s; --max_len %d truncates %d examples (%.1f %%)' % (
             length, report['max_len'], segment['truncated'],
             100 * segment['truncated'] / segment['rows']))
@@ -71,10 +73,10 @@ def describe_audit(report):
         if not name.startswith('train') and 'mean' not in segment.get('labels', {}) and \
                 len(found) == 1:
             lines.append('warning: %s has one class only (%s): its scores say little'
-                         % (name, found[0]))
+                         % (name, one_line(found[0])))
     if report['labels_missing_in_train']:
         lines.append('warning: labels that train has no example of: %s'
-                     % ', '.join(report['labels_missing_in_train']))
+                     % ', '.join(map(one_line, report['labels_missing_in_train'])))
     return lines
 
 

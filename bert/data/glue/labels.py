@@ -16,7 +16,7 @@ class LabelEncoder:
         self._index = None
         self.expected = 'a number'      # for error messages
         if labels is not None:
-            self.expected = 'one of ' + ', '.join(map(str, labels))
+            self.expected = 'one of ' + ', '.join(one_line(str(label)) for label in labels)
             self._index = {label: i for i, label in enumerate(labels)}
             for alias, label in (aliases or {}).items():
                 self._index[alias] = self._index[label]
@@ -26,7 +26,7 @@ class LabelEncoder:
         if self._index is not None:
             return np.int32(self._index[label])
         score = float(label)
-        if not math.isfinite(score):
+        if not abs(score) <= np.finfo('float32').max:
             raise ValueError(label)
         return np.float32(score)
 
@@ -41,9 +41,15 @@ def find_similar_spellings(labels):
 
 
 def _spelling_key(label):
-    text = ' '.join(unicodedata.normalize('NFKC', label).casefold().split())
+    text = unicodedata.normalize('NFKC', label).casefold()
+    # characters that are not seen, and the various hyphens and dashes
+    categories = [unicodedata.category(character) for character in text]
+    text = ' '.join(''.join('-' if category == 'Pd' else character
+                            for character, category in zip(text, categories)
+                            if category != 'Cf').split())
     try:
-        return float(text)
+        number = float(text)
+        return number if math.isfinite(number) else text
     except ValueError:
         return text
 

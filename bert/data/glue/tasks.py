@@ -171,7 +171,7 @@ def custom_task(name, files, text_columns, label_column, labels, is_test_labelle
     if len(text_columns) not in (1, 2):
         raise UserError('--text_columns %s: give one column, or two for pairs, separated by a '
                         'comma' % ','.join(text_columns))
-    positions = all(column.isdigit() for column in list(text_columns) + [label_column])
+    positions = all(column.isdecimal() for column in list(text_columns) + [label_column])
     header = () if positions else None
     text = tuple(text_columns)
     segments = {kind: Segment(path, Table(text, label_column, header))

@@ -32,13 +32,11 @@ def scan(path, block_size):
     Raises `UserError` for a file that can't be read, or that isn't UTF-8, with the byte.
     """
     digest, position, lines = hashlib.sha256(), 0, 0
-    blocks, start, documents, is_inside = [], 0, 0, False
+    blocks, start, documents, is_inside, has_returns = [], 0, 0, False, False
     try:
         with open(path, 'rb') as file:
             for line in file:
-                if b'\r' in line.strip() and not position and not line.endswith(b'\n'):
-                    raise UserError('%s: its lines end as on old Macintoshs: convert them, for '
-                                    'example by tr "\\r" "\\n"' % path)
+                has_returns = has_returns or b'\r' in line.strip()
                 digest.update(line)
                 is_empty = not _decode(path, line, position).strip()
                 lines += not is_empty
@@ -50,6 +48,9 @@ def scan(path, block_size):
                 position += len(line)
     except OSError as error:
         raise UserError('%s: can\'t be read: %s' % (path, error.strerror)) from None
+    if lines == 1 and has_returns:
+        raise UserError('%s: its lines end as on old Macintoshs: convert them, for example by tr '
+                        '"\\r" "\\n"' % path)
     if documents:
         blocks.append(Block(path, start, position, documents))
     return Scan(path, position, digest.hexdigest(), lines, tuple(blocks))

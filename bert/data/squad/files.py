@@ -6,7 +6,7 @@ import itertools
 import json
 from typing import NamedTuple
 
-from bert.data.text.readers import read_rows
+from bert.data.text.readers import parse_json_row, read_text
 from bert.errors import UserError, is_unicode
 
 TYPE_NAMES = {str: 'a text', list: 'a list', dict: 'a dictionary', int: 'a whole number',
@@ -85,19 +85,16 @@ def read_squad(path, version_2=False):
 
 
 def _load(path):
+    text = read_text(path)
     try:
-        with open(path, encoding='utf-8-sig') as file:
-            return json.load(file)
-    except OSError as error:
-        raise UserError('%s: can\'t be read: %s' % (path, error.strerror)) from None
+        return json.loads(text)
     except json.JSONDecodeError as error:
-        if error.msg == 'Extra data':       # a second line of JSON lines
-            return [row for _, row in read_rows(path, 'jsonl')]
+        first_line, _, rest = text.partition('\n')
+        if error.msg == 'Extra data' and error.pos > len(first_line) and rest:
+            return [parse_json_row(path, line_number, line)
+                    for line_number, line in enumerate(text.split('\n'), 1) if line.strip()]
         raise UserError('%s:%d:%d: not JSON: %s; expected a SQuAD file'
                         % (path, error.lineno, error.colno, error.msg)) from None
-    except UnicodeDecodeError as error:
-        raise UserError('%s: not UTF-8 at byte %d: save the file as UTF-8'
-                        % (path, error.start)) from None
     except RecursionError:
         raise UserError('%s: nested too deeply for a SQuAD file' % path) from None
     except ValueError as error:     # a number of thousands of digits
@@ -108,11 +105,12 @@ def _read_paragraphs(path):
     """Iterator of (context, [(place, question as a dictionary)]) of a file in SQuAD's layout, or in
     the flat layout of the library `datasets`: one row a question."""
     content = _load(path)
-    rows = content
+    if isinstance(content, list) and content and isinstance(content[0], dict):
+        return _flat_paragraphs(path, content)
     if isinstance(content, dict):
         rows = [content] if is_flat_row(content) else content.get('data')
-    if isinstance(rows, list) and rows and is_flat_row(rows[0]):
-        return _flat_paragraphs(path, rows)
+        if isinstance(rows, list) and rows and is_flat_row(rows[0]):
+            return _flat_paragraphs(path, rows)
     return _paragraphs(path, content)
 
 

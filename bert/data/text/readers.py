@@ -1,7 +1,9 @@
 """Readers of labelled texts: TSV, CSV and JSON lines. Every error names the file and line."""
 import csv
+import itertools
 import json
 import logging
+import math
 import os
 import re
 import sys
@@ -52,14 +54,28 @@ def read_lines(path):
 
 
 def decode_lines(lines, source):
-    """The same for lines of bytes. A file with no line feed and with carriage returns is one of old
+    """The same for lines of bytes. A file of one line with carriage returns in it is one of old
     Macintosh line ends. source: the name of the lines in errors."""
+    return ((line_number, _raise_error(line))
+            for line_number, line in _lines_and_errors(lines, source))
+
+
+def _raise_error(item):
+    if isinstance(item, UserError):
+        raise item
+    return item
+
+
+def _lines_and_errors(lines, source):
+    """The same, with a `UserError` in place of a line that is not UTF-8."""
     for line_number, line in enumerate(_split_at_returns(lines), 1):
         try:
             text = line.decode('utf-8')
         except UnicodeDecodeError as error:
-            raise UserError('%s:%d: not UTF-8 at byte %d of the line: save the file as UTF-8'
-                            % (source, line_number, error.start + 1)) from None
+            yield line_number, UserError(
+                '%s:%d: not UTF-8 at byte %d of the line: save the file as UTF-8'
+                % (source, line_number, error.start + 1))
+            continue
         if line_number == 1 and text.startswith('\ufeff'):
             text = text[1:]
         yield line_number, text.rstrip('\r\n')
@@ -67,11 +83,10 @@ def decode_lines(lines, source):
 
 def _split_at_returns(lines):
     lines = iter(lines)
-    first_line = next(lines, b'')
-    if first_line.endswith(b'\n'):
-        yield first_line
-    elif first_line:    # there is only this line
-        yield from first_line.removesuffix(b'\r').split(b'\r')
+    first_lines = list(itertools.islice(lines, 2))
+    if len(first_lines) == 1 and b'\r' in first_lines[0].rstrip(b'\r\n'):
+        first_lines = first_lines[0].rstrip(b'\n').removesuffix(b'\r').split(b'\r')
+    yield from first_lines
     yield from lines
 
 
@@ -99,21 +114,33 @@ def read_rows(path, file_format=None):
 
     TSV has no quoting: '"' is an ordinary character, as in GLUE. CSV has quoting (RFC 4180).
     """
-    return ((line_number, row) for line_number, row in _rows_and_blanks(path, file_format)
-            if not _is_blank(row))
+    return ((line_number, _raise_error(row)) for line_number, row in
+            _all_rows(path, file_format) if not _is_blank(row))
 
 
-def _rows_and_blanks(path, file_format=None):
-    """The same with blank lines, as lists of one field."""
+def _all_rows(path, file_format=None):
+    """The same with blank lines, as lists of one field, and a `UserError` in place of a row that
+    can't be read."""
     file_format = file_format or format_of(path)
-    if file_format == 'csv':
-        yield from _csv_rows(path)
-        return
-    for line_number, line in read_lines(path):
-        if file_format == 'tsv' or not line.strip(' '):
-            yield line_number, line.split('\t')
-        else:
-            yield line_number, parse_json_row(path, line_number, line)
+    try:
+        with open(path, 'rb') as file:
+            lines = _lines_and_errors(file, path)
+            yield from _csv_rows(path, lines) if file_format == 'csv' else (
+                (line_number, _parse_line(path, line_number, line, file_format))
+                for line_number, line in lines)
+    except OSError as error:
+        raise UserError('%s: can\'t be read: %s' % (path, error.strerror)) from None
+
+
+def _parse_line(path, line_number, line, file_format):
+    if isinstance(line, UserError):
+        return line
+    if file_format == 'tsv' or not line.strip(' '):
+        return line.split('\t')
+    try:
+        return parse_json_row(path, line_number, line)
+    except UserError as error:
+        return error
 
 
 def _is_blank(row):
@@ -130,7 +157,7 @@ class _BlankLines:
     def leave_out(self, rows, num_columns):
         """Yield the rows. In a table of one column a blank line is a row: its text is empty."""
         for line_number, row in rows:
-            if _is_blank(row) and num_columns != 1:
+            if num_columns != 1 and _is_blank(row):
                 self._lines.append(line_number)
             else:
                 yield line_number, row
@@ -150,16 +177,30 @@ def format_of(path):
     return FORMATS[ending]
 
 
-def _csv_rows(path):
+def _csv_rows(path, lines):
     csv.field_size_limit(sys.maxsize)       # a field may be a whole document
-    reader = csv.reader((line + '\n' for _, line in read_lines(path)), strict=True)
-    start = 1
-    try:
-        for row in reader:
-            yield start, row or ['']
-            start = reader.line_num + 1
-    except csv.Error as error:
-        raise UserError('%s:%d: not CSV: %s' % (path, start, error)) from None
+    bad_lines = []
+
+    def texts():
+        for _, line in lines:
+            if isinstance(line, UserError):
+                bad_lines.append(line)
+                line = ''
+            yield line + '\n'
+    reader = csv.reader(texts(), strict=True)
+    start, row = 1, []
+    while row is not None:
+        try:
+            row = next(reader, None)
+            item = row or ['']
+        except csv.Error as error:
+            item = UserError('%s:%d: not CSV: %s' % (path, start, error))
+        if bad_lines:       # one of the lines of this row
+            item = bad_lines[0]
+            bad_lines.clear()
+        if row is not None:
+            yield start, item
+        start = reader.line_num + 1
 
 
 def parse_json_row(path, line_number, line):
@@ -183,8 +224,7 @@ def read_examples(path, table, check_label=None, skip_bad_rows=False):
     skip_bad_rows: leave bad rows out and return them, instead of raising a `UserError`.
     """
     examples, rejected, blank_lines = [], [], _BlankLines(path)
-    rows = _rows_and_blanks(path)
-    fields = _locate_columns(path, rows, table, blank_lines)
+    fields, rows = _locate_columns(path, _all_rows(path), table, blank_lines)
     for line_number, row in blank_lines.leave_out(rows, fields.num_columns):
         try:
             examples.append(_example(path, line_number, row, fields, table, check_label))
@@ -205,8 +245,8 @@ def read_column(path, column):
     column: its name, or its position (from 0) in a file without a header.
     """
     table = Table((column,), None, () if re.fullmatch('[0-9]+', column) else None)
-    rows, blank_lines = _rows_and_blanks(path), _BlankLines(path)
-    fields = _locate_columns(path, rows, table, blank_lines)
+    blank_lines = _BlankLines(path)
+    fields, rows = _locate_columns(path, _all_rows(path), table, blank_lines)
     for line_number, row in blank_lines.leave_out(rows, fields.num_columns):
         text, = _example(path, line_number, row, fields, table, None).texts
         yield text
@@ -222,7 +262,7 @@ def read_labels(path, table):
     rows, header = read_rows(path), table.header
     header = next(rows, (0, []))[1] if header is None else header
     if not header:
-        column = int(table.label) if table.label.isdigit() else None
+        column = int(table.label) if table.label.isdecimal() else None
     else:
         column = header.index(table.label) if table.label in header else None
     return ['' if column is None or column >= len(row) else row[column] for _, row in rows]
@@ -233,28 +273,34 @@ class _Fields(NamedTuple):
     text: tuple
     label: object
     width: int | None       # fields in each row; None: at least those that the columns need
+    num_columns: int | None     # of the file; None for JSON
 
     @property
-    def num_columns(self):
-        """The columns of the file that are known of; None for JSON."""
-        columns = self.text + (() if self.label is None else (self.label,))
-        if isinstance(columns[0], str):
-            return None
-        return self.width or 1 + max(columns)
+    def num_needed(self):
+        """Fields that the columns by number need."""
+        return 1 + max(self.text + (() if self.label is None else (self.label,)))
 
 
 def _locate_columns(path, rows, table, blank_lines):
+    """(`_Fields`, the rows after the header)"""
     if format_of(path) == 'jsonl':
-        return _Fields(table.text, table.label, None)
+        return _Fields(table.text, table.label, None, None), rows
     header = table.header
     if header is None:
-        header = next(blank_lines.leave_out(rows, None), (0, None))[1]
+        header = _raise_error(next(blank_lines.leave_out(rows, None), (0, None))[1])
         if header is None:
             raise UserError('%s: empty file, expected a header and examples' % path)
     columns = list(table.text) + ([table.label] if table.label is not None else [])
     if not header:
+        first_rows = []
+        for item in rows:       # to the first that shows how many columns the file has
+            first_rows.append(item)
+            if isinstance(item[1], list) and not _is_blank(item[1]):
+                break
+        num_columns = max([len(row) for _, row in first_rows if isinstance(row, list)], default=1)
         return _Fields(tuple(int(name) for name in table.text),
-                       None if table.label is None else int(table.label), None)
+                       None if table.label is None else int(table.label), None,
+                       num_columns), itertools.chain(first_rows, rows)
     for name in columns:
         if name not in header:
             raise UserError('%s: no column "%s"; its columns are %s.%s'
@@ -263,12 +309,13 @@ def _locate_columns(path, rows, table, blank_lines):
             raise UserError('%s: %d columns are called "%s": rename all but one'
                             % (path, header.count(name), name))
     return _Fields(tuple(header.index(name) for name in table.text),
-                   header.index(table.label) if table.label is not None else None, len(header))
+                   header.index(table.label) if table.label is not None else None, len(header),
+                   len(header)), rows
 
 
 def _example(path, line_number, row, fields, table, check_label):
-    if isinstance(row, list):
-        expected = fields.num_columns
+    if isinstance(_raise_error(row), list):
+        expected = fields.width or fields.num_needed
         if len(row) != expected if fields.width else len(row) < expected:
             raise UserError('%s:%d: %d columns found, %d expected' % (path, line_number, len(row),
                                                                       expected))
@@ -293,6 +340,8 @@ def _field(path, line_number, row, field):
     if isinstance(value, (dict, list)) or value is None:
         raise UserError('%s:%d: "%s" is %s, expected text or a number'
                         % (path, line_number, field, json.dumps(value)[:40]))
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError('%s:%d: "%s" is %s, which is no number' % (path, line_number, field, value))
     if isinstance(value, str) and not is_unicode(value):
         raise UserError('%s:%d: %s, in a text' % (path, line_number, NOT_UNICODE))
     return value if isinstance(value, str) else json.dumps(value)

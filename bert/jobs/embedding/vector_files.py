@@ -275,7 +275,11 @@ def embed_part(embedder, plan, work, index):
     first, texts = read_part_texts(work, plan, index)
     make_arrays = embed_texts if plan['granularity'] == 'sentence' else embed_words
     arrays, num_cut = make_arrays(embedder, plan, texts, first)
-    arrays['vectors'] = arrays['vectors'].astype(plan['precision'])
+    with np.errstate(over='ignore'):
+        arrays['vectors'] = arrays['vectors'].astype(plan['precision'])
+    if not np.isfinite(arrays['vectors']).all():
+        raise UserError('--precision %s: a number in the vectors of texts %d to %d is beyond its '
+                        'range: take float32' % (plan['precision'], first, first + len(texts) - 1))
     if plan['form'] == '.npy':
         npy_files.write_rows(os.path.join(work, ROWS_FILE), first, arrays.pop('vectors'))
     with files.atomic_write(part_path(work, index), 'wb') as out:

@@ -93,7 +93,8 @@ def time_static_network(model, batch, num_batches):
             bar.update(1)
     size, length = batch.token_ids.shape
     windows_per_second = size / float(np.median(seconds))
-    logging.info('Time cost=%.3f s a batch (median of %d, %.3f to %.3f), Throughput=%.2f samples/s '
-                 '(batch %d, %d tokens)', np.median(seconds), num_batches, min(seconds),
-                 max(seconds), windows_per_second, size, length)
+    spread = 'one only' if num_batches == 1 else 'median of %d, %.3f to %.3f' % (
+        num_batches, min(seconds), max(seconds))
+    logging.info('Time cost=%.3f s a batch (%s), Throughput=%.2f samples/s (batch %d, %d tokens)',
+                 np.median(seconds), spread, windows_per_second, size, length)
     return {'samples_per_second': windows_per_second, 'seconds_a_batch': seconds}

@@ -181,8 +181,8 @@ def _show_predictions(classifier_task):
             sample.examples, sample.features, model.records(outputs), outputs):
         verdict = '' if classifier_task.task.is_regression else \
             ('  right' if output.argmax() == feature.label else '  wrong')
-        print('  %s (label %s)%s: %s' % (_format_record(record), example.label, verdict,
-                                         ' | '.join(example.texts)))
+        print('  %s (label %s)%s: %s' % (_format_record(record), one_line(example.label), verdict,
+                                         ' | '.join(map(one_line, example.texts))))
 
 
 def _format_record(record):

@@ -3,7 +3,7 @@ import collections
 import logging
 import os
 
-from bert.data.glue.labels import LabelEncoder, find_similar_spellings
+from bert.data.glue.labels import LabelEncoder, find_similar_spellings, one_line
 from bert.data.glue.tasks import custom_task, find_task, is_task
 from bert.data.text.readers import read_examples, read_labels
 from bert.errors import UserError
@@ -19,6 +19,10 @@ def make_task(options):
     if not (options.train_file or options.dev_file or options.test_file):
         return find_task(options.task_name or DEFAULT_TASK)
     own_files = {'train': options.train_file, 'dev': options.dev_file, 'test': options.test_file}
+    for kind, path in own_files.items():
+        if path and os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+            raise UserError('--%s_file %s: a pipe or device, which can be read once only: write it '
+                            'to a file' % (kind, path))
     for flag in ('text_columns', 'label_column'):
         if not getattr(options, flag):
             raise UserError('--%s is needed with files of your own: name the column%s'
@@ -87,7 +91,7 @@ def _find_classes(options, task):
         if counts[example.label] == sum(first.label == example.label for first in first_examples):
             LOG.warning('%s:%d: this row looks like a header: no other row has its label "%s"; '
                         'name the columns instead of numbering them, or remove the row',
-                        example.path, example.line, example.label)
+                        example.path, example.line, one_line(example.label))
     return tuple(sorted(counts))
 
 
@@ -104,6 +108,6 @@ def _is_test_labelled(task):
             encode_label(label)
         except (KeyError, ValueError):
             LOG.warning('%s: it is not scored: a label in it is "%s", %s expected in each row',
-                        test.file, label, encode_label.expected)
+                        test.file, one_line(label), encode_label.expected)
             return False
     return True

@@ -11,6 +11,7 @@ from bert.jobs.runs.results import JobResult
 from bert.model.bert import set_compute_dtype
 from bert.pipelines.classification import open_classifier
 from bert.pipelines.records import Score, TextCounts
+from bert.streams import binary_input
 from bert.train.devices import pick_device
 from bert.train.log import progress_bar
 
@@ -47,8 +48,12 @@ def write_labels(model, options):
 def check_output_file(options):
     """Raises `UserError` if --output can't be written, or would replace a file without
     --overwrite."""
-    if options.output:
-        files.check_output(options.output, options.overwrite)
+    if not options.output:
+        return
+    files.check_output(options.output, options.overwrite)
+    inputs = options.file if isinstance(options.file, tuple) else (options.file,)
+    for path in (*inputs, getattr(options, 'jsonl', None)):
+        files.check_not_input(options.output, path)
 
 
 def _reads_pairs(task, options):
@@ -67,16 +72,16 @@ def read_input_examples(options, pair):
     if options.texts:
         return _examples_from_arguments(options.texts, texts_per_example)
     if options.file in (None, '-'):
-        if options.file is None and sys.stdin.isatty():
+        if options.file is None and sys.stdin and sys.stdin.isatty():
             raise UserError('no text: give it as an argument, by --file, or to standard input')
         return _examples_from_lines(
-            STANDARD_INPUT, decode_lines(sys.stdin.buffer, STANDARD_INPUT), texts_per_example)
+            STANDARD_INPUT, decode_lines(binary_input(), STANDARD_INPUT), texts_per_example)
     if options.text_columns is None and options.file.endswith('.txt'):
         return _examples_from_lines(options.file, read_lines(options.file), texts_per_example)
     if options.text_columns is None or len(options.text_columns) != texts_per_example:
         raise UserError('--file %s: this model reads %s: name the column%s with --text_columns'
                         % (options.file, 'pairs' if pair else 'one text', 's' if pair else ''))
-    header = () if all(column.isdigit() for column in options.text_columns) else None
+    header = () if all(column.isdecimal() for column in options.text_columns) else None
     return read_examples(options.file, Table(options.text_columns, None, header))[0]
 
 

@@ -1,4 +1,6 @@
 """Runs an exported model: labels, answers, scores and latency."""
+import math
+
 from bert.errors import UserError
 from bert.flags.options import refuse
 from bert.flags.prediction import ANSWER_OPTIONS
@@ -60,6 +62,9 @@ def score_dev_sets(model, options, explicit):
         scores[name] = dev_set.scores(dev_set.outputs(model, options.batch_size))
         print('%s (%s, %d examples): %s' % (name, dev_set.source, len(dev_set),
                                             format_metrics(scores[name].items())))
+        for metric, value in scores[name].items():
+            if math.isnan(value):
+                print('  %s has no value: %s' % (metric, getattr(value, 'reason', 'undefined')))
     return _make_report(options, model, metrics=scores)
 
 

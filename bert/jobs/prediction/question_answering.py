@@ -16,6 +16,7 @@ from bert.jobs.runs.results import JobResult
 from bert.model.bert import set_compute_dtype
 from bert.pipelines.question_answering import open_question_answerer
 from bert.pipelines.records import TextCounts
+from bert.streams import binary_input
 from bert.train.devices import pick_device
 from bert.train.log import progress_bar
 
@@ -121,7 +122,7 @@ def read_queries(sources):
 def _read_jsonl(path):
     """Yield (line number, dictionary) of a file; '-' is standard input."""
     if path == '-':
-        for line_number, line in decode_lines(sys.stdin.buffer, STANDARD_INPUT):
+        for line_number, line in decode_lines(binary_input(), STANDARD_INPUT):
             if line.strip():
                 yield line_number, parse_json_row(STANDARD_INPUT, line_number, line)
     else:
@@ -133,9 +134,9 @@ def _read_document(name, file_flag):
     '-' is standard input, also the default without --file."""
     if name != '-':
         return read_text(name)
-    if not file_flag and sys.stdin.isatty():
+    if not file_flag and sys.stdin and sys.stdin.isatty():
         raise UserError('no document: give it as an argument, by --file, or to standard input')
-    return decode_utf8(sys.stdin.buffer.read(), STANDARD_INPUT)
+    return decode_utf8(binary_input().read(), STANDARD_INPUT)
 
 
 def _query_from_row(path, line_number, row):
@@ -149,6 +150,8 @@ def _query_from_row(path, line_number, row):
         raise UserError('%s: "question" must be a text' % where)
     names = tuple('document %d' % i for i in range(1, len(documents) + 1))
     name = row.get('id')
+    if not is_unicode(str(name)):
+        raise UserError('%s: %s, in the id' % (where, NOT_UNICODE))
     return _check_query(Query(str(line_number if name is None else name), row['question'], names,
                               tuple(documents), where))
 

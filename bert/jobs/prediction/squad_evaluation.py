@@ -1,5 +1,6 @@
 """Scores a predictions.json of SQuAD, without a model."""
 import json
+import sys
 
 from bert import files
 from bert.data.squad.files import check_unique_ids, read_squad
@@ -10,6 +11,9 @@ from bert.jobs.runs.results import JobResult
 
 def evaluate_predictions(options, explicit):
     """Print the scores, or write them to --out_file. Returns a `JobResult`. Raises `UserError`."""
+    for path in (options.data_file, options.pred_file, options.na_prob_file):
+        if options.out_file:
+            files.check_not_input(options.out_file, path, '--out-file')
     squad = read_squad(options.data_file, version_2=None)
     if not squad.has_labels:
         raise UserError('%s: its questions have no "answers": there is nothing to compare with'
@@ -30,7 +34,7 @@ def evaluate_predictions(options, explicit):
 
 def _read_values(path, ids, value_type, expected):
     """{question id: value} of a file. Raises `UserError` if a question is missing, or a value is
-    not of `value_type` or is NaN."""
+    not of `value_type` or is no finite number."""
     values = files.read_json(path)
     missing = [name for name in ids if name not in values]
     if missing:
@@ -38,7 +42,9 @@ def _read_values(path, ids, value_type, expected):
                         % (path, len(missing), len(ids), missing[0]))
     for name in ids:
         value = values[name]
-        if not isinstance(value, value_type) or isinstance(value, bool) or value != value:
+        is_number = isinstance(value, (int, float))
+        if not isinstance(value, value_type) or isinstance(value, bool) or \
+                is_number and not abs(value) <= sys.float_info.max:
             raise UserError('%s: "%s" is %s, expected %s'
                             % (path, name, json.dumps(value, ensure_ascii=False), expected))
     return {name: values[name] for name in ids}

@@ -142,8 +142,9 @@ class DataCreationRun:
                         'finished': path.endswith(shards.MANIFEST)}
         if self._shard_names():
             return {'digest': None}
+        is_unfinished = os.path.isdir(self._path(worker_tasks.WORK_FOLDER))    # before its plan
         for name in (shards.MANIFEST, file_names.RESULTS_FILE, file_names.VOCABULARY_FILE):
-            if os.path.exists(self._path(name)):
+            if os.path.exists(self._path(name)) and not is_unfinished:
                 raise UserError('%s: a file that is none of create_pretraining_data.py\'s has the '
                                 'name of one: choose another --output_dir' % self._path(name))
         return {}

@@ -42,8 +42,24 @@ def reopen_run_folder(options, explicit, name, script, is_owner=True):
     folder = options.output_dir or _newest_numbered_run(name)
     options = _restore_options(options, explicit, folder, script)
     options.check(explicit)
-    with locks.own_folder(folder, options.folder_flag) if is_owner else contextlib.nullcontext():
+    with _own_run(folder, options.folder_flag) if is_owner else contextlib.nullcontext():
         yield folder, options
+
+
+@contextlib.contextmanager
+def _own_run(folder, flag):
+    """`locks.own_folder`. Raises `UserError` too if another process owns the run of one seed in the
+    folder, or the run of several seeds that the folder is a part of."""
+    parent, name = os.path.split(os.path.abspath(folder))
+    related = [parent] if SEED_FOLDER.match(name) and os.path.isdir(parent) else []
+    if os.path.isdir(folder):
+        related += [os.path.join(folder, entry) for entry in os.listdir(folder)
+                    if SEED_FOLDER.match(entry) and os.path.isdir(os.path.join(folder, entry))]
+    with locks.own_folder(folder, flag):
+        for path in related:
+            with locks.own_folder(path, flag):
+                pass
+        yield
 
 
 @contextlib.contextmanager
@@ -59,7 +75,7 @@ def open_run_folder(options, name, script, output_files, can_resume=True, **valu
     when another process owns the folder.
     """
     folder = options.output_dir or _make_numbered_folder(name)
-    with locks.own_folder(folder, options.folder_flag):
+    with _own_run(folder, options.folder_flag):
         _make_empty(folder, options, can_resume)
         files.write_json(os.path.join(folder, file_names.OPTIONS_FILE), dict(
             options.as_dict(), **values, script=script, files=sorted(output_files)))

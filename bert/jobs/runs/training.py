@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bert import file_names, files
+from bert import file_names, files, locks
 from bert.jobs.runs import results, run_folder
 from bert.model import zoo
 from bert.train.devices import pick_device, seed_everything
@@ -66,11 +66,11 @@ def seed_runs(options, folder, log_name, workers):
             report = None if workers.rank else files.read_json(results_path)
             yield SeedRun(seed_options, seed_folder, True, report)
             continue
-        with files.explain_write_errors(seed_folder):
-            os.makedirs(seed_folder, exist_ok=True)
-        seed_everything(seed)
-        open_run_log(os.path.join(seed_folder, log_name), workers)
-        yield SeedRun(seed_options, seed_folder, False, None)
+        with locks.own_folder(seed_folder) if options.seeds and not workers.rank else \
+                contextlib.nullcontext():
+            seed_everything(seed)
+            open_run_log(os.path.join(seed_folder, log_name), workers)
+            yield SeedRun(seed_options, seed_folder, False, None)
 
 
 def conclude_seeds(options, name, folder, log_name, reports, workers):
@@ -84,9 +84,11 @@ def conclude_seeds(options, name, folder, log_name, reports, workers):
         open_log(os.path.join(folder, log_name))
         for segment, values in metrics.items():
             for key, value in values.items():
+                spread = '(one seed has no spread)' if value['sd'] is None else \
+                    '(a seed has no value)' if math.isnan(value['mean']) else \
+                    '± %.4f' % value['sd']
                 logging.info('%s %s over %d seeds: %.4f %s', segment, key, len(reports),
-                             value['mean'], '(one seed has no spread)' if value['sd'] is None else
-                             '± %.4f' % value['sd'])
+                             value['mean'], spread)
         report = results.write_results(folder, options, task=name, seeds=list(options.seeds),
                                        metrics=metrics)
     return results.JobResult(report, folder)

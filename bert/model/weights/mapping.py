@@ -202,7 +202,8 @@ def check_config_sizes(values, source):
                             'transformers BERT' % (source, key, values.get(key)))
     for key, types in (('max_position_embeddings', int), ('type_vocab_size', int),
                        ('layer_norm_eps', (int, float))):
-        if not isinstance(values.get(key, 1), types) or values.get(key, 1) <= 0:
+        value = values.get(key, 1)
+        if not isinstance(value, types) or not 0 < value < np.inf:
             raise UserError('%s: "%s" is %r: expected a positive number'
                             % (source, key, values[key]))
     if not isinstance(values.get('tie_word_embeddings', True), bool):
@@ -242,7 +243,7 @@ def labels_from_transformers(values, num_outputs, source):
     if problem == 'regression' or num_outputs == 1:
         return None
     names = values.get('id2label') or {}
-    if not isinstance(names, dict) or not all(str(key).isdigit() for key in names):
+    if not isinstance(names, dict) or not all(str(key).isdecimal() for key in names):
         raise UserError('%s: id2label is %r: expected {"0": a label, "1": another, …}'
                         % (source, names))
     label_counts = collections.Counter(map(str, names.values()))

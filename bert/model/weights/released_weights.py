@@ -122,7 +122,7 @@ def fetch_from_first(sources, release, content):
     if not release.wheel:
         advice += '; or bert_6_384_12, which comes from PyPI, for --bert_model (or --model)'
     raise UserError('no source has the %s of %s:\n%s\n%s.'
-                    % (content, release.name, '\n'.join(failures), advice))
+                    % (content, release.name, '\n'.join(failures), advice), is_list=True)
 
 
 # The cache

@@ -29,10 +29,16 @@ def read_folder_vocabulary(folder):
     path = os.path.join(folder, TOKENIZER_FILE)
     if not os.path.isfile(path):
         return None
-    model = files.read_json(path).get('model') or {}
-    if model.get('type') != 'WordPiece' or not isinstance(model.get('vocab'), dict):
-        raise UserError('%s: its model is "%s": BERT needs WordPiece' % (path, model.get('type')))
+    model = files.read_json(path).get('model')
+    if not isinstance(model, dict) or model.get('type') != 'WordPiece' or \
+            not isinstance(model.get('vocab'), dict):
+        raise UserError('%s: its model is "%s": BERT needs WordPiece'
+                        % (path, model.get('type') if isinstance(model, dict) else model))
     ids = model['vocab']
+    wrong = [token for token, i in ids.items() if type(i) is not int]
+    if wrong:
+        raise UserError('%s: the id of "%s" is %r: expected a whole number'
+                        % (path, wrong[0], ids[wrong[0]]))
     tokens = sorted(ids, key=ids.get)
     if [ids[token] for token in tokens] != list(range(len(tokens))):
         raise UserError('%s: the ids of its vocabulary have gaps' % path)

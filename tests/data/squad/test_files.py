@@ -268,5 +268,5 @@ def test_files_that_cant_be_read(path):
     with pytest.raises(UserError, match='squad.json: can\'t be read: No such file'):
         read_squad(str(path))
     path.write_bytes(b'{"data": "\xff"}')
-    with pytest.raises(UserError, match='squad.json: not UTF-8 at byte 10: save the file as UTF-8'):
+    with pytest.raises(UserError, match='squad.json: not UTF-8 at byte 11: save it as UTF-8'):
         read_squad(str(path))

@@ -128,6 +128,38 @@ def test_old_macintosh_line_ends(write, name, content):
     assert read(write(name, content)) == [(('a',), '1', 2), (('b',), '0', 3)]
 
 
+def test_old_macintosh_line_ends_and_one_line_feed_at_the_end(write):
+    path = write('a.tsv', b'text\tlabel\ra\t1\rb\t0\n')
+    assert read(path) == [(('a',), '1', 2), (('b',), '0', 3)]
+
+
+@pytest.mark.parametrize('name, content, line, reason', [
+    ('a.tsv', b'text\tlabel\na\t1\ncaf\xe9\t1\nb\t0\n', 3, 'not UTF-8 at byte 4'),
+    ('a.csv', b'text,label\na,1\ncaf\xe9,1\nb,0\n', 3, 'not UTF-8 at byte 4'),
+    ('a.csv', b'text,label\na,1\n"a"b,1\nb,0\n', 3, 'not CSV'),
+    ('a.csv', b'text,label\na,1\nb,0\n"a,1\n', 4, 'not CSV'),
+    ('a.jsonl', b'{"text": "a", "label": 1}\n{"text": "b", \n{"text": "b", "label": 0}\n', 2,
+     'not JSON'),
+    ('a.jsonl', b'{"text": "a", "label": 1}\n[1]\n{"text": "b", "label": 0}\n', 2, 'list found'),
+    ('a.jsonl', b'{"text": "a", "label": 1}\n{"text": NaN, "label": 1}\n'
+                b'{"text": "b", "label": 0}\n', 2, '"text" is nan, which is no number')])
+def test_every_kind_of_bad_row_may_be_skipped(write, name, content, line, reason):
+    path = write(name, content)
+    examples, rejected = read_examples(path, TEXT_LABEL, BINARY, skip_bad_rows=True)
+    assert [example.texts for example in examples] == [('a',), ('b',)]
+    (row,) = rejected
+    assert row.line == line and row.reason.startswith('%s:%d: %s' % (path, line, reason))
+    assert error_of(path) == row.reason
+
+
+def test_a_table_by_number_is_as_wide_as_its_rows(write, caplog):
+    path = write('a.tsv', 'a\t1\n\nb\t2\n')
+    for column in ('0', '1'):
+        texts = [texts for texts, _, _ in read(path, Table((column,), None, ()))]
+        assert texts == ([('a',), ('b',)] if column == '0' else [('1',), ('2',)])
+    assert caplog.messages == ['a.tsv: 1 blank lines are no rows, the first of them line 2'] * 2
+
+
 def test_a_carriage_return_in_a_line_is_text(write):
     assert read(write('a.tsv', b'text\tlabel\na\rb\t1\n')) == [(('a\rb',), '1', 2)]
 
@@ -242,7 +274,7 @@ def test_bad_score(score, write):
 def test_score_that_json_calls_nan(write):
     path = write('a.jsonl', '{"text": "a", "label": NaN}\n')
     assert error_of(path, check_label=LabelEncoder()) == \
-        'a.jsonl:1: label "NaN": expected a number'
+        'a.jsonl:1: "label" is nan, which is no number'
 
 
 def test_not_utf8(write):
