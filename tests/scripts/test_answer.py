@@ -196,6 +196,22 @@ def test_a_model_of_1_1_always_answers_without_version_2(call, run):
         '1.1; --version_2 if that is wrong')
 
 
+def test_blank_lines_of_a_file_of_questions_are_counted(call, run, in_tmp, caplog):
+    line = json.dumps({'question': QUESTION, 'document': DOCUMENT})
+    (in_tmp / 'questions.jsonl').write_text('%s\n\n  \n%s\n' % (line, line))
+    results = lines(call(answer, '--model_dir', run, '--jsonl', 'questions.jsonl', '--format',
+                         'jsonl'))
+    assert [result['id'] for result in results] == ['1', '4']
+    assert 'questions.jsonl: 2 blank lines are no rows, the first of them line 2' in caplog.messages
+
+
+def test_an_id_that_is_not_unicode(call, run, in_tmp):
+    (in_tmp / 'questions.jsonl').write_text('{"id": "a\\ud800", "question": "%s", "document": "%s"}'
+                                            % (QUESTION, DOCUMENT))
+    assert call(answer, '--model_dir', run, '--jsonl', 'questions.jsonl').error == (
+        'error: questions.jsonl:1: half a surrogate pair, or bytes that are no UTF-8, in the id')
+
+
 def test_max_answer_length(call, run):
     result, = lines(call(answer, '--model_dir', run, QUESTION, DOCUMENT, '--format', 'jsonl',
                          '--max_answer_length', 1, '--top_k', 20))

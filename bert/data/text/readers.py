@@ -168,6 +168,18 @@ class _BlankLines:
                         len(self._lines), self._lines[0])
 
 
+def read_json_rows(source, lines):
+    """Yield (line number, dictionary) of lines of JSON. A warning at the end counts blank lines.
+
+    lines: (line number, text) of each. source: their name in messages."""
+    blank_lines = _BlankLines(source)
+    rows = ((line_number, _parse_line(source, line_number, line, 'jsonl'))
+            for line_number, line in lines)
+    for line_number, row in blank_lines.leave_out(rows, None):
+        yield line_number, _raise_error(row)
+    blank_lines.warn()
+
+
 def format_of(path):
     """'tsv', 'csv' or 'jsonl' by the ending of `path`; `UserError` for any other ending."""
     ending = os.path.splitext(path)[1].lower()

@@ -38,7 +38,8 @@ def make_task(options):
     if options.regression:
         return make(None)
     task = custom_task(name, own_files, options.text_columns, options.label_column, None)
-    classes = options.classes or _find_classes(options, task)
+    found_classes = _find_classes(options, task)
+    classes = options.classes or found_classes
     if options.classes and not len(classes) == len(set(classes)) > 1:
         raise UserError('--classes %s: give two or more, each once' % ','.join(classes))
     if len(classes) < 2:

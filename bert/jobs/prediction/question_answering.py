@@ -6,8 +6,8 @@ from typing import NamedTuple
 from bert.data.text.readers import (
     decode_lines,
     decode_utf8,
-    parse_json_row,
-    read_rows,
+    read_json_rows,
+    read_lines,
     read_text,
 )
 from bert.errors import NOT_UNICODE, UserError, is_unicode
@@ -120,13 +120,10 @@ def read_queries(sources):
 
 
 def _read_jsonl(path):
-    """Yield (line number, dictionary) of a file; '-' is standard input."""
+    """`read_json_rows` of a file; '-' is standard input."""
     if path == '-':
-        for line_number, line in decode_lines(binary_input(), STANDARD_INPUT):
-            if line.strip():
-                yield line_number, parse_json_row(STANDARD_INPUT, line_number, line)
-    else:
-        yield from read_rows(path, 'jsonl')
+        return read_json_rows(STANDARD_INPUT, decode_lines(binary_input(), STANDARD_INPUT))
+    return read_json_rows(path, read_lines(path))
 
 
 def _read_document(name, file_flag):
