@@ -40,9 +40,9 @@ def own_folder(folder, flag='--output_dir'):
         raise UserError('%s %s: in use by another run%s: wait for its end, or choose another '
                         'folder' % (flag, folder, describe_holder(path)))
     with lock:
-        lock.truncate(0)
-        lock.write(_describe_process().encode())
-        lock.flush()
+        with contextlib.suppress(OSError):      # a full disk: the lock counts, not its text
+            os.ftruncate(lock.fileno(), 0)
+            os.write(lock.fileno(), _describe_process().encode())
         try:
             yield
         finally:        # while the lock is held: a file of the next holder is not removed

@@ -135,6 +135,16 @@ def test_runs_of_one_and_of_several_seeds_do_not_share_a_folder(in_tmp):
         pass
 
 
+def test_a_full_disk_takes_the_lock_and_not_its_text(in_tmp, monkeypatch):
+    def fail(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr(os, 'write', fail)
+    with locks.own_folder('run'), \
+            pytest.raises(UserError, match='^--output_dir run: in use by another run: wait for '), \
+            locks.own_folder('run'):
+        pass
+
+
 def test_a_holder_that_does_not_say_who_it_is(in_tmp):
     (in_tmp / '.lock').write_bytes(b'\xff')
     assert locks.describe_holder('.lock') == '' == locks.describe_holder('none')
