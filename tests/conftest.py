@@ -88,6 +88,13 @@ def horovodrun():
 
 
 @pytest.fixture
+def root():
+    """Skips a test that an ordinary user can't run."""
+    if os.getuid():
+        pytest.skip(NO_ROOT)
+
+
+@pytest.fixture
 def need_cpu_for():
     """Function of a `targets.Build` that skips the test if the CPU can't run this build."""
     from bert.model.kernels import library
@@ -113,10 +120,12 @@ def kernels(request, need_cpu_for):
 
 
 # ---- BERT_NO_SKIPS=1: a skipped test fails the run, so that CI cannot pass by testing nothing.
-# BERT_NO_SKIPS=but-optional: tests that lack PyTorch, Horovod or the right CPU may still skip.
+# BERT_NO_SKIPS=but-optional: tests that lack PyTorch, Horovod, the right CPU or root's rights may
+# still skip.
 
 NO_TORCH, NO_HOROVOD = 'PyTorch is not installed', 'Horovod is not installed'
 NO_KERNELS = 'there are no kernels for this CPU'
+NO_ROOT = 'device nodes are made by root'     # CI runs as root, on a new machine as a user too
 
 
 def _forbidden_skips(config):
@@ -126,7 +135,8 @@ def _forbidden_skips(config):
     skips = reporter.stats.get('skipped', []) if reporter and policy else []
     return [report for report in skips
             if policy != 'but-optional'
-            or not report.longrepr[2].endswith((NO_TORCH, NO_HOROVOD, NO_KERNELS))]
+            or not report.longrepr[2].endswith(
+                (NO_TORCH, NO_HOROVOD, NO_KERNELS, NO_ROOT))]
 
 
 def pytest_sessionfinish(session):

@@ -163,8 +163,7 @@ def test_a_pipe_is_written_to(tmp_path):
     assert stat.S_ISFIFO((tmp_path / 'pipe').stat().st_mode)
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason='device nodes are made by root')
-def test_a_device_is_written_to(tmp_path):
+def test_a_device_is_written_to(root, tmp_path):
     path = tmp_path / 'null'
     os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
     write(path)
