@@ -383,8 +383,7 @@ def format_range(values, digits=2):
     """A `median_and_range` as text. Of one round there is no range."""
     if values['min'] == values['max']:
         return '%.*f (one value)' % (digits, values['median'])
-    return '%.*f (%.*f–%.*f)' % (digits, values['median'], digits, values['min'],
-                                 digits, values['max'])
+    return '%.*f (%.*f–%.*f)' % sum(((digits, values[k]) for k in ('median', 'min', 'max')), ())
 
 
 def print_round(title, values, value_format, separator=', '):

@@ -28,7 +28,7 @@ class UserError(Exception):
         super().__init__(message)
 
 
-# What text holds that is no Unicode: from JSON's \\ud800, or from a terminal or file name
+# What a text can hold that is no character: from \ud800 in JSON, or from an argument or file name
 NOT_UNICODE = 'half a surrogate pair, or bytes that are no UTF-8'
 
 

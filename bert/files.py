@@ -39,7 +39,6 @@ WRITE_FIXES = {
     errno.ELOOP: 'its links lead in a circle: choose another path',
     errno.EBADF: 'that descriptor is not open: choose a file',
     errno.ENXIO: 'nothing is connected there: choose a file',
-    errno.EINVAL: 'the file system does not take this name: choose another one',
     errno.ETXTBSY: 'it is a program that is running: choose another name',
     errno.ENOTEMPTY: 'something was put there meanwhile: choose another path',
 }
@@ -256,7 +255,8 @@ def read_json(path):
     """The dictionary in a JSON file. Raises `UserError` if it can't be read or holds none."""
     try:
         with open(path, encoding='utf-8-sig') as file:
-            values = json.load(file)
+            text = file.read()
+        values = json.loads(text)
     except OSError as error:
         raise UserError('%s: can\'t read: %s' % (path, error.strerror)) from None
     except ValueError as error:
@@ -265,7 +265,8 @@ def read_json(path):
         raise UserError('%s: JSON that is nested too deeply' % path) from None
     if not isinstance(values, dict):
         raise UserError('%s: holds a %s, expected a dictionary' % (path, type(values).__name__))
-    if not is_unicode(json.dumps(values, ensure_ascii=False)):
+    # the second test takes as long as reading, and few files have such an escape
+    if '\\ud' in text.lower() and not is_unicode(json.dumps(values, ensure_ascii=False)):
         raise UserError('%s: %s, in a text' % (path, NOT_UNICODE))
     return values
 

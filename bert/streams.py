@@ -101,7 +101,8 @@ class _Output(io.FileIO):
 
 
 class _Input(io.FileIO):
-    """Standard input. Raises `StreamError` where a read fails."""
+    """Standard input. Raises `StreamError` where a read fails. `readall` and `read` are defined
+    anew, because those of FileIO take an input that is empty for the moment as ended."""
 
     def readinto(self, buffer):
         try:

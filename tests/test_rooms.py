@@ -39,7 +39,7 @@ SUBPACKAGES = {
     'jobs': 'jobs.finetuning jobs.int8 jobs.runs',
 }
 BASE_MODULES = {'__init__', '_compat', 'downloads', 'errors', 'file_names', 'files', 'graph_names',
-                'locks', 'streams', 'vocabulary'}
+                'locks', 'percentiles', 'streams', 'vocabulary'}
 
 
 def module_name(path):

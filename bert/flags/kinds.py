@@ -45,8 +45,7 @@ class Number:
 
     def __init__(self, kind, expected, low=-math.inf, high=math.inf, above=-math.inf,
                  below=math.inf, largest=MAX_INT):
-        self._largest = largest
-        self._kind, self._expected = kind, expected
+        self._kind, self._expected, self._largest = kind, expected, largest
         self._low, self._high, self._above, self._below = low, high, above, below
 
     def __call__(self, text):

@@ -7,8 +7,8 @@ import sys
 from bert.errors import UserError
 from bert.flags import allocator
 
-# Bytes: with 2 threads, the smallest model is trained with 1,400,000 kB (see the test), and the
-# libraries end the process with 1,160,000
+# Bytes. With 2 threads the smallest model is trained within 1,400,000 kB; within 1,160,000 kB the
+# libraries end the process.
 MIN_ADDRESS_SPACE = 1400000 << 10
 
 

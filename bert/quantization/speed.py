@@ -3,7 +3,8 @@ import time
 
 import numpy as np
 
-MIN_FOR_PERCENTILES = 20    # values; of fewer, percentiles beside the median say nothing
+from bert.percentiles import percentiles_of
+
 NUM_WARM_UP_CALLS = 2     # untimed calls, in which MXNet plans its memory
 
 
@@ -40,9 +41,9 @@ def time_interleaved(computes, batch, rounds):
 
 def summarize_latency(seconds, size):
     """{'p50_ms', 'p90_ms', 'p99_ms', 'examples_per_second'} of calls with `size` examples each. The
-    outer percentiles are None for fewer than `MIN_FOR_PERCENTILES` calls.
+    outer percentiles are None for too few calls (see `percentiles_of`).
 
     seconds: of each call."""
-    latencies = {'p%d_ms' % p: 1e3 * float(np.percentile(seconds, p))
-                 if p == 50 or len(seconds) >= MIN_FOR_PERCENTILES else None for p in (50, 90, 99)}
+    latencies = {'p%d_ms' % p: value and 1e3 * value
+                 for p, value in percentiles_of(seconds).items()}
     return dict(latencies, examples_per_second=size / float(np.median(seconds)))

@@ -100,8 +100,8 @@ def save_arrays(path, arrays):
 
 
 def _incomplete_write(path):
-    """OSError for a file of which only a part was written. MXNet does not say why: whether the disk
-    is full, the file system knows."""
+    """OSError for a file that was written in part. MXNet does not say why, so the file system is
+    asked whether the disk is full."""
     disk = os.statvfs(path)
     largest_file = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     if disk.f_bavail * disk.f_frsize < FULL_DISK_BYTES:

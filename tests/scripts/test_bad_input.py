@@ -13,6 +13,7 @@ from support import tiny
 from support.processes import PACKAGE, spawn, start
 
 from bert import finetune_classifier, predict
+from bert.flags.threads import MIN_ADDRESS_SPACE
 from bert.train import devices
 
 
@@ -302,6 +303,18 @@ def test_an_address_space_that_is_too_small_for_mxnet(tiny_bert):
     assert (process.returncode, process.stderr) == (2, (
         'error: the address space of a process is limited to 800000 kB, and MXNet alone takes '
         '1400000: raise the limit, for example by ulimit -v unlimited\n'))
+
+
+@pytest.mark.process
+def test_the_smallest_address_space(tiny_bert, sst, tmp_path):
+    """With as much as the check asks for, a small model is trained."""
+    process = subprocess.run(
+        ['bash', '-c', 'ulimit -v %d; exec "$@"' % (MIN_ADDRESS_SPACE // 1024), 'bash',
+         sys.executable, str(PACKAGE / 'finetune_classifier.py'), '--bert_checkpoint', tiny_bert,
+         '--task_name', 'SST', '--data_dir', sst, '--max_len', '24', '--epochs', '1', '--threads',
+         '2', '--output_dir', str(tmp_path / 'run')], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    assert (tmp_path / 'run' / 'results.json').exists()
 
 
 # predict.py

@@ -4,9 +4,8 @@ import collections
 import numpy as np
 
 from bert.data.glue.labels import one_line
+from bert.percentiles import MIN_VALUES, percentiles_of
 
-PERCENTILES = (50, 90, 99)
-MIN_FOR_PERCENTILES = 20        # rows; percentiles of fewer say nothing
 REJECTED_SHOWN = 5
 
 
@@ -29,9 +28,9 @@ def audit(task, segments, rejected, max_length):
 
 def _segment_report(task, path, examples, features, max_length):
     lengths = np.array([feature.num_tokens for feature in features])
-    percentiles = PERCENTILES if len(lengths) >= MIN_FOR_PERCENTILES else ()
+    percentiles = percentiles_of(lengths) if len(lengths) >= MIN_VALUES else {}
     report = {'file': path, 'rows': len(examples), 'truncated': int((lengths > max_length).sum()),
-              'token_length': {'p%d' % p: int(np.percentile(lengths, p)) for p in percentiles}}
+              'token_length': {'p%d' % p: int(value) for p, value in percentiles.items()}}
     report['token_length']['max'] = int(lengths.max())
     if examples[0].label is not None:
         report['labels'] = _label_report(task, [feature.label for feature in features])

@@ -149,7 +149,7 @@ def _is_blank(row):
 
 
 class _BlankLines:
-    """Decides on the blank lines of a file, and counts those that are no rows."""
+    """Counts the blank lines of a file that are not rows."""
 
     def __init__(self, path):
         self._path, self._lines = path, []

@@ -57,7 +57,8 @@ def finetune_classifier(options, explicit):
             options, task.name, SCRIPT, _output_files(options, task, log_name), workers))
         reports = [run.report if run.is_finished
                    else _run_seed(run.options, task, device, run.folder, workers)
-                   for run in training.seed_runs(options, folder, log_name, workers)]
+                   for run in held.enter_context(contextlib.closing(
+                       training.seed_runs(options, folder, log_name, workers)))]
         return training.conclude_seeds(options, task.name, folder, log_name, reports, workers)
 
 

@@ -80,7 +80,8 @@ def finetune_squad(options, explicit, profile=DYNAMIC_SCRIPT):
             options, name, profile.script, _output_files(options, profile), workers))
         reports = [run.report if run.is_finished
                    else _run_seed(run.options, name, device, run.folder, workers, profile)
-                   for run in training.seed_runs(options, folder, profile.log, workers)]
+                   for run in held.enter_context(contextlib.closing(
+                       training.seed_runs(options, folder, profile.log, workers)))]
         return training.conclude_seeds(options, name, folder, profile.log, reports, workers)
 
 

@@ -7,6 +7,7 @@ from bert.flags.prediction import ANSWER_OPTIONS
 from bert.jobs.prediction import classification, question_answering
 from bert.jobs.runs import results, sets_from_options
 from bert.model.kernels import cpu
+from bert.percentiles import MIN_VALUES
 from bert.pipelines.classification import Classifier
 from bert.pipelines.exported import open_exported_pipeline
 from bert.pipelines.opening import kind_of
@@ -88,8 +89,8 @@ def measure_latency(model, options):
                 latency['p50_ms'], latency['p90_ms'], latency['p99_ms'])]
             print('%5d %6d %10s %10s %10s %12.1f' % (
                 size, length, *percentiles, latency['examples_per_second']), flush=True)
-    if options.rounds < speed.MIN_FOR_PERCENTILES:
-        print('- : fewer than %d rounds say nothing of it' % speed.MIN_FOR_PERCENTILES)
+    if options.rounds < MIN_VALUES:
+        print('- : fewer than %d rounds say nothing of it' % MIN_VALUES)
     return _make_report(options, model, latency=latencies)
 
 

@@ -12,6 +12,7 @@ from bert.file_names import (
     CONFIG_FILE,
     INDEX_FILE,
     MODEL_FILE,
+    TOKENIZER_FILE,
     TORCH_WEIGHTS_FILE,
     VOCABULARY_FILE,
     WEIGHTS_FILE,
@@ -150,8 +151,9 @@ def refuse_model_name(path, name):
     """Raises `UserError` if the checkpoint at `path` says itself which model it is. name: of a
     released model."""
     folder = os.path.dirname(os.path.abspath(find_weights(path)))
-    if tokenizer_files.read_folder_vocabulary(folder) is not None and os.path.isfile(
-            os.path.join(folder, CONFIG_FILE)):
+    vocabulary_files = (VOCABULARY_FILE, TOKENIZER_FILE)
+    if os.path.isfile(os.path.join(folder, CONFIG_FILE)) and any(
+            os.path.isfile(os.path.join(folder, name)) for name in vocabulary_files):
         raise UserError('model %s: %s has its own %s and vocabulary: give one of the two'
                         % (name, path, CONFIG_FILE))
 

@@ -54,8 +54,8 @@ def _compare_vocabularies(folder, vocabulary):
     tokens = vocabulary.idx_to_token
     other = {i: token for token, i in ids.items() if isinstance(i, int)}
     for i in sorted(other.keys() | set(range(len(tokens)))):
-        token = tokens[i] if i < len(tokens) else None
-        if token not in (other.get(i), BLANK_TOKEN % i):
+        token = tokens[i] if i < len(tokens) and tokens[i] != BLANK_TOKEN % i else None
+        if token != (other.get(i) or None):     # '' is the blank line of a vocab.txt
             LOG.warning('%s: %s and %s contradict each other, first at id %d (%s, %s): %s is taken',
                         folder, VOCABULARY_FILE, TOKENIZER_FILE, i, token, other.get(i),
                         VOCABULARY_FILE)
