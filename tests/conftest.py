@@ -1,9 +1,11 @@
 """Fixtures for all tests."""
 import os
 import pathlib
+import subprocess
 import sys
 
 import pytest
+from support.small_disk import Disk
 
 # MXNet reads these variables when it is imported. A second thread does not speed up tiny models,
 # and slows them much when another program needs its core. If a test uses several threads, they
@@ -63,6 +65,20 @@ def in_tmp(tmp_path, monkeypatch):
     for name in ('GLUE_DIR', 'BAIDU_ERNIE_DATA_DIR', 'SQUAD_DIR', 'SEQLENGTH', 'INPUTSIZE'):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A small tmpfs, or a limit on the length of files if the user may not mount one."""
+    path = tmp_path / 'disk'
+    path.mkdir()
+    command = 'mount -t tmpfs -o size=1m tmpfs "%s"' % path
+    is_mounted = subprocess.call(command, shell=True, stderr=subprocess.DEVNULL) == 0
+    disk = Disk(path, is_mounted)
+    yield disk
+    disk.free()
+    if is_mounted:
+        subprocess.check_call(['umount', '-l', str(path)])
 
 
 @pytest.fixture

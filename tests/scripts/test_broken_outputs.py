@@ -204,6 +204,23 @@ def test_a_folder_of_another_run(name, call, inputs, tiny_bert, roomy_bert, sst,
         assert os.listdir('run') == ['.lock']
 
 
+@pytest.mark.parametrize('name', FILE_SCRIPTS + FOLDER_SCRIPTS)
+def test_a_full_disk(name, call, inputs, tiny_bert, roomy_bert, sst, dataset, in_tmp, disk):
+    """One line, and neither the output nor a temporary file is left."""
+    if name in FILE_SCRIPTS:
+        script, words, flag, _ = file_commands(inputs, tiny_bert)[name]
+        path = disk.path / 'out.npy'
+    else:
+        script, words, flag = folder_commands(inputs, tiny_bert, roomy_bert, sst, dataset)[name]
+        path = disk.path / 'run'
+    disk.fill(0)
+    outcome = call(script, *words, *([] if flag is None else [flag]), path)
+    left = [entry.name for entry in disk.path.rglob('*')]
+    disk.free()
+    assert_one_line(outcome, 'No space left on device|File too large')
+    assert not [entry for entry in left if entry.endswith('.tmp') or entry == 'out.npy'], left
+
+
 PRINTING = {'predict': ['--model_dir', 'classifier', *TEXTS],
             'answer': ['--model_dir', 'qa', *QUESTION],
             'deploy': ['--model_dir', 'symbol', *TEXTS], 'models': [],

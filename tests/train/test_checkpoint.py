@@ -1,10 +1,7 @@
 """Checkpoint folders: their files, which are kept, and what a kill or a full disk leaves."""
-import contextlib
 import errno
 import json
 import os
-import resource
-import subprocess
 from types import SimpleNamespace
 
 import mxnet as mx
@@ -179,40 +176,6 @@ def test_a_folder_gets_its_name_when_all_is_in_it(tmp_path, monkeypatch):
 
 
 # ---- a full disk
-
-class Disk:
-    """A folder on a disk that `fill` makes full and `free` empties."""
-
-    def __init__(self, path, is_mounted):
-        self.path, self._is_mounted = path, is_mounted
-        self._limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    def fill(self, num_bytes):
-        """Leave room for `num_bytes` more bytes."""
-        if not self._is_mounted:       # limit the length of files: nearly the same
-            resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, self._limits[1]))
-            return
-        state = os.statvfs(str(self.path))
-        (self.path / 'filling').write_bytes(bytes(state.f_bavail * state.f_frsize - num_bytes))
-
-    def free(self):
-        resource.setrlimit(resource.RLIMIT_FSIZE, self._limits)
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(str(self.path / 'filling'))
-
-
-@pytest.fixture
-def disk(tmp_path):
-    """A small tmpfs, or a limit on the length of files if the user may not mount one."""
-    path = tmp_path / 'disk'
-    path.mkdir()
-    command = 'mount -t tmpfs -o size=1m tmpfs "%s"' % path
-    is_mounted = subprocess.call(command, shell=True, stderr=subprocess.DEVNULL) == 0
-    disk = Disk(path, is_mounted)
-    yield disk
-    disk.free()
-    if is_mounted:
-        subprocess.check_call(['umount', '-l', str(path)])
 
 
 # room for nothing, for half a model, for the model, for all but the description
