@@ -141,7 +141,7 @@ def kernels(request, need_cpu_for):
 
 NO_TORCH, NO_HOROVOD = 'PyTorch is not installed', 'Horovod is not installed'
 NO_KERNELS = 'there are no kernels for this CPU'
-NO_ROOT = 'device nodes are made by root'     # CI runs as root, on a new machine as a user too
+NO_ROOT = 'device nodes and mounts need root'  # CI runs as root, on a new machine as a user too
 
 
 def _forbidden_skips(config):

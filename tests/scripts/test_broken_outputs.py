@@ -205,7 +205,7 @@ def test_a_folder_of_another_run(name, call, inputs, tiny_bert, roomy_bert, sst,
 
 
 @pytest.mark.parametrize('name', FILE_SCRIPTS + FOLDER_SCRIPTS)
-def test_a_full_disk(name, call, inputs, tiny_bert, roomy_bert, sst, dataset, in_tmp, disk):
+def test_a_full_disk(name, root, call, inputs, tiny_bert, roomy_bert, sst, dataset, in_tmp, disk):
     """One line, and neither the output nor a temporary file is left."""
     if name in FILE_SCRIPTS:
         script, words, flag, _ = file_commands(inputs, tiny_bert)[name]
