@@ -1,4 +1,4 @@
-"""Vectors of words or of whole texts: from arguments, or of a file into a file; and search in them.
+"""Embed words or whole texts, from arguments or from a file into a file, and search in the vectors.
 """
 from bert import jobs
 from bert.errors import run_script

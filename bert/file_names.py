@@ -38,7 +38,14 @@ EXPORT_LOG_FILE = 'hybrid_export_bert.log'  # as in the original
 # transformers' names, which our folders use, too
 CONFIG_FILE, VOCABULARY_FILE = 'config.json', 'vocab.txt'
 TOKENIZER_FILE, TOKENIZER_CONFIG_FILE = 'tokenizer.json', 'tokenizer_config.json'
+SPECIAL_TOKENS_FILE, ADDED_TOKENS_FILE = 'special_tokens_map.json', 'added_tokens.json'
 WEIGHTS_FILE, TORCH_WEIGHTS_FILE = 'model.safetensors', 'pytorch_model.bin'
 # All of transformers' names for weights. An index lists several files.
 ALL_WEIGHTS_FILES = (WEIGHTS_FILE, WEIGHTS_FILE + '.index.json',
                      TORCH_WEIGHTS_FILE, TORCH_WEIGHTS_FILE + '.index.json')
+
+# sentence-transformers' names: how the vectors of tokens become the vector of a text
+MODULES_FILE, SENTENCE_CONFIG_FILE = 'modules.json', 'config_sentence_transformers.json'
+SENTENCE_LENGTH_FILE = 'sentence_bert_config.json'
+OLD_SENTENCE_LENGTH_FILES = tuple('sentence_%s_config.json' % name for name in (
+    'roberta', 'distilbert', 'camembert', 'albert', 'xlm-roberta', 'xlnet'))

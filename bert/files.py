@@ -212,19 +212,21 @@ def exchange_folder(new_path, path):
 
 
 def sync_folder(folder):
-    """Flush every file of `folder`, and the folder itself, to the disk."""
-    for name in os.listdir(folder) + ['.']:
-        descriptor = os.open(os.path.join(folder, name), os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    """Flush every file of `folder` and below, and the folders themselves, to the disk."""
+    for parent, _, names in os.walk(folder):
+        for name in names + ['.']:
+            descriptor = os.open(os.path.join(parent, name), os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def remove(path):
-    """Remove a file that may be absent."""
+    """Remove a file that may be absent, also from a read-only file system."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        os.remove(path)
+        if os.path.lexists(path):
+            os.remove(path)
 
 
 def find_files(patterns, expected):
@@ -248,14 +250,27 @@ def find_files(patterns, expected):
     return list(all_paths)
 
 
+# What stands in the place of a large file where a repository was cloned without git-lfs
+LFS_POINTER = 'version https://git-lfs.github.com/spec/'
+
+
+def refuse_pointer(path, text):
+    """Raises `UserError` if the file that begins with `text` only points to the one in git-lfs."""
+    if text.startswith(LFS_POINTER):
+        raise UserError('%s: only a pointer to the file, which git-lfs did not fetch: run "git lfs '
+                        'pull" in its folder' % path)
+
+
 # JSON
 
 
-def read_json(path):
-    """The dictionary in a JSON file. Raises `UserError` if it can't be read or holds none."""
+def read_json(path, kind=dict):
+    """The dictionary, or what else `kind` says, in a JSON file. Raises `UserError` if it can't be
+    read or holds none."""
     try:
         with open(path, encoding='utf-8-sig') as file:
             text = file.read()
+        refuse_pointer(path, text)
         values = json.loads(text)
     except OSError as error:
         raise UserError('%s: can\'t read: %s' % (path, error.strerror)) from None
@@ -263,8 +278,9 @@ def read_json(path):
         raise UserError('%s: not JSON: %s' % (path, error)) from None
     except RecursionError:
         raise UserError('%s: JSON that is nested too deeply' % path) from None
-    if not isinstance(values, dict):
-        raise UserError('%s: holds a %s, expected a dictionary' % (path, type(values).__name__))
+    if not isinstance(values, kind):
+        raise UserError('%s: holds a %s, expected a %s' % (
+            path, type(values).__name__, 'dictionary' if kind is dict else kind.__name__))
     # the second test takes as long as reading, and few files have such an escape
     if '\\ud' in text.lower() and not is_unicode(json.dumps(values, ensure_ascii=False)):
         raise UserError('%s: %s, in a text' % (path, NOT_UNICODE))

@@ -1,11 +1,14 @@
-"""Which models there are, how large, from where, and which are here already."""
-from bert.errors import UserError, run_script
+"""List models, their sizes and sources, and which are in the cache; describe or fetch one."""
+import json
+
+from bert.errors import UserError, did_you_mean, run_script
 from bert.flags.exporting import ModelsOptions as OPTIONS
 from bert.flags.options import parse
 
 MEGA = 1e6
 FLOAT32_BYTES = 4
 ROW_FORMAT = '%-16s  %-28s  %10s  %7s  %-6s  %s'
+HUB_ROW_FORMAT = '%-46s  %-40s  %8s  %s'
 
 
 def table_rows(root):
@@ -28,6 +31,78 @@ def print_table(root):
     print('\nParameters of the encoder and its pooler. A script takes them with --bert_model '
           'MODEL --bert_dataset CORPUS;\nmodels.py --fetch MODEL CORPUS downloads one '
           'beforehand.')
+    print_cached_models()
+
+
+def print_cached_models():
+    """Print the models of the hub that are in its cache, if there are any."""
+    from bert import hub
+    rows = hub.cached_models()
+    if rows:
+        print('\n' + HUB_ROW_FORMAT % ('in the cache of the hub', 'commit', 'size', 'complete'))
+    for row in rows:
+        print(HUB_ROW_FORMAT % (row.repository, row.commit, format_size(row.num_bytes),
+                                'yes' if row.is_complete else 'no'))
+
+
+def describe(name):
+    """The `ModelDescription` of a model of the hub, with the number of parameters of the encoder
+    where the hub does not count them."""
+    from bert import hub
+    from bert.model.weights import catalogue
+    if is_released(name):
+        raise UserError('%s is a released model, which models.py without it lists; MODEL is a name '
+                        'on the hub: owner/name' % name)
+    description = hub.describe_model(name)
+    if description.num_parameters is None and not description.problem:
+        description = description._replace(num_parameters=catalogue.parameter_count(description))
+    return description
+
+
+def print_description(description):
+    """Print what a model of the hub is, a line for each property."""
+    total = sum(size or 0 for size in description.files.values())
+    rows = [('commit', description.commit), ('architecture', description.architecture),
+            ('network', description.num_layers and '%s layers, %s units, %s heads' % (
+                description.num_layers, description.units, description.num_heads)),
+            ('vocabulary', description.vocab_size), ('positions', description.max_length),
+            ('parameters', description.num_parameters and '%.1f M' % (
+                description.num_parameters / MEGA)),
+            ('tokenizer', description.tokenizer), ('modules', ', '.join(description.modules)),
+            ('files', ', '.join('%s %s' % (name, format_size(size))
+                                for name, size in description.files.items())),
+            ('size', total and format_size(total)),
+            ('cached', 'yes' if description.is_cached else 'no'),
+            ('can\'t be opened', description.problem)]
+    print(description.repository)
+    for title, value in rows:
+        if value:
+            print('  %-16s%s' % (title, value))
+
+
+def format_size(num_bytes):
+    """A number of bytes in words. num_bytes: None if it is unknown."""
+    if num_bytes is None:
+        return 'unknown'
+    return '%.1f MB' % (num_bytes / MEGA) if num_bytes >= MEGA else '%.1f kB' % (num_bytes / 1e3)
+
+
+def is_released(name):
+    """Whether a name is, or is meant to be, one of the released models and not one of the hub."""
+    from bert.model.weights import catalogue
+    return '/' not in name and (name in catalogue.MODELS
+                                or bool(did_you_mean(name, catalogue.MODELS)))
+
+
+def fetch(names, root):
+    """Download a released model, or one of the hub, into its cache."""
+    if len(names) > 2:
+        raise UserError('--fetch takes a model and a corpus, found: %s' % ' '.join(names))
+    if len(names) == 2 or is_released(names[0]):
+        return fetch_release(names, root)
+    if root:
+        raise UserError('--root: the hub has a cache of its own: set HF_HUB_CACHE')
+    return fetch_from_hub(names[0])
 
 
 def fetch_release(names, root):
@@ -40,12 +115,25 @@ def fetch_release(names, root):
           % (release.name, num_values / MEGA, len(tokens)))
 
 
+def fetch_from_hub(name):
+    """Download the newest commit of a model of the hub."""
+    from bert import hub
+    pinned_name = hub.fetch_model(name)
+    print('%s is in the cache: %s' % (pinned_name, hub.model_folder(pinned_name)))
+
+
 def main(arguments=None):
     options, _ = parse(OPTIONS, __doc__, arguments)
-    if options.fetch and len(options.fetch) > 2:
-        raise UserError('--fetch takes a model and a corpus, found: %s' % ' '.join(options.fetch))
+    if options.fetch and options.model:
+        raise UserError('%s and --fetch: give one of the two' % options.model)
+    if options.json and not options.model:
+        raise UserError('--json needs a MODEL: owner/name')
     if options.fetch:
-        fetch_release(options.fetch, options.root)
+        fetch(options.fetch, options.root)
+    elif options.json:
+        print(json.dumps(describe(options.model)._asdict(), indent=1))
+    elif options.model:
+        print_description(describe(options.model))
     else:
         print_table(options.root)
 

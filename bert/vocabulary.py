@@ -1,8 +1,11 @@
 """WordPiece vocabularies: vocab.txt files, lists of tokens and gluonnlp's BERTVocab."""
 import collections
 import hashlib
+import os
 
+from bert import files
 from bert.errors import UserError
+from bert.file_names import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, VOCABULARY_FILE
 
 BLANK_TOKEN = '[blank%d]'     # no text becomes this token: '[' is a word of its own
 SPECIAL_TOKENS = ('[UNK]', '[PAD]', '[CLS]', '[SEP]', '[MASK]')
@@ -17,8 +20,9 @@ def read_vocabulary(path):
     return make_vocabulary(read_tokens(path), path)
 
 
-def read_tokens(path):
-    """List of the tokens in a vocabulary file; errors of `read_vocabulary`.
+def read_tokens(path, special_tokens=SPECIAL_TOKENS):
+    """List of the tokens in a vocabulary file; errors of `read_vocabulary`. special_tokens: those
+    that it has to hold.
 
     The ids are those of the library `tokenizers`: a blank line has an id that no text gets (its
     token is a `BLANK_TOKEN`), and blank lines at the end have none.
@@ -27,6 +31,7 @@ def read_tokens(path):
         # newline='\n': some vocabularies contain tokens that str.splitlines would split
         with open(path, encoding='utf-8-sig', newline='\n') as lines:
             tokens = [line.rstrip('\r\n') for line in lines]
+        files.refuse_pointer(path, tokens[0] if tokens else '')
         if len(tokens) == 1:    # of old Macintosh line ends
             tokens = tokens[0].split('\r')
     except OSError as error:
@@ -37,11 +42,11 @@ def read_tokens(path):
     while tokens and not tokens[-1]:
         tokens.pop()
     tokens = [token or BLANK_TOKEN % i for i, token in enumerate(tokens)]
-    check_tokens(tokens, path)
+    check_tokens(tokens, path, special_tokens)
     return tokens
 
 
-def check_tokens(tokens, source):
+def check_tokens(tokens, source, special_tokens=SPECIAL_TOKENS):
     """Raises `UserError`, which names `source`, for a repeated token or a missing special token."""
     unique_tokens = set(tokens)
     if len(unique_tokens) != len(tokens):
@@ -49,7 +54,7 @@ def check_tokens(tokens, source):
         lines = [str(i + 1) for i, token in enumerate(tokens) if token == repeated]
         raise UserError('%s: token %r stands on lines %s: each token may stand once'
                         % (source, repeated, ', '.join(lines)))
-    missing = [token for token in SPECIAL_TOKENS if token not in unique_tokens]
+    missing = [token for token in special_tokens if token not in unique_tokens]
     if missing:
         raise UserError('%s: no %s among its %d tokens: not a BERT vocabulary'
                         % (source, ', '.join(missing), len(tokens)))
@@ -60,18 +65,41 @@ def digest_tokens(tokens):
     return hashlib.sha256(''.join(_lines(tokens)).encode()).hexdigest()
 
 
-def make_vocabulary(tokens, source='vocabulary'):
+def make_vocabulary(tokens, source='vocabulary', special_tokens=SPECIAL_TOKENS,
+                    tokenizer_json=None):
     """The `BERTVocab` in which `tokens[i]` has id i. source: where the tokens come from, for the
-    errors, which are those of `check_tokens`."""
+    errors, which are those of `check_tokens`.
+
+    special_tokens: the model's names of `SPECIAL_TOKENS`, None for one that it lacks.
+    tokenizer_json: the text of the tokenizer.json by which texts become these tokens; None for
+    BERT's WordPiece with its usual rules. It becomes an attribute of the vocabulary.
+    """
     from gluonnlp.vocab import BERTVocab  # imports mxnet, which `read_tokens` doesn't need
-    check_tokens(tokens, source)
-    return BERTVocab(collections.Counter(tokens),
-                     token_to_idx={token: index for index, token in enumerate(tokens)})
+    check_tokens(tokens, source, [token for token in special_tokens if token is not None])
+    unknown, padding, cls, sep, mask = special_tokens
+    vocabulary = BERTVocab(
+        collections.Counter(tokens), unknown_token=unknown, padding_token=padding, cls_token=cls,
+        sep_token=sep, mask_token=mask,
+        token_to_idx={token: index for index, token in enumerate(tokens)})
+    vocabulary.tokenizer_json = tokenizer_json
+    return vocabulary
 
 
-def write_vocabulary(vocabulary, path):
-    """Write `vocabulary` as a vocab.txt, one token per line in the order of the ids."""
-    write_tokens(vocabulary.idx_to_token, path)
+def write_tokenizer(vocabulary, folder, **settings):
+    """Write the files that describe a vocabulary and its tokenizer: vocab.txt, one token per line
+    in the order of the ids; or, with a `tokenizer_json`, tokenizer.json and a tokenizer_config.json
+    by which transformers, too, takes it as it is. settings: more keys of tokenizer_config.json."""
+    if vocabulary.tokenizer_json is None:
+        write_tokens(vocabulary.idx_to_token, os.path.join(folder, VOCABULARY_FILE))
+        return
+    with open(os.path.join(folder, TOKENIZER_FILE), 'w', encoding='utf-8') as out:
+        out.write(vocabulary.tokenizer_json)
+    names = dict(unk_token=vocabulary.unknown_token, pad_token=vocabulary.padding_token,
+                 cls_token=vocabulary.cls_token, sep_token=vocabulary.sep_token,
+                 mask_token=vocabulary.mask_token)
+    files.write_json(os.path.join(folder, TOKENIZER_CONFIG_FILE), dict(
+        tokenizer_class='PreTrainedTokenizerFast', **settings,
+        **{key: token for key, token in names.items() if token is not None}))
 
 
 def write_tokens(tokens, path):

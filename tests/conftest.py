@@ -12,6 +12,8 @@ from support.small_disk import Disk
 # sleep while they wait.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
+# No test asks the real hub: nothing listens at this port.
+os.environ['HF_ENDPOINT'] = 'http://127.0.0.1:9'
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 

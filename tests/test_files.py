@@ -110,6 +110,15 @@ def test_no_space_left_names_path_reason_and_fix(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
+def test_a_read_only_file_system(tmp_path, monkeypatch):
+    def refuse(path):       # whether the file is there or not
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+    monkeypatch.setattr(os, 'remove', refuse)
+    with pytest.raises(UserError, match='x: can\'t write: Read-only file system; choose a folder'):
+        with files.new_file(str(tmp_path / 'x')) as temporary:
+            refuse(temporary)
+
+
 def test_a_file_in_place_of_a_folder(tmp_path):
     (tmp_path / 'file').write_text('old')
     with pytest.raises(UserError, match='a part of the path is a file'):

@@ -22,9 +22,10 @@ from bert.data.pretraining import corpus, shards
 from bert.data.squad import files as squad_files
 from bert.data.text import readers
 from bert.data.text.readers import Table
+from bert.data.text.tokenizer import BertTokenizer
 from bert.errors import UserError
 from bert.flags.pipelines import OpeningOptions
-from bert.model.weights import checkpoint_reader, file_formats
+from bert.model.weights import checkpoint_reader, file_formats, tokenizer_files
 from bert.pipelines.opening import open_any_pipeline
 
 MAX_SECONDS = 5
@@ -196,7 +197,7 @@ def count_vocabulary_lines(content):
 
 
 def drop_token(check):
-    return lambda tokens, source: (check(tokens, source), tokens.pop())[0]
+    return lambda tokens, *arguments: (check(tokens, *arguments), tokens.pop())[0]
 
 
 # ---- weights and arrays
@@ -359,13 +360,22 @@ def test_damaged_run_folders(name, run_folder, num_cases):
 def test_damaged_configurations_of_transformers(tmp_path, num_cases):
     folder = pathlib.Path(tiny.write_checkpoint(tmp_path / 'bert'))
     tokens = vocabulary.read_vocabulary(str(folder / 'vocab.txt'))
-    for name in ('config.json', 'tokenizer_config.json'):
+    tokens.tokenizer_json = BertTokenizer(tokens, lower=True).to_json()
+    vocabulary.write_tokenizer(tokens, str(folder))     # by a tokenizer.json of its own
+    (folder / 'vocab.txt').unlink()
+    (folder / 'special_tokens_map.json').write_text('{"cls_token": {"content": "[CLS]"}}')
+    (folder / 'added_tokens.json').write_text('{"<ent>": %d}' % len(tokens))
+    for name in ('config.json', 'tokenizer_config.json', 'tokenizer.json',
+                 'special_tokens_map.json', 'added_tokens.json'):
         content = (folder / name).read_bytes()
-        for mutant in fuzzing.mutants(content, num_cases(100, 3000), seed=5):
+        for mutant in fuzzing.mutants(content, num_cases(60, 3000), seed=5):
             (folder / name).write_bytes(mutant)
             started = time.monotonic()
             try:
-                checkpoint_reader.read_folder_config(str(folder), tokens)
+                mutated, cased = tokenizer_files.read_folder_tokenizer(str(folder))
+                checkpoint_reader.read_folder_config(str(folder), mutated, cased)
+                tokenizer = BertTokenizer(mutated, lower=not cased)
+                tokenizer.frame(pair=True)
             except UserError as error:
                 assert len(str(error).splitlines()) == 1, error
             assert time.monotonic() - started < MAX_SECONDS

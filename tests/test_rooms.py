@@ -32,14 +32,15 @@ SUBPACKAGES = {
     'jobs.runs': '',
     'jobs.embedding': 'jobs.runs',
     'jobs.pretraining': 'jobs.runs',
-    'jobs.prediction': 'jobs.runs',
+    'jobs.prediction': 'jobs.exporting jobs.runs',
     'jobs.exporting': 'jobs.runs',
     'jobs.int8': 'jobs.runs',
     'jobs.finetuning': 'jobs.int8 jobs.runs',
     'jobs': 'jobs.finetuning jobs.int8 jobs.runs',
 }
 BASE_MODULES = {'__init__', '_compat', 'downloads', 'errors', 'file_names', 'files', 'graph_names',
-                'locks', 'percentiles', 'streams', 'vocabulary'}
+                'hub', 'hub_errors', 'hub_files', 'locks', 'percentiles', 'streams',
+                'torch_library', 'vocabulary'}
 
 
 def module_name(path):

@@ -4,7 +4,7 @@ from tokenizers.models import WordPiece
 
 from bert.data.text.tokenizer import BertTokenizer
 from bert.errors import UserError
-from bert.vocabulary import looks_cased, make_vocabulary, read_vocabulary, write_vocabulary
+from bert.vocabulary import looks_cased, make_vocabulary, read_vocabulary, write_tokens
 
 SPECIAL_TOKENS = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']
 
@@ -47,7 +47,7 @@ def test_odd_tokens_stay_whole(tmp_path):
 
 def test_round_trip(tmp_path):
     path = write(tmp_path / 'vocab.txt', SPECIAL_TOKENS + ['\u2028', '', 'é'])
-    write_vocabulary(read_vocabulary(path), str(tmp_path / 'again.txt'))
+    write_tokens(read_vocabulary(path).idx_to_token, str(tmp_path / 'again.txt'))
     assert (tmp_path / 'again.txt').read_bytes() == (tmp_path / 'vocab.txt').read_bytes()
 
 
@@ -73,7 +73,7 @@ def test_blank_lines_and_marks_as_the_library_tokenizers_reads_them(
     dead = {i for i, token in enumerate(tokens) if not token}
     for text in ('a b c', '[blank3] [ ] blank 3', ''):
         assert not dead & set(tokenizer.encode([text])[0].tolist())
-    write_vocabulary(vocabulary, str(tmp_path / 'again.txt'))
+    write_tokens(vocabulary.idx_to_token, str(tmp_path / 'again.txt'))
     assert read_vocabulary(str(tmp_path / 'again.txt')).idx_to_token == vocabulary.idx_to_token
 
 
@@ -122,7 +122,7 @@ def test_published_vocabulary(name, is_cased, data_dir, tmp_path):
     path = data_dir / 'vocab' / ('%s.txt' % name)
     vocabulary = read_vocabulary(str(path))
     assert looks_cased(vocabulary.idx_to_token) == is_cased
-    write_vocabulary(vocabulary, str(tmp_path / 'vocab.txt'))
+    write_tokens(vocabulary.idx_to_token, str(tmp_path / 'vocab.txt'))
     assert (tmp_path / 'vocab.txt').read_bytes() == path.read_bytes()
 
 

@@ -12,7 +12,7 @@ import mxnet as mx
 
 from benchmarks import harness
 from bert.model.bert import BertConfig, BERTModel
-from bert.vocabulary import read_vocabulary, write_vocabulary
+from bert.vocabulary import read_vocabulary, write_tokenizer
 
 
 def make_parser():
@@ -33,7 +33,7 @@ def write_random_model(folder, vocabulary):
     network = BERTModel(config)
     network.initialize(mx.init.Normal(0.02))
     network.save_parameters(os.path.join(folder, 'model.params'))
-    write_vocabulary(vocabulary, os.path.join(folder, 'vocab.txt'))
+    write_tokenizer(vocabulary, folder)
     with open(os.path.join(folder, 'config.json'), 'w', encoding='utf-8') as out:
         out.write(config.to_json())
 

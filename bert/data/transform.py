@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from bert.data.glue.labels import LabelEncoder
-from bert.data.text.tokenizer import encode_texts
+from bert.data.text.frames import vocabulary_frame
+from bert.data.text.tokenizer import encode_texts, frame_of
 from bert.errors import UserError
 
 
@@ -39,9 +40,11 @@ def check_max_length(max_length, pair, num_positions=None, flag='--max_len'):
                         % (flag, max_length, num_positions, flag, num_positions))
 
 
-def truncate_texts(texts, room):
+def truncate_texts(texts, room, favors_longer=False):
     """Shorten a list of one or two id arrays to `room` ids in total. Drops ids from the end of the
-    longer array, as google-research/bert does."""
+    longer array. Where both are cut and `room` is odd, the first keeps one id more, as in
+    google-research/bert; favors_longer: the one that was longer, else the second, as in
+    transformers."""
     if len(texts) == 1:
         return [texts[0][:room]]
     length_a, length_b = len(texts[0]), len(texts[1])
@@ -52,38 +55,41 @@ def truncate_texts(texts, room):
     # starting with the second
     from_longer = min(excess, abs(length_a - length_b))
     from_both = excess - from_longer
-    length_a -= (from_longer if length_a > length_b else 0) + from_both // 2
+    first_loses = from_both % 2 if favors_longer and length_a <= length_b else 0
+    length_a -= (from_longer if length_a > length_b else 0) + from_both // 2 + first_loses
     length_b = room - length_a
     return [texts[0][:length_a], texts[1][:length_b]]
 
 
-def frame_texts(texts, max_length, vocabulary):
+def frame_texts(texts, max_length, frame, favors_longer=False):
     """Id arrays of one text or a pair → (token_ids, segment_ids, num_tokens before truncation).
 
-    Truncates the texts to `max_length` tokens in total and adds the special tokens.
+    Truncates the texts to `max_length` tokens in total and adds the special tokens of the `Frame`.
+    favors_longer: see `truncate_texts`.
     """
-    num_specials = num_special_tokens(len(texts) == 2)
-    num_tokens = sum(len(text) for text in texts) + num_specials
-    separator = [vocabulary[vocabulary.sep_token]]
-    pieces, segments = [[vocabulary[vocabulary.cls_token]]], [0]
-    for segment, text in enumerate(truncate_texts(texts, max_length - num_specials)):
-        pieces += [text, separator]
-        segments += [segment] * (len(text) + 1)
-    return np.concatenate(pieces).astype('int32'), np.array(segments, dtype='int32'), num_tokens
+    num_tokens = sum(len(text) for text in texts) + frame.num_specials
+    texts = truncate_texts(texts, max_length - frame.num_specials, favors_longer)
+    return *frame.join(texts), num_tokens
 
 
-def featurize(examples, tokenizer, max_length, encode_label=None):
+def featurize(examples, tokenizer, max_length, encode_label=None, favors_longer=False):
     """`Example`s (texts, label) → list of `Features`. Tokenizes the texts in batches.
 
-    encode_label: a `LabelEncoder`, or None for examples without labels.
+    encode_label: a `LabelEncoder`, or None for examples without labels. favors_longer: see
+    `truncate_texts`.
     """
     num_texts = len(examples[0].texts) if examples else 1
+    frame = frame_of(tokenizer, num_texts == 2)
+    if max_length < frame.num_specials + num_texts:
+        raise UserError('a length of %d tokens is too small: %d special tokens and at least one '
+                        'token of each text need %d'
+                        % (max_length, frame.num_specials, frame.num_specials + num_texts))
     columns = [encode_texts(tokenizer, [example.texts[i] for example in examples])
                for i in range(num_texts)]
     features = []
     for i, example in enumerate(examples):
         token_ids, segment_ids, num_tokens = frame_texts([column[i] for column in columns],
-                                                         max_length, tokenizer.vocab)
+                                                         max_length, frame, favors_longer)
         label = encode_label(example.label) if encode_label else None
         features.append(Features(token_ids, segment_ids, len(token_ids), label, num_tokens))
     return features
@@ -106,6 +112,8 @@ class BERTSentenceTransform:
         self._pad = pad
         self._pair = pair
         self._vocab = vocab if vocab is not None else tokenizer.vocab
+        self._frame = frame_of(tokenizer, pair) if self._vocab is tokenizer.vocab else \
+            vocabulary_frame(vocab, pair)       # its ids may differ from the tokenizer's
 
     def __call__(self, line):
         """line: sequence of one or more str, two for a pair. Returns token_ids and
@@ -114,7 +122,7 @@ class BERTSentenceTransform:
         if self._pair and len(texts) != 2:
             raise UserError('a pair needs two texts, found %d in %r' % (len(texts), line))
         ids = [np.array(self._vocab[self._tokenizer(text)], dtype='int32') for text in texts]
-        token_ids, segment_ids, _ = frame_texts(ids, self._max_seq_length, self._vocab)
+        token_ids, segment_ids, _ = frame_texts(ids, self._max_seq_length, self._frame)
         valid_length = np.array(len(token_ids), dtype='int32')
         if self._pad:
             num_padding = self._max_seq_length - len(token_ids)

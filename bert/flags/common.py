@@ -15,10 +15,15 @@ def dtype_flag(*choices):
         choices=choices)
 
 
-def model_dir_flag(**values):
-    """The field of --model_dir, for either kind of model."""
-    return flag('folder of a run of finetune_classifier.py or finetune_squad.py, one of its '
-                'checkpoints, or such a model saved by transformers', metavar='FOLDER', **values)
+# How help texts name a model of the hub
+HUB_NAME = 'the name of a model on the Hugging Face hub: owner/name or owner/name@revision'
+
+
+def model_dir_flag(scripts='finetune_classifier.py or finetune_squad.py', kind='such a model',
+                   **values):
+    """The field of --model_dir. scripts, kind: where such models come from, and what they are."""
+    return flag('folder of a run of %s, one of its checkpoints, %s saved by transformers, or %s'
+                % (scripts, kind, HUB_NAME), metavar='FOLDER', **values)
 
 
 def overwrite_flag(help='replace what an earlier run left there'):

@@ -1,7 +1,7 @@
 """Options of the scripts that write models for other programs, and of models.py."""
 from bert import file_names
 from bert.flags import kinds
-from bert.flags.common import DeviceOptions, model_dir_flag, overwrite_flag
+from bert.flags.common import HUB_NAME, DeviceOptions, model_dir_flag, overwrite_flag
 from bert.flags.finetuning import ModelOptions, StaticOptions
 from bert.flags.options import Options, flag, options
 from bert.flags.rules import excludes, needs_one
@@ -38,7 +38,8 @@ class ExportedModelOptions(Options):
 
 def output_dir_flag(name):
     """The field of --output_dir. name: the default name of the folder."""
-    return flag('default: %s in --model_dir, else a new ./output_dir/%s-<number>' % (name, name),
+    return flag('default: %s in --model_dir, if that is a folder here, else a new '
+                './output_dir/%s-<number>' % (name, name),
                 metavar='FOLDER')
 
 
@@ -104,9 +105,11 @@ class BareWeightsOptions(Options):
 @options()
 class ConversionOptions(Options):
     input: str = flag('a folder in Hugging Face layout or one of its files (.safetensors, .bin, '
-                      '.index.json); a Gluon .params; a run or checkpoint of ours', names=(),
+                      '.index.json); a Gluon .params; a run or checkpoint of ours; ' + HUB_NAME,
+                      names=(),
                       metavar='INPUT', required=True)
     output: str = flag('the folder to make', names=(), metavar='OUTPUT', required=True)
+    model_options = ('input',)
     to: str | None = flag('format of OUTPUT; default: the one that INPUT has not', choices=FORMATS)
     overwrite: bool = flag('replace an OUTPUT that an earlier conversion made', False)
 
@@ -119,7 +122,13 @@ class ConvertCheckpointOptions(ConversionOptions, BareWeightsOptions):
 @options()
 class ModelsOptions(Options):
     """models.py"""
-    fetch: tuple | None = flag('download one, checked, into the cache; without a corpus the '
-                               'model\'s first', nargs='+', metavar=('MODEL', 'CORPUS'))
-    root: str | None = flag('the cache; left out: models under MXNET_HOME or ~/.mxnet',
-                            metavar='FOLDER')
+    model: str | None = flag('describe a model of the Hugging Face hub (owner/name or '
+                             'owner/name@revision), without fetching its weights', None, names=(),
+                             nargs='?', metavar='MODEL')
+    fetch: tuple | None = flag('download a model into the cache, and verify it: a released model '
+                               '(default: its first corpus), or the newest commit of '
+                               'owner/name[@revision] on the hub', nargs='+',
+                               metavar=('MODEL', 'CORPUS'))
+    json: bool = flag('describe MODEL as JSON', False)
+    root: str | None = flag('the cache of released models; left out: models under MXNET_HOME or '
+                            '~/.mxnet', metavar='FOLDER')

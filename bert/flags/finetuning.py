@@ -1,6 +1,6 @@
 """Options of the fine-tuning scripts, and of scripts that read the same models and files."""
 from bert.flags import kinds
-from bert.flags.common import StepOptions, TrainingDeviceOptions
+from bert.flags.common import HUB_NAME, StepOptions, TrainingDeviceOptions
 from bert.flags.int8 import CalibrationOptions
 from bert.flags.options import Options, flag, options
 from bert.flags.rules import excludes, needs, only_with
@@ -25,7 +25,8 @@ class ModelOptions(Options):
         'Chinese task, or the only one of the model')
     bert_checkpoint: str | None = flag(
         'weights instead of the two above: a folder in Hugging Face layout, one of its files '
-        '(.safetensors, .index.json, .bin), a Gluon .params, or a checkpoint folder of ours',
+        '(.safetensors, .index.json, .bin), a Gluon .params, a checkpoint folder of ours, or '
+        + HUB_NAME,
         metavar='PATH')
     pretrained_bert_parameters: str | None = flag('.params of the encoder only', metavar='FILE')
     model_parameters: str | None = flag('.params of the whole model, head included',

@@ -64,7 +64,8 @@ class TuningOptions(Options):
 
 @options('output')
 class QuantizedOutputOptions(Options):
-    output_dir: str | None = flag('default: quantized, or tuned, in --model_dir', metavar='FOLDER')
+    output_dir: str | None = flag('default: quantized, or tuned, in --model_dir, if that is a '
+                                  'folder here', metavar='FOLDER')
     overwrite_output_dir: bool = overwrite_flag()
     resume: bool = flag('go on with the tuning run in --output_dir', False)
     rules = (excludes('resume', 'overwrite_output_dir'),)

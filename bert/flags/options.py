@@ -18,6 +18,8 @@ from bert.errors import UserError
 from bert.flags import kinds
 from bert.flags.parser import Parser, explain_unknown_flag
 
+NEGATION = '--no_'      # how the second flag of a switch begins
+
 
 class Flag(NamedTuple):
     """How an option stands on the command line. names: its flags; () for a positional argument.
@@ -32,15 +34,23 @@ class Flag(NamedTuple):
     hidden: bool        # parsed, for commands that are printed elsewhere, and not in --help
 
 
+class _EitherWay(argparse.Action):
+    """Of a switch with two flags: --no_… sets it to False, the other one to True."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        setattr(namespace, self.dest, not option_string.startswith(NEGATION))
+
+
 def flag(help, default=None, kind=None, *, factory=None, names=None, choices=None, nargs=None,
-         const=None, metavar=None, hidden=False, required=False):
+         const=None, metavar=None, hidden=False, required=False, switch=False):
     """A field of an `Options` class.
 
     factory: function that gives the default, called for each new object. names: the flags if not
     `--` and the field's name; () for a positional argument. A bool default makes a switch, which
-    sets the option to the opposite. required: there is no default.
+    sets the option to the opposite. switch: one without a default, with two flags. required: there
+    is no default.
     """
-    is_switch = isinstance(default, bool)
+    is_switch = switch or isinstance(default, bool)
     declaration = Flag(help, names, None if is_switch else kind or kinds.text, choices, nargs,
                        const, metavar, hidden)
     values = {'default_factory': factory} if factory else {} if required else {'default': default}
@@ -93,13 +103,15 @@ class Options:
     rules: the class's own rows of `bert.flags.rules`. unsupported: {flag of other programs:
     why the command has none}. folder_flag: the flag of a run's folder. continues_run: whether
     the options of an earlier run are restored; the rules are checked after that. titles: {title of
-    a group: its title in this command}.
+    a group: its title in this command}. model_options: names of the options that take a path or the
+    name of a model on the hub.
     """
     rules = ()
     continues_run = False
     titles = {}
     unsupported = {}
     folder_flag = '--output_dir'
+    model_options = ('model_dir', 'bert_checkpoint')
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -187,7 +199,7 @@ def make_options(cls, keywords):
     for name in keywords:
         if getattr(options, name) == ():
             raise UserError('%s: it is empty: give a value, or leave it out' % name)
-    return options, {name: _first_flag(cls.__dataclass_fields__[name])
+    return options, {name: _flag_for(cls.__dataclass_fields__[name], value)
                      for name, value in keywords.items()
                      if value is not None and not (isinstance(value, bool)
                                                    and value == cls.default_of(name))}
@@ -208,8 +220,10 @@ def _resolve_keyword(cls, name, value):
              for flag in _flag_names(field.name, field.metadata['flag'])}
     for flag, field in flags.items():
         if flag.lstrip('-').replace('-', '_') == name:
-            # --no_normalize turns the option off
-            return field.name, not value if field.default is True else value
+            # --no_… turns the option off
+            is_negative = field.default is True or (
+                field.metadata['flag'].kind is None and flag.startswith(NEGATION))
+            return field.name, not value if is_negative else value
     positionals = ['--' + field.name for field in fields.values() if not _flag_names(
         field.name, field.metadata['flag'])]
     raise UserError(explain_unknown_flag('--' + name, [*flags, *positionals], cls.unsupported))
@@ -225,7 +239,8 @@ def refuse(explicit, names, reason):
 def explicit_options(options):
     """{option: flag} of the options that differ from their defaults: those that count as set
     explicitly in an object from Python."""
-    return {field.name: _first_flag(field) for field in dataclasses.fields(options)
+    return {field.name: _flag_for(field, getattr(options, field.name))
+            for field in dataclasses.fields(options)
             if getattr(options, field.name) != _default_of(field)}
 
 
@@ -288,7 +303,10 @@ def _add_flag(group, field, remarks):
     text = '; '.join([declaration.help, *remarks])
     values['help'] = argparse.SUPPRESS if declaration.hidden else text
     if declaration.kind is None:
-        values['action'] = 'store_false' if values['default'] else 'store_true'
+        if values['default'] is None:
+            values.update(action=_EitherWay, nargs=0)
+        else:
+            values['action'] = 'store_false' if values['default'] else 'store_true'
     else:
         values['type'] = declaration.kind
         values.update((name, getattr(declaration, name)) for name in (
@@ -296,8 +314,10 @@ def _add_flag(group, field, remarks):
     group.add_argument(*names or (field.name,), **values)
 
 
-def _first_flag(field):
-    return (_flag_names(field.name, field.metadata['flag']) or (field.name,))[0]
+def _flag_for(field, value):
+    """The flag that sets an option to `value`."""
+    names = _flag_names(field.name, field.metadata['flag']) or (field.name,)
+    return names[-1] if value is False and field.default is None else names[0]
 
 
 def _flag_names(name, declaration):

@@ -1,13 +1,14 @@
 """Options of `bert.open`."""
 from bert.flags import kinds
-from bert.flags.common import DTYPE_DESCRIPTIONS
+from bert.flags.common import DTYPE_DESCRIPTIONS, HUB_NAME
 from bert.flags.options import Options, flag, options
 
 
 @options()
 class OpeningOptions(Options):
     """bert.open"""
-    path: str = flag('a trained or exported model', names=(), required=True)
+    path: str = flag('a trained or exported model, a released one, or ' + HUB_NAME, names=(),
+                     required=True)
     dtype: str = flag('to compute in', 'float32', choices=tuple(DTYPE_DESCRIPTIONS))
     threads: int | None = flag('CPU threads', None, kinds.thread_count)
     batch_size: int | None = flag('texts or windows a batch', None, kinds.positive_int)

@@ -1,6 +1,12 @@
 """Options of predict.py, answer.py, deploy.py and evaluate-v2.0.py."""
 from bert.flags import kinds
-from bert.flags.common import DeviceOptions, PredictionDeviceOptions, TextOutputOptions
+from bert.flags.common import (
+    HUB_NAME,
+    DeviceOptions,
+    PredictionDeviceOptions,
+    TextOutputOptions,
+    model_dir_flag,
+)
 from bert.flags.int8 import EvaluationSetOptions
 from bert.flags.options import Options, flag, options
 from bert.flags.rules import excludes, not_with, only_with
@@ -28,8 +34,7 @@ class AnswerOptions(Options):
 class PredictedTextOptions(Options):
     texts: tuple = flag('a text; for a pair model two, the pair', (), kinds.any_text,
                         names=(), nargs='*', metavar='TEXT')
-    model_dir: str = flag('folder of a run of finetune_classifier.py, one of its checkpoints, or a '
-                          'classifier saved by transformers', metavar='FOLDER', required=True)
+    model_dir: str = model_dir_flag('finetune_classifier.py', 'a classifier', required=True)
     pair: bool = flag('texts come in pairs; for a model of transformers, which doesn\'t say', False)
     file: str | None = flag(
         '.csv, .tsv or .jsonl with --text_columns, or a .txt with one text a line (pairs: a tab '
@@ -52,9 +57,8 @@ class QuestionOptions(Options):
                                  metavar='QUESTION')
     documents: tuple = flag('a text to look in; default: --file, else standard input', (),
                             kinds.any_text, names=(), nargs='*', metavar='DOCUMENT')
-    model_dir: str = flag('folder of a run of finetune_squad.py, one of its checkpoints, or a '
-                          'question-answering model saved by transformers', metavar='FOLDER',
-                          required=True)
+    model_dir: str = model_dir_flag('finetune_squad.py', 'a question-answering model',
+                                    required=True)
     file: tuple | None = flag('text files, a document each; "-": standard input', nargs='+',
                               metavar='FILE')
     jsonl: str | None = flag(
@@ -76,8 +80,9 @@ class DeployedModelOptions(Options):
     texts: tuple = flag('a text; for a pair model two, the pair; for question answering the '
                         'question, and documents to look in', (), kinds.any_text, names=(),
                         nargs='*', metavar='TEXT')
-    model_dir: str = flag('what export/export.py, export/to_onnx.py or quantize.py wrote',
-                          metavar='FOLDER', required=True)
+    model_dir: str = flag('what export/export.py, export/to_onnx.py or quantize.py wrote; or '
+                          + HUB_NAME + ', which is exported first', metavar='FOLDER',
+                          required=True)
     model_prefix: str | None = flag(
         'which model, where the folder holds several: its file name without -symbol.json or .onnx',
         metavar='NAME')

@@ -1,6 +1,6 @@
 """Options of pre-training, and of creating its data."""
 from bert.flags import kinds
-from bert.flags.common import StepOptions, ThreadOptions
+from bert.flags.common import HUB_NAME, StepOptions, ThreadOptions
 from bert.flags.options import Options, flag, options
 from bert.flags.parser import UNSUPPORTED_FLAGS
 from bert.flags.rules import Rule, excludes, needs
@@ -133,8 +133,8 @@ class PretrainingModelOptions(Options):
         'corpus of the vocabulary and of released weights; with --bert_config also a vocab.txt; '
         'default: the first one of the model', metavar='NAME')
     pretrained: bool = flag('start from released weights', False)
-    bert_checkpoint: str | None = flag('start from these weights: a folder in Hugging Face layout '
-                                       'or one of ours', metavar='PATH')
+    bert_checkpoint: str | None = flag('start from these weights: a folder in Hugging Face layout, '
+                                       'one of ours, or ' + HUB_NAME, metavar='PATH')
     bert_config: str | None = flag('a model of one\'s own sizes: JSON with num_layers, units, '
                                    'hidden_size, num_heads and, if need be, max_length …',
                                    metavar='FILE')

@@ -76,7 +76,7 @@ class Job:
         options.prepare_mxnet()
         module = importlib.import_module('%s.%s' % (__name__, self._module))
         with _without_traces():
-            return getattr(module, self.__name__)(options, explicit)
+            return getattr(module, self.__name__)(_pin_models(options), explicit)
 
 
 def _check_surroundings():
@@ -91,6 +91,22 @@ def _check_surroundings():
     for name, path in paths.items():
         if not is_unicode(path):
             raise UserError('%s, %a: %s: rename it, or take another' % (name, path, NOT_UNICODE))
+
+
+def _pin_models(options):
+    """The options with the commits of models that are named as on the hub, after their files are
+    here. Raises `UserError`."""
+    names = {option: getattr(options, option, None) for option in options.model_options}
+    if not any(names.values()):
+        return options
+    log = importlib.import_module('bert.train.log')
+    model_names = importlib.import_module('bert.model.weights.model_names')
+    log.open_log()
+    try:
+        return options.replace(**{option: model_names.pin_name(name)
+                                  for option, name in names.items() if name})
+    finally:
+        log.close_log()
 
 
 @contextlib.contextmanager

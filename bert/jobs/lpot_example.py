@@ -21,6 +21,7 @@ from bert.jobs.runs import run_folder, sets_from_options
 from bert.jobs.runs.results import JobResult
 from bert.model.classification import make_loss
 from bert.model.weights import catalogue
+from bert.model.weights.model_names import pin_name
 from bert.pipelines.model_folder import find_checkpoint_folder
 from bert.pipelines.opening import TRAINING_SCRIPTS, kind_of, open_pipeline
 from bert.train import checkpoint
@@ -129,11 +130,13 @@ def _check_lengths(options, explicit, model):
 
 
 def _model_keywords(name):
-    """The keywords of the fine-tuning job for a model: `name` is a path, or a repository of
-    the catalogue. Raises `UserError`."""
+    """The keywords of the fine-tuning job for a model: `name` is a path, a repository of the
+    catalogue, or the name of another model on the hub. Raises `UserError`."""
     if os.path.exists(name):
         return {'bert_checkpoint': name}
     released_model = catalogue.find_hub_release(name)
+    if released_model is None and '/' in name:
+        return {'bert_checkpoint': pin_name(name)}
     if released_model is None:
         names = [hub.repository.partition('/')[2] for hub in catalogue.HUB.values()]
         raise UserError('--model_name_or_path %s: no such folder, and no model of that name.%s '

@@ -1,9 +1,17 @@
 """Networks with weights by name or path: released models and local checkpoints."""
+import os
+
 import mxnet as mx
 
+from bert.errors import UserError
 from bert.model.bert import BERTModel
 from bert.model.weights import catalogue, loading, released_weights
-from bert.model.weights.checkpoint_reader import load_checkpoint, load_encoder, load_model
+from bert.model.weights.checkpoint_reader import (
+    load_checkpoint,
+    load_encoder,
+    load_model,
+    read_checkpoint,
+)
 from bert.model.weights.loading import load_parameters
 from bert.vocabulary import make_vocabulary
 
@@ -16,15 +24,25 @@ def get_model(name='bert_12_768_12', dataset_name=None, pretrained=True, ctx=Non
     """A released BERT and its vocabulary.
 
     name, dataset_name: a model and a corpus in `bert.model.weights.catalogue`. The default corpus
-    is the model's first one (book_corpus_wiki_en_uncased for Google's two models).
+    is the model's first one (book_corpus_wiki_en_uncased for Google's two models). Or name: a model
+    on the hub, owner/name or owner/name@revision, or a path that `load_checkpoint` takes.
     pretrained: load the released weights onto `ctx` (default: CPU); if False, the parameters
     stay uninitialised, as in gluonnlp.
     root: the cache folder, default $MXNET_HOME/models. compute_dtype: see `BERTModel`.
     Token ids are those of the published vocab.txt, whatever the source.
-    Returns (`BERTModel` with its `BertConfig` as `.config`, gluonnlp's `BERTVocab`).
+    Returns (`BERTModel` with its `BertConfig` as `.config`, gluonnlp's `BERTVocab`). Where the
+    model's tokenizer is not BERT's own, the vocabulary's attribute `tokenizer_json` has its
+    definition, and `bert.data.text.tokenizer.BertTokenizer` runs it; else it is None. The
+    vocabulary has the tokens in the order of their ids, and the model's special tokens under the
+    usual attributes: cls_token may be '<s>'.
     Parts that the released weights lack are initialised at random; one warning names them.
     Raises `UserError` for an unknown name, and when no source can be reached.
     """
+    if not isinstance(name, str) or name not in catalogue.MODELS and (
+            set('/@') & set(name) or os.path.exists(name) or catalogue.find_hub_release(name)):
+        return _get_any_model(name, dataset_name, pretrained, ctx, dropout, dict(
+            use_pooler=use_pooler, use_decoder=use_decoder, use_classifier=use_classifier,
+            compute_dtype=compute_dtype))
     release = released_weights.Release(name, dataset_name, root)
     config = catalogue.config_of(release.model, release.corpus)
     parts = dict(use_pooler=use_pooler, use_decoder=use_decoder, use_classifier=use_classifier,
@@ -35,3 +53,14 @@ def get_model(name='bert_12_768_12', dataset_name=None, pretrained=True, ctx=Non
     else:
         network = BERTModel(config, dropout=dropout, **parts)
     return network, make_vocabulary(released_weights.fetch_tokens(release), release.corpus)
+
+
+def _get_any_model(name, dataset_name, pretrained, ctx, dropout, parts):
+    """`get_model` for a name on the hub or a path."""
+    if dataset_name:
+        raise UserError('%s: it brings its own vocabulary: leave the corpus %s out'
+                        % (name, dataset_name))
+    if pretrained:
+        return load_checkpoint(name, ctx=ctx, dropout=dropout, **parts)
+    checkpoint = read_checkpoint(name)
+    return BERTModel(checkpoint.config, dropout=dropout, **parts), checkpoint.vocabulary

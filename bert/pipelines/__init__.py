@@ -11,8 +11,9 @@ def open(path, *, dtype='float32', threads=None, batch_size=None, batch_tokens=N
 
     path: the folder of a run, one of its checkpoints, a model saved by transformers, a file of
     weights, or a folder that export/export.py, export/to_onnx.py or quantize.py wrote, or its .onnx
-    or -symbol.json; or the name of a released model. A model without a head for a task is opened as
-    an `Embedder`, which takes further `keywords`.
+    or -symbol.json; the name of a released model, or a name on the Hugging Face hub: owner/name
+    or owner/name@revision. A model without a head for a task is opened as an `Embedder`, which
+    takes further `keywords`.
     dtype: to compute in: 'float32', 'bfloat16' or 'int8', on a GPU 'float16' (an exported model has
     its own). threads: CPU threads; default: OMP_NUM_THREADS, else all cores. MXNet takes their
     number once in a process. batch_size: texts or windows a batch; batch_tokens: tokens a batch at

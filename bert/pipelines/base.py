@@ -21,7 +21,7 @@ from bert.model.weights.file_formats import is_finite
 from bert.train.log import progress_bar
 from bert.train.loop import EvaluationInterrupted
 from bert.train.workers import SingleWorker, take_share
-from bert.vocabulary import write_vocabulary
+from bert.vocabulary import write_tokenizer
 
 # MXNet hybridizes a network, and plans its memory, in the thread that calls it first: no two
 # threads may predict with networks of the process at once. Training has the process for itself.
@@ -154,6 +154,6 @@ def write_description(folder, config, vocabulary, task=None):
     with its labels (see `read_classifier_task`) if there is one."""
     with open(os.path.join(folder, file_names.CONFIG_FILE), 'w', encoding='utf-8') as out:
         out.write(config.to_json())
-    write_vocabulary(vocabulary, os.path.join(folder, file_names.VOCABULARY_FILE))
+    write_tokenizer(vocabulary, folder)
     if task is not None:
         files.write_json(os.path.join(folder, file_names.TASK_FILE), task)

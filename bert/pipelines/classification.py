@@ -14,20 +14,27 @@ from bert.model.bert import BERTModel
 from bert.model.classification import make_classifier_network
 from bert.model.weights import checkpoint_reader, heads, loading, mapping
 from bert.pipelines.base import Pipeline, iterate_chunks
-from bert.pipelines.model_folder import find_checkpoint_folder, find_head, folder_of
+from bert.pipelines.model_folder import (
+    find_checkpoint_folder,
+    find_head,
+    folder_of,
+    max_folder_tokens,
+)
 from bert.pipelines.records import Label, Score, counts_or_new
 from bert.pipelines.task_file import check_task
 from bert.pipelines.text_pieces import check_text
 
 LOG = logging.getLogger(__name__)
 
+TRUNCATION = 'transformers'     # the only value of a task's 'truncation'
 CHUNK = 4096    # texts tokenized and sorted by length together; bounds the memory
 
 
 class Classifier(Pipeline):
     """A pipeline whose outputs are logits (size, classes), or scores (size, 1).
 
-    task: {'name', 'labels' (None for regression), 'pair', 'metrics'}.
+    task: {'name', 'labels' (None for regression), 'pair', 'metrics'}; a model of transformers also
+    has 'truncation', which says that long pairs are cut by its rule.
     """
 
     def __call__(self, texts):
@@ -56,7 +63,7 @@ class Classifier(Pipeline):
                 for i, item in enumerate(chunk, own_counts.num_texts):
                     examples.append(_make_example(item, i, sizes))
                     sizes = (len(examples[0].texts),)
-                features = featurize(examples, self.tokenizer, self.max_len)
+                features = self.featurize(examples)
                 first = own_counts.num_texts
                 own_counts.add(len(features), sum(feature.num_tokens > self.max_len
                                                   for feature in features))
@@ -66,6 +73,12 @@ class Classifier(Pipeline):
                 LOG.warning('%d of %d texts were cut at %d tokens, the length the model was '
                             'trained with', own_counts.num_cut, own_counts.num_texts,
                             self.max_len)
+
+    def featurize(self, examples, encode_label=None):
+        """`bert.data.transform.featurize` by the tokenizer, the length and the rule of the model.
+        """
+        return featurize(examples, self.tokenizer, self.max_len, encode_label,
+                         favors_longer=self.task.get('truncation') == TRUNCATION)
 
     def predictions(self, outputs):
         """Labels as text, or scores with three decimals, as GLUE submissions have them."""
@@ -158,6 +171,9 @@ def read_classifier_task(checkpoint, num_outputs, classes=None):
     path = os.path.join(folder, file_names.TASK_FILE)
     task = _read_own_task(path, num_outputs, checkpoint.config) if os.path.isfile(path) else \
         _read_transformers_task(folder, checkpoint.config, num_outputs, classes)
+    if not os.path.isfile(path) and \
+            checkpoint_reader.has_transformers_config(folder):
+        task['truncation'] = TRUNCATION
     if not classes:
         return task
     check_classes(classes, is_classifier=task['labels'] is not None)
@@ -194,16 +210,4 @@ def _read_transformers_task(folder, config, num_outputs, classes):
     labels = (num_outputs > 1 and classes) or \
         mapping.labels_from_transformers(values, num_outputs, path)
     name = values.get('finetuning_task') or os.path.basename(os.path.abspath(folder))
-    return dict(describe_task(name, labels, None), max_len=_max_tokens(folder, config))
-
-
-def _max_tokens(folder, config):
-    """Tokens of the longest text: the limit in the tokenizer's file, within the model's
-    positions."""
-    path = os.path.join(folder, file_names.TOKENIZER_CONFIG_FILE)
-    limit = files.read_json(path).get('model_max_length') if os.path.isfile(path) else None
-    if limit is None:
-        return config.max_length
-    if not isinstance(limit, (int, float)) or not limit > 2:      # nor NaN
-        raise UserError('%s: model_max_length is %r, expected a number of tokens' % (path, limit))
-    return int(min(limit, config.max_length))
+    return dict(describe_task(name, labels, None), max_len=max_folder_tokens(folder, config))

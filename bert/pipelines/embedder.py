@@ -3,11 +3,10 @@ import functools
 import hashlib
 import logging
 import numbers
-import warnings
+import os
 
 import mxnet as mx
 import numpy as np
-from mxnet.gluon import HybridBlock
 
 from bert.data.batches import evaluation_batches
 from bert.data.text.tokenizer import BertTokenizer
@@ -21,17 +20,18 @@ from bert.flags.embedding import (
     DEFAULT_MODEL,
     LONG_TEXT_MODES,
     OOV_WAYS,
-    POOLINGS,
+    POOLER,
 )
-from bert.model import zoo
-from bert.model.bert import set_compute_dtype
-from bert.model.inference import Predictor, max_batch_tokens, min_uniform_tokens
+from bert.model.inference import max_batch_tokens, min_uniform_tokens
 from bert.model.weights import checkpoint_reader
-from bert.pipelines.base import NETWORK_LOCK, NotCopyable, iterate_chunks, run_batches
-from bert.pipelines.pooling import merge_pieces, normalize_rows
+from bert.pipelines.base import NotCopyable, iterate_chunks, run_batches
+from bert.pipelines.encoder_networks import STATES, EncoderNetworks
+from bert.pipelines.pooling import check_choice, merge_pieces, similarity
 from bert.pipelines.records import TextCounts, counts_or_new
+from bert.pipelines.sentence_files import read_checkpoint_sentence_model
+from bert.pipelines.sentence_model import SentenceModel, as_poolings
 from bert.pipelines.text_pieces import (
-    NUM_SPECIALS,
+    check_text,
     cut_into_text_windows,
     piece_names,
     split_into_pieces,
@@ -45,41 +45,32 @@ LOG = logging.getLogger(__name__)
 # values in the vectors of their words
 CHUNK = 4096
 MAX_CHUNK_VALUES = 1 << 25
-STATES, POOLER = 'states', 'pooler'     # the outputs of a network
-
-
-class PoolerNetwork(HybridBlock):
-    """Gives the pooled vectors (batch, units) of a `BERTModel`."""
-
-    def __init__(self, bert, **kwargs):
-        super().__init__(**kwargs)
-        self.bert = bert
-
-    def hybrid_forward(self, F, token_ids, segment_ids, valid_length=None):
-        return self.bert.pooled(F, token_ids, segment_ids, valid_length)
 
 
 class Embedder(NotCopyable):
     """Texts → vectors, by any BERT.
 
-    checkpoint: a folder in Hugging Face layout, a folder of ours, or a file of weights. model,
-    dataset_name: a model that models.py lists, and its corpus: instead of a checkpoint, or for a
-    file without config.json or vocab.txt beside it; default: bert_12_768_12. params_path: a file
-    with other weights for the model; root: the cache of models.
+    checkpoint: what `bert.model.zoo.load_checkpoint` takes: a folder in Hugging Face layout, a
+    folder of ours, a file of weights, or the name of a model on the hub. model,
+    dataset_name: a released model (models.py lists them) and its corpus, instead of a checkpoint,
+    or for a file without config.json or vocab.txt beside it; default: bert_12_768_12.
+    params_path: a file with other weights for the model; root: the cache of released models.
     device: `mx.Context`, or gpu: number of a GPU; default: the CPU. dtype: 'float32', 'bfloat16' or
     'int8' on a CPU (the last two make the products of the encoder faster and less exact), or
     'float16' on a GPU.
-    max_tokens: of a text, [CLS] and [SEP] included; default: the positions of the model.
-    batch_size: texts a batch; batch_tokens: tokens a batch at most, padding included; default: as
-    many as are fastest.
-    pooling: 'mean' or 'max' of the vectors of all tokens, [CLS] and [SEP] included (as in
-    sentence-transformers); 'cls': the vector of [CLS]; 'pooler': the model's pooled vector.
-    normalize: scale vectors of texts to length 1.
+    max_tokens: of a text, [CLS] and [SEP] included. batch_size: texts a batch; batch_tokens: tokens
+    a batch at most, padding included; default: as many as are fastest.
+    pooling, normalize, dimensions, prompt_name, prompt: how the vector of a text is made, see
+    `SentenceModel`: a name of `POOLINGS` or several, whether it is scaled to length 1, how many of
+    its numbers are kept, the name or the text of the prompt before each text (`encode_query` and
+    `encode_document` have prompts of their own). Default of these and of max_tokens: as a folder of
+    sentence-transformers says, else the mean, length 1, all numbers, no prompt, and the positions
+    of the model.
     layers: indices of the hidden states: -1 is the last, 0 is the input of the first layer.
     combine: how several of them become one vector: 'concat', 'sum' or 'mean'.
-    long_text: what happens to a text with more tokens. 'warn': it is cut, and one warning says how
-    many texts were; 'error': it raises an error; 'split': it is read in windows that overlap by
-    half, and their vectors are averaged.
+    long_text: what happens to a text of more than max_tokens. 'warn': it is cut, and one warning
+    says how many texts were; 'error': it raises an error; 'split': it is read in windows that
+    overlap by half, and their vectors are averaged.
 
     Several threads may use one object. Raises `UserError` for an unknown model, unreadable weights,
     a missing GPU, or invalid values.
@@ -89,12 +80,14 @@ class Embedder(NotCopyable):
 
     def __init__(self, checkpoint=None, *, model=None, dataset_name=None, params_path=None,
                  root=None, device=None, gpu=None, dtype='float32', max_tokens=None,
-                 batch_size=DEFAULT_BATCH_SIZE, batch_tokens=None, pooling='mean', normalize=True,
-                 layers=DEFAULT_LAYERS, combine='concat', long_text='warn'):
+                 batch_size=DEFAULT_BATCH_SIZE, batch_tokens=None, pooling=None, normalize=None,
+                 layers=DEFAULT_LAYERS, combine='concat', long_text='warn', dimensions=None,
+                 prompt_name=None, prompt=None):
         check_choice('combine', combine, COMBINATIONS)
         check_choice('long_text', long_text, LONG_TEXT_MODES)
         check_choice('dtype', dtype, DTYPE_DESCRIPTIONS)
-        check_choice('pooling', pooling, POOLINGS)
+        if pooling is not None:     # before the weights are read
+            as_poolings(pooling)
         for name, value, unit in (('batch_size', batch_size, 'texts'),
                                   ('batch_tokens', 1 if batch_tokens is None else batch_tokens,
                                    'tokens')):
@@ -103,22 +96,25 @@ class Embedder(NotCopyable):
                                 % (name, value, unit))
         if params_path and checkpoint:
             raise UserError('params_path and %s: give one of the two' % self.checkpoint_keyword)
+        path = getattr(checkpoint, 'source', checkpoint)
         if checkpoint and (model or dataset_name):
-            checkpoint_reader.refuse_model_name(checkpoint, model or dataset_name)
+            checkpoint_reader.refuse_model_name(path, model or dataset_name)
         self._device = self._pick_device(device, gpu, dtype)
-        self._dtype, self._input_dtype = dtype, 'float16' if dtype == 'float16' else 'float32'
-        self._source = dict(name=model or DEFAULT_MODEL, dataset=dataset_name,
-                            params_path=params_path, root=root, checkpoint=checkpoint)
+        source = dict(name=model or DEFAULT_MODEL, dataset=dataset_name, params_path=params_path,
+                      root=root, checkpoint=checkpoint)
         self._batch_size, self._long_text = batch_size, long_text
         self._batch_tokens = batch_tokens or max_batch_tokens(self._device)
-        self._pooling, self._normalize = pooling, normalize
-        self._networks, self._parameters = {}, {}       # {STATES or POOLER: …}
-        network, vocabulary = self._load_network(use_pooler=False)
-        self.config = network.config
-        self._tokenizer = BertTokenizer(vocabulary, lower=not network.config.cased)
-        self._choose_layers(network, layers, combine)
+        self._networks = EncoderNetworks(source, self._device, dtype, layers, combine)
+        self.config, self.layers = self._networks.config, self._networks.layers
+        self.width = self._networks.width
+        self._tokenizer = BertTokenizer(self._networks.vocabulary, lower=not self.config.cased)
+        self._frame = self._tokenizer.frame(pair=False)
         self.max_seq_length = self._check_length(max_tokens)
-        self._add_network(STATES, network)
+        self._own_sentence_model = self._read_sentence_model(path)
+        self._is_logged = False
+        self.sentence_model = self.select_sentence_model(
+            pooling=pooling, normalize=normalize, max_seq_length=max_tokens, dimensions=dimensions,
+            prompt_name=prompt_name, prompt=prompt)
 
     def __repr__(self):
         return '<%s: %d layers of width %d, up to %d tokens, on %s>' % (
@@ -127,11 +123,28 @@ class Embedder(NotCopyable):
 
     def __call__(self, texts):
         """(texts, width) float32, one vector for each text; (width,) for a single str."""
+        return self._encode(texts, self.sentence_model)
+
+    def encode_query(self, texts, prompt_name=None, prompt=None):
+        """The same for the queries of a search. Their prompt is the given one, else the model's
+        prompt "query", else none."""
+        return self._encode(texts, self.sentence_model.for_queries(prompt_name, prompt))
+
+    def encode_document(self, texts, prompt_name=None, prompt=None):
+        """The same for documents. Their prompt is the given one, else the first of "document",
+        "passage" and "corpus" that the model has, else none."""
+        return self._encode(texts, self.sentence_model.for_documents(prompt_name, prompt))
+
+    def similarity(self, a, b):
+        """Similarities (rows of a, rows of b) of vectors of texts, by the model's own function;
+        see `bert.pipelines.pooling.similarity`."""
+        return similarity(a, b, self.sentence_model.similarity)
+
+    def _encode(self, texts, model):
         if isinstance(texts, str):
-            vector, = self.stream([texts])
-            return vector
-        rows = list(self.stream(texts))
-        return np.array(rows, 'float32').reshape(len(rows), self.width)
+            return next(self._sentence_chunks([texts], model))[0]
+        rows = [row for chunk in self._sentence_chunks(texts, model) for row in chunk]
+        return np.array(rows, 'float32').reshape(len(rows), model.output_width(self.width))
 
     def stream(self, texts, counts=None):
         """Yield the vector (width,) float32 of each text, in order. The texts may come from any
@@ -140,22 +153,21 @@ class Embedder(NotCopyable):
         counts: `TextCounts` to count in; without it, a warning says at the end how many texts were
         cut.
         """
-        for rows in self._sentence_chunks(texts, self._pooling, self._normalize,
-                                          self.max_seq_length, counts):
+        for rows in self._sentence_chunks(texts, self.sentence_model, counts):
             yield from rows
 
-    def _sentence_chunks(self, texts, pooling, normalize, limit, counts=None):
-        """Yield arrays with the vectors of some texts."""
+    def _sentence_chunks(self, texts, model, counts=None):
+        """Yield arrays with the vectors of some texts. model: `SentenceModel`."""
+        self.log_sentence_model(model)
         own_counts = counts_or_new(counts)
         try:
             for chunk in chunk_texts(texts, self.texts_at_once(sentence=True)):
-                rows, num_cut = self.sentence_chunk(chunk, pooling, normalize, limit,
-                                                    first=own_counts.num_texts)
+                rows, num_cut = self.sentence_chunk(chunk, model, first=own_counts.num_texts)
                 own_counts.add(len(chunk), num_cut)
                 yield rows
         finally:        # also where the caller stops early
             if counts is None:
-                self._warn_of_cut(own_counts, limit)
+                self._warn_of_cut(own_counts, model.max_seq_length)
 
     def words(self, texts, oov_way='avg', pieces=False):
         """Yield (words, vectors (words, width) float32) of each text, in order. The texts may come
@@ -176,6 +188,28 @@ class Embedder(NotCopyable):
 
     # The model
 
+    def _read_sentence_model(self, checkpoint):
+        model = None
+        if checkpoint:
+            model = read_checkpoint_sentence_model(checkpoint, self.config)
+        return model or SentenceModel(max_seq_length=self.config.max_length)
+
+    def select_sentence_model(self, **values):
+        """The `SentenceModel` of the folder, or the defaults, with other values: the arguments of
+        `SentenceModel.select`. Raises `UserError` if they don't suit the network."""
+        model = self._own_sentence_model.select(**values)
+        self._check_length(model.max_seq_length)
+        model.output_width(self.width)
+        return model
+
+    def log_sentence_model(self, model):
+        """Log how texts are read, once, if a folder of sentence-transformers says it."""
+        if model.source and not self._is_logged:
+            self._is_logged = True
+            LOG.info('%s: %s, as its %s says%s', os.path.dirname(model.source), model.describe(),
+                     os.path.basename(model.source),
+                     ', but for ' + ', '.join(model.given) if model.given else '')
+
     def _pick_device(self, device, gpu, dtype):
         if device is not None and (gpu is not None or not isinstance(device, mx.Context)):
             raise UserError('%s %r: an mxnet.Context expected, or gpu=NUMBER instead'
@@ -184,65 +218,28 @@ class Embedder(NotCopyable):
             gpu = device.device_id
         return pick_device(gpu, dtype, self.device_keyword if device else 'gpu')
 
-    def _load_network(self, use_pooler):
-        """(`BERTModel`, vocabulary) of the weights that the arguments name."""
-        source = self._source
-        parts = dict(use_pooler=use_pooler, use_decoder=False, use_classifier=False, dropout=0.0,
-                     ctx=self._device, root=source['root'])
-        if source['checkpoint']:
-            return zoo.load_checkpoint(source['checkpoint'], source['name'], source['dataset'],
-                                       **parts)
-        network, vocabulary = zoo.get_model(source['name'], source['dataset'],
-                                            pretrained=not source['params_path'], **parts)
-        if source['params_path']:
-            zoo.load_encoder(network, source['params_path'], vocabulary, self._device)
-        return network, vocabulary
-
-    def _add_network(self, name, network):
-        """Make a network ready for prediction, and store it under `name`."""
-        if self._dtype == 'float16':
-            network.cast(self._dtype)
-        else:
-            set_compute_dtype(network, self._dtype)
-        network.hybridize()
-        self._networks[name] = Predictor(network)
-        self._parameters[name] = network._collect_params_with_prefix()
-
-    def _choose_layers(self, network, layers, combine):
-        depth = self.config.num_layers
-        layers = [layers] if isinstance(layers, (str, numbers.Integral)) else layers
-        layers = tuple(int(i) if isinstance(i, numbers.Integral) else i for i in layers)
-        invalid = [i for i in layers if not (isinstance(i, int) and -depth - 1 <= i <= depth)]
-        if invalid or not layers:
-            raise UserError('layers %s: numbers from %d to %d expected: this model has %d layers, '
-                            '0 is the input of the first'
-                            % (','.join(map(repr, layers)) or 'none', -depth - 1, depth, depth))
-        self.layers = layers
-        if layers != DEFAULT_LAYERS:
-            network.encoder.layers = layers, combine
-        self.width = self.config.units * (len(layers) if combine == 'concat' else 1)
-
     def _check_length(self, length):
         """The length in tokens; the model's for None. Raises `UserError` if it doesn't fit the
         model."""
         if length is None:
             return self.config.max_length
+        num_specials = self._frame.num_specials
         if not (isinstance(length, numbers.Integral)
-                and NUM_SPECIALS < length <= self.config.max_length):
+                and num_specials < length <= self.config.max_length):
             raise UserError('%s %s: from %d to %d expected: %d special tokens and one of the text, '
                             'and the positions of this model'
-                            % (self.length_keyword, length, NUM_SPECIALS + 1,
-                               self.config.max_length, NUM_SPECIALS))
+                            % (self.length_keyword, length, num_specials + 1,
+                               self.config.max_length, num_specials))
         return length
 
     def digest(self, pooling='mean'):
-        """sha256 of everything that vectors depend on: weights, sizes, vocabulary."""
+        """sha256 of everything that vectors depend on: weights, sizes, vocabulary. pooling: a name
+        or several; None: for vectors of words."""
         vocab = self._tokenizer.vocab
-        sha256 = hashlib.sha256(repr((self.config, vocab.idx_to_token)).encode())
-        self._network(pooling)
-        parameters = self._parameters[POOLER if pooling == 'pooler' else STATES]
-        for name, parameter in sorted(parameters.items()):
-            sha256.update(name.encode() + parameter.data(self._device).asnumpy().tobytes())
+        sha256 = hashlib.sha256(repr(
+            (self.config, vocab.tokenizer_json or vocab.idx_to_token)).encode())
+        self._networks.update_digest(sha256, POOLER if POOLER in (pooling or ()) else STATES)
+        self._own_sentence_model.update_digest(sha256)
         return sha256.hexdigest()
 
     def texts_at_once(self, sentence):
@@ -250,21 +247,6 @@ class Embedder(NotCopyable):
         if sentence:
             return CHUNK
         return min(CHUNK, max(1, MAX_CHUNK_VALUES // (self.max_seq_length * self.width)))
-
-    def _network(self, pooling):
-        """The `Predictor` that computes the vectors for a pooling."""
-        if pooling != 'pooler':
-            return self._networks[STATES]
-        if self.layers != DEFAULT_LAYERS:
-            raise UserError('pooling "pooler": it takes the last layer; leave layers out')
-        with NETWORK_LOCK:
-            if POOLER not in self._networks:
-                network, _ = self._load_network(use_pooler=True)
-                if network.random_parts:
-                    raise UserError('pooling "pooler": these weights have none: choose one of %s'
-                                    % ', '.join(POOLINGS[:-1]))
-                self._add_network(POOLER, PoolerNetwork(network))
-        return self._networks[POOLER]
 
     # Chunks of texts
 
@@ -286,61 +268,59 @@ class Embedder(NotCopyable):
                             merge_pieces(rows, read_pieces.word_indices, oov_way)))
         return results, num_cut
 
-    def check_lengths(self, texts, first=0):
-        """Raises `UserError` for a text that is too long, with `long_text` 'error'."""
-        self._cut(split_into_pieces(self._tokenizer, texts, first), self.max_seq_length, first)
+    def check_lengths(self, texts, model=None, first=0):
+        """Raises `UserError` for a text that is too long, with `long_text` 'error'. model: the
+        `SentenceModel`; None: for vectors of words."""
+        limit = self.max_seq_length if model is None else model.max_seq_length
+        self._cut(self._split(texts, model, first), limit, first)
+
+    def _split(self, texts, model, first):
+        """[`TextPieces`] of texts, as a `SentenceModel` reads them; None: as they are."""
+        for i, text in enumerate(texts, first):
+            check_text(text, i)
+        return split_into_pieces(self._tokenizer, model.prepare_texts(texts) if model else texts,
+                                 first)
 
     def _cut(self, text_pieces, limit, first):
-        return cut_into_text_windows(text_pieces, limit, self._long_text, first,
-                                     self.length_keyword)
+        return cut_into_text_windows(text_pieces, limit, self._frame.num_specials,
+                                     self._long_text, first, self.length_keyword)
 
     def _warn_of_cut(self, counts, limit):
         if counts.num_cut:
+            # None is the limit that a folder of sentence-transformers says
+            value = self.config.max_length if self._own_sentence_model.source else None
             remedy = '' if limit == self.config.max_length else \
-                '; %s=None takes up to %d' % (self.length_keyword, self.config.max_length)
+                '; %s=%s takes up to %d' % (self.length_keyword, value, self.config.max_length)
             LOG.warning('%d of %d texts were cut at %d tokens, [CLS] and [SEP] included%s; '
                         'long_text=\'split\' reads all', counts.num_cut, counts.num_texts, limit,
                         remedy)
 
-    def _outputs(self, text_pieces, windows, network, first):
-        """Yield (index of a window, its rows of the network's outputs), in any order. first: index
-        of the first text, for errors."""
-        vocab = self._tokenizer.vocab
-        cls, sep = ([vocab[token]] for token in (vocab.cls_token, vocab.sep_token))
-        features = []
+    def _outputs(self, text_pieces, windows, name, first):
+        """Yield (index of a window, its rows of the network's outputs), in any order. name: of the
+        network; first: index of the first text, for errors."""
+        vocab, features = self._tokenizer.vocab, []
         for text_index, first_piece, count in windows:
-            piece_ids = text_pieces[text_index].token_ids[first_piece:first_piece + count]
-            token_ids = np.concatenate([cls, piece_ids, sep]).astype('int32')
+            token_ids, segment_ids = self._frame.join(
+                [text_pieces[text_index].token_ids[first_piece:first_piece + count]])
             length = len(token_ids)
-            features.append(Features(token_ids, np.zeros(length, 'int32'), length, None, length))
+            features.append(Features(token_ids, segment_ids, length, None, length))
         lengths = [feature.valid_length for feature in features]
         batches = evaluation_batches(lengths, self._batch_size, min_uniform_tokens(self._device),
                                      self._batch_tokens)
         for indices, _, outputs in run_batches(
-                functools.partial(self._compute, network), features, batches,
+                functools.partial(self._networks.compute, name), features, batches,
                 vocab[vocab.padding_token],
                 numbers=[first + window.text_index for window in windows]):
             yield from zip(indices, outputs)
 
-    def _compute(self, network, batch):
-        """The outputs of a network for a `Batch`."""
-        token_ids, segment_ids, valid_length = (
-            mx.nd.array(array, ctx=self._device, dtype=array.dtype)
-            for array in (batch.token_ids, batch.segment_ids, batch.valid_length))
-        is_padded = bool((batch.valid_length < batch.token_ids.shape[1]).any())
-        with warnings.catch_warnings():     # about layers above the highest of `layers`
-            warnings.filterwarnings('ignore', 'Parameter .* is not used', UserWarning)
-            return network(token_ids, segment_ids, valid_length.astype(self._input_dtype),
-                           is_padded)
-
     def _piece_vectors(self, text_pieces, windows, first):
         """For each text (pieces, width) float32: a piece's mean over the windows that hold it."""
         sums = [None] * len(text_pieces)
-        for i, row in self._outputs(text_pieces, windows, self._network('states'),
-                                    first):
+        for i, row in self._outputs(text_pieces, windows, STATES, first):
             text_index, first_piece, count = windows[i]
             length = len(text_pieces[text_index].token_ids)
-            rows = row[1:count + 1].astype('float32')
+            start = self._frame.offset(0, [count])
+            rows = row[start:start + count].astype('float32')
             if first_piece == 0 and sums[text_index] is None and (count == length
                                                             or self._long_text != 'split'):
                 sums[text_index] = rows     # the only window
@@ -354,33 +334,39 @@ class Embedder(NotCopyable):
         return [rows / num_windows[:, None] if len(num_windows) and num_windows.max() > 1 else rows
                 for rows, num_windows in zip(sums, window_counts)]
 
-    def sentence_chunk(self, texts, pooling='mean', normalize=True, max_seq_length=None, first=0):
+    def sentence_chunk(self, texts, model, first=0):
         """((texts, width) float32, number of texts that were cut) of a list of texts.
 
-        first: index of the first text, for errors.
+        model: of `select_sentence_model`. first: index of the first text, for errors.
         """
-        check_choice('pooling', pooling, POOLINGS)
-        text_pieces = split_into_pieces(self._tokenizer, texts, first)
-        limit = self._check_length(max_seq_length)
-        windows, num_cut = self._cut(text_pieces, limit, first)
-        return self._pool(text_pieces, windows, pooling, normalize, first), num_cut
+        text_pieces = self._split(texts, model, first)
+        windows, num_cut = self._cut(text_pieces, model.max_seq_length, first)
+        return model.finish(self._pool(text_pieces, windows, model, first)), num_cut
 
-    def _pool(self, text_pieces, windows, pooling, normalize, first):
-        """(texts, width): a text's mean over its windows."""
-        vectors = np.zeros((len(text_pieces), self.width), 'float32')
+    def _pool(self, text_pieces, windows, model, first):
+        """(texts, pooled width): a text's mean over its windows."""
+        vectors = np.zeros((len(text_pieces), self.width * len(model.pooling)), 'float32')
         num_windows = np.bincount([window.text_index for window in windows],
                                   minlength=len(text_pieces))
-        for i, row in self._outputs(text_pieces, windows, self._network(pooling), first):
-            text_index, _, num_pieces = windows[i]
-            row = row.astype('float32')
-            if pooling == 'mean':
-                row = row[:num_pieces + NUM_SPECIALS].mean(axis=0)
-            elif pooling == 'max':
-                row = row[:num_pieces + NUM_SPECIALS].max(axis=0)
-            elif pooling == 'cls':
-                row = row[0]
+        num_left_out = self._count_prompt_pieces(model)
+        name = POOLER if model.uses_pooler else STATES
+        for i, row in self._outputs(text_pieces, windows, name, first):
+            text_index, first_piece, num_pieces = windows[i]
+            row = row.astype('float32', copy=False)
+            if not model.uses_pooler:
+                left_out = min(num_left_out - first_piece, num_pieces)
+                row = model.pool(row[:num_pieces + self._frame.num_specials],
+                                 self._frame.offset(0, []) + left_out if left_out > 0 else 0)
             vectors[text_index] += row / num_windows[text_index]
-        return normalize_rows(vectors) if normalize else vectors
+        return vectors
+
+    def _count_prompt_pieces(self, model):
+        """The pieces of the prompt if it is left out of the pooling, and so is the [CLS] before it,
+        as in sentence-transformers."""
+        if model.include_prompt or not model.prompt:
+            return 0
+        pieces, = self._split([''], model, 0)
+        return len(pieces.token_ids)
 
 
 def iterate_texts(texts):
@@ -392,8 +378,3 @@ def iterate_texts(texts):
 def chunk_texts(texts, size=CHUNK):
     """Yield lists of `size` texts; the last one may be shorter."""
     return iterate_chunks([texts] if isinstance(texts, str) else texts, size)
-
-
-def check_choice(name, value, choices):
-    if value not in choices:
-        raise UserError('%s "%s": one of %s expected' % (name, value, ', '.join(choices)))

@@ -47,6 +47,7 @@ class BertEmbedding(Embedder):
                          params_path=params_path, root=root, device=ctx, dtype=dtype,
                          max_tokens=max_seq_length, batch_size=batch_size, layers=layers,
                          combine=combine, long_text=long_text)
+        self.sentence_model = self.select_sentence_model()      # max_seq_length is for words
 
     def __call__(self, sentences, oov_way='avg'):
         """[(words, vectors)]: for each text its words, and a vector (width,) float32 per word.
@@ -70,25 +71,35 @@ class BertEmbedding(Embedder):
         for names, rows in self.words(sentences, oov_way, pieces):
             yield names, list(rows)
 
-    def sentence(self, texts, pooling='mean', normalize=True, max_seq_length=None):
+    def sentence(self, texts, pooling=None, normalize=None, max_seq_length=None, dimensions=None,
+                 prompt_name=None, prompt=None):
         """(texts, width) float32: one vector per text.
 
-        pooling: 'mean' or 'max' of the vectors of all tokens, [CLS] and [SEP] included (as in
-        sentence-transformers); 'cls': the vector of [CLS]; 'pooler': the model's pooled vector.
-        normalize: scale to length 1. max_seq_length: in tokens; default: the model's positions.
+        pooling: 'mean' or 'max' of the vectors of all tokens, [CLS] and [SEP] included; 'cls': the
+        vector of [CLS]; 'lasttoken': of [SEP]; 'mean_sqrt_len_tokens': their sum by the square root
+        of their number; 'weightedmean': weighed by their positions; 'pooler': the model's pooled
+        vector; or several, which are concatenated. normalize: scale to length 1. max_seq_length: in
+        tokens. dimensions: how many numbers of a vector are kept. prompt_name, prompt: the name or
+        the text of the prompt before each text. Defaults: what a folder of sentence-transformers
+        says, else 'mean', length 1, the model's positions, all numbers, no prompt.
         """
         texts = list(iterate_texts(texts))
-        vectors = np.zeros((len(texts), self.width), 'float32')
+        model = self.select_sentence_model(
+            pooling=pooling, normalize=normalize, max_seq_length=max_seq_length,
+            dimensions=dimensions, prompt_name=prompt_name, prompt=prompt)
+        vectors = np.zeros((len(texts), model.output_width(self.width)), 'float32')
         num_done = 0
         with progress_bar(len(texts), unit='text', description='embedding') as bar:
-            for rows in self.sentence_iter(texts, pooling, normalize, max_seq_length):
+            for rows in self._sentence_chunks(texts, model):
                 vectors[num_done:num_done + len(rows)] = rows
                 num_done += len(rows)
                 bar.update(len(rows))
         return vectors
 
-    def sentence_iter(self, texts, pooling='mean', normalize=True, max_seq_length=None):
+    def sentence_iter(self, texts, pooling=None, normalize=None, max_seq_length=None,
+                      dimensions=None, prompt_name=None, prompt=None):
         """Yield the rows of `sentence`, some texts at a time, in order; texts may come from any
         iterator, and are not kept."""
-        yield from self._sentence_chunks(texts, pooling, normalize,
-                                         self._check_length(max_seq_length))
+        yield from self._sentence_chunks(texts, self.select_sentence_model(
+            pooling=pooling, normalize=normalize, max_seq_length=max_seq_length,
+            dimensions=dimensions, prompt_name=prompt_name, prompt=prompt))

@@ -11,7 +11,6 @@ from bert.data.squad import metric as squad_metric
 from bert.data.squad.files import read_squad
 from bert.data.squad.windows import load_windows
 from bert.data.text.readers import read_examples
-from bert.data.transform import featurize
 from bert.errors import UserError
 from bert.train.metrics import Metric
 
@@ -153,7 +152,7 @@ def read_text_set(task, model, name, path, table, limit=None):
     if rejected:
         LOG.warning('%s: %d rows left out, the first of them: %s', path, len(rejected),
                     rejected[0].reason)
-    features = featurize(subsample(examples, limit), model.tokenizer, model.max_len, encode_label)
+    features = model.featurize(subsample(examples, limit), encode_label)
     num_cut = sum(feature.num_tokens > model.max_len for feature in features)
     if num_cut:
         LOG.warning('%s: %d of %d texts were cut at %d tokens', path, num_cut, len(features),

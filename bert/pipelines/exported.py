@@ -65,7 +65,7 @@ def open_exported_pipeline(folder, prefix, runtime_name, device, threads):
 
 def read_description(folder):
     """(vocabulary, `BertConfig`, task) of an exported folder. Raises `UserError`."""
-    vocabulary = tokenizer_files.read_folder_vocabulary(folder)
+    vocabulary, cased = tokenizer_files.read_folder_tokenizer(folder)
     task_path = os.path.join(folder, file_names.TASK_FILE)
     missing = [name for name, exists in (
         (file_names.VOCABULARY_FILE, vocabulary is not None),
@@ -74,7 +74,7 @@ def read_description(folder):
     if missing:
         raise UserError('--model_dir %s: no %s in it: expected a folder that export/export.py, '
                         'export/to_onnx.py or quantize.py wrote' % (folder, missing[0]))
-    config = checkpoint_reader.read_folder_config(folder, vocabulary)
+    config = checkpoint_reader.read_folder_config(folder, vocabulary, cased)
     return vocabulary, config, _read_task(task_path, config.max_length)
 
 
@@ -136,8 +136,7 @@ def warn_without_vnni():
 
 def _check_outputs(model, path):
     """Raises `UserError` unless the shape of the outputs fits the task beside the model."""
-    vocab = model.tokenizer.vocab
-    token_ids = np.array([[vocab[vocab.cls_token], vocab[vocab.sep_token]]], dtype='int32')
+    token_ids = np.full((1, 2), model.padding_id, dtype='int32')
     try:
         shape = model.network(token_ids, np.zeros_like(token_ids), np.array([2.], 'float32')).shape
     except mx.MXNetError as error:

@@ -3,17 +3,22 @@ import os
 
 from bert import file_names, files
 from bert.errors import UserError
+from bert.hub_files import foreign_folder
 from bert.model.weights import heads
+from bert.model.weights.model_names import locate_model
 from bert.train.checkpoint import best_checkpoint
 
 
 def find_checkpoint_folder(folder, script):
     """The folder that `checkpoint_reader.read_checkpoint` reads for --model_dir: the folder itself,
-    or the best checkpoint in it. script: the one whose runs are expected, for the error."""
+    or the best checkpoint in it. folder: may be the name of a model on the hub. script: the one
+    whose runs are expected, for the error."""
+    folder = locate_model(folder)
     path = folder if has_weights(folder) else best_checkpoint(folder)
     if path is None:
-        raise UserError('--model_dir %s: no checkpoint in it: name the folder of a run of %s, or '
-                        'of such a model of transformers' % (folder, script))
+        raise UserError('--model_dir %s: no checkpoint in it%s: name the folder of a run of %s, or '
+                        'of such a model of transformers'
+                        % (folder, foreign_folder(folder), script))
     return path
 
 
@@ -36,3 +41,15 @@ def has_weights(folder):
     through a run's index."""
     names = (file_names.INDEX_FILE, file_names.MODEL_FILE) + file_names.ALL_WEIGHTS_FILES
     return any(os.path.isfile(os.path.join(folder, name)) for name in names)
+
+
+def max_folder_tokens(folder, config):
+    """Tokens of the longest text: the limit in the tokenizer's file, within the model's
+    positions."""
+    path = os.path.join(folder, file_names.TOKENIZER_CONFIG_FILE)
+    limit = files.read_json(path).get('model_max_length') if os.path.isfile(path) else None
+    if limit is None:
+        return config.max_length
+    if not isinstance(limit, (int, float)) or not limit > 2:      # nor NaN
+        raise UserError('%s: model_max_length is %r, expected a number of tokens' % (path, limit))
+    return int(min(limit, config.max_length))

@@ -2,10 +2,11 @@
 import logging
 import os
 
-from bert import file_names, files
+from bert import file_names
 from bert.errors import UserError
 from bert.model.bert import set_compute_dtype
 from bert.model.weights import catalogue, checkpoint_reader, heads
+from bert.model.weights.model_names import locate_model, pin_name
 from bert.pipelines.classification import make_classifier, read_classifier_task
 from bert.pipelines.embedder import Embedder
 from bert.pipelines.exported import open_exported_pipeline
@@ -27,6 +28,8 @@ def open_any_pipeline(options, keywords):
     """The pipeline of `bert.flags.pipelines.OpeningOptions`. keywords: of `Embedder`. Raises
     `UserError`."""
     options = _name_export(options)
+    if options.path not in catalogue.MODELS:
+        options = options.replace(path=locate_model(pin_name(options.path)))
     if is_export(options.path):
         return _open_export(options, keywords)
     for name in ('runtime', 'model_prefix'):
@@ -43,7 +46,7 @@ def open_any_pipeline(options, keywords):
     checkpoint = checkpoint_reader.read_checkpoint(folder)
     head, _, _ = find_head(checkpoint)
     if head.name not in (heads.CLASSIFICATION, heads.QUESTION_ANSWERING):
-        return Embedder(folder, gpu=options.gpu, dtype=options.dtype, **_batch_limits(options),
+        return Embedder(checkpoint, gpu=options.gpu, dtype=options.dtype, **_batch_limits(options),
                         **keywords)
     _refuse_keywords(options, keywords, 'a model for ' + head.name)
     pipeline = make_pipeline(checkpoint, device)
@@ -143,9 +146,8 @@ def refuse_overwriting_model(output_dir, source):
 
 def _names_from_indices(checkpoint, num_outputs):
     """Names for classes without names: their indices as text. None if the folder has the names."""
-    config = os.path.join(folder_of(checkpoint), file_names.CONFIG_FILE)
-    if num_outputs == 1 or _has_task(checkpoint) or (
-            os.path.isfile(config) and 'units' not in files.read_json(config)):
+    if num_outputs == 1 or _has_task(checkpoint) or \
+            checkpoint_reader.has_transformers_config(folder_of(checkpoint)):
         return None
     LOG.warning('%s: no %s beside it: the %d classes are called by their numbers; --classes names '
                 'them', checkpoint.source, file_names.TASK_FILE, num_outputs)

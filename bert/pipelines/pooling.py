@@ -1,7 +1,14 @@
-"""Merges the vectors of word pieces into vectors of words; normalizes and compares vectors."""
+"""Merges the vectors of word pieces into vectors of words, and those of tokens into one of a text;
+normalizes and compares vectors."""
 import numpy as np
 
 from bert.errors import UserError
+from bert.flags.embedding import SIMILARITIES
+
+
+def check_choice(name, value, choices):
+    if value not in choices:
+        raise UserError('%s "%s": one of %s expected' % (name, value, ', '.join(choices)))
 
 
 def merge_pieces(rows, word_indices, oov_way):
@@ -12,6 +19,34 @@ def merge_pieces(rows, word_indices, oov_way):
         return rows[ends[:len(starts)] - 1]
     sums = np.add.reduceat(rows, starts, axis=0)
     return sums if oov_way == 'sum' else sums / (ends - starts)[:, None].astype('float32')
+
+
+def _weighted_mean(rows, first):
+    weights = np.arange(first + 1, len(rows) + 1, dtype='float32')
+    return weights @ rows[first:] / weights.sum()
+
+
+# {pooling: function(rows (tokens, width), index of the first token that counts) → (width,)}
+POOLING_FUNCTIONS = {
+    'mean': lambda rows, first: rows[first:].mean(axis=0),
+    'cls': lambda rows, first: rows[first],
+    'max': lambda rows, first: rows[first:].max(axis=0),
+    'mean_sqrt_len_tokens': lambda rows, first:
+        rows[first:].sum(axis=0) / np.sqrt(len(rows) - first).astype('float32'),
+    'weightedmean': _weighted_mean,
+    'lasttoken': lambda rows, first: rows[-1],
+}
+
+
+def pool_tokens(rows, poolings, first=0):
+    """The vectors of all tokens of a text (tokens, width) float32 → one vector float32; several
+    poolings are concatenated.
+
+    poolings: keys of `POOLING_FUNCTIONS`. first: index of the first token that counts, for a prompt
+    that is left out; the positions, which 'weightedmean' takes as weights, count from the start.
+    """
+    vectors = [POOLING_FUNCTIONS[pooling](rows, first) for pooling in poolings]
+    return vectors[0] if len(vectors) == 1 else np.concatenate(vectors)
 
 
 SMALLEST_LENGTH = 1e-18     # the square of a smaller one loses digits in float32
@@ -30,18 +65,33 @@ def normalize_rows(rows):
     return rows / np.where(lengths == 0, 1, lengths)
 
 
-def similarity(a, b):
-    """Cosines (rows of a, rows of b) of two arrays of vectors; a single vector is one row.
+def similarity(a, b, function='cosine'):
+    """Similarities (rows of a, rows of b) of two arrays of vectors; a single vector is one row.
 
-    Raises `UserError` if the vectors of the two arrays differ in width, are none, or not finite.
+    function: 'cosine', 'dot' (product), or 'euclidean' or 'manhattan', which are distances below
+    zero: the more, the nearer. Raises `UserError` if the vectors of the two arrays differ in width,
+    are none, or not finite.
     """
+    check_choice('similarity', function, SIMILARITIES)
     try:
         a, b = (np.atleast_2d(np.asarray(vectors, 'float32')) for vectors in (a, b))
         if not (np.isfinite(a).all() and np.isfinite(b).all()):
             raise ValueError('a number is not finite')
     except (TypeError, ValueError) as error:
         raise UserError('similarity: arrays of vectors expected: %s' % error) from None
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or not a.shape[1]:
         raise UserError('similarity: arrays of the shapes %s and %s: (number, width) and (number, '
                         'the same width) expected' % (a.shape, b.shape))
-    return normalize_rows(a) @ normalize_rows(b).T
+    return compare_rows(a, b, function)
+
+
+def compare_rows(a, b, function):
+    """`similarity` without its checks. a, b: (number, width) float32."""
+    if function in ('cosine', 'dot'):
+        return normalize_rows(a) @ normalize_rows(b).T if function == 'cosine' else a @ b.T
+    scores = np.empty((len(a), len(b)), 'float32')
+    for i, row in enumerate(a):     # (number, width) values in memory at once
+        differences = b - row
+        scores[i] = -np.abs(differences).sum(axis=1) if function == 'manhattan' else \
+            -np.sqrt((differences ** 2).sum(axis=1))
+    return scores

@@ -7,8 +7,6 @@ import numpy as np
 from bert.data.windows import cut_into_windows
 from bert.errors import UserError, is_unicode
 
-NUM_SPECIALS = 2            # [CLS] and [SEP]
-
 
 class TextPieces(NamedTuple):
     """A text as word pieces, without special tokens."""
@@ -43,20 +41,20 @@ def split_into_pieces(tokenizer, texts, first):
             for text, pieces in zip(texts, tokenizer.encode_with_words(texts))]
 
 
-def cut_into_text_windows(text_pieces, limit, long_text, first, length_keyword):
+def cut_into_text_windows(text_pieces, limit, num_specials, long_text, first, length_keyword):
     """([`TextWindow`] of all texts, number of texts that were cut).
 
-    text_pieces: [`TextPieces`]; limit: tokens of a window, special tokens included; long_text: as
-    in `BertEmbedding`; first, length_keyword: index of the first text and name of the limit, for
-    errors. Raises `UserError`.
+    text_pieces: [`TextPieces`]; limit: tokens of a window, `num_specials` special tokens included;
+    long_text: as in `BertEmbedding`; first, length_keyword: index of the first text and name of the
+    limit, for errors. Raises `UserError`.
     """
-    room, windows, num_cut = limit - NUM_SPECIALS, [], 0
+    room, windows, num_cut = limit - num_specials, [], 0
     for i, pieces in enumerate(text_pieces):
         length = len(pieces.token_ids)
         if length > room and long_text == 'error':
             raise UserError('text %d (from 0): %d tokens, special ones included, and %s is %d: '
                             'shorten the text, raise the length, or choose long_text warn or split'
-                            % (first + i, length + NUM_SPECIALS, length_keyword, limit))
+                            % (first + i, length + num_specials, length_keyword, limit))
         if long_text == 'split':
             windows += [TextWindow(i, *part) for part in cut_into_windows(
                 length, room, max(room // 2, 1))]
@@ -73,14 +71,15 @@ def piece_names(tokenizer, pieces):
 
 def word_names(tokenizer, pieces):
     """The words that the pieces make up, as the model sees them: in lower case for an uncased
-    model. A word with an unknown piece is taken as it stands in the text."""
+    model. A word with an unknown piece, and any word of a tokenizer.json, is taken as it stands in
+    the text."""
     names, words = piece_names(tokenizer, pieces), []
     unknown = tokenizer.vocab.unknown_token
     for _, group in itertools.groupby(range(len(names)), key=lambda i: pieces.word_indices[i]):
         group = list(group)
         text = ''.join(names[i][2:] if names[i].startswith('##') and k else names[i]
                        for k, i in enumerate(group))
-        if unknown in [names[i] for i in group]:
+        if tokenizer.definition or unknown in [names[i] for i in group]:
             text = pieces.text[pieces.spans[group[0], 0]:pieces.spans[group[-1], 1]]
             text = text.lower() if tokenizer.lower else text
         words.append(text)

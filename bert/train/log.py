@@ -6,7 +6,8 @@ import sys
 from tqdm import tqdm
 
 LINE_FORMAT = '%(levelname)s:%(name)s:%(asctime)s %(message)s'
-CHATTY_LIBRARIES = ('matplotlib',)     # logs every font search at INFO
+# They log every font search, and every request, at INFO
+CHATTY_LIBRARIES = ('matplotlib', 'httpx', 'httpx2')
 
 
 class _FileHandler(logging.FileHandler):

@@ -8,6 +8,7 @@ import pytest
 
 from bert import data
 from bert.data.glue.labels import LabelEncoder
+from bert.data.text.frames import vocabulary_frame
 from bert.data.text.readers import Example
 from bert.data.text.tokenizer import BertTokenizer
 from bert.data.transform import (
@@ -63,17 +64,28 @@ def test_truncate_drops_from_the_longer_text():
     assert first.tolist() == [0, 1, 2, 3, 4] and second.tolist() == [0, 1, 2]
 
 
+@pytest.mark.parametrize('lengths, room, expected', [
+    # of transformers 5.24, for texts of these lengths and this room
+    ((3, 9), 5, (2, 3)), ((9, 3), 5, (3, 2)), ((7, 7), 5, (2, 3)), ((9, 6), 9, (5, 4)),
+    ((6, 9), 9, (4, 5)), ((9, 6), 8, (4, 4)), ((4, 20), 7, (3, 4)), ((20, 4), 7, (4, 3)),
+    ((4, 20), 10, (4, 6)), ((3, 9), 9, (3, 6)), ((9, 3), 10, (7, 3)), ((4, 5), 9, (4, 5))])
+def test_truncate_as_transformers(lengths, room, expected):
+    texts = truncate_texts([np.arange(length) for length in lengths], room, favors_longer=True)
+    assert tuple(map(len, texts)) == expected
+
+
 def test_truncate_leaves_what_fits():
     texts = [np.arange(4), np.arange(3)]
     assert truncate_texts(texts, 7) is texts
 
 
 def test_frame_of_one_text_and_of_a_pair(vocabulary):
-    token_ids, segment_ids, num_tokens = frame_texts([np.array([14, 15])], 10, vocabulary)
+    token_ids, segment_ids, num_tokens = frame_texts(
+        [np.array([14, 15])], 10, vocabulary_frame(vocabulary, pair=False))
     assert token_ids.tolist() == [2, 14, 15, 3] and segment_ids.tolist() == [0, 0, 0, 0]
     assert num_tokens == 4
-    token_ids, segment_ids, num_tokens = frame_texts([np.array([14, 15]), np.array([16])], 10,
-                                                     vocabulary)
+    token_ids, segment_ids, num_tokens = frame_texts(
+        [np.array([14, 15]), np.array([16])], 10, vocabulary_frame(vocabulary, pair=True))
     assert token_ids.tolist() == [2, 14, 15, 3, 16, 3]
     assert segment_ids.tolist() == [0, 0, 0, 0, 1, 1]
     assert num_tokens == 6
@@ -83,7 +95,8 @@ def test_frame_of_one_text_and_of_a_pair(vocabulary):
 def test_frame_counts_tokens_before_truncation_and_never_exceeds_the_length(vocabulary):
     for lengths in ((50,), (50, 2), (2, 50), (50, 50), (0,), (0, 0), (0, 50)):
         texts = [np.full(length, 14) for length in lengths]
-        token_ids, segment_ids, num_tokens = frame_texts(texts, 9, vocabulary)
+        frame = vocabulary_frame(vocabulary, pair=len(texts) == 2)
+        token_ids, segment_ids, num_tokens = frame_texts(texts, 9, frame)
         assert num_tokens == sum(lengths) + len(lengths) + 1
         assert len(token_ids) == len(segment_ids) == min(num_tokens, 9)
         assert list(token_ids).count(3) == len(lengths)     # every [SEP] stays

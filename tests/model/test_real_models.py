@@ -1,19 +1,25 @@
 """Real models against outputs of transformers; real_models.json records how it computed them."""
 import json
+import os
 import pathlib
+import shutil
 
 import mxnet as mx
 import numpy as np
 import pytest
 
 from bert import downloads
-from bert.model.weights import checkpoint_reader, heads, loading
+from bert.model.weights import checkpoint_reader, heads, loading, released_folders
 from bert.pipelines.classification import open_classifier
+from bert.pipelines.embedder import Embedder
+from bert.pipelines.sentence_files import OLD_POOLING_KEYS
 
 GOLDENS = json.loads((pathlib.Path(__file__).parent / 'real_models.json').read_text())['models']
 # Chemical reactions (MIT licence), saved by an early release of transformers
 RXNFP = ('rxnfp', '0.1.0', 'c5c1e818add6f34539a6b29bc680c47c9e7311e9383d1b34ce901481e34b58cf')
 FOLDER = 'rxnfp/models/transformers/'
+POOLED_SENTENCES = ['The state of the union is strong.', 'Is it?',
+                    'Nobody knows how long it takes, for it has never been done before.']
 
 
 @pytest.fixture(scope='module')
@@ -59,6 +65,25 @@ def test_minilm(minilm):
 
 
 @pytest.mark.torch
+def test_the_vectors_of_sentence_transformers(torch, minilm, tmp_path):
+    """MiniLM as its files say, and with all ways of pooling one after the other."""
+    library = pytest.importorskip('sentence_transformers')  # CI installs it along with PyTorch
+    released = released_folders.fetch_folder(minilm)
+    folder = tmp_path / 'all'
+    shutil.copytree(released, folder, copy_function=os.symlink)
+    path = folder / '1_Pooling' / 'config.json'
+    path.unlink()
+    path.write_text(json.dumps(dict(
+        word_embedding_dimension=384, **dict.fromkeys(OLD_POOLING_KEYS, True))))
+    texts = ['A man is eating a piece of bread.', '', 'Café 电影', 'word ' * 400,
+             *POOLED_SENTENCES]
+    for path, width in ((released, 384), (str(folder), 6 * 384)):
+        expected = library.SentenceTransformer(path, device='cpu').encode(texts)
+        assert expected.shape == (len(texts), width)
+        np.testing.assert_allclose(Embedder(path)(texts), expected, atol=1e-5)
+
+
+@pytest.mark.torch
 def test_a_complete_pretrained_model_of_an_early_release(torch, rxnfp):
     model = 'rxnfp bert_pretrained'
     inputs = inputs_of(model)
@@ -75,4 +100,4 @@ def test_a_classifier_whose_configuration_names_too_few_labels(torch, rxnfp, cap
     classifier = open_classifier(str(rxnfp / 'bert_ft_10k_25s'), mx.cpu())
     assert classifier.task['labels'] == ['LABEL_%d' % i for i in range(50)]
     assert 'id2label names 2 classes, the weights have 50' in caplog.text
-    assert classifier.config.cased      # by the vocabulary: C and c are different atoms
+    assert not classifier.config.cased      # unsaid, though C and c are different atoms

@@ -14,6 +14,7 @@ import pytest
 from support import tiny
 
 import bert
+from bert.data.text.readers import Example
 from bert.errors import UserError
 from bert.jobs import export_onnx, export_symbol
 from bert.pipelines import classification, opening, question_answering, records
@@ -83,8 +84,8 @@ def test_what_cannot_be_opened(folders, exported, tmp_path):
             (folders['qa'], {'runtime': 'mxnet'}, 'runtime: it is for an exported model, and '),
             (folders['encoder'], {'params_path': 'x'}, 'params_path and checkpoint: give one'),
             (folders['encoder'], {'batch_size': 0}, 'argument --batch_size: 0 found, a whole'),
-            (folders['encoder'], {'model': 'bert_6_384_12'}, 'model bert_6_384_12: %s has its own '
-             'config.json and vocabulary' % folders['encoder']),
+            (folders['encoder'], {'model': 'bert_6_384_12'}, 'model bert_6_384_12: '
+             '%s/model.safetensors has its own config.json and vocabulary' % folders['encoder']),
             (folders['encoder'], {'dataset_name': 'wiki_cn'}, 'model wiki_cn: '),
             (folders['encoder'], {'layers': '-1,-2'}, "layers '-1,-2': numbers from -3 to 2"),
             (folders['encoder'], {'device': 'cpu'}, "device 'cpu': an mxnet.Context expected"),
@@ -162,6 +163,17 @@ def test_scores_and_pairs(folders):
     assert isinstance(single, Score) and isinstance(pair, Score) and single != pair
     assert model([('good film', 'bad plot'), ['good', 'bad']])[0] == pytest.approx(pair)
     assert single.score == pytest.approx(float(alone(model, 'good film')[0]), abs=1e-5)
+
+
+def test_a_model_of_transformers_cuts_pairs_by_its_rule(folders, exported):
+    """Exported, too. A model that was trained here has no such key in its task."""
+    example = Example(('good ' * 30, 'bad ' * 30), None, '', 0)
+    for folder in (folders['classifier'], exported['classifier', 'onnx']):
+        model = bert.open(folder)
+        assert model.task['truncation'] == 'transformers'
+        assert model.featurize([example])[0].segment_ids.tolist() == [0] * 20 + [1] * 20
+        del model.task['truncation']
+        assert model.featurize([example])[0].segment_ids.tolist() == [0] * 21 + [1] * 19
 
 
 @pytest.mark.parametrize('pair, item, problem', [
@@ -344,7 +356,7 @@ def test_options_of_an_embedder(folders, caplog):
     reference = Embedder(folders['encoder'], pooling='cls', normalize=False)
     np.testing.assert_allclose(vector, reference('the film'), atol=1e-5)
     assert abs(np.linalg.norm(vector) - 1) > 1e-3
-    with pytest.raises(UserError, match='^pooling "median": one of mean, cls, max, pooler '):
+    with pytest.raises(UserError, match='^pooling "median": one of mean, cls, max, mean_sqrt'):
         Embedder(folders['encoder'], pooling='median')
     with pytest.raises(UserError, match='^batch_tokens 0: a whole number of tokens from 1 on '):
         Embedder(folders['encoder'], batch_tokens=0)
@@ -352,9 +364,9 @@ def test_options_of_an_embedder(folders, caplog):
 
 def test_batch_tokens_of_an_embedder(folders, monkeypatch):
     model, sizes = Embedder(folders['encoder'], batch_tokens=24), []
-    compute = model._compute
-    monkeypatch.setattr(model, '_compute', lambda network, batch: (
-        sizes.append(batch.token_ids.size), compute(network, batch))[1])
+    compute = model._networks.compute
+    monkeypatch.setattr(model._networks, 'compute', lambda name, batch: (
+        sizes.append(batch.token_ids.size), compute(name, batch))[1])
     np.testing.assert_allclose(model(TEXTS), Embedder(folders['encoder'])(TEXTS), atol=1e-5)
     assert max(sizes) <= 24 and len(sizes) > 5
 
@@ -379,7 +391,7 @@ def test_an_exported_model_answers_alike(folders, exported, form):
 def test_outputs_that_are_not_finite(folders, name, monkeypatch):
     """One error that names the first such text. (Weights that are not finite are not opened.)"""
     model = bert.open(folders[name], batch_size=2)
-    predictor = model._networks['states'] if name == 'encoder' else model._predict
+    predictor = model._networks.predictor('states') if name == 'encoder' else model._predict
     monkeypatch.setattr(type(predictor), '__call__', poisoned(type(predictor).__call__, 12))
     with pytest.raises(UserError) as error:
         if name == 'qa':

@@ -320,6 +320,9 @@ def test_the_smallest_address_space(tiny_bert, sst, tmp_path):
 # predict.py
 
 def test_predict_without_a_model(call, in_tmp):
-    assert call(predict, '--model_dir', 'nowhere', 'text').error == (
-        'error: --model_dir nowhere: no checkpoint in it: name the folder of a run of '
+    (in_tmp / 'empty').mkdir()
+    assert call(predict, '--model_dir', 'empty', 'text').error == (
+        'error: --model_dir empty: no checkpoint in it: name the folder of a run of '
         'finetune_classifier.py, or of such a model of transformers')
+    assert call(predict, '--model_dir', 'nowhere', 'text').error.startswith(
+        'error: nowhere: no such file or folder here; as a model of the hub it is not in the cache')

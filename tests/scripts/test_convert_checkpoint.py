@@ -30,7 +30,7 @@ ARCHITECTURES = {
 }
 GLUON_FILES = {'model.params', 'config.json', 'vocab.txt', 'conversion.json'}
 TRANSFORMERS_FILES = {'model.safetensors', 'config.json', 'vocab.txt', 'tokenizer_config.json',
-                      'conversion.json'}
+                      'tokenizer.json', 'conversion.json'}
 
 
 def all_tensors(num_outputs=3):
@@ -306,7 +306,7 @@ def test_what_cannot_be_converted(damage, message, call, in_tmp):
 
 
 @pytest.mark.parametrize('arguments,message', [
-    (('nowhere', 'out'), 'nowhere: no such file or folder'),
+    (('./nowhere', 'out'), './nowhere: no such file or folder'),
     (('hf', 'out', '--classes', 'a,b'),
      '--classes a,b: 2 given, the classifier has 3 outputs'),
     (('hf', 'out', '--classes', 'a,a,b'),

@@ -192,7 +192,7 @@ def test_what_is_missing_or_does_not_fit(call, work, tmp_path):
         outcome = call(deploy, '--model_dir', folder, *arguments)
         assert outcome.code == 2
         return outcome.error
-    assert refusal('x') == 'error: --model_dir %s: no such folder' % folder
+    assert refusal('x') == 'error: %s: no such file or folder' % folder
     shutil.copytree(work / 'sst-symbol', folder)
     assert refusal('--evaluate', '--measure') == \
         'error: --evaluate and --measure: give one of the two'

@@ -10,8 +10,11 @@ import textwrap
 import numpy as np
 import pytest
 from reference import numpy_bert
+from reference.hub_server import HubServer, Repository
 from support import tiny
+from support.hub_settings import use_hub
 from support.processes import spawn
+from support.sentence_folders import write_folder
 
 from bert import (
     answer,
@@ -29,6 +32,7 @@ from bert import (
     static_export_squad,
     static_finetune_squad,
 )
+from bert import hub as hub_module
 from bert.data.pretraining.shards import read_shard
 from bert.export import export, to_onnx
 from bert.model.kernels import library
@@ -56,8 +60,10 @@ PYTHON_OUTPUT = (
     "['accuracy', 'f1'] output_dir/MRPC-002\n2\n"
     'unknown argument --epoch. Did you mean "--epochs"?\n'
     'output_dir/MRPC-003\noutput_dir/MRPC-004\n')
+MODELS_OUTPUT = ("384 30522\n['a', 'film', 'of', 'quiet', 'wonder', '.'] "
+                 '[ 101 1037 2143 1997 4251 4687 1012  102]\n')
 EMBEDDING_OUTPUT = ("['the', 'quick', 'fox', 'jumped', 'over', 'it', '.'] 7 (384,)\n"
-                    '(3, 384) [[0.7 0.1]]\n')
+                    "(3, 384) [[0.7 0.1]]\n(1, 8) (1, 2) ('cls',)\n")
 SCHEDULER = 'tcp://localhost:8786'      # Dask's default port; the tests use another one
 SKIPPED_COMMANDS = ['./run tests',      # these tests
                     './run python docs/run_page.py docs/tutorial.rst']      # test_tutorial.py
@@ -105,6 +111,7 @@ def workplace(in_tmp, monkeypatch):
         (in_tmp / name).write_text('it was so very good .\n')
     write_texts(in_tmp)
     (in_tmp / 'texts.txt').write_text(''.join(text + '\n' for text, _ in tiny.sentences(9, 4)))
+    write_embedding_model(in_tmp)
     (in_tmp / 'reviews.csv').write_text('review\nso good\n"bad, very"\n')
     (in_tmp / 'questions.jsonl').write_text('{"question": "was it good", "document": "so good"}\n')
     tensors = {name: array for name, array in numpy_bert.random_tensors(tiny.CONFIG).items()
@@ -113,6 +120,10 @@ def workplace(in_tmp, monkeypatch):
         'classifier.weight': np.ones((2, tiny.CONFIG.units), 'float32'),
         'classifier.bias': np.zeros(2, 'float32')}))
     return in_tmp
+
+
+def write_embedding_model(folder):
+    write_folder(folder / 'bge-small', modules=('Pooling', 'Normalize'))
 
 
 def write_texts(folder):
@@ -134,6 +145,22 @@ def scheduler():
     with distributed.LocalCluster(2, threads_per_worker=1, processes=True,
                                   dashboard_address=None) as cluster:
         yield cluster.scheduler_address
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch, roomy_bert):
+    """A hub with the models that the pages name."""
+    folders = {'BAAI/bge-small-en-v1.5': roomy_bert,
+               'nlptown/bert-base-multilingual-uncased-sentiment':
+                   tiny.write_classifier(tmp_path / 'classifier')}
+    with HubServer({name: Repository({
+            path.name: path.read_bytes() for path in pathlib.Path(folder).iterdir()})
+            for name, folder in folders.items()}) as server:
+        use_hub(server, tmp_path, monkeypatch)
+        # not in the real cache, which some pages need
+        monkeypatch.setattr(hub_module, 'record_path', lambda repository, commit: str(
+            tmp_path / 'records' / repository / commit))
+        yield server
 
 
 def run_line(line, call, checkpoint, monkeypatch):
@@ -186,7 +213,7 @@ def shards(tmp_path_factory):
 @pytest.mark.parametrize('page', [
     pytest.param(page, marks=[pytest.mark.exhaustive] * (page in LONG_PAGES))
     for page in PAGES if page != 'docs/python.rst'])     # which has no commands
-def test_commands(page, call, roomy_bert, workplace, runs, monkeypatch, fast_int8, request):
+def test_commands(page, call, roomy_bert, workplace, runs, monkeypatch, fast_int8, hub, request):
     if page in ('docs/models.rst', 'docs/pretraining.rst'):     # they need the real cache
         monkeypatch.delenv('MXNET_HOME')
     shutil.copytree(runs / 'trained', 'trained')
@@ -221,6 +248,8 @@ def test_snippets(page, in_tmp, tmp_path, capsys, monkeypatch, runs, shards, fas
         tiny.write_pairs(in_tmp / 'MRPC', ('#1 String', '#2 String', 'Quality'), binary)
         shutil.copytree(runs / 'mrpc', 'output_dir/MRPC-001')
         export.main(['--model_dir', 'output_dir/MRPC-001', '--output_dir', 'mrpc-symbol'])
+    if page == 'docs/embedding.rst':
+        write_embedding_model(in_tmp)
     if page == 'docs/python.rst':
         write_python_page_files(in_tmp, runs)
     capsys.readouterr()
@@ -234,7 +263,7 @@ def test_snippets(page, in_tmp, tmp_path, capsys, monkeypatch, runs, shards, fas
                 'docs/embedding.rst': EMBEDDING_OUTPUT,
                 'docs/deployment.rst': '(1, 2)\nTrue 1 ()\n',
                 'docs/kernels.rst': '%s\n' % bool(library.load()),
-                'docs/models.rst': '384 30522\n', 'docs/question_answering.rst': '(2, 64, 2)\n',
+                'docs/models.rst': MODELS_OUTPUT, 'docs/question_answering.rst': '(2, 64, 2)\n',
                 'docs/pretraining.rst': '%d %s %d\n' % (
                     examples.size, examples.input_ids[:examples.token_offsets[1]],
                     examples.next_sentence_labels[0])}

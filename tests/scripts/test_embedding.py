@@ -319,14 +319,15 @@ def test_weights_without_a_pooler(tmp_path):
     embedder = BertEmbedding(bert_checkpoint=path)
     assert embedder.sentence(['so good']).shape == (1, 8)
     with pytest.raises(UserError, match='pooling "pooler": these weights have none: choose one of '
-                                        'mean, cls, max$'):
+                                        'mean, cls, max, mean_sqrt_len_tokens, weightedmean, '
+                                        'lasttoken$'):
         embedder.sentence(['so good'], pooling='pooler')
 
 
 def test_calls_that_make_no_sense(make_embedder):
     with pytest.raises(UserError, match='oov_way "max": one of avg, sum, last expected'):
         make_embedder()(['a'], oov_way='max')
-    with pytest.raises(UserError, match='pooling "sum": one of mean, cls, max, pooler expected'):
+    with pytest.raises(UserError, match='pooling "sum": one of mean, cls, max, mean_sqrt_len_'):
         make_embedder().sentence(['a'], pooling='sum')
     with pytest.raises(UserError, match='pooling "pooler": it takes the last layer'):
         make_embedder(layers=(-1, -2)).sentence(['a'], pooling='pooler')

@@ -195,7 +195,9 @@ def test_processes_and_kills_change_no_byte(tiny_bert, in_tmp, form, granularity
 
 @pytest.mark.parametrize('extra_flags, problem', [
     (['--pooling', 'max'], '--pooling mean, and not --pooling max: give the same, or start anew'),
-    (['--no_normalize'], 'no --no_normalize, and not --no_normalize: give the same'),
+    (['--no_normalize'], '--normalize, and not --no_normalize: give the same'),
+    (['--dimensions', 3], 'no --dimensions, and not --dimensions 3: give the same'),
+    (['--prompt', 'so '], "--prompt '', and not --prompt so : give the same"),
     (['--batch_size', 3], '--batch_size 256, and not --batch_size 3: give the same'),
     (['--layers', -1, -2], '--layers -1, and not --layers -1 -2: give the same')])
 def test_other_options_are_refused(embed, monkeypatch, extra_flags, problem):

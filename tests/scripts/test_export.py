@@ -18,7 +18,7 @@ from bert.pipelines.opening import open_pipeline
 SYMBOL_FILES = {'%s-symbol.json', '%s-0000.params', 'config.json', 'vocab.txt', 'task.json',
                 'options.json', 'results.json', 'hybrid_export_bert.log'}
 ONNX_FILES = {'%s.onnx', 'config.json', 'vocab.txt', 'task.json', 'tokenizer_config.json',
-              'options.json', 'results.json', 'hybrid_export_bert.log'}
+              'tokenizer.json', 'options.json', 'results.json', 'hybrid_export_bert.log'}
 # {form: (script, its files, tolerance of the outputs)}
 SCRIPTS = {'symbol': (export, SYMBOL_FILES, 1e-5), 'onnx': (to_onnx, ONNX_FILES, 1e-4)}
 

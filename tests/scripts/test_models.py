@@ -1,25 +1,31 @@
 """models.py: the table of available models, and fetching."""
+import json
 import os
 import pathlib
 import subprocess
 import sys
 
 import pytest
+from reference.hub_server import HubServer, Repository
+from support import tiny
 
 from bert import models
 from bert.errors import UserError, run_script
+from bert.hub_files import ModelDescription
 from bert.model.weights import catalogue
 
 SCRIPT = pathlib.Path(models.__file__)
 
 
-def run(tmp_path, *arguments):
-    """Run the script with empty caches and no source within reach. Returns the process."""
+def run(tmp_path, *arguments, **environment):
+    """Run the script with empty caches and no source within reach but those of `environment`.
+    Returns the process."""
     return subprocess.run(
         [sys.executable, str(SCRIPT)] + list(arguments), capture_output=True, text=True,
-        env=dict(os.environ, MXNET_HOME=str(tmp_path), HF_HOME=str(tmp_path),
-                 MXNET_GLUON_REPO='http://127.0.0.1:9', HF_ENDPOINT='http://127.0.0.1:9',
-                 PIP_CONFIG_FILE=os.devnull, PIP_NO_INDEX='1', PIP_FIND_LINKS=str(tmp_path)))
+        env=dict(os.environ, **dict(dict(
+            MXNET_HOME=str(tmp_path), HF_HOME=str(tmp_path), MXNET_GLUON_REPO='http://127.0.0.1:9',
+            HF_ENDPOINT='http://127.0.0.1:9', PIP_CONFIG_FILE=os.devnull, PIP_NO_INDEX='1',
+            PIP_FIND_LINKS=str(tmp_path)), **environment)))
 
 
 def test_the_table(tmp_path):
@@ -70,3 +76,94 @@ def test_fetch(capsys):
     models.main(['--fetch', 'bert_6_384_12'])
     assert capsys.readouterr().out == ('bert_6_384_12_all_minilm_l6_v2: 22.7 M values and a '
                                        'vocabulary of 30522 tokens are in the cache\n')
+
+
+# Models of the hub
+
+
+@pytest.fixture
+def hub(tmp_path):
+    """A hub with a tiny model, and the variables that lead to it and to empty caches."""
+    folder = pathlib.Path(tiny.write_checkpoint(tmp_path / 'local'))
+    model = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with HubServer({'someone/tiny': Repository(model), 'someone/gpt2': Repository(dict(
+            model, **{'config.json': b'{"model_type": "gpt2"}'}))}) as server:
+        server.environment = {'HF_ENDPOINT': server.url.rstrip('/'),
+                              'HF_HUB_DISABLE_TELEMETRY': '1'}
+        yield server
+
+
+def test_a_model_of_the_hub(hub, tmp_path):
+    repository = hub.repositories['someone/tiny']
+    commit = repository.refs['main']
+    files = ['%s %.1f kB' % (name, len(repository.commits[commit][name]) / 1000) for name in (
+        'config.json', 'tokenizer_config.json', 'vocab.txt', 'model.safetensors')]
+    size = sum(map(len, repository.commits[commit].values()))
+    expected = [
+        'someone/tiny', '  commit          ' + commit,
+        '  network         2 layers, 8 units, 2 heads',
+        '  vocabulary      %d' % len(tiny.TOKENS), '  positions       40',
+        '  parameters      0.0 M', '  tokenizer       no class named, lower case (vocab.txt)',
+        '  files           ' + ', '.join(files), '  size            %.1f kB' % (size / 1000),
+        '  cached          no']
+    process = run(tmp_path, 'someone/tiny', **hub.environment)
+    assert (process.returncode, process.stderr) == (0, '')
+    assert process.stdout.splitlines() == expected
+    assert not [path for path in hub.paths() if path.startswith('cdn/')]
+
+    process = run(tmp_path, '--fetch', 'someone/tiny', **hub.environment)
+    folder = tmp_path / 'hub' / 'models--someone--tiny' / 'snapshots' / commit
+    assert (process.returncode, process.stdout, process.stderr) == (
+        0, 'someone/tiny@%s is in the cache: %s\n' % (commit, folder), '')
+    assert (folder / 'model.safetensors').is_file()
+
+
+def test_a_model_of_the_hub_without_a_configuration(capsys):
+    models.print_description(ModelDescription(
+        'a/b', '0' * 40, *[None] * 9, 'no class named', [], {}, False, 'a/b: no config.json'))
+    assert capsys.readouterr().out.splitlines() == [
+        'a/b', '  commit          ' + '0' * 40, '  tokenizer       no class named',
+        '  cached          no', '  can\'t be opened a/b: no config.json']
+
+
+
+@pytest.mark.process
+def test_a_cached_model_of_the_hub(hub, tmp_path):
+    commit = hub.repositories['someone/tiny'].refs['main']
+    assert run(tmp_path, '--fetch', 'someone/tiny', **hub.environment).returncode == 0
+    hub.requests.clear()
+    process = run(tmp_path, '--json', 'someone/tiny@' + commit, **hub.environment)
+    description = json.loads(process.stdout)
+    assert description['num_parameters'] == catalogue.parameter_count(tiny.CONFIG)
+    assert (description['commit'], description['is_cached'], description['problem']) == (
+        commit, True, None)
+    size = sum(map(len, hub.repositories['someone/tiny'].commits[commit].values()))
+    process = run(tmp_path, **hub.environment)
+    assert process.stdout.split('\n\n')[-1].splitlines() == [
+        models.HUB_ROW_FORMAT % ('in the cache of the hub', 'commit', 'size', 'complete'),
+        models.HUB_ROW_FORMAT % ('someone/tiny', commit, models.format_size(size), 'yes')]
+    assert hub.requests == []
+
+
+def test_a_model_that_is_no_bert(hub, tmp_path):
+    process = run(tmp_path, 'someone/gpt2', **hub.environment)
+    problem = ('someone/gpt2: config.json: the model_type is "gpt2": this zoo runs BERT '
+               '(model_type bert)')
+    assert (process.returncode, process.stderr) == (0, '')
+    assert process.stdout.splitlines()[-1] == '  can\'t be opened ' + problem
+    process = run(tmp_path, '--fetch', 'someone/gpt2', **hub.environment)
+    assert (process.returncode, process.stdout) == (2, '')
+    assert process.stderr == 'error: %s\n' % problem
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['bert_6_384_12'], 'bert_6_384_12 is a released model, which models.py without it lists; '
+     'MODEL is a name on the hub: owner/name'),
+    (['a/b', '--fetch', 'c/d'], 'a/b and --fetch: give one of the two'),
+    (['--json'], '--json needs a MODEL: owner/name'),
+    (['--fetch', 'a/b', '--root', 'x'],
+     '--root: the hub has a cache of its own: set HF_HUB_CACHE')])
+def test_flags_that_do_not_go_together(arguments, message):
+    with pytest.raises(UserError) as error:
+        models.main(arguments)
+    assert str(error.value) == message

@@ -52,6 +52,19 @@ def test_files_of_a_checkpoint(tmp_path):
     assert read_index(tmp_path) == {'newest': 'step-0000230', 'best': 'step-0000230'}
 
 
+def test_a_description_in_folders_is_written_anew(tmp_path):
+    """The same step again, evaluated in the meantime: files in sub-folders are replaced, too."""
+    for content in ('one', 'two'):
+        def write_description(folder, content=content):
+            describe(folder)
+            os.makedirs(os.path.join(folder, '1_Pooling'))
+            with open(os.path.join(folder, '1_Pooling', 'config.json'), 'w') as out:
+                out.write(content)
+        save(tmp_path, 1, write_description=write_description)
+        assert (tmp_path / 'step-0000001' / '1_Pooling' / 'config.json').read_text() == content
+    assert set(os.listdir(tmp_path / 'step-0000001')) == FILES | {'1_Pooling'}
+
+
 def test_parameters_have_gluonnlps_names_and_come_back(tmp_path):
     network = make_network()
     save(tmp_path, 1, network=network)

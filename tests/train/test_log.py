@@ -33,6 +33,7 @@ def test_lines_have_the_original_format_in_both_places(root, tmp_path, capsys):
 
 def test_warnings_of_other_libraries_are_logged(root, capsys):
     open_log()
+    logging.getLogger('httpx').info('HTTP Request: GET http://127.0.0.1/')
     logger = logging.getLogger('matplotlib.font_manager')
     logger.info('generated new fontManager')
     logger.warning('no font')

@@ -21,7 +21,7 @@ from bert.errors import UserError
 
 LOG = logging.getLogger(__name__)
 
-NUM_SPECIALS = 3                # [CLS], [SEP] and [SEP]
+NUM_SPECIALS = 3                # of BERT: [CLS], [SEP] and [SEP]
 CONTEXTS_PER_CALL = 500     # per call of the tokenizer: enough for two threads, little memory
 CACHE_VERSION = 2           # raise it when the result of `make_windows` changes
 
@@ -32,16 +32,16 @@ class WindowOptions(NamedTuple):
     doc_stride: int = 128           # from the start of one window to the start of the next
     max_query_length: int = 64      # of a question; more tokens are cut off and counted
 
-    def check(self, num_positions=None):
+    def check(self, num_positions=None, num_specials=NUM_SPECIALS):
         """Raises `UserError` when a window can't hold a token of the context, or the model
         can't read it."""
         for name, value in self._asdict().items():
             if value < 1:
                 raise UserError('--%s %d: a whole number from 1 on expected' % (name, value))
-        if self.max_seq_length <= self.max_query_length + NUM_SPECIALS:
+        if self.max_seq_length <= self.max_query_length + num_specials:
             raise UserError('--max_seq_length %d: more than --max_query_length %d and %d special '
                             'tokens expected, or no context fits in'
-                            % (self.max_seq_length, self.max_query_length, NUM_SPECIALS))
+                            % (self.max_seq_length, self.max_query_length, num_specials))
         if num_positions is not None and self.max_seq_length > num_positions:
             raise UserError('--max_seq_length %d is more than the %d positions of this model: '
                             'use %d or less' % (self.max_seq_length, num_positions, num_positions))
@@ -63,11 +63,11 @@ class Windows:
     ARRAYS = ('context_ids', 'context_spans', 'context_bounds', 'question_ids', 'question_bounds',
               'question_context', 'question_cut', 'answers', 'windows')
 
-    def __init__(self, vocabulary, arrays):
+    def __init__(self, frame, arrays):
+        """frame: the `Frame` of a pair."""
         for name in self.ARRAYS:
             setattr(self, name, arrays[name])
-        self._cls = np.array([vocabulary[vocabulary.cls_token]], dtype='int32')
-        self._sep = np.array([vocabulary[vocabulary.sep_token]], dtype='int32')
+        self._frame = frame
 
     def arrays(self):
         return {name: getattr(self, name) for name in self.ARRAYS}
@@ -79,21 +79,20 @@ class Windows:
     def lengths(self):
         """(windows,) number of tokens in each window, special tokens included."""
         question_lengths = np.diff(self.question_bounds)[self.windows[:, 0]]
-        return self.windows[:, 2] + question_lengths + NUM_SPECIALS
+        return self.windows[:, 2] + question_lengths + self._frame.num_specials
 
     def offset(self, i):
         """Position in window i at which the context begins."""
         question = self.windows[i, 0]
-        return int(self.question_bounds[question + 1] - self.question_bounds[question]) + 2
+        query_length = self.question_bounds[question + 1] - self.question_bounds[question]
+        return self._frame.offset(1, [int(query_length)])
 
     def __getitem__(self, i):
         question, first, num_tokens = self.windows[i]
         query = self.question_ids[self.question_bounds[question]:self.question_bounds[question + 1]]
         start = self.context_bounds[self.question_context[question]] + first
-        token_ids = np.concatenate([self._cls, query, self._sep,
-                                    self.context_ids[start:start + num_tokens], self._sep])
-        segment_ids = np.zeros(len(token_ids), dtype='int32')
-        segment_ids[len(query) + 2:] = 1
+        token_ids, segment_ids = self._frame.join(
+            [query, self.context_ids[start:start + num_tokens]])
         return Features(token_ids, segment_ids, len(token_ids), self._label(i), len(token_ids))
 
     def _label(self, i):
@@ -165,7 +164,7 @@ def load_windows(squad, tokenizer, options):
                         % _cache_key(squad, tokenizer, options))
     arrays = _read_cache(path)
     if arrays is not None:
-        return Windows(tokenizer.vocab, arrays), path, True
+        return Windows(tokenizer.frame(pair=True), arrays), path, True
     windows = make_windows(squad, tokenizer, options)
     try:
         with files.atomic_write(path, 'wb') as out:
@@ -178,7 +177,8 @@ def load_windows(squad, tokenizer, options):
 
 def _cache_key(squad, tokenizer, options):
     """sha256 of everything that the windows depend on."""
-    digest = hashlib.sha256(repr((CACHE_VERSION, tuple(options), tokenizer.lower)).encode())
+    digest = hashlib.sha256(repr((
+        CACHE_VERSION, tuple(options), tokenizer.lower, tokenizer.definition)).encode())
     for texts in (tokenizer.vocab.idx_to_token, squad.contexts):
         for text in texts:
             digest.update(text.encode() + b'\0')
@@ -200,19 +200,20 @@ def _read_cache(path):
 def make_windows(squad, tokenizer, options):
     """Tokenize a `Squad` and cut it into `Windows`. Raises `UserError` for options that leave no
     room for the context."""
-    options.check()
+    frame = tokenizer.frame(pair=True)
+    options.check(num_specials=frame.num_specials)
     context_ids, context_spans = _encode_contexts(squad.contexts, tokenizer)
     question_ids = tokenizer.encode([question.text for question in squad.questions])
     num_cut = [max(len(ids) - options.max_query_length, 0) for ids in question_ids]
     question_ids = [ids[:options.max_query_length] for ids in question_ids]
     windows = []
     for i, (question, ids) in enumerate(zip(squad.questions, question_ids)):
-        room = options.max_seq_length - len(ids) - NUM_SPECIALS
+        room = options.max_seq_length - len(ids) - frame.num_specials
         windows += [(i, first, num_tokens) for first, num_tokens in cut_into_windows(
             len(context_ids[question.context]), room, options.doc_stride)]
     answers = [_answer_tokens(question, context_spans[question.context])
                for question in squad.questions]
-    return Windows(tokenizer.vocab, {
+    return Windows(frame, {
         'context_ids': _join(context_ids), 'context_spans': np.concatenate(context_spans),
         'context_bounds': offsets_of([len(ids) for ids in context_ids]),
         'question_ids': _join(question_ids),

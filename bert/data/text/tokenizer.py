@@ -1,16 +1,20 @@
-"""WordPiece through Hugging Face `tokenizers`, with the ids of transformers' BertTokenizer."""
+"""Tokenizers, run by Hugging Face `tokenizers`: the ids of transformers' tokenizers."""
 import numpy as np
-from tokenizers import BertWordPieceTokenizer
+from tokenizers import BertWordPieceTokenizer, Tokenizer
+
+from bert.data.text.frames import tokenizer_frame, vocabulary_frame
 
 # Number of texts in one call of the Rust tokenizer: enough for its threads, little memory.
 TEXTS_PER_CALL = 10000
 
 
 class BertTokenizer:
-    """Text → word pieces → ids.
+    """Text → tokens → ids.
 
-    vocabulary: a `gluonnlp.vocab.BERTVocab`.
-    lower: lower-case the text and strip its accents; only for uncased vocabularies.
+    vocabulary: a `gluonnlp.vocab.BERTVocab`. If it has a `tokenizer_json` (see
+    `bert.vocabulary.make_vocabulary`), that is the tokenizer; else BERT's WordPiece.
+    lower: whether text is lower-cased. WordPiece then strips its accents, too. A `tokenizer_json`
+    has its own rules, and `lower` says what they are.
         (gluonnlp's BERTTokenizer strips accents for cased vocabularies too and turns 'café' into
         'cafe'; the published models were not trained that way.)
     """
@@ -18,18 +22,32 @@ class BertTokenizer:
     def __init__(self, vocabulary, lower):
         self.vocab = vocabulary
         self.lower = lower
-        self._tokenizer = BertWordPieceTokenizer(dict(vocabulary.token_to_idx), lowercase=lower)
+        self.definition = getattr(vocabulary, 'tokenizer_json', None)
+        self._tokenizer = Tokenizer.from_str(self.definition) if self.definition else \
+            BertWordPieceTokenizer(dict(vocabulary.token_to_idx), lowercase=lower)
+        self._frames = {}       # {pair: Frame}
+
+    def frame(self, pair):
+        """The `Frame` of special tokens around one text or a pair."""
+        if pair not in self._frames:
+            self._frames[pair] = tokenizer_frame(self._tokenizer, pair)
+        return self._frames[pair]
+
+    def to_json(self):
+        """The text of its tokenizer.json."""
+        return self._tokenizer.to_str()
 
     def __call__(self, text):
-        """The word pieces of one text, without [CLS] and [SEP]."""
+        """The tokens of one text, without special tokens around it."""
         return self._tokenizer.encode(text, add_special_tokens=False).tokens
 
     def convert_tokens_to_ids(self, tokens):
-        """Word pieces → ids; an unknown piece gets the id of [UNK]."""
+        """Tokens → ids; an unknown token gets the id of the unknown token, such as [UNK]."""
         return self.vocab.to_indices(tokens)
 
     def encode(self, texts):
-        """Many texts → their ids: a list of int32 arrays (tokens,), without [CLS] and [SEP]."""
+        """Many texts → their ids: a list of int32 arrays (tokens,), without special tokens around
+        them."""
         ids = []
         for start in range(0, len(texts), TEXTS_PER_CALL):
             encodings = self._tokenizer.encode_batch(texts[start:start + TEXTS_PER_CALL],
@@ -38,19 +56,40 @@ class BertTokenizer:
         return ids
 
     def encode_with_spans(self, texts):
-        """Yield (ids (tokens,) int32, spans (tokens, 2) int32) for each text. The span of a piece
+        """Yield (ids (tokens,) int32, spans (tokens, 2) int32) for each text. The span of a token
         is its first character in the original text, and the character after its last."""
         for ids, _, spans in self.encode_with_words(texts):
             yield ids, spans
 
     def encode_with_words(self, texts):
         """Yield (ids (tokens,) int32, words (tokens,) int32, spans (tokens, 2) int32) for each
-        text: `words` has the index of each piece's word, from 0; for `spans` see
+        text: `words` has the index of each token's word, from 0; for `spans` see
         `encode_with_spans`."""
-        for encoding in self._tokenizer.encode_batch(list(texts), add_special_tokens=False):
+        texts = list(texts)
+        for text, encoding in zip(texts, self._tokenizer.encode_batch(texts,
+                                                                      add_special_tokens=False)):
+            spans = np.array(encoding.offsets, dtype='int32').reshape(-1, 2)
             yield (np.array(encoding.ids, dtype='int32'),
                    np.array(encoding.word_ids, dtype='int32'),
-                   np.array(encoding.offsets, dtype='int32').reshape(-1, 2))
+                   _without_spaces(text, spans) if self.definition else spans)
+
+
+def _without_spaces(text, spans):
+    """The spans without the spaces at their ends, which some tokenizers count as parts of a token.
+    A token of nothing but spaces keeps its span."""
+    for i, (start, end) in enumerate(spans):
+        token = text[start:end]
+        if token and token != token.strip() != '':
+            spans[i] = (start + len(token) - len(token.lstrip()),
+                        start + len(token.rstrip()))
+    return spans
+
+
+def frame_of(tokenizer, pair):
+    """The `Frame` of our tokenizer, or of any with gluonnlp's methods."""
+    if hasattr(tokenizer, 'frame'):
+        return tokenizer.frame(pair)
+    return vocabulary_frame(tokenizer.vocab, pair)
 
 
 def encode_texts(tokenizer, texts):

@@ -1,18 +1,23 @@
 """The job of embedding.py: embed texts of the command line or of a file, or search in vectors."""
+import logging
+
 import numpy as np
 
 from bert import files
 from bert.data.text import store
 from bert.errors import UserError
-from bert.flags.embedding import INDEX_OPTIONS
+from bert.flags.embedding import INDEX_OPTIONS, SENTENCE_OPTIONS
 from bert.jobs.embedding import inputs, vector_files
 from bert.jobs.runs import results
 from bert.pipelines.embedder import chunk_texts
-from bert.pipelines.pooling import normalize_rows
+from bert.pipelines.pooling import compare_rows
 from bert.train.log import open_log
 
 BLOCK = 1 << 16         # rows compared at once; bounds the memory
 PRINT_THRESHOLD = 5          # numpy's threshold: arrays with more numbers are printed abbreviated
+LOG = logging.getLogger(__name__)
+# Options that indexes of earlier versions have, too
+OLD_OPTIONS = set(INDEX_OPTIONS) - {'dimensions'}
 # Options with which an index was made. A search may name another place of the same model
 MODEL_OPTIONS = {'model', 'dataset_name', 'params_path', 'bert_checkpoint', 'dtype'}
 
@@ -33,25 +38,29 @@ def embed(options, explicit):
 def print_vectors(options):
     """Print each text and the vectors of its words, in the format of the original; returns the
     number of texts."""
-    embedder = inputs.make_embedder(inputs.embedder_options(options))
+    values = inputs.embedder_options(options)
+    embedder = inputs.make_embedder(values)
+    model = inputs.select_model(embedder, values)
+    if model is not None:
+        embedder.log_sentence_model(model)
     num_cut = num_texts = 0
     # legacy: numpy 2.2 adds shape=(768,), which the original does not print
     with np.printoptions(threshold=PRINT_THRESHOLD, legacy='1.25'):
         for texts in chunk_texts(options.sentences or inputs.read_file_texts(
                 options.file, options.text_column)):
-            num_cut += print_chunk(options, embedder, texts, num_texts)
+            num_cut += print_chunk(options, embedder, model, texts, num_texts)
             num_texts += len(texts)
     if not num_texts:
         raise UserError('%s: no text in it' % options.file)
-    inputs.warn_of_cut_texts(embedder, num_cut, num_texts)
+    inputs.warn_of_cut_texts(embedder, (model or embedder).max_seq_length, num_cut, num_texts)
     return num_texts
 
 
-def print_chunk(options, embedder, texts, first):
-    """Print some texts; returns how many were cut. first: index of the first one."""
-    if options.granularity == 'sentence':
-        vectors, num_cut = embedder.sentence_chunk(texts, options.pooling, options.normalize,
-                                                   options.max_tokens, first)
+def print_chunk(options, embedder, model, texts, first):
+    """Print some texts; returns how many were cut. model: `SentenceModel`, None for vectors of
+    words; first: index of the first text."""
+    if model is not None:
+        vectors, num_cut = embedder.sentence_chunk(texts, model, first)
         for text, vector in zip(texts, vectors):
             print('Text: %s\nSentence embedding: %r' % (text, vector))
         return num_cut
@@ -66,8 +75,8 @@ def print_chunk(options, embedder, texts, first):
 
 
 def search(options, explicit):
-    """Print the --top_k texts of --index for each --query, with their cosines. Returns for each
-    query a list of {'score', 'row' (from 0), 'text'}, best first."""
+    """Print the --top_k texts of --index for each --query, with their similarities. Returns for
+    each query a list of {'score', 'row' (from 0), 'text'}, best first."""
     report, rows = read_index(options.index)
     values = dict(report['options'], gpu=options.gpu, batch_size=options.batch_size)
     if MODEL_OPTIONS & explicit.keys():
@@ -77,8 +86,10 @@ def search(options, explicit):
         raise UserError('--index %s: it was made with other weights or another vocabulary than %s '
                         'has now: name the right one, or make it anew'
                         % (options.index, values['bert_checkpoint'] or values['model']))
-    queries = embedder.sentence(options.query, values['pooling'], True, values['max_seq_length'])
-    scores, indices = top_rows(rows, queries, min(options.top_k, len(rows)))
+    model = query_model(options, values, embedder)
+    queries, _ = embedder.sentence_chunk(list(options.query), model)
+    scores, indices = top_rows(rows, queries, min(options.top_k, len(rows)),
+                               report.get('similarity', 'cosine'))
     texts = pick_texts(options, report, set(indices.ravel().tolist()))
     hits = [[{'score': float(score), 'row': int(index), 'text': texts[index]}
              for score, index in zip(query_scores, query_indices)]
@@ -88,6 +99,16 @@ def search(options, explicit):
         for hit in query_hits:
             print('%.4f\t%d\t%s' % (hit['score'], hit['row'] + 1, ' '.join(hit['text'].split())))
     return hits
+
+
+def query_model(options, values, embedder):
+    """The `SentenceModel` for queries: that of the index, whose options are `values`, with the
+    prompt for queries."""
+    model = inputs.select_model(embedder, values).for_queries(options.prompt_name, options.prompt)
+    if values['prompt'] and not model.prompt and options.prompt is None:
+        LOG.warning('the index was made with the prompt "%s", and the queries have none: --prompt '
+                    'gives one, or \'\' for none', values['prompt'])
+    return model
 
 
 def read_index(path):
@@ -100,7 +121,7 @@ def read_index(path):
         rows = np.load(path, mmap_mode='r', allow_pickle=False)
         options = report['options']
         is_index = (path.endswith('.npy') and options['granularity'] == 'sentence'
-                    and MODEL_OPTIONS.union(INDEX_OPTIONS, {'text_column'}) <= set(options)
+                    and MODEL_OPTIONS.union(OLD_OPTIONS, {'text_column'}) <= set(options)
                     and {'source', 'texts_sha256', 'weights_sha256'} <= set(report)
                     and rows.shape == (report['texts'], report['width'])
                     and rows.dtype.kind == 'f')
@@ -108,20 +129,21 @@ def read_index(path):
         raise problem from None
     if not is_index:
         raise problem
+    report['options'] = dict(dict.fromkeys(SENTENCE_OPTIONS), **options)
     return report, rows
 
 
-def top_rows(rows, queries, count):
-    """The `count` best rows for each query: (cosines, row indices), both (queries, count), the best
-    first; of equal rows the first comes first. The search is exact, in blocks.
+def top_rows(rows, queries, count, function='cosine'):
+    """The `count` best rows for each query: (similarities, row indices), both (queries, count), the
+    best first; of equal rows the first comes first. The search is exact, in blocks.
 
-    rows: (texts, width), vectors of any length; queries: (queries, width), vectors of length 1.
+    rows: (texts, width), queries: (queries, width); function: of `SIMILARITIES`.
     """
     scores = np.empty((len(queries), 0), 'float32')
     indices = np.empty((len(queries), 0), 'int64')
     for start in range(0, len(rows), BLOCK):
-        block = normalize_rows(rows[start:start + BLOCK].astype('float32'))
-        scores = np.concatenate([scores, queries @ block.T], axis=1)
+        block = rows[start:start + BLOCK].astype('float32')
+        scores = np.concatenate([scores, compare_rows(queries, block, function)], axis=1)
         block_indices = np.broadcast_to(np.arange(start, start + len(block)),
                                         (len(queries), len(block)))
         indices = np.concatenate([indices, block_indices], axis=1)

@@ -4,6 +4,7 @@ import os
 
 from bert.data.text import readers
 from bert.errors import UserError
+from bert.flags.embedding import SENTENCE_OPTIONS
 from bert.pipelines.embedding import BertEmbedding
 from bert.train.devices import pick_device
 
@@ -28,7 +29,8 @@ def read_file_texts(path, column):
 
 def embedder_options(options):
     """The options that `make_embedder` takes, as values for JSON."""
-    return dict(options.as_dict(), max_seq_length=options.max_tokens, layers=list(options.layers))
+    return dict(options.as_dict(), max_seq_length=options.max_tokens, layers=list(options.layers),
+                pooling=options.pooling and list(options.pooling))
 
 
 def make_embedder(options):
@@ -41,10 +43,27 @@ def make_embedder(options):
         layers=options['layers'], combine=options['combine'], long_text=options['long_text'])
 
 
-def warn_of_cut_texts(embedder, num_cut, num_texts):
-    """Log one warning that says how many texts were cut."""
+def select_model(embedder, options):
+    """The `SentenceModel` for a dictionary of options; None for vectors of words."""
+    if options['granularity'] != 'sentence':
+        return None
+    return embedder.select_sentence_model(max_seq_length=options['max_seq_length'],
+                                          **{name: options[name] for name in SENTENCE_OPTIONS})
+
+
+def record_model(options, model):
+    """The options with the values that a `SentenceModel` has; unchanged for None."""
+    if model is None:
+        return options
+    return options.replace(
+        pooling=model.pooling, normalize=model.normalize, dimensions=model.dimensions,
+        max_seq_length=model.max_seq_length, prompt_name=None, prompt=model.prompt)
+
+
+def warn_of_cut_texts(embedder, limit, num_cut, num_texts):
+    """Log one warning that says how many texts were cut. limit: tokens of a text."""
     if num_cut:
-        hint = '' if embedder.max_seq_length == embedder.config.max_length else \
+        hint = '' if limit == embedder.config.max_length else \
             '--max_seq_length %d reads more, ' % embedder.config.max_length
         logging.warning('%d of %d texts were cut at %d tokens, [CLS] and [SEP] included: %s'
-                        '--long_text split all', num_cut, num_texts, embedder.max_seq_length, hint)
+                        '--long_text split all', num_cut, num_texts, limit, hint)

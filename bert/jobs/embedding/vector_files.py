@@ -26,6 +26,8 @@ from bert.jobs.embedding.inputs import (
     ending_of,
     make_embedder,
     read_file_texts,
+    record_model,
+    select_model,
     warn_of_cut_texts,
 )
 from bert.jobs.runs import executors, results
@@ -39,7 +41,7 @@ ENDINGS = ('.npy', '.npz', '.jsonl')
 # Options on which the output depends, beside the texts and the weights
 PLAN_OPTIONS = ('model', 'dataset_name', 'params_path', 'bert_checkpoint', 'dtype', 'layers',
                 'combine', 'max_seq_length', 'long_text', 'granularity', 'oov_way', 'pooling',
-                'normalize', 'precision', 'batch_size')
+                'normalize', 'dimensions', 'prompt_name', 'prompt', 'precision', 'batch_size')
 
 
 def embed_file(options):
@@ -48,8 +50,12 @@ def embed_file(options):
     check_vector_output(options)
     options = options.replace(max_seq_length=options.max_tokens, **options.checkpoint_paths)
     embedder = make_embedder(embedder_options(options))
+    model = select_model(embedder, embedder_options(options))
+    if model is not None:
+        embedder.log_sentence_model(model)
+    options = record_model(options, model)
     with open_work_folder(options) as work:
-        plan = make_plan(options, embedder, copy_texts(options, work, embedder))
+        plan = make_plan(options, embedder, model, copy_texts(options, work, embedder, model))
         check_plan(options, work, plan)
         files.write_json(os.path.join(work, PLAN_FILE), plan)
         num_cut, num_embedded = embed_parts(options, work, plan, embedder)
@@ -57,11 +63,11 @@ def embed_file(options):
         report = results.write_report(
             options.output + REPORT_ENDING, options, source=os.path.abspath(options.file),
             cut=num_cut, seconds=time.time() - start_time, texts=plan['count'],
-            embedded=num_embedded,
+            embedded=num_embedded, similarity=model and model.similarity,
             **{name: plan[name] for name in ('width', 'texts_sha256', 'weights_sha256')})
         with files.explain_write_errors(work):
             shutil.rmtree(work)
-    warn_of_cut_texts(embedder, num_cut, plan['count'])
+    warn_of_cut_texts(embedder, (model or embedder).max_seq_length, num_cut, plan['count'])
     logging.info('%d texts, %d of them embedded now, %.1f a second: %s',
                  plan['count'], num_embedded, num_embedded / report['seconds'], options.output)
     return report
@@ -125,36 +131,37 @@ def clear_work_folder(options, work):
                 os.remove(os.path.join(work, name))
 
 
-def copy_texts(options, work, embedder):
+def copy_texts(options, work, embedder, model):
     """Copy the texts into `work`; returns their `TextDigest`. Raises `UserError` for a bad line,
     for a text that is too long with --long_text error, and if there are no texts."""
     texts = read_file_texts(options.file, options.text_column)
     if options.long_text == 'error':
-        texts = check_text_lengths(options, embedder, texts)
+        texts = check_text_lengths(options, embedder, model, texts)
     digest = store.write_texts(work, texts)
     if not digest.count:
         raise UserError('%s: no text in it' % options.file)
     return digest
 
 
-def check_text_lengths(options, embedder, texts):
+def check_text_lengths(options, embedder, model, texts):
     """Yield the texts. Raises `UserError` for a text that is too long."""
     num_texts = 0
     for chunk in chunk_texts(texts):
         try:
-            embedder.check_lengths(chunk, num_texts)
+            embedder.check_lengths(chunk, model, num_texts)
         except UserError as error:
             raise UserError('%s: %s' % (options.file, error)) from None
         yield from chunk
         num_texts += len(chunk)
 
 
-def make_plan(options, embedder, digest):
+def make_plan(options, embedder, model, digest):
     """Everything on which the output depends, as values for JSON; 'key' is a hash of it all."""
     values = embedder_options(options)
     plan = {name: values[name] for name in PLAN_OPTIONS}
     plan.update(
-        form=ending_of(options.output), width=embedder.width, count=digest.count,
+        form=ending_of(options.output), count=digest.count,
+        width=model.output_width(embedder.width) if model else embedder.width,
         texts_sha256=digest.hexdigest(), weights_sha256=embedder.digest(options.pooling),
         chunk=embedder.texts_at_once(options.granularity == 'sentence'))
     key = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
@@ -186,8 +193,12 @@ def check_plan(options, work, plan):
 
 def format_flag(name, value):
     """An option as it is given on the command line."""
+    if value is None:
+        return 'no --' + name
     if name == 'normalize':
-        return 'no --no_normalize' if value else '--no_normalize'
+        return '--normalize' if value else '--no_normalize'
+    if value == '':
+        return "--%s ''" % name
     return '--%s %s' % (name, ' '.join(map(str, value)) if isinstance(value, list) else value)
 
 
@@ -288,8 +299,7 @@ def embed_part(embedder, plan, work, index):
 
 def embed_texts(embedder, plan, texts, first):
     """({'vectors': (texts, width)}, number of texts that were cut)"""
-    vectors, num_cut = embedder.sentence_chunk(texts, plan['pooling'], plan['normalize'],
-                                               plan['max_seq_length'], first)
+    vectors, num_cut = embedder.sentence_chunk(texts, select_model(embedder, plan), first)
     return {'vectors': vectors}, num_cut
 
 

@@ -4,20 +4,27 @@ import os
 import mxnet as mx
 
 from bert import file_names, files
+from bert.data.text.tokenizer import BertTokenizer
 from bert.errors import UserError
 from bert.jobs.runs.results import JobResult, write_report
 from bert.model.weights import checkpoint_reader, file_formats, heads, mapping
 from bert.pipelines.base import write_description
 from bert.pipelines.classification import read_classifier_task
-from bert.pipelines.model_folder import find_head
+from bert.pipelines.model_folder import find_head, folder_of
 from bert.pipelines.question_answering import read_qa_task
+from bert.pipelines.sentence_files import (
+    is_sentence_file,
+    read_sentence_model,
+    write_sentence_model,
+)
 from bert.train.checkpoint import failure_reason, save_arrays
-from bert.vocabulary import write_vocabulary
+from bert.vocabulary import write_tokenizer
 
 REPORT_FILE = 'conversion.json'      # marks a folder that a conversion made
+# and those that `is_sentence_file` knows
 OUTPUT_FILES = {REPORT_FILE, file_names.MODEL_FILE, file_names.CONFIG_FILE,
                 file_names.VOCABULARY_FILE, file_names.TASK_FILE, file_names.WEIGHTS_FILE,
-                file_names.TOKENIZER_CONFIG_FILE}
+                file_names.TOKENIZER_CONFIG_FILE, file_names.TOKENIZER_FILE}
 MAX_SHOWN = 10                      # names of classes or tensors that are printed
 
 
@@ -34,14 +41,17 @@ def convert_checkpoint(options, explicit):
     head, arrays, left_out = find_head(checkpoint)
     heads.check_head_arrays(checkpoint.config, head, arrays, checkpoint.source)
     task = find_checkpoint_task(options, checkpoint, head, arrays)
+    sentence_model = read_sentence_model(folder_of(checkpoint), checkpoint.config)
     with files.new_folder(options.output, replace=options.overwrite) as folder:
         write = write_gluon if target == 'gluon' else write_transformers
         write(folder, checkpoint, head, arrays, task)
+        write_sentence_model(folder, sentence_model, checkpoint.config)
         report = write_report(
             os.path.join(folder, REPORT_FILE), options, source=checkpoint.source, format=target,
             head=head.name, architecture=head.architecture, tensors=len(arrays),
             values=sum(array.size for array in arrays.values()), left_out=left_out,
-            classes=task and task.get('labels'), cased=checkpoint.config.cased)
+            classes=task and task.get('labels'), cased=checkpoint.config.cased,
+            sentence_model=sentence_model and sentence_model.describe())
     print_summary(options, report)
     return JobResult(report, options.output)
 
@@ -60,7 +70,8 @@ def check_conversion_output(options):
                         % options.output)
     if (source + os.sep).startswith(output + os.sep):
         raise UserError('%s: INPUT lies in it: choose another OUTPUT' % options.output)
-    foreign_names = sorted(set(os.listdir(output)) - OUTPUT_FILES)
+    foreign_names = sorted(name for name in set(os.listdir(output)) - OUTPUT_FILES
+                           if not is_sentence_file(name))
     if foreign_names:
         raise UserError('%s: it also holds what no conversion wrote: %s; choose another OUTPUT'
                         % (options.output, shorten(foreign_names)))
@@ -120,10 +131,15 @@ def write_transformers_description(folder, config, vocabulary, head, task):
     files.write_json(os.path.join(folder, file_names.CONFIG_FILE), mapping.config_to_transformers(
         config, head.architecture, vocabulary[vocabulary.padding_token], labels,
         is_regression=is_classifier and labels is None))
-    write_vocabulary(vocabulary, os.path.join(folder, file_names.VOCABULARY_FILE))
-    files.write_json(os.path.join(folder, file_names.TOKENIZER_CONFIG_FILE), {
-        'tokenizer_class': 'BertTokenizer', 'do_lower_case': not config.cased,
-        'model_max_length': task['max_len'] if task else config.max_length})
+    max_length = task['max_len'] if task else config.max_length
+    write_tokenizer(vocabulary, folder, model_max_length=max_length)
+    if vocabulary.tokenizer_json is None:
+        tokenizer = BertTokenizer(vocabulary, lower=not config.cased)
+        with open(os.path.join(folder, file_names.TOKENIZER_FILE), 'w', encoding='utf-8') as out:
+            out.write(tokenizer.to_json())
+        files.write_json(os.path.join(folder, file_names.TOKENIZER_CONFIG_FILE), {
+            'tokenizer_class': 'BertTokenizer', 'do_lower_case': not config.cased,
+            'model_max_length': max_length})
     if task is not None:
         files.write_json(os.path.join(folder, file_names.TASK_FILE), task)
 
@@ -134,6 +150,8 @@ def print_summary(options, report):
         report['tensors'], report['values'] / 1e6))
     if report['classes']:
         print('%d classes: %s' % (len(report['classes']), shorten(report['classes'])))
+    if report['sentence_model']:
+        print('vectors of texts: ' + report['sentence_model'])
     if report['left_out']:
         print('left out, as %s has no place for them: %s'
               % (report['architecture'], shorten(report['left_out'])))

@@ -75,8 +75,7 @@ def _export(options, explicit, script, name, write):
     model = open_model_to_export(options, explicit, device)
     kind = kind_of(model.task)
     _set_length(model, kind, options.seq_length)
-    if options.model_dir and not options.output_dir:
-        options = options.replace(output_dir=os.path.join(options.model_dir, name))
+    options = run_folder.output_beside_model(options, name)
     with run_folder.open_model_folder(options, name, script, _output_files(kind),
                                       can_resume=False) as folder:
         open_log(os.path.join(folder, file_names.EXPORT_LOG_FILE))
@@ -94,7 +93,7 @@ def _export(options, explicit, script, name, write):
 def _output_files(kind):
     """Names of all files that an export may write."""
     return [file_names.EXPORT_LOG_FILE, file_names.CONFIG_FILE, file_names.VOCABULARY_FILE,
-            file_names.TASK_FILE, file_names.TOKENIZER_CONFIG_FILE,
+            file_names.TASK_FILE, file_names.TOKENIZER_FILE, file_names.TOKENIZER_CONFIG_FILE,
             kind + file_names.ONNX_ENDING] + \
         file_names.symbol_names(kind)
 

@@ -33,6 +33,7 @@ def export_static_squad(options, explicit):
     WindowOptions(options.max_seq_length, options.doc_stride, options.max_query_length).check()
     device = pick_device(options.gpu)
     output_files = [LOG_FILE, file_names.CONFIG_FILE, file_names.VOCABULARY_FILE,
+                    file_names.TOKENIZER_FILE, file_names.TOKENIZER_CONFIG_FILE,
                     file_names.TASK_FILE] + file_names.symbol_names(file_names.STATIC_NET_PREFIX)
     with run_folder.open_run_folder(options, FOLDER_NAME, SCRIPT, output_files,
                                     can_resume=False) as folder:

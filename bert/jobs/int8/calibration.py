@@ -46,8 +46,7 @@ def calibrate_checkpoint(options, explicit):
     """Calibrate the model in --model_dir. Returns a `JobResult`. Raises `UserError`."""
     check_calibration_options(options, explicit)
     model = open_float_model(options, explicit, pick_device(None))
-    options = options.replace(
-        output_dir=options.output_dir or os.path.join(options.model_dir, 'quantized'))
+    options = run_folder.output_beside_model(options, 'quantized', is_needed=True)
     name = quantized_prefix(model.task, options.calib_mode)
     with run_folder.open_model_folder(options, name, SCRIPT, [LOG_FILE] + quantized_files(name),
                                       can_resume=False) as folder:
@@ -81,7 +80,8 @@ def open_float_model(options, explicit, device):
 
 def quantized_files(name):
     """Names of the files of a quantized model. name: from `quantized_prefix`."""
-    return [file_names.CONFIG_FILE, file_names.VOCABULARY_FILE, file_names.TASK_FILE] + \
+    return [file_names.CONFIG_FILE, file_names.VOCABULARY_FILE, file_names.TOKENIZER_FILE,
+            file_names.TOKENIZER_CONFIG_FILE, file_names.TASK_FILE] + \
         file_names.symbol_names(name)
 
 

@@ -28,8 +28,7 @@ EXIT_MISSED = 1             # exit status: the goal was not reached
 def tune_checkpoint(options, explicit):
     """Tune the model in --model_dir. Returns a `JobResult`. Raises `UserError`."""
     calibration.check_calibration_options(options, explicit, is_tuned=True)
-    options = options.replace(
-        output_dir=options.output_dir or os.path.join(options.model_dir, 'tuned'))
+    options = run_folder.output_beside_model(options, 'tuned', is_needed=True)
     folder = None
     with contextlib.ExitStack() as held:
         if options.resume:

@@ -4,6 +4,7 @@ import math
 from bert.errors import UserError
 from bert.flags.options import refuse
 from bert.flags.prediction import ANSWER_OPTIONS
+from bert.jobs.exporting.cached_exports import exported_folder
 from bert.jobs.prediction import classification, question_answering
 from bert.jobs.runs import results, sets_from_options
 from bert.model.kernels import cpu
@@ -24,7 +25,8 @@ def deploy(options, explicit):
     `UserError`."""
     device = pick_device(options.gpu)
     classification.check_output_file(options)
-    model = open_exported_pipeline(options.model_dir, options.model_prefix, options.engine, device,
+    folder = exported_folder(options.model_dir, options.engine, options.threads)
+    model = open_exported_pipeline(folder, options.model_prefix, options.engine, device,
                                    options.threads)
     is_classifier = isinstance(model, Classifier)
     refuse(explicit, ANSWER_OPTIONS if is_classifier else TEXT_OPTIONS, 'the model in %s %s' % (

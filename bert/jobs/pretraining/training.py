@@ -27,7 +27,7 @@ from bert.model.bert import BERTModel
 from bert.model.config import BertConfig
 from bert.model.kernels.optimizer import fused_update
 from bert.model.pretraining import PretrainingSums
-from bert.model.weights import vocabularies
+from bert.model.weights import catalogue, vocabularies
 from bert.pipelines.base import Pipeline, write_description
 from bert.train import optimizer
 from bert.train.devices import pick_device, seed_everything
@@ -130,6 +130,7 @@ def build_model(options, devices):
     if options.bert_config:
         network, vocab = new_model(options)
     else:
+        catalogue.resolve_names(options.model, options.dataset_name)    # no name on the hub
         network, vocab = zoo.get_model(options.model, options.dataset_name,
                                        pretrained=options.pretrained, **arguments)
     if not options.pretrained:
@@ -239,6 +240,10 @@ class PretrainingTask(training.NetworkTask):
         if not patterns:
             return None
         if is_raw:
+            if self.model.tokenizer.definition:
+                raise UserError('%s with --raw: this model has a tokenizer.json of its own, and '
+                                'raw text is read by the usual rules of a vocab.txt: choose '
+                                'another model' % flag)
             return self._check_length(flag, RawTextExamples(
                 flag, patterns, self.options, self._tokens, self.model.config.cased,
                 os.path.join(self.folder, folder), self.workers, seed))

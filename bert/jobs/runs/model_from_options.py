@@ -11,7 +11,7 @@ from bert.model import zoo
 from bert.model.bert import is_fused, set_compute_dtype
 from bert.model.qa import BertForQA
 from bert.model.static_qa import length_from_environment
-from bert.model.weights import checkpoint_reader
+from bert.model.weights import catalogue, checkpoint_reader
 from bert.pipelines.question_answering import (
     TASK_DEFAULTS,
     QuestionAnswerer,
@@ -36,6 +36,7 @@ def build_encoder(options, dataset, device, **arguments):
                                                **arguments)
     else:
         has_own_file = options.pretrained_bert_parameters or options.model_parameters
+        catalogue.resolve_names(options.bert_model, dataset)    # no name on the hub
         bert, vocabulary = zoo.get_model(options.bert_model, dataset, pretrained=not has_own_file,
                                          **arguments)
     if options.pretrained_bert_parameters:
@@ -78,7 +79,7 @@ def build_question_answerer(options, task, device, seq_length=None):
     else:
         network, vocabulary = _network_with_new_head(options, device, make_network)
         config = network.bert.config
-    config = _with_case(config, options.uncased)
+    config = _with_case(config, vocabulary, options.uncased)
     hybridize_network(network)
     tokenizer = BertTokenizer(vocabulary, lower=not config.cased)
     if seq_length is None:
@@ -99,10 +100,13 @@ def _network_with_new_head(options, device, make_network):
     return network, vocabulary
 
 
-def _with_case(config, uncased):
+def _with_case(config, vocabulary, uncased):
     """The configuration, without case if --uncased is set."""
     if not uncased or not config.cased:
         return config
+    if vocabulary.tokenizer_json is not None:
+        raise UserError('--uncased: the tokenizer.json of this model has its own rule about case: '
+                        'leave the flag out')
     logging.warning('--uncased: the vocabulary of this model keeps case; text is lower-cased '
                     'because you ask for it')
     return dataclasses.replace(config, cased=False)

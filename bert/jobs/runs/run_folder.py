@@ -113,6 +113,19 @@ def open_model_folder(options, name, script, output_files, can_resume=True, **va
         yield folder
 
 
+def output_beside_model(options, name, is_needed=False):
+    """The options with --output_dir, by default the folder `name` in --model_dir. There is no
+    default for a model on the hub, whose cache is no place for results, and without --model_dir;
+    is_needed: that raises a `UserError`."""
+    if options.output_dir or options.model_dir and os.path.isdir(options.model_dir):
+        return options.replace(
+            output_dir=options.output_dir or os.path.join(options.model_dir, name))
+    if is_needed:
+        raise UserError('--model_dir %s: it is no folder here, where the results could be written: '
+                        'give --output_dir' % options.model_dir)
+    return options
+
+
 def _check_inputs(options, folder):
     """Raises `UserError` when replacing the run would remove one of its inputs."""
     root = os.path.realpath(folder) + os.sep

@@ -10,6 +10,7 @@ import numpy as np
 from bert import file_names, files, locks
 from bert.jobs.runs import results, run_folder
 from bert.model import zoo
+from bert.pipelines.sentence_files import read_checkpoint_sentence_model, write_sentence_model
 from bert.train.devices import pick_device, seed_everything
 from bert.train.log import open_log
 from bert.train.loop import format_classifier_line
@@ -106,7 +107,8 @@ def _summarize(values):
 
 class NetworkTask:
     """The common part of every `bert.train.trainer.TrainingTask`: the network of a pipeline, which
-    is described in each checkpoint. Each job has a subclass.
+    is described in each checkpoint, with the files of sentence-transformers that stand beside the
+    weights it starts from. Each job has a subclass.
 
     name: of the task, in the reports. model: `bert.pipelines.base.Pipeline`. With several workers
     each takes --batch_size examples.
@@ -118,6 +120,8 @@ class NetworkTask:
         self.options, self.name, self.model = options, name, model
         self.folder, self.workers = folder, workers
         self.num_shares = workers.size
+        self._sentence_model = options.bert_checkpoint and read_checkpoint_sentence_model(
+            options.bert_checkpoint, model.config)
 
     @property
     def network(self):
@@ -132,6 +136,7 @@ class NetworkTask:
 
     def write_description(self, folder, state):
         self.model.write_description(folder)
+        write_sentence_model(folder, self._sentence_model, self.model.config)
         results.write_results(folder, self.options, task=self.name, seed=self.options.seed,
                               step=state.step,
                               metrics=state.history[-1]['metrics'] if state.history else {})

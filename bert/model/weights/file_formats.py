@@ -3,6 +3,7 @@
 All arrays are NumPy's, with floating values as float32.
 """
 import collections
+import contextlib
 import os
 import re
 import warnings
@@ -13,6 +14,7 @@ import safetensors.numpy
 
 from bert import files
 from bert.errors import UserError
+from bert.torch_library import import_torch
 
 
 def is_finite(array):
@@ -86,12 +88,6 @@ def write_safetensors(path, arrays):
         raise UserError('%s: can\'t write: %s' % (path, error)) from None
 
 
-# PyTorch's files are pickles. With weights_only=True the library reads them without running the
-# code that they name; before 2.6 a file could circumvent that (CVE-2025-32434).
-MIN_TORCH_VERSION = (2, 6)
-TORCH_ALTERNATIVE = 'let transformers write the model as safetensors, with save_pretrained(FOLDER)'
-
-
 def read_torch(path):
     """{name: array} of a state dict saved by torch.save, floating values as float32.
 
@@ -114,20 +110,6 @@ def read_torch(path):
         raise UserError('%s: not a file of torch.save, or damaged (%s); fetch it again'
                         % (path, str(error).split('\n')[0])) from None
     return {name: torch_array(torch, tensor) for name, tensor in state_dict(torch, state, path)}
-
-
-def import_torch(path):
-    """The module torch. Raises `UserError`, with `path`, when it is missing or too old."""
-    try:
-        import torch
-    except ImportError:
-        raise UserError('%s: reading it takes PyTorch: pip install torch; or %s'
-                        % (path, TORCH_ALTERNATIVE)) from None
-    if tuple(int(part) for part in torch.__version__.split('.')[:2]) < MIN_TORCH_VERSION:
-        raise UserError('%s: PyTorch %s could be tricked into running code that is in the file; '
-                        'install %d.%d or later; or %s'
-                        % ((path, torch.__version__) + MIN_TORCH_VERSION + (TORCH_ALTERNATIVE,)))
-    return torch
 
 
 def state_dict(torch, state, path):
@@ -193,6 +175,8 @@ def read_transformers(path):
 
 def read_file(path):
     """{name: array} of one weight file, read by the `READERS` entry for its ending."""
+    with contextlib.suppress(OSError), open(path, 'rb') as file:    # the reader explains it
+        files.refuse_pointer(path, file.read(len(files.LFS_POINTER)).decode('latin-1'))
     for ending, read in READERS.items():
         if path.endswith(ending):
             return read(path)

@@ -176,18 +176,20 @@ def config_from_transformers(values, source, cased):
     cased: whether the vocabulary keeps case. Raises `UserError`, with the name of `source`, for
     a value that our encoder doesn't support.
     """
-    def refuse(key, choices):
-        raise UserError('%s: %s is "%s"; supported: %s.%s' % (
-            source, key, values[key], ', '.join(choices), did_you_mean(str(values[key]), choices)))
-
     constants = {'model_type': 'bert', 'position_embedding_type': 'absolute',
                  'is_decoder': False, 'add_cross_attention': False}
     for key, constant in constants.items():
         if values.get(key, constant) != constant:
-            refuse(key, [str(constant)])
+            raise UserError('%s: %s is "%s"; supported: %s'
+                            % (source, key, values[key], constant))
+    if values.get('auto_map'):
+        raise UserError('%s: auto_map: the model needs Python code of its own, which is never run: '
+                        'take one that transformers opens without trust_remote_code' % source)
     activation = values.get('hidden_act', 'gelu')
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
-        refuse('hidden_act', sorted(ACTIVATIONS))
+        raise UserError('%s: hidden_act is "%s"; supported: %s.%s' % (
+            source, activation, ', '.join(sorted(ACTIVATIONS)),
+            did_you_mean(str(activation), ACTIVATIONS)))
     check_config_sizes(values, source)
     fields = {field: values[key] for key, field in dict(SIZE_FIELDS, **OPTIONAL_FIELDS).items()
               if key in values}
@@ -251,11 +253,11 @@ def labels_from_transformers(values, num_outputs, source):
     if duplicates:
         raise UserError('%s: id2label has "%s" more than once: name the classes differently'
                         % (source, duplicates[0]))
-    if len(names) != num_outputs:
+    if names and len(names) != num_outputs:
         LOG.warning('%s: id2label names %d classes, the weights have %d: they are called LABEL_0 '
                     'to LABEL_%d', source, len(names), num_outputs, num_outputs - 1)
         names = {}
-    elif set(names) != set(map(str, range(num_outputs))):
+    elif names and set(names) != set(map(str, range(num_outputs))):
         raise UserError('%s: id2label has the ids %s: 0 to %d expected, the outputs in order'
                         % (source, ', '.join(sorted(names, key=int)), num_outputs - 1))
     return tuple(str(names.get(str(i), 'LABEL_%d' % i)) for i in range(num_outputs))

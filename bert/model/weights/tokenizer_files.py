@@ -1,85 +1,194 @@
-"""Reads transformers' tokenizer files beside the weights: tokens, case, options."""
+"""Reads the tokenizer in a folder of transformers: its vocabulary and its rules.
+
+transformers 5 has two kinds. The classes of BERT_CLASSES take only the tokens from tokenizer.json
+or vocab.txt; their rules are those of tokenizer_config.json. All other classes are defined by
+tokenizer.json alone.
+"""
 import logging
 import os
 
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+)
+
 from bert import files
 from bert.errors import UserError
-from bert.file_names import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, VOCABULARY_FILE
-from bert.vocabulary import BLANK_TOKEN, looks_cased, make_vocabulary, read_vocabulary
+from bert.file_names import (
+    ADDED_TOKENS_FILE,
+    CONFIG_FILE,
+    SPECIAL_TOKENS_FILE,
+    TOKENIZER_CONFIG_FILE,
+    TOKENIZER_FILE,
+    VOCABULARY_FILE,
+)
+from bert.vocabulary import BLANK_TOKEN, SPECIAL_TOKENS, looks_cased, make_vocabulary, read_tokens
 
 LOG = logging.getLogger(__name__)
 
-# Classes that tokenize like BERT; the last two load tokenizer.json
-TOKENIZER_CLASSES = (
-    'BertTokenizer', 'DistilBertTokenizer', 'PreTrainedTokenizer', 'TokenizersBackend')
-ADDED_TOKENS = 'added_tokens.json'
-# Options for which our tokenizer has one fixed value: {name in tokenizer_config.json: (name in the
-# normalizer of tokenizer.json, value)}
-TOKENIZER_OPTIONS = {'tokenize_chinese_chars': ('handle_chinese_chars', True),
-                     'do_basic_tokenize': (None, True)}
+# Classes with BERT's rules, without the ending Fast. The generic ones have these rules only where
+# there is no tokenizer.json.
+BERT_CLASSES = (None, 'BertTokenizer', 'DistilBertTokenizer', 'ConvBertTokenizer',
+                'ElectraTokenizer', 'MobileBertTokenizer', 'SqueezeBertTokenizer')
+GENERIC_CLASSES = ('PreTrainedTokenizer', 'TokenizersBackend')
+JAPANESE_CLASSES = ('BertJapaneseTokenizer',)
+TOKEN_FLAGS = ('single_word', 'lstrip', 'rstrip', 'normalized', 'special')
+# transformers' names of the special tokens, in the order of SPECIAL_TOKENS
+SPECIAL_KEYS = ('unk_token', 'pad_token', 'cls_token', 'sep_token', 'mask_token')
+# A character for private use, which some normalizers remove, and a word of letters of old scripts:
+# no vocabulary has them
+RARE_TEXT = 'a \U0010fffd \ua66e\ua840\U00010400'
+MAX_GAPS = 1 << 16      # ids without a token; bounds the memory
+# {option in tokenizer_config.json: its value where the file does not say}
+BERT_OPTIONS = {'do_lower_case': True, 'strip_accents': None, 'tokenize_chinese_chars': True}
 
 
-def read_folder_vocabulary(folder):
-    """The vocabulary in vocab.txt or tokenizer.json, or None when there is neither."""
-    path = os.path.join(folder, VOCABULARY_FILE)
-    if os.path.isfile(path):
-        vocabulary = read_vocabulary(path)
-        _compare_vocabularies(folder, vocabulary)
-        return vocabulary
-    path = os.path.join(folder, TOKENIZER_FILE)
-    if not os.path.isfile(path):
+class FolderTokenizer:
+    """The tokenizer files of a folder.
+
+    settings: tokenizer_config.json; special_tokens: special_tokens_map.json; definition:
+    tokenizer.json, as dictionaries, empty where there is no such file.
+    """
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.settings = read_json_file(folder, TOKENIZER_CONFIG_FILE)
+        self.special_tokens = read_json_file(folder, SPECIAL_TOKENS_FILE)
+        self.definition = read_json_file(folder, TOKENIZER_FILE)
+        name = self.settings.get('tokenizer_class') or \
+            read_json_file(folder, CONFIG_FILE).get('tokenizer_class')
+        self.class_name = name and str(name).removesuffix('Fast')
+        self._check()
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def _check(self):
+        """Raises `UserError` for a tokenizer that no file describes."""
+        if self.class_name in JAPANESE_CLASSES:
+            raise UserError('%s: tokenizer_class is "%s": it cuts Japanese into words by MeCab '
+                            'first, which is not supported' % (
+                                self.path(TOKENIZER_CONFIG_FILE), self.class_name))
+        if self.settings.get('auto_map'):
+            raise UserError('%s: auto_map: the tokenizer needs Python code of its own, which is '
+                            'never run; supported: tokenizer.json, or BertTokenizer\'s vocab.txt'
+                            % self.path(TOKENIZER_CONFIG_FILE))
+        if self.settings.get('split_special_tokens'):
+            raise UserError('%s: split_special_tokens: special tokens in a text are read as usual '
+                            'words, which is not supported: set it to false'
+                            % self.path(TOKENIZER_CONFIG_FILE))
+        if not self.definition and self.class_name not in BERT_CLASSES + GENERIC_CLASSES:
+            raise UserError('%s: tokenizer_class is "%s", and there is no %s beside it: let '
+                            'transformers write it, by AutoTokenizer.from_pretrained(FOLDER)'
+                            '.save_pretrained(FOLDER)' % (
+                                self.path(TOKENIZER_CONFIG_FILE), self.class_name, TOKENIZER_FILE))
+
+    @property
+    def has_bert_rules(self):
+        return not self.definition or (self.class_name in BERT_CLASSES
+                                       and self._model_type() == 'WordPiece')
+
+    def _model_type(self):
+        model = self.definition.get('model')
+        if not isinstance(model, dict) or not model.get('vocab'):
+            raise UserError('%s: no "model" with a "vocab" in it: let transformers write it anew'
+                            % self.path(TOKENIZER_FILE))
+        # early files don't name the type
+        return model.get('type') or ('WordPiece' if 'continuing_subword_prefix' in model and
+                                     'merges' not in model else None)
+
+    def option(self, name):
+        """The value of one of BERT_OPTIONS."""
+        value = self.settings.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise UserError('%s: %s is %r: true or false expected'
+                            % (self.path(TOKENIZER_CONFIG_FILE), name, value))
+        return BERT_OPTIONS[name] if value is None else value
+
+    def special_token(self, key):
+        """The special token under one of SPECIAL_KEYS; None where the files don't say."""
+        for values in self._sources:
+            if values.get(key):
+                return _content(values[key], self.folder)
         return None
-    model = files.read_json(path).get('model')
-    if not isinstance(model, dict) or model.get('type') != 'WordPiece' or \
-            not isinstance(model.get('vocab'), dict):
-        raise UserError('%s: its model is "%s": BERT needs WordPiece'
-                        % (path, model.get('type') if isinstance(model, dict) else model))
-    ids = model['vocab']
-    wrong = [token for token, i in ids.items() if type(i) is not int]
-    if wrong:
-        raise UserError('%s: the id of "%s" is %r: expected a whole number'
-                        % (path, wrong[0], ids[wrong[0]]))
-    tokens = sorted(ids, key=ids.get)
-    if [ids[token] for token in tokens] != list(range(len(tokens))):
-        raise UserError('%s: the ids of its vocabulary have gaps' % path)
-    return make_vocabulary(tokens, path)
+
+    @property
+    def _sources(self):
+        """The files that name special tokens, the one that counts first."""
+        if 'added_tokens_decoder' in self.settings:
+            return (self.settings,)
+        return self.special_tokens, self.settings
+
+    def added_tokens(self, special_tokens=()):
+        """[`AddedToken`] that the files declare, by their ids, then those of `special_tokens` and
+        others that are only named."""
+        by_id = {}
+        for token_id, token in self._declared_tokens():
+            if by_id.setdefault(token_id, token).content != token.content:
+                raise UserError('%s: the tokens "%s" and "%s" have both the id %d' % (
+                    self.folder, by_id[token_id].content, token.content, token_id))
+        tokens = [by_id[token_id] for token_id in sorted(by_id)]
+        contents = {token.content for token in tokens}
+        names = [self.special_token(key) for key in SPECIAL_KEYS] + self._extra_tokens() + \
+            list(special_tokens)
+        return tokens + [AddedToken(name, special=True, normalized=False)
+                         for name in dict.fromkeys(names) if name and name not in contents]
+
+    def _declared_tokens(self):
+        """Yield (id, `AddedToken`)."""
+        try:
+            decoder = self.settings.get('added_tokens_decoder')
+            if decoder is not None:
+                yield from ((_as_id(token_id), _added_token(entry))
+                            for token_id, entry in decoder.items())
+                return
+            for entry in self.definition.get('added_tokens') or []:
+                yield _as_id(entry['id']), _added_token(entry)
+            special_tokens = [self.special_token(key) for key in SPECIAL_KEYS] + \
+                self._extra_tokens()
+            for content, token_id in read_json_file(self.folder, ADDED_TOKENS_FILE).items():
+                is_special = content in special_tokens
+                yield _as_id(token_id), AddedToken(content, special=is_special,
+                                                   normalized=not is_special)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise UserError('%s: the added tokens in %s, %s or %s are not as transformers writes '
+                            'them' % (self.folder, ADDED_TOKENS_FILE, TOKENIZER_CONFIG_FILE,
+                                      TOKENIZER_FILE)) from None
+
+    def _extra_tokens(self):
+        for key in ('extra_special_tokens', 'additional_special_tokens'):
+            for values in self._sources:
+                if values.get(key):
+                    return [_content(token, self.folder) for token in values[key]]
+        return []
 
 
-def _compare_vocabularies(folder, vocabulary):
-    """Warn if tokenizer.json beside vocab.txt has other ids."""
-    model = read_json_file(folder, TOKENIZER_FILE).get('model')
-    ids = model.get('vocab') if isinstance(model, dict) else None
-    if not isinstance(ids, dict):
-        return
-    tokens = vocabulary.idx_to_token
-    other = {i: token for token, i in ids.items() if isinstance(i, int)}
-    for i in sorted(other.keys() | set(range(len(tokens)))):
-        token = tokens[i] if i < len(tokens) and tokens[i] != BLANK_TOKEN % i else None
-        if token != (other.get(i) or None):     # '' is the blank line of a vocab.txt
-            LOG.warning('%s: %s and %s contradict each other, first at id %d (%s, %s): %s is taken',
-                        folder, VOCABULARY_FILE, TOKENIZER_FILE, i, token, other.get(i),
-                        VOCABULARY_FILE)
-            return
+def read_folder_tokenizer(folder):
+    """(`BERTVocab` with its `tokenizer_json`, whether case is kept) of a folder. The second is None
+    where no file says so: transformers then lower-cases. (None, None) for a folder without
+    vocabulary.
+    Raises `UserError`."""
+    if not any(os.path.isfile(os.path.join(folder, name))
+               for name in (VOCABULARY_FILE, TOKENIZER_FILE)):
+        return None, None
+    tokenizer = FolderTokenizer(folder)
+    return _read_bert_tokenizer(tokenizer) if tokenizer.has_bert_rules else \
+        _read_definition(tokenizer)
 
 
-def is_cased(folder, vocabulary):
-    """Whether the tokenizer of a transformers folder keeps case: from its tokenizer files, else
-    from the vocabulary, with a warning."""
-    lower_case = find_lower_casing(folder)
-    if lower_case is not None:
-        return not lower_case
-    cased = looks_cased(vocabulary.idx_to_token)
-    LOG.warning('%s: no tokenizer file says whether case is kept; the vocabulary looks %s',
-                folder, 'cased' if cased else 'uncased')
-    return cased
-
-
-def find_lower_casing(folder):
-    """Whether text is lower-cased, by the tokenizer files; None when they don't say."""
-    lower_case = read_json_file(folder, TOKENIZER_CONFIG_FILE).get('do_lower_case')
-    if not isinstance(lower_case, bool):
-        lower_case = read_normalizer(folder).get('lowercase')
-    return lower_case if isinstance(lower_case, bool) else None
+def is_cased(folder, vocabulary, cased):
+    """Whether a folder of transformers keeps case. cased: from `read_folder_tokenizer`."""
+    if cased is None:
+        LOG.warning('%s: no %s says whether case is kept: text is lower-cased, as transformers '
+                    'does%s', folder, TOKENIZER_CONFIG_FILE, '; the vocabulary looks cased: '
+                    '"do_lower_case": false in that file keeps case'
+                    if looks_cased(vocabulary.idx_to_token) else '')
+    return bool(cased)
 
 
 def read_json_file(folder, name):
@@ -88,66 +197,149 @@ def read_json_file(folder, name):
     return files.read_json(path) if os.path.isfile(path) else {}
 
 
-def read_normalizer(folder):
-    """The options of the normalizer in tokenizer.json, {} when there is none."""
-    options = read_json_file(folder, TOKENIZER_FILE).get('normalizer')
-    return options if isinstance(options, dict) else {}
+def _as_id(value):
+    """An id, which is a number, or in tokenizer_config.json its digits."""
+    if type(value) is int or isinstance(value, str) and value.isdecimal():
+        return int(value)
+    raise ValueError(value)
 
 
-def check_tokenizer(folder, size):
-    """Raises `UserError` for a tokenizer that differs from ours.
-
-    size: number of tokens in the vocabulary; added tokens have higher ids.
-    """
-    check_tokenizer_class(folder)
-    check_tokenizer_options(folder)
-    for file, token_ids in added_tokens(folder).items():
-        extra_tokens = sorted(token for token, token_id in token_ids.items() if token_id >= size)
-        if extra_tokens:
-            raise UserError('%s: tokens were added to the vocabulary: %s; supported are those '
-                            'of %s' % (os.path.join(folder, file), ', '.join(extra_tokens[:5]),
-                                       VOCABULARY_FILE))
+def _added_token(entry):
+    return AddedToken(entry['content'], **{key: entry[key] for key in TOKEN_FLAGS if key in entry})
 
 
-def check_tokenizer_class(folder):
-    """Raises `UserError` for a tokenizer class or a normalizer that isn't BERT's."""
-    name = read_json_file(folder, TOKENIZER_CONFIG_FILE).get('tokenizer_class')
-    base_name = name[:-len('Fast')] if str(name).endswith('Fast') else name
-    if base_name is not None and base_name not in TOKENIZER_CLASSES:
-        raise UserError('%s: tokenizer_class is "%s"; supported: %s' % (
-            os.path.join(folder, TOKENIZER_CONFIG_FILE), name, TOKENIZER_CLASSES[0]))
-    normalizer_type = read_normalizer(folder).get('type', 'BertNormalizer')
-    if normalizer_type != 'BertNormalizer':
-        raise UserError('%s: its normalizer is "%s"; supported: BertNormalizer'
-                        % (os.path.join(folder, TOKENIZER_FILE), normalizer_type))
+def _content(token, folder):
+    """The text of a token, which is a str or a dictionary."""
+    content = token.get('content') if isinstance(token, dict) else token
+    if not isinstance(content, str):
+        raise UserError('%s: the special token %r is no text' % (folder, token))
+    return content
 
 
-def check_tokenizer_options(folder):
-    """Raises `UserError` unless accents are stripped exactly when text is lower-cased, and
-    `TOKENIZER_OPTIONS` have their values."""
-    configuration = read_json_file(folder, TOKENIZER_CONFIG_FILE)
-    normalizer_options = read_normalizer(folder)
-    options = dict(TOKENIZER_OPTIONS, strip_accents=('strip_accents', find_lower_casing(folder)))
-    for name, (normalizer_name, supported_value) in options.items():
-        for file, key, value in ((TOKENIZER_CONFIG_FILE, name, configuration.get(name)),
-                                 (TOKENIZER_FILE, normalizer_name,
-                                  normalizer_options.get(normalizer_name))):
-            if None not in (value, supported_value) and value != supported_value:
-                raise UserError('%s: %s is %s; supported: %s%s' % (
-                    os.path.join(folder, file), key, value, supported_value,
-                    ', as case is' if name == 'strip_accents' else ''))
+# BERT's rules
 
 
-def added_tokens(folder):
-    """{file: {token: id}} of the tokens that were added to a vocabulary."""
-    entries = read_json_file(folder, TOKENIZER_FILE).get('added_tokens') or []
-    decoder = read_json_file(folder, TOKENIZER_CONFIG_FILE).get('added_tokens_decoder') or {}
+def _read_bert_tokenizer(tokenizer):
+    special_tokens = tuple(tokenizer.special_token(key) or default
+                           for key, default in zip(SPECIAL_KEYS, SPECIAL_TOKENS))
+    tokens = _bert_tokens(tokenizer, special_tokens)
+    lower = tokenizer.option('do_lower_case')
+    cased = None if tokenizer.settings.get('do_lower_case') is None else not lower
+    added_tokens = tokenizer.added_tokens(special_tokens)
+    strip_accents = tokenizer.option('strip_accents')
+    is_usual = (special_tokens == SPECIAL_TOKENS and strip_accents in (None, lower)
+                and tokenizer.option('tokenize_chinese_chars')
+                and all(_is_usual(token) for token in added_tokens))
+    source = tokenizer.path(TOKENIZER_FILE if tokenizer.definition else VOCABULARY_FILE)
+    if is_usual:
+        return make_vocabulary(tokens, source), cased
+    backend = _make_word_piece(tokens, special_tokens, normalizers.BertNormalizer(
+        handle_chinese_chars=tokenizer.option('tokenize_chinese_chars'),
+        strip_accents=strip_accents, lowercase=lower), source)
+    _add_tokens(backend, added_tokens)
+    return make_vocabulary(_tokens_of(backend), source, special_tokens, backend.to_str()), cased
+
+
+def _is_usual(token):
+    """Whether an `AddedToken` is one of BERT's special tokens, as its vocabularies have them."""
+    return token.content in SPECIAL_TOKENS and not (
+        token.lstrip or token.rstrip or token.single_word or token.normalized)
+
+
+def _bert_tokens(tokenizer, special_tokens):
+    """The tokens in tokenizer.json, else in vocab.txt, in the order of their ids."""
+    path = tokenizer.path(VOCABULARY_FILE)
+    file_tokens = read_tokens(path, special_tokens) if os.path.isfile(path) else None
+    if not tokenizer.definition:
+        return file_tokens
+    tokens = _order_by_id(tokenizer.definition['model']['vocab'], tokenizer.path(TOKENIZER_FILE))
+    if file_tokens is not None and file_tokens != tokens:
+        i = next((i for i, pair in enumerate(zip(file_tokens, tokens)) if pair[0] != pair[1]),
+                 min(len(file_tokens), len(tokens)))
+        LOG.warning('%s: %s and %s contradict each other, first at id %d: %s is taken, as '
+                    'transformers does', tokenizer.folder, VOCABULARY_FILE, TOKENIZER_FILE, i,
+                    TOKENIZER_FILE)
+    return tokens
+
+
+def _order_by_id(ids, source):
+    """The tokens of {token: id} in the order of their ids; an id without one gets BLANK_TOKEN."""
+    if not isinstance(ids, dict):
+        raise UserError('%s: its vocabulary is no dictionary of ids' % source)
+    for token, i in ids.items():
+        if type(i) is not int or not 0 <= i < len(ids) + MAX_GAPS:
+            raise UserError('%s: the id of "%s" is %r: expected a whole number near the %d of its '
+                            'tokens' % (source, token, i, len(ids)))
+    by_id = {i: token for token, i in ids.items() if token}
+    if len(by_id) < len(ids) - ('' in ids):
+        raise UserError('%s: two tokens of its vocabulary have the same id' % source)
+    return [by_id.get(i, BLANK_TOKEN % i) for i in range(max(by_id, default=-1) + 1)]
+
+
+def _make_word_piece(tokens, special_tokens, normalizer, source):
+    """The `tokenizers.Tokenizer` of BERT's WordPiece."""
+    unknown, _, cls, sep, _ = special_tokens
+    ids = {token: i for i, token in enumerate(tokens)}
+    missing = [token for token in (unknown, cls, sep) if token not in ids]
+    if missing:
+        raise UserError('%s: no %s among its %d tokens: not a BERT vocabulary'
+                        % (source, ', '.join(missing), len(tokens)))
+    backend = Tokenizer(models.WordPiece(ids, unk_token=unknown))
+    backend.normalizer = normalizer
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.decoder = decoders.WordPiece()
+    backend.post_processor = processors.BertProcessing((sep, ids[sep]), (cls, ids[cls]))
+    return backend
+
+
+# tokenizer.json as it is
+
+
+def _read_definition(tokenizer):
+    path = tokenizer.path(TOKENIZER_FILE)
     try:
-        return {ADDED_TOKENS: {token: int(token_id)
-                               for token, token_id in read_json_file(folder, ADDED_TOKENS).items()},
-                TOKENIZER_CONFIG_FILE: {entry['content']: int(token_id)
-                                        for token_id, entry in decoder.items()},
-                TOKENIZER_FILE: {entry['content']: int(entry['id']) for entry in entries}}
-    except (AttributeError, KeyError, TypeError, ValueError):
-        raise UserError('%s: the added tokens in %s, %s or %s are not as transformers writes them'
-                        % (folder, ADDED_TOKENS, TOKENIZER_CONFIG_FILE, TOKENIZER_FILE)) from None
+        backend = Tokenizer.from_file(path)
+        backend.encode(RARE_TEXT)       # raises for an unknown token that is in no vocabulary
+    except Exception as error:      # the library raises nothing more specific
+        raise UserError('%s: the library tokenizers can\'t read it: %s' % (path, error)) from None
+    backend.no_truncation()
+    backend.no_padding()
+    known = {token.content for token in backend.get_added_tokens_decoder().values()}
+    _add_tokens(backend, [token for token in tokenizer.added_tokens()
+                          if token.content not in known])
+    tokens = _tokens_of(backend)
+    special_tokens = _find_special_tokens(tokenizer, tokens)
+    return (make_vocabulary(tokens, path, special_tokens, backend.to_str()),
+            not _lowers_case(backend))
+
+
+def _add_tokens(backend, tokens):
+    """Add tokens. transformers gives them ids in this order, whatever ids the files declare."""
+    for token in tokens:
+        (backend.add_special_tokens if token.special else backend.add_tokens)([token])
+
+
+def _tokens_of(backend):
+    return _order_by_id(backend.get_vocab(with_added_tokens=True), TOKENIZER_FILE)
+
+
+# Special tokens of files that don't name theirs: BERT's, and those of RoBERTa
+USUAL_TOKENS = (('[UNK]', '<unk>'), ('[PAD]', '<pad>'), ('[CLS]', '<s>'), ('[SEP]', '</s>'),
+                ('[MASK]', '<mask>'))
+
+
+def _find_special_tokens(tokenizer, tokens):
+    """The special tokens in the order of SPECIAL_TOKENS; None for one that the tokenizer lacks."""
+    tokens = set(tokens)
+    names = [tokenizer.special_token(key) or next((name for name in usual if name in tokens), None)
+             for key, usual in zip(SPECIAL_KEYS, USUAL_TOKENS)]
+    padding = names[SPECIAL_KEYS.index('pad_token')]
+    if padding not in tokens:
+        raise UserError('%s: no padding token: name it as "pad_token" in %s'
+                        % (tokenizer.path(TOKENIZER_FILE), TOKENIZER_CONFIG_FILE))
+    return tuple(name if name in tokens else None for name in names)
+
+
+def _lowers_case(backend):
+    return backend.normalizer is not None and \
+        backend.normalizer.normalize_str('B').strip('▁ ') == 'b'

@@ -157,14 +157,14 @@ def test_a_folder_without_pooler(tmp_path, tensors, caplog):
 @pytest.mark.parametrize('texts, cased', [
     ({'tokenizer_config.json': '{"do_lower_case": false}'}, True),
     ({'tokenizer_config.json': '{"do_lower_case": true}'}, False),
-    ({'tokenizer.json': '{"normalizer": {"lowercase": false}}'}, True),
-    ({'vocab.txt': tokens_text(TOKENS[:-1] + ['Cat'])}, True),
+    ({'vocab.txt': tokens_text(TOKENS[:-1] + ['Cat'])}, False),
     ({}, False)])
 def test_whether_case_is_kept(tmp_path, tensors, caplog, texts, cased):
     with caplog.at_level(logging.INFO):
         network, _ = zoo.load_checkpoint(str(write_folder(tmp_path / 'hf', tensors, **texts)))
     assert network.config.cased is cased
-    assert ('the vocabulary looks' in caplog.text) == (not any('token' in name for name in texts))
+    assert ('text is lower-cased, as transformers does' in caplog.text) == (
+        not any('token' in name for name in texts))
 
 
 def test_the_vocabulary_in_tokenizer_json(tmp_path, tensors):
@@ -175,7 +175,7 @@ def test_the_vocabulary_in_tokenizer_json(tmp_path, tensors):
     assert zoo.load_checkpoint(str(path))[1].idx_to_token == TOKENS
     tokenizer['model']['type'] = 'BPE'
     (path / 'tokenizer.json').write_text(json.dumps(tokenizer))
-    with pytest.raises(UserError, match='tokenizer.json: its model is "BPE"'):
+    with pytest.raises(UserError, match='tokenizer.json: the library tokenizers can\'t read it'):
         zoo.load_checkpoint(str(path))
 
 
@@ -259,7 +259,31 @@ def change_config(**values):
         json.dumps(dict(HF_CONFIG, **values)))
 
 
+def point_to_lfs(name):
+    """As in a clone without git-lfs."""
+    return lambda folder: (folder / name).write_text(
+        'version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize 90868376\n' % ('a' * 64))
+
+
+def leave_onnx(folder):
+    remove_weights(folder)
+    (folder / 'onnx').mkdir()
+    (folder / 'onnx' / 'model.onnx').write_bytes(b'')
+
+
+def leave_an_adapter(folder):
+    remove_weights(folder)
+    (folder / 'adapter_config.json').write_text('{}')
+
+
+IS_POINTER = ': only a pointer to the file, which git-lfs did not fetch: run "git lfs pull" in its'
 BROKEN_FOLDERS = [
+    (point_to_lfs('model.safetensors'), 'model.safetensors' + IS_POINTER),
+    (point_to_lfs('model.params'), 'model.params' + IS_POINTER),
+    (point_to_lfs('vocab.txt'), 'vocab.txt' + IS_POINTER),
+    (point_to_lfs('tokenizer.json'), 'tokenizer.json' + IS_POINTER),
+    (leave_onnx, 'in it: ONNX files can\'t be trained or converted: .*; it holds: '),
+    (leave_an_adapter, r'in it: it is an adapter \(LoRA\), no model: merge it .* it holds: '),
     (remove_weights, 'hf: no model.params .* and no model.safetensors .* it holds: config.json, '),
     (truncate_weights, 'model.safetensors: not a safetensors file, or damaged: .*; fetch it again'),
     (lambda folder: os.remove(folder / 'config.json'),

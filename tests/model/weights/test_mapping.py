@@ -141,6 +141,7 @@ def test_a_config_of_an_early_release():
     ('tie_word_embeddings', None, '"tie_word_embeddings" is None: expected true or false'),
     ('tie_word_embeddings', 'false', '"tie_word_embeddings" is \'false\''),
     ('hidden_act', 'gelu_nw', 'Did you mean "gelu_new"'),
+    ('auto_map', {'AutoModel': 'code.Model'}, 'auto_map: the model needs Python code of its own'),
     ('is_decoder', True, 'is_decoder is "True"; supported: False'),
     ('hidden_size', None, '"hidden_size" is None'),
     ('num_hidden_layers', '2', '"num_hidden_layers" is \'2\''),
@@ -186,6 +187,11 @@ def test_labels_that_differ_in_number_from_the_outputs(caplog):
         ('LABEL_0', 'LABEL_1', 'LABEL_2')
     assert 'config.json: id2label names 2 classes, the weights have 3' in caplog.text
     assert mapping.labels_from_transformers({}, 1, 'x') is None     # one output is a score
+
+
+def test_labels_that_are_the_default_of_transformers_and_unsaid(caplog):
+    assert mapping.labels_from_transformers({}, 2, 'x') == ('LABEL_0', 'LABEL_1')
+    assert caplog.text == ''
 
 
 @pytest.mark.parametrize('names,message', [

@@ -1,0 +1,249 @@
+"""The files of a repository that make a BERT model, and the reasons why it can't be opened.
+
+All of it is decided from the names of the files and the small JSON files among them. A listing has
+the attributes `label` (for messages), `files` ({name: `HubFile`}) and the method `path` (name →
+path of the file here).
+"""
+import collections
+import os
+import posixpath
+from typing import NamedTuple
+
+from bert import files
+from bert.errors import UserError
+from bert.file_names import (
+    ADDED_TOKENS_FILE,
+    CONFIG_FILE,
+    MODEL_FILE,
+    MODULES_FILE,
+    OLD_SENTENCE_LENGTH_FILES,
+    SENTENCE_CONFIG_FILE,
+    SENTENCE_LENGTH_FILE,
+    SPECIAL_TOKENS_FILE,
+    TASK_FILE,
+    TOKENIZER_CONFIG_FILE,
+    TOKENIZER_FILE,
+    TORCH_WEIGHTS_FILE,
+    VOCABULARY_FILE,
+    WEIGHTS_FILE,
+)
+from bert.torch_library import import_torch
+
+# sha256: as the hub declares it for large files, else None. size: in bytes, None where unknown
+HubFile = collections.namedtuple('HubFile', 'size sha256')
+
+MODEL_TYPES = ('bert',)
+INDEX_SUFFIX = '.index.json'
+SMALL_FILES = (CONFIG_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE, VOCABULARY_FILE, TASK_FILE,
+               SPECIAL_TOKENS_FILE, ADDED_TOKENS_FILE, MODULES_FILE, SENTENCE_CONFIG_FILE,
+               SENTENCE_LENGTH_FILE, *OLD_SENTENCE_LENGTH_FILES)
+# The weights that a model may have, the first that is there counts
+WEIGHT_NAMES = (WEIGHTS_FILE, WEIGHTS_FILE + INDEX_SUFFIX, MODEL_FILE, TORCH_WEIGHTS_FILE,
+                TORCH_WEIGHTS_FILE + INDEX_SUFFIX)
+MAX_NAMES = 8       # of files in a message
+
+# (what a repository without our files holds: end of a file name, what to do)
+FOREIGN_FORMATS = (
+    ('adapter_config.json', 'it is an adapter (LoRA), no model: merge it into its base model with '
+                            'peft (merge_and_unload, save_pretrained), and give that folder'),
+    ('model_index.json', 'it is a pipeline of diffusers, no text encoder'),
+    ('.gguf', 'GGUF is the format of llama.cpp: take the repository that it was made from'),
+    ('.onnx', 'ONNX files can\'t be trained or converted: take the repository that they were '
+              'exported from'),
+    ('.h5', 'TensorFlow\'s weights are not read: let transformers 4 convert them (from_tf=True, '
+            'save_pretrained), and give that folder'),
+    ('.ckpt.index', 'TensorFlow\'s weights are not read: let transformers 4 convert them '
+                    '(convert_bert_original_tf_checkpoint_to_pytorch), and give that folder'),
+    ('.msgpack', 'Flax\'s weights are not read: let transformers 4 convert them (from_flax=True, '
+                 'save_pretrained), and give that folder'))
+
+
+def choose_files(listing):
+    """Names of the files that opening the model takes. Raises `UserError` if it can't be opened
+    here; nothing large is fetched before that is known."""
+    names = listing.files
+    check_configuration(listing)
+    modules = [name for folder in module_folders(listing)
+               for name in module_files(listing, folder)]
+    if not {VOCABULARY_FILE, TOKENIZER_FILE} & set(names):
+        raise UserError('%s: no %s and no %s: a BERT needs one of them; files there: %s' % (
+            listing.label, VOCABULARY_FILE, TOKENIZER_FILE, list_names(names)))
+    return [name for name in names if name in SMALL_FILES] + modules + weight_files(listing)
+
+
+def check_configuration(listing):
+    """Raise `UserError` if the JSON files say that this zoo can't run the model."""
+    if CONFIG_FILE not in listing.files:
+        raise UserError('%s: no %s%s; files there: %s' % (
+            listing.label, CONFIG_FILE, foreign_format(listing.files), list_names(listing.files)))
+    for name in (CONFIG_FILE, TOKENIZER_CONFIG_FILE):
+        values = files.read_json(listing.path(name)) if name in listing.files else {}
+        model_type = values.get('model_type') or MODEL_TYPES[0]
+        if name == CONFIG_FILE and model_type not in MODEL_TYPES:
+            raise UserError('%s: %s: the model_type is "%s": this zoo runs BERT (model_type %s)' % (
+                listing.label, name, model_type, ' or '.join(MODEL_TYPES)))
+        if values.get('auto_map'):
+            raise UserError('%s: %s: it needs code of its own (auto_map), which is never run here: '
+                            'take a model that transformers opens without trust_remote_code'
+                            % (listing.label, name))
+
+
+def weight_files(listing, folder=''):
+    """Names of the files with the weights in a folder of the repository. Raises `UserError` if
+    there are none, an index lists others, or PyTorch is needed and missing."""
+    for name in WEIGHT_NAMES:
+        path = posixpath.join(folder, name)
+        if path not in listing.files:
+            continue
+        if TORCH_WEIGHTS_FILE in name:
+            import_torch('%s: %s' % (listing.label, path))
+        return [path] + (shards(listing, path) if name.endswith(INDEX_SUFFIX) else [])
+    raise UserError('%s: no weights that this zoo reads (%s)%s; files there: %s' % (
+        listing.label, ', '.join((WEIGHTS_FILE, TORCH_WEIGHTS_FILE, MODEL_FILE)),
+        foreign_format(listing.files), list_names(listing.files)))
+
+
+def shards(listing, index):
+    """Names of the files that the index of a model in several files lists."""
+    weight_map = files.read_json(listing.path(index)).get('weight_map')
+    names = sorted(set(map(str, weight_map.values()))) if isinstance(weight_map, dict) else []
+    paths = [posixpath.join(posixpath.dirname(index), name) for name in names]
+    missing = [path for path in paths if path not in listing.files]
+    if missing or not paths:
+        raise UserError('%s: %s: %s' % (
+            listing.label, index, 'lists %s, which is not there' % missing[0] if missing else
+            'no "weight_map" of names and files in it'))
+    return paths
+
+
+# Folders of sentence-transformers: modules.json lists the modules, most have a folder
+
+
+def read_modules(listing):
+    """The entries of modules.json, [] without it. Raises `UserError` if they have no paths."""
+    if MODULES_FILE not in listing.files:
+        return []
+    modules = files.read_json(listing.path(MODULES_FILE), list)
+    for module in modules:
+        if not isinstance(module, dict) or not isinstance(module.get('path'), str):
+            raise UserError('%s: %s: %r: expected a module with its "path"'
+                            % (listing.label, MODULES_FILE, module))
+    return modules
+
+
+def module_folders(listing):
+    """The folders of the modules, without the root. Raises `UserError` for one that leads out of
+    the repository."""
+    folders = [module['path'] for module in read_modules(listing) if module['path']]
+    for folder in folders:
+        if '\\' in folder or {'', '.', '..'} & set(folder.split('/')):
+            raise UserError('%s: %s: the path "%s" is no folder of the repository: refused'
+                            % (listing.label, MODULES_FILE, folder))
+    return folders
+
+
+def module_files(listing, folder):
+    """Names of the files of one module: its settings, and its weights if it has any."""
+    names = [name for name in listing.files if posixpath.dirname(name) == folder
+             and posixpath.basename(name) in SMALL_FILES]
+    has_weights = any(posixpath.join(folder, name) in listing.files for name in WEIGHT_NAMES)
+    return names + (weight_files(listing, folder) if has_weights else [])
+
+
+# Messages
+
+
+def foreign_format(names):
+    """': ' and what a repository without our files is, or ''."""
+    return next((': ' + advice for ending, advice in FOREIGN_FORMATS
+                 if any(name.endswith(ending) for name in names)), '')
+
+
+def foreign_folder(folder):
+    """`foreign_format` of the files in a folder here, and in the folders in it."""
+    names = []
+    for parent, folders, file_names in os.walk(folder):
+        names += file_names
+        if parent != folder:
+            folders.clear()     # no deeper
+    return foreign_format(names)
+
+
+def list_names(names):
+    """The first names, for a message."""
+    names = [name for name in names if not name.startswith('.')]
+    return ', '.join(names[:MAX_NAMES] + ['…'] * (len(names) > MAX_NAMES)) or 'none'
+
+
+# Description
+
+
+class ModelDescription(NamedTuple):
+    """What a model is. Sizes of the network that its config.json does not say are None.
+
+    num_parameters: as the hub counts them, heads included; None where it does not. modules: the
+    kinds of a sentence-transformers model's modules, in order. files: {name: bytes} of what opening
+    it takes. is_cached: whether they are here. problem: why it can't be opened here, or None.
+    """
+    repository: str
+    commit: str
+    architecture: str | None
+    num_layers: int | None
+    units: int | None
+    hidden_size: int | None
+    num_heads: int | None
+    vocab_size: int | None
+    max_length: int | None
+    token_type_vocab_size: int | None
+    num_parameters: int | None
+    tokenizer: str
+    modules: list
+    files: dict
+    is_cached: bool
+    problem: str | None
+
+
+# {field: (transformers' name, our name)} in config.json
+CONFIG_NAMES = {
+    'num_layers': ('num_hidden_layers', 'num_layers'), 'units': ('hidden_size', 'units'),
+    'hidden_size': ('intermediate_size', 'hidden_size'),
+    'num_heads': ('num_attention_heads', 'num_heads'), 'vocab_size': ('vocab_size', 'vocab_size'),
+    'max_length': ('max_position_embeddings', 'max_length'),
+    'token_type_vocab_size': ('type_vocab_size', 'token_type_vocab_size')}
+
+
+def describe_listing(listing, is_cached):
+    """The `ModelDescription` of a listing, whose further attributes are `repository`, `commit` and
+    `num_parameters`."""
+    problem, names, config, modules = None, [], {}, []
+    try:
+        if CONFIG_FILE in listing.files:
+            config = files.read_json(listing.path(CONFIG_FILE))
+        modules = [str(module.get('type')).rpartition('.')[2] for module in read_modules(listing)]
+        names = choose_files(listing)
+    except UserError as error:
+        problem = str(error)
+    is_ours = 'units' in config
+    sizes = {field: config.get(keys[is_ours]) for field, keys in CONFIG_NAMES.items()}
+    architectures = config.get('architectures')
+    return ModelDescription(
+        listing.repository, listing.commit,
+        str(architectures[0]) if isinstance(architectures, list) and architectures else None,
+        **{field: value if type(value) is int else None for field, value in sizes.items()},
+        num_parameters=listing.num_parameters, tokenizer=describe_tokenizer(listing),
+        modules=modules, files={name: listing.files[name].size for name in names},
+        is_cached=is_cached, problem=problem)
+
+
+def describe_tokenizer(listing):
+    """The class of the tokenizer, whether it keeps case, and its files, in words."""
+    names = [name for name in (VOCABULARY_FILE, TOKENIZER_FILE) if name in listing.files]
+    values = {}
+    if TOKENIZER_CONFIG_FILE in listing.files:
+        try:
+            values = files.read_json(listing.path(TOKENIZER_CONFIG_FILE))
+        except UserError:       # the reason is in the description already
+            names.append(TOKENIZER_CONFIG_FILE + ' unreadable')
+    case = {True: ', lower case', False: ', keeps case'}.get(values.get('do_lower_case'), '')
+    return '%s%s (%s)' % (values.get('tokenizer_class') or 'no class named', case,
+                          ', '.join(names) or 'no vocabulary')
