@@ -193,7 +193,8 @@ class SentenceModel:
             width = module.output_width(width)
         if self.dimensions is None:
             return width
-        if not isinstance(self.dimensions, numbers.Integral) or not 0 < self.dimensions <= width:
+        if isinstance(self.dimensions, bool) or not isinstance(self.dimensions, numbers.Integral) \
+                or not 0 < self.dimensions <= width:
             raise UserError('dimensions %s: from 1 to %d expected, the numbers in a vector of this '
                             'model' % (self.dimensions, width))
         return int(self.dimensions)

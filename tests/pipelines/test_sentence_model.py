@@ -232,7 +232,7 @@ def test_fewer_dimensions(tmp_path):
     assert_close(Embedder(path)(TEXTS), normalized(vectors[:, :5]))
     assert_close(Embedder(path, dimensions=2)(TEXTS), normalized(vectors[:, :2]))
     assert_close(Embedder(path, dimensions=8, normalize=False)(TEXTS), vectors)
-    for dimensions in (9, 0, 2.5):
+    for dimensions in (9, 0, 2.5, True):
         with pytest.raises(UserError, match='^dimensions %s: from 1 to 8 expected, the numbers in '
                                             'a vector of this model$' % dimensions):
             Embedder(path, dimensions=dimensions)
