@@ -18,6 +18,8 @@ from safetensors.numpy import save_file
 from support import fuzzing, tiny
 
 from bert import create_pretraining_data, finetune_classifier, vocabulary
+from bert.data.ner import conll
+from bert.data.ner.entities import check_tags
 from bert.data.pretraining import corpus, shards
 from bert.data.squad import files as squad_files
 from bert.data.text import readers
@@ -256,6 +258,22 @@ def drop_example(check):
     return drop
 
 
+def count_words(path):
+    sentences = list(conll.read_sentences(path))
+    for sentence in sentences:
+        check_tags(sentence)
+    return sum(len(sentence.words) for sentence in sentences)
+
+
+def count_conll_lines(content):
+    """Lines with a word."""
+    return sum(bool(line.split()) and line[:10] != '-DOCSTART-' for line in lines_of(content))
+
+
+def drop_line(decode):
+    return lambda *arguments: list(decode(*arguments))[:-2]
+
+
 READERS = {
     'tsv': Reader(write_table('a.tsv', '\t'), count_examples, count_tsv_rows, DROPPED_ROW),
     'csv': Reader(write_table('a.csv', ','), count_examples, count_csv_rows, DROPPED_ROW),
@@ -266,6 +284,11 @@ READERS = {
                          (squad_files, '_flat_paragraphs', drop_flat_row)),
     'corpus': Reader(lambda folder: tiny.write_corpus(folder / 'a.txt', 6), count_sentences,
                      count_text_lines, (corpus, 'read_documents', drop_document)),
+    'conll': Reader(
+        lambda folder: write_bytes(folder / 'a.conll', b'-DOCSTART- O\n\n' + b''.join(
+            b'%s\tB-X\n%s O\n\n' % tuple(words.encode() for words in text.split()[:2])
+            for text, _ in tiny.sentences(9, 1))),
+        count_words, count_conll_lines, (readers, 'decode_lines', drop_line)),
     'vocabulary': Reader(
         lambda folder: write_bytes(folder / 'vocab.txt', '\n'.join(tiny.TOKENS).encode() + b'\n'),
         lambda path: len(vocabulary.read_tokens(path)), count_vocabulary_lines,

@@ -18,6 +18,7 @@ SUBPACKAGES = {
     'data.arrays': '',
     'data.text': 'data.arrays',
     'data.glue': 'data.text',
+    'data.ner': 'data.text',
     'data.squad': 'data data.arrays data.text',
     'data.pretraining': 'data.arrays data.text',
     'data': 'data.glue data.squad data.text',

@@ -150,3 +150,20 @@ class EvaluateSquadOptions(Options):
         metavar='FILE')
     na_prob_thresh: float = flag('with --na-prob-file: no answer above it', 1.0, kinds.number,
                                  names=('--na-prob-thresh', '-t'), metavar='X')
+
+
+@options()
+class EvaluateEntitiesOptions(Options):
+    """evaluate_ner.py"""
+    gold: str = flag('CoNLL file with the right tags: a word and its tags in columns, a line each, '
+                     'and a blank line after a sentence', names=(), metavar='GOLD', required=True)
+    predictions: str = flag('CoNLL file with the same words and other tags', names=(),
+                            metavar='PREDICTIONS', required=True)
+    word_column: int = flag('column of the word in both files, from 0', 0, kinds.whole_number,
+                            metavar='N')
+    tag_column: int | None = flag('column of the tag; default: the last one', None,
+                                  kinds.whole_number, metavar='N')
+    out_file: str | None = flag('write the scores there, as JSON; default: a table on standard '
+                                'output', metavar='FILE')
+    json: bool = flag('print JSON instead of the table', False)
+    rules = (excludes('out_file', 'json'),)

@@ -140,6 +140,8 @@ predict_answers = Job('prediction.question_answering', 'predict_answers',
 deploy = Job('prediction.deployment', 'deploy', 'prediction.DeployOptions')
 evaluate_predictions = Job('prediction.squad_evaluation', 'evaluate_predictions',
                            'prediction.EvaluateSquadOptions')
+evaluate_entities = Job('prediction.entity_evaluation', 'evaluate_entities',
+                        'prediction.EvaluateEntitiesOptions')
 quantize = Job('int8.command', 'quantize', 'int8.QuantizeOptions')
 export_symbol = Job('exporting.serving_folder', 'export_symbol', 'exporting.ExportOptions')
 export_onnx = Job('exporting.serving_folder', 'export_onnx', 'exporting.ExportOnnxOptions')

@@ -17,6 +17,7 @@ from bert import (
     create_pretraining_data,
     deploy,
     embedding,
+    evaluate_ner,
     finetune_classifier,
     finetune_squad,
     locks,
@@ -54,6 +55,7 @@ def inputs(tmp_path_factory, tiny_bert, sst, dataset):
     tiny.write_squad(folder / 'squad.json', 2, 1)
     tiny.write_squad(folder / 'train-v1.1.json', 6, 1)
     tiny.write_squad(folder / 'dev-v1.1.json', 4, 2)
+    (folder / 'gold.conll').write_text('EU B-ORG\nrejects O\n')
     (folder / 'predictions.json').write_text('{"1-0-0": "good", "1-0-1": "bad"}')
     (folder / 'three.csv').write_text('text,label\n' + ''.join(
         '%s,%s\n' % (text, ('bad', 'fine', 'good')[i % 3])
@@ -70,6 +72,7 @@ def file_commands(inputs, bert):
         'deploy': (deploy, ['--model_dir', inputs / 'symbol', *TEXTS], '--output', overwrite),
         'evaluate': (evaluate_squad(), [inputs / 'squad.json', inputs / 'predictions.json'],
                      '--out-file', ()),
+        'evaluate_ner': (evaluate_ner, [inputs / 'gold.conll'] * 2, '--out_file', ()),
         'embedding': (embedding, ['--file', inputs / 'texts.txt', '--granularity', 'sentence',
                                   '--bert_checkpoint', bert], '--output', overwrite)}
 
@@ -109,7 +112,7 @@ def folder_commands(inputs, bert, roomy_bert, sst, dataset):
                            '--output_dir')}
 
 
-FILE_SCRIPTS = 'predict', 'answer', 'deploy', 'evaluate', 'embedding'
+FILE_SCRIPTS = 'predict', 'answer', 'deploy', 'evaluate', 'evaluate_ner', 'embedding'
 FOLDER_SCRIPTS = (
     # run_pretraining_hvd.py does the job of run_pretraining.py, and needs Horovod first
     'finetune_classifier', 'finetune_squad', 'static_finetune_squad', 'run_pretraining',
@@ -226,6 +229,7 @@ PRINTING = {'predict': ['--model_dir', 'classifier', *TEXTS],
             'deploy': ['--model_dir', 'symbol', *TEXTS], 'models': [],
             'embedding': ['--sentences', *TEXTS, '--bert_checkpoint', 'classifier'],
             'evaluate-v2.0': ['squad.json', 'predictions.json'],
+            'evaluate_ner': ['gold.conll', 'gold.conll'],
             'convert_checkpoint': ['classifier', 'converted', '--overwrite']}
 
 

@@ -22,6 +22,7 @@ from bert import (
     create_pretraining_data,
     deploy,
     embedding,
+    evaluate_ner,
     finetune_classifier,
     finetune_squad,
     models,
@@ -39,12 +40,14 @@ from bert.model.kernels import library
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = ['README.rst', 'docs/classification.rst', 'docs/models.rst',
-         'docs/question_answering.rst', 'docs/pretraining.rst', 'docs/embedding.rst',
+         'docs/question_answering.rst', 'docs/entities.rst', 'docs/pretraining.rst',
+         'docs/embedding.rst',
          'docs/deployment.rst', 'docs/tutorial.rst', 'docs/kernels.rst', 'docs/python.rst']
 LONG_PAGES = ('docs/pretraining.rst', 'docs/deployment.rst')
 SCRIPTS = {'finetune_classifier.py': finetune_classifier, 'predict.py': predict,
            'models.py': models, 'convert_checkpoint.py': convert_checkpoint,
            'finetune_squad.py': finetune_squad, 'answer.py': answer,
+           'evaluate_ner.py': evaluate_ner,
            'static_finetune_squad.py': static_finetune_squad,
            'static_export_squad.py': static_export_squad,
            'create_pretraining_data.py': create_pretraining_data,
@@ -113,6 +116,8 @@ def workplace(in_tmp, monkeypatch):
     (in_tmp / 'texts.txt').write_text(''.join(text + '\n' for text, _ in tiny.sentences(9, 4)))
     write_embedding_model(in_tmp)
     (in_tmp / 'reviews.csv').write_text('review\nso good\n"bad, very"\n')
+    for name, tag in (('gold', 'B-PER'), ('predicted', 'O')):
+        (in_tmp / (name + '.conll')).write_text('Peter %s\nsleeps O\n' % tag)
     (in_tmp / 'questions.jsonl').write_text('{"question": "was it good", "document": "so good"}\n')
     tensors = {name: array for name, array in numpy_bert.random_tensors(tiny.CONFIG).items()
                if not name.startswith('cls.')}
@@ -262,6 +267,8 @@ def test_snippets(page, in_tmp, tmp_path, capsys, monkeypatch, runs, shards, fas
     expected = {'docs/python.rst': PYTHON_OUTPUT,
                 'docs/embedding.rst': EMBEDDING_OUTPUT,
                 'docs/deployment.rst': '(1, 2)\nTrue 1 ()\n',
+                'docs/entities.rst': "[Entity(type='PER', start=1, stop=3), "
+                                     "Entity(type='LOC', start=3, stop=4)]\n",
                 'docs/kernels.rst': '%s\n' % bool(library.load()),
                 'docs/models.rst': MODELS_OUTPUT, 'docs/question_answering.rst': '(2, 64, 2)\n',
                 'docs/pretraining.rst': '%d %s %d\n' % (

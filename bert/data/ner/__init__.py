@@ -1,0 +1,1 @@
+"""Tags of words: CoNLL files, entities, and their score."""
