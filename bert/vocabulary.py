@@ -9,6 +9,8 @@ from bert.file_names import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, VOCABULARY_FI
 
 BLANK_TOKEN = '[blank%d]'     # no text becomes this token: '[' is a word of its own
 SPECIAL_TOKENS = ('[UNK]', '[PAD]', '[CLS]', '[SEP]', '[MASK]')
+# transformers' names of them, in the same order
+SPECIAL_KEYS = ('unk_token', 'pad_token', 'cls_token', 'sep_token', 'mask_token')
 
 
 def read_vocabulary(path):
@@ -94,12 +96,11 @@ def write_tokenizer(vocabulary, folder, **settings):
         return
     with open(os.path.join(folder, TOKENIZER_FILE), 'w', encoding='utf-8') as out:
         out.write(vocabulary.tokenizer_json)
-    names = dict(unk_token=vocabulary.unknown_token, pad_token=vocabulary.padding_token,
-                 cls_token=vocabulary.cls_token, sep_token=vocabulary.sep_token,
-                 mask_token=vocabulary.mask_token)
+    tokens = (vocabulary.unknown_token, vocabulary.padding_token, vocabulary.cls_token,
+              vocabulary.sep_token, vocabulary.mask_token)
     files.write_json(os.path.join(folder, TOKENIZER_CONFIG_FILE), dict(
         tokenizer_class='PreTrainedTokenizerFast', **settings,
-        **{key: token for key, token in names.items() if token is not None}))
+        **{key: token for key, token in zip(SPECIAL_KEYS, tokens) if token is not None}))
 
 
 def write_tokens(tokens, path):

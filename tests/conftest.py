@@ -97,6 +97,18 @@ def torch():
 
 
 @pytest.fixture
+def transformers(torch):
+    """The library. CI installs it along with PyTorch, so tests that need it have its mark."""
+    return pytest.importorskip('transformers')
+
+
+@pytest.fixture
+def sentence_transformers(torch):
+    """The same for sentence-transformers."""
+    return pytest.importorskip('sentence_transformers')
+
+
+@pytest.fixture
 def horovodrun():
     """Path of the program. It is optional, so tests that need it have the mark `horovod`."""
     path = pathlib.Path(sys.executable).with_name('horovodrun')

@@ -518,7 +518,7 @@ def test_not_a_hub(server):
 
 
 def test_a_cut_connection_resumes(server, impatient, monkeypatch):
-    """From the last whole chunk on, of which the library makes 10 MB."""
+    """The library resumes after the last whole chunk of 10 MB."""
     monkeypatch.setattr(constants, 'DOWNLOAD_CHUNK_SIZE', 1000)
     path = 'cdn/' + sha256(WEIGHTS)
     server.cut[path] = 4000

@@ -42,9 +42,9 @@ def check_max_length(max_length, pair, num_positions=None, flag='--max_len'):
 
 def truncate_texts(texts, room, favors_longer=False):
     """Shorten a list of one or two id arrays to `room` ids in total. Drops ids from the end of the
-    longer array. Where both are cut and `room` is odd, the first keeps one id more, as in
-    google-research/bert; favors_longer: the one that was longer, else the second, as in
-    transformers."""
+    longer array. Where both arrays are cut and `room` is odd, one array keeps one id more: the
+    first, as in google-research/bert. With favors_longer it is the array that was longer, else the
+    second, as in transformers."""
     if len(texts) == 1:
         return [texts[0][:room]]
     length_a, length_b = len(texts[0]), len(texts[1])

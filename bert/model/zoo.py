@@ -1,4 +1,4 @@
-"""Networks with weights by name or path: released models and local checkpoints."""
+"""Networks with weights: released models, models on the hub, and local checkpoints."""
 import os
 
 import mxnet as mx
@@ -15,7 +15,8 @@ from bert.model.weights.checkpoint_reader import (
 from bert.model.weights.loading import load_parameters
 from bert.vocabulary import make_vocabulary
 
-__all__ = ['get_model', 'load_checkpoint', 'load_encoder', 'load_model', 'load_parameters']
+__all__ = ['get_model', 'get_released_model', 'load_checkpoint', 'load_encoder', 'load_model',
+           'load_parameters']
 
 
 def get_model(name='bert_12_768_12', dataset_name=None, pretrained=True, ctx=None,
@@ -38,15 +39,21 @@ def get_model(name='bert_12_768_12', dataset_name=None, pretrained=True, ctx=Non
     Parts that the released weights lack are initialised at random; one warning names them.
     Raises `UserError` for an unknown name, and when no source can be reached.
     """
-    if not isinstance(name, str) or name not in catalogue.MODELS and (
-            set('/@') & set(name) or os.path.exists(name) or catalogue.find_hub_release(name)):
-        return _get_any_model(name, dataset_name, pretrained, ctx, dropout, dict(
-            use_pooler=use_pooler, use_decoder=use_decoder, use_classifier=use_classifier,
-            compute_dtype=compute_dtype))
-    release = released_weights.Release(name, dataset_name, root)
-    config = catalogue.config_of(release.model, release.corpus)
+    is_released = isinstance(name, str) and (name in catalogue.MODELS or not (
+        set('/@') & set(name) or os.path.exists(name) or catalogue.find_hub_release(name)))
     parts = dict(use_pooler=use_pooler, use_decoder=use_decoder, use_classifier=use_classifier,
                  compute_dtype=compute_dtype)
+    if is_released:
+        return get_released_model(name, dataset_name, pretrained, ctx, root, dropout, **parts)
+    return _get_any_model(name, dataset_name, pretrained, ctx, dropout, parts)
+
+
+def get_released_model(name, dataset_name=None, pretrained=True, ctx=None, root=None, dropout=0.1,
+                       **parts):
+    """`get_model` for the names in the catalogue alone: what --bert_model and --model take. A name
+    on the hub is for --bert_checkpoint, where jobs pin its commit."""
+    release = released_weights.Release(name, dataset_name, root)
+    config = catalogue.config_of(release.model, release.corpus)
     if pretrained:
         network = loading.build_bert(config, released_weights.fetch_arrays(release), release.name,
                                      ctx or mx.cpu(), dropout, **parts)

@@ -10,7 +10,6 @@ from bert.flags.embedding import DEFAULT_LAYERS, POOLER, POOLINGS
 from bert.model import zoo
 from bert.model.bert import set_compute_dtype
 from bert.model.inference import Predictor
-from bert.model.weights import catalogue
 from bert.model.weights.checkpoint_reader import Checkpoint
 from bert.pipelines.base import NETWORK_LOCK
 
@@ -56,9 +55,8 @@ class EncoderNetworks:
         if source['checkpoint']:
             return zoo.load_checkpoint(source['checkpoint'], source['name'], source['dataset'],
                                        **parts)
-        catalogue.resolve_names(source['name'], source['dataset'])      # no name on the hub
-        network, vocabulary = zoo.get_model(source['name'], source['dataset'],
-                                            pretrained=not source['params_path'], **parts)
+        network, vocabulary = zoo.get_released_model(
+            source['name'], source['dataset'], not source['params_path'], **parts)
         if source['params_path']:
             zoo.load_encoder(network, source['params_path'], vocabulary, self._device)
         return network, vocabulary

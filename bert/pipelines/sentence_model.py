@@ -233,6 +233,6 @@ def as_poolings(pooling):
     if not poolings:
         raise UserError('pooling: it is empty: one or more of %s expected' % ', '.join(POOLINGS))
     if POOLER in poolings and len(poolings) > 1:
-        raise UserError('pooling %s: "%s" stands alone, for it is of another network'
+        raise UserError('pooling %s: "%s" can\'t be combined: another network computes it'
                         % (' '.join(poolings), POOLER))
     return poolings

@@ -12,7 +12,6 @@ from bert.errors import UserError
 from bert.model import zoo
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings('ignore')]
-NO_TORCH = 'PyTorch is not installed'       # a reason with which CI lets tests skip
 PAGE = pathlib.Path(__file__).resolve().parents[2] / 'docs' / 'models.rst'
 LIMIT = 512
 TEXTS = ['', 'The film was so good .', 'Café CAFÉ Ünïcode ÄÖÜ ß', '电影很好看, 我喜欢 it',
@@ -20,16 +19,6 @@ TEXTS = ['', 'The film was so good .', 'Café CAFÉ Ünïcode ÄÖÜ ß', '电�
          "[MASK] don't (a)-_b/c\\d <s>", 'A dull, lifeless MESS', 'quiet wonder ' * 180,
          'a film of quiet wonder ' * 150]
 PAIRS = [*zip(TEXTS[1:], TEXTS[:0:-1]), (TEXTS[-2], TEXTS[-1]), (TEXTS[-1], TEXTS[-2])]
-
-
-@pytest.fixture
-def transformers(torch):
-    return pytest.importorskip('transformers', reason=NO_TORCH)
-
-
-@pytest.fixture
-def sentence_transformers(torch):
-    return pytest.importorskip('sentence_transformers', reason=NO_TORCH)
 
 
 def rows(table):

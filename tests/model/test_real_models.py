@@ -65,9 +65,8 @@ def test_minilm(minilm):
 
 
 @pytest.mark.torch
-def test_the_vectors_of_sentence_transformers(torch, minilm, tmp_path):
+def test_the_vectors_of_sentence_transformers(sentence_transformers, minilm, tmp_path):
     """MiniLM as its files say, and with all ways of pooling one after the other."""
-    library = pytest.importorskip('sentence_transformers')  # CI installs it along with PyTorch
     released = released_folders.fetch_folder(minilm)
     folder = tmp_path / 'all'
     shutil.copytree(released, folder, copy_function=os.symlink)
@@ -78,7 +77,7 @@ def test_the_vectors_of_sentence_transformers(torch, minilm, tmp_path):
     texts = ['A man is eating a piece of bread.', '', 'Café 电影', 'word ' * 400,
              *POOLED_SENTENCES]
     for path, width in ((released, 384), (str(folder), 6 * 384)):
-        expected = library.SentenceTransformer(path, device='cpu').encode(texts)
+        expected = sentence_transformers.SentenceTransformer(path, device='cpu').encode(texts)
         assert expected.shape == (len(texts), width)
         np.testing.assert_allclose(Embedder(path)(texts), expected, atol=1e-5)
 

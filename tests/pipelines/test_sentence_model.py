@@ -344,8 +344,8 @@ def test_a_prompt_in_windows(tmp_path):
                       'weightedmean, lasttoken, pooler expected'),
     ({'pooling': 3}, 'pooling "3": one of mean, cls, max, mean_sqrt_len_tokens, weightedmean, '
                      'lasttoken, pooler expected'),
-    ({'pooling': ('cls', 'pooler')}, 'pooling cls pooler: "pooler" stands alone, for it is of '
-                                     'another network'),
+    ({'pooling': ('cls', 'pooler')}, 'pooling cls pooler: "pooler" can\'t be combined: '
+     'another network computes it'),
     ({'max_tokens': 2}, 'max_tokens 2: from 3 to 40 expected: 2 special tokens and one of the '
                         'text, and the positions of this model')])
 def test_arguments_that_make_no_sense(prompted, keywords, problem):

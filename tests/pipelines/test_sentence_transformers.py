@@ -8,14 +8,13 @@ from bert import jobs
 from bert.pipelines.embedder import Embedder
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings('ignore')]
-NO_TORCH = 'PyTorch is not installed'       # a reason with which CI lets tests skip
 TEXTS = ['The film was so good .', 'bad', '', 'plots and scenes ' * 20, 'it was a very fine film']
 PROMPTS = {'query': 'the film : ', 'document': 'so very ', 'x': 'it was '}
 
 
 @pytest.fixture
-def library(torch):
-    return pytest.importorskip('sentence_transformers', reason=NO_TORCH)
+def library(sentence_transformers):
+    return sentence_transformers
 
 
 @pytest.fixture

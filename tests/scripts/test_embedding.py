@@ -158,7 +158,7 @@ def test_a_file_of_weights(tiny_bert, tmp_path, monkeypatch):
     def get_model(name, dataset, pretrained, use_pooler, **parts):
         requests.append((name, dataset, pretrained))
         return BERTModel(tiny.CONFIG, use_pooler=use_pooler), vocabulary
-    monkeypatch.setattr(zoo, 'get_model', get_model)
+    monkeypatch.setattr(zoo, 'get_released_model', get_model)
     embedder = BertEmbedding(model='bert_6_384_12', dataset_name='all_minilm_l6_v2',
                              params_path=path)
     assert requests == [('bert_6_384_12', 'all_minilm_l6_v2', False)]

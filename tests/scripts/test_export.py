@@ -108,7 +108,7 @@ def test_bare_parameters(call, runs, tiny_bert, in_tmp, caplog):
 
 @pytest.mark.parametrize('kind,num_outputs', [('classification', 2), ('regression', 1)])
 def test_random_network(call, in_tmp, monkeypatch, tiny_bert, kind, num_outputs, caplog):
-    monkeypatch.setattr(serving_folder.zoo, 'get_model', _tiny_model)
+    monkeypatch.setattr(serving_folder.zoo, 'get_released_model', _tiny_model)
     outcome = call(export, '--task', kind, '--output_dir', 'out')
     assert outcome.code == 0, outcome.err
     assert 'the network is random, its answers are chance' in caplog.text
@@ -119,7 +119,7 @@ def test_random_network(call, in_tmp, monkeypatch, tiny_bert, kind, num_outputs,
 
 
 def test_random_question_answering(call, in_tmp, monkeypatch):
-    monkeypatch.setattr(serving_folder.zoo, 'get_model', _tiny_model)
+    monkeypatch.setattr(serving_folder.zoo, 'get_released_model', _tiny_model)
     monkeypatch.setattr(serving_folder, 'TASK_DEFAULTS',
                         dict(serving_folder.TASK_DEFAULTS, max_query_length=6, doc_stride=5))
     assert call(export, '--task', 'question_answering', '--output_dir', 'out').code == 0

@@ -32,13 +32,13 @@ def flat_bert(tmp_path_factory):
 
 @pytest.fixture
 def model_requests(monkeypatch, flat_bert):
-    """[(name, dataset, pretrained)] of all calls of `get_model`, which loads the flat model."""
+    """[(name, dataset, pretrained)] of all calls of `get_released_model`, which loads flat_bert."""
     calls = []
 
     def get_model(name, dataset, pretrained, **parts):
         calls.append((name, dataset, pretrained))
         return zoo.load_checkpoint(flat_bert, name, dataset, **parts)
-    monkeypatch.setattr(zoo, 'get_model', get_model)
+    monkeypatch.setattr(zoo, 'get_released_model', get_model)
     return calls
 
 

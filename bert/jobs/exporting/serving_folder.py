@@ -145,7 +145,8 @@ def make_random_pipeline(options, explicit, device):
         refuse(explicit, ('classes',), 'it is for --task ' + file_names.CLASSIFICATION)
     if options.task == file_names.QUESTION_ANSWERING:
         refuse(explicit, ('pair',), 'questions and passages are pairs anyway')
-    network, vocabulary = zoo.get_model(options.bert_model, options.bert_dataset, pretrained=False,
+    network, vocabulary = zoo.get_released_model(
+        options.bert_model, options.bert_dataset, pretrained=False,
                                         use_pooler=options.task != file_names.QUESTION_ANSWERING,
                                         use_decoder=False, use_classifier=False)
     config = network.config

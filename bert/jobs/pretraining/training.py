@@ -27,7 +27,7 @@ from bert.model.bert import BERTModel
 from bert.model.config import BertConfig
 from bert.model.kernels.optimizer import fused_update
 from bert.model.pretraining import PretrainingSums
-from bert.model.weights import catalogue, vocabularies
+from bert.model.weights import vocabularies
 from bert.pipelines.base import Pipeline, write_description
 from bert.train import optimizer
 from bert.train.devices import pick_device, seed_everything
@@ -130,9 +130,8 @@ def build_model(options, devices):
     if options.bert_config:
         network, vocab = new_model(options)
     else:
-        catalogue.resolve_names(options.model, options.dataset_name)    # no name on the hub
-        network, vocab = zoo.get_model(options.model, options.dataset_name,
-                                       pretrained=options.pretrained, **arguments)
+        network, vocab = zoo.get_released_model(options.model, options.dataset_name,
+                                                options.pretrained, **arguments)
     if not options.pretrained:
         network.initialize(mx.init.Normal(options.init_std), ctx=devices)
         logging.info('the model starts from random weights; --pretrained takes released ones')

@@ -11,7 +11,7 @@ from bert.model import zoo
 from bert.model.bert import is_fused, set_compute_dtype
 from bert.model.qa import BertForQA
 from bert.model.static_qa import length_from_environment
-from bert.model.weights import catalogue, checkpoint_reader
+from bert.model.weights import checkpoint_reader
 from bert.pipelines.question_answering import (
     TASK_DEFAULTS,
     QuestionAnswerer,
@@ -36,9 +36,8 @@ def build_encoder(options, dataset, device, **arguments):
                                                **arguments)
     else:
         has_own_file = options.pretrained_bert_parameters or options.model_parameters
-        catalogue.resolve_names(options.bert_model, dataset)    # no name on the hub
-        bert, vocabulary = zoo.get_model(options.bert_model, dataset, pretrained=not has_own_file,
-                                         **arguments)
+        bert, vocabulary = zoo.get_released_model(options.bert_model, dataset, not has_own_file,
+                                                  **arguments)
     if options.pretrained_bert_parameters:
         zoo.load_encoder(bert, options.pretrained_bert_parameters, vocabulary, device)
     return bert, vocabulary

@@ -27,7 +27,14 @@ from bert.file_names import (
     TOKENIZER_FILE,
     VOCABULARY_FILE,
 )
-from bert.vocabulary import BLANK_TOKEN, SPECIAL_TOKENS, looks_cased, make_vocabulary, read_tokens
+from bert.vocabulary import (
+    BLANK_TOKEN,
+    SPECIAL_KEYS,
+    SPECIAL_TOKENS,
+    looks_cased,
+    make_vocabulary,
+    read_tokens,
+)
 
 LOG = logging.getLogger(__name__)
 
@@ -38,8 +45,6 @@ BERT_CLASSES = (None, 'BertTokenizer', 'DistilBertTokenizer', 'ConvBertTokenizer
 GENERIC_CLASSES = ('PreTrainedTokenizer', 'TokenizersBackend')
 JAPANESE_CLASSES = ('BertJapaneseTokenizer',)
 TOKEN_FLAGS = ('single_word', 'lstrip', 'rstrip', 'normalized', 'special')
-# transformers' names of the special tokens, in the order of SPECIAL_TOKENS
-SPECIAL_KEYS = ('unk_token', 'pad_token', 'cls_token', 'sep_token', 'mask_token')
 # A character for private use, which some normalizers remove, and a word of letters of old scripts:
 # no vocabulary has them
 RARE_TEXT = 'a \U0010fffd \ua66e\ua840\U00010400'
@@ -119,7 +124,7 @@ class FolderTokenizer:
 
     @property
     def _sources(self):
-        """The files that name special tokens, the one that counts first."""
+        """The files that name special tokens. An earlier file takes precedence."""
         if 'added_tokens_decoder' in self.settings:
             return (self.settings,)
         return self.special_tokens, self.settings
@@ -170,9 +175,8 @@ class FolderTokenizer:
 
 def read_folder_tokenizer(folder):
     """(`BERTVocab` with its `tokenizer_json`, whether case is kept) of a folder. The second is None
-    where no file says so: transformers then lower-cases. (None, None) for a folder without
-    vocabulary.
-    Raises `UserError`."""
+    where no file says so: transformers then lower-cases. (None, None) for a folder without a
+    vocabulary. Raises `UserError`."""
     if not any(os.path.isfile(os.path.join(folder, name))
                for name in (VOCABULARY_FILE, TOKENIZER_FILE)):
         return None, None

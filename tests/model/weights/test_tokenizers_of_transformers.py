@@ -32,11 +32,6 @@ ROBERTA_TOKENS = ['<s>', '<pad>', '</s>', '<unk>', '<mask>']
 pytestmark = pytest.mark.torch
 
 
-@pytest.fixture
-def transformers(torch):
-    return pytest.importorskip('transformers')     # CI installs it along with PyTorch
-
-
 @pytest.fixture(scope='module')
 def texts(data_dir, request):
     texts = corpus.texts_of(data_dir)
