@@ -27,8 +27,8 @@ def symbol_names(prefix, epoch=0):
 
 
 # Kinds of exported models. Their files are <kind>-symbol.json, <kind>.onnx …
-CLASSIFICATION, REGRESSION, QUESTION_ANSWERING = MODEL_KINDS = (
-    'classification', 'regression', 'question_answering')
+CLASSIFICATION, REGRESSION, QUESTION_ANSWERING, EMBEDDING = MODEL_KINDS = (
+    'classification', 'regression', 'question_answering', 'embedding')
 SYMBOL_ENDING, ONNX_ENDING = '-symbol.json', '.onnx'
 # Calibration modes in the names of INT8 models: those of MXNet's operators, that of our kernels
 CALIBRATION_MODES = ('customize', 'naive', 'entropy', 'none')

@@ -197,6 +197,16 @@ def new_folder(path, replace=False):
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def move_into(source, target):
+    """Move all files of the folder `source` and below to the same places in the folder `target`,
+    each atomically."""
+    for parent, _, names in os.walk(source):
+        place = os.path.join(target, os.path.relpath(parent, source))
+        os.makedirs(place, exist_ok=True)
+        for name in sorted(names):
+            os.replace(os.path.join(parent, name), os.path.join(place, name))
+
+
 def exchange_folder(new_path, path):
     """Move the folder `new_path` to `path` and remove the folder that was there. If a move fails,
     the old folder stays at `path`."""

@@ -2,7 +2,8 @@
 
 Inputs and outputs have the names of transformers' exporter, so programs for its models also run
 these: input_ids, attention_mask, token_type_ids (batch, length) int64 → logits (batch, classes),
-or start_logits and end_logits (batch, length), float32. Batch size and length are dynamic.
+or start_logits and end_logits (batch, length), or last_hidden_state (batch, length, units),
+float32. Batch size and length are dynamic.
 """
 import math
 
@@ -23,8 +24,8 @@ def build_onnx_model(arrays, config, producer_version=''):
     """An `onnx.ModelProto`, checked by `onnx.checker`.
 
     arrays: {Gluon name: float32 array} of a network for classification, regression or question
-    answering; the encoder's names start with `bert.`. config: its `BertConfig`. Raises `UserError`
-    for another head.
+    answering, or of an encoder alone; the encoder's names start with `bert.`. config: its
+    `BertConfig`. Raises `UserError` for another head.
     """
     graph = GraphBuilder(arrays)
     sequence = add_encoder(graph, config)
@@ -32,8 +33,11 @@ def build_onnx_model(arrays, config, producer_version=''):
         outputs = add_span_head(graph, sequence)
     elif 'bert.pooler.weight' in arrays and _classifier_layer(arrays):
         outputs = add_classifier(graph, sequence, _classifier_layer(arrays))
+    elif _classifier_layer(arrays) or any('decoder.' in name for name in arrays):
+        raise UserError('to ONNX: neither a classifier, nor a question-answering network, nor an '
+                        'encoder')
     else:
-        raise UserError('to ONNX: neither a classifier nor a question-answering network')
+        outputs = add_token_vectors(graph, sequence, config)
     inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, [BATCH_DIM, LENGTH_DIM])
               for name in INPUTS]
     proto = helper.make_model(
@@ -189,6 +193,12 @@ def add_span_head(graph, sequence):
     return [helper.make_tensor_value_info(
         graph.add('Squeeze', name, name + '_2d', graph.integers('axis_2', 2)),
         TensorProto.FLOAT, [BATCH_DIM, LENGTH_DIM]) for name in names]
+
+
+def add_token_vectors(graph, sequence, config):
+    return [helper.make_tensor_value_info(graph.add('Identity', 'last_hidden_state', sequence),
+                                          TensorProto.FLOAT,
+                                          [BATCH_DIM, LENGTH_DIM, config.units])]
 
 
 def _classifier_layer(arrays):

@@ -33,7 +33,8 @@ class ExportedModelOptions(Options):
     rules = (excludes('model_dir', 'model_parameters'),
              needs_one(('task', 'model_dir', 'model_parameters'),
                        '--task is needed for a random network: %s'
-                       % ', '.join(file_names.MODEL_KINDS)))
+                       % ', '.join(kind for kind in file_names.MODEL_KINDS
+                                   if kind != file_names.EMBEDDING)))
 
 
 def output_dir_flag(name):

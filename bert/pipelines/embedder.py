@@ -104,7 +104,7 @@ class Embedder(NotCopyable):
                       root=root, checkpoint=checkpoint)
         self._batch_size, self._long_text = batch_size, long_text
         self._batch_tokens = batch_tokens or max_batch_tokens(self._device)
-        self._networks = EncoderNetworks(source, self._device, dtype, layers, combine)
+        self._networks = self._make_networks(source, dtype, layers, combine)
         self.config, self.layers = self._networks.config, self._networks.layers
         self.width = self._networks.width
         self._tokenizer = BertTokenizer(self._networks.vocabulary, lower=not self.config.cased)
@@ -187,6 +187,9 @@ class Embedder(NotCopyable):
             self._warn_of_cut(counts, self.max_seq_length)
 
     # The model
+
+    def _make_networks(self, source, dtype, layers, combine):
+        return EncoderNetworks(source, self._device, dtype, layers, combine)
 
     def _read_sentence_model(self, checkpoint):
         model = None

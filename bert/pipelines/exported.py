@@ -52,15 +52,25 @@ def open_exported_pipeline(folder, prefix, runtime_name, device, threads):
     'openvino'; None: MXNet for a symbol, ONNX Runtime for ONNX.
     Raises `UserError` that names what is missing or doesn't fit.
     """
-    path = find_export(folder, prefix, runtime_name)
-    vocabulary, config, task = read_description(folder)
-    runtime = _open_runtime(path, runtime_name, device, threads)
+    runtime, vocabulary, config, task = open_exported_network(folder, prefix, runtime_name, device,
+                                                              threads)
+    if task.get('kind'):
+        raise UserError('--model_dir %s holds an embedding model, and deploy.py writes no vectors: '
+                        'open the folder in Python with bert.open' % folder)
     pipeline_class = ExportedClassifier if 'labels' in task else ExportedQuestionAnswerer
     max_len = task.pop('max_len')
     tokenizer = BertTokenizer(vocabulary, lower=not config.cased)
-    model = pipeline_class(runtime, tokenizer, config, task, max_len, device)
-    _check_outputs(model, path)
-    return model
+    return pipeline_class(runtime, tokenizer, config, task, max_len, device)
+
+
+def open_exported_network(folder, prefix, runtime_name, device, threads):
+    """(runtime, vocabulary, `BertConfig`, task) of an exported folder; the arguments and errors of
+    `open_exported_pipeline`."""
+    path = find_export(folder, prefix, runtime_name)
+    vocabulary, config, task = read_description(folder)
+    runtime = _open_runtime(path, runtime_name, device, threads)
+    _check_outputs(runtime, vocabulary, config, task, path)
+    return runtime, vocabulary, config, task
 
 
 def read_description(folder):
@@ -81,7 +91,8 @@ def read_description(folder):
 def _read_task(path, num_positions):
     """The task of a `Pipeline`, with 'max_len'. num_positions: of the model."""
     task = files.read_json(path)
-    required = ('name', 'labels', 'pair', 'metrics') if 'labels' in task else tuple(TASK_DEFAULTS)
+    required = ('name', 'pair') if 'kind' in task else ('name', 'labels', 'pair', 'metrics') \
+        if 'labels' in task else tuple(TASK_DEFAULTS)
     missing = [key for key in required + ('max_len',) if key not in task]
     if missing:
         raise UserError('%s: no "%s" in it' % (path, missing[0]))
@@ -134,16 +145,17 @@ def warn_without_vnni():
                         ' '.join(cpu.vector_flags()) or 'no vector instructions')
 
 
-def _check_outputs(model, path):
+def _check_outputs(runtime, vocabulary, config, task, path):
     """Raises `UserError` unless the shape of the outputs fits the task beside the model."""
-    token_ids = np.full((1, 2), model.padding_id, dtype='int32')
+    token_ids = np.full((1, 2), vocabulary[vocabulary.padding_token], dtype='int32')
     try:
-        shape = model.network(token_ids, np.zeros_like(token_ids), np.array([2.], 'float32')).shape
+        shape = runtime(token_ids, np.zeros_like(token_ids), np.array([2.], 'float32')).shape
     except mx.MXNetError as error:
         raise UserError('%s: its parameters are of other sizes: %s'
                         % (path, str(error).strip().splitlines()[-1])) from None
-    labels = model.task.get('labels')
-    expected = (1, 2, 2) if 'labels' not in model.task else (1, len(labels or ['score']))
+    labels = task.get('labels')
+    expected = (1, 2, config.units) if task.get('kind') else (1, 2, 2) if 'labels' not in task \
+        else (1, len(labels or ['score']))
     if shape != expected:
         raise UserError('%s gives outputs of shape %s, and %s beside it asks for %s: they don\'t '
                         'belong together' % (path, shape, file_names.TASK_FILE, expected))

@@ -10,6 +10,7 @@ from bert.model.weights.model_names import locate_model, pin_name
 from bert.pipelines.classification import make_classifier, read_classifier_task
 from bert.pipelines.embedder import Embedder
 from bert.pipelines.exported import open_exported_pipeline
+from bert.pipelines.exported_embedder import holds_embedding_export, open_exported_embedder
 from bert.pipelines.model_folder import (
     find_checkpoint_folder,
     find_head,
@@ -64,13 +65,15 @@ def _name_export(options):
 
 
 def _open_export(options, keywords):
-    _refuse_keywords(options, keywords, 'an exported model')
     if options.dtype != 'float32':
         raise UserError('dtype %s: the exported model in %s has its own'
                         % (options.dtype, options.path))
-    return _with_batch_limits(open_exported_pipeline(
-        options.path, options.model_prefix, options.runtime, pick_device(options.gpu, flag='gpu'),
-        options.threads), options)
+    arguments = (options.path, options.model_prefix, options.runtime,
+                 pick_device(options.gpu, flag='gpu'), options.threads)
+    if holds_embedding_export(options.path):
+        return open_exported_embedder(*arguments, **_batch_limits(options), **keywords)
+    _refuse_keywords(options, keywords, 'an exported model')
+    return _with_batch_limits(open_exported_pipeline(*arguments), options)
 
 
 def is_export(path):
@@ -161,5 +164,5 @@ def _has_task(checkpoint):
 def kind_of(task):
     """One of `file_names.MODEL_KINDS`, for the task of a `Pipeline`."""
     if 'labels' not in task:
-        return file_names.QUESTION_ANSWERING
+        return task.get('kind', file_names.QUESTION_ANSWERING)
     return file_names.REGRESSION if task['labels'] is None else file_names.CLASSIFICATION

@@ -291,13 +291,11 @@ def write_sentence_model(folder, model, config):
     written. config: `BertConfig` of the BERT in the folder."""
     if not model:
         return
-    modules = [('Transformer', ''), ('Pooling', '1_Pooling')]
     _write_pooling(os.path.join(folder, '1_Pooling', CONFIG_FILE), model, config.units)
-    for i, module in enumerate(model.modules + (NormalizeModule(''),) * model.normalize, 2):
-        kind = 'Dense' if isinstance(module, DenseModule) else 'Normalize'
-        modules.append((kind, '%d_%s' % (i, kind)))
+    modules = _list_modules(model)
+    for (kind, name), module in zip(modules[2:], model.modules):
         if kind == 'Dense':
-            _write_dense(os.path.join(folder, modules[-1][1]), module)
+            _write_dense(os.path.join(folder, name), module)
     files.write_json(os.path.join(folder, MODULES_FILE), [
         {'idx': i, 'name': str(i), 'path': name, 'type': TYPES[kind]}
         for i, (kind, name) in enumerate(modules)])
@@ -308,6 +306,22 @@ def write_sentence_model(folder, model, config):
     if model.dimensions is not None:
         settings['truncate_dim'] = model.dimensions
     files.write_json(os.path.join(folder, SENTENCE_CONFIG_FILE), settings)
+
+
+def _list_modules(model):
+    """[(kind, folder)] of all modules, as in modules.json."""
+    later = ['Dense' if isinstance(module, DenseModule) else 'Normalize'
+             for module in model.modules] + ['Normalize'] * model.normalize
+    return [('Transformer', '')] + [(kind, '%d_%s' % (i, kind))
+                                    for i, kind in enumerate(['Pooling', *later], 1)]
+
+
+def sentence_file_names(model):
+    """Names of the files and folders that `write_sentence_model` writes into a folder."""
+    if not model:
+        return []
+    return [MODULES_FILE, SENTENCE_LENGTH_FILE, SENTENCE_CONFIG_FILE] + [
+        name for kind, name in _list_modules(model) if kind in ('Pooling', 'Dense')]
 
 
 def _write_pooling(path, model, units):

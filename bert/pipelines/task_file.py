@@ -3,6 +3,7 @@ import math
 import numbers
 
 from bert.errors import UserError
+from bert.file_names import EMBEDDING
 
 
 def _is_size(value):
@@ -21,6 +22,7 @@ EXPECTED_VALUES = {
     'labels': (lambda value: value is None or _is_list_of_texts(value), 'a list of texts'),
     'pair': (lambda value: value is None or isinstance(value, bool), 'true or false'),
     'metrics': (_is_list_of_texts, 'a list of texts'),
+    'kind': (lambda value: value == EMBEDDING, '"%s"' % EMBEDDING),
     'truncation': (lambda value: value == 'transformers', '"transformers"'),
     'version_2': (lambda value: isinstance(value, bool), 'true or false'),
     'doc_stride': (_is_size, 'a whole number from 1 on'),

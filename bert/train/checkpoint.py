@@ -73,11 +73,7 @@ def _write(folder, state, network, optimizer_arrays, write_description):
         if is_new:
             os.rename(temporary, folder)
         else:       # the same step, so the same parameters, but evaluated in the meantime
-            for parent, _, names in os.walk(temporary):
-                target = os.path.join(folder, os.path.relpath(parent, temporary))
-                os.makedirs(target, exist_ok=True)
-                for name in sorted(names):
-                    os.replace(os.path.join(parent, name), os.path.join(target, name))
+            files.move_into(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

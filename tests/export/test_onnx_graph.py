@@ -91,6 +91,15 @@ def test_unsupported_networks_and_activations():
     arrays = arrays_of(tiny_networks.make_classifier())
     with pytest.raises(UserError, match='activation "swish": BERT here knows gelu'):
         onnx_graph.build_onnx_model(arrays, dataclasses.replace(tiny.CONFIG, activation='swish'))
+    other = dict(arrays, **{'bert.decoder.0.weight': arrays['classifier.1.weight']})
+    other = {name: array for name, array in other.items() if not name.startswith('classifier')}
+    with pytest.raises(UserError, match='neither a classifier, nor a question-answering network, '
+                                        'nor an encoder'):
+        onnx_graph.build_onnx_model(other, tiny.CONFIG)
+
+
+def test_an_encoder_gives_the_last_hidden_states():
+    arrays = arrays_of(tiny_networks.make_classifier())
     encoder = {name: array for name, array in arrays.items() if not name.startswith('classifier')}
-    with pytest.raises(UserError, match='neither a classifier nor a question-answering network'):
-        onnx_graph.build_onnx_model(encoder, tiny.CONFIG)
+    proto = onnx_graph.build_onnx_model(encoder, tiny.CONFIG)
+    assert [output.name for output in proto.graph.output] == ['last_hidden_state']

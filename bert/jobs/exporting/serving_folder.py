@@ -28,16 +28,18 @@ from bert.model import zoo
 from bert.model.classification import make_classifier_network
 from bert.model.inference import InterleavedNetwork
 from bert.model.qa import BertForQA
-from bert.model.weights import catalogue, heads
+from bert.model.weights import catalogue, checkpoint_reader, heads
 from bert.pipelines.classification import Classifier, check_classes
-from bert.pipelines.model_folder import find_checkpoint_folder
+from bert.pipelines.model_folder import find_checkpoint_folder, find_head, folder_of
 from bert.pipelines.opening import (
     TRAINING_SCRIPTS,
     kind_of,
-    open_pipeline,
+    make_pipeline,
     refuse_overwriting_model,
 )
 from bert.pipelines.question_answering import TASK_DEFAULTS, QuestionAnswerer, window_sizes
+from bert.pipelines.sentence_files import sentence_file_names
+from bert.pipelines.token_vectors import make_token_vectorizer
 from bert.quantization import speed
 from bert.train.checkpoint import collect_parameters
 from bert.train.devices import pick_device, seed_everything
@@ -76,14 +78,15 @@ def _export(options, explicit, script, name, write):
     kind = kind_of(model.task)
     _set_length(model, kind, options.seq_length)
     options = run_folder.output_beside_model(options, name)
-    with run_folder.open_model_folder(options, name, script, _output_files(kind),
+    output_files = _output_files(kind) + sentence_file_names(
+        getattr(model, 'sentence_model', None))
+    with run_folder.open_model_folder(options, name, script, output_files,
                                       can_resume=False) as folder:
         open_log(os.path.join(folder, file_names.EXPORT_LOG_FILE))
         with files.explain_write_errors(folder), \
                 tempfile.TemporaryDirectory(dir=folder) as temporary:
             values = write(temporary, kind, model)
-            for file_name in os.listdir(temporary):     # its outputs are right: serve it
-                os.replace(os.path.join(temporary, file_name), os.path.join(folder, file_name))
+            files.move_into(temporary, folder)      # its outputs are right: serve it
         values['files'] = [os.path.join(folder, file_name) for file_name in values['files']]
         report = results.write_results(folder, options, task=kind, max_len=model.max_len, **values)
     logging.info('results: %s', os.path.join(folder, file_names.RESULTS_FILE))
@@ -114,14 +117,28 @@ def open_model_to_export(options, explicit, device):
         return make_random_pipeline(options, explicit, device)
     path = options.model_parameters or find_checkpoint_folder(options.model_dir, TRAINING_SCRIPTS)
     refuse_overwriting_model(options.output_dir, path)
-    model = open_pipeline(path, device, options.bert_model, options.bert_dataset, options.classes,
-                          options.pair)
+    checkpoint = checkpoint_reader.read_checkpoint(path, options.bert_model, options.bert_dataset)
+    if _is_embedding_model(options, checkpoint):
+        refuse(explicit, ('classes', 'pair'), 'it is for a classifier')
+        model = make_token_vectorizer(checkpoint, device)
+    else:
+        model = make_pipeline(checkpoint, device, options.classes, options.pair)
     kind = kind_of(model.task)
     if options.task and options.task != kind:
         raise UserError('--task %s: the parameters in %s are for %s' % (options.task, path, kind))
     if not options.model_dir:
         _check_released(options, explicit, model.config, path)
     return model
+
+
+def _is_embedding_model(options, checkpoint):
+    """Whether to export an encoder alone: if --task says so, or if the files of
+    sentence-transformers do and there is no head."""
+    if options.task:
+        return options.task == file_names.EMBEDDING
+    head, _, _ = find_head(checkpoint)
+    return head.name not in (heads.CLASSIFICATION, heads.QUESTION_ANSWERING) and os.path.isfile(
+        os.path.join(folder_of(checkpoint), file_names.MODULES_FILE))
 
 
 def _check_released(options, explicit, config, path):
@@ -145,10 +162,13 @@ def make_random_pipeline(options, explicit, device):
         refuse(explicit, ('classes',), 'it is for --task ' + file_names.CLASSIFICATION)
     if options.task == file_names.QUESTION_ANSWERING:
         refuse(explicit, ('pair',), 'questions and passages are pairs anyway')
+    if options.task == file_names.EMBEDDING:
+        raise UserError('--task %s: name the model by --model_dir: random vectors are of no use'
+                        % options.task)
     network, vocabulary = zoo.get_released_model(
         options.bert_model, options.bert_dataset, pretrained=False,
-                                        use_pooler=options.task != file_names.QUESTION_ANSWERING,
-                                        use_decoder=False, use_classifier=False)
+        use_pooler=options.task != file_names.QUESTION_ANSWERING, use_decoder=False,
+        use_classifier=False)
     config = network.config
     tokenizer = BertTokenizer(vocabulary, lower=not config.cased)
     if options.task == file_names.QUESTION_ANSWERING:
@@ -268,6 +288,8 @@ def write_onnx_folder(folder, kind, model):
     head, _, _ = heads.identify_head(arrays, path)
     conversion.write_transformers_description(folder, model.config, model.tokenizer.vocab, head,
                                               dict(model.task, max_len=model.max_len))
+    if kind == file_names.EMBEDDING:
+        model.write_sentence_files(folder)
     values = {'files': [name], 'opset': onnx_graph.OPSET}
     runtime = _open_onnx(path, 1)
     if runtime is None:
