@@ -25,4 +25,6 @@ def test_padding_does_not_change_what_is_learnt(checkpoint, call, in_tmp, reques
     expected = losses(in_tmp / 'as-they-are')
     assert len(set(expected)) > 5
     for name in ('to-32', 'static'):
-        np.testing.assert_allclose(losses(in_tmp / name), expected, rtol=1e-4)
+        # rounding errors grow from step to step, how fast depends on the CPU
+        np.testing.assert_allclose(losses(in_tmp / name)[:6], expected[:6], rtol=1e-5)
+        np.testing.assert_allclose(losses(in_tmp / name), expected, rtol=1e-3)
