@@ -1,7 +1,8 @@
 """Runtimes for exported models: MXNet, ONNX Runtime and OpenVINO.
 
 Each runtime is called with token_ids and segment_ids, both (batch, length) int32, and valid_length
-(batch,). It returns float32 NumPy: logits (batch, classes), or scores (batch, length, 2).
+(batch,). It returns float32 NumPy: logits (batch, classes), or scores (batch, length, 2), or logits
+of tokens (batch, length, classes).
 """
 import collections
 import importlib
@@ -20,6 +21,7 @@ ONNX_INPUTS = ('input_ids', 'attention_mask', 'token_type_ids')
 # each new shape, which takes longer than to compute the padding (25 ms against 5 ms for a text of
 # MiniLM).
 LENGTH_MULTIPLE = 16
+POSITIONS_PARAMETER = 'position_weight'     # how the name of the table of positions ends
 # Limit for the tokens, including padding, of all shapes in the cache of plans. The newest plan
 # always stays.
 MAX_PLAN_TOKENS = 16384
@@ -50,11 +52,17 @@ class SymbolRuntime:
         self._parameters = [(i, parameters[name].as_in_context(device))
                             for i, name in enumerate(names) if name not in SYMBOL_INPUTS]
         self._inputs = [names.index(name) for name in SYMBOL_INPUTS]
+        # padding must not go beyond the positions of the model
+        self._max_length = next((parameters[name].shape[0] for name in names
+                                 if name.endswith(POSITIONS_PARAMETER)), None)
         self._plans = collections.OrderedDict()     # {shape: CachedOp}, the newest last
 
     def __call__(self, token_ids, segment_ids, valid_length):
         length = token_ids.shape[1]
-        padding = ((0, 0), (0, -length % LENGTH_MULTIPLE))
+        padded_length = length + -length % LENGTH_MULTIPLE
+        if self._max_length:
+            padded_length = max(length, min(padded_length, self._max_length))
+        padding = ((0, 0), (0, padded_length - length))
         arrays = [np.pad(token_ids, padding), np.pad(segment_ids, padding), valid_length]
         outputs = self._plan(arrays[0].shape)(*self._arguments(arrays)).asnumpy()
         return outputs[:, :length] if outputs.ndim == 3 else outputs

@@ -4,12 +4,14 @@ import sys
 import mxnet as mx
 import numpy as np
 import pytest
-from support import tiny_networks
+from support import fused_networks, tiny_networks
 
 from bert.errors import UserError
 from bert.export import runtimes
 from bert.export.symbol import export_network, is_quantized, read_symbol
+from bert.model.classification import BERTClassifier
 from bert.model.inference import InterleavedNetwork
+from bert.model.kernels.quantizer import FusedQuantizer
 
 
 @pytest.mark.parametrize('make', [tiny_networks.make_classifier, tiny_networks.make_qa])
@@ -42,6 +44,20 @@ def test_plans_stay_within_bounds(tmp_path, monkeypatch):
         assert shapes[-1] == (size, 16)
         assert len(shapes) == 1 or sum(map(np.prod, shapes)) <= 64
     assert shapes == [(8, 16)]
+
+
+def test_padding_ends_at_the_positions(kernels):
+    """A fused operator refuses a longer text than it has positions for."""
+    network = BERTClassifier(fused_networks.make(fused_networks.make_config(max_length=40),
+                                                 use_pooler=True))
+    network.classifier.initialize()
+    network.hybridize()
+    arrays = fused_networks.batch([40, 3])
+    expected = network(*arrays).asnumpy()
+    runtime = runtimes.SymbolRuntime(*FusedQuantizer(network).quantize(), mx.cpu())
+    outputs = runtime(*[array.asnumpy() for array in arrays])
+    assert np.abs(outputs - expected).max() < 0.1 * np.abs(expected).max()
+    assert list(runtime._plans) == [(2, 40)]
 
 
 def test_unreadable_symbols(tmp_path):

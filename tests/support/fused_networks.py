@@ -16,8 +16,8 @@ QUERY_OR_KEY = re.compile(r'(query|key)\.(weight|bias)')
 
 
 def make_config(num_layers=2, units=64, hidden_size=128, num_heads=2, **options):
-    return BertConfig(num_layers, units, hidden_size, num_heads, vocab_size=VOCABULARY,
-                      max_length=POSITIONS, **options)
+    return BertConfig(num_layers, units, hidden_size, num_heads,
+                      **dict(dict(vocab_size=VOCABULARY, max_length=POSITIONS), **options))
 
 
 def make(config=None, dropout=0.0, seed=0, gain=1.0, dtype='float32', use_pooler=False, **parts):
