@@ -35,6 +35,8 @@ PINS = {
                        'transformers==4.57.6', 'optimum==2.1.0', 'optimum-onnx==0.1.0',
                        'optimum-intel==1.27.0', 'onnxruntime==1.31.1', 'openvino==2026.4.1',
                        'onnx==1.23.2', 'numpy==2.4.6'),
+    'peer-ranking': ('sentence-transformers==6.2.0', 'torch==2.13.0', 'transformers==5.24.0',
+                     'numpy==2.4.6', 'safetensors==0.8.0'),
     # the runtimes for exported models
     'peer-inference': ('torch==2.13.0', 'transformers==5.23.0', 'numpy==2.4.6',
                        'safetensors==0.8.0', 'onnxruntime==1.31.1', 'openvino==2026.4.1',

@@ -15,8 +15,12 @@ __version__ = '0.1.0'
 
 # {public name: the module that has it}; imported at the first use
 _LAZY_NAMES = {'open': 'bert.pipelines', 'Classifier': 'bert.pipelines.classification',
+               'MultiLabelClassifier': 'bert.pipelines.classification',
                'QuestionAnswerer': 'bert.pipelines.question_answering',
-               'Embedder': 'bert.pipelines.embedder'}
+               'TokenClassifier': 'bert.pipelines.token_classification',
+               'CrossEncoder': 'bert.pipelines.ranking',
+               'Embedder': 'bert.pipelines.embedder',
+               'MaskFiller': 'bert.pipelines.mask_filling'}
 
 
 def __getattr__(name):

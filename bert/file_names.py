@@ -27,8 +27,10 @@ def symbol_names(prefix, epoch=0):
 
 
 # Kinds of exported models. Their files are <kind>-symbol.json, <kind>.onnx …
-CLASSIFICATION, REGRESSION, QUESTION_ANSWERING, EMBEDDING = MODEL_KINDS = (
-    'classification', 'regression', 'question_answering', 'embedding')
+(CLASSIFICATION, REGRESSION, QUESTION_ANSWERING, EMBEDDING, TOKEN_CLASSIFICATION, MULTI_LABEL,
+ RANKING, FILL_MASK) = MODEL_KINDS = (
+    'classification', 'regression', 'question_answering', 'embedding', 'token_classification',
+    'multi_label', 'ranking', 'fill_mask')
 SYMBOL_ENDING, ONNX_ENDING = '-symbol.json', '.onnx'
 # Calibration modes in the names of INT8 models: those of MXNet's operators, that of our kernels
 CALIBRATION_MODES = ('customize', 'naive', 'entropy', 'none')

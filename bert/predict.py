@@ -1,4 +1,5 @@
-"""Label texts of your own with a fine-tuned model: arguments, a file, or standard input."""
+"""What a fine-tuned model says of your own texts: labels, scores, entities, words for masks, or the
+order of documents for a query."""
 from bert import jobs
 from bert.errors import run_script
 from bert.flags.options import parse

@@ -18,11 +18,11 @@ from safetensors.numpy import save_file
 from support import fuzzing, tiny
 
 from bert import create_pretraining_data, finetune_classifier, vocabulary
-from bert.data.ner import conll
-from bert.data.ner.entities import check_tags
+from bert.data.ner.sentences import read_tagged_file
 from bert.data.pretraining import corpus, shards
 from bert.data.squad import files as squad_files
 from bert.data.text import readers
+from bert.data.text.label_sets import LabelSetColumns
 from bert.data.text.readers import Table
 from bert.data.text.tokenizer import BertTokenizer
 from bert.errors import UserError
@@ -32,6 +32,8 @@ from bert.pipelines.opening import open_any_pipeline
 
 MAX_SECONDS = 5
 TABLE = Table(('text',), 'label')
+LABEL_SETS = Table(('text',), LabelSetColumns(('labels',), '|'))
+INDICATORS = Table(('text',), LabelSetColumns(('good', 'bad')))
 
 
 class Reader(NamedTuple):
@@ -56,11 +58,11 @@ class BlankLineCounter(logging.Handler):
         self.num_lines += int(match[1]) if match else 0
 
 
-def count_examples(path):
+def count_examples(path, table=TABLE):
     handler = BlankLineCounter()
     readers.LOG.addHandler(handler)
     try:
-        examples, rejected = readers.read_examples(path, TABLE, None, skip_bad_rows=True)
+        examples, rejected = readers.read_examples(path, table, None, skip_bad_rows=True)
     finally:
         readers.LOG.removeHandler(handler)
     return len(examples) + len(rejected) + handler.num_lines
@@ -81,6 +83,24 @@ def write_json_lines(folder):
     return write_bytes(folder / 'a.jsonl', b''.join(
         json.dumps({'text': text, 'label': label}).encode() + b'\n'
         for text, label in tiny.sentences(12, 1)) + b'\n\n')
+
+
+def write_label_sets(folder):
+    return write_bytes(folder / 'sets.csv', b'text,labels\n' + b''.join(
+        b'%s,%s\n' % (text.encode(), ' | '.join(labels).encode())
+        for text, labels in tiny.label_sets(12, 1)))
+
+
+def write_label_lists(folder):
+    return write_bytes(folder / 'sets.jsonl', b''.join(
+        json.dumps({'text': text, 'labels': labels}).encode() + b'\n'
+        for text, labels in tiny.label_sets(12, 1)))
+
+
+def write_indicators(folder):
+    return write_bytes(folder / 'sets.tsv', b'good\ttext\tbad\n' + b''.join(
+        b'%d\t%s\t%d\n' % ('good' in labels, text.encode(), 'bad' in labels)
+        for text, labels in tiny.label_sets(12, 1)))
 
 
 def write_bytes(path, content):
@@ -259,15 +279,23 @@ def drop_example(check):
 
 
 def count_words(path):
-    sentences = list(conll.read_sentences(path))
-    for sentence in sentences:
-        check_tags(sentence)
-    return sum(len(sentence.words) for sentence in sentences)
+    return sum(len(sentence.words) for sentence in read_tagged_file(path))
 
 
 def count_conll_lines(content):
     """Lines with a word."""
     return sum(bool(line.split()) and line[:10] != '-DOCSTART-' for line in lines_of(content))
+
+
+def count_tagged_words(content):
+    """Words of lines {"tokens": […], "ner_tags": […]}."""
+    return sum(len(json.loads(line)['tokens']) for line in lines_of(content) if line.strip(' '))
+
+
+def write_tagged_lines(folder):
+    return write_bytes(folder / 'a.jsonl', b''.join(json.dumps({
+        'tokens': text.split(), 'ner_tags': ['B-X'] + ['O'] * (len(text.split()) - 1)}).encode()
+        + b'\n' for text, _ in tiny.sentences(9, 1)))
 
 
 def drop_line(decode):
@@ -278,6 +306,12 @@ READERS = {
     'tsv': Reader(write_table('a.tsv', '\t'), count_examples, count_tsv_rows, DROPPED_ROW),
     'csv': Reader(write_table('a.csv', ','), count_examples, count_csv_rows, DROPPED_ROW),
     'jsonl': Reader(write_json_lines, count_examples, count_json_lines, DROPPED_ROW),
+    'label sets': Reader(write_label_sets, lambda path: count_examples(path, LABEL_SETS),
+                         count_csv_rows, DROPPED_ROW),
+    'label lists': Reader(write_label_lists, lambda path: count_examples(path, LABEL_SETS),
+                          count_json_lines, DROPPED_ROW),
+    'indicators': Reader(write_indicators, lambda path: count_examples(path, INDICATORS),
+                         count_tsv_rows, DROPPED_ROW),
     'squad': Reader(lambda folder: tiny.write_squad(folder / 'a.json', 8, 1), count_questions,
                     count_json_questions, (squad_files, '_paragraphs', drop_question)),
     'flat squad': Reader(write_flat_squad, count_questions, count_flat_rows,
@@ -289,6 +323,8 @@ READERS = {
             b'%s\tB-X\n%s O\n\n' % tuple(words.encode() for words in text.split()[:2])
             for text, _ in tiny.sentences(9, 1))),
         count_words, count_conll_lines, (readers, 'decode_lines', drop_line)),
+    'tagged lines': Reader(write_tagged_lines, count_words, count_tagged_words,
+                           (readers, '_lines_and_errors', drop_line)),
     'vocabulary': Reader(
         lambda folder: write_bytes(folder / 'vocab.txt', '\n'.join(tiny.TOKENS).encode() + b'\n'),
         lambda path: len(vocabulary.read_tokens(path)), count_vocabulary_lines,

@@ -18,7 +18,7 @@ SUBPACKAGES = {
     'data.arrays': '',
     'data.text': 'data.arrays',
     'data.glue': 'data.text',
-    'data.ner': 'data.text',
+    'data.ner': 'data data.text',
     'data.squad': 'data data.arrays data.text',
     'data.pretraining': 'data.arrays data.text',
     'data': 'data.glue data.squad data.text',
@@ -28,8 +28,8 @@ SUBPACKAGES = {
     'train': '',
     'quantization': '',
     'export': '',
-    'pipelines': 'data data.glue data.squad data.text export model model.kernels model.weights '
-                 'train',
+    'pipelines': 'data data.glue data.ner data.squad data.text export model model.kernels '
+                 'model.weights train',
     'jobs.runs': '',
     'jobs.embedding': 'jobs.runs',
     'jobs.pretraining': 'jobs.runs',

@@ -71,7 +71,7 @@ def make_network(task, dropout):
 
 def make_stepper(task, network, learning_rate, seed):
     """The `Stepper` of jobs/finetuning/classification.py with the script's defaults."""
-    loss = classification.make_loss(task.is_regression)
+    loss = classification.make_loss(task.kind)
 
     def forward(batch):
         outputs = network(*(mx.nd.array(array, dtype=array.dtype) for array in

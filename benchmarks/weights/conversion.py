@@ -48,6 +48,15 @@ RANDOM_MODELS = {
     'score, relu': ('BertForSequenceClassification', 'AutoModelForSequenceClassification',
                     {'config': {'hidden_act': 'relu', 'num_labels': 1,
                                 'problem_type': 'regression'}}),
+    'several classes a text': ('BertForSequenceClassification',
+                               'AutoModelForSequenceClassification',
+                               {'config': {'problem_type': 'multi_label_classification',
+                                           'id2label': {0: 'sad', 1: 'glad', 2: 'loud'}}}),
+    'reranker': ('BertForSequenceClassification', 'AutoModelForSequenceClassification',
+                 {'config': {'num_labels': 1, 'sentence_transformers': {
+                     'activation_fn': 'torch.nn.modules.activation.Sigmoid'}}}),
+    'classes of tokens': ('BertForTokenClassification', 'AutoModelForTokenClassification',
+                          {'config': {'id2label': {0: 'O', 1: 'B-PER', 2: 'I-PER'}}}),
     'question answering': ('BertForQuestionAnswering', 'AutoModelForQuestionAnswering',
                            {'config': {'layer_norm_eps': 1e-5}}),
     'pre-training, float16': ('BertForPreTraining', 'AutoModelForPreTraining',
@@ -145,8 +154,9 @@ def our_outputs(folder, arrays):
     import mxnet as mx
 
     from bert.model.weights import checkpoint_reader, heads, loading
+    from bert.pipelines.model_folder import find_head
     checkpoint = checkpoint_reader.read_checkpoint(folder)
-    head, tensors, _ = heads.identify_head(checkpoint.arrays, checkpoint.source)
+    head, tensors, _ = find_head(checkpoint)
     network = heads.make_network_with_head(checkpoint.config, head, tensors)
     loading.load_parameters(network, tensors, checkpoint.source, mx.cpu())
     tokens, segments = (mx.nd.array(arrays[name], dtype='int32')
@@ -209,11 +219,12 @@ def compare(expected, outputs, mask):
 
 def has_same_tensors(source, target):
     """Whether two folders hold the same tensors bit for bit, tied copies aside."""
-    from bert.model.weights import checkpoint_reader, heads
+    from bert.model.weights import checkpoint_reader
+    from bert.pipelines.model_folder import find_head
     sides = []
     for folder in (source, target):
         checkpoint = checkpoint_reader.read_checkpoint(folder)
-        arrays = heads.identify_head(checkpoint.arrays, checkpoint.source)[1]
+        arrays = find_head(checkpoint)[1]
         sides.append({name: array.tobytes() for name, array in arrays.items()
                       if name != 'decoder.3.weight' or not checkpoint.config.tied_decoder})
     return sides[0] == sides[1]

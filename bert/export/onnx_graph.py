@@ -1,9 +1,10 @@
 """A fine-tuned BERT as an ONNX graph, built node by node.
 
 Inputs and outputs have the names of transformers' exporter, so programs for its models also run
-these: input_ids, attention_mask, token_type_ids (batch, length) int64 → logits (batch, classes),
-or start_logits and end_logits (batch, length), or last_hidden_state (batch, length, units),
-float32. Batch size and length are dynamic.
+these: input_ids, attention_mask, token_type_ids (batch, length) int64 → logits (batch, classes), of
+tokens (batch, length, classes), of words (batch, length, vocabulary), or start_logits and
+end_logits (batch, length), or last_hidden_state (batch, length, units), float32. Batch size and
+length are dynamic.
 """
 import math
 
@@ -23,16 +24,20 @@ BATCH_DIM, LENGTH_DIM = 'batch', 'length'       # the dynamic dimensions
 def build_onnx_model(arrays, config, producer_version=''):
     """An `onnx.ModelProto`, checked by `onnx.checker`.
 
-    arrays: {Gluon name: float32 array} of a network for classification, regression or question
-    answering, or of an encoder alone; the encoder's names start with `bert.`. config: its
-    `BertConfig`. Raises `UserError` for another head.
+    arrays: {Gluon name: float32 array} of a network for classification, regression, question
+    answering, token classification or filling masks, or of an encoder alone; the encoder's names
+    start with `bert.`. config: its `BertConfig`. Raises `UserError` for another head.
     """
     graph = GraphBuilder(arrays)
     sequence = add_encoder(graph, config)
     if 'span_classifier.weight' in arrays:
         outputs = add_span_head(graph, sequence)
+    elif 'tag_classifier.weight' in arrays:
+        outputs = add_token_classifier(graph, sequence)
     elif 'bert.pooler.weight' in arrays and _classifier_layer(arrays):
         outputs = add_classifier(graph, sequence, _classifier_layer(arrays))
+    elif 'bert.decoder.0.weight' in arrays:
+        outputs = add_decoder(graph, sequence, config)
     elif _classifier_layer(arrays) or any('decoder.' in name for name in arrays):
         raise UserError('to ONNX: neither a classifier, nor a question-answering network, nor an '
                         'encoder')
@@ -184,6 +189,13 @@ def add_classifier(graph, sequence, layer):
     return [helper.make_tensor_value_info(logits, TensorProto.FLOAT, [BATCH_DIM, num_classes])]
 
 
+def add_token_classifier(graph, sequence):
+    logits = graph.add('Identity', 'logits', graph.dense(sequence, 'tag_classifier'))
+    num_classes = len(graph.arrays['tag_classifier.weight'])
+    return [helper.make_tensor_value_info(logits, TensorProto.FLOAT,
+                                          [BATCH_DIM, LENGTH_DIM, num_classes])]
+
+
 def add_span_head(graph, sequence):
     scores = graph.dense(sequence, 'span_classifier')
     names = ('start_logits', 'end_logits')
@@ -199,6 +211,20 @@ def add_token_vectors(graph, sequence, config):
     return [helper.make_tensor_value_info(graph.add('Identity', 'last_hidden_state', sequence),
                                           TensorProto.FLOAT,
                                           [BATCH_DIM, LENGTH_DIM, config.units])]
+
+
+def add_decoder(graph, sequence, config):
+    """Add the masked-language-model decoder on every token."""
+    layers = 'bert.decoder.%d'
+    x = add_activation(graph, graph.dense(sequence, layers % 0), layers % 1, config.activation)
+    x = graph.layer_norm(x, layers % 2, config.layer_norm_eps)
+    # not a transposed constant: the word embedding is in the file already
+    name = 'bert.word_embed.0.weight' if config.tied_decoder else layers % 3 + '.weight'
+    weight = graph.add('Transpose', layers % 3 + '.weight.T', graph.parameter(name), perm=(1, 0))
+    logits = graph.add('Add', 'logits', graph.add('MatMul', layers % 3, x, weight),
+                       graph.parameter(layers % 3 + '.bias'))
+    return [helper.make_tensor_value_info(logits, TensorProto.FLOAT,
+                                          [BATCH_DIM, LENGTH_DIM, config.vocab_size])]
 
 
 def _classifier_layer(arrays):

@@ -1,6 +1,7 @@
 """Options that several commands share. Nothing here imports mxnet, so `--help` answers at once."""
 from bert.flags import kinds
 from bert.flags.options import Options, flag, options
+from bert.flags.rules import excludes
 from bert.flags.threads import default_threads, prepare_mxnet
 
 DTYPE_DESCRIPTIONS = {
@@ -19,11 +20,33 @@ def dtype_flag(*choices):
 HUB_NAME = 'the name of a model on the Hugging Face hub: owner/name or owner/name@revision'
 
 
-def model_dir_flag(scripts='finetune_classifier.py or finetune_squad.py', kind='such a model',
-                   **values):
+def model_dir_flag(scripts='finetune_classifier.py, finetune_ner.py or finetune_squad.py',
+                   kind='such a model', **values):
     """The field of --model_dir. scripts, kind: where such models come from, and what they are."""
     return flag('folder of a run of %s, one of its checkpoints, %s saved by transformers, or %s'
                 % (scripts, kind, HUB_NAME), metavar='FOLDER', **values)
+
+
+# Flags of files with several labels a text. Those of classes with `label_column` have these rules.
+LABEL_COLUMN_RULES = (
+    excludes('label_column', 'label_columns'),
+    excludes('label_columns', 'label_separator',
+             '%s and %s: columns of 0 and 1 have no separator'))
+
+
+def label_columns_flag():
+    return flag('of several labels a text: instead of --label_column, columns of 0 and 1, whose '
+                'names are the labels', None, kinds.text_list, metavar='A,B,…')
+
+
+def label_separator_flag():
+    return flag('of several labels a text: what separates them in --label_column; JSON lines have '
+                'a list there', ',', metavar='TEXT')
+
+
+def threshold_flag(help, default=None):
+    """The field of --threshold."""
+    return flag('of several labels a text: ' + help, default, kinds.probability, metavar='P')
 
 
 def overwrite_flag(help='replace what an earlier run left there'):

@@ -7,6 +7,8 @@ from bert.flags.options import Options, flag, options
 from bert.flags.rules import excludes, needs_one
 
 FORMATS = ('gluon', 'transformers')
+# Kinds of models that can be exported with random weights
+RANDOM_KINDS = (file_names.CLASSIFICATION, file_names.REGRESSION, file_names.QUESTION_ANSWERING)
 
 
 @options('model')
@@ -33,8 +35,7 @@ class ExportedModelOptions(Options):
     rules = (excludes('model_dir', 'model_parameters'),
              needs_one(('task', 'model_dir', 'model_parameters'),
                        '--task is needed for a random network: %s'
-                       % ', '.join(kind for kind in file_names.MODEL_KINDS
-                                   if kind != file_names.EMBEDDING)))
+                       % ', '.join(RANDOM_KINDS)))
 
 
 def output_dir_flag(name):

@@ -1,6 +1,14 @@
 """Options of the fine-tuning scripts, and of scripts that read the same models and files."""
 from bert.flags import kinds
-from bert.flags.common import HUB_NAME, StepOptions, TrainingDeviceOptions
+from bert.flags.common import (
+    HUB_NAME,
+    LABEL_COLUMN_RULES,
+    StepOptions,
+    TrainingDeviceOptions,
+    label_columns_flag,
+    label_separator_flag,
+    threshold_flag,
+)
 from bert.flags.int8 import CalibrationOptions
 from bert.flags.options import Options, flag, options
 from bert.flags.rules import excludes, needs, only_with
@@ -97,6 +105,10 @@ class TaskOptions(Options):
     classes: tuple | None = flag('classes of your own files in order; default: those found', None,
                                  kinds.text_list, metavar='X,Y,…')
     regression: bool = flag('labels of your own files are numbers', False)
+    multi_label: bool = flag('a text of your own files has none, one or several labels', False)
+    label_columns: tuple | None = label_columns_flag()
+    label_separator: str = label_separator_flag()
+    threshold: float = threshold_flag('a text has the labels of at least this probability', 0.5)
     skip_bad_rows: bool = flag('leave bad rows out and report them, instead of stopping', False)
     max_len: int = flag('tokens an example at most, special tokens included', 128,
                         kinds.whole_number)
@@ -106,9 +118,23 @@ class TaskOptions(Options):
     dev_batch_size: int = flag('examples a batch in evaluation', 32, kinds.positive_int,
                                names=('--dev_batch_size', '--test_batch_size'))
     only_inference: bool = flag('no training: evaluate on dev once, predict test', False)
-    rules = (excludes('regression', 'classes'),
-             only_with(('text_columns', 'label_column', 'classes', 'regression'), OWN_FILES,
-                       '%s is for files of your own: give --train_file and --dev_file'))
+    rules = (excludes('regression', 'classes'), excludes('regression', 'multi_label'),
+             excludes('classes', 'label_columns'), *LABEL_COLUMN_RULES,
+             only_with(('label_columns', 'label_separator', 'threshold'), 'multi_label'),
+             only_with(('text_columns', 'label_column', 'classes', 'regression', 'multi_label'),
+                       OWN_FILES, '%s is for files of your own: give --train_file and --dev_file'))
+
+
+@options('task')
+class RankingOptions(Options):
+    """A task for a cross-encoder."""
+    ranking: bool = flag('train a reranker (cross-encoder) on pairs with scores: STS-B, or files '
+                         'of your own', False)
+    max_score: float | None = flag('the highest score in the files, of which scores are learned as '
+                                   'shares; default: 1, STS-B: 5', None, kinds.positive_float,
+                                   metavar='X')
+    rules = (excludes('ranking', 'classes'), excludes('ranking', 'regression'),
+             only_with(('max_score',), 'ranking'))
 
 
 @options('question answering')
@@ -174,7 +200,7 @@ class StaticOptions(ContextWindowOptions):
 
 
 @options()
-class FinetuneClassifierOptions(TaskOptions, ModelOptions, OptimizerOptions,
+class FinetuneClassifierOptions(TaskOptions, RankingOptions, ModelOptions, OptimizerOptions,
                                 OnlyCalibrationOptions, TrainingDeviceOptions, RunOutputOptions):
     """finetune_classifier.py"""
     unsupported = UNSUPPORTED_TRAINING_FLAGS

@@ -1,7 +1,14 @@
 """Options of quantize.py, and of INT8 calibration in other scripts."""
 from bert import file_names
 from bert.flags import kinds
-from bert.flags.common import ThreadOptions, model_dir_flag, overwrite_flag
+from bert.flags.common import (
+    LABEL_COLUMN_RULES,
+    ThreadOptions,
+    label_columns_flag,
+    label_separator_flag,
+    model_dir_flag,
+    overwrite_flag,
+)
 from bert.flags.options import Options, flag, options
 from bert.flags.rules import excludes, needs, not_with, only_with
 from bert.flags.threads import prepare_mxnet
@@ -35,8 +42,11 @@ class EvaluationSetOptions(Options):
                                 metavar='FOLDER')
     dev_file: str | None = flag('instead: a file of your own', metavar='FILE')
     label_column: str | None = flag('column of the label in files of your own', metavar='C')
+    label_columns: tuple | None = label_columns_flag()
+    label_separator: str = label_separator_flag()
     max_eval_samples: int | None = flag('score N examples of each, drawn at random', None,
                                         kinds.positive_int, metavar='N')
+    rules = LABEL_COLUMN_RULES
 
 
 @options('data')

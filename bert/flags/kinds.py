@@ -117,6 +117,7 @@ thread_count = Number(int, 'a whole number from 1 on', low=1, largest=MAX_THREAD
 positive_float = Number(float, 'a number above 0', above=0)
 nonnegative_float = Number(float, 'a number from 0 on', low=0)
 ratio = Number(float, 'a number from 0 to 1', low=0, high=1)
+probability = Number(float, 'a number above 0 and below 1', above=0, below=1)
 dropout_rate = Number(float, 'a number from 0 to below 1', low=0, below=1)
 text_list = TextList()
 positive_int_list = WholeNumberList('whole numbers from 1 on', low=1)

@@ -57,22 +57,27 @@ def flag(help, default=None, kind=None, *, factory=None, names=None, choices=Non
     return dataclasses.field(metadata={'flag': declaration}, **values)
 
 
-def options(title=None, **defaults):
+def options(title=None, aliases=None, **defaults):
     """Class decorator: a group of options, or all options of a command, as a frozen dataclass.
 
-    title: of the group in `--help`. defaults: of inherited options, instead of theirs. A class may
-    also declare an inherited option anew; it keeps its place in `--help`.
+    title: of the group in `--help`. defaults: of inherited options, instead of theirs. aliases:
+    {inherited option: further flags}. A class may also declare an inherited option anew; it keeps
+    its place in `--help`.
     """
     def decorate(cls):
         annotations = inspect.get_annotations(cls)
         inherited_names = {name for base in cls.__mro__ for name in vars(base).get('own_names', ())}
         cls.title = title
         cls.own_names = tuple(name for name in annotations if name not in inherited_names)
-        for name, value in defaults.items():
+        for name in {**defaults, **(aliases or {})}:
             inherited = next(base.__dataclass_fields__[name] for base in cls.__mro__[1:]
                              if name in getattr(base, '__dataclass_fields__', ()))
+            declaration = inherited.metadata['flag']
+            names = _flag_names(name, declaration) + (aliases or {}).get(name, ())
             annotations[name] = inherited.type
-            setattr(cls, name, dataclasses.field(default=value, metadata=inherited.metadata))
+            setattr(cls, name, dataclasses.field(
+                default=defaults.get(name, inherited.default),
+                metadata={'flag': declaration._replace(names=names)}))
         cls.__annotations__ = annotations
         return _with_keyword_errors(dataclasses.dataclass(frozen=True, kw_only=True)(cls))
     return decorate

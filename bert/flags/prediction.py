@@ -6,14 +6,18 @@ from bert.flags.common import (
     PredictionDeviceOptions,
     TextOutputOptions,
     model_dir_flag,
+    threshold_flag,
 )
 from bert.flags.int8 import EvaluationSetOptions
+from bert.flags.option_kinds import ANSWER_OPTIONS, ENTITY_OPTIONS
 from bert.flags.options import Options, flag, options
 from bert.flags.rules import excludes, not_with, only_with
 from bert.flags.threads import prepare_mxnet
+from bert.flags.token_classification import AGGREGATIONS, FIRST, SCHEMES
 
-ANSWER_OPTIONS = ('top_k', 'version_2', 'null_score_diff_threshold', 'max_answer_length')
-SCORE_OPTIONS = ('task_name', 'data_dir', 'dev_file', 'label_column', 'max_eval_samples')
+SCORE_OPTIONS = ('task_name', 'data_dir', 'dev_file', 'label_column', 'label_columns',
+                 'label_separator', 'max_eval_samples')
+THRESHOLD_HELP = 'give a text those of at least this probability; default: as trained'
 SPEED_OPTIONS = ('batch_sizes', 'lengths', 'rounds')
 
 
@@ -31,10 +35,19 @@ class AnswerOptions(Options):
 
 
 @options()
+class QueryOptions(Options):
+    query: str | None = flag('rank the texts as documents by their scores for this query, best '
+                             'first, by a cross-encoder or another model of pairs with one output',
+                             metavar='TEXT')
+    rules = (excludes('query', 'pair', '%s and %s: with a query each text is a document'),)
+
+
+@options()
 class PredictedTextOptions(Options):
     texts: tuple = flag('a text; for a pair model two, the pair', (), kinds.any_text,
                         names=(), nargs='*', metavar='TEXT')
-    model_dir: str = model_dir_flag('finetune_classifier.py', 'a classifier', required=True)
+    model_dir: str = model_dir_flag('finetune_classifier.py or finetune_ner.py',
+                                    'a model for texts', required=True)
     pair: bool = flag('texts come in pairs; for a model of transformers, which doesn\'t say', False)
     file: str | None = flag(
         '.csv, .tsv or .jsonl with --text_columns, or a .txt with one text a line (pairs: a tab '
@@ -43,12 +56,42 @@ class PredictedTextOptions(Options):
                                       kinds.text_list, metavar='A[,B]')
 
 
+@options('entities')
+class EntityOptions(Options):
+    """How entities are found, by a model for token classification."""
+    aggregation: str = flag(
+        'how tokens become entities: first, average, max: one tag for each word, by its first '
+        'token, the mean, or the surest token; simple: by tokens; none: the tokens themselves',
+        FIRST, choices=AGGREGATIONS)
+    words: bool = flag('--file holds words that are split already, in CoNLL columns or lists in '
+                       '.jsonl: write the tag of each', False)
+    word_column: str | None = flag('column of the word, from 0; in .jsonl its key; default: 0, '
+                                   '"tokens"', metavar='C')
+    scheme: str | None = flag('scheme of the tags that are written; default: the model\'s',
+                              choices=SCHEMES)
+    rules = (only_with(('word_column', 'scheme'), 'words'),
+             excludes('words', 'aggregation',
+                      '%s and %s: with words each has the tag of its first token'))
+
+
+@options('masks')
+class FillOptions(Options):
+    """How masks are filled, by a masked language model."""
+    targets: tuple | None = flag('consider only these words', None, kinds.text_list,
+                                 metavar='A,B,…')
+
+
 @options()
-class PredictOptions(PredictedTextOptions, TextOutputOptions, PredictionDeviceOptions):
+class PredictOptions(PredictedTextOptions, QueryOptions, EntityOptions, FillOptions,
+                     TextOutputOptions, PredictionDeviceOptions):
     """predict.py"""
-    format: str = flag('tsv: label, probability, text; jsonl: all probabilities too', 'tsv',
+    top_k: int | None = flag('documents at most, with --query; default: all; or words a mask; '
+                             'default: 5', None, kinds.positive_int, metavar='N')
+    format: str = flag('tsv: label, probability, text, or a line an entity, word or document; '
+                       'jsonl: a line a text, all probabilities too', 'tsv',
                        choices=('tsv', 'jsonl'))
     batch_size: int = flag('texts a batch', 32, kinds.positive_int)
+    threshold: float | None = threshold_flag(THRESHOLD_HELP)
 
 
 @options()
@@ -93,6 +136,7 @@ class DeployedModelOptions(Options):
     text_columns: tuple | None = flag('columns of the text or pair in --file, or in --dev_file',
                                       None, kinds.text_list, metavar='A[,B]')
     pair: bool = flag('texts come in pairs', False)
+    threshold: float | None = threshold_flag(THRESHOLD_HELP)
 
 
 @options('scores')
@@ -111,9 +155,12 @@ class SpeedOptions(Options):
 
 
 @options()
-class DeployOptions(DeployedModelOptions, AnswerOptions, ScoreOptions, SpeedOptions,
-                    TextOutputOptions, DeviceOptions):
+class DeployOptions(DeployedModelOptions, QueryOptions, AnswerOptions, EntityOptions, FillOptions,
+                    ScoreOptions, SpeedOptions, TextOutputOptions, DeviceOptions):
     """deploy.py"""
+    top_k: int | None = flag('answers a question at most, default 3; words a mask, default 5; '
+                             'documents, with --query, default all', None, kinds.positive_int,
+                             metavar='N')
     titles = {'data': 'scores'}
     format: str = flag('tsv: a line a text or answer; jsonl: all probabilities too; --evaluate and '
                        '--measure write JSON', 'tsv', choices=('tsv', 'jsonl'))
@@ -124,9 +171,11 @@ class DeployOptions(DeployedModelOptions, AnswerOptions, ScoreOptions, SpeedOpti
              only_with(SCORE_OPTIONS, 'evaluate', '%s: it is for {}'),
              only_with(('text_columns',), ('evaluate', 'file'),
                        '%s: it is for --file and --dev_file'),
-             not_with(('top_k', 'pair'), 'evaluate', '%s: it is not for --evaluate'),
+             not_with(('top_k', 'targets', 'pair', 'query', *ENTITY_OPTIONS), 'evaluate',
+                      '%s: it is not for --evaluate'),
              only_with(SPEED_OPTIONS, 'measure', '%s: it is for {}'),
-             not_with(ANSWER_OPTIONS + ('pair', 'text_columns', 'batch_size'), 'measure',
+             not_with((*ANSWER_OPTIONS, *ENTITY_OPTIONS, 'targets', 'top_k', 'pair', 'query',
+                       'text_columns', 'batch_size', 'threshold'), 'measure',
                       '%s: it is not for --measure'),
              *(not_with(('format',), action, '%s: --evaluate and --measure write JSON')
                for action in ('evaluate', 'measure')))

@@ -129,12 +129,14 @@ finetune_squad = Job('finetuning.question_answering', 'finetune_squad',
                      'finetuning.FinetuneSquadOptions')
 finetune_static_squad = Job('finetuning.question_answering', 'finetune_static_squad',
                             'finetuning.StaticFinetuneSquadOptions')
+finetune_ner = Job('finetuning.token_classification', 'finetune_ner',
+                   'token_classification.FinetuneNerOptions')
 create_pretraining_data = Job('pretraining.data_creation', 'create_pretraining_data',
                               'pretraining.CreatePretrainingDataOptions')
 pretrain = Job('pretraining.training', 'pretrain', 'pretraining.RunPretrainingOptions',
                'pretraining.RunPretrainingHorovodOptions')
 embed = Job('embedding.command', 'embed', 'embedding.EmbedOptions')
-predict_labels = Job('prediction.classification', 'predict_labels', 'prediction.PredictOptions')
+predict_labels = Job('prediction.text_prediction', 'predict_labels', 'prediction.PredictOptions')
 predict_answers = Job('prediction.question_answering', 'predict_answers',
                       'prediction.AnswerQuestionsOptions')
 deploy = Job('prediction.deployment', 'deploy', 'prediction.DeployOptions')

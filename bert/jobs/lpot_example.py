@@ -23,7 +23,8 @@ from bert.model.classification import make_loss
 from bert.model.weights import catalogue
 from bert.model.weights.model_names import pin_name
 from bert.pipelines.model_folder import find_checkpoint_folder
-from bert.pipelines.opening import TRAINING_SCRIPTS, kind_of, open_pipeline
+from bert.pipelines.opening import TRAINING_SCRIPTS, open_pipeline
+from bert.pipelines.task_file import kind_of
 from bert.train import checkpoint
 
 LOG = logging.getLogger(__name__)
@@ -189,7 +190,7 @@ def evaluate_glue(options, model, training_values):
     for name, evaluation_set in _read_dev_sets(options, model).items():
         outputs = evaluation_set.outputs(model, options.per_gpu_eval_batch_size)
         labels = np.array([feature.label for feature in evaluation_set.features])
-        loss = make_loss(model.task['labels'] is None)(mx.nd.array(outputs), mx.nd.array(labels))
+        loss = make_loss(kind_of(model.task))(mx.nd.array(outputs), mx.nd.array(labels))
         scores[name] = to_example_keys(evaluation_set.scores(outputs))
         suffix = MISMATCHED_SUFFIX if name.endswith('mismatched') else ''
         write_scores(options.output_dir + suffix, dict(

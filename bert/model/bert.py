@@ -265,6 +265,15 @@ class BERTModel(HybridBlock):
             return self._pool(F, self._encode(F, token_ids, segment_ids, valid_length,
                                               cls_only=True))
 
+    def token_logits(self, F, token_ids, segment_ids, valid_length=None, masked_positions=None):
+        """Only the token logits of a call, for the `hybrid_forward` of a block that needs nothing
+        else; those of all tokens (batch, length, vocab_size) if `masked_positions` is None."""
+        with self.name_scope():
+            sequence = self._encode(F, token_ids, segment_ids, valid_length)
+            if masked_positions is not None:
+                sequence = gather_positions(F, sequence, masked_positions)
+            return self._decode(F, sequence)
+
     def _pool(self, F, sequence):
         first = F.slice_axis(sequence, axis=1, begin=0, end=1)
         return self.pooler(F.reshape(first, shape=(0, -1)))

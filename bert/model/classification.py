@@ -2,6 +2,7 @@
 import mxnet as mx
 from mxnet.gluon import HybridBlock, nn
 
+from bert import file_names
 from bert.model.bert import BERTModel
 
 
@@ -45,9 +46,26 @@ def make_classifier_network(bert, labels, dropout):
     return BERTClassifier(bert, num_classes=len(labels), dropout=dropout)
 
 
-def make_loss(is_regression):
-    """The loss block; it returns squared errors or softmax cross-entropies, (batch,)."""
-    # MXNet's L2Loss halves its weight; with 2 it is the squared error that transformers reports
-    loss = (mx.gluon.loss.L2Loss(weight=2) if is_regression else mx.gluon.loss.SoftmaxCELoss())
+class SigmoidCrossEntropy(HybridBlock):
+    """For each text the mean of the binary cross-entropies (batch,) of its outputs' sigmoids.
+    outputs: (batch, labels); labels: the same from 0 to 1, or (batch,) for one output. The gradient
+    of MXNet's SigmoidBCELoss is wrong where an output is 0."""
+
+    def hybrid_forward(self, F, outputs, labels):
+        losses = F.Activation(outputs, act_type='softrelu') - \
+            outputs * F.reshape_like(labels, outputs)
+        return F.mean(losses, axis=1)
+
+
+# MXNet's L2Loss halves its weight; with 2 it is the squared error that transformers reports
+LOSSES = {file_names.REGRESSION: lambda: mx.gluon.loss.L2Loss(weight=2),
+          file_names.CLASSIFICATION: mx.gluon.loss.SoftmaxCELoss,
+          file_names.MULTI_LABEL: SigmoidCrossEntropy, file_names.RANKING: SigmoidCrossEntropy}
+
+
+def make_loss(kind):
+    """The loss block of a kind of model in `LOSSES`. It returns squared errors, softmax
+    cross-entropies or `SigmoidCrossEntropy`: (batch,)."""
+    loss = LOSSES[kind]()
     loss.hybridize()
     return loss

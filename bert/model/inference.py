@@ -45,24 +45,24 @@ class Predictor:
     """Computes the output of a network outside of training, up to rounding, in the fastest way.
 
     network: an initialised HybridBlock with one output and the inputs token_ids (batch, length),
-    segment_ids (batch, length) and valid_length (batch,). Large batches on a CPU go through its
-    `prediction_graph`, which is built at its first use. Every call reads the current parameters,
-    so training may continue between calls.
+    segment_ids (batch, length), valid_length (batch,), and perhaps others. Large batches on a CPU
+    go through its `prediction_graph`, which is built at its first use. Every call reads the current
+    parameters, so training may continue between calls.
     """
 
     def __init__(self, network):
         self._network = network
         self._graphs = {}       # {is_padded: result of `prediction_graph`}
 
-    def __call__(self, token_ids, segment_ids, valid_length, is_padded=True):
+    def __call__(self, token_ids, segment_ids, valid_length, is_padded=True, *others):
         """is_padded: False when every text is as long as the batch; the graph then needs no
-        mask."""
-        arrays = token_ids, segment_ids, valid_length
+        mask. others: further inputs of the network, as many at every call."""
+        arrays = token_ids, segment_ids, valid_length, *others
         device = token_ids.context
         if token_ids.size < MIN_GRAPH_TOKENS or not _has_graph(device) or is_fused(self._network):
             return self._network(*arrays)
         if is_padded not in self._graphs:
-            self._graphs[is_padded] = prediction_graph(self._network, is_padded)
+            self._graphs[is_padded] = prediction_graph(self._network, is_padded, len(arrays))
         graph, sources = self._graphs[is_padded]
         try:
             values = [arrays[source] if isinstance(source, int) else source.data(device)
@@ -77,16 +77,17 @@ def has_onednn():
     return mx.runtime.Features().is_enabled('MKLDNN')
 
 
-def prediction_graph(network, is_padded=True):
+def prediction_graph(network, is_padded=True, num_inputs=3):
     """The graph of a network with oneDNN's operators that MXNet has only for prediction on a CPU:
     attention, and dense layers that include their activation.
 
     Returns (`CachedOp`, sources). sources has an item for each input of the `CachedOp`: the index
     of an input of the network, or a `Parameter`.
     """
-    inputs = [mx.sym.var('input_%d' % i) for i in range(3 if is_padded else 2)]
+    inputs = [mx.sym.var('input_%d' % i) for i in range(num_inputs)]
+    arguments = inputs if is_padded else inputs[:2] + [None] + inputs[3:]
     with _interleaved_attention(network):
-        graph = network(*inputs + [None] * (3 - len(inputs))).optimize_for('MKLDNN')
+        graph = network(*arguments).optimize_for('MKLDNN')
     sources = {parameter.name: parameter for parameter in network.collect_params().values()}
     sources.update({symbol.name: i for i, symbol in enumerate(inputs)})
     # No static_alloc: with it, oneDNN's operators miss changes of the weights.

@@ -104,6 +104,13 @@ class Pipeline(NotCopyable):
     device: mx.Context = dataclasses.field(default_factory=mx.cpu)
     batch_size: int = dataclasses.field(default=32, kw_only=True)
     batch_tokens: float = dataclasses.field(default=math.inf, kw_only=True)
+    # each subclass has its own: the keys that its task must have
+    task_keys = 'name', 'pair'
+
+    @staticmethod
+    def output_shape(config, task, length):
+        """The shape of the outputs for a text of `length` tokens. Each subclass has its own."""
+        raise NotImplementedError
 
     def __post_init__(self):
         self._predict = Predictor(self.network)
@@ -117,17 +124,19 @@ class Pipeline(NotCopyable):
     def padding_id(self):
         return self.tokenizer.vocab[self.tokenizer.vocab.padding_token]
 
-    def outputs(self, batch):
-        """The network's outputs for a `Batch`, a float32 NDArray."""
+    def outputs(self, batch, *others):
+        """The network's outputs for a `Batch`, a float32 NDArray. others: NumPy arrays, further
+        inputs of the network."""
         token_ids, segment_ids, valid_length = (
             mx.nd.array(array, ctx=self.device, dtype=array.dtype)
             for array in (batch.token_ids, batch.segment_ids, batch.valid_length))
         compute_dtype = self.network.bert.word_embed[0].weight.dtype
         arrays = token_ids, segment_ids, valid_length.astype(compute_dtype)
+        others = [mx.nd.array(array, ctx=self.device, dtype=array.dtype) for array in others]
         if mx.autograd.is_training():
-            return self.network(*arrays).astype('float32')
+            return self.network(*arrays, *others).astype('float32')
         is_padded = bool((batch.valid_length < batch.token_ids.shape[1]).any())
-        return self._predict(*arrays, is_padded).astype('float32')
+        return self._predict(*arrays, is_padded, *others).astype('float32')
 
     def batches(self, lengths, batch_size):
         """`evaluation_batches` of texts with these lengths in tokens, so that `outputs` is

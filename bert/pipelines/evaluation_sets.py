@@ -5,8 +5,11 @@ import logging
 import numpy as np
 
 from bert.data.batches import collate, subsample
-from bert.data.glue.labels import LabelEncoder
 from bert.data.glue.tasks import find_task, is_task
+from bert.data.ner.metric import EntityScore, entity_ratios
+from bert.data.ner.schemes import examine_scheme
+from bert.data.ner.sentences import read_tagged_file
+from bert.data.ner.tagged_data import tokenize_tagged
 from bert.data.squad import metric as squad_metric
 from bert.data.squad.files import read_squad
 from bert.data.squad.windows import load_windows
@@ -18,7 +21,7 @@ LOG = logging.getLogger(__name__)
 
 # The first of these metrics that a task has is its main metric: the order of lpot's BERT example,
 # and F1 for question answering.
-METRIC_PRIORITY = ('f1', 'mcc', 'spearmanr', 'accuracy')
+METRIC_PRIORITY = ('f1', 'micro_f1', 'mcc', 'spearmanr', 'accuracy')
 
 
 class EvaluationSet:
@@ -36,11 +39,13 @@ class EvaluationSet:
 
 class TextSet(EvaluationSet):
     """An evaluation set for a `Classifier`. features: with labels. columns: columns of the model's
-    outputs in the order of the labels' indices; None if the model has the same order."""
+    outputs in the order of the labels' indices; None if the model has the same order.
+    threshold: of `Metric`."""
 
-    def __init__(self, name, source, features, metrics, columns=None):
+    def __init__(self, name, source, features, metrics, columns=None, threshold=None):
         super().__init__(name, source, metrics)
         self.features, self._metrics, self._columns = features, metrics, columns
+        self._threshold = threshold
         self._labels = np.array([feature.label for feature in features])
 
     def __len__(self):
@@ -49,7 +54,7 @@ class TextSet(EvaluationSet):
     def subset(self, name, rows):
         """The evaluation set of some rows."""
         return TextSet(name, self.source, [self.features[i] for i in rows], self._metrics,
-                       self._columns)
+                       self._columns, self._threshold)
 
     def keys(self):
         """Bytes for each example. Equal texts have equal bytes."""
@@ -57,18 +62,57 @@ class TextSet(EvaluationSet):
 
     def outputs(self, model, batch_size):
         """Logits or scores (examples, classes)."""
-        outputs = model.compute_outputs(self.features, batch_size)
+        outputs = model.activate(model.compute_outputs(self.features, batch_size))
         return outputs if self._columns is None else outputs[:, self._columns]
 
+    def score(self, outputs, rows=None):
+        # a bootstrap calls this a thousand times: the other metrics are not computed
+        return self._measure((self.metric,), outputs, rows)[self.metric]
+
     def scores(self, outputs, rows=None):
+        return self._measure(self._metrics, outputs, rows)
+
+    def _measure(self, metrics, outputs, rows):
         rows = slice(None) if rows is None else rows
-        metric = Metric(self._metrics)
+        metric = Metric(metrics, threshold=self._threshold)
         metric.update(self._labels[rows], outputs[rows])
         return dict(metric.get())
 
     def batches(self, size, count, padding_id):
         """At most `count` batches of `size` examples from the whole set, of like lengths."""
         return collate_batches(self.features, size, count, padding_id)
+
+
+class TaggedSet(EvaluationSet):
+    """An evaluation set for a `TokenClassifier`, the model. data:
+    `bert.data.ner.tagged_data.TaggedData`. Raises `UserError` for one whose classes are no tags."""
+
+    def __init__(self, name, data, model):
+        model.check_tags()
+        super().__init__(name, data.path, model.task['metrics'])
+        self._data, self._model = data, model
+
+    def __len__(self):
+        return len(self._data)
+
+    def subset(self, name, rows):
+        return TaggedSet(name, self._data.select(rows), self._model)
+
+    def keys(self):
+        return [sequence.ids.tobytes() for sequence in self._data.sequences]
+
+    def outputs(self, model, batch_size):
+        """(sentences, 3): numbers of gold, predicted and right entities."""
+        logits = model.compute_logits(self._data.sequences, batch_size)
+        score, tags = EntityScore(), model.word_tags(self._data.sequences, logits)
+        return np.array([score.add(*both) for both in zip(self._data.tags, tags)])
+
+    def scores(self, outputs, rows=None):
+        return entity_ratios(*outputs[slice(None) if rows is None else rows].sum(axis=0))
+
+    def batches(self, size, count, padding_id):
+        windows = self._data.make_windows(self._model.tokenizer, self._model.max_len)
+        return collate_batches([window.features for window in windows], size, count, padding_id)
 
 
 class QuestionSet(EvaluationSet):
@@ -147,7 +191,7 @@ def remove_overlap(evaluation_set, other_sets):
 
 def read_text_set(task, model, name, path, table, limit=None):
     """The `TextSet` of a file with labels."""
-    encode_label = LabelEncoder(task.labels, task.aliases)
+    encode_label = task.label_encoder()
     examples, rejected = read_examples(path, table, encode_label, task.skip_bad_rows)
     if rejected:
         LOG.warning('%s: %d rows left out, the first of them: %s', path, len(rejected),
@@ -157,7 +201,11 @@ def read_text_set(task, model, name, path, table, limit=None):
     if num_cut:
         LOG.warning('%s: %d of %d texts were cut at %d tokens', path, num_cut, len(features),
                     model.max_len)
-    return TextSet(name, path, features, task.metrics, class_columns(task, model.task))
+    num_empty = sum(example.label == () for example in examples)
+    if num_empty:
+        LOG.warning('%s: %d of %d texts have no label', path, num_empty, len(examples))
+    return TextSet(name, path, features, task.metrics, class_columns(task, model.task),
+                   task.threshold)
 
 
 def read_question_set(model, name, path, limit=None, trainable=False):
@@ -177,6 +225,15 @@ def read_question_set(model, name, path, limit=None, trainable=False):
     squad = squad.select(subsample(list(range(len(squad.questions))), limit))
     return QuestionSet(name, squad, lambda squad: load_windows(
         squad, model.tokenizer, model.options)[0])
+
+
+def read_tagged_set(model, name, path, columns, limit=None):
+    """The `TaggedSet` of a file of words and tags. columns: `TagColumns`."""
+    sentences = subsample(read_tagged_file(path, columns), limit)
+    scheme = examine_scheme(sentences)
+    if scheme.num_misfits:
+        LOG.warning('%s: %s', path, scheme.describe_misfits())
+    return TaggedSet(name, tokenize_tagged(path, sentences, scheme, model.tokenizer), model)
 
 
 def class_columns(task, model_task):

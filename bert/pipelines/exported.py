@@ -12,9 +12,13 @@ from bert.errors import UserError
 from bert.export import runtimes, symbol
 from bert.model.kernels import cpu, library
 from bert.model.weights import checkpoint_reader, tokenizer_files
-from bert.pipelines.classification import Classifier
-from bert.pipelines.question_answering import TASK_DEFAULTS, QuestionAnswerer
-from bert.pipelines.task_file import check_task
+from bert.pipelines.classification import Classifier, MultiLabelClassifier
+from bert.pipelines.mask_filling import MaskFiller, find_masks
+from bert.pipelines.question_answering import QuestionAnswerer
+from bert.pipelines.ranking import CrossEncoder
+from bert.pipelines.task_file import check_kind, check_task, describe_as_ranking, kind_of
+from bert.pipelines.token_classification import TokenClassifier
+from bert.pipelines.token_vectors import TokenVectorizer
 
 MXNET = runtimes.SymbolRuntime.name
 VNNI_FLAGS = {'avx512_vnni', 'avx_vnni', 'amx_int8'}
@@ -40,27 +44,64 @@ class ExportedClassifier(ExportedPipeline, Classifier):
     """A `Classifier` from an exported folder."""
 
 
+class ExportedMultiLabelClassifier(ExportedPipeline, MultiLabelClassifier):
+    """A `MultiLabelClassifier` from an exported folder."""
+
+
+class ExportedCrossEncoder(ExportedPipeline, CrossEncoder):
+    """A `CrossEncoder` from an exported folder."""
+
+
 class ExportedQuestionAnswerer(ExportedPipeline, QuestionAnswerer):
     """A `QuestionAnswerer` from an exported folder."""
 
 
-def open_exported_pipeline(folder, prefix, runtime_name, device, threads):
-    """Open the `Classifier` or `QuestionAnswerer` in an exported folder.
+class ExportedTokenClassifier(ExportedPipeline, TokenClassifier):
+    """A `TokenClassifier` from an exported folder."""
+
+
+class ExportedMaskFiller(ExportedPipeline, MaskFiller):
+    """A `MaskFiller` from an exported folder. Its network gives the logits of all tokens."""
+
+    def outputs(self, batch):
+        positions = find_masks(batch.token_ids, self.mask_id).astype(int)
+        return mx.nd.array(np.take_along_axis(self.network(*batch[:3]), positions[:, :, None],
+                                              axis=1))
+
+    def logits_per_text(self, features):
+        return [feature.valid_length for feature in features]
+
+
+# {kind of `file_names.MODEL_KINDS`: class}
+EXPORTED_PIPELINES = {file_names.CLASSIFICATION: ExportedClassifier,
+                      file_names.REGRESSION: ExportedClassifier,
+                      file_names.MULTI_LABEL: ExportedMultiLabelClassifier,
+                      file_names.RANKING: ExportedCrossEncoder,
+                      file_names.QUESTION_ANSWERING: ExportedQuestionAnswerer,
+                      file_names.TOKEN_CLASSIFICATION: ExportedTokenClassifier,
+                      file_names.FILL_MASK: ExportedMaskFiller}
+
+
+def open_exported_pipeline(folder, prefix, runtime_name, device, threads, kind=None):
+    """Open the `Pipeline` in an exported folder, of the class in `EXPORTED_PIPELINES`.
 
     prefix: the name of the file without -symbol.json or .onnx, for a folder with several exports.
     runtime_name: the `name` of a class in `bert.export.runtimes`: 'mxnet', 'onnxruntime' or
-    'openvino'; None: MXNet for a symbol, ONNX Runtime for ONNX.
+    'openvino'; None: MXNet for a symbol, ONNX Runtime for ONNX. kind: 'ranking' makes a
+    `CrossEncoder` of any model with one output that reads pairs.
     Raises `UserError` that names what is missing or doesn't fit.
     """
     runtime, vocabulary, config, task = open_exported_network(folder, prefix, runtime_name, device,
                                                               threads)
-    if task.get('kind'):
+    if kind_of(task) == file_names.EMBEDDING:
         raise UserError('--model_dir %s holds an embedding model, and deploy.py writes no vectors: '
                         'open the folder in Python with bert.open' % folder)
-    pipeline_class = ExportedClassifier if 'labels' in task else ExportedQuestionAnswerer
+    if kind == file_names.RANKING:
+        task = describe_as_ranking(task)
+    check_kind(kind, task, folder)
     max_len = task.pop('max_len')
     tokenizer = BertTokenizer(vocabulary, lower=not config.cased)
-    return pipeline_class(runtime, tokenizer, config, task, max_len, device)
+    return EXPORTED_PIPELINES[kind_of(task)](runtime, tokenizer, config, task, max_len, device)
 
 
 def open_exported_network(folder, prefix, runtime_name, device, threads):
@@ -91,12 +132,15 @@ def read_description(folder):
 def _read_task(path, num_positions):
     """The task of a `Pipeline`, with 'max_len'. num_positions: of the model."""
     task = files.read_json(path)
-    required = ('name', 'pair') if 'kind' in task else ('name', 'labels', 'pair', 'metrics') \
-        if 'labels' in task else tuple(TASK_DEFAULTS)
-    missing = [key for key in required + ('max_len',) if key not in task]
+    check_task(path, dict(task, max_len=task.get('max_len', num_positions)), num_positions)
+    missing = [key for key in _pipeline_class(task).task_keys + ('max_len',) if key not in task]
     if missing:
         raise UserError('%s: no "%s" in it' % (path, missing[0]))
-    return check_task(path, task, num_positions)
+    return task
+
+
+def _pipeline_class(task):
+    return EXPORTED_PIPELINES.get(kind_of(task), TokenVectorizer)
 
 
 def find_export(folder, prefix, runtime_name):
@@ -153,9 +197,7 @@ def _check_outputs(runtime, vocabulary, config, task, path):
     except mx.MXNetError as error:
         raise UserError('%s: its parameters are of other sizes: %s'
                         % (path, str(error).strip().splitlines()[-1])) from None
-    labels = task.get('labels')
-    expected = (1, 2, config.units) if task.get('kind') else (1, 2, 2) if 'labels' not in task \
-        else (1, len(labels or ['score']))
+    expected = (1, *_pipeline_class(task).output_shape(config, task, 2))
     if shape != expected:
         raise UserError('%s gives outputs of shape %s, and %s beside it asks for %s: they don\'t '
                         'belong together' % (path, shape, file_names.TASK_FILE, expected))

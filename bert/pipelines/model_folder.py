@@ -25,10 +25,10 @@ def find_checkpoint_folder(folder, script):
 def find_head(checkpoint):
     """`heads.identify_head` for a `checkpoint_reader.Checkpoint`. Raises `UserError` if its
     configuration names a network with an unknown head."""
-    path = os.path.join(folder_of(checkpoint), file_names.CONFIG_FILE)
+    path, architectures = os.path.join(folder_of(checkpoint), file_names.CONFIG_FILE), ()
     if os.path.isfile(path):
-        heads.check_architecture(files.read_json(path), path)
-    return heads.identify_head(checkpoint.arrays, checkpoint.source)
+        architectures = heads.check_architecture(files.read_json(path), path)
+    return heads.identify_head(checkpoint.arrays, checkpoint.source, architectures)
 
 
 def folder_of(checkpoint):

@@ -7,10 +7,15 @@ from bert.errors import UserError
 from bert.model.bert import set_compute_dtype
 from bert.model.weights import catalogue, checkpoint_reader, heads
 from bert.model.weights.model_names import locate_model, pin_name
-from bert.pipelines.classification import make_classifier, read_classifier_task
+from bert.pipelines.classifier_folder import (
+    make_classifier,
+    names_no_output,
+    read_classifier_task,
+)
 from bert.pipelines.embedder import Embedder
 from bert.pipelines.exported import open_exported_pipeline
 from bert.pipelines.exported_embedder import holds_embedding_export, open_exported_embedder
+from bert.pipelines.mask_filling import make_mask_filler, open_released_filler
 from bert.pipelines.model_folder import (
     find_checkpoint_folder,
     find_head,
@@ -18,16 +23,30 @@ from bert.pipelines.model_folder import (
     has_weights,
 )
 from bert.pipelines.question_answering import build_qa_network, make_question_answerer
+from bert.pipelines.ranking import CrossEncoder
+from bert.pipelines.task_file import check_kind
+from bert.pipelines.token_classification import make_token_classifier
 from bert.train.devices import pick_device
 
 LOG = logging.getLogger(__name__)
 
-TRAINING_SCRIPTS = 'finetune_classifier.py or finetune_squad.py'
+TRAINING_SCRIPTS = 'finetune_classifier.py, finetune_ner.py or finetune_squad.py'
 
 
 def open_any_pipeline(options, keywords):
     """The pipeline of `bert.flags.pipelines.OpeningOptions`. keywords: of `Embedder`. Raises
     `UserError`."""
+    pipeline = _open_path(options, keywords)
+    if options.activation:
+        if not isinstance(pipeline, CrossEncoder):
+            raise UserError('activation: it is for a CrossEncoder, and %s is opened as %s; task '
+                            '"%s" makes one of a model with one output'
+                            % (options.path, type(pipeline).__name__, file_names.RANKING))
+        pipeline.task['activation'] = options.activation
+    return pipeline
+
+
+def _open_path(options, keywords):
     options = _name_export(options)
     if options.path not in catalogue.MODELS:
         options = options.replace(path=locate_model(pin_name(options.path)))
@@ -38,6 +57,10 @@ def open_any_pipeline(options, keywords):
             raise UserError('%s: it is for an exported model, and %s holds none'
                             % (name, options.path))
     if options.path in catalogue.MODELS and not os.path.exists(options.path):
+        if options.task == file_names.FILL_MASK:
+            _refuse_keywords(options, keywords, 'a model that fills masks')
+            return _ready(open_released_filler(
+                options.path, pick_device(options.gpu, options.dtype, 'gpu')), options)
         return Embedder(model=options.path, gpu=options.gpu, dtype=options.dtype,
                         **_batch_limits(options), **keywords)
     device = pick_device(options.gpu, options.dtype, 'gpu')
@@ -46,11 +69,15 @@ def open_any_pipeline(options, keywords):
         folder = find_checkpoint_folder(folder, TRAINING_SCRIPTS)
     checkpoint = checkpoint_reader.read_checkpoint(folder)
     head, _, _ = find_head(checkpoint)
-    if head.name not in (heads.CLASSIFICATION, heads.QUESTION_ANSWERING):
+    if (options.task or default_kind(head)) == file_names.EMBEDDING:
         return Embedder(checkpoint, gpu=options.gpu, dtype=options.dtype, **_batch_limits(options),
                         **keywords)
     _refuse_keywords(options, keywords, 'a model for ' + head.name)
-    pipeline = make_pipeline(checkpoint, device)
+    return _ready(make_pipeline(checkpoint, device, kind=options.task), options)
+
+
+def _ready(pipeline, options):
+    """The pipeline with the settings of `OpeningOptions`."""
     set_compute_dtype(pipeline.network, options.dtype)
     return _with_batch_limits(pipeline, options)
 
@@ -73,7 +100,7 @@ def _open_export(options, keywords):
     if holds_embedding_export(options.path):
         return open_exported_embedder(*arguments, **_batch_limits(options), **keywords)
     _refuse_keywords(options, keywords, 'an exported model')
-    return _with_batch_limits(open_exported_pipeline(*arguments), options)
+    return _with_batch_limits(open_exported_pipeline(*arguments, kind=options.task), options)
 
 
 def is_export(path):
@@ -100,36 +127,70 @@ def _with_batch_limits(pipeline, options):
     return pipeline
 
 
-def open_pipeline(path, device, like_model=None, like_dataset=None, classes=None, pair=False):
-    """Open the `Classifier` or `QuestionAnswerer` in a file of parameters or a folder.
+def open_pipeline(path, device, like_model=None, like_dataset=None, classes=None, pair=False,
+                  kind=None):
+    """Open the `Pipeline` in a file of parameters or a folder.
 
     like_model, like_dataset: as for `checkpoint_reader.read_checkpoint`. classes, pair: what a
-    classifier's parameters alone don't say. Raises `UserError`, also for parameters of another
-    model.
+    classifier's parameters alone don't say. kind: see `make_pipeline`. Raises `UserError`, also for
+    parameters of another model.
     """
     return make_pipeline(checkpoint_reader.read_checkpoint(path, like_model, like_dataset), device,
-                         classes, pair)
+                         classes, pair, kind)
 
 
-def make_pipeline(checkpoint, device, classes=None, pair=False):
-    """The same for a `checkpoint_reader.Checkpoint`."""
+def make_pipeline(checkpoint, device, classes=None, pair=False, kind=None):
+    """The same for a `checkpoint_reader.Checkpoint`. kind: of `file_names.MODEL_KINDS`, where the
+    checkpoint can be opened in more ways than one. Raises `UserError` for a kind that its head is
+    not for."""
     head, arrays, _ = find_head(checkpoint)
-    if head.name == heads.QUESTION_ANSWERING:
-        if classes or pair:
-            raise UserError('%s: %s holds a model that answers questions'
-                            % ('--classes' if classes else '--pair', checkpoint.source))
-        return make_question_answerer(build_qa_network(checkpoint, device), checkpoint, device)
-    if head.name != heads.CLASSIFICATION:
-        raise UserError('%s holds no classifier and no question-answering model but: %s; %s trains '
-                        'one on it' % (checkpoint.source, head.name, TRAINING_SCRIPTS))
+    if kind == file_names.FILL_MASK and head.name not in heads.WORD_HEADS:
+        raise UserError('task %s: %s has no masked-language-model decoder but: %s'
+                        % (kind, checkpoint.source, head.name))
+    if head.name == heads.CLASSIFICATION:
+        return _make_text_classifier(checkpoint, arrays, device, classes, pair, kind)
+    if head.name not in MAKERS:
+        raise UserError('%s holds no model for a task but: %s; %s trains one on it'
+                        % (checkpoint.source, head.name, TRAINING_SCRIPTS))
+    if classes or pair:
+        raise UserError('%s: %s holds no classifier of texts but: %s'
+                        % ('--classes' if classes else '--pair', checkpoint.source, head.name))
+    pipeline = MAKERS[head.name](checkpoint, arrays, device)
+    check_kind(kind, pipeline.task, checkpoint.source)
+    return pipeline
+
+
+def _make_answerer(checkpoint, arrays, device):
+    return make_question_answerer(build_qa_network(checkpoint, device), checkpoint, device)
+
+
+# {head: function(checkpoint, arrays of `find_head`, device) → its `Pipeline`}; a classifier of
+# texts has `_make_text_classifier`
+MAKERS = {heads.QUESTION_ANSWERING: _make_answerer,
+          heads.TOKEN_CLASSIFICATION: make_token_classifier,
+          **dict.fromkeys(heads.WORD_HEADS, make_mask_filler)}
+
+
+def default_kind(head):
+    """The kind of `bert.file_names.MODEL_KINDS` that the weights of a `heads.Head` are opened as if
+    nothing is said: None where the head decides."""
+    return None if head.name in heads.TASK_HEADS else file_names.EMBEDDING
+
+
+def _make_text_classifier(checkpoint, arrays, device, classes, pair, kind):
     num_outputs = heads.num_classes(arrays)
     class_names = classes or _names_from_indices(checkpoint, num_outputs)
-    task = read_classifier_task(checkpoint, num_outputs, class_names)
+    task = read_classifier_task(checkpoint, num_outputs, class_names, kind)
     if classes and _has_task(checkpoint):
         labels = read_classifier_task(checkpoint, num_outputs)['labels']
         if labels != list(classes):
             raise UserError('--classes %s: %s beside the parameters names %s: leave it out'
                             % (','.join(classes), file_names.TASK_FILE, ','.join(labels)))
+    check_kind(kind, task, checkpoint.source)
+    if kind is None and names_no_output(checkpoint, task):
+        LOG.warning('%s: config.json does not say what its one output is: scores are the output '
+                    'itself; task="%s" of bert.open makes a CrossEncoder of it, with a sigmoid',
+                    checkpoint.source, file_names.RANKING)
     model = make_classifier(checkpoint, arrays, task, device)
     if pair and model.task['pair'] is False:
         raise UserError('--pair: %s was trained on single texts' % checkpoint.source)
@@ -161,8 +222,3 @@ def _has_task(checkpoint):
     return os.path.isfile(os.path.join(folder_of(checkpoint), file_names.TASK_FILE))
 
 
-def kind_of(task):
-    """One of `file_names.MODEL_KINDS`, for the task of a `Pipeline`."""
-    if 'labels' not in task:
-        return task.get('kind', file_names.QUESTION_ANSWERING)
-    return file_names.REGRESSION if task['labels'] is None else file_names.CLASSIFICATION

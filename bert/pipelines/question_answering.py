@@ -36,6 +36,11 @@ TASK_DEFAULTS = {'name': 'SQuAD', 'version_2': False, 'doc_stride': 128, 'max_qu
 
 class QuestionAnswerer(Pipeline):
     """A pipeline whose outputs are scores (size, length, 2). task: the keys of `TASK_DEFAULTS`."""
+    task_keys = tuple(TASK_DEFAULTS)
+
+    @staticmethod
+    def output_shape(config, task, length):
+        return length, 2
 
     def __call__(self, question, documents, top_k=3):
         """The `QuestionResult` of a question on a document, or on several in a list."""

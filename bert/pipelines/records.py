@@ -12,9 +12,42 @@ class Label(NamedTuple):
     probabilities: dict         # {label: probability} of all classes
 
 
+class LabelSet(NamedTuple):
+    """The labels of a text or pair that may have none, one or several."""
+    labels: list                # in the order of the model
+    probabilities: dict         # {label: probability} of all labels, each from 0 to 1
+
+
 class Score(NamedTuple):
-    """The output of a regression for a text or pair."""
+    """The output of a regression for a text or pair; of a `CrossEncoder`, after its activation."""
     score: float
+
+
+class RankedDocument(NamedTuple):
+    """A document with its score for a query. document: its index among those given."""
+    document: int
+    score: float
+    text: str
+
+
+class TokenTag(NamedTuple):
+    """The class of a token: text[start:end]. index: of the token in its text, from 0."""
+    tag: str
+    score: float            # its probability
+    token: str              # as the vocabulary has it
+    index: int
+    start: int
+    end: int
+
+
+class EntitySpan(NamedTuple):
+    """An entity in a text: its `text` is the text's [start:end]. score: the mean of the
+    probabilities of its parts."""
+    type: str
+    score: float
+    text: str
+    start: int
+    end: int
 
 
 class ExtractedAnswer(NamedTuple):
@@ -37,6 +70,14 @@ class QuestionResult(NamedTuple):
     def answer(self):
         """The text of the best answer; '' for no answer."""
         return '' if self.no_answer or not self.answers else self.answers[0].answer
+
+
+class FilledMask(NamedTuple):
+    """A word in the place of a mask."""
+    score: float            # its probability, among all words of the vocabulary
+    token: int              # its id
+    word: str
+    sequence: str           # the text with the word, as the tokenizer writes it
 
 
 @dataclasses.dataclass

@@ -2,8 +2,17 @@
 import math
 import numbers
 
+from bert.data.glue.tasks import describe_ranking
 from bert.errors import UserError
-from bert.file_names import EMBEDDING
+from bert.file_names import (
+    CLASSIFICATION,
+    MODEL_KINDS,
+    MULTI_LABEL,
+    QUESTION_ANSWERING,
+    RANKING,
+    REGRESSION,
+)
+from bert.pipelines.ranking_files import ACTIVATION_CLASSES
 
 
 def _is_size(value):
@@ -22,7 +31,12 @@ EXPECTED_VALUES = {
     'labels': (lambda value: value is None or _is_list_of_texts(value), 'a list of texts'),
     'pair': (lambda value: value is None or isinstance(value, bool), 'true or false'),
     'metrics': (_is_list_of_texts, 'a list of texts'),
-    'kind': (lambda value: value == EMBEDDING, '"%s"' % EMBEDDING),
+    'activation': (lambda value: value in tuple(ACTIVATION_CLASSES),
+                   'one of ' + ', '.join(ACTIVATION_CLASSES)),
+    'kind': (lambda value: value in MODEL_KINDS, 'one of ' + ', '.join(MODEL_KINDS)),
+    'threshold': (lambda value: isinstance(value, numbers.Real) and 0 < value < 1,
+                  'a number above 0 and below 1'),
+    'clean_up': (lambda value: isinstance(value, bool), 'true or false'),
     'truncation': (lambda value: value == 'transformers', '"transformers"'),
     'version_2': (lambda value: isinstance(value, bool), 'true or false'),
     'doc_stride': (_is_size, 'a whole number from 1 on'),
@@ -31,6 +45,31 @@ EXPECTED_VALUES = {
     'max_answer_length': (_is_size, 'a whole number from 1 on'),
     'null_score_diff_threshold': (
         lambda value: isinstance(value, numbers.Real) and math.isfinite(value), 'a number')}
+
+
+def kind_of(task):
+    """The kind of model, of `bert.file_names.MODEL_KINDS`, that a task belongs to. The first three
+    kinds have no key 'kind': their other keys tell."""
+    if 'kind' in task:
+        return task['kind']
+    if 'labels' not in task:
+        return QUESTION_ANSWERING
+    return REGRESSION if task['labels'] is None else CLASSIFICATION
+
+
+def describe_as_ranking(task):
+    """The task of a cross-encoder with the default activation, for one of a regression that reads
+    pairs, or may; any other task as it is."""
+    if kind_of(task) != REGRESSION or task['pair'] is False:
+        return task
+    return describe_ranking(task)
+
+
+def check_kind(kind, task, source):
+    """Raises `UserError`, with the name of `source`, for a task of another kind. None is any."""
+    if kind not in (None, kind_of(task)):
+        raise UserError('task %s: %s holds a model for %s' % (kind, source,
+                                                              kind_of(task).replace('_', ' ')))
 
 
 def check_task(path, task, num_positions):
@@ -42,6 +81,11 @@ def check_task(path, task, num_positions):
         if key in task and not is_usable(task[key]):
             raise UserError('%s: %s %s %r, %s expected' % (
                 path, key, 'are' if key.endswith('s') else 'is', task[key], expected))
+    if kind_of(task) == MULTI_LABEL and not task.get('labels'):
+        raise UserError('%s: kind is %s, and there are no labels' % (path, MULTI_LABEL))
+    if task.get('kind') == RANKING and (task.get('labels') is not None or 'activation' not in task):
+        raise UserError('%s: kind is %s: labels that are null, and an activation expected'
+                        % (path, RANKING))
     max_len = task['max_len']
     if not _is_size(max_len) or not 2 < max_len <= num_positions:
         raise UserError('%s: max_len is %r, a number of tokens up to the %d positions of the model '

@@ -32,6 +32,10 @@ class TokenVectorizer(Pipeline):
     """
     sentence_model = None
 
+    @staticmethod
+    def output_shape(config, task, length):
+        return length, config.units
+
     def write_description(self, folder):
         super().write_description(folder)
         self.write_sentence_files(folder)

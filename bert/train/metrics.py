@@ -2,7 +2,7 @@
 import warnings
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 from sklearn.metrics import f1_score, matthews_corrcoef
 
 from bert.errors import UserError
@@ -28,6 +28,18 @@ def accuracy(labels, predictions):
 def f1(labels, predictions):
     """F1 of class 1, as GLUE scores MRPC and QQP; 0 when the class never occurs."""
     return float(f1_score(labels, predictions, labels=[1], average='macro', zero_division=0))
+
+
+def micro_f1(labels, predictions):
+    """F1 of all labels together: texts with several labels as (size, labels) arrays of 0 and 1."""
+    return f1(labels.ravel(), predictions.ravel())
+
+
+def macro_f1(labels, predictions):
+    """The mean of the F1 of each label, on the same arrays; 0 for a label that never occurs."""
+    if labels.shape[1] == 1:        # scikit-learn takes a single column for classes 0 and 1
+        return f1(labels[:, 0], predictions[:, 0])
+    return float(f1_score(labels, predictions, average='macro', zero_division=0))
 
 
 def mcc(labels, predictions):
@@ -60,23 +72,30 @@ def _correlation(function, labels, predictions):
 
 
 METRICS = {'accuracy': accuracy, 'f1': f1, 'mcc': mcc, 'pearsonr': pearsonr,
-           'spearmanr': spearmanr}
+           'spearmanr': spearmanr, 'micro_f1': micro_f1, 'macro_f1': macro_f1}
+
+
+def label_probabilities(outputs):
+    """The probability of each label where a text may have several: the sigmoid of its output,
+    float64."""
+    return special.expit(np.asarray(outputs, 'float64'))
 
 
 class Metric:
     """Several metrics over the arrays of all calls of `update`.
 
     names: keys of `METRICS`. The single output of a regression is used as it is; with several
-    outputs the prediction is the class with the highest score. workers: count the arrays of all
-    of them. Raises `UserError` for an unknown name.
+    outputs the prediction is the class with the highest score. threshold: a text may have several
+    labels, and the predictions are those with at least this `label_probabilities`. workers: count
+    the arrays of all of them. Raises `UserError` for an unknown name.
     """
 
-    def __init__(self, names, workers=None):
+    def __init__(self, names, workers=None, threshold=None):
         unknown = [name for name in names if name not in METRICS]
         if unknown:
             raise UserError('no metric "%s"; known are %s' % (unknown[0], ', '.join(METRICS)))
         self.names = tuple(names)
-        self._workers = workers or SingleWorker()
+        self._workers, self._threshold = workers or SingleWorker(), threshold
         self.reset()
 
     def reset(self):
@@ -84,9 +103,13 @@ class Metric:
         self._local_batches, self._all_batches = [], []
 
     def update(self, labels, outputs):
-        """labels (batch,), outputs (batch, number of outputs), NumPy arrays."""
-        is_regression = outputs.shape[1] == 1
-        predictions = outputs[:, 0] if is_regression else outputs.argmax(axis=1)
+        """labels (batch,), or (batch, number of outputs) with a threshold, and outputs (batch,
+        number of outputs), NumPy arrays."""
+        if self._threshold is not None:
+            predictions = (label_probabilities(outputs) >= self._threshold).astype('int32')
+        else:
+            is_regression = outputs.shape[1] == 1
+            predictions = outputs[:, 0] if is_regression else outputs.argmax(axis=1)
         self._local_batches.append((labels, predictions))
 
     def get(self):
@@ -98,6 +121,30 @@ class Metric:
             return []
         labels, predictions = map(np.concatenate, zip(*self._all_batches))
         return [(name, METRICS[name](labels, predictions)) for name in self.names]
+
+
+class TokenAccuracy:
+    """The share of labelled tokens whose class has the highest score, over all calls of `update`.
+    """
+
+    def __init__(self, workers):
+        self._workers = workers
+        self.reset()
+
+    def reset(self):
+        self._counts = np.zeros(2)
+
+    def update(self, labels, outputs):
+        """labels (batch, length), negative for a token without a label; outputs (batch, length,
+        classes). NumPy arrays."""
+        is_labelled = labels >= 0
+        is_right = (outputs.argmax(axis=-1) == labels) & is_labelled
+        self._counts += is_right.sum(), is_labelled.sum()
+
+    def get(self):
+        """[('token_accuracy', value)], over all workers."""
+        num_right, num_labelled = self._workers.sum(self._counts)
+        return [('token_accuracy', float(num_right / num_labelled))] if num_labelled else []
 
 
 class PretrainingMetric:

@@ -70,6 +70,26 @@ def test_against_numpy(tmp_path):
     tiny_networks.assert_same(actual, expected.astype('float32'), valid_length)
 
 
+@pytest.mark.parametrize('is_tied', [True, False])
+def test_a_decoder_against_numpy(tmp_path, is_tied):
+    config = dataclasses.replace(tiny.CONFIG, tied_decoder=is_tied, activation='gelu_new')
+    tensors = numpy_bert.random_tensors(config, 5)
+    from bert.model.weights import mapping
+    arrays = {'bert.' + name: array for name, array in mapping.from_transformers(
+        tensors, 'tensors', True).items()}
+    if not is_tied:
+        arrays['bert.decoder.3.weight'] = 2 * arrays['bert.word_embed.0.weight']
+    path = str(tmp_path / 'model.onnx')
+    onnx.save(onnx_graph.build_onnx_model(arrays, config), path)
+    token_ids, segment_ids, valid_length = tiny_networks.batch(4, 9)
+    states = numpy_bert.sequence(tensors, config, token_ids, segment_ids, valid_length)
+    expected = numpy_bert.token_logits(tensors, config, states, [range(9)] * 4)
+    if not is_tied:
+        expected = 2 * expected - tensors['cls.predictions.bias']
+    actual = ONNX_RUNTIMES['onnxruntime'](path, 1)(token_ids, segment_ids, valid_length)
+    tiny_networks.assert_same(actual, expected.astype('float32'), valid_length, atol=1e-4)
+
+
 def test_names_and_dynamic_sizes():
     proto = onnx_graph.build_onnx_model(arrays_of(tiny_networks.make_classifier(3)), tiny.CONFIG,
                                         '1.2')
@@ -91,7 +111,7 @@ def test_unsupported_networks_and_activations():
     arrays = arrays_of(tiny_networks.make_classifier())
     with pytest.raises(UserError, match='activation "swish": BERT here knows gelu'):
         onnx_graph.build_onnx_model(arrays, dataclasses.replace(tiny.CONFIG, activation='swish'))
-    other = dict(arrays, **{'bert.decoder.0.weight': arrays['classifier.1.weight']})
+    other = dict(arrays, **{'bert.decoder.2.gamma': arrays['classifier.1.weight']})
     other = {name: array for name, array in other.items() if not name.startswith('classifier')}
     with pytest.raises(UserError, match='neither a classifier, nor a question-answering network, '
                                         'nor an encoder'):

@@ -64,6 +64,8 @@ def test_freed_pages_are_used_again():
     ('finetune_squad', [], True), ('finetune_squad', ['--only_predict'], False),
     ('finetune_squad', ['--gpu'], False), ('static_finetune_squad', [], True),
     ('finetune_classifier', [], True), ('finetune_classifier', ['--only_inference'], False),
+    ('finetune_ner', ['--task_name', 'WNUT17'], True),
+    ('finetune_ner', ['--dev_file', 'x', '--only_inference', '--bert_checkpoint', 'x'], False),
     ('predict', ['--model_dir', 'x', 'text'], False), ('static_export_squad', ['--export'], False),
     ('answer', ['--model_dir', 'x', 'Who ?', 'text'], False)])
 def test_every_script_keeps_memory(monkeypatch, script, arguments, training):

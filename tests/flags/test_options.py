@@ -281,7 +281,7 @@ def test_all_rules_name_options():
     """Each remark of --help belongs to an option of the class."""
     from bert import jobs
     classes = {job.options_class for job in vars(jobs).values() if isinstance(job, jobs.Job)}
-    assert len(classes) == 18
+    assert len(classes) == 19
     for cls in classes:
         for rule in cls.all_rules():
             assert isinstance(rule, Rule)

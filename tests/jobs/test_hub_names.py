@@ -137,7 +137,7 @@ def test_deployment_exports_into_the_cache(hub, folders, in_tmp, capfd, caplog):
                     for line in capfd.readouterr().out.splitlines()] == expected
             assert ('it is exported first, into %s' % folder in caplog.text) is not is_exported
             caplog.clear()
-    with pytest.raises(UserError, match='holds no classifier and no question-answering model'):
+    with pytest.raises(UserError, match='holds no model for a task'):
         deploy(model_dir='zoo/encoder', texts=texts)
 
 

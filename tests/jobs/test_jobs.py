@@ -25,7 +25,8 @@ SCRIPT_JOBS = {
     'create_pretraining_data': 'create_pretraining_data', 'deploy': 'deploy',
     'embedding': 'embed', 'export.export': 'export_symbol',
     'export.to_onnx': 'export_onnx', 'finetune_classifier': 'finetune_classifier',
-    'finetune_squad': 'finetune_squad', 'predict': 'predict_labels', 'quantize': 'quantize',
+    'finetune_ner': 'finetune_ner', 'finetune_squad': 'finetune_squad',
+    'predict': 'predict_labels', 'quantize': 'quantize',
     'run_glue_tune': 'run_glue', 'run_pretraining': 'pretrain', 'run_pretraining_hvd': 'pretrain',
     'run_squad_tune': 'run_squad', 'static_export_squad': 'export_static_squad',
     'static_finetune_squad': 'finetune_static_squad'}

@@ -60,11 +60,15 @@ def test_cross_encoders(tmp_path, data_dir, sentence_transformers, row):
     early.save(str(tmp_path / 'model'))
     theirs = sentence_transformers.CrossEncoder(str(tmp_path / 'model'), device='cpu')
     for name, model in (('bert', early), ('model', theirs)):
-        records = bert.open(str(tmp_path / name))(PAIRS)
-        assert_close([record.score for record in records], model.predict(PAIRS))
+        ours = bert.open(str(tmp_path / name))
+        assert_close([record.score for record in ours(PAIRS)], model.predict(PAIRS))
+        ranking = ours.rank(TEXTS[1], TEXTS)
+        expected = model.rank(TEXTS[1], TEXTS)
+        assert [entry.document for entry in ranking] == [entry['corpus_id'] for entry in expected]
+        assert_close([entry.score for entry in ranking], [entry['score'] for entry in expected])
 
 
-@rows(hub_models.CLASSIFIER_ROWS)
+@rows(hub_models.CLASSIFIER_ROWS + hub_models.MULTI_LABEL_ROWS)
 def test_classifiers(tmp_path, data_dir, torch, transformers, row):
     network = hub_models.write_model(row, tmp_path, data_dir)
     tokenizer = transformers.AutoTokenizer.from_pretrained(str(tmp_path))
@@ -75,7 +79,9 @@ def test_classifiers(tmp_path, data_dir, torch, transformers, row):
             texts = (item,) if isinstance(item, str) else item
             with torch.no_grad():
                 logits = network(**read_by(tokenizer, *texts)).logits[0]
-            assert_close(list(record.probabilities.values()), logits.softmax(dim=0))
+            expected = logits.sigmoid() if row in hub_models.MULTI_LABEL_ROWS else \
+                logits.softmax(dim=0)
+            assert_close(list(record.probabilities.values()), expected)
 
 
 @rows(hub_models.ANSWERING_ROWS)
@@ -110,6 +116,26 @@ def test_question_answering(tmp_path, data_dir, torch, transformers, row):
 # ---- Tokens
 
 
+@rows(hub_models.TOKEN_ROWS)
+def test_token_classification(tmp_path, data_dir, transformers, row):
+    """Entities by tokens of texts of one window: transformers cuts longer ones, and guesses where
+    words begin."""
+    network = hub_models.write_model(row, tmp_path, data_dir)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(str(tmp_path))
+    tagger, texts = bert.open(str(tmp_path)), [text for text in TEXTS if len(text) < 100]
+    assert tagger.task['labels'] == list(network.config.id2label.values())
+    for aggregation in ('none', 'simple'):
+        theirs = transformers.pipeline('token-classification', model=network, tokenizer=tokenizer,
+                                       aggregation_strategy=aggregation)
+        for text, records in zip(texts, tagger(texts, aggregation), strict=True):
+            expected = theirs(text) if text else []
+            assert [(record[0], record.start, record.end) for record in records] == [
+                (other['entity' if aggregation == 'none' else 'entity_group'], other['start'],
+                 other['end']) for other in expected]
+            assert_close([record.score for record in records],
+                         [other['score'] for other in expected])
+
+
 @rows(hub_models.ENCODER_ROWS)
 def test_encoders(tmp_path, data_dir, torch, transformers, row):
     network = hub_models.write_model(row, tmp_path, data_dir)
@@ -123,6 +149,8 @@ def test_encoders(tmp_path, data_dir, torch, transformers, row):
         assert_close(vectors, hidden)
     if hasattr(network, 'cls'):
         compare_token_logits(tmp_path, network, read_by(tokenizer, TEXTS[1]))
+        compare_filled_masks(tmp_path, transformers.FillMaskPipeline(
+            model=transformers.BertForMaskedLM.from_pretrained(tmp_path), tokenizer=tokenizer))
 
 
 def compare_token_logits(folder, network, inputs):
@@ -133,6 +161,16 @@ def compare_token_logits(folder, network, inputs):
                    mx.nd.array(inputs['token_type_ids'].numpy(), dtype='int32'),
                    mx.nd.array([length]), mx.nd.arange(length).reshape((1, -1)))
     assert_close(outputs[-1].asnumpy(), network(**inputs)[0].detach())
+
+
+def compare_filled_masks(folder, theirs):
+    """The likeliest words, and the texts with them."""
+    texts = ['[MASK] ' + text for text in TEXTS if len(text) < 100 and '[MASK]' not in text]
+    for words, expected_words in zip(bert.open(str(folder), task='fill_mask')(texts),
+                                     theirs(texts), strict=True):
+        assert [tuple(word)[1:] for word in words] == [
+            (word['token'], word['token_str'], word['sequence']) for word in expected_words]
+        assert_close([word.score for word in words], [word['score'] for word in expected_words])
 
 
 @pytest.mark.parametrize('name', ['BertJapaneseTokenizer', 'BertJapaneseTokenizerFast'])
@@ -148,7 +186,8 @@ def test_bert_base_japanese(tmp_path, data_dir, transformers, name):
 def test_the_page_names_every_checkpoint():
     page = PAGE.read_text(encoding='utf-8')
     tables = (hub_models.SENTENCE_ROWS, hub_models.CROSS_ENCODER_ROWS, hub_models.CLASSIFIER_ROWS,
-              hub_models.ANSWERING_ROWS, hub_models.ENCODER_ROWS)
+              hub_models.MULTI_LABEL_ROWS, hub_models.ANSWERING_ROWS, hub_models.TOKEN_ROWS,
+              hub_models.ENCODER_ROWS)
     names = [name for table in tables for row in table for name in row.ids.split()]
     assert len(set(names)) == len(names) > 50
     assert [name for name in names if name not in page] == []

@@ -8,10 +8,11 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+import bert
 from bert import downloads
 from bert.model.weights import checkpoint_reader, heads, loading, released_folders
-from bert.pipelines.classification import open_classifier
 from bert.pipelines.embedder import Embedder
+from bert.pipelines.opening import open_pipeline
 from bert.pipelines.sentence_files import OLD_POOLING_KEYS
 
 GOLDENS = json.loads((pathlib.Path(__file__).parent / 'real_models.json').read_text())['models']
@@ -96,7 +97,24 @@ def test_a_complete_pretrained_model_of_an_early_release(torch, rxnfp):
 def test_a_classifier_whose_configuration_names_too_few_labels(torch, rxnfp, caplog):
     model = 'rxnfp bert_ft_10k_25s'
     check(model, 'logits', read_network(rxnfp / 'bert_ft_10k_25s')(*inputs_of(model)))
-    classifier = open_classifier(str(rxnfp / 'bert_ft_10k_25s'), mx.cpu())
+    classifier = open_pipeline(str(rxnfp / 'bert_ft_10k_25s'), mx.cpu())
     assert classifier.task['labels'] == ['LABEL_%d' % i for i in range(50)]
     assert 'id2label names 2 classes, the weights have 50' in caplog.text
     assert not classifier.config.cased      # unsaid, though C and c are different atoms
+
+
+@pytest.mark.torch
+def test_masks_are_filled_as_transformers_does(transformers, rxnfp):
+    folder = str(rxnfp / 'bert_pretrained')
+    texts = ['C C [MASK] . O', 'C 1 = C C = [MASK] C = C 1 [MASK] > > Br', '[MASK]']
+    theirs = transformers.FillMaskPipeline(
+        model=transformers.BertForMaskedLM.from_pretrained(folder),
+        tokenizer=transformers.BertTokenizer.from_pretrained(folder))
+    for ours, expected in zip(bert.open(folder, task='fill_mask')(texts), theirs(texts)):
+        is_single = isinstance(expected[0], dict)
+        for words, rows in zip([ours] if is_single else ours, [expected] if is_single else
+                               expected, strict=True):
+            assert [word[1:] for word in words] == [
+                (row['token'], row['token_str'], row['sequence']) for row in rows]
+            np.testing.assert_allclose([word.score for word in words],
+                                       [row['score'] for row in rows], atol=1e-4)

@@ -81,7 +81,7 @@ def test_any_encoder_if_the_task_says_so(tmp_path):
         folder = export_onnx(model_dir=path, task='embedding',
                              output_dir=str(tmp_path / (name + '-onnx'))).folder
         np.testing.assert_allclose(bert.open(folder)(TEXTS), bert.Embedder(path)(TEXTS), atol=1e-5)
-    with pytest.raises(UserError, match='holds no classifier and no question-answering model but: '
+    with pytest.raises(UserError, match='holds no model for a task but: '
                                         'encoder'):
         export_onnx(model_dir=str(tmp_path / 'encoder'), output_dir=str(tmp_path / 'x'))
 

@@ -323,6 +323,6 @@ def test_predict_without_a_model(call, in_tmp):
     (in_tmp / 'empty').mkdir()
     assert call(predict, '--model_dir', 'empty', 'text').error == (
         'error: --model_dir empty: no checkpoint in it: name the folder of a run of '
-        'finetune_classifier.py, or of such a model of transformers')
+        'finetune_classifier.py or finetune_ner.py, or of such a model of transformers')
     assert call(predict, '--model_dir', 'nowhere', 'text').error.startswith(
         'error: nowhere: no such file or folder here; as a model of the hub it is not in the cache')

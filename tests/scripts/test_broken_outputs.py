@@ -19,6 +19,7 @@ from bert import (
     embedding,
     evaluate_ner,
     finetune_classifier,
+    finetune_ner,
     finetune_squad,
     locks,
     models,
@@ -91,6 +92,9 @@ def folder_commands(inputs, bert, roomy_bert, sst, dataset):
         'finetune_classifier': (finetune_classifier, [
             '--task_name', 'SST', '--data_dir', sst, '--bert_checkpoint', bert, '--max_len', 24,
             '--epochs', 1], '--output_dir'),
+        'finetune_ner': (finetune_ner, [
+            '--train_file', inputs / 'gold.conll', '--dev_file', inputs / 'gold.conll',
+            '--bert_checkpoint', bert, '--max_len', 24, '--epochs', 1], '--output_dir'),
         'finetune_squad': (finetune_squad, squad, '--output_dir'),
         'static_finetune_squad': (static_finetune_squad, squad, '--output_dir'),
         'run_pretraining': (run_pretraining, pretraining, '--ckpt_dir'),
@@ -115,8 +119,8 @@ def folder_commands(inputs, bert, roomy_bert, sst, dataset):
 FILE_SCRIPTS = 'predict', 'answer', 'deploy', 'evaluate', 'evaluate_ner', 'embedding'
 FOLDER_SCRIPTS = (
     # run_pretraining_hvd.py does the job of run_pretraining.py, and needs Horovod first
-    'finetune_classifier', 'finetune_squad', 'static_finetune_squad', 'run_pretraining',
-    'create_pretraining_data', 'export', 'to_onnx', 'static_export_squad',
+    'finetune_classifier', 'finetune_ner', 'finetune_squad', 'static_finetune_squad',
+    'run_pretraining', 'create_pretraining_data', 'export', 'to_onnx', 'static_export_squad',
     'quantize', 'convert_checkpoint', 'run_glue_tune', 'run_squad_tune')
 
 

@@ -8,7 +8,7 @@ from support import tiny
 from support.pretraining import SIZES, flags
 from support.small_squad import QUICK, write_files
 
-from bert import finetune_classifier, finetune_squad, run_pretraining
+from bert import finetune_classifier, finetune_ner, finetune_squad, run_pretraining
 
 LAYERS = 26     # two more than BERT-large
 
@@ -23,6 +23,15 @@ def test_classifier(call, sst, deep_bert, in_tmp):
     outcome = call(finetune_classifier, '--task_name', 'SST', '--data_dir', sst,
                    '--bert_checkpoint', deep_bert, '--max_len', 24, '--epochs', 1, '--threads', 1,
                    '--output_dir', 'run')
+    assert outcome.code == 0, outcome.err
+    assert (in_tmp / 'run' / 'results.json').exists()
+
+
+def test_entities(call, deep_bert, in_tmp):
+    files = [word for kind in ('train', 'dev') for word in (
+        '--%s_file' % kind, tiny.write_conll(in_tmp / kind, tiny.tagged_sentences(8, 1)))]
+    outcome = call(finetune_ner, *files, '--bert_checkpoint', deep_bert, '--max_len', 24,
+                   '--epochs', 1, '--threads', 1, '--output_dir', 'run')
     assert outcome.code == 0, outcome.err
     assert (in_tmp / 'run' / 'results.json').exists()
 

@@ -224,13 +224,13 @@ def test_what_is_missing_or_does_not_fit(call, work, tmp_path):
 
 
 @pytest.mark.parametrize('model,arguments,error', [
-    ('sst', ('x', '--top_k', 2), 'top_k: the model in %s labels texts'),
-    ('sst', ('x', '--version_2'), 'version_2: the model in %s labels texts'),
+    ('sst', ('x', '--top_k', 2), 'top_k: the model in %s is for classification'),
+    ('sst', ('x', '--version_2'), 'version_2: the model in %s is for classification'),
     ('sst', ('--evaluate', '--max_answer_length', 2),
-     'max_answer_length: the model in %s labels texts'),
-    ('squad', ('x', 'y', '--pair'), 'pair: the model in %s answers questions'),
+     'max_answer_length: the model in %s is for classification'),
+    ('squad', ('x', 'y', '--pair'), 'pair: the model in %s is for question answering'),
     ('squad', ('--evaluate', '--text_columns', 'a'),
-     'text_columns: the model in %s answers questions'),
+     'text_columns: the model in %s is for question answering'),
     ('squad', ('--evaluate', '--top_k', 2), 'top_k: it is not for --evaluate'),
     ('sst', ('x', '--dev_file', 'a'), 'dev_file: it is for --evaluate'),
     ('sst', ('--measure', '--data_dir', 'a'), 'data_dir: it is for --evaluate'),

@@ -1,4 +1,6 @@
 """All commands and snippets of the README and the pages run, with a tiny model and tiny data."""
+import dataclasses
+import json
 import os
 import pathlib
 import re
@@ -12,6 +14,7 @@ import pytest
 from reference import numpy_bert
 from reference.hub_server import HubServer, Repository
 from support import tiny
+from support.cross_encoders import write_cross_encoder
 from support.hub_settings import use_hub
 from support.processes import spawn
 from support.sentence_folders import write_folder
@@ -24,6 +27,7 @@ from bert import (
     embedding,
     evaluate_ner,
     finetune_classifier,
+    finetune_ner,
     finetune_squad,
     models,
     predict,
@@ -39,15 +43,16 @@ from bert.export import export, to_onnx
 from bert.model.kernels import library
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PAGES = ['README.rst', 'docs/classification.rst', 'docs/models.rst',
+PAGES = ['README.rst', 'docs/classification.rst', 'docs/multi_label.rst', 'docs/models.rst',
          'docs/question_answering.rst', 'docs/entities.rst', 'docs/pretraining.rst',
-         'docs/embedding.rst',
+         'docs/embedding.rst', 'docs/fill_mask.rst', 'docs/reranking.rst',
          'docs/deployment.rst', 'docs/tutorial.rst', 'docs/kernels.rst', 'docs/python.rst']
-LONG_PAGES = ('docs/pretraining.rst', 'docs/deployment.rst')
+LONG_PAGES = ('docs/pretraining.rst', 'docs/deployment.rst', 'docs/entities.rst',
+              'docs/fill_mask.rst', 'docs/multi_label.rst', 'docs/reranking.rst')
 SCRIPTS = {'finetune_classifier.py': finetune_classifier, 'predict.py': predict,
            'models.py': models, 'convert_checkpoint.py': convert_checkpoint,
            'finetune_squad.py': finetune_squad, 'answer.py': answer,
-           'evaluate_ner.py': evaluate_ner,
+           'finetune_ner.py': finetune_ner, 'evaluate_ner.py': evaluate_ner,
            'static_finetune_squad.py': static_finetune_squad,
            'static_export_squad.py': static_export_squad,
            'create_pretraining_data.py': create_pretraining_data,
@@ -56,8 +61,8 @@ SCRIPTS = {'finetune_classifier.py': finetune_classifier, 'predict.py': predict,
            'quantize.py': quantize, 'run_glue_tune.py': run_glue_tune}
 PYTHON_BLOCK = runpy.run_path(str(ROOT / 'docs' / 'run_page.py'))['BLOCK']
 # scripts that load BERT's weights
-BERT_SCRIPTS = ('finetune_classifier.py', 'finetune_squad.py', 'static_finetune_squad.py',
-                'embedding.py')
+BERT_SCRIPTS = ('finetune_classifier.py', 'finetune_ner.py', 'finetune_squad.py',
+                'static_finetune_squad.py', 'embedding.py')
 PYTHON_OUTPUT = (
     'True True\nTrue True\nTrue\nTrue\n(3, 384) [[0.7 0.1]]\nTrue\n'
     "['accuracy', 'f1'] output_dir/MRPC-002\n2\n"
@@ -67,6 +72,7 @@ MODELS_OUTPUT = ("384 30522\n['a', 'film', 'of', 'quiet', 'wonder', '.'] "
                  '[ 101 1037 2143 1997 4251 4687 1012  102]\n')
 EMBEDDING_OUTPUT = ("['the', 'quick', 'fox', 'jumped', 'over', 'it', '.'] 7 (384,)\n"
                     "(3, 384) [[0.7 0.1]]\n(1, 8) (1, 2) ('cls',)\n")
+FILL_MASK_OUTPUT = "True True\n['film', 'good']\n['film', 'good']\n"
 SCHEDULER = 'tcp://localhost:8786'      # Dask's default port; the tests use another one
 SKIPPED_COMMANDS = ['./run tests',      # these tests
                     './run python docs/run_page.py docs/tutorial.rst']      # test_tutorial.py
@@ -94,7 +100,7 @@ def write_mrpc(folder):
 
 
 @pytest.fixture
-def workplace(in_tmp, monkeypatch):
+def workplace(in_tmp, monkeypatch, request):
     """A folder with the files that the pages' commands name."""
     write_mrpc(in_tmp / 'glue_data' / 'MRPC')
     tiny.write_sst(in_tmp / 'glue_data' / 'SST-2')
@@ -113,11 +119,16 @@ def workplace(in_tmp, monkeypatch):
     for name in ('a.txt', 'b.txt'):
         (in_tmp / name).write_text('it was so very good .\n')
     write_texts(in_tmp)
+    if request.node.callspec.params['page'] == 'docs/multi_label.rst':
+        write_label_sets(in_tmp)
     (in_tmp / 'texts.txt').write_text(''.join(text + '\n' for text, _ in tiny.sentences(9, 4)))
     write_embedding_model(in_tmp)
+    write_cross_encoder(in_tmp / 'reranker')
+    for kind in ('train', 'dev'):
+        (in_tmp / ('pairs-%s.csv' % kind)).write_text('query,passage,relevance\n' + ''.join(
+            'so good,%s,%d\n' % (text, 3 * label) for text, label in tiny.sentences(20, 6)))
     (in_tmp / 'reviews.csv').write_text('review\nso good\n"bad, very"\n')
-    for name, tag in (('gold', 'B-PER'), ('predicted', 'O')):
-        (in_tmp / (name + '.conll')).write_text('Peter %s\nsleeps O\n' % tag)
+    write_tagged_files(in_tmp)
     (in_tmp / 'questions.jsonl').write_text('{"question": "was it good", "document": "so good"}\n')
     tensors = {name: array for name, array in numpy_bert.random_tensors(tiny.CONFIG).items()
                if not name.startswith('cls.')}
@@ -127,8 +138,41 @@ def workplace(in_tmp, monkeypatch):
     return in_tmp
 
 
+def write_tagged_files(folder):
+    for name, tag in (('gold', 'B-PER'), ('predicted', 'O')):
+        (folder / (name + '.conll')).write_text('Peter %s\nsleeps O\n' % tag)
+    wnut = folder / 'ner_data' / 'wnut17'
+    wnut.mkdir(parents=True)
+    for kind in ('train', 'dev', 'test'):
+        for path, tag in ((folder / (kind + '.conll'), 'PER'),
+                          (wnut / (kind + '.conll'), 'person')):
+            path.write_text('good\tB-%s\nfilm\tI-%s\n%s\tO\n\nso\tO\n%s\tO\n\n' % (
+                tag, tag, *2 * [{'train': '.', 'dev': 'plot', 'test': 'it'}[kind]]))
+    (folder / 'train.jsonl').write_text(
+        '{"tokens": ["good", "film"], "ner_tags": ["B-PER", "O"]}\n' * 3)
+    (folder / 'reviews.txt').write_text('so good\nthe film\n')
+
+
+def write_label_sets(folder):
+    """Write the files of the page on several labels; they replace those of other pages."""
+    rows = tiny.label_sets(20, 1)
+    for name in ('comments', 'dev'):
+        (folder / (name + '.csv')).write_text('comment,toxic,insult,threat\n' + ''.join(
+            '%s,%d,%d,0\n' % (text, 'good' in labels, 'bad' in labels) for text, labels in rows))
+    tiny.write_tsv(folder / 'topics.tsv', ('text', 'topics'),
+                   [(text, '|'.join(labels)) for text, labels in rows])
+    (folder / 'topics.jsonl').write_text(''.join(
+        json.dumps({'text': text, 'topics': labels}) + '\n' for text, labels in rows))
+
+
 def write_embedding_model(folder):
     write_folder(folder / 'bge-small', modules=('Pooling', 'Normalize'))
+
+
+def write_masked_model(folder):
+    """Write a masked language model as wide as the fused operators need. Returns its path."""
+    config = dataclasses.replace(tiny.CONFIG, units=32, hidden_size=32, num_heads=1, max_length=64)
+    return tiny.write_transformers(folder, numpy_bert.random_tensors(config), config)
 
 
 def write_texts(folder):
@@ -156,8 +200,12 @@ def scheduler():
 def hub(tmp_path, monkeypatch, roomy_bert):
     """A hub with the models that the pages name."""
     folders = {'BAAI/bge-small-en-v1.5': roomy_bert,
+               'google-bert/bert-base-uncased': write_masked_model(tmp_path / 'mlm'),
                'nlptown/bert-base-multilingual-uncased-sentiment':
-                   tiny.write_classifier(tmp_path / 'classifier')}
+                   tiny.write_classifier(tmp_path / 'classifier'),
+               'cross-encoder/ms-marco-MiniLM-L6-v2': write_cross_encoder(tmp_path / 'ranker'),
+               'dslim/bert-base-NER': tiny.write_tagger(tmp_path / 'tagger'),
+               'unitary/toxic-bert': tiny.write_multi_label(tmp_path / 'multi')}
     with HubServer({name: Repository({
             path.name: path.read_bytes() for path in pathlib.Path(folder).iterdir()})
             for name, folder in folders.items()}) as server:
@@ -255,6 +303,14 @@ def test_snippets(page, in_tmp, tmp_path, capsys, monkeypatch, runs, shards, fas
         export.main(['--model_dir', 'output_dir/MRPC-001', '--output_dir', 'mrpc-symbol'])
     if page == 'docs/embedding.rst':
         write_embedding_model(in_tmp)
+    if page == 'docs/entities.rst':
+        tiny.write_tagger(in_tmp / 'own')
+    if page == 'docs/multi_label.rst':
+        tiny.write_multi_label(in_tmp / 'comments')
+    if page == 'docs/fill_mask.rst':
+        write_masked_model(in_tmp / 'reviews-bert')
+    if page == 'docs/reranking.rst':
+        write_cross_encoder(in_tmp / 'reranker')
     if page == 'docs/python.rst':
         write_python_page_files(in_tmp, runs)
     capsys.readouterr()
@@ -265,9 +321,11 @@ def test_snippets(page, in_tmp, tmp_path, capsys, monkeypatch, runs, shards, fas
     examples = read_shard('out/part-000.npz')
     output = capsys.readouterr().out
     expected = {'docs/python.rst': PYTHON_OUTPUT,
-                'docs/embedding.rst': EMBEDDING_OUTPUT,
+                'docs/embedding.rst': EMBEDDING_OUTPUT, 'docs/multi_label.rst': 'True\n',
+                'docs/fill_mask.rst': FILL_MASK_OUTPUT,
+                'docs/reranking.rst': 'True True\nTrue True\n2\n',
                 'docs/deployment.rst': '(1, 2)\nTrue 1 ()\n',
-                'docs/entities.rst': "[Entity(type='PER', start=1, stop=3), "
+                'docs/entities.rst': "True\n2\n[Entity(type='PER', start=1, stop=3), "
                                      "Entity(type='LOC', start=3, stop=4)]\n",
                 'docs/kernels.rst': '%s\n' % bool(library.load()),
                 'docs/models.rst': MODELS_OUTPUT, 'docs/question_answering.rst': '(2, 64, 2)\n',

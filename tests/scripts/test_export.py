@@ -144,9 +144,10 @@ def test_refusals(call, runs, tiny_bert, in_tmp):
     assert refusal('--model_dir', run, '--model_parameters', 'x') == \
         'error: --model_dir and --model_parameters: give one of the two'
     assert refusal('--model_dir', run, '--task', 'regression') == (
-        'error: --task regression: the parameters in %s are for classification' % run)
-    assert 'holds no classifier and no question-answering model but: encoder; ' \
-        'finetune_classifier.py or finetune_squad.py trains one on it' in refusal(
+        'error: task regression: %s/step-0000002/model.params holds a model for classification'
+        % run)
+    assert 'holds no model for a task but: encoder; ' \
+        'finetune_classifier.py, finetune_ner.py or finetune_squad.py trains one on it' in refusal(
             '--model_parameters', tiny_bert)
     assert refusal('--model_dir', run, '--seq_length', 41) == \
         'error: --seq_length 41: this model has 40 positions'
@@ -164,7 +165,7 @@ def test_refusals(call, runs, tiny_bert, in_tmp):
     for flags in (('--classes', 'a,b'), ('--pair',)):
         error = refusal('--model_dir', squad, *flags)
         assert error.startswith('error: %s: %s' % (flags[0], squad))
-        assert error.endswith(' holds a model that answers questions')
+        assert error.endswith(' holds no classifier of texts but: question answering')
     assert refusal('--model_dir', run, '--classes', '1,0') == (
         'error: --classes 1,0: task.json beside the parameters names 0,1: leave it out')
     assert refusal('--model_dir', str(runs / 'regression'), '--classes', 'a') == \

@@ -135,6 +135,29 @@ def test_best_checkpoint_is_shared(run_workers, task, tiny_bert, in_tmp):
     assert actual == expected
 
 
+def test_two_workers_find_entities_like_one_with_a_larger_batch(run_workers, tiny_bert, in_tmp):
+    """The last batch of an epoch has one sentence: one of two workers gets none."""
+    tiny.write_ner(in_tmp / 'data', train=33)
+    flags = [item for name in ('train', 'dev', 'test')
+             for item in ('--%s_file' % name, 'data/%s.conll' % name)]
+    flags += ['--bert_checkpoint', tiny_bert, '--max_len', 24, '--epochs', 2, '--lr', 1e-3,
+              '--dropout', 0, '--threads', 1, '--ckpt_interval', 1, '--log_interval', 1,
+              '--dev_batch_size', 4, '--seed', 0]
+    assert spawn('finetune_ner.py', *flags, '--batch_size', 16, '--output_dir', 'one').code == 0
+    outcome = run_workers('finetune_ner.py', 2, *flags, '--batch_size', 8, '--output_dir', 'two')
+    assert outcome.code == 0, outcome.err
+    reference, run = in_tmp / 'one', in_tmp / 'two'
+    assert_same_parameters(reference, run)
+    assert_same_curves(reference, run)
+    assert set(os.listdir(reference)) == set(os.listdir(run))
+    assert (run / 'test_predictions.conll').read_text() == \
+        (reference / 'test_predictions.conll').read_text()
+    expected, actual = (read_json(folder / 'results.json') for folder in (reference, run))
+    assert (expected['metrics'], expected['types']) == (actual['metrics'], actual['types'])
+    assert metrics_of(run) == metrics_of(reference)
+    assert (expected['workers'], actual['workers']) == (1, 2)
+
+
 @pytest.mark.parametrize('script, version_2', [('finetune_squad.py', True),
                                                ('static_finetune_squad.py', False)])
 def test_two_workers_train_on_squad_like_one_with_a_larger_batch(script, version_2, run_workers,

@@ -8,7 +8,7 @@ from support import tiny
 from support.processes import spawn
 
 from bert import finetune_classifier, predict
-from bert.pipelines.classification import open_classifier
+from bert.pipelines.opening import open_pipeline
 
 
 @pytest.fixture(scope='module')
@@ -33,7 +33,7 @@ def pair_model(tmp_path_factory, tiny_bert):
 
 def expected_probabilities(folder, texts):
     """Probabilities (texts, classes). The network gets each text alone and unpadded."""
-    model = open_classifier(str(folder), mx.cpu())
+    model = open_pipeline(str(folder), mx.cpu())
     rows = []
     for text in texts:
         token_ids = [2] + list(model.tokenizer.encode([text])[0][:10]) + [3]

@@ -261,7 +261,7 @@ def test_refusals(call, work, tiny_bert, in_tmp):
         'error: --rebuild 1: the trial of which run? Give --resume too'
     assert 'nowhere.yaml: can\'t be read: ' in refusal('--model_dir', run, '--tune', '--config',
                                                       'nowhere.yaml', '--output_dir', 'a')
-    assert 'holds no classifier and no question-answering model but: encoder' in refusal(
+    assert 'holds no model for a task but: encoder' in refusal(
         '--model_dir', tiny_bert)
     assert refusal('--model_dir', run, '--task_name', 'STS-B') == \
         'error: --task_name STS-B: it has scores, the model 2 classes'
@@ -275,7 +275,7 @@ def test_refusals(call, work, tiny_bert, in_tmp):
                                                                    '--output_dir', run)
     squad = work / 'run-squad'
     assert refusal('--model_dir', squad, '--label_column', 'a', '--output_dir', 'c') == (
-        'error: --label_column: the model in %s answers questions' % squad)
+        'error: --label_column: the model in %s is for question answering' % squad)
     assert '-1 found, a whole number from 0' in refusal('--model_dir', run, '--seed', -1)
     assert refusal('--model_dir', run, '--task_name', 'MRPC') == \
         'error: --task_name MRPC: it has pairs, and the model was trained on single texts'

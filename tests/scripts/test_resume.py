@@ -10,7 +10,7 @@ import pytest
 from support import tiny
 from support.processes import spawn, start, wait_for_step
 
-from bert import finetune_classifier
+from bert import finetune_classifier, finetune_ner
 
 FINAL = 'step-0000012'      # 60 examples in 4 batches, 3 epochs
 STEPS = random.Random(0).sample(range(1, 12), 3)     # at which a run is killed
@@ -187,3 +187,47 @@ def test_killed_series_of_seeds_resumes(task, tiny_bert, call, in_tmp):
     expected, actual = (json.loads((in_tmp / name / 'results.json').read_text())['metrics']
                         for name in ('whole', 'run'))
     assert expected == actual
+
+
+# ---- Token classification
+
+
+def ner_flags(data, tiny_bert, folder):
+    return ['--train_file', data / 'train.conll', '--dev_file', data / 'dev.conll', '--test_file',
+            data / 'test.conll', '--bert_checkpoint', tiny_bert, '--max_len', 24, '--epochs', 3,
+            '--batch_size', 16, '--lr', 1e-3, '--threads', 1, '--ckpt_interval', 1,
+            '--log_interval', 1, '--output_dir', folder]
+
+
+@pytest.mark.process
+def test_killed_entity_run_resumes_bit_for_bit(tiny_bert, in_tmp):
+    tiny.write_ner(in_tmp / 'data')
+    flags = ner_flags(in_tmp / 'data', tiny_bert, 'whole')
+    assert spawn('finetune_ner.py', *flags).code == 0
+    process = start('finetune_ner.py', *flags[:-1], 'run')
+    wait_for_step('run', 5)
+    process.kill()
+    process.communicate()
+    assert not (in_tmp / 'run' / 'results.json').exists(), 'killed too late to test anything'
+    outcome = spawn('finetune_ner.py', '--resume', '--output_dir', 'run')
+    assert outcome.code == 0 and 'resumed from' in outcome.err, outcome.err
+    assert final_bytes('run') == final_bytes('whole')
+    assert (in_tmp / 'run' / 'test_predictions.conll').read_text() == (
+        in_tmp / 'whole' / 'test_predictions.conll').read_text()
+
+
+def test_an_entity_run_goes_on_only_as_it_was_started(tiny_bert, call, in_tmp):
+    tiny.write_ner(in_tmp / 'data')
+    assert call(finetune_ner, *ner_flags(in_tmp / 'data', tiny_bert, 'run')).code == 0
+    before = final_bytes('run')
+    assert call(finetune_ner, '--resume', '--output_dir', 'run').code == 0
+    assert final_bytes('run') == before
+    assert call(finetune_ner, '--resume', '--output_dir', 'run', '--scheme', 'BIOES').error == (
+        'error: --scheme BIOES: the run in run was started with IOB2; leave the flag out, or start '
+        'another run')
+    assert call(finetune_classifier, '--resume', '--output_dir', 'run').error == (
+        'error: --resume: the run in run is one of finetune_ner.py: go on with that script')
+    tiny.write_ner(in_tmp / 'data', train=61)
+    assert call(finetune_ner, '--resume', '--output_dir', 'run').error == (
+        'error: --resume: the training examples are not those that the run in run was started '
+        'with: put them back, or start another run')

@@ -86,7 +86,15 @@ def checkpoint_for(tmp_path_factory, roomy_bert):
     return lambda arguments: wide_bert if 'bert_24_1024_16' in arguments else roomy_bert
 
 
-@every_command
+def is_slow(script, arguments):
+    """Whether a run takes long: with a wide static network, of which --version_2 is the other."""
+    return script.startswith('static') and '--version_2' not in arguments
+
+
+@pytest.mark.parametrize('environment,script,arguments,text', [
+    pytest.param(*command, id=command[3],
+                 marks=[pytest.mark.exhaustive] * is_slow(command[1], command[2]))
+    for command in COMMANDS])
 def test_runs_on_the_cpu(environment, script, arguments, text, call, checkpoint_for, in_tmp,
                          monkeypatch):
     write_data(in_tmp)

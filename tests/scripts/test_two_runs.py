@@ -1,5 +1,6 @@
 """Two runs that are started on one folder, at random distances: one has it, the other says so."""
 import json
+import os
 import pathlib
 import random
 import time
@@ -16,12 +17,17 @@ def words(tmp_path_factory):
     """{script: words of a small run}"""
     folder = tmp_path_factory.mktemp('inputs')
     bert = tiny.write_checkpoint(folder / 'bert')
+    ner = tiny.write_ner(folder / 'ner', train=200)
     squad = [word for kind, seed in (('train', 1), ('dev', 2)) for word in (
         '--%s_file' % kind, tiny.write_squad(folder / (kind + '.json'), 60, seed))]
     return {
         'finetune_classifier.py': [
             '--task_name', 'SST', '--data_dir', tiny.write_sst(folder / 'SST', train=200),
             '--bert_checkpoint', bert, '--max_len', 12, '--epochs', 3, '--batch_size', 2],
+        'finetune_ner.py': [
+            '--train_file', os.path.join(ner, 'train.conll'), '--dev_file',
+            os.path.join(ner, 'dev.conll'), '--bert_checkpoint', bert, '--max_len', 12,
+            '--epochs', 3, '--batch_size', 2],
         'finetune_squad.py': [
             *squad, '--bert_checkpoint', bert, '--max_seq_length', 20, '--doc_stride', 5,
             '--max_query_length', 6, '--epochs', 2, '--batch_size', 2]}

@@ -3,7 +3,7 @@ import numpy as np
 
 BYTES = (b'\x00', b'\xff', b'\xed\xa0\x80', b'\xef\xbb\xbf', b'\xe2\x80\xa8', b'\\ud800', b'"',
          b'""', b'\n', b'\r', b'\t', b',', b'{', b'[', b'}', b']', b'null', b'-1', b'1e999', b'NaN',
-         b'9' * 30)
+         b'9' * 30, b'["a", "a"]', b'|')
 
 
 def mutants(content, count, seed):

@@ -83,13 +83,17 @@ CLASSIFIER_ROWS = (
         changes=('early_tokenizer', 'torch_file', 'position_ids'),
         config={'finetuning_task': 'glue:mnli'}),
 )
+MULTI_LABEL_ROWS = (
+    Row('toxic-bert', architecture='BertForSequenceClassification',
+        config=dict(labels('toxic', 'severe_toxic', 'obscene'),
+                    problem_type='multi_label_classification'), changes=('position_ids',)),
+)
 ANSWERING_ROWS = (
     Row('bert-large-uncased-whole-word-masking-squad2', architecture='BertForQuestionAnswering',
         settings={'model_max_length': 512},
         changes=('early_tokenizer', 'no_added_tokens', 'other_parts')),
 )
-# Compared are the vectors of tokens; for a masked language model its logits too
-ENCODER_ROWS = (
+TOKEN_ROWS = (
     Row('bert-base-NER bert-large-NER', 'bert-base-cased', 'BertForTokenClassification', CASED,
         labels('O', 'B-MISC', 'I-MISC', 'B-PER', 'I-PER', 'B-ORG', 'I-ORG', 'B-LOC', 'I-LOC'),
         changes=('early_tokenizer', 'no_added_tokens', 'other_parts')),
@@ -102,9 +106,9 @@ ENCODER_ROWS = (
     Row('bert-base-multilingual-cased-ner-hrl', 'bert-base-multilingual-cased',
         'BertForTokenClassification', CASED,
         labels('O', *('%s-%s' % (place, tag) for tag in TAGS for place in 'BI'))),
-    Row('toxic-bert', architecture='BertForSequenceClassification',
-        config=dict(labels('toxic', 'severe_toxic', 'obscene'),
-                    problem_type='multi_label_classification'), changes=('position_ids',)),
+)
+# Compared are the vectors of tokens; for a masked language model its logits too
+ENCODER_ROWS = (
     Row('scibert_scivocab_uncased', architecture='BertForMaskedLM', vocabulary_size=31090,
         settings=None, absent=('architectures',), changes=('early_tokenizer', 'torch_file')),
     Row('scibert_scivocab_cased', 'bert-base-cased', 'BertForMaskedLM', CASED,

@@ -41,18 +41,20 @@ def write_transformers(folder, tensors, config=CONFIG, tokens=TOKENS, **settings
     return str(folder)
 
 
-def write_with_head(folder, architecture, heads, **settings):
+def write_with_head(folder, architecture, heads, config=CONFIG, **settings):
     """Write a checkpoint of transformers with a random head. heads: {name: shape}. Returns its
     path."""
-    write_checkpoint(folder)
+    write_checkpoint(folder, config)
     tensors = load_file(str(folder / 'model.safetensors'))
     rng = np.random.RandomState(3)
     tensors.update({name: rng.normal(0, 0.5, shape).astype('float32')
                     for name, shape in heads.items()})
-    return write_transformers(folder, tensors, architectures=[architecture], **settings)
+    return write_transformers(folder, tensors, config, architectures=[architecture], **settings)
 
 
 CLASSIFIER_HEAD = {'classifier.weight': (3, CONFIG.units), 'classifier.bias': (3,)}
+TAGS = ('O', 'B-LOC', 'I-LOC', 'B-PER', 'I-PER')
+TAG_HEAD = {'classifier.weight': (len(TAGS), CONFIG.units), 'classifier.bias': (len(TAGS),)}
 QA_HEAD = {'qa_outputs.weight': (2, CONFIG.units), 'qa_outputs.bias': (2,)}
 
 
@@ -61,8 +63,24 @@ def write_classifier(folder):
                            id2label={'0': 'bad', '1': 'fine', '2': 'good'})
 
 
+TAGGER_LABELS = ('O', 'B-PER', 'I-PER', 'B-LOC', 'I-LOC')
+TAGGER_HEAD = {'classifier.weight': (len(TAGGER_LABELS), CONFIG.units),
+               'classifier.bias': (len(TAGGER_LABELS),)}
+
+
+def write_tagger(folder):
+    return write_with_head(folder, 'BertForTokenClassification', TAGGER_HEAD,
+                           id2label=dict(enumerate(TAGGER_LABELS)))
+
+
 def write_question_answerer(folder):
     return write_with_head(folder, 'BertForQuestionAnswering', QA_HEAD)
+
+
+def write_token_classifier(folder, tags=TAGS, config=CONFIG):
+    head = {'classifier.weight': (len(tags), config.units), 'classifier.bias': (len(tags),)}
+    return write_with_head(folder, 'BertForTokenClassification', head, config,
+                           id2label={str(i): tag for i, tag in enumerate(tags)})
 
 
 def sentences(count, seed):
@@ -75,6 +93,28 @@ def sentences(count, seed):
         words.insert(rng.randrange(len(words) + 1), rng.choice(GOOD if label else BAD))
         rows.append((' '.join(words), label))
     return rows
+
+
+def label_sets(count, seed):
+    """[(text, labels)]. A text with a good word has the label 'good', a text with a bad word the
+    label 'bad'; it may have both, or neither."""
+    rng = random.Random(seed)
+    rows = []
+    for _ in range(count):
+        words = rng.choices(WORDS[6:], k=rng.randrange(2, 6))
+        labels = [name for name in ('good', 'bad') if rng.randrange(2)]
+        for name in labels:
+            words.insert(rng.randrange(len(words) + 1),
+                         rng.choice({'good': GOOD, 'bad': BAD}[name]))
+        rows.append((' '.join(words), labels))
+    return rows
+
+
+def write_multi_label(folder):
+    """Write a checkpoint of transformers whose texts may have several of three labels."""
+    return write_with_head(folder, 'BertForSequenceClassification', CLASSIFIER_HEAD,
+                           id2label={'0': 'bad', '1': 'fine', '2': 'good'},
+                           problem_type='multi_label_classification')
 
 
 def write_tsv(path, header, rows):
@@ -92,6 +132,41 @@ def write_sst(folder, train=60, dev=20, test=10):
         write_tsv(folder / ('%s.tsv' % segment), ('sentence', 'label'), sentences(count, seed))
     write_tsv(folder / 'test.tsv', ('index', 'sentence'),
               [(i, text) for i, (text, _) in enumerate(sentences(test, 3))])
+    return str(folder)
+
+
+# Words that always have a tag; the second name follows the first
+NAMES = {'PER': (('good', 'fine'), 'great'), 'LOC': (('bad', 'poor'), 'awful')}
+
+
+def tagged_sentences(count, seed):
+    """[[(word, tag)]] in IOB2: entities of one word or two among words without a tag."""
+    rng = random.Random(seed)
+    rows = []
+    for _ in range(count):
+        row = [(word, 'O') for word in rng.choices(WORDS[6:], k=rng.randrange(2, 6))]
+        for kind in rng.choices(tuple(NAMES), k=rng.randrange(3)):
+            first_names, last_name = NAMES[kind]
+            entity = [(rng.choice(first_names), 'B-' + kind), (last_name, 'I-' + kind)]
+            ends = [i for i in range(len(row) + 1) if not row[i:] or row[i][1][0] != 'I']
+            start = rng.choice(ends)
+            row[start:start] = entity[:rng.randrange(1, 3)]
+        rows.append(row)
+    return rows
+
+
+def write_conll(path, sentences):
+    """Write sentences, each of lists of columns, in CoNLL's layout. Returns the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text('\n'.join(''.join('\t'.join(row) + '\n' for row in rows)
+                              for rows in sentences), encoding='utf-8')
+    return str(path)
+
+
+def write_ner(folder, train=60, dev=20, test=10):
+    """Write train.conll, dev.conll and test.conll. Returns the folder."""
+    for segment, count, seed in (('train', train, 1), ('dev', dev, 2), ('test', test, 3)):
+        write_conll(folder / (segment + '.conll'), tagged_sentences(count, seed))
     return str(folder)
 
 

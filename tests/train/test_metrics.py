@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from bert.errors import UserError
-from bert.train.metrics import METRICS, Metric, format_metrics
+from bert.train.metrics import METRICS, Metric, TokenAccuracy, format_metrics
+from bert.train.workers import SingleWorker
 
 RNG = np.random.RandomState(4)
 # 40 true positives, 10 false positives, 20 false negatives, 30 true negatives
@@ -55,6 +56,40 @@ def test_against_scikit_learn_and_scipy():
             stats.pearsonr(scores.astype('float64'), guesses.astype('float64'))[0])
         assert value('spearmanr', scores, guesses) == pytest.approx(
             stats.spearmanr(scores, guesses)[0])
+
+
+def test_several_labels_against_scikit_learn():
+    from sklearn import metrics
+    for size, num_labels in [(2, 2), (7, 3), (40, 6), (1, 4)]:
+        labels = RNG.randint(0, 2, (size, num_labels)).astype('float32')
+        labels[:, -1] = 0       # a label that never occurs
+        logits = RNG.randn(size, num_labels).astype('float32')
+        for threshold in (0.3, 0.5, 0.9):
+            metric = Metric(('micro_f1', 'macro_f1'), threshold=threshold)
+            metric.update(labels[:1], logits[:1])
+            metric.update(labels[1:], logits[1:])
+            predictions = 1 / (1 + np.exp(-logits)) >= threshold
+            assert dict(metric.get()) == {'%s_f1' % name: pytest.approx(metrics.f1_score(
+                labels, predictions, average=name, zero_division=0)) for name in ('micro', 'macro')}
+
+
+def test_several_labels_by_hand():
+    labels = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0]])
+    metric = Metric(('micro_f1', 'macro_f1'), threshold=0.5)
+    # right: 2 of the first label; missed: the second; too many: the third, and the first once
+    metric.update(labels, np.array([[1., -1, 2], [0, -1, -1], [3, -1, -1]]))
+    assert dict(metric.get()) == {'micro_f1': pytest.approx(4 / 7),
+                                  'macro_f1': pytest.approx(0.8 / 3)}
+    nothing = Metric(('micro_f1', 'macro_f1'), threshold=0.5)
+    nothing.update(np.zeros((2, 3)), np.full((2, 3), -1.))
+    assert dict(nothing.get()) == {'micro_f1': 0, 'macro_f1': 0}
+
+
+def test_a_single_label_that_texts_may_have():
+    # the F1 of the label, not that of two classes
+    metric = Metric(('micro_f1', 'macro_f1'), threshold=0.5)
+    metric.update(np.array([[1], [0], [0], [1]]), np.array([[2.], [1], [-1], [-1]]))
+    assert dict(metric.get()) == {'micro_f1': 0.5, 'macro_f1': 0.5}
 
 
 def test_one_prediction_for_all():
@@ -117,9 +152,32 @@ def test_unknown_metric():
     with pytest.raises(UserError) as error:
         Metric(('accuracy', 'bleu'))
     assert str(error.value) == \
-        'no metric "bleu"; known are accuracy, f1, mcc, pearsonr, spearmanr'
+        'no metric "bleu"; known are accuracy, f1, mcc, pearsonr, spearmanr, micro_f1, macro_f1'
 
 
 def test_format_of_the_log():
     assert format_metrics([('accuracy', 0.88727), ('f1', 0.91963)]) == 'accuracy:0.8873,f1:0.9196'
     assert format_metrics([('pearsonr', float('nan'))]) == 'pearsonr:nan'
+
+
+class TwoWorkers(SingleWorker):
+    """This worker, and another one with 3 tokens of 4 right."""
+
+    def sum(self, values):
+        return np.asarray(values) + [3, 4]
+
+
+def test_token_accuracy():
+    """By hand: 4 of 6 labelled tokens, over batches of different lengths."""
+    metric = TokenAccuracy(SingleWorker())
+    assert metric.get() == []
+    metric.update(np.array([[0, 1, -100], [2, -100, -1]]),
+                  np.eye(3)[[[0, 1, 2], [1, 0, 0]]])
+    metric.update(np.array([[0, 1, 2]]), np.eye(3)[[[0, 1, 1]]])
+    assert metric.get() == [('token_accuracy', 4 / 6)] == metric.get()
+    metric.reset()
+    metric.update(np.full((1, 2), -100), np.zeros((1, 2, 3)))
+    assert metric.get() == []
+    metric = TokenAccuracy(TwoWorkers())
+    metric.update(np.array([[0, 0]]), np.eye(3)[[[0, 1]]])
+    assert metric.get() == [('token_accuracy', 4 / 6)]

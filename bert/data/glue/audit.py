@@ -4,6 +4,7 @@ import collections
 import numpy as np
 
 from bert.data.glue.labels import one_line
+from bert.file_names import MULTI_LABEL
 from bert.percentiles import MIN_VALUES, percentiles_of
 
 REJECTED_SHOWN = 5
@@ -33,7 +34,10 @@ def _segment_report(task, path, examples, features, max_length):
               'token_length': {'p%d' % p: int(value) for p, value in percentiles.items()}}
     report['token_length']['max'] = int(lengths.max())
     if examples[0].label is not None:
-        report['labels'] = _label_report(task, [feature.label for feature in features])
+        labels = [feature.label for feature in features]
+        report['labels'] = _label_report(task, labels)
+        if task.kind == MULTI_LABEL:
+            report['without_labels'] = sum(not label.any() for label in labels)
     return report
 
 
@@ -41,6 +45,8 @@ def _label_report(task, labels):
     if task.is_regression:
         return {'min': float(min(labels)), 'mean': float(np.mean(labels)),
                 'max': float(max(labels))}
+    if task.kind == MULTI_LABEL:
+        return {label: int(count) for label, count in zip(task.labels, np.sum(labels, axis=0))}
     counts = collections.Counter(int(label) for label in labels)
     return {label: counts[i] for i, label in enumerate(task.labels)}
 
@@ -68,15 +74,23 @@ def describe_audit(report):
             100 * segment['truncated'] / segment['rows']))
         lines += _describe_rejected(segment['rejected'])
     for name, segment in report['segments'].items():
-        found = [label for label, count in segment.get('labels', {}).items() if count]
-        if not name.startswith('train') and 'mean' not in segment.get('labels', {}) and \
-                len(found) == 1:
-            lines.append('warning: %s has one class only (%s): its scores say little'
-                         % (name, one_line(found[0])))
+        lines += _describe_problem(name, segment)
     if report['labels_missing_in_train']:
         lines.append('warning: labels that train has no example of: %s'
                      % ', '.join(map(one_line, report['labels_missing_in_train'])))
     return lines
+
+
+def _describe_problem(name, segment):
+    """What is unusual in the labels of a segment: no lines, or one."""
+    if 'without_labels' in segment:
+        return ['warning: %s: %d of %d texts have no label' % (
+            name, segment['without_labels'], segment['rows'])] if segment['without_labels'] else []
+    found = [label for label, count in segment.get('labels', {}).items() if count]
+    if name.startswith('train') or 'mean' in segment.get('labels', {}) or len(found) != 1:
+        return []
+    return ['warning: %s has one class only (%s): its scores say little'
+            % (name, one_line(found[0]))]
 
 
 def _describe_rejected(rejected):

@@ -10,11 +10,14 @@ class LabelEncoder:
 
     labels: the classes in the order of their indices, None for regression.
     aliases: other spellings, such as {'contradictory': 'contradiction'}.
+    max_score: the highest score, of which a score becomes the share, from 0 to 1; None: scores stay
+    as they are.
     """
 
-    def __init__(self, labels=None, aliases=None):
-        self._index = None
-        self.expected = 'a number'      # for error messages
+    def __init__(self, labels=None, aliases=None, max_score=None):
+        self._index, self._max_score = None, max_score
+        self.expected = 'a number' if max_score is None else \
+            'a number from 0 to %g' % max_score     # for error messages
         if labels is not None:
             self.expected = 'one of ' + ', '.join(one_line(str(label)) for label in labels)
             self._index = {label: i for i, label in enumerate(labels)}
@@ -22,13 +25,36 @@ class LabelEncoder:
                 self._index[alias] = self._index[label]
 
     def __call__(self, label):
-        """Raises KeyError for an unknown class, ValueError for a score that is not a number."""
+        """Raises KeyError for an unknown class, ValueError for a score that is not a number or out
+        of range."""
         if self._index is not None:
             return np.int32(self._index[label])
         score = float(label)
         if not abs(score) <= np.finfo('float32').max:
             raise ValueError(label)
-        return np.float32(score)
+        if self._max_score is None:
+            return np.float32(score)
+        if not 0 <= score <= self._max_score:
+            raise ValueError(label)
+        return np.float32(score / self._max_score)
+
+
+class LabelSetEncoder:
+    """Texts of labels → a vector with 1 for each of them and 0 for the others, (labels,) float32.
+
+    labels: all labels in the order of their indices.
+    """
+
+    def __init__(self, labels):
+        self._index = {label: i for i, label in enumerate(labels)}
+        self.expected = 'one of ' + ', '.join(map(one_line, labels))
+
+    def __call__(self, labels):
+        """Raises KeyError for an unknown label."""
+        vector = np.zeros(len(self._index), 'float32')
+        for label in labels:
+            vector[self._index[label]] = 1
+        return vector
 
 
 def find_similar_spellings(labels):

@@ -6,8 +6,12 @@ without that, --data_dir names them.
 import dataclasses
 from collections.abc import Mapping
 
+from bert import file_names
+from bert.data.glue.labels import LabelEncoder, LabelSetEncoder
 from bert.data.text.readers import Table
 from bert.errors import UserError, did_you_mean
+
+TRUNCATION = 'transformers'     # the only value of a task's 'truncation'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +35,10 @@ class Task:
     metrics: names in `bert.train.metrics`; the first metric picks the best checkpoint.
     segments: name → `Segment`; each name begins with train, dev or test.
     folder: name of the task's folder in a data directory.
+    threshold: None, but where a text may have none, one or several of the labels: the least
+        probability of a label that it has.
+    is_ranking: a cross-encoder learns the scores. max_score: the highest score in the files; the
+        lowest is 0.
     """
     name: str
     labels: tuple[str, ...] | None
@@ -42,6 +50,18 @@ class Task:
     language: str = 'en'
     # for published files with broken rows: report these and leave them out
     skip_bad_rows: bool = False
+    threshold: float | None = None
+    is_ranking: bool = False
+    max_score: float = 1.0
+
+    @property
+    def kind(self):
+        """The kind of model, of `file_names.MODEL_KINDS`."""
+        if self.threshold is not None:
+            return file_names.MULTI_LABEL
+        if self.is_ranking:
+            return file_names.RANKING
+        return file_names.REGRESSION if self.labels is None else file_names.CLASSIFICATION
 
     @property
     def is_regression(self):
@@ -57,18 +77,50 @@ class Task:
 
     def describe(self):
         """The description of the task that a checkpoint stores as JSON."""
-        return describe_task(self.name, self.labels, self.pair, self.metrics)
+        description = describe_task(self.name, self.labels, self.pair, self.metrics,
+                                    self.threshold)
+        return dict(describe_ranking(description), truncation=TRUNCATION) if self.is_ranking else \
+            description
+
+    def label_encoder(self):
+        """A function from the label of an `Example` to the label of its `Features`."""
+        if self.kind == file_names.MULTI_LABEL:
+            return LabelSetEncoder(self.labels)
+        return LabelEncoder(self.labels, self.aliases, self.max_score if self.is_ranking else None)
+
+    def as_ranking(self, max_score=None):
+        """The same task for a cross-encoder. max_score: instead of the task's own. Raises
+        `UserError` unless it has scores of pairs."""
+        if not self.is_regression:
+            raise UserError('--ranking: %s has classes, and a reranker learns scores: take '
+                            '--task_name STS-B, or files of your own' % self.name)
+        if not self.pair:
+            raise UserError('--ranking: a reranker reads pairs: give two --text_columns')
+        return dataclasses.replace(self, is_ranking=True, max_score=max_score or self.max_score)
 
 
-def describe_task(name, labels, pair, metrics=None):
+def describe_task(name, labels, pair, metrics=None, threshold=None):
     """The description of a task that a checkpoint stores. labels: classes in order, None for
-    regression; pair: None when unknown; metrics: default: `default_metrics(labels)`."""
-    return {'name': name, 'labels': list(labels) if labels else None, 'pair': pair,
-            'metrics': list(metrics or default_metrics(labels))}
+    regression; pair: None when unknown; metrics: default: `default_metrics`; threshold: as in
+    `Task`."""
+    task = {'name': name, 'labels': list(labels) if labels else None, 'pair': pair,
+            'metrics': list(metrics or default_metrics(labels, threshold))}
+    if threshold is not None:
+        task.update(kind=file_names.MULTI_LABEL, threshold=threshold)
+    return task
 
 
-def default_metrics(labels):
-    """Names of the default metrics for these classes, or for scores (None)."""
+def describe_ranking(description, activation='sigmoid'):
+    """The description of a regression as that of a cross-encoder. activation: of
+    `bert.pipelines.ranking_files.ACTIVATION_CLASSES`."""
+    return dict(description, kind=file_names.RANKING, activation=activation)
+
+
+def default_metrics(labels, threshold=None):
+    """Names of the default metrics for these classes, or for scores (None). threshold: as in
+    `Task`."""
+    if threshold is not None:
+        return ('micro_f1', 'macro_f1')
     if labels is None:
         return ('pearsonr', 'spearmanr')
     return ('accuracy', 'f1') if len(labels) == 2 else ('accuracy',)
@@ -113,7 +165,7 @@ TASKS = {task.name: task for task in (
          segments=_segments('question,sentence', 'label', name='QNLI')),
     Task('RTE', ENTAILMENT_LABELS, True, ('accuracy',), folder='RTE',
          segments=_segments(PAIR_COLUMNS, 'label', name='RTE')),
-    Task('STS-B', None, True, ('pearsonr', 'spearmanr'), folder='STS-B',
+    Task('STS-B', None, True, ('pearsonr', 'spearmanr'), folder='STS-B', max_score=5.0,
          segments=_segments(PAIR_COLUMNS, 'score', name='STS-B')),
     Task('CoLA', BINARY_LABELS, False, ('mcc', 'accuracy'), folder='CoLA',
          segments=_cola_segments()),
@@ -161,22 +213,25 @@ def find_task(name):
     return tasks[name.lower()]
 
 
-def custom_task(name, files, text_columns, label_column, labels, is_test_labelled=False):
+def custom_task(name, files, text_columns, label_column, labels, is_test_labelled=False,
+                threshold=None):
     """Make a `Task` of the user's own files.
 
     files: {'train': path, 'dev': path, 'test': path}, each optional.
     text_columns: names of one or two columns, or their positions in files without a header.
+    label_column: name or position; `LabelSetColumns` if `threshold`, as in `Task`, is not None.
     labels: classes in order, None for regression. is_test_labelled: the test file is scored.
     """
     if len(text_columns) not in (1, 2):
         raise UserError('--text_columns %s: give one column, or two for pairs, separated by a '
                         'comma' % ','.join(text_columns))
-    positions = all(column.isdecimal() for column in list(text_columns) + [label_column])
-    header = () if positions else None
     text = tuple(text_columns)
+    positions = all(column.isdecimal() for column in text + Table(text, label_column).label_columns)
+    header = () if positions else None
     segments = {kind: Segment(path, Table(text, label_column, header))
                 for kind, path in files.items() if path and kind != 'test'}
     if files.get('test'):
         test_table = Table(text, label_column if is_test_labelled else None, header)
         segments['test'] = Segment(files['test'], test_table, CUSTOM_SUBMISSION)
-    return Task(name, labels, len(text_columns) == 2, default_metrics(labels), segments)
+    return Task(name, labels, len(text_columns) == 2, default_metrics(labels, threshold), segments,
+                threshold=threshold)

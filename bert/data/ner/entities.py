@@ -1,8 +1,6 @@
 """Entities from the tags of a sentence, in any of the schemes IOB1, IOB2 and BIOES."""
 from typing import NamedTuple
 
-from bert.errors import UserError
-
 OUTSIDE = 'O'
 PREFIXES = 'B', 'I', 'E', 'S'       # begins, inside, ends, a single word
 
@@ -41,16 +39,3 @@ def find_entities(tags):
 def _ends(tag, next_tag):
     """Whether an entity ends between a tag and the next one."""
     return tag[0] in 'ES' or next_tag[0] in 'BSO' or tag[1] != next_tag[1]
-
-
-def check_tags(sentence):
-    """Raises `UserError`, with path and line, for the first of a sentence's tags that is none."""
-    for i, tag in enumerate(sentence.tags):
-        try:
-            split_tag(tag)
-        except ValueError:
-            raise UserError('%s:%d: the tag "%s" of "%s": expected %s, or one of %s and a type, '
-                            'such as B-PER' % (sentence.path, sentence.line + i, tag,
-                                               sentence.words[i], OUTSIDE,
-                                               ', '.join(name + '-' for name in PREFIXES))
-                            ) from None

@@ -11,11 +11,14 @@ class EntityScore:
         self._gold, self._predicted, self._right = (collections.Counter() for _ in range(3))
 
     def add(self, gold_tags, predicted_tags):
-        """The tags of a sentence, as many of both."""
+        """The tags of a sentence, as many of both. Returns the numbers of gold, predicted and right
+        entities."""
         gold, predicted = find_entities(gold_tags), find_entities(predicted_tags)
-        self._gold.update(entity.type for entity in gold)
-        self._predicted.update(entity.type for entity in predicted)
-        self._right.update(entity.type for entity in set(gold) & set(predicted))
+        right = set(gold) & set(predicted)
+        for counter, entities in ((self._gold, gold), (self._predicted, predicted),
+                                  (self._right, right)):
+            counter.update(entity.type for entity in entities)
+        return len(gold), len(predicted), len(right)
 
     @property
     def types(self):
@@ -28,7 +31,12 @@ class EntityScore:
         gold, predicted, right = (
             counter[kind] if kind is not None else sum(counter.values())
             for counter in (self._gold, self._predicted, self._right))
-        precision, recall = (right / total if total else 0.0 for total in (predicted, gold))
-        f1 = 2 * right / (gold + predicted) if gold + predicted else 0.0
-        return {'precision': precision, 'recall': recall, 'f1': f1, 'gold': gold,
-                'predicted': predicted, 'right': right}
+        return dict(entity_ratios(gold, predicted, right), gold=gold, predicted=predicted,
+                    right=right)
+
+
+def entity_ratios(gold, predicted, right):
+    """{'precision', 'recall', 'f1'} from numbers of entities; a ratio of nothing is 0."""
+    precision, recall = (float(right / total) if total else 0.0 for total in (predicted, gold))
+    f1 = float(2 * right / (gold + predicted)) if gold + predicted else 0.0
+    return {'precision': precision, 'recall': recall, 'f1': f1}

@@ -9,6 +9,7 @@ import re
 import sys
 from typing import NamedTuple
 
+from bert.data.text.label_sets import LabelSetColumns
 from bert.errors import NOT_UNICODE, UserError, did_you_mean, is_unicode
 
 LOG = logging.getLogger(__name__)
@@ -19,7 +20,7 @@ FORMATS = {'.tsv': 'tsv', '.txt': 'tsv', '.csv': 'csv', '.jsonl': 'jsonl', '.jso
 class Example(NamedTuple):
     """One raw example and its place in a file."""
     texts: tuple[str, ...]
-    label: str | None
+    label: str | tuple[str, ...] | None     # a tuple: a set of labels
     path: str
     line: int           # from 1
 
@@ -35,13 +36,20 @@ class Table(NamedTuple):
     """The columns to read from a file.
 
     text: one or two columns, by name, or by position (from 0) in a file without a header.
-    label: the column of the label, or None.
+    label: the column of the label, `LabelSetColumns` for a set of labels, or None.
     header: column names for a file without a header; () means that the columns are positions, None
         that the first row is the header.
     """
     text: tuple[str, ...]
-    label: str | None = None
+    label: str | LabelSetColumns | None = None
     header: tuple[str, ...] | None = None
+
+    @property
+    def label_columns(self):
+        """The columns of the label, a tuple."""
+        if isinstance(self.label, LabelSetColumns):
+            return self.label.columns
+        return () if self.label is None else (self.label,)
 
 
 def read_lines(path):
@@ -283,26 +291,26 @@ def read_labels(path, table):
 class _Fields(NamedTuple):
     """The places of a table's columns in the rows of a file."""
     text: tuple
-    label: object
+    label: tuple
     width: int | None       # fields in each row; None: at least those that the columns need
     num_columns: int | None     # of the file; None for JSON
 
     @property
     def num_needed(self):
         """Fields that the columns by number need."""
-        return 1 + max(self.text + (() if self.label is None else (self.label,)))
+        return 1 + max(self.text + self.label)
 
 
 def _locate_columns(path, rows, table, blank_lines):
     """(`_Fields`, the rows after the header)"""
     if format_of(path) == 'jsonl':
-        return _Fields(table.text, table.label, None, None), rows
+        return _Fields(table.text, table.label_columns, None, None), rows
     header = table.header
     if header is None:
         header = _raise_error(next(blank_lines.leave_out(rows, None), (0, None))[1])
         if header is None:
             raise UserError('%s: empty file, expected a header and examples' % path)
-    columns = list(table.text) + ([table.label] if table.label is not None else [])
+    columns = table.text + table.label_columns
     if not header:
         first_rows = []
         for item in rows:       # to the first that shows how many columns the file has
@@ -310,8 +318,7 @@ def _locate_columns(path, rows, table, blank_lines):
             if isinstance(item[1], list) and not _is_blank(item[1]):
                 break
         num_columns = max([len(row) for _, row in first_rows if isinstance(row, list)], default=1)
-        return _Fields(tuple(int(name) for name in table.text),
-                       None if table.label is None else int(table.label), None,
+        return _Fields(tuple(map(int, table.text)), tuple(map(int, table.label_columns)), None,
                        num_columns), itertools.chain(first_rows, rows)
     for name in columns:
         if name not in header:
@@ -321,7 +328,7 @@ def _locate_columns(path, rows, table, blank_lines):
             raise UserError('%s: %d columns are called "%s": rename all but one'
                             % (path, header.count(name), name))
     return _Fields(tuple(header.index(name) for name in table.text),
-                   header.index(table.label) if table.label is not None else None, len(header),
+                   tuple(header.index(name) for name in table.label_columns), len(header),
                    len(header)), rows
 
 
@@ -334,21 +341,34 @@ def _example(path, line_number, row, fields, table, check_label):
     texts = tuple(_field(path, line_number, row, field) for field in fields.text)
     label = None
     if table.label is not None:
-        label = _field(path, line_number, row, fields.label)
+        label = _label(path, line_number, row, fields, table)
         if check_label is not None:
             _check(path, line_number, label, check_label)
-        elif not label.strip():     # an empty label would become a class of its own
+        elif isinstance(label, str) and not label.strip():
+            # it would become a class of its own
             raise UserError('%s:%d: the label is empty' % (path, line_number))
     return Example(texts, label, path, line_number)
 
 
-def _field(path, line_number, row, field):
-    if isinstance(row, list):
-        return row[field]
-    if field not in row:
+def _label(path, line_number, row, fields, table):
+    if not isinstance(table.label, LabelSetColumns):
+        return _field(path, line_number, row, *fields.label)
+    return table.label.read('%s:%d' % (path, line_number),
+                            [_value(path, line_number, row, field) for field in fields.label],
+                            isinstance(row, dict))
+
+
+def _value(path, line_number, row, field):
+    if isinstance(row, dict) and field not in row:
         raise UserError('%s:%d: no "%s" in it, found %s'
                         % (path, line_number, field, ', '.join(row) or 'an empty object'))
-    value = row[field]
+    return row[field]
+
+
+def _field(path, line_number, row, field):
+    value = _value(path, line_number, row, field)
+    if isinstance(row, list):
+        return value
     if isinstance(value, (dict, list)) or value is None:
         raise UserError('%s:%d: "%s" is %s, expected text or a number'
                         % (path, line_number, field, json.dumps(value)[:40]))
@@ -362,6 +382,8 @@ def _field(path, line_number, row, field):
 def _check(path, line_number, label, check_label):
     try:
         check_label(label)
-    except (KeyError, ValueError):
+    except (KeyError, ValueError) as error:
+        if isinstance(error, KeyError):     # of a set, the label that is unknown
+            label, = error.args
         raise UserError('%s:%d: label "%s": expected %s'
                         % (path, line_number, label, check_label.expected)) from None

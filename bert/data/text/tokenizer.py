@@ -45,6 +45,14 @@ class BertTokenizer:
         """Tokens → ids; an unknown token gets the id of the unknown token, such as [UNK]."""
         return self.vocab.to_indices(tokens)
 
+    def decode(self, ids, skips_specials=False):
+        """Ids → the text that they make up. skips_specials: leave special tokens out."""
+        return self._tokenizer.decode([int(i) for i in ids], skip_special_tokens=skips_specials)
+
+    def token_id(self, token):
+        """The id of a token, None if there is none."""
+        return self._tokenizer.token_to_id(token)
+
     def encode(self, texts):
         """Many texts → their ids: a list of int32 arrays (tokens,), without special tokens around
         them."""
@@ -72,6 +80,16 @@ class BertTokenizer:
             yield (np.array(encoding.ids, dtype='int32'),
                    np.array(encoding.word_ids, dtype='int32'),
                    _without_spaces(text, spans) if self.definition else spans)
+
+    def encode_words(self, sentences):
+        """Yield (ids (tokens,) int32, words (tokens,) int32) for each sentence, a sequence of
+        words: `words` has the index of each token's word. A word may have no token."""
+        for start in range(0, len(sentences), TEXTS_PER_CALL):
+            for encoding in self._tokenizer.encode_batch(
+                    [list(words) for words in sentences[start:start + TEXTS_PER_CALL]],
+                    is_pretokenized=True, add_special_tokens=False):
+                yield (np.array(encoding.ids, dtype='int32'),
+                       np.array(encoding.word_ids, dtype='int32'))
 
 
 def _without_spaces(text, spans):

@@ -9,14 +9,17 @@ from bert.errors import UserError
 from bert.jobs.runs.results import JobResult, write_report
 from bert.model.weights import checkpoint_reader, file_formats, heads, mapping
 from bert.pipelines.base import write_description
-from bert.pipelines.classification import read_classifier_task
+from bert.pipelines.classifier_folder import read_classifier_task
 from bert.pipelines.model_folder import find_head, folder_of
 from bert.pipelines.question_answering import read_qa_task
+from bert.pipelines.ranking_files import ranking_values, write_ranking_settings
 from bert.pipelines.sentence_files import (
     is_sentence_file,
     read_sentence_model,
     write_sentence_model,
 )
+from bert.pipelines.task_file import kind_of
+from bert.pipelines.token_classification import read_token_task
 from bert.train.checkpoint import failure_reason, save_arrays
 from bert.vocabulary import write_tokenizer
 
@@ -41,7 +44,10 @@ def convert_checkpoint(options, explicit):
     head, arrays, left_out = find_head(checkpoint)
     heads.check_head_arrays(checkpoint.config, head, arrays, checkpoint.source)
     task = find_checkpoint_task(options, checkpoint, head, arrays)
-    sentence_model = read_sentence_model(folder_of(checkpoint), checkpoint.config)
+    # a cross-encoder's own settings have a file of the same name
+    is_ranking = task is not None and kind_of(task) == file_names.RANKING
+    sentence_model = None if is_ranking else \
+        read_sentence_model(folder_of(checkpoint), checkpoint.config)
     with files.new_folder(options.output, replace=options.overwrite) as folder:
         write = write_gluon if target == 'gluon' else write_transformers
         write(folder, checkpoint, head, arrays, task)
@@ -78,13 +84,15 @@ def check_conversion_output(options):
 
 
 def find_checkpoint_task(options, checkpoint, head, arrays):
-    """The task: for a classifier from the files beside the weights and the options, for a
-    question-answering model from the files beside the weights; None for other models."""
+    """The task: for a classifier from the files beside the weights and the options, for other
+    models with a task from the files beside the weights; None for the rest."""
     if head.name != heads.CLASSIFICATION:
         for flag in ('classes', 'pair'):
             if getattr(options, flag):
                 raise UserError('--%s: %s holds no classifier but: %s'
                                 % (flag, checkpoint.source, head.name))
+        if head.name == heads.TOKEN_CLASSIFICATION:
+            return read_token_task(checkpoint, heads.num_classes(arrays))
         if head.name != heads.QUESTION_ANSWERING:
             return None
         task, max_len = read_qa_task(checkpoint.source, checkpoint.config.max_length)
@@ -126,11 +134,13 @@ def write_transformers(folder, checkpoint, head, arrays, task):
 
 def write_transformers_description(folder, config, vocabulary, head, task):
     """Write the files of transformers beside the weights: configuration, vocabulary, task."""
-    is_classifier = head.name == heads.CLASSIFICATION
-    labels = task['labels'] if is_classifier else None
-    files.write_json(os.path.join(folder, file_names.CONFIG_FILE), mapping.config_to_transformers(
-        config, head.architecture, vocabulary[vocabulary.padding_token], labels,
-        is_regression=is_classifier and labels is None))
+    labels, kind = (task.get('labels'), kind_of(task)) if task else (None, None)
+    values = mapping.config_to_transformers(
+        config, head.architecture, vocabulary[vocabulary.padding_token], labels, kind)
+    if kind == file_names.RANKING:
+        values.update(ranking_values(task['activation']))
+        write_ranking_settings(folder, task['activation'])
+    files.write_json(os.path.join(folder, file_names.CONFIG_FILE), values)
     max_length = task['max_len'] if task else config.max_length
     write_tokenizer(vocabulary, folder, model_max_length=max_length)
     if vocabulary.tokenizer_json is None:

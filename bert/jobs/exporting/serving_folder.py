@@ -21,6 +21,7 @@ from bert.data.transform import check_max_length, featurize
 from bert.errors import UserError
 from bert.export import onnx_graph, runtimes
 from bert.export.symbol import export_network
+from bert.flags.exporting import RANDOM_KINDS
 from bert.flags.options import refuse
 from bert.jobs.exporting import conversion
 from bert.jobs.runs import results, run_folder
@@ -29,16 +30,18 @@ from bert.model.classification import make_classifier_network
 from bert.model.inference import InterleavedNetwork
 from bert.model.qa import BertForQA
 from bert.model.weights import catalogue, checkpoint_reader, heads
-from bert.pipelines.classification import Classifier, check_classes
+from bert.pipelines.classification import Classifier
+from bert.pipelines.classifier_folder import check_classes
 from bert.pipelines.model_folder import find_checkpoint_folder, find_head, folder_of
 from bert.pipelines.opening import (
     TRAINING_SCRIPTS,
-    kind_of,
+    default_kind,
     make_pipeline,
     refuse_overwriting_model,
 )
 from bert.pipelines.question_answering import TASK_DEFAULTS, QuestionAnswerer, window_sizes
 from bert.pipelines.sentence_files import sentence_file_names
+from bert.pipelines.task_file import kind_of
 from bert.pipelines.token_vectors import make_token_vectorizer
 from bert.quantization import speed
 from bert.train.checkpoint import collect_parameters
@@ -50,7 +53,8 @@ LOG = logging.getLogger(__name__)
 SAMPLE_TEXT = pathlib.Path(bert.__file__).with_name('sample_text.txt')   # real text for comparisons
 NUM_TEXTS = 16          # sentences or pairs of it
 SYMBOL_WORKER = pathlib.Path(runtimes.__file__).with_name('symbol_worker.py')
-# Largest allowed differences from the network's outputs
+# Largest allowed differences from the network's outputs; where those are greater than 1, relative
+# to the greatest: logits of words are 15 and more
 MAX_SYMBOL_DIFFERENCE, MAX_ONNX_DIFFERENCE = 1e-5, 1e-4
 NUM_TIMED_BATCHES = 10
 MIN_WINDOW = 16         # tokens; a shorter window has no room beside the question
@@ -98,7 +102,8 @@ def _output_files(kind):
     return [file_names.EXPORT_LOG_FILE, file_names.CONFIG_FILE, file_names.VOCABULARY_FILE,
             file_names.TASK_FILE, file_names.TOKENIZER_FILE, file_names.TOKENIZER_CONFIG_FILE,
             kind + file_names.ONNX_ENDING] + \
-        file_names.symbol_names(kind)
+        file_names.symbol_names(kind) + \
+        [file_names.SENTENCE_CONFIG_FILE] * (kind == file_names.RANKING)
 
 
 # The model to export
@@ -122,10 +127,7 @@ def open_model_to_export(options, explicit, device):
         refuse(explicit, ('classes', 'pair'), 'it is for a classifier')
         model = make_token_vectorizer(checkpoint, device)
     else:
-        model = make_pipeline(checkpoint, device, options.classes, options.pair)
-    kind = kind_of(model.task)
-    if options.task and options.task != kind:
-        raise UserError('--task %s: the parameters in %s are for %s' % (options.task, path, kind))
+        model = make_pipeline(checkpoint, device, options.classes, options.pair, options.task)
     if not options.model_dir:
         _check_released(options, explicit, model.config, path)
     return model
@@ -137,7 +139,7 @@ def _is_embedding_model(options, checkpoint):
     if options.task:
         return options.task == file_names.EMBEDDING
     head, _, _ = find_head(checkpoint)
-    return head.name not in (heads.CLASSIFICATION, heads.QUESTION_ANSWERING) and os.path.isfile(
+    return default_kind(head) == file_names.EMBEDDING and os.path.isfile(
         os.path.join(folder_of(checkpoint), file_names.MODULES_FILE))
 
 
@@ -162,9 +164,9 @@ def make_random_pipeline(options, explicit, device):
         refuse(explicit, ('classes',), 'it is for --task ' + file_names.CLASSIFICATION)
     if options.task == file_names.QUESTION_ANSWERING:
         refuse(explicit, ('pair',), 'questions and passages are pairs anyway')
-    if options.task == file_names.EMBEDDING:
-        raise UserError('--task %s: name the model by --model_dir: random vectors are of no use'
-                        % options.task)
+    if options.task not in RANDOM_KINDS:
+        raise UserError('--task %s: name the model by --model_dir: a random one is made for %s'
+                        % (options.task, ', '.join(RANDOM_KINDS)))
     network, vocabulary = zoo.get_released_model(
         options.bert_model, options.bert_dataset, pretrained=False,
         use_pooler=options.task != file_names.QUESTION_ANSWERING, use_decoder=False,
@@ -260,9 +262,10 @@ def compare_outputs(name, model, batch, outputs, tolerance):
         float(np.abs(outputs - expected).max()) if outputs.shape == expected.shape else np.inf
     logging.info('%s: largest difference of its outputs from the network\'s on %d texts: %.1e',
                  name, len(batch.token_ids), difference)
-    if not difference <= tolerance:
+    limit = tolerance * max(1.0, float(np.abs(expected).max()))     # of float32: it is relative
+    if not difference <= limit:
         raise UserError('%s: read back, it differs by %g from the network, more than %g: please '
-                        'report this' % (name, difference, tolerance))
+                        'report this' % (name, difference, limit))
     return {'largest_difference': difference, 'texts': len(batch.token_ids)}
 
 

@@ -1,5 +1,4 @@
 """The job of finetune_classifier.py: fine-tune a classifier or regressor on texts or pairs."""
-import contextlib
 import logging
 import os
 
@@ -15,20 +14,18 @@ from bert.jobs.finetuning.classifier_data import featurize_segments, read_segmen
 from bert.jobs.finetuning.classifier_task import ClassifierTask
 from bert.jobs.finetuning.task_from_options import make_task, run_name
 from bert.jobs.int8 import calibration
-from bert.jobs.runs import model_from_options, run_folder, training
+from bert.jobs.runs import model_from_options, training
 from bert.model import zoo
 from bert.model.classification import make_classifier_network
 from bert.model.kernels.optimizer import fused_update
-from bert.pipelines.classification import Classifier
+from bert.pipelines.classifier_folder import classifier_class
 from bert.pipelines.evaluation_sets import TextSet
-from bert.pipelines.records import Score
+from bert.pipelines.records import LabelSet, Score
 from bert.train.log import format_duration
 from bert.train.loop import TrainerState
 from bert.train.metrics import format_metrics
-from bert.train.optimizer import check_optimizer
 from bert.train.schedule import TrainingPlan
 from bert.train.trainer import Trainer
-from bert.train.workers import open_workers
 
 SCRIPT = 'finetune_classifier.py'
 SAMPLES_SHOWN = 5       # dev predictions printed at the end
@@ -40,26 +37,23 @@ def finetune_classifier(options, explicit):
     name = run_name(options)
     if options.task_name:       # one spelling for options.json and a resume
         options = options.replace(task_name=name)
-    workers, folder = open_workers(options.comm_backend), None
-    with contextlib.ExitStack() as held:
-        if options.resume:
-            folder, options = held.enter_context(run_folder.reopen_run_folder(
-                options, explicit, name, SCRIPT, not workers.rank))
-        device = training.pick_training_device(options, workers)
-        check_optimizer(options.optimizer, 1, workers.size)
-        if options.only_calibration:
-            calibration.check_calibration_options(options, explicit)
-        task = make_task(options)
-        check_max_length(options.max_len, task.pair)
-        options = options.replace(task_name=task.name, only_inference=not options.trains)
-        log_name = file_names.LOG_FILE % task.name
-        folder = folder or held.enter_context(training.open_shared_folder(
-            options, task.name, SCRIPT, _output_files(options, task, log_name), workers))
-        reports = [run.report if run.is_finished
-                   else _run_seed(run.options, task, device, run.folder, workers)
-                   for run in held.enter_context(contextlib.closing(
-                       training.seed_runs(options, folder, log_name, workers)))]
-        return training.conclude_seeds(options, task.name, folder, log_name, reports, workers)
+    with training.open_runs(options, explicit, name, SCRIPT,
+                            lambda options: _make_plan(options, explicit)) as series:
+        return series.conclude([
+            run.report if run.is_finished else _run_seed(
+                run.options, series.plan.task, series.device, run.folder, series.workers)
+            for run in series.runs])
+
+
+def _make_plan(options, explicit):
+    if options.only_calibration:
+        calibration.check_calibration_options(options, explicit)
+    task = make_task(options)
+    check_max_length(options.max_len, task.pair)
+    options = options.replace(task_name=task.name, only_inference=not options.trains)
+    log_name = file_names.LOG_FILE % task.name
+    return training.RunPlan(options, task.name, log_name, _output_files(options, task, log_name),
+                            task)
 
 
 def _output_files(options, task, log_name):
@@ -79,10 +73,11 @@ def _run_seed(options, task, device, folder, workers):
     model = _build_model(options, task, device)
     model_from_options.apply_dtype(model.network, options.dtype)
     check_max_length(options.max_len, task.pair, model.config.max_length)
-    data = featurize_segments(examples, task, model.tokenizer, options.max_len)
+    data = featurize_segments(examples, task, model)
     write_audit(folder, task, data, rejected_rows, options.max_len, not workers.rank)
     if options.only_calibration:
-        sets = {name: TextSet(name, segment.path, segment.features, task.metrics)
+        sets = {name: TextSet(name, segment.path, segment.features, task.metrics,
+                              threshold=task.threshold)
                 for name, segment in data.items()}
         return calibration.calibrate_model(options, model, sets, folder, options.dev_batch_size)
     classifier_task, state = ClassifierTask(options, task, model, data, folder, workers), None
@@ -116,7 +111,11 @@ def _build_model(options, task, device):
                         'chance; the model.params of a checkpoint holds a trained one')
     network.hybridize()
     tokenizer = BertTokenizer(vocabulary, lower=not bert.config.cased)
-    return Classifier(network, tokenizer, bert.config, task.describe(), options.max_len, device)
+    model = classifier_class(task.describe())(network, tokenizer, bert.config, task.describe(),
+                                              options.max_len, device)
+    if task.kind == file_names.MULTI_LABEL:
+        model.label_separator = options.label_separator
+    return model
 
 
 # The end of a run
@@ -180,13 +179,20 @@ def _show_predictions(classifier_task):
     print('\nSome predictions on %s:' % name)
     for example, feature, record, output in zip(
             sample.examples, sample.features, model.records(outputs), outputs):
-        verdict = '' if classifier_task.task.is_regression else \
-            ('  right' if output.argmax() == feature.label else '  wrong')
-        print('  %s (label %s)%s: %s' % (_format_record(record), one_line(example.label), verdict,
-                                         ' | '.join(map(one_line, example.texts))))
+        print('  %s: %s' % (_compare(record, output, example.label, feature.label),
+                            ' | '.join(map(one_line, example.texts))))
 
 
-def _format_record(record):
+def _compare(record, output, text, label):
+    """A prediction beside the label of the file. text, label: that of `Example`, of `Features`."""
     if isinstance(record, Score):
-        return '%.2f' % record.score
-    return '%s %.0f %%' % (one_line(record.label), 100 * record.probability)
+        return '%.2f (label %s)' % (record.score, one_line(text))
+    if isinstance(record, LabelSet):
+        predicted = ['%s %.0f %%' % (name, 100 * record.probabilities[name])
+                     for name in record.labels]
+        return '%s (labels %s)  %s' % (
+            *(one_line(', '.join(names)) or 'none' for names in (predicted, text)),
+            'right' if set(record.labels) == set(text) else 'wrong')
+    return '%s %.0f %% (label %s)  %s' % (
+        one_line(record.label), 100 * record.probability, one_line(text),
+        'right' if output.argmax() == label else 'wrong')

@@ -8,10 +8,9 @@ from bert import file_names, files
 from bert.data.batches import subsample
 from bert.data.glue.audit import audit, describe_audit
 from bert.data.glue.download import locate_task
-from bert.data.glue.labels import LabelEncoder
 from bert.data.text.readers import read_examples
-from bert.data.transform import featurize
 from bert.errors import UserError
+from bert.jobs.finetuning.task_from_options import has_own_files
 
 
 @dataclasses.dataclass
@@ -41,12 +40,11 @@ class SegmentData:
 def read_segments(options, task):
     """({segment: (path, examples)}, rejected rows) of the segments that the run needs. Raises
     `UserError`."""
-    has_own_files = options.train_file or options.dev_file or options.test_file
     paths = ({name: segment.file for name, segment in task.segments.items()}
-             if has_own_files else locate_task(task, options.data_dir))
+             if has_own_files(options) else locate_task(task, options.data_dir))
     kinds = ('train', 'dev', 'test') if options.trains else ('dev', 'test')
     kinds = ('train', 'dev') if options.only_calibration else kinds
-    label_encoder = LabelEncoder(task.labels, task.aliases)
+    label_encoder = task.label_encoder()
     limits = {'train': options.max_train_samples, 'dev': options.max_eval_samples}
     examples, rejected_rows = {}, []
     for name in [name for kind in kinds for name in task.names(kind) if name in paths]:
@@ -77,11 +75,11 @@ def _check_kinds(options, task, examples, paths):
                         % (task.name, missing_kinds[0], ', '.join(paths.values())))
 
 
-def featurize_segments(examples, task, tokenizer, max_len):
-    """{segment: `SegmentData`} of what `read_segments` gives."""
-    label_encoder = LabelEncoder(task.labels, task.aliases)
-    return {name: SegmentData(path, segment_examples, featurize(
-        segment_examples, tokenizer, max_len,
+def featurize_segments(examples, task, model):
+    """{segment: `SegmentData`} of what `read_segments` gives, for a `Classifier`."""
+    label_encoder = task.label_encoder()
+    return {name: SegmentData(path, segment_examples, model.featurize(
+        segment_examples,
         label_encoder if task.segments[name].has_labels else None))
         for name, (path, segment_examples) in examples.items()}
 

@@ -21,12 +21,15 @@ class ClassifierTask(NetworkTask):
     def __init__(self, options, task, model, data, folder, workers):
         super().__init__(options, task.name, model, folder, workers)
         self.task, self.data = task, data
-        self.loss = make_loss(task.is_regression)
+        self.loss = make_loss(task.kind)
         self._padding = dict(round_to=options.round_to or 1,
                              pad_to=options.max_len if options.pad else None)
         if 'train' in data:
-            self.metric = Metric(task.metrics, workers)
+            self.metric = self._new_metric(workers)
             self.digest = data['train'].digest
+
+    def _new_metric(self, workers=None):
+        return Metric(self.task.metrics, workers, self.task.threshold)
 
     # Training
 
@@ -42,7 +45,8 @@ class ClassifierTask(NetworkTask):
     def forward(self, batch):
         outputs = self.model.outputs(batch)
         labels = mx.nd.array(batch.labels, ctx=self.model.device)
-        return self.loss(outputs, labels), labels, outputs
+        return self.loss(outputs, labels), labels, \
+            outputs.sigmoid() if self.task.is_ranking else outputs
 
     def materialize(self):
         # the seed with which a single process draws these values
@@ -62,8 +66,9 @@ class ClassifierTask(NetworkTask):
 
     def score(self, data, outputs):
         """[(metric, value)] of a segment."""
-        metric = Metric(self.task.metrics)
-        metric.update(np.array([feature.label for feature in data.features]), outputs)
+        metric = self._new_metric()
+        metric.update(np.array([feature.label for feature in data.features]),
+                      self.model.activate(outputs))
         return metric.get()
 
     def predict(self, data, interrupt=None, log=False):
@@ -90,8 +95,8 @@ class ClassifierTask(NetworkTask):
         return outputs if self.workers.size == 1 else self.workers.sum(outputs).astype('float32')
 
     def _log_batch(self, index, num_batches, outputs, batch):
-        metric = Metric(self.task.metrics)
-        metric.update(batch.labels, outputs)
+        metric = self._new_metric()
+        metric.update(batch.labels, self.model.activate(outputs))
         loss = self.loss(mx.nd.array(outputs), mx.nd.array(batch.labels)).mean().asscalar()
         logging.info('[Batch %d/%d] loss=%.4f, metrics:%s', index, num_batches, loss,
                      format_metrics(metric.get()))

@@ -1,5 +1,4 @@
 """The jobs of finetune_squad.py and static_finetune_squad.py: fine-tune a BERT on SQuAD."""
-import contextlib
 import dataclasses
 import logging
 import os
@@ -16,16 +15,14 @@ from bert.export.symbol import export_network
 from bert.jobs.finetuning.squad_data import cut_windows, read_squads, write_squad_audit
 from bert.jobs.finetuning.squad_task import SquadTask, predicted_texts
 from bert.jobs.int8 import calibration
-from bert.jobs.runs import model_from_options, run_folder, training
+from bert.jobs.runs import model_from_options, training
 from bert.model.kernels.optimizer import fused_update
 from bert.pipelines.evaluation_sets import QuestionSet
 from bert.train import checkpoint
 from bert.train.log import format_duration
 from bert.train.loop import TrainerState
-from bert.train.optimizer import check_optimizer
 from bert.train.schedule import TrainingPlan
 from bert.train.trainer import Trainer
-from bert.train.workers import open_workers
 
 DEBUG_TRAIN, DEBUG_DEV = 10000, 100     # numbers of questions with --debug, as in the original
 
@@ -66,23 +63,17 @@ def finetune_squad(options, explicit, profile=DYNAMIC_SCRIPT):
     """Train, or only predict. Returns a `JobResult`. Raises `UserError`."""
     name = ('static-' if profile.is_static else '') + 'SQuAD' + (
         '2.0' if options.version_2 else '1.1')
-    workers, folder = open_workers(options.comm_backend), None
-    with contextlib.ExitStack() as held:
-        if options.resume:
-            folder, options = held.enter_context(run_folder.reopen_run_folder(
-                options, explicit, name, profile.script, not workers.rank))
-        device = training.pick_training_device(options, workers)
-        check_optimizer(options.optimizer, 1, workers.size)
+
+    def make_plan(options):
         if options.only_calibration:
             calibration.check_calibration_options(options, explicit)
         options = _resolve_options(options, explicit, profile)
-        folder = folder or held.enter_context(training.open_shared_folder(
-            options, name, profile.script, _output_files(options, profile), workers))
-        reports = [run.report if run.is_finished
-                   else _run_seed(run.options, name, device, run.folder, workers, profile)
-                   for run in held.enter_context(contextlib.closing(
-                       training.seed_runs(options, folder, profile.log, workers)))]
-        return training.conclude_seeds(options, name, folder, profile.log, reports, workers)
+        return training.RunPlan(options, name, profile.log, _output_files(options, profile))
+    with training.open_runs(options, explicit, name, profile.script, make_plan) as series:
+        return series.conclude([
+            run.report if run.is_finished else _run_seed(
+                run.options, name, series.device, run.folder, series.workers, profile)
+            for run in series.runs])
 
 
 def _output_files(options, profile):

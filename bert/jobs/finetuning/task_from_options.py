@@ -1,12 +1,15 @@
 """Makes the classification task of the options: a known task, or the user's own files."""
 import collections
+import functools
 import logging
 import os
 
-from bert.data.glue.labels import LabelEncoder, find_similar_spellings, one_line
+from bert.data.glue.labels import find_similar_spellings, one_line
 from bert.data.glue.tasks import custom_task, find_task, is_task
 from bert.data.text.readers import read_examples, read_labels
 from bert.errors import UserError
+from bert.file_names import MULTI_LABEL
+from bert.jobs.runs.sets_from_options import choose_label_column
 
 LOG = logging.getLogger(__name__)     # also logs before a run's log is open
 MANY_CLASSES = 20       # more different numbers than these are scores rather than classes
@@ -16,30 +19,35 @@ DEFAULT_TASK = 'MRPC'   # of the original script's first version
 def make_task(options):
     """The `Task` of the options: a known one, or one made of the user's files. Raises
     `UserError`."""
-    if not (options.train_file or options.dev_file or options.test_file):
-        return find_task(options.task_name or DEFAULT_TASK)
+    if not has_own_files(options):
+        return _for_ranking(options, find_task(options.task_name or DEFAULT_TASK))
     own_files = {'train': options.train_file, 'dev': options.dev_file, 'test': options.test_file}
     for kind, path in own_files.items():
         if path and os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
             raise UserError('--%s_file %s: a pipe or device, which can be read once only: write it '
                             'to a file' % (kind, path))
-    for flag in ('text_columns', 'label_column'):
-        if not getattr(options, flag):
-            raise UserError('--%s is needed with files of your own: name the column%s'
-                            % (flag, 's' if flag == 'text_columns' else ''))
+    if not options.text_columns:
+        raise UserError('--text_columns is needed with files of your own: name the columns')
+    label_column = choose_label_column(options, options.multi_label)
     if options.trains and not (options.train_file and options.dev_file):
         raise UserError('training on files of your own needs --train_file and --dev_file')
-    name = run_name(options)
+    make = functools.partial(custom_task, run_name(options), own_files, options.text_columns,
+                             label_column,
+                             threshold=options.threshold if options.multi_label else None)
+    has_scores = options.regression or options.ranking
+    labels = None if has_scores else _choose_labels(options, make(None))
+    is_test_labelled = _is_test_labelled(_for_ranking(options, make(labels)))
+    return _for_ranking(options, make(labels, is_test_labelled))
 
-    def make(labels):
-        columns = options.text_columns, options.label_column
-        task = custom_task(name, own_files, *columns, labels)
-        return custom_task(name, own_files, *columns, labels, _is_test_labelled(task))
-    if options.regression:
-        return make(None)
-    task = custom_task(name, own_files, options.text_columns, options.label_column, None)
+
+def _choose_labels(options, task):
+    """The classes or labels in their order. task: without any."""
+    if options.label_columns:
+        return options.label_columns
     found_classes = _find_classes(options, task)
     classes = options.classes or found_classes
+    if options.multi_label:
+        return _check_labels(options, classes)
     if options.classes and not len(classes) == len(set(classes)) > 1:
         raise UserError('--classes %s: give two or more, each once' % ','.join(classes))
     if len(classes) < 2:
@@ -48,7 +56,21 @@ def make_task(options):
     if not options.classes and len(classes) > MANY_CLASSES and all(map(_is_number, classes)):
         raise UserError('column "%s" holds %d different numbers: --regression learns them as '
                         'numbers, --classes as classes' % (options.label_column, len(classes)))
-    return make(tuple(classes))
+    return tuple(classes)
+
+
+def _check_labels(options, labels):
+    """Returns the labels where a text may have several. One label is enough."""
+    if len(set(labels)) < len(labels) or not all(labels):
+        raise UserError('--classes %s: give each once' % ','.join(labels))
+    if not labels:
+        raise UserError('column "%s" holds no label in any row' % options.label_column)
+    return labels
+
+
+def _for_ranking(options, task):
+    """The task as a cross-encoder learns it, with --ranking."""
+    return task.as_ranking(options.max_score) if options.ranking else task
 
 
 def _is_number(text):
@@ -59,16 +81,27 @@ def _is_number(text):
     return True
 
 
+def has_own_files(options):
+    """Whether the options name files of the user's own."""
+    return bool(options.train_file or options.dev_file or options.test_file)
+
+
+def own_run_name(options):
+    """Name of a run on the user's own files: --task_name, else the name of the first file. Raises
+    `UserError`."""
+    file = options.train_file or options.dev_file or options.test_file
+    name = options.task_name or os.path.splitext(os.path.basename(file))[0]
+    if os.sep in name:
+        raise UserError('--task_name %s: files get this name: give one without "%s"'
+                        % (name, os.sep))
+    return name
+
+
 def run_name(options):
     """Name of the run: the task's in its usual spelling. For the user's own files it is
     --task_name, else the name of the first file. Raises `UserError`."""
-    own_file = options.train_file or options.dev_file or options.test_file
-    if own_file:
-        name = options.task_name or os.path.splitext(os.path.basename(own_file))[0]
-        if os.sep in name:
-            raise UserError('--task_name %s: files get this name: give one without "%s"'
-                            % (name, os.sep))
-        return name
+    if has_own_files(options):
+        return own_run_name(options)
     name = options.task_name or DEFAULT_TASK
     if options.resume and not is_task(name):
         return name     # the run is on the user's own files, which its saved options name
@@ -81,7 +114,8 @@ def _find_classes(options, task):
     counts, first_examples = collections.Counter(), []
     for segment in [segment for segment in task.segments.values() if segment.has_labels]:
         examples, _ = read_examples(segment.file, segment.table, None, options.skip_bad_rows)
-        counts.update(example.label for example in examples)
+        for example in examples:
+            counts.update(_labels_of(example))
         if segment.table.header is not None and len(examples) > 1:      # columns by number
             first_examples.append(examples[0])
     for spellings in find_similar_spellings(counts):
@@ -89,21 +123,38 @@ def _find_classes(options, task):
                     'are one', options.label_column, ' and '.join(
                         '%r (rows: %d)' % (label, counts[label]) for label in spellings))
     for example in first_examples:
-        if counts[example.label] == sum(first.label == example.label for first in first_examples):
+        labels = _labels_of(example)
+        if labels and all(counts[label] == sum(label in _labels_of(first) for first in
+                                               first_examples) for label in labels):
             LOG.warning('%s:%d: this row looks like a header: no other row has its label "%s"; '
                         'name the columns instead of numbering them, or remove the row',
-                        example.path, example.line, one_line(example.label))
+                        example.path, example.line, one_line(', '.join(labels)))
     return tuple(sorted(counts))
 
 
+def _labels_of(example):
+    """The labels of an `Example`: one or several."""
+    return (example.label,) if isinstance(example.label, str) else example.label
+
+
 def _is_test_labelled(task):
-    """Whether the test file of the user's own has a label of the task in every row."""
+    """Whether the test file of the user's own has a label of the task in every row, or, where a
+    text may have none, in any row."""
     test, labelled = task.segments.get('test'), next(
         (segment for segment in task.segments.values() if segment.has_labels), None)
-    labels = read_labels(test.file, labelled.table) if test and labelled else []
+    if not (test and labelled):
+        return False
+    encode_label = task.label_encoder()
+    if task.kind == MULTI_LABEL:
+        try:
+            examples, _ = read_examples(test.file, labelled.table, encode_label)
+            return any(example.label for example in examples)
+        except UserError as error:
+            LOG.warning('the test file is not scored: %s', error)
+            return False
+    labels = read_labels(test.file, labelled.table)
     if not any(labels):
         return False
-    encode_label = LabelEncoder(task.labels, task.aliases)
     for label in labels:
         try:
             encode_label(label)

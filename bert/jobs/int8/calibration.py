@@ -11,6 +11,7 @@ from bert.data.batches import Batch
 from bert.errors import UserError
 from bert.export import runtimes
 from bert.export.symbol import write_symbol
+from bert.flags.option_kinds import refuse_other_kinds
 from bert.flags.options import refuse
 from bert.jobs.runs import results, run_folder, sets_from_options
 from bert.model.inference import InterleavedNetwork
@@ -18,9 +19,10 @@ from bert.model.kernels import cpu
 from bert.model.kernels.quantizer import FusedQuantizer
 from bert.pipelines import evaluation_sets
 from bert.pipelines.classification import Classifier
-from bert.pipelines.exported import ExportedClassifier, ExportedQuestionAnswerer, warn_without_vnni
+from bert.pipelines.exported import EXPORTED_PIPELINES, warn_without_vnni
 from bert.pipelines.model_folder import find_checkpoint_folder
 from bert.pipelines.opening import TRAINING_SCRIPTS, open_pipeline, refuse_overwriting_model
+from bert.pipelines.task_file import kind_of
 from bert.quantization import speed
 from bert.quantization.calibrate import Quantizer
 from bert.quantization.loss import Goal
@@ -31,6 +33,7 @@ from bert.train.metrics import format_metrics
 
 SCRIPT, LOG_FILE = 'quantize.py', 'quantize.log'
 SPEED_SHAPES = ((1, 128), (32, 128))    # batches of the speed report: (texts, tokens)
+MAX_SPEED_OUTPUTS = 2 ** 24     # numbers that a batch may give: 64 MB
 SPEED_ROUNDS = 9
 UNCALIBRATED_MODES = ('none', file_names.FUSED_MODE)
 CALIBRATION_OPTIONS = ('num_calib_batches', 'calib_batch_size', 'max_train_samples')
@@ -38,7 +41,8 @@ CALIBRATION_OPTIONS = ('num_calib_batches', 'calib_batch_size', 'max_train_sampl
 
 def quantized_prefix(task, mode):
     """Name of an INT8 model's files without their extensions, as in the original."""
-    name = task['name'] if 'labels' in task else 'squad'
+    names = {file_names.QUESTION_ANSWERING: 'squad', file_names.FILL_MASK: file_names.FILL_MASK}
+    name = names.get(kind_of(task)) or task['name']
     return 'model_bert_%s_quantized_%s' % (name, mode)
 
 
@@ -63,10 +67,8 @@ def open_float_model(options, explicit, device):
     path = find_checkpoint_folder(options.model_dir, TRAINING_SCRIPTS)
     refuse_overwriting_model(options.output_dir, path)
     model = open_pipeline(path, device)
-    if not isinstance(model, Classifier):
-        refuse(explicit, ('task_name', 'text_columns', 'label_column'),
-               'the model in %s answers questions' % options.model_dir)
-    elif options.task_name:
+    refuse_other_kinds(options, explicit, kind_of(model.task))
+    if options.task_name and isinstance(model, Classifier):
         task = sets_from_options.find_model_task(options, explicit, model)
         if model.task['pair'] not in (None, task.pair):
             raise UserError('--task_name %s: it has %s, and the model was trained on %s' % (
@@ -191,10 +193,8 @@ def write_quantized_model(folder, name, model, graph, parameters):
 
 def with_runtime(model, runtime):
     """The same `Pipeline` with its network computed by a runtime."""
-    is_classifier = isinstance(model, Classifier)
-    make_pipeline = ExportedClassifier if is_classifier else ExportedQuestionAnswerer
-    return make_pipeline(runtime, model.tokenizer, model.config, model.task, model.max_len,
-                         model.device)
+    return EXPORTED_PIPELINES[kind_of(model.task)](
+        runtime, model.tokenizer, model.config, model.task, model.max_len, model.device)
 
 
 def compare_scores(model, int8_model, settings):
@@ -238,6 +238,8 @@ def compare_speed(model, int8_model):
                  ' '.join(cpu.vector_flags()))
     for size, length in SPEED_SHAPES:
         length = min(length, model.max_len)
+        outputs_per_text = int(np.prod(model.output_shape(model.config, model.task, length)))
+        size = max(1, min(size, MAX_SPEED_OUTPUTS // outputs_per_text))
         batch = speed.random_batch(size, length, model.config.vocab_size)
         networks = {'float32': lambda *arrays: stock_network(*arrays).asnumpy(),
                     'predictor': predict, 'int8': int8_model.network}

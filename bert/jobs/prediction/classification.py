@@ -7,42 +7,52 @@ from bert import files
 from bert.data.glue.labels import one_line
 from bert.data.text.readers import Example, Table, decode_lines, read_examples, read_lines
 from bert.errors import UserError
-from bert.jobs.runs.results import JobResult
-from bert.model.bert import set_compute_dtype
-from bert.pipelines.classification import open_classifier
-from bert.pipelines.records import Score, TextCounts
+from bert.file_names import MULTI_LABEL, RANKING, REGRESSION
+from bert.pipelines.records import LabelSet, Score, TextCounts
+from bert.pipelines.task_file import kind_of
 from bert.streams import binary_input
-from bert.train.devices import pick_device
 from bert.train.log import progress_bar
 
 STANDARD_INPUT = 'standard input'       # its name in messages
 
 
-def predict_labels(options, explicit):
-    """Write one line per text. Returns a `JobResult`. Raises `UserError`."""
-    device = pick_device(options.gpu, options.dtype)
-    check_output_file(options)
-    model = open_classifier(options.model_dir, device)
-    set_compute_dtype(model.network, options.dtype)
-    return JobResult({'texts': write_labels(model, options)})
-
-
-def write_labels(model, options):
+def write_labels(model, options, explicit):
     """Write one line per text with an open `Classifier`. Returns the number of texts."""
     pair = _reads_pairs(model.task, options)
     examples = read_input_examples(options, pair)
     model.task['pair'], model.batch_size, counts = pair, options.batch_size, TextCounts()
     with open_output(options.output) as out, progress_bar(len(examples), unit='text') as bar:
         if options.format == 'tsv':
-            out.write(_header(model.task, pair) + '\n')
+            out.write(_header(kind_of(model.task), pair) + '\n')
+            _warn_of_commas(model.task)
         records = model.stream((example.texts for example in examples), counts)
         for example, record in zip(examples, records):
             out.write(format_prediction(example, record, options.format) + '\n')
             bar.update(1)
+    warn_of_cut_inputs(counts, model)
+    return len(examples)
+
+
+def warn_of_cut_inputs(counts, model):
+    """Print one warning that says how many of the inputs of a `Classifier` were cut. counts:
+    `TextCounts`."""
     if counts.num_cut:
         print('warning: %d of %d texts were cut at %d tokens, the length the model was trained '
               'with' % (counts.num_cut, counts.num_texts, model.max_len), file=sys.stderr)
-    return len(examples)
+
+
+def apply_threshold(model, options):
+    """Set --threshold in an open `Pipeline` whose texts may have several labels."""
+    if options.threshold:
+        model.task['threshold'] = options.threshold
+
+
+def _warn_of_commas(task):
+    """Warn of labels that can't be told apart in a line of several labels."""
+    labels = [label for label in task['labels'] or () if ',' in label]
+    if kind_of(task) == MULTI_LABEL and labels:
+        print('warning: there is a comma in the label "%s", and commas separate labels here: '
+              '--format jsonl tells them apart' % labels[0], file=sys.stderr)
 
 
 def check_output_file(options):
@@ -67,6 +77,7 @@ def read_input_examples(options, pair):
     """The texts as `Example`s without labels. Raises `UserError` if there are none, too few for
     pairs, or if they come from two places."""
     texts_per_example = 2 if pair else 1
+    reader = 'this model' if options.query is None else '--query'
     if options.texts and options.file:
         raise UserError('give texts as arguments or --file, not both')
     if options.texts:
@@ -79,8 +90,9 @@ def read_input_examples(options, pair):
     if options.text_columns is None and options.file.endswith('.txt'):
         return _examples_from_lines(options.file, read_lines(options.file), texts_per_example)
     if options.text_columns is None or len(options.text_columns) != texts_per_example:
-        raise UserError('--file %s: this model reads %s: name the column%s with --text_columns'
-                        % (options.file, 'pairs' if pair else 'one text', 's' if pair else ''))
+        raise UserError('--file %s: %s reads %s: name the column%s with --text_columns'
+                        % (options.file, reader, 'pairs' if pair else 'one text',
+                           's' if pair else ''))
     header = () if all(column.isdecimal() for column in options.text_columns) else None
     return read_examples(options.file, Table(options.text_columns, None, header))[0]
 
@@ -111,8 +123,9 @@ def open_output(path):
     return files.atomic_write(path) if path else contextlib.nullcontext(sys.stdout)
 
 
-def _header(task, pair):
-    names = ['score'] if task['labels'] is None else ['label', 'probability']
+def _header(kind, pair):
+    names = {REGRESSION: ['score'], RANKING: ['score'], MULTI_LABEL: ['labels', 'probabilities']}
+    names = names.get(kind, ['label', 'probability'])
     return '\t'.join(names + (['text_a', 'text_b'] if pair else ['text']))
 
 
@@ -122,6 +135,13 @@ def format_prediction(example, record, output_format):
         texts = dict(zip(('text_a', 'text_b'), example.texts)) if len(example.texts) == 2 \
             else {'text': example.texts[0]}
         return json.dumps(dict(record._asdict(), **texts), ensure_ascii=False, allow_nan=False)
-    values = (['%.4f' % record.score] if isinstance(record, Score)
-              else [one_line(record.label), '%.4f' % record.probability])
-    return '\t'.join(values + [one_line(text) for text in example.texts])
+    return '\t'.join(_columns(record) + [one_line(text) for text in example.texts])
+
+
+def _columns(record):
+    if isinstance(record, Score):
+        return ['%.4f' % record.score]
+    if isinstance(record, LabelSet):
+        return [','.join(map(one_line, record.labels)),
+                ','.join('%.4f' % record.probabilities[label] for label in record.labels)]
+    return [one_line(record.label), '%.4f' % record.probability]

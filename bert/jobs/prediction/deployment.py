@@ -1,23 +1,21 @@
 """Runs an exported model: labels, answers, scores and latency."""
 import math
 
+from bert import file_names
 from bert.errors import UserError
-from bert.flags.options import refuse
-from bert.flags.prediction import ANSWER_OPTIONS
+from bert.flags.option_kinds import refuse_other_kinds
+from bert.flags.prediction import AnswerOptions
 from bert.jobs.exporting.cached_exports import exported_folder
-from bert.jobs.prediction import classification, question_answering
+from bert.jobs.prediction import classification, question_answering, ranking
+from bert.jobs.prediction.text_prediction import WRITERS
 from bert.jobs.runs import results, sets_from_options
 from bert.model.kernels import cpu
 from bert.percentiles import MIN_VALUES
-from bert.pipelines.classification import Classifier
 from bert.pipelines.exported import open_exported_pipeline
-from bert.pipelines.opening import kind_of
+from bert.pipelines.task_file import kind_of
 from bert.quantization import speed
 from bert.train.devices import pick_device
 from bert.train.metrics import format_metrics
-
-# Options that only a classifier has
-TEXT_OPTIONS = ('pair', 'text_columns', 'label_column', 'task_name')
 
 
 def deploy(options, explicit):
@@ -28,15 +26,18 @@ def deploy(options, explicit):
     folder = exported_folder(options.model_dir, options.engine, options.threads)
     model = open_exported_pipeline(folder, options.model_prefix, options.engine, device,
                                    options.threads)
-    is_classifier = isinstance(model, Classifier)
-    refuse(explicit, ANSWER_OPTIONS if is_classifier else TEXT_OPTIONS, 'the model in %s %s' % (
-        options.model_dir, 'labels texts' if is_classifier else 'answers questions'))
+    model = ranking.model_for_query(model, options)
+    kind = kind_of(model.task)
+    refuse_other_kinds(options, explicit, kind)
+    classification.apply_threshold(model, options)
     if options.measure:
         return results.JobResult(measure_latency(model, options))
     if options.evaluate:
         return results.JobResult(score_dev_sets(model, options, explicit))
-    if is_classifier:
-        return results.JobResult({'texts': classification.write_labels(model, options)})
+    if kind != file_names.QUESTION_ANSWERING:
+        return results.JobResult({'texts': WRITERS[kind](model, options, explicit)})
+    if options.top_k is None:
+        options = options.replace(top_k=AnswerOptions.default_of('top_k'))
     sources = question_sources(options)
     sources.check()
     return results.JobResult({
@@ -57,7 +58,7 @@ def question_sources(options):
 
 def score_dev_sets(model, options, explicit):
     """Score the dev sets of the model's task; print and write the scores."""
-    if not isinstance(model, Classifier):
+    if kind_of(model.task) == file_names.QUESTION_ANSWERING:
         question_answering.apply_answer_options(model, options)
     scores = {}
     dev_sets = sets_from_options.read_evaluation_sets(options, explicit, model, ['dev'])

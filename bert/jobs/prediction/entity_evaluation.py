@@ -3,9 +3,8 @@ import itertools
 import json
 
 from bert import files
-from bert.data.ner.conll import read_sentences
-from bert.data.ner.entities import check_tags
 from bert.data.ner.metric import EntityScore
+from bert.data.ner.sentences import check_tags, read_sentences
 from bert.errors import UserError
 from bert.jobs.runs.results import JobResult
 
@@ -61,4 +60,5 @@ def _check_words(gold, predicted):
             names = ['the end of the sentence' if word is None else '"%s"' % word
                      for word in words]
             raise UserError('%s:%d: %s, and %s:%d has %s: expected the same words' % (
-                predicted.path, predicted.line + i, names[1], gold.path, gold.line + i, names[0]))
+                predicted.path, predicted.line_of(i), names[1], gold.path, gold.line_of(i),
+                names[0]))

@@ -3,6 +3,7 @@ import contextlib
 import logging
 import math
 import os
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +15,9 @@ from bert.pipelines.sentence_files import read_checkpoint_sentence_model, write_
 from bert.train.devices import pick_device, seed_everything
 from bert.train.log import open_log
 from bert.train.loop import format_classifier_line
+from bert.train.optimizer import check_optimizer
 from bert.train.step import SplitBatch
-from bert.train.workers import take_share
+from bert.train.workers import open_workers, take_share
 
 
 def pick_training_device(options, workers):
@@ -40,6 +42,56 @@ def open_run_log(path, workers):
         open_log(level=logging.WARNING)
     else:
         open_log(path)
+
+
+# A run of fine-tuning
+
+
+class RunPlan(NamedTuple):
+    """What a run of fine-tuning is. options: with what follows from others. name: of the task.
+    log_name: of the log. output_files: names of all files that it may write. task: what the job
+    keeps for its seeds."""
+    options: object
+    name: str
+    log_name: str
+    output_files: list
+    task: object = None
+
+
+class RunSeries(NamedTuple):
+    """An open run folder. runs: yields the `SeedRun` of each seed."""
+    plan: RunPlan
+    device: object
+    folder: str
+    workers: object
+    runs: Iterator
+
+    def conclude(self, reports):
+        """The `JobResult`. reports: of `runs`, in their order."""
+        return conclude_seeds(self.plan.options, self.plan.name, self.folder, self.plan.log_name,
+                              reports, self.workers)
+
+
+@contextlib.contextmanager
+def open_runs(options, explicit, name, script, make_plan):
+    """Context of the `RunSeries` of a fine-tuning job. Raises `UserError`.
+
+    name: of the run, before the options of a run that is resumed are known. make_plan:
+    function(options) → `RunPlan`.
+    """
+    workers, folder = open_workers(options.comm_backend), None
+    with contextlib.ExitStack() as held:
+        if options.resume:
+            folder, options = held.enter_context(run_folder.reopen_run_folder(
+                options, explicit, name, script, not workers.rank))
+        device = pick_training_device(options, workers)
+        check_optimizer(options.optimizer, 1, workers.size)
+        plan = make_plan(options)
+        folder = folder or held.enter_context(open_shared_folder(
+            plan.options, plan.name, script, plan.output_files, workers))
+        runs = held.enter_context(contextlib.closing(
+            seed_runs(plan.options, folder, plan.log_name, workers)))
+        yield RunSeries(plan, device, folder, workers, runs)
 
 
 # Seeds

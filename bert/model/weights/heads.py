@@ -5,6 +5,7 @@ from bert.errors import UserError
 from bert.model.bert import BERTModel
 from bert.model.classification import BERTClassifier
 from bert.model.qa import BertForQA
+from bert.model.token_classification import BertForTokenClassification
 from bert.model.weights import loading, mapping
 
 # name: for messages; architecture: transformers' name of the network; marks: names of the tensors
@@ -12,6 +13,11 @@ from bert.model.weights import loading, mapping
 Head = collections.namedtuple('Head', 'name architecture marks parts')
 
 CLASSIFICATION, QUESTION_ANSWERING = 'classification', 'question answering'
+TOKEN_CLASSIFICATION, MASKED_WORDS = 'token classification', 'masked language model'
+PRETRAINING = 'pre-training'
+WORD_HEADS = MASKED_WORDS, PRETRAINING      # those with a decoder
+TASK_HEADS = CLASSIFICATION, QUESTION_ANSWERING, TOKEN_CLASSIFICATION
+TAGGER_ARCHITECTURE = 'BertForTokenClassification'
 
 # The first row whose marks are all present applies.
 HEADS = (
@@ -19,9 +25,11 @@ HEADS = (
          ('classifier.1.weight',), ('pooler.', 'classifier.1.')),
     Head(QUESTION_ANSWERING, 'BertForQuestionAnswering',
          ('span_classifier.weight',), ('span_classifier.',)),
-    Head('pre-training', 'BertForPreTraining',
+    Head(TOKEN_CLASSIFICATION, TAGGER_ARCHITECTURE,
+         ('tag_classifier.weight',), ('tag_classifier.',)),
+    Head(PRETRAINING, 'BertForPreTraining',
          ('decoder.0.weight', 'classifier.weight'), ('pooler.', 'decoder.', 'classifier.')),
-    Head('masked language model', 'BertForMaskedLM', ('decoder.0.weight',), ('decoder.',)),
+    Head(MASKED_WORDS, 'BertForMaskedLM', ('decoder.0.weight',), ('decoder.',)),
     Head('next sentence', 'BertForNextSentencePrediction',
          ('classifier.weight',), ('pooler.', 'classifier.')),
     Head('encoder', 'BertModel', (), ('pooler.',)),
@@ -29,13 +37,18 @@ HEADS = (
 ENCODER_PREFIXES = ('word_embed.', 'token_type_embed.', 'encoder.')
 
 
-def identify_head(arrays, source):
+def identify_head(arrays, source, architectures=()):
     """(`Head`, arrays of the encoder and the head, names of all other arrays).
 
-    arrays: {Gluon name: array}, with or without the prefix `bert.`. Raises `UserError`, with the
+    arrays: {Gluon name: array}, with or without the prefix `bert.`. architectures: names of the
+    network in transformers, which has one name for two layers: the classifier of texts and that of
+    tokens; without them it is that of tokens if there is no pooler. Raises `UserError`, with the
     name of `source`, for a name that no head has.
     """
     arrays = mapping.plain_names(arrays)
+    has_pooler = any(name.startswith('pooler.') for name in arrays)
+    if TAGGER_ARCHITECTURE in architectures or not (architectures or has_pooler):
+        arrays = mapping.with_tag_classifier(arrays)
     parts = ENCODER_PREFIXES + tuple(part for head in HEADS for part in head.parts)
     unknown = [name for name in arrays if not name.startswith(parts)]
     if unknown:
@@ -47,19 +60,24 @@ def identify_head(arrays, source):
 
 
 def check_architecture(values, source):
-    """Raises `UserError` when a transformers configuration names an architecture without a row in
-    HEADS: its tensors may have the same names. values: the dictionary in config.json."""
+    """The names of the architectures in a transformers configuration. Raises `UserError` for one
+    without a row in HEADS: its tensors may have the same names. values: the dictionary in
+    config.json."""
     supported_names = [head.architecture for head in HEADS]
     names = values.get('architectures') or ()
-    for name in [names] if isinstance(names, str) else names:
+    names = [names] if isinstance(names, str) else names
+    for name in names:
         if name not in supported_names:
             raise UserError('%s: architecture %s; supported: %s'
                             % (source, name, ', '.join(supported_names)))
+    return tuple(names)
 
 
 def num_classes(arrays):
-    """Number of outputs of the classifier. arrays: those of `identify_head`."""
-    return len(arrays['classifier.1.weight'])
+    """Number of outputs of the classifier of texts or tokens. arrays: those of
+    `identify_head`."""
+    return len(arrays['classifier.1.weight' if 'classifier.1.weight' in arrays
+                      else 'tag_classifier.weight'])
 
 
 def make_network_with_head(config, head, arrays):
@@ -70,6 +88,8 @@ def make_network_with_head(config, head, arrays):
                      use_classifier='classifier.' in head.parts)
     if head.name == CLASSIFICATION:
         return BERTClassifier(bert, num_classes=num_classes(arrays), dropout=0.1)
+    if head.name == TOKEN_CLASSIFICATION:
+        return BertForTokenClassification(bert, num_classes(arrays))
     return BertForQA(bert) if head.name == QUESTION_ANSWERING else bert
 
 
@@ -85,7 +105,7 @@ def with_gluon_names(head, arrays, config):
     arrays = dict(arrays)
     if 'decoder.' in head.parts and config.tied_decoder:
         arrays[loading.DECODER_WEIGHT] = arrays[loading.EMBEDDING_WEIGHT]
-    if head.name not in (CLASSIFICATION, QUESTION_ANSWERING):
+    if head.name not in TASK_HEADS:
         return arrays
     return {name if loading.HEAD_PATTERN.match(name) else 'bert.' + name: array
             for name, array in arrays.items()}

@@ -19,7 +19,7 @@ PARTS = {'pooler.': 'the pooler', 'decoder.': 'the masked-language-model decoder
 DECODER_WEIGHT, EMBEDDING_WEIGHT = 'decoder.3.weight', 'word_embed.0.weight'
 
 # Parameters of task heads are beside `bert.`, not inside it
-HEAD_PATTERN = re.compile(r'(classifier\.\d+|span_classifier)\.')
+HEAD_PATTERN = re.compile(r'(classifier\.\d+|span_classifier|tag_classifier)\.')
 
 
 def build_bert(config, arrays, source, ctx=None, dropout=0.1, **parts):
@@ -107,6 +107,8 @@ def align_names(arrays, parameters):
     the classifier's Dense at the network's index, which depends on the dropout before it."""
     dense_matches = [re.match(r'classifier\.\d+\.', name) for name in parameters]
     dense_prefix = next((item.group() for item in dense_matches if item), None)
+    if 'tag_classifier.weight' in parameters:       # transformers' name of both classifiers
+        dense_prefix = 'tag_classifier.'
     network_has_prefix = any(name.startswith('bert.') for name in parameters)
     arrays_have_prefix = any(name.startswith('bert.') for name in arrays)
     result = {}

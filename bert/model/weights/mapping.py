@@ -6,6 +6,7 @@ import re
 import numpy as np
 
 from bert.errors import UserError, did_you_mean
+from bert.file_names import CLASSIFICATION, MULTI_LABEL, REGRESSION
 from bert.model.config import BertConfig
 
 LOG = logging.getLogger(__name__)
@@ -51,7 +52,11 @@ NAME_PAIRS = (
     # next sentence
     ('classifier.weight', 'cls.seq_relationship.weight'),
     ('classifier.bias', 'cls.seq_relationship.bias'),
-    # task heads; the classifier's Dense comes after a Dropout, hence .1.
+    # task heads; transformers has one name for the classifier of tokens and that of texts:
+    # `with_tag_classifier` makes the first of the second. The Dense of texts comes after a Dropout,
+    # hence .1.
+    ('tag_classifier.weight', 'classifier.weight'),
+    ('tag_classifier.bias', 'classifier.bias'),
     ('classifier.1.weight', 'classifier.weight'),
     ('classifier.1.bias', 'classifier.bias'),
     ('span_classifier.weight', 'qa_outputs.weight'),
@@ -65,6 +70,11 @@ DECODER_BIAS, OLD_DECODER_BIAS = 'cls.predictions.decoder.bias', 'cls.prediction
 
 # Buffers that some releases of transformers save: they hold 0, 1, 2, … and no weights.
 BUFFERS = ('position_ids', 'token_type_ids')
+
+# transformers' problem_type of a classifier with several labels a text
+# {kind of a classifier of texts: transformers' problem_type}
+PROBLEM_TYPES = {CLASSIFICATION: 'single_label_classification', REGRESSION: 'regression',
+                 MULTI_LABEL: 'multi_label_classification'}
 
 # transformers' hidden_act → BertConfig.activation. The tanh forms are one function.
 ACTIVATIONS = {'gelu': 'gelu', 'gelu_python': 'gelu', 'relu': 'relu', 'gelu_new': 'gelu_new',
@@ -150,6 +160,12 @@ def plain_names(arrays):
             for name, array in arrays.items()}
 
 
+def with_tag_classifier(arrays):
+    """The arrays of `plain_names` with the classifier as that of tokens."""
+    return {re.sub(r'^classifier\.1\.', 'tag_classifier.', name): array
+            for name, array in arrays.items()}
+
+
 def to_transformers(arrays, source, tied_decoder=True):
     """Gluon arrays under the names of today's transformers, the reverse of `from_transformers`.
     Raises `UserError`, with the name of `source`, for an unknown name."""
@@ -216,34 +232,46 @@ def check_config_sizes(values, source):
                         % (source, values['hidden_size'], values['num_attention_heads']))
 
 
-def config_to_transformers(config, architecture, padding_id, labels=None, is_regression=False):
+def config_to_transformers(config, architecture, padding_id, labels=None, kind=None):
     """The dictionary of a transformers config.json, the reverse of `config_from_transformers`.
 
     architecture: transformers' name of the network, such as `BertForSequenceClassification`.
-    labels: the classes in order, for a classifier; is_regression: the output is one score.
+    labels: the classes in order, for a classifier. kind: of `bert.file_names.MODEL_KINDS`.
     """
     values = {key: getattr(config, field)
               for key, field in dict(SIZE_FIELDS, **OPTIONAL_FIELDS).items()}
     values.update(architectures=[architecture], model_type='bert', hidden_act=config.activation,
                   pad_token_id=padding_id)
-    if is_regression:
-        values.update(problem_type='regression', id2label={0: 'LABEL_0'}, label2id={'LABEL_0': 0})
-    elif labels:
-        values.update(problem_type='single_label_classification',
-                      id2label=dict(enumerate(labels)),
+    if kind in PROBLEM_TYPES:
+        values['problem_type'] = PROBLEM_TYPES[kind]
+        labels = labels or ('LABEL_0',)     # of a regression
+    if labels:
+        values.update(id2label=dict(enumerate(labels)),
                       label2id={label: i for i, label in enumerate(labels)})
     return values
+
+
+def is_multi_label(values):
+    """Whether the dictionary of a transformers config.json says that a text may have several of
+    the labels."""
+    return values.get('problem_type') == PROBLEM_TYPES[MULTI_LABEL]
 
 
 def labels_from_transformers(values, num_outputs, source):
     """The classes, in order, of a transformers classifier with `num_outputs` outputs; None for a
     regression. Raises `UserError` for any other kind of output."""
     problem = values.get('problem_type')
-    if problem == 'multi_label_classification' or problem == 'regression' and num_outputs > 1:
-        raise UserError('%s: problem_type is "%s" with %d outputs: supported are one class of '
-                        'several, and one score' % (source, problem, num_outputs))
-    if problem == 'regression' or num_outputs == 1:
+    if problem == 'regression' and num_outputs > 1:
+        raise UserError('%s: problem_type is "%s" with %d outputs: supported are one class or '
+                        'several labels, and one score' % (source, problem, num_outputs))
+    if problem == 'regression' or num_outputs == 1 and not is_multi_label(values):
         return None
+    return class_names(values, num_outputs, source)
+
+
+def class_names(values, num_outputs, source):
+    """The names of `num_outputs` classes, in order, in a transformers config.json. Raises
+    `UserError` for a list that can't be used."""
     names = values.get('id2label') or {}
     if not isinstance(names, dict) or not all(str(key).isdecimal() for key in names):
         raise UserError('%s: id2label is %r: expected {"0": a label, "1": another, …}'

@@ -6,11 +6,14 @@ import pytest
 
 from bert.data.glue.audit import audit, describe_audit
 from bert.data.glue.tasks import custom_task
+from bert.data.text.label_sets import LabelSetColumns
 from bert.data.text.readers import Example, RejectedRow
 from bert.data.transform import Features
 
 FILES = {'train': 'train.tsv', 'dev': 'dev.tsv', 'test': 'test.tsv'}
 MOOD_TASK = custom_task('mood', FILES, ('text',), 'mood', ('sad', 'glad', 'angry'))
+TOPIC_TASK = custom_task('topic', FILES, ('text',), LabelSetColumns(('topic',), ','),
+                         ('film', 'food', 'art'), threshold=0.5)
 STARS_TASK = custom_task('stars', FILES, ('text',), 'stars', None)
 
 
@@ -120,3 +123,19 @@ def test_regression():
 def test_without_train():
     report = audit(MOOD_TASK, {'dev': segment('dev.tsv', [3], class_ids(2))}, [], 90)
     assert report['labels_missing_in_train'] == []
+
+
+def test_several_labels_a_text():
+    vectors = [np.array(row, 'float32') for row in ([1, 1, 0], [0, 0, 0], [1, 0, 0])]
+    report = audit(TOPIC_TASK, {'train': segment('train.tsv', [5, 6, 7], vectors),
+                                'dev': segment('dev.tsv', [5, 6], [vectors[0], vectors[0] * 0 + 1])
+                                }, [], 128)
+    assert report['segments']['train']['labels'] == {'film': 2, 'food': 1, 'art': 0}
+    assert report['segments']['train']['without_labels'] == 1
+    assert report['segments']['dev']['without_labels'] == 0
+    json.dumps(report)
+    lines = describe_audit(report)
+    assert '  labels: film: 2, food: 1, art: 0' in lines
+    assert [line for line in lines if 'warning' in line] == [
+        'warning: train: 1 of 3 texts have no label',
+        'warning: labels that train has no example of: art']

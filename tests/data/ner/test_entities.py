@@ -3,9 +3,9 @@ import random
 
 import pytest
 
-from bert.data.ner.conll import TaggedSentence
-from bert.data.ner.entities import check_tags, find_entities, split_tag
+from bert.data.ner.entities import find_entities, split_tag
 from bert.data.ner.metric import EntityScore
+from bert.data.ner.sentences import TaggedSentence, check_tags
 from bert.errors import UserError
 
 TAGS = ['O'] + ['%s-%s' % (prefix, kind) for prefix in 'BIES' for kind in ('PER', 'LOC')]

@@ -8,6 +8,7 @@ from reference import numpy_bert
 from reference.tiny_release import TOKENS, swap_special_tokens
 
 from bert.errors import UserError
+from bert.file_names import CLASSIFICATION, MULTI_LABEL, REGRESSION
 from bert.model.bert import BertConfig, BERTModel
 from bert.model.weights import mapping
 
@@ -30,7 +31,11 @@ def test_the_table_covers_a_whole_network_both_ways(tensors):
     for name in gluon_names:
         transformers_name = mapping.translate_name(name, mapping.TO_TRANSFORMERS)
         assert mapping.translate_name(transformers_name, mapping.TO_GLUON) == name
-    assert len(mapping.TO_GLUON) == len(mapping.TO_TRANSFORMERS) == len(mapping.NAME_PAIRS)
+    # two layers of ours have one name there: the classifier of tokens and that of texts
+    assert len(mapping.TO_TRANSFORMERS) == len(mapping.NAME_PAIRS) == len(mapping.TO_GLUON) + 2
+    assert mapping.TO_GLUON['classifier.bias'] == 'classifier.1.bias'
+    assert mapping.with_tag_classifier({'classifier.1.bias': 0, 'x': 1}) == \
+        {'tag_classifier.bias': 0, 'x': 1}
 
 
 def test_layer_numbers_are_kept():
@@ -166,11 +171,12 @@ def test_config_round_trip(change):
 
 
 def test_labels_round_trip():
-    values = mapping.config_to_transformers(CONFIG, 'x', 0, labels=['sad', 'glad', 'so so'])
+    values = mapping.config_to_transformers(
+        CONFIG, 'x', 0, ['sad', 'glad', 'so so'], CLASSIFICATION)
     assert values['label2id'] == {'sad': 0, 'glad': 1, 'so so': 2}
     values = json.loads(json.dumps(values))
     assert mapping.labels_from_transformers(values, 3, 'x') == ('sad', 'glad', 'so so')
-    values = mapping.config_to_transformers(CONFIG, 'x', 0, is_regression=True)
+    values = mapping.config_to_transformers(CONFIG, 'x', 0, kind=REGRESSION)
     assert mapping.labels_from_transformers(json.loads(json.dumps(values)), 1, 'x') is None
 
 
@@ -207,12 +213,19 @@ def test_invalid_labels(names, message):
         mapping.labels_from_transformers({'id2label': names}, 2, 'x')
 
 
-@pytest.mark.parametrize('problem_type,num_outputs', [
-    ('multi_label_classification', 3), ('regression', 2)])
-def test_unsupported_problem_types(problem_type, num_outputs):
-    with pytest.raises(UserError, match='x: problem_type is "%s" with %d outputs'
-                                        % (problem_type, num_outputs)):
-        mapping.labels_from_transformers({'problem_type': problem_type}, num_outputs, 'x')
+def test_a_regression_has_one_output():
+    with pytest.raises(UserError, match='x: problem_type is "regression" with 2 outputs'):
+        mapping.labels_from_transformers({'problem_type': 'regression'}, 2, 'x')
+
+
+def test_several_labels_a_text():
+    values = mapping.config_to_transformers(CONFIG, 'x', 0, ['a', 'b'], MULTI_LABEL)
+    assert values['problem_type'] == 'multi_label_classification'
+    assert mapping.is_multi_label(values) and not mapping.is_multi_label({})
+    assert mapping.labels_from_transformers(json.loads(json.dumps(values)), 2, 'x') == ('a', 'b')
+    # a single label is no score
+    assert mapping.labels_from_transformers(
+        {'problem_type': 'multi_label_classification', 'id2label': {'0': 'a'}}, 1, 'x') == ('a',)
 
 
 # Ids

@@ -1,0 +1,278 @@
+"""The pipeline that fills masks: texts → the likeliest words at their masks."""
+import itertools
+import logging
+import numbers
+import os
+
+import numpy as np
+
+from bert import file_names, files
+from bert.data.text.readers import Example
+from bert.data.text.tokenizer import BertTokenizer
+from bert.data.transform import Features, frame_texts
+from bert.errors import UserError
+from bert.model.masked_lm import BertForMaskedLM
+from bert.model.weights import catalogue, loading, released_weights
+from bert.model.weights.checkpoint_reader import Checkpoint
+from bert.pipelines.base import Pipeline, iterate_chunks
+from bert.pipelines.model_folder import folder_of
+from bert.pipelines.records import FilledMask, counts_or_new
+from bert.pipelines.text_pieces import check_text
+from bert.vocabulary import make_vocabulary
+
+LOG = logging.getLogger(__name__)
+
+CHUNK = 1024        # texts sorted by length together; bounds the memory
+TOP_K = 5           # the default of transformers
+MAX_LOGITS = 2 ** 24        # logits of a batch; bounds the memory: 64 MB
+MAX_NAMES = 5       # targets that a warning lists
+TEXTS = 'texts'     # the path of an `Example` that comes from Python
+# What transformers replaces in a decoded text where tokenizer_config.json asks for it
+CLEAN_UPS = ((' .', '.'), (' ?', '?'), (' !', '!'), (' ,', ','), (" ' ", "'"), (" n't", "n't"),
+             (" 'm", "'m"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"))
+
+
+class MaskFiller(Pipeline):
+    """A pipeline whose outputs are logits of words at the masks of the texts.
+
+    task: {'name', 'kind': 'fill_mask', 'pair': False}, and 'clean_up' where the tokenizer's files
+    ask for `CLEAN_UPS`.
+    """
+
+    @staticmethod
+    def output_shape(config, task, length):
+        return length, config.vocab_size
+
+    @property
+    def mask_id(self):
+        return self.tokenizer.vocab[self.tokenizer.vocab.mask_token]
+
+    def __call__(self, texts, top_k=TOP_K, targets=None):
+        """For each text the words at its mask, likeliest first: a list of `top_k` `FilledMask`; for
+        a text with several masks, a list of such lists. A single str gives its own list.
+
+        A mask is written as the vocabulary's mask token, such as [MASK]. targets: consider only
+        these words, a str or several; of a word that is no token the first token is taken, and a
+        warning names it. Scores are probabilities among all words of the vocabulary; each mask is
+        filled while the others stay masks. Raises `UserError`.
+        """
+        is_single = isinstance(texts, str)
+        results = list(self.stream([texts] if is_single else texts, top_k, targets))
+        return results[0] if is_single else results
+
+    def stream(self, texts, top_k=TOP_K, targets=None, counts=None):
+        """Yield the result of each text, in order. The texts may come from any iterator, and are
+        not kept; the first result comes after `CHUNK` texts or the last one.
+
+        counts: `TextCounts` to count in; without it, a warning says at the end how many texts were
+        cut at the length of the model. Raises `UserError` for an item that is no text, for a text
+        without a mask, and for one whose masks would be cut off.
+        """
+        return self.fill_examples(_examples(texts), top_k, targets, counts)
+
+    def fill_examples(self, examples, top_k=TOP_K, targets=None, counts=None):
+        """`stream` for `Example`s, whose path and line are named in errors."""
+        own_counts = counts_or_new(counts)
+        _check_top_k(top_k)
+        target_ids = None if targets is None else self._target_ids(targets)
+        try:
+            for chunk in iterate_chunks(examples, CHUNK):
+                first, features = own_counts.num_texts, self.featurize(chunk)
+                own_counts.add(len(features), sum(feature.num_tokens > self.max_len
+                                                  for feature in features))
+                results = [None] * len(features)
+                for i, logits in self.mask_logits(features, self.batch_size, first):
+                    results[i] = self._fill(features[i], logits, top_k, target_ids)
+                yield from results
+        finally:        # also where the caller stops early
+            if own_counts.num_cut and counts is None:
+                LOG.warning('%d of %d texts were cut at %d tokens, the length of the model; no '
+                            'mask was cut off', own_counts.num_cut, own_counts.num_texts,
+                            self.max_len)
+
+    def featurize(self, examples):
+        """`Example`s → list of `Features`. Raises `UserError` for a text that can't be filled."""
+        frame = self.tokenizer.frame(False)
+        features = []
+        for example, ids in zip(examples, self.tokenizer.encode(
+                [example.texts[0] for example in examples])):
+            self._check_masks(example, ids, self.max_len - frame.num_specials)
+            token_ids, segment_ids, num_tokens = frame_texts([ids], self.max_len, frame)
+            features.append(Features(token_ids, segment_ids, len(token_ids), None, num_tokens))
+        return features
+
+    def _check_masks(self, example, ids, room):
+        name = self.tokenizer.vocab.mask_token
+        positions = np.flatnonzero(ids == self.mask_id)
+        place = '%s:%d' % (example.path, example.line) if example.path != TEXTS else \
+            'text %d' % example.line
+        if not example.texts[0].strip():
+            raise UserError('%s: the text is empty: expected one with %s in it' % (place, name))
+        if not len(positions):
+            raise UserError('%s: no %s in it: write it in the place of the word to find'
+                            % (place, name))
+        if positions[-1] >= room:
+            raise UserError('%s: its last %s is token %d, and the model reads %d tokens of a text: '
+                            'shorten the text' % (place, name, positions[-1] + 1, room))
+
+    # Logits
+
+    def outputs(self, batch):
+        """The logits (size, most masks of a text, vocabulary) at the masks of a `Batch`, a float32
+        NDArray. A text with fewer masks has those of other tokens behind them."""
+        return super().outputs(batch, find_masks(batch.token_ids, self.mask_id))
+
+    def logits_per_text(self, features):
+        """For how many tokens of each text the network computes logits."""
+        return [int((feature.token_ids == self.mask_id).sum()) for feature in features]
+
+    def mask_logits(self, features, batch_size, first=0):
+        """Yield (index, logits (masks, vocabulary) float32) of each of `Features`, in any order.
+        first: the number of the first one, for errors."""
+        counts, batches = self.logits_per_text(features), []
+        for indices in self.batches([feature.valid_length for feature in features], batch_size):
+            tokens = max(counts[i] for i in indices)
+            size = max(1, MAX_LOGITS // (tokens * self.config.vocab_size))
+            batches += [indices[i:i + size] for i in range(0, len(indices), size)]
+        for indices, _, outputs in self.predict_batches(
+                features, batches, numbers=range(first, first + len(features))):
+            for i, rows in zip(indices, outputs):
+                yield i, rows[:(features[i].token_ids == self.mask_id).sum()]
+
+    # Words
+
+    def _target_ids(self, targets):
+        """The ids of the wanted words, each once."""
+        targets = [targets] if isinstance(targets, str) else list(targets)
+        ids, replaced = [], []
+        for target in targets:
+            if not isinstance(target, str) or not target.strip():
+                raise UserError('targets: %r found, a word expected' % (target,))
+            token_id = self.tokenizer.token_id(target)
+            if token_id is None:
+                pieces = self.tokenizer.encode([target])[0]
+                if not len(pieces):
+                    raise UserError('targets: "%s": the tokenizer finds no word in it' % target)
+                token_id = int(pieces[0])
+                replaced.append('"%s" by "%s"' % (target, self.tokenizer.vocab.idx_to_token[
+                    token_id]))
+            ids.append(token_id)
+        if not ids:
+            raise UserError('targets: none found: name the words to consider, or leave it out')
+        if replaced:
+            LOG.warning('%d of %d targets are no tokens of the vocabulary, and are replaced by '
+                        'their first token: %s%s', len(replaced), len(targets),
+                        ', '.join(replaced[:MAX_NAMES]),
+                        ' …' if len(replaced) > MAX_NAMES else '')
+        return np.array(list(dict.fromkeys(ids)))
+
+    def _fill(self, features, logits, top_k, target_ids):
+        """The result of a text. logits: (masks, vocabulary)."""
+        positions = np.flatnonzero(features.token_ids == self.mask_id)
+        results = [[FilledMask(float(score), int(token), self._decode([token]),
+                               self._decode_sequence(features.token_ids, position, token,
+                                                     len(positions) == 1))
+                    for score, token in best_words(row, top_k, target_ids)]
+                   for position, row in zip(positions, logits)]
+        return results[0] if len(results) == 1 else results
+
+    def _decode_sequence(self, token_ids, position, token, skips_specials):
+        """The text with a token in the place of a mask. As in transformers, special tokens stay
+        where other masks do."""
+        token_ids = token_ids.copy()
+        token_ids[position] = token
+        return self._decode(token_ids[token_ids != self.padding_id], skips_specials)
+
+    def _decode(self, token_ids, skips_specials=False):
+        text = self.tokenizer.decode(token_ids, skips_specials)
+        for old, new in CLEAN_UPS if self.task.get('clean_up') else ():
+            text = text.replace(old, new)
+        return text
+
+
+def _examples(texts):
+    """Yield `Example`s of texts."""
+    for number, text in enumerate(itertools.chain.from_iterable(iterate_chunks(texts, CHUNK))):
+        check_text(text, number)
+        yield Example((text,), None, TEXTS, number)
+
+
+def _check_top_k(top_k):
+    if not isinstance(top_k, numbers.Integral) or isinstance(top_k, bool) or top_k < 1:
+        raise UserError('top_k %s: a whole number of words from 1 on expected' % (top_k,))
+
+
+def find_masks(token_ids, mask_id):
+    """(size, most masks of a text) float32: the positions of each text's masks, then zeros. At
+    least one column."""
+    is_mask = token_ids == mask_id
+    counts = is_mask.sum(axis=1)
+    positions = np.zeros((len(token_ids), max(1, counts.max())), 'float32')
+    positions[np.arange(positions.shape[1]) < counts[:, None]] = np.nonzero(is_mask)[1]
+    return positions
+
+
+def best_words(logits, top_k, target_ids=None):
+    """[(probability, id)] of the `top_k` likeliest words, or of all if there are fewer.
+
+    logits: (vocabulary,). target_ids: the only words to consider; None for all. Probabilities are
+    among all words.
+    """
+    exponents = np.exp(logits.astype('float64') - logits.max())
+    ids = np.arange(len(logits)) if target_ids is None else target_ids
+    scores = exponents[ids] / exponents.sum()
+    if top_k < len(ids):        # sorting a whole vocabulary takes long
+        rows = np.argpartition(-scores, top_k - 1)[:top_k]
+        ids, scores = ids[rows], scores[rows]
+    order = np.argsort(-scores, kind='stable')
+    return list(zip(scores[order], ids[order]))
+
+
+# Opening
+
+
+def make_mask_filler(checkpoint, arrays, device):
+    """The `MaskFiller` of a `Checkpoint` with a decoder. arrays: of its head."""
+    folder = folder_of(checkpoint)
+    return _make(checkpoint, arrays, device, os.path.basename(folder), _asks_for_clean_up(folder))
+
+
+def open_released_filler(name, device):
+    """The `MaskFiller` of a released model. Raises `UserError` if its weights have no decoder."""
+    release = released_weights.Release(name)
+    arrays = released_weights.fetch_arrays(release)
+    if not any(part.startswith('decoder.') for part in arrays):
+        raise UserError('task %s: the released weights of %s have no masked-language-model decoder'
+                        % (file_names.FILL_MASK, name))
+    checkpoint = Checkpoint(
+        catalogue.config_of(release.model, release.corpus),
+        make_vocabulary(released_weights.fetch_tokens(release), release.corpus), arrays,
+        release.name)
+    return _make(checkpoint, arrays, device, name, False)
+
+
+def _make(checkpoint, arrays, device, name, clean_up):
+    config, vocabulary = checkpoint.config, checkpoint.vocabulary
+    if vocabulary.mask_token is None:
+        raise UserError('%s: its vocabulary has no mask token: name it as "mask_token" in %s'
+                        % (checkpoint.source, file_names.TOKENIZER_CONFIG_FILE))
+    network = BertForMaskedLM(loading.build_bert(
+        config, arrays, checkpoint.source, device, dropout=0.0, use_pooler=False,
+        use_decoder=True))
+    network.hybridize()
+    task = {'name': name, 'kind': file_names.FILL_MASK, 'pair': False}
+    if clean_up:
+        task['clean_up'] = True
+    return MaskFiller(network, BertTokenizer(vocabulary, lower=not config.cased), config, task,
+                      config.max_length, device)
+
+
+def _asks_for_clean_up(folder):
+    """Whether the tokenizer's files say that decoded texts are cleaned up. transformers does not do
+    it for byte pairs."""
+    settings, definition = ({} if not os.path.isfile(path) else files.read_json(path)
+                            for path in (os.path.join(folder, name) for name in (
+                                file_names.TOKENIZER_CONFIG_FILE, file_names.TOKENIZER_FILE)))
+    model = definition.get('model')
+    is_byte_pair = isinstance(model, dict) and model.get('type') == 'BPE'
+    return settings.get('clean_up_tokenization_spaces') is True and not is_byte_pair

@@ -1,0 +1,65 @@
+"""The ranking pipeline: documents in the order of their scores for a query, by a cross-encoder."""
+import numbers
+
+from scipy.special import expit
+
+from bert.errors import UserError
+from bert.pipelines.base import is_ordered
+from bert.pipelines.classification import Classifier
+from bert.pipelines.records import RankedDocument
+from bert.pipelines.task_file import describe_as_ranking
+from bert.pipelines.text_pieces import check_text
+
+# {activation: function of the network's outputs}
+ACTIVATIONS = {'sigmoid': expit, 'identity': lambda outputs: outputs}
+
+
+class CrossEncoder(Classifier):
+    """A pipeline that reads a query and a document together, and gives one score: a `Score` for a
+    pair of texts. The network's output is (size, 1); the score is its `activation`.
+
+    task: as of a `Classifier` for scores, with 'kind' and 'activation', of `ACTIVATIONS`.
+    """
+    task_keys = (*Classifier.task_keys, 'kind', 'activation')
+
+    def activate(self, outputs):
+        return ACTIVATIONS[self.task['activation']](outputs)
+
+    def predictions(self, outputs):
+        """Scores as text. They are mostly from 0 to 1, hence with more decimals."""
+        return ['%.6f' % score for score in self.activate(outputs)[:, 0]]
+
+    def rank(self, query, documents, top_k=None, counts=None):
+        """The `RankedDocument`s of a query, best first; of equal scores the first one given.
+
+        documents: an iterable of texts, of which equal ones are scored once. top_k: how many
+        documents at most; None: all. counts: as for `stream`. Raises `UserError`.
+        """
+        if top_k is not None and (isinstance(top_k, bool)
+                                  or not isinstance(top_k, numbers.Integral) or top_k < 1):
+            raise UserError('top_k: %r found, a whole number from 1 on expected' % (top_k,))
+        if not isinstance(query, str):
+            raise UserError('query: a str expected, %s found' % type(query).__name__)
+        if not is_ordered(documents):
+            raise UserError('documents: an iterable of texts expected, %s found'
+                            % type(documents).__name__)
+        documents = list(documents)
+        for i, text in enumerate(documents):
+            check_text(text, i)
+        texts = list(dict.fromkeys(documents))
+        records = self.stream(((query, text) for text in texts), counts)
+        scores = {text: record.score for text, record in zip(texts, records, strict=True)}
+        ranking = sorted((RankedDocument(i, scores[text], text)
+                          for i, text in enumerate(documents)),
+                         key=lambda document: -document.score)      # sorted is stable
+        return ranking[:top_k]
+
+
+def as_cross_encoder(model, cross_encoder_class=CrossEncoder):
+    """A `Classifier` with one output as a `CrossEncoder`: itself, or one with the default
+    activation."""
+    if isinstance(model, CrossEncoder):
+        return model
+    return cross_encoder_class(model.network, model.tokenizer, model.config,
+                               describe_as_ranking(model.task), model.max_len, model.device,
+                               batch_size=model.batch_size, batch_tokens=model.batch_tokens)

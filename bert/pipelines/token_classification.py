@@ -1,0 +1,202 @@
+"""The token-classification pipeline: texts or words → entities or tags."""
+import itertools
+import logging
+import os
+
+import numpy as np
+
+from bert import file_names, files
+from bert.data.ner.aggregation import aggregate_tokens, split_label
+from bert.data.ner.entities import OUTSIDE, split_tag
+from bert.data.ner.windows import TokenSequence, make_tag_windows, tokenize_words
+from bert.data.text.tokenizer import BertTokenizer
+from bert.errors import UserError
+from bert.flags.token_classification import AGGREGATIONS, FIRST, NONE
+from bert.model.bert import BERTModel
+from bert.model.token_classification import BertForTokenClassification
+from bert.model.weights import heads, loading, mapping
+from bert.pipelines.base import Pipeline, is_ordered, iterate_chunks
+from bert.pipelines.model_folder import folder_of, max_folder_tokens
+from bert.pipelines.records import EntitySpan, TokenTag, counts_or_new
+from bert.pipelines.task_file import check_task
+from bert.pipelines.text_pieces import check_text
+from bert.train.workers import SingleWorker
+
+LOG = logging.getLogger(__name__)
+
+METRICS = 'f1', 'precision', 'recall'
+CHUNK = 1024    # texts or sentences whose windows are sorted by length together
+
+
+class TokenClassifier(Pipeline):
+    """A pipeline whose outputs are logits (size, length, classes) of tokens.
+
+    task: {'name', 'kind': 'token_classification', 'labels': the classes in order, 'pair': False,
+    'metrics'}. A text of any length is read in overlapping windows of `max_len` tokens, and each
+    word is decided in one of them.
+    """
+    task_keys = 'name', 'labels', 'pair', 'metrics'
+
+    @staticmethod
+    def output_shape(config, task, length):
+        return length, len(task['labels'])
+
+    def __call__(self, texts, aggregation=FIRST):
+        """The entities of each text, a list of `EntitySpan` for each, in their order; a single list
+        for a str. aggregation: how tokens become entities, see `bert.data.ner.aggregation`; 'none'
+        gives the `TokenTag` of every token that is not outside."""
+        results = list(self.stream([texts] if isinstance(texts, str) else texts, aggregation))
+        return results[0] if isinstance(texts, str) else results
+
+    def stream(self, texts, aggregation=FIRST, counts=None):
+        """Yield the list of each text, in order. The texts may come from any iterator, and are not
+        kept. counts: `TextCounts` to count in; no text is ever cut. Raises `UserError`."""
+        if aggregation not in AGGREGATIONS:
+            raise UserError('aggregation %r: one of %s expected'
+                            % (aggregation, ', '.join(AGGREGATIONS)))
+        counts = counts_or_new(counts)
+        for chunk in iterate_chunks(texts, CHUNK):
+            for i, text in enumerate(chunk, counts.num_texts):
+                check_text(text, i)
+            encodings = list(self.tokenizer.encode_with_words(chunk))
+            sequences = [TokenSequence(ids, words, 1 + int(words[-1]) if len(words) else 0)
+                         for ids, words, _ in encodings]
+            logits = self.compute_logits(sequences, self.batch_size, first=counts.num_texts)
+            counts.add(len(chunk), 0)
+            for text, values, (ids, words, spans) in zip(chunk, logits, encodings):
+                yield self._records(text, softmax(values), ids, words, spans, aggregation)
+
+    def tag_words(self, sentences):
+        """Yield the tags of the words of each sentence, a tuple; a word without a token is outside.
+        sentences: any iterable of sequences of words."""
+        number = 0
+        for chunk in iterate_chunks(sentences, CHUNK):
+            for i, words in enumerate(chunk, number):
+                if not is_ordered(words):
+                    raise UserError('sentence %d: a sequence of words expected, %r found'
+                                    % (i, words))
+            chunk = [list(words) for words in chunk]
+            for i, word in ((i, word) for i, words in enumerate(chunk, number) for word in words):
+                check_text(word, i)
+            sequences = tokenize_words(self.tokenizer, chunk)
+            yield from self.word_tags(sequences, self.compute_logits(
+                sequences, self.batch_size, first=number))
+            number += len(chunk)
+
+    def word_tags(self, sequences, logits):
+        """[tuple of tags] of `TokenSequence`s. logits: of `compute_logits`."""
+        result = []
+        for sequence, values in zip(sequences, logits):
+            tags, is_first = [OUTSIDE] * sequence.num_words, sequence.first_pieces
+            for word, index in zip(sequence.words[is_first],
+                                   values[is_first].argmax(axis=1) if len(values) else ()):
+                tags[word] = self.task['labels'][index]
+            result.append(tuple(tags))
+        return result
+
+    def check_tags(self):
+        """Raises `UserError` unless the classes are tags of entities: others have no scores, and no
+        scheme."""
+        for label in self.task['labels']:
+            try:
+                split_tag(label)
+            except ValueError:
+                raise UserError('the model has the class "%s", which is no tag of an entity: '
+                                'expected %s, and classes such as B-PER' % (label, OUTSIDE)
+                                ) from None
+
+    def compute_logits(self, sequences, batch_size, first=0, interrupt=None, workers=None,
+                       unit=None):
+        """[(tokens, classes) float32] of `TokenSequence`s, each token by the window that decides
+        it.
+
+        first: number of the first sequence, for errors. workers: each computes its share of the
+        batches, and all of them get all logits. unit: of the progress bar; None for none. Raises
+        `EvaluationInterrupted`.
+        """
+        frame, workers = self.tokenizer.frame(pair=False), workers or SingleWorker()
+        windows = make_tag_windows(sequences, frame, self.max_len)
+        features, parts = [window.features for window in windows], []
+        for indices, _, outputs in self.predict_batches(
+                features, self.batches([feature.valid_length for feature in features], batch_size),
+                interrupt, workers, unit, 'predicting',
+                numbers=[first + window.sequence for window in windows]):
+            parts += zip(indices, outputs)
+        logits = [np.zeros((len(sequence.ids), len(self.task['labels'])), 'float32')
+                  for sequence in sequences]
+        for i, outputs in itertools.chain.from_iterable(workers.gather(parts)):
+            window = windows[i]
+            start = frame.offset(0, [len(window.is_decided)])
+            rows = window.first + np.flatnonzero(window.is_decided)
+            logits[window.sequence][rows] = \
+                outputs[start:start + len(window.is_decided)][window.is_decided]
+        return logits
+
+    def _records(self, text, probabilities, ids, words, spans, aggregation):
+        labels = self.task['labels']
+        if aggregation == NONE:
+            tokens, classes = self.tokenizer.vocab.to_tokens(ids.tolist()), \
+                probabilities.argmax(axis=1)
+            return [TokenTag(labels[index], float(row[index]), token, i, int(start), int(end))
+                    for i, (index, row, token, (start, end)) in enumerate(
+                        zip(classes, probabilities, tokens, spans)) if labels[index] != OUTSIDE]
+        return [EntitySpan(span.tag, span.score, text[span.start:span.end], span.start, span.end)
+                for span in aggregate_tokens(probabilities, words, spans, labels, aggregation)]
+
+
+def softmax(logits):
+    """The probabilities (…, classes) of logits."""
+    exponents = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponents / exponents.sum(axis=-1, keepdims=True)
+
+
+# From a folder
+
+
+def make_token_classifier(checkpoint, arrays, device):
+    """The `TokenClassifier` of a `checkpoint_reader.Checkpoint`. arrays: of its head. Raises
+    `UserError`."""
+    task = read_token_task(checkpoint, heads.num_classes(arrays))
+    max_len = task.pop('max_len')
+    network = BertForTokenClassification(
+        BERTModel(checkpoint.config, dropout=0.0, use_pooler=False), len(task['labels']))
+    loading.load_parameters(network, arrays, checkpoint.source, device)
+    network.hybridize()
+    tokenizer = BertTokenizer(checkpoint.vocabulary, lower=not checkpoint.config.cased)
+    return TokenClassifier(network, tokenizer, checkpoint.config, task, max_len, device)
+
+
+def describe_token_task(name, labels):
+    """The task of a `TokenClassifier`, as a checkpoint stores it."""
+    return {'name': name, 'kind': file_names.TOKEN_CLASSIFICATION, 'labels': list(labels),
+            'pair': False, 'metrics': list(METRICS)}
+
+
+def read_token_task(checkpoint, num_outputs):
+    """The task, with 'max_len', of the file beside the weights: our task.json or, without one,
+    transformers' config.json. Raises `UserError`."""
+    folder = folder_of(checkpoint)
+    path = os.path.join(folder, file_names.TASK_FILE)
+    if os.path.isfile(path):
+        task = files.read_json(path)
+        if task.get('kind') != file_names.TOKEN_CLASSIFICATION or 'max_len' not in task:
+            raise UserError('%s: not the task of a model for token classification of ours' % path)
+        check_task(path, task, checkpoint.config.max_length)
+        if len(task['labels']) != num_outputs:
+            raise UserError('%s: %d labels, and the weights beside it have %d outputs'
+                            % (path, len(task['labels']), num_outputs))
+        return task
+    path = os.path.join(folder, file_names.CONFIG_FILE)
+    values = files.read_json(path) if os.path.isfile(path) else {}
+    if not values or 'units' in values:
+        raise UserError('%s: no %s in it, and no config.json of transformers: the names of the %d '
+                        'classes are missing' % (folder, file_names.TASK_FILE, num_outputs))
+    labels = mapping.class_names(values, num_outputs, path)
+    name = values.get('finetuning_task') or os.path.basename(os.path.abspath(folder))
+    return dict(describe_token_task(name, labels),
+                max_len=max_folder_tokens(folder, checkpoint.config))
+
+
+def model_types(labels):
+    """The types of the classes of a model."""
+    return {split_label(label)[1] for label in labels} - {OUTSIDE}
