@@ -64,7 +64,8 @@ def in_tmp(tmp_path, monkeypatch):
     """Work in an empty folder, with an empty cache and without the user's data folders."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('MXNET_HOME', str(tmp_path / 'mxnet'))
-    for name in ('GLUE_DIR', 'BAIDU_ERNIE_DATA_DIR', 'SQUAD_DIR', 'SEQLENGTH', 'INPUTSIZE'):
+    for name in ('GLUE_DIR', 'BAIDU_ERNIE_DATA_DIR', 'SQUAD_DIR', 'NER_DIR', 'SEQLENGTH',
+                 'INPUTSIZE'):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 

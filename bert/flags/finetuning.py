@@ -134,6 +134,7 @@ class RankingOptions(Options):
                                    'shares; default: 1, STS-B: 5', None, kinds.positive_float,
                                    metavar='X')
     rules = (excludes('ranking', 'classes'), excludes('ranking', 'regression'),
+             excludes('ranking', 'multi_label'),
              only_with(('max_score',), 'ranking'))
 
 

@@ -75,8 +75,10 @@ class FinetuneNerOptions(TagTaskOptions, ModelOptions, OptimizerOptions, OnlyCal
                    'quantize.py --model_dir'),
              needs('only_inference', 'bert_checkpoint',
                    '--only_inference: of which model? Give --bert_checkpoint'),
-             *(not_with(('max_len', 'scheme'), action, '%s: nothing is trained, and the model has '
-                        'its own') for action in ('only_inference', 'only_calibration')))
+             *(not_with(('max_len', 'scheme', 'model_parameters', 'pretrained_bert_parameters',
+                         'bert_model', 'bert_dataset', 'dropout'), action,
+                        '%s: nothing is trained, and the model in --bert_checkpoint has its own')
+               for action in ('only_inference', 'only_calibration')))
 
     @property
     def trains(self):

@@ -20,7 +20,8 @@ from bert.flags.options import explicit_options, make_options
 from bert.flags.threads import check_threads
 
 # Variables of the environment that name folders of data and of the cache
-FOLDER_VARIABLES = ('MXNET_HOME', 'GLUE_DIR', 'SQUAD_DIR', 'BAIDU_ERNIE_DATA_DIR', 'HOME')
+FOLDER_VARIABLES = ('MXNET_HOME', 'GLUE_DIR', 'SQUAD_DIR', 'BAIDU_ERNIE_DATA_DIR', 'NER_DIR',
+                    'HOME')
 
 
 class Job:

@@ -93,7 +93,9 @@ def _run_stages(options, explicit, profile, keywords):
     if not (options.do_eval or options.tune):
         return JobResult(report, folder)
     model = open_pipeline(find_checkpoint_folder(folder, TRAINING_SCRIPTS), mx.cpu())
-    if profile.is_squad != (kind_of(model.task) == file_names.QUESTION_ANSWERING):
+    kinds = (file_names.QUESTION_ANSWERING,) if profile.is_squad else (
+        file_names.CLASSIFICATION, file_names.REGRESSION)
+    if kind_of(model.task) not in kinds:
         raise UserError('--model_name_or_path %s: it is a model for %s, and the task is %s'
                         % (folder, kind_of(model.task).replace('_', ' '), options.task_name))
     _check_lengths(options, explicit, model)

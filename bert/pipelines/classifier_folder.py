@@ -14,6 +14,9 @@ from bert.pipelines.ranking import CrossEncoder
 from bert.pipelines.ranking_files import names_cross_encoder, read_ranking
 from bert.pipelines.task_file import check_task, describe_as_ranking, kind_of
 
+TEXT_KINDS = (file_names.CLASSIFICATION, file_names.REGRESSION, file_names.MULTI_LABEL,
+              file_names.RANKING)
+
 
 def classifier_class(task):
     """The subclass of `Classifier` for a task, from its kind."""
@@ -52,7 +55,7 @@ def read_classifier_task(checkpoint, num_outputs, classes=None, kind=None):
     if not os.path.isfile(path) and \
             checkpoint_reader.has_transformers_config(folder):
         task['truncation'] = TRUNCATION
-        if num_outputs == 1 and names_cross_encoder(folder):
+        if num_outputs == 1 and kind != file_names.REGRESSION and names_cross_encoder(folder):
             activation, max_len = read_ranking(folder, task['max_len'])
             task = dict(describe_ranking(task, activation), max_len=max_len, pair=True)
     if kind == file_names.RANKING:
@@ -88,6 +91,9 @@ def _read_own_task(path, num_outputs, config):
         raise UserError('%s: no "%s" in it: not the task of a classifier of ours'
                         % (path, missing[0]))
     check_task(path, task, config.max_length)
+    if kind_of(task) not in TEXT_KINDS:
+        raise UserError('%s: kind is %s, and the weights beside it are of a classifier of texts'
+                        % (path, kind_of(task)))
     if len(task['labels'] or ['score']) != num_outputs:
         raise UserError('%s: %d labels, and the weights beside it have %d outputs'
                         % (path, len(task['labels'] or ['score']), num_outputs))

@@ -61,6 +61,7 @@ def _open_path(options, keywords):
             _refuse_keywords(options, keywords, 'a model that fills masks')
             return _ready(open_released_filler(
                 options.path, pick_device(options.gpu, options.dtype, 'gpu')), options)
+        check_kind(options.task, {'kind': file_names.EMBEDDING}, options.path)
         return Embedder(model=options.path, gpu=options.gpu, dtype=options.dtype,
                         **_batch_limits(options), **keywords)
     device = pick_device(options.gpu, options.dtype, 'gpu')
@@ -98,6 +99,7 @@ def _open_export(options, keywords):
     arguments = (options.path, options.model_prefix, options.runtime,
                  pick_device(options.gpu, flag='gpu'), options.threads)
     if holds_embedding_export(options.path):
+        check_kind(options.task, {'kind': file_names.EMBEDDING}, options.path)
         return open_exported_embedder(*arguments, **_batch_limits(options), **keywords)
     _refuse_keywords(options, keywords, 'an exported model')
     return _with_batch_limits(open_exported_pipeline(*arguments, kind=options.task), options)
@@ -128,26 +130,28 @@ def _with_batch_limits(pipeline, options):
 
 
 def open_pipeline(path, device, like_model=None, like_dataset=None, classes=None, pair=False,
-                  kind=None):
+                  kind=None, is_quiet=False):
     """Open the `Pipeline` in a file of parameters or a folder.
 
     like_model, like_dataset: as for `checkpoint_reader.read_checkpoint`. classes, pair: what a
-    classifier's parameters alone don't say. kind: see `make_pipeline`. Raises `UserError`, also for
-    parameters of another model.
+    classifier's parameters alone don't say. kind, is_quiet: of `make_pipeline`. Raises `UserError`,
+    also for parameters of another model.
     """
     return make_pipeline(checkpoint_reader.read_checkpoint(path, like_model, like_dataset), device,
-                         classes, pair, kind)
+                         classes, pair, kind, is_quiet)
 
 
-def make_pipeline(checkpoint, device, classes=None, pair=False, kind=None):
+def make_pipeline(checkpoint, device, classes=None, pair=False, kind=None, is_quiet=False):
     """The same for a `checkpoint_reader.Checkpoint`. kind: of `file_names.MODEL_KINDS`, where the
-    checkpoint can be opened in more ways than one. Raises `UserError` for a kind that its head is
-    not for."""
+    checkpoint can be opened in more ways than one. is_quiet: do not warn of an output that no file
+    describes. Raises `UserError` for a kind that its head is not for."""
     head, arrays, _ = find_head(checkpoint)
     if kind == file_names.FILL_MASK and head.name not in heads.WORD_HEADS:
         raise UserError('task %s: %s has no masked-language-model decoder but: %s'
                         % (kind, checkpoint.source, head.name))
     if head.name == heads.CLASSIFICATION:
+        if not is_quiet and kind is None:
+            _warn_of_output(checkpoint, arrays)
         return _make_text_classifier(checkpoint, arrays, device, classes, pair, kind)
     if head.name not in MAKERS:
         raise UserError('%s holds no model for a task but: %s; %s trains one on it'
@@ -177,6 +181,16 @@ def default_kind(head):
     return None if head.name in heads.TASK_HEADS else file_names.EMBEDDING
 
 
+def _warn_of_output(checkpoint, arrays):
+    """Warn if nothing says what the only output of a classifier is."""
+    if heads.num_classes(arrays) == 1 and names_no_output(
+            checkpoint, read_classifier_task(checkpoint, 1)):
+        LOG.warning('%s: config.json does not say what its one output is: scores are the output '
+                    'itself; as a reranker (predict.py --query, --task %s of export/export.py, '
+                    'task="%s" of bert.open) they have a sigmoid', checkpoint.source,
+                    *2 * (file_names.RANKING,))
+
+
 def _make_text_classifier(checkpoint, arrays, device, classes, pair, kind):
     num_outputs = heads.num_classes(arrays)
     class_names = classes or _names_from_indices(checkpoint, num_outputs)
@@ -187,10 +201,6 @@ def _make_text_classifier(checkpoint, arrays, device, classes, pair, kind):
             raise UserError('--classes %s: %s beside the parameters names %s: leave it out'
                             % (','.join(classes), file_names.TASK_FILE, ','.join(labels)))
     check_kind(kind, task, checkpoint.source)
-    if kind is None and names_no_output(checkpoint, task):
-        LOG.warning('%s: config.json does not say what its one output is: scores are the output '
-                    'itself; task="%s" of bert.open makes a CrossEncoder of it, with a sigmoid',
-                    checkpoint.source, file_names.RANKING)
     model = make_classifier(checkpoint, arrays, task, device)
     if pair and model.task['pair'] is False:
         raise UserError('--pair: %s was trained on single texts' % checkpoint.source)
@@ -220,5 +230,3 @@ def _names_from_indices(checkpoint, num_outputs):
 
 def _has_task(checkpoint):
     return os.path.isfile(os.path.join(folder_of(checkpoint), file_names.TASK_FILE))
-
-

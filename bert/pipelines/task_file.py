@@ -11,6 +11,7 @@ from bert.file_names import (
     QUESTION_ANSWERING,
     RANKING,
     REGRESSION,
+    TOKEN_CLASSIFICATION,
 )
 from bert.pipelines.ranking_files import ACTIVATION_CLASSES
 
@@ -67,6 +68,8 @@ def describe_as_ranking(task):
 
 def check_kind(kind, task, source):
     """Raises `UserError`, with the name of `source`, for a task of another kind. None is any."""
+    if kind == RANKING and kind_of(task) == REGRESSION:
+        raise UserError('task %s: %s reads single texts, and a reranker pairs' % (kind, source))
     if kind not in (None, kind_of(task)):
         raise UserError('task %s: %s holds a model for %s' % (kind, source,
                                                               kind_of(task).replace('_', ' ')))
@@ -81,8 +84,8 @@ def check_task(path, task, num_positions):
         if key in task and not is_usable(task[key]):
             raise UserError('%s: %s %s %r, %s expected' % (
                 path, key, 'are' if key.endswith('s') else 'is', task[key], expected))
-    if kind_of(task) == MULTI_LABEL and not task.get('labels'):
-        raise UserError('%s: kind is %s, and there are no labels' % (path, MULTI_LABEL))
+    if kind_of(task) in (MULTI_LABEL, TOKEN_CLASSIFICATION) and not task.get('labels'):
+        raise UserError('%s: kind is %s, and there are no labels' % (path, kind_of(task)))
     if task.get('kind') == RANKING and (task.get('labels') is not None or 'activation' not in task):
         raise UserError('%s: kind is %s: labels that are null, and an activation expected'
                         % (path, RANKING))

@@ -128,7 +128,7 @@ def test_deployment_exports_into_the_cache(hub, folders, in_tmp, capfd, caplog):
     predict_labels(model_dir=folders['zoo/classifier'], texts=texts)
     expected = [line.split('\t')[0] for line in capfd.readouterr().out.splitlines()]
     for engine, form in ((None, 'symbol'), ('onnxruntime', 'onnx')):
-        folder = in_tmp / 'mxnet' / 'exports' / pinned(hub, 'zoo/classifier').replace(
+        folder = in_tmp / 'mxnet' / 'exports-2' / pinned(hub, 'zoo/classifier').replace(
             '/', '--') / form
         for is_exported in (False, True):
             assert folder.exists() is is_exported

@@ -198,7 +198,7 @@ def test_what_cannot_rank(tmp_path, folder):
             (encoder, {'activation': 'sigmoid'}, 'opened as Embedder'),
             (encoder, {'task': 'ranking'}, 'no model for a task but'),
             (folder, {'activation': 'tanh'}, 'argument --activation: invalid choice: \'tanh\''),
-            (folder, {'task': 'regression'}, 'task regression: .* holds a model for ranking')):
+            (folder, {'task': 'classification'}, 'task classification: .* a model for ranking')):
         with pytest.raises(UserError, match=message):
             bert.open(path, **keywords)
 

@@ -203,7 +203,7 @@ def accuracy(folder, name):
 @pytest.mark.parametrize('arguments,message', [
     (('[MASK]', '--version_2'), '--version_2: the model in symbol is for fill mask'),
     (('[MASK]', '--pair'), '--pair: the model in symbol is for fill mask'),
-    (('--evaluate',), '--dev_file is needed: a text file, one text a line: the model in symbol '
+    (('--evaluate',), '--dev_file is needed: a text file, one text a line: the model "model" '
                       'fills masks'),
     (('--evaluate', '--task_name', 'SST'), '--task_name: the model in symbol is for fill mask'),
     (('--evaluate', '--targets', 'a'), '--targets: it is not for --evaluate'),
@@ -270,7 +270,7 @@ def test_the_product_of_a_tied_decoder_is_an_operator_of_its_own(folder):
 
 
 @pytest.mark.parametrize('flags,message', [
-    ((), '--train_file is needed: a text file, one text a line: the model in model fills masks, '
+    ((), '--train_file is needed: a text file, one text a line: the model "model" fills masks, '
          'and some tokens of the file are masked'),
     (('--train_file', 'train.txt'), '--dev_file is needed: a text file'),
     (('--task_name', 'SST'), '--task_name: the model in model is for fill mask'),

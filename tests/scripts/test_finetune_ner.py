@@ -265,8 +265,8 @@ def test_only_inference_needs_a_whole_model(call, run, ner, roomy_bert, in_tmp):
     assert only_inference(call, *files).error == (
         'error: --only_inference: of which model? Give --bert_checkpoint')
     assert only_inference(call, *files, '--bert_checkpoint', checkpoint(run), '--max_len', 9
-                          ).error == ('error: --max_len: nothing is trained, and the model has '
-                                      'its own')
+                          ).error == ('error: --max_len: nothing is trained, and the model in '
+                                      '--bert_checkpoint has its own')
     assert 'holds no model for a task but: encoder' in only_inference(
         call, *files, '--bert_checkpoint', roomy_bert).error
     classifier = tiny.write_classifier(in_tmp / 'classifier')
@@ -291,7 +291,7 @@ def test_a_model_that_does_not_know_a_type(call, in_tmp, caplog):
     (('--only_calibration',), '--only_calibration: of which model? Give --bert_checkpoint, or take '
                               'quantize.py --model_dir'),
     (('--only_calibration', '--bert_checkpoint', 'x', '--scheme', 'BIOES'),
-     '--scheme: nothing is trained, and the model has its own')])
+     '--scheme: nothing is trained, and the model in --bert_checkpoint has its own')])
 def test_flags_of_calibration(call, ner, in_tmp, flags, message):
     assert call(finetune_ner, *own_files(ner), *flags).error == 'error: ' + message
 
@@ -386,7 +386,7 @@ def test_columns_of_own_files(train, fail, in_tmp):
         (in_tmp / (name + '.conll')).write_text('1 good B-PER x\n2 film O x\n')
     flags = own_files('', names=('train', 'dev'))
     assert fail(*flags, '--word_column', 'word') == (
-        '--word_column word: the number of a column of train.conll expected, from 0')
+        'column of the word "word": the number of a column of train.conll expected, from 0')
     assert fail(*flags, '--tag_column', 5, '--output_dir', 'a') == (
         'train.conll:1: 4 columns found ("1 good B-PER x"), expected a word and its tag in column '
         '5, from 0')

@@ -101,7 +101,7 @@ def test_tags_of_words(call, folder, dev, in_tmp, scheme):
     (('--words', '--file', 'nowhere'), 'nowhere: can\'t be read: No such file or directory'),
     (('--words', '--file', 'empty.txt'), 'empty.txt: no words in it'),
     (('--words', '--word_column', 'w', '--file', 'empty.txt'),
-     '--word_column w: the number of a column of empty.txt expected, from 0'),
+     'column of the word "w": the number of a column of empty.txt expected, from 0'),
     (('--file', 'a.tsv'),
      '--file a.tsv: this model reads one text: name the column with --text_columns')])
 def test_wrong_flags(call, folder, in_tmp, flags, message):

@@ -65,7 +65,7 @@ def check_tags(sentence):
 def _read_columns(path, columns):
     for name, column in (('word', columns.word), ('tag', columns.tag)):
         if column not in (None, '-1') and not column.isdecimal():
-            raise UserError('--%s_column %s: the number of a column of %s expected, from 0'
+            raise UserError('column of the %s "%s": the number of a column of %s expected, from 0'
                             % (name, column, path))
     return read_sentences(path, int(columns.word or 0), None if not columns.has_tags
                           else int(columns.tag or -1))

@@ -9,6 +9,8 @@ from bert.flags.exporting import ExportOnnxOptions, ExportOptions
 from bert.flags.options import make_options
 from bert.train.log import close_log
 
+# With a number: exports of before had no kinds for rerankers and several labels
+EXPORTS_FOLDER = 'exports-2'
 LOG = logging.getLogger(__name__)
 
 
@@ -19,7 +21,7 @@ def exported_folder(name, engine, threads):
     if os.path.exists(name) or '@' not in name:
         return name
     is_onnx = engine in ONNX_RUNTIMES
-    folder = os.path.join(files.cache_dir(), 'exports', name.replace('/', '--'),
+    folder = os.path.join(files.cache_dir(), EXPORTS_FOLDER, name.replace('/', '--'),
                           'onnx' if is_onnx else 'symbol')
     if not os.path.exists(os.path.join(folder, file_names.RESULTS_FILE)):
         LOG.warning('%s: it is exported first, into %s', name, folder)

@@ -185,8 +185,9 @@ def _show_predictions(classifier_task):
 
 def _compare(record, output, text, label):
     """A prediction beside the label of the file. text, label: that of `Example`, of `Features`."""
-    if isinstance(record, Score):
-        return '%.2f (label %s)' % (record.score, one_line(text))
+    if isinstance(record, Score):       # a reranker learns shares of the file's scores
+        is_share = np.float32(text) != label
+        return '%.2f (label %s)' % (record.score, '%.2f' % label if is_share else one_line(text))
     if isinstance(record, LabelSet):
         predicted = ['%s %.0f %%' % (name, 100 * record.probabilities[name])
                      for name in record.labels]

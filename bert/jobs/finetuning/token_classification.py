@@ -42,7 +42,10 @@ SCRIPT = 'finetune_ner.py'
 
 def finetune_ner(options, explicit):
     """Train, or only evaluate. Returns a `JobResult`. Raises `UserError`."""
-    with training.open_runs(options, explicit, tag_run_name(options), SCRIPT,
+    name = tag_run_name(options)
+    if options.task_name:       # one spelling for options.json and a resume
+        options = options.replace(task_name=name)
+    with training.open_runs(options, explicit, name, SCRIPT,
                             lambda options: _make_plan(options, explicit)) as series:
         return series.conclude([
             run.report if run.is_finished else _run_seed(
@@ -57,6 +60,7 @@ def _make_plan(options, explicit):
     check_max_length(options.max_len, False)
     quantized_files = calibration.quantized_files(calibration.quantized_prefix(
         describe_token_task(task.name, ()), options.calib_mode))
+    options = options.replace(task_name=task.name)
     return training.RunPlan(options, task.name, file_names.LOG_FILE % task.name,
                             output_files(task) + quantized_files, task)
 
@@ -90,6 +94,7 @@ def _build_model(options, task, segments, device):
         model = open_pipeline(options.bert_checkpoint, device,
                               kind=file_names.TOKEN_CLASSIFICATION)
         model.check_tags()
+        model.task['name'] = task.name      # it names the INT8 model
         return model
     labels = make_labels(find_types(task, segments), options.scheme)
     bert, vocabulary = model_from_options.build_encoder(options, options.bert_dataset, device,

@@ -17,6 +17,9 @@ def write_entities(model, options, explicit):
     model.batch_size = options.batch_size
     if options.words:
         return _write_tags(model, options)
+    if options.file and options.file.endswith('.conll'):
+        raise UserError('--file %s: CoNLL columns hold words that are split already: give --words'
+                        % options.file)
     examples = read_input_examples(options, pair=False)
     results = model.stream((example.texts[0] for example in examples), options.aggregation)
     with open_output(options.output) as out, progress_bar(len(examples), unit='text') as bar:
@@ -53,4 +56,3 @@ def _write_tags(model, options):
             write_sentence(out, item, tags, options.format)
             bar.update(1)
     return len(words)
-

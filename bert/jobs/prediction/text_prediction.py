@@ -27,7 +27,9 @@ def predict_labels(options, explicit):
     classification.check_output_file(options)
     path = find_checkpoint_folder(options.model_dir,
                                   'finetune_classifier.py or finetune_ner.py')
-    model = ranking.model_for_query(open_pipeline(path, device), options)
+    # with --query a model with one output that says nothing of it gets a sigmoid
+    model = ranking.model_for_query(open_pipeline(path, device, is_quiet=options.query is not None),
+                                    options)
     kind = kind_of(model.task)
     if kind not in WRITERS:
         raise UserError('--model_dir %s: the model is for %s: answer.py uses it'

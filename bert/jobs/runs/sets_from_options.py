@@ -90,7 +90,7 @@ def read_evaluation_sets(options, explicit, model, kinds):
     limits = {'train': options.max_train_samples, 'dev': options.max_eval_samples}
     kind_of_model = kind_of(model.task)
     if kind_of_model == TOKEN_CLASSIFICATION:
-        return _read_tagged_sets(options, model, kinds, own_files, limits)
+        return _read_tagged_sets(options, explicit, model, kinds, own_files, limits)
     if kind_of_model == FILL_MASK:
         return {kind: read_masked_texts(options, model, kind, own_files[kind], limits[kind])
                 for kind in kinds}
@@ -115,13 +115,18 @@ def read_evaluation_sets(options, explicit, model, kinds):
             for kind in kinds for name in task.names(kind) if name in paths}
 
 
-def _read_tagged_sets(options, model, kinds, own_files, limits):
-    """{kind: `TaggedSet`} for a `TokenClassifier`."""
-    columns = TagColumns(options.text_columns[0] if options.text_columns else None,
-                         options.label_column)
-    paths, name = own_files, options.task_name or model.task['name']
-    if not any(own_files.values()):
-        if not is_tag_task(name):
+def _read_tagged_sets(options, explicit, model, kinds, own_files, limits):
+    """{kind: `TaggedSet`} for a `TokenClassifier`. --text_columns names the column of the word."""
+    columns, paths, name = TagColumns(), own_files, options.task_name or model.task['name']
+    if any(own_files.values()):
+        refuse(explicit, ('task_name',), 'with files of your own their columns tell')
+        if len(options.text_columns or ()) > 1:
+            raise UserError('--text_columns %s: name one column, that of the word'
+                            % ','.join(options.text_columns))
+        columns = TagColumns(*(options.text_columns or (None,)), options.label_column)
+    else:
+        refuse(explicit, ('text_columns', 'label_column'), 'it is for files of your own')
+        if not (options.task_name or is_tag_task(name)):
             raise UserError('the model was trained on "%s", which is no task of the table: name '
                             'one with --task_name, or files of your own with --dev_file' % name)
         paths = locate_tag_task(find_tag_task(name), options.data_dir)
@@ -136,9 +141,9 @@ def _read_tagged_sets(options, model, kinds, own_files, limits):
 def read_masked_texts(options, model, kind, path, limit):
     """The `MaskedTextSet` of a file of one's own: one text a line, or a column of a table."""
     if path is None:
-        raise UserError('--%s_file is needed: a text file, one text a line: the model in %s fills '
+        raise UserError('--%s_file is needed: a text file, one text a line: the model "%s" fills '
                         'masks, and some tokens of the file are masked'
-                        % (kind, options.model_dir))
+                        % (kind, model.task['name']))
     columns = options.text_columns
     if columns:
         if len(columns) > 1:

@@ -71,7 +71,6 @@ DECODER_BIAS, OLD_DECODER_BIAS = 'cls.predictions.decoder.bias', 'cls.prediction
 # Buffers that some releases of transformers save: they hold 0, 1, 2, … and no weights.
 BUFFERS = ('position_ids', 'token_type_ids')
 
-# transformers' problem_type of a classifier with several labels a text
 # {kind of a classifier of texts: transformers' problem_type}
 PROBLEM_TYPES = {CLASSIFICATION: 'single_label_classification', REGRESSION: 'regression',
                  MULTI_LABEL: 'multi_label_classification'}
