@@ -31,8 +31,7 @@ class TokenClassificationLoss(Loss):
 
     Calling it with logits (batch, length, num_classes) of `BertForTokenClassification` and labels
     (batch, length), negative for a token that is not trained, returns losses (batch,): the sum over
-    the labelled tokens of a text. The mean over the tokens of a batch is their sum, divided by the
-    number of labels.
+    the labelled tokens of a text.
     """
 
     def __init__(self, weight=None, batch_axis=0, **kwargs):

@@ -141,19 +141,6 @@ class Stepper:
         return norm
 
 
-class TokenStepper(Stepper):
-    """A `Stepper` whose loss is the mean over the labelled tokens of a step, whatever their number
-    in each batch. labels of its batches: negative for tokens without a label."""
-
-    def _divisors(self, parts):
-        return [sum(int((part.labels >= 0).sum()) for part in parts),
-                sum(part.size for part in parts)]
-
-    def _part_loss(self, part, divisors):
-        losses, labels, output = self._forward(part)
-        return losses.astype('float32').sum() / max(divisors[0], 1), labels, output
-
-
 class PretrainingStepper(Stepper):
     """A `Stepper` for the sum of two losses: the mean over all masked tokens of a step, whatever
     their number in each batch, and the mean over its sentence pairs.

@@ -70,12 +70,12 @@ def tags_of(path):
 @pytest.mark.exhaustive
 def test_it_learns(train, in_tmp):
     """Words that always have a tag."""
-    data = tiny.write_ner(in_tmp / 'data', train=400, dev=40)
+    data = tiny.write_ner(in_tmp / 'data', train=400, dev=40, test=40)
     outcome = train(*own_files(data), '--epochs', 40, '--batch_size', 32, '--lr', 1e-3,
                     '--dropout', 0, '--output_dir', 'run')
     assert outcome.code == 0, outcome.err
     metrics = read_json(in_tmp / 'run' / 'results.json')['metrics']
-    assert metrics['dev']['f1'] >= 0.9 and metrics['test']['f1'] >= 0.9
+    assert metrics['dev']['f1'] >= 0.9 and metrics['test']['f1'] >= 0.8
 
 
 def test_run_writes_these_files_and_no_others(run):

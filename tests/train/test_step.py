@@ -1,5 +1,4 @@
 """One optimizer step against NumPy: loss, clipping, accumulation, loss scale, randomness."""
-from typing import NamedTuple
 
 import mxnet as mx
 import numpy as np
@@ -9,7 +8,7 @@ from reference import toy
 
 from bert.train import step as module
 from bert.train.optimizer import make_trainer
-from bert.train.step import LossScale, Stepper, TokenStepper, step_seed
+from bert.train.step import LossScale, Stepper, step_seed
 
 
 def make_stepper(network, name='bertadam', seed=0, max_norm=1.0, **options):
@@ -43,53 +42,6 @@ def test_each_example_weighs_the_same_in_a_ragged_step():
     expected = toy.numpy_gradients(before, batch)
     for name, weight in toy.values(network).items():
         np.testing.assert_allclose(before[name] - weight, expected[name], atol=1e-5)
-
-
-class Tokens(NamedTuple):
-    """A batch of `toy` whose examples have labels for some of their outputs."""
-    x: np.ndarray
-    labels: np.ndarray      # (size, 1), negative for none
-
-    @property
-    def size(self):
-        return len(self.x)
-
-
-@pytest.mark.parametrize('sizes', [(9,), (2, 6, 1), (4, 5)], ids=str)
-def test_each_labelled_token_weighs_the_same(sizes):
-    """However many labels a micro-batch has; one has none."""
-    network, batch = toy.make_network(), toy.examples(9)
-    labels = np.abs(batch.y)
-    labels[[0, 4, 8]] = -100
-    ends = np.cumsum(sizes)
-    batches = [Tokens(batch.x[end - size:end], labels[end - size:end])
-               for size, end in zip(sizes, ends)]
-
-    def forward(batch):
-        outputs, labels = network(mx.nd.array(batch.x)), mx.nd.array(batch.labels)
-        return (mx.nd.square(outputs - labels) * (labels >= 0)).reshape((-1,)), labels, outputs
-    trainer = make_trainer(network.collect_params(), 'sgd', 1e-3, epsilon=1e-6, weight_decay=0)
-    before = toy.values(network)
-    result = TokenStepper(forward, trainer, 0, 1e9).step(1, batches, 1.0)
-    kept = toy.Batch(*(array[labels[:, 0] >= 0] for array in (batch.x, labels)))
-    assert result.loss.asscalar() == pytest.approx(toy.numpy_loss(before, kept)[0], rel=1e-4)
-    assert (result.num_examples, result.all_examples) == (9, 9)
-    expected = toy.numpy_gradients(before, kept)
-    for name, weight in toy.values(network).items():
-        np.testing.assert_allclose(before[name] - weight, expected[name], atol=1e-5)
-
-
-def test_a_step_without_any_label_changes_nothing():
-    network, batch = toy.make_network(), toy.examples(3)
-    trainer = make_trainer(network.collect_params(), 'sgd', 1e-3, epsilon=1e-6, weight_decay=0)
-    before = toy.values(network)
-
-    def forward(batch):
-        outputs = network(mx.nd.array(batch.x))
-        return outputs.reshape((-1,)) * 0, outputs, outputs
-    result = TokenStepper(forward, trainer, 0, 1e9).step(
-        1, [Tokens(batch.x, np.full((3, 1), -100))], 1.0)
-    assert result.loss.asscalar() == 0 and toy.same_bits(before, toy.values(network))
 
 
 def test_steps_with_and_without_accumulation_alternate():

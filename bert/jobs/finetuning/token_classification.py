@@ -34,7 +34,6 @@ from bert.pipelines.token_classification import (
 from bert.train.log import format_duration
 from bert.train.loop import TrainerState
 from bert.train.schedule import TrainingPlan
-from bert.train.step import TokenStepper
 from bert.train.trainer import Trainer
 
 SCRIPT = 'finetune_ner.py'
@@ -81,7 +80,7 @@ def _run_seed(options, task, device, folder, workers):
     token_task, state = TokenTask(options, task.name, model, data, folder, workers), TrainerState()
     if options.trains:
         plan = TrainingPlan.for_epochs(options, len(token_task.windows), workers.size)
-        trainer = Trainer(options, token_task, plan, folder, workers, fused_update, TokenStepper)
+        trainer = Trainer(options, token_task, plan, folder, workers, fused_update)
         state = trainer.fit()
         trainer.load_best(state)
     return _conclude(token_task, state)

@@ -3,6 +3,7 @@ import logging
 import time
 
 import mxnet as mx
+import numpy as np
 
 from bert.data.batches import collate, training_batches
 from bert.data.ner.metric import EntityScore
@@ -26,6 +27,8 @@ class TokenTask(NetworkTask):
             self.windows = data['train'].make_windows(
                 model.tokenizer, model.max_len, model.task['labels'], options.scheme)
             self.digest, self.metric = digest_windows(self.windows), TokenAccuracy(workers)
+            self._labels_per_window = np.mean([(window.features.label >= 0).sum()
+                                               for window in self.windows])
 
     # Training
 
@@ -42,9 +45,12 @@ class TokenTask(NetworkTask):
                                                 batch.token_ids.shape[1]))
 
     def forward(self, batch):
+        """Each label weighs the same: losses are sums over the labels of a window, divided by the
+        mean number of labels. If they were divided by the number in the batch, labels of short
+        sentences would weigh more, because a batch holds sentences of about one length."""
         outputs = self.model.outputs(batch)
         labels = mx.nd.array(batch.labels, ctx=self.model.device, dtype='float32')
-        return self._loss(outputs, labels), labels, outputs
+        return self._loss(outputs, labels) / self._labels_per_window, labels, outputs
 
     # Evaluation
 
