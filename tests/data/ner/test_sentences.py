@@ -89,9 +89,11 @@ def test_words_without_tags(tmp_path):
 
 
 @pytest.mark.parametrize('columns, message', [
-    (TagColumns('x'), '--word_column x: the number of a column of %s expected, from 0'),
-    (TagColumns('0', '-2'), '--tag_column -2: the number of a column of %s expected, from 0'),
-    (TagColumns('0', 'ner'), '--tag_column ner: the number of a column of %s expected, from 0'),
+    (TagColumns('x'), 'column of the word "x": the number of a column of %s expected, from 0'),
+    (TagColumns('0', '-2'),
+     'column of the tag "-2": the number of a column of %s expected, from 0'),
+    (TagColumns('0', 'ner'),
+     'column of the tag "ner": the number of a column of %s expected, from 0'),
     (TagColumns('2'), '%s:1: 2 columns found ("a O"), expected a word in column 2, from 0'),
     (TagColumns(None, '2'),
      '%s:1: 2 columns found ("a O"), expected a word and its tag in column 2, from 0'),
