@@ -16,6 +16,8 @@ import sys
 import time
 import venv
 
+from benchmarks.peer_pins import PINS
+
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 WEIGHTS = ('bert_6_384_12', 'all_minilm_l6_v2')     # the weights that every comparison starts from
 
@@ -26,30 +28,6 @@ DOC_STRIDE = 128            # ours: between the starts of two windows; theirs: w
 N_BEST = 20                 # ours: spans per question; theirs: starts and ends tried per window
 MAX_ANSWER_LENGTH = 30
 
-# {environment: what pip installs into it}; each lives in <repository>/.venv-<environment>
-PINS = {
-    'peer': ('torch==2.13.0', 'transformers==5.23.0', 'numpy==2.4.6', 'safetensors==0.8.0',
-             'scikit-learn==1.9.1', 'scipy==1.17.1'),
-    # the newest of sentence-transformers that takes ONNX Runtime and OpenVINO in one environment
-    'peer-embedding': ('sentence-transformers[onnx,openvino]==5.2.0', 'torch==2.13.0',
-                       'transformers==4.57.6', 'optimum==2.1.0', 'optimum-onnx==0.1.0',
-                       'optimum-intel==1.27.0', 'onnxruntime==1.31.1', 'openvino==2026.4.1',
-                       'onnx==1.23.2', 'numpy==2.4.6'),
-    'peer-ranking': ('sentence-transformers==6.2.0', 'torch==2.13.0', 'transformers==5.24.0',
-                     'numpy==2.4.6', 'safetensors==0.8.0'),
-    # the runtimes for exported models
-    'peer-inference': ('torch==2.13.0', 'transformers==5.23.0', 'numpy==2.4.6',
-                       'safetensors==0.8.0', 'onnxruntime==1.31.1', 'openvino==2026.4.1',
-                       'nncf==3.4.0', 'onnx==1.23.2'),
-    # a library, not a package: its headers, and code for all CPUs since SSE 4.1
-    'peer-onednn': ('onednn-cpu-gomp==2023.2.0', 'onednn-devel-cpu-gomp==2023.2.0'),
-    # the last release with MXNet of the successor to the tool of seed 004; its numpy installs on
-    # Python 3.11 and older only
-    'peer-tuning': ('neural-compressor==2.6', 'mxnet==1.9.1', 'numpy==1.23.5', 'packaging==24.2',
-                    'setuptools==75.8.0', 'six==1.17.0'),
-    # the last series with WordPiece written in Python, which owes nothing to `tokenizers`
-    'peer-tokenizer': ('transformers==4.57.6', 'numpy==2.4.6'),
-}
 PR_SET_PDEATHSIG = 1            # of <linux/prctl.h>
 PINS_FILE = 'installed.json'    # the pins of an environment; written when it is complete
 

@@ -31,6 +31,8 @@ def symbol_names(prefix, epoch=0):
  RANKING, FILL_MASK) = MODEL_KINDS = (
     'classification', 'regression', 'question_answering', 'embedding', 'token_classification',
     'multi_label', 'ranking', 'fill_mask')
+# The activation of a reranker's score, in task.json
+SCORE_ACTIVATIONS = SIGMOID, IDENTITY = 'sigmoid', 'identity'
 SYMBOL_ENDING, ONNX_ENDING = '-symbol.json', '.onnx'
 # Calibration modes in the names of INT8 models: those of MXNet's operators, that of our kernels
 CALIBRATION_MODES = ('customize', 'naive', 'entropy', 'none')

@@ -87,6 +87,12 @@ def make_vocabulary(tokens, source='vocabulary', special_tokens=SPECIAL_TOKENS,
     return vocabulary
 
 
+def special_tokens_of(vocabulary):
+    """A vocabulary's names of `SPECIAL_TOKENS`, None for those that it lacks."""
+    return (vocabulary.unknown_token, vocabulary.padding_token, vocabulary.cls_token,
+            vocabulary.sep_token, vocabulary.mask_token)
+
+
 def write_tokenizer(vocabulary, folder, **settings):
     """Write the files that describe a vocabulary and its tokenizer: vocab.txt, one token per line
     in the order of the ids; or, with a `tokenizer_json`, tokenizer.json and a tokenizer_config.json
@@ -96,8 +102,7 @@ def write_tokenizer(vocabulary, folder, **settings):
         return
     with open(os.path.join(folder, TOKENIZER_FILE), 'w', encoding='utf-8') as out:
         out.write(vocabulary.tokenizer_json)
-    tokens = (vocabulary.unknown_token, vocabulary.padding_token, vocabulary.cls_token,
-              vocabulary.sep_token, vocabulary.mask_token)
+    tokens = special_tokens_of(vocabulary)
     files.write_json(os.path.join(folder, TOKENIZER_CONFIG_FILE), dict(
         tokenizer_class='PreTrainedTokenizerFast', **settings,
         **{key: token for key, token in zip(SPECIAL_KEYS, tokens) if token is not None}))

@@ -59,6 +59,9 @@ class Examples:
         self.segment_ids = np.split(arrays['segment_ids'], ends)
         self.lengths, self.labels = arrays['lengths'], arrays['labels']
 
+    def __len__(self):
+        return len(self.labels)
+
     def batch(self, indices):
         """The model's keyword arguments; padding is 0 everywhere."""
         shape = len(indices), self.lengths[indices].max()
@@ -144,27 +147,35 @@ def answer_with_training_times(args):
     harness.answer_questions(train)
 
 
+def train_epochs(model, examples, args, rng, predict_dev):
+    """Fine-tune with linear warm-up over 10 % of the steps. Returns ([result of predict_dev() after
+    each epoch], seconds of training). examples: with `len` and `batch(indices)`."""
+    optimizer = adamw(model, args.lr)
+    steps = -(-len(examples) // args.batch_size) * args.epochs
+    schedule = get_linear_schedule_with_warmup(optimizer, int(0.1 * steps), steps)
+    predictions, seconds = [], 0.0
+    for epoch in range(args.epochs):
+        model.train()
+        order, started = rng.permutation(len(examples)), time.time()
+        for start in range(0, len(order), args.batch_size):
+            batch = examples.batch(order[start:start + args.batch_size])
+            loss = train_step(model, batch, optimizer, args.dtype)
+            schedule.step()
+        seconds += time.time() - started
+        print('seed %d epoch %d: loss of the last batch %.4f, %.0f s'
+              % (args.seed, epoch + 1, loss, seconds), flush=True)
+        predictions.append(predict_dev())
+    return predictions, seconds
+
+
 def write_dev_outputs(args):
     """Fine-tune with one seed; write the outputs on dev after each epoch, and the seconds."""
     torch.manual_seed(args.seed)
     rng = np.random.RandomState(args.seed)
     train, dev = Examples(args.examples), Examples(args.dev)
     model = make_model(args.weights, args.num_outputs, dropout=0.1)
-    optimizer = adamw(model, args.lr)
-    steps = -(-len(train.labels) // args.batch_size) * args.epochs
-    schedule = get_linear_schedule_with_warmup(optimizer, int(0.1 * steps), steps)
-    outputs, seconds = [], 0.0
-    for epoch in range(args.epochs):
-        model.train()
-        order, started = rng.permutation(len(train.labels)), time.time()
-        for start in range(0, len(order), args.batch_size):
-            batch = train.batch(order[start:start + args.batch_size])
-            loss = train_step(model, batch, optimizer, args.dtype)
-            schedule.step()
-        seconds += time.time() - started
-        print('seed %d epoch %d: loss of the last batch %.4f, %.0f s'
-              % (args.seed, epoch + 1, loss, seconds), flush=True)
-        outputs.append(predict(model, dev, args.dtype))
+    outputs, seconds = train_epochs(model, train, args, rng,
+                                    lambda: predict(model, dev, args.dtype))
     np.savez(args.output, outputs=np.stack(outputs), seconds=seconds)
 
 

@@ -15,6 +15,7 @@ import sys
 import numpy as np
 
 from benchmarks import harness
+from benchmarks.peer_pins import PINS
 from bert.data.glue.tasks import find_task
 from bert.train.metrics import Metric
 
@@ -67,7 +68,7 @@ def peer_history(args, seed_file, weights, paths, task, dev, seed):
     """[{metric: value} of each epoch] of one seed, from `seed_file` or trained now."""
     recipe = {name: getattr(args, name) for name in ('task', 'lr', 'epochs', 'batch_size',
                                                      'max_len', 'peer_dtype')}
-    recipe['peer'] = list(harness.PINS['peer'])
+    recipe['peer'] = list(PINS['peer'])
     seed_result = harness.read_json(seed_file)
     if seed_result and seed_result['recipe'] == recipe:
         return seed_result['history']

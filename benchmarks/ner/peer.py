@@ -12,7 +12,7 @@ import torch
 import transformers
 
 from benchmarks import harness
-from benchmarks.classifier.peer import adamw, autocast, train_step
+from benchmarks.classifier.peer import autocast, train_epochs
 
 NO_LABEL = -100
 
@@ -79,21 +79,8 @@ def write_dev_tags(args):
     train, dev = (Sentences(path, tokenizer, args.max_len) for path in (args.words, args.dev))
     model = transformers.BertForTokenClassification.from_pretrained(
         args.weights, num_labels=len(train.labels))
-    optimizer = adamw(model, args.lr)
-    steps = -(-len(train) // args.batch_size) * args.epochs
-    schedule = transformers.get_linear_schedule_with_warmup(optimizer, int(0.1 * steps), steps)
-    tags, seconds = [], 0.0
-    for epoch in range(args.epochs):
-        model.train()
-        order, started = rng.permutation(len(train)), time.time()
-        for start in range(0, len(order), args.batch_size):
-            batch = train.batch(order[start:start + args.batch_size])
-            loss = train_step(model, batch, optimizer, args.dtype)
-            schedule.step()
-        seconds += time.time() - started
-        print('seed %d epoch %d: loss of the last batch %.4f, %.0f s'
-              % (args.seed, epoch + 1, loss, seconds), flush=True)
-        tags.append(predict_tags(model, dev, args.dtype))
+    tags, seconds = train_epochs(model, train, args, rng,
+                                 lambda: predict_tags(model, dev, args.dtype))
     harness.write_json(args.output, {'tags': tags, 'seconds': seconds})
 
 

@@ -13,6 +13,7 @@ import sys
 
 from benchmarks import harness
 from benchmarks.classifier.scores import compare_metrics, our_histories, print_scores
+from benchmarks.peer_pins import PINS
 from bert.data.ner.metric import EntityScore
 from bert.data.ner.schemes import make_labels
 from bert.data.ner.sentences import read_tagged_file
@@ -55,7 +56,7 @@ def peer_histories(args, folder):
     weights, histories = ours.weights_folder(), {}
     recipe = {name: getattr(args, name) for name in ('task', 'lr', 'epochs', 'batch_size',
                                                      'max_len', 'dtype')}
-    recipe['peer'] = list(harness.PINS['peer'])
+    recipe['peer'] = list(PINS['peer'])
     for seed in args.seeds:
         seed_file = folder / ('%s-peer-seed-%d.json' % (args.task, seed))
         result = harness.read_json(seed_file)

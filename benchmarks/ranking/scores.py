@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks import harness
 from benchmarks.classifier import scores as classifier_scores
+from benchmarks.peer_pins import PINS
 from bert.data.batches import subsample
 from bert.data.glue.download import locate_task
 from bert.data.glue.tasks import find_task
@@ -61,7 +62,7 @@ def peer_histories(args, folder):
 def _peer_history(args, seed_file, weights, paths, seed):
     recipe = {name: getattr(args, name) for name in (
         'task', 'lr', 'epochs', 'batch_size', 'max_len', 'dtype', 'max_train_samples')}
-    recipe['peer'] = list(harness.PINS[PEER])
+    recipe['peer'] = list(PINS[PEER])
     seed_result = harness.read_json(seed_file)
     if seed_result and seed_result['recipe'] == recipe:
         return seed_result['history']

@@ -10,6 +10,7 @@ import sys
 
 from benchmarks import harness
 from benchmarks.classifier.scores import compare_metric, last_value, print_comparison
+from benchmarks.peer_pins import PINS
 from bert import files
 from bert.data.squad import metric as squad_metric
 from bert.data.squad.files import read_squad
@@ -45,7 +46,7 @@ def peer_predictions(args, folder, train, dev):
     from benchmarks.classifier import ours  # imports mxnet, which reads the threads
     weights = ours.weights_folder()
     recipe = {name: getattr(args, name) for name in RECIPE}
-    recipe.update(peer=list(harness.PINS['peer']),
+    recipe.update(peer=list(PINS['peer']),
                   **{name: files.digest_file(path, 'sha256')
                      for name, path in (('train', train), ('dev', dev))})
     return {seed: peer_predictions_of(args, folder / ('SQuAD-peer-seed-%d.json' % seed), recipe,

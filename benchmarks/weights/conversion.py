@@ -18,6 +18,7 @@ import time
 import numpy as np
 
 from benchmarks import harness
+from benchmarks.peer_pins import PINS
 
 # rxnfp 0.1.0 (MIT): chemical reactions, from an early release of transformers
 RXNFP = ('rxnfp', '0.1.0', 'c5c1e818add6f34539a6b29bc680c47c9e7311e9383d1b34ce901481e34b58cf')
@@ -293,7 +294,7 @@ def write_goldens(path, reports, real_models):
     """Write the file that tests/model/test_real_models.py compares with."""
     harness.write_json(path, {
         'made by': 'benchmarks/weights/conversion.py --goldens, with '
-                   + ' '.join(harness.PINS['peer'][:2]),
+                   + ' '.join(PINS['peer'][:2]),
         'models': {model.name: {key: reports[model.name][key] for key in ('inputs', 'goldens')}
                    for model in real_models}})
 

@@ -18,6 +18,7 @@ import unicodedata
 import numpy as np
 
 from benchmarks import harness
+from benchmarks.peer_pins import PINS
 
 MAX_EXAMPLES = 5    # printed differences of each cause
 PEERS = {'python': 'peer-tokenizer', 'today': 'peer'}   # {BertTokenizer: environment}
@@ -228,13 +229,13 @@ def main():
     texts = texts_of(args.data)[:args.max_texts]
     print('%d distinct texts' % len(texts))
     for name, environment in PEERS.items():
-        print('transformers, %s: %s' % (name, ' '.join(harness.PINS[environment])))
+        print('transformers, %s: %s' % (name, ' '.join(PINS[environment])))
     reports = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, path in vocabularies_of(args.data).items():
             reports[name] = compare(path, texts, folder)
             print_report(name, reports[name])
-    harness.write_json(args.output, {'peers': {name: list(harness.PINS[environment])
+    harness.write_json(args.output, {'peers': {name: list(PINS[environment])
                                                for name, environment in PEERS.items()},
                                      'vocabularies': reports})
     if args.digests:

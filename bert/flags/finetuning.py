@@ -130,8 +130,8 @@ class RankingOptions(Options):
     """A task for a cross-encoder."""
     ranking: bool = flag('train a reranker (cross-encoder) on pairs with scores: STS-B, or files '
                          'of your own', False)
-    max_score: float | None = flag('the highest score in the files, of which scores are learned as '
-                                   'shares; default: 1, STS-B: 5', None, kinds.positive_float,
+    max_score: float | None = flag('the highest score in the files; scores are divided by it; '
+                                   'default: 1, STS-B: 5', None, kinds.positive_float,
                                    metavar='X')
     rules = (excludes('ranking', 'classes'), excludes('ranking', 'regression'),
              excludes('ranking', 'multi_label'),

@@ -12,7 +12,7 @@ class OpeningOptions(Options):
                      required=True)
     task: str | None = flag('what to do with it', choices=file_names.MODEL_KINDS)
     activation: str | None = flag('of the score of a CrossEncoder',
-                                  choices=('sigmoid', 'identity'))
+                                  choices=file_names.SCORE_ACTIVATIONS)
     dtype: str = flag('to compute in', 'float32', choices=tuple(DTYPE_DESCRIPTIONS))
     threads: int | None = flag('CPU threads', None, kinds.thread_count)
     batch_size: int | None = flag('texts or windows a batch', None, kinds.positive_int)

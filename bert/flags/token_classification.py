@@ -45,8 +45,8 @@ class TagTaskOptions(TagColumnOptions):
     train_file: str | None = flag(OWN_FILE_HELP, metavar='FILE')
     dev_file: str | None = flag(OWN_FILE_HELP, metavar='FILE')
     test_file: str | None = flag(OWN_FILE_HELP, metavar='FILE')
-    input_scheme: str | None = flag('scheme of the tags in the files; default: the one that most '
-                                    'of them fit', choices=SCHEMES)
+    input_scheme: str | None = flag('scheme of the tags in the files; default: the scheme that '
+                                    'most tags fit', choices=SCHEMES)
     scheme: str = flag('scheme of the tags that the model learns and writes', IOB2,
                        choices=SCHEMES)
     max_len: int = flag('tokens a window, special tokens included; longer sentences are read in '
@@ -71,10 +71,10 @@ class FinetuneNerOptions(TagTaskOptions, ModelOptions, OptimizerOptions, OnlyCal
         '--cased': 'the vocabulary of the model decides: --bert_dataset book_corpus_wiki_en_cased'})
     rules = (NO_SEEDS_WITH_CALIBRATION,
              needs('only_calibration', 'bert_checkpoint',
-                   '--only_calibration: of which model? Give --bert_checkpoint, or take '
+                   '--only_calibration: no model found: give --bert_checkpoint, or take '
                    'quantize.py --model_dir'),
              needs('only_inference', 'bert_checkpoint',
-                   '--only_inference: of which model? Give --bert_checkpoint'),
+                   '--only_inference: no model found: give --bert_checkpoint'),
              *(not_with(('max_len', 'scheme', 'model_parameters', 'pretrained_bert_parameters',
                          'bert_model', 'bert_dataset', 'dropout'), action,
                         '%s: nothing is trained, and the model in --bert_checkpoint has its own')

@@ -95,6 +95,9 @@ class Pipeline(NotCopyable):
     task: the values of task.json except max_len, which is the length of the longest input in
     tokens. device: `mx.Context` of the network. batch_size: texts or windows a batch; batch_tokens:
     tokens a batch at most, padding included. Several threads may use one object.
+
+    Each subclass has `task_keys`, the keys that its task must have, and
+    `output_shape(config, task, length)`, the shape of the outputs for a text of `length` tokens.
     """
     network: mx.gluon.HybridBlock
     tokenizer: BertTokenizer
@@ -104,13 +107,7 @@ class Pipeline(NotCopyable):
     device: mx.Context = dataclasses.field(default_factory=mx.cpu)
     batch_size: int = dataclasses.field(default=32, kw_only=True)
     batch_tokens: float = dataclasses.field(default=math.inf, kw_only=True)
-    # each subclass has its own: the keys that its task must have
     task_keys = 'name', 'pair'
-
-    @staticmethod
-    def output_shape(config, task, length):
-        """The shape of the outputs for a text of `length` tokens. Each subclass has its own."""
-        raise NotImplementedError
 
     def __post_init__(self):
         self._predict = Predictor(self.network)

@@ -2,6 +2,7 @@
 import logging
 
 import numpy as np
+from scipy.special import softmax
 
 from bert.data.glue.tasks import TRUNCATION
 from bert.data.text.readers import Example
@@ -105,11 +106,9 @@ class Classifier(Pipeline):
         labels = self.task['labels']
         if labels is None:
             return [Score(float(score)) for score in self.activate(outputs)[:, 0]]
-        exponents = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-        probabilities = exponents / exponents.sum(axis=1, keepdims=True)
         return [Label(labels[row.argmax()], float(row.max()),
                       {label: float(p) for label, p in zip(labels, row)})
-                for row in probabilities]
+                for row in softmax(outputs, axis=1)]
 
 
 class MultiLabelClassifier(Classifier):

@@ -5,6 +5,7 @@ import numbers
 import os
 
 import numpy as np
+from scipy.special import softmax
 
 from bert import file_names, files
 from bert.data.text.readers import Example
@@ -27,7 +28,7 @@ TOP_K = 5           # the default of transformers
 MAX_LOGITS = 2 ** 24        # logits of a batch; bounds the memory: 64 MB
 MAX_NAMES = 5       # targets that a warning lists
 TEXTS = 'texts'     # the path of an `Example` that comes from Python
-# What transformers replaces in a decoded text where tokenizer_config.json asks for it
+# What transformers replaces in a decoded text if tokenizer_config.json says so
 CLEAN_UPS = ((' .', '.'), (' ?', '?'), (' !', '!'), (' ,', ','), (" ' ", "'"), (" n't", "n't"),
              (" 'm", "'m"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"))
 
@@ -218,9 +219,8 @@ def best_words(logits, top_k, target_ids=None):
     logits: (vocabulary,). target_ids: the only words to consider; None for all. Probabilities are
     among all words.
     """
-    exponents = np.exp(logits.astype('float64') - logits.max())
     ids = np.arange(len(logits)) if target_ids is None else target_ids
-    scores = exponents[ids] / exponents.sum()
+    scores = softmax(logits.astype('float64'))[ids]
     if top_k < len(ids):        # sorting a whole vocabulary takes long
         rows = np.argpartition(-scores, top_k - 1)[:top_k]
         ids, scores = ids[rows], scores[rows]

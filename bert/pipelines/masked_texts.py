@@ -8,6 +8,7 @@ from bert.data.batches import subsample
 from bert.data.transform import Features, frame_texts
 from bert.errors import UserError
 from bert.pipelines.evaluation_sets import EvaluationSet, collate_batches
+from bert.vocabulary import special_tokens_of
 
 LOG = logging.getLogger(__name__)
 
@@ -82,9 +83,7 @@ def make_masked_text_set(model, name, source, examples, limit=None):
 
 def special_ids(vocabulary):
     """The ids of the special tokens that a vocabulary has."""
-    return [vocabulary[token] for token in (
-        vocabulary.unknown_token, vocabulary.padding_token, vocabulary.cls_token,
-        vocabulary.sep_token, vocabulary.mask_token) if token is not None]
+    return [vocabulary[token] for token in special_tokens_of(vocabulary) if token is not None]
 
 
 def draw_masks(token_ids, excluded_ids):

@@ -4,6 +4,7 @@ import numbers
 from scipy.special import expit
 
 from bert.errors import UserError
+from bert.file_names import IDENTITY, SIGMOID
 from bert.pipelines.base import is_ordered
 from bert.pipelines.classification import Classifier
 from bert.pipelines.records import RankedDocument
@@ -11,19 +12,19 @@ from bert.pipelines.task_file import describe_as_ranking
 from bert.pipelines.text_pieces import check_text
 
 # {activation: function of the network's outputs}
-ACTIVATIONS = {'sigmoid': expit, 'identity': lambda outputs: outputs}
+ACTIVATION_FUNCTIONS = {SIGMOID: expit, IDENTITY: lambda outputs: outputs}
 
 
 class CrossEncoder(Classifier):
     """A pipeline that reads a query and a document together, and gives one score: a `Score` for a
     pair of texts. The network's output is (size, 1); the score is its `activation`.
 
-    task: as of a `Classifier` for scores, with 'kind' and 'activation', of `ACTIVATIONS`.
+    task: as of a `Classifier` for scores, with 'kind' and 'activation'.
     """
     task_keys = (*Classifier.task_keys, 'kind', 'activation')
 
     def activate(self, outputs):
-        return ACTIVATIONS[self.task['activation']](outputs)
+        return ACTIVATION_FUNCTIONS[self.task['activation']](outputs)
 
     def predictions(self, outputs):
         """Scores as text. They are mostly from 0 to 1, hence with more decimals."""
@@ -32,8 +33,8 @@ class CrossEncoder(Classifier):
     def rank(self, query, documents, top_k=None, counts=None):
         """The `RankedDocument`s of a query, best first; of equal scores the first one given.
 
-        documents: an iterable of texts, of which equal ones are scored once. top_k: how many
-        documents at most; None: all. counts: as for `stream`. Raises `UserError`.
+        documents: an iterable of texts; equal texts are scored once. top_k: how many documents at
+        most; None: all. counts: as for `stream`. Raises `UserError`.
         """
         if top_k is not None and (isinstance(top_k, bool)
                                   or not isinstance(top_k, numbers.Integral) or top_k < 1):

@@ -4,12 +4,19 @@ import os
 
 from bert import files
 from bert.errors import UserError
-from bert.file_names import CONFIG_FILE, MODULES_FILE, SENTENCE_CONFIG_FILE, SENTENCE_LENGTH_FILE
+from bert.file_names import (
+    CONFIG_FILE,
+    IDENTITY,
+    MODULES_FILE,
+    SENTENCE_CONFIG_FILE,
+    SENTENCE_LENGTH_FILE,
+    SIGMOID,
+)
 
-# {activation in our task.json: class of PyTorch, which the files of sentence-transformers name}
-ACTIVATION_CLASSES = {'sigmoid': 'torch.nn.modules.activation.Sigmoid',
-                      'identity': 'torch.nn.modules.linear.Identity'}
-DEFAULT_ACTIVATION = 'sigmoid'      # sentence-transformers' for one output
+# {activation: class of PyTorch, as the files of sentence-transformers name it}
+ACTIVATION_CLASSES = {SIGMOID: 'torch.nn.modules.activation.Sigmoid',
+                      IDENTITY: 'torch.nn.modules.linear.Identity'}
+DEFAULT_ACTIVATION = SIGMOID        # sentence-transformers' for one output
 ACTIVATION_KEY, LIBRARY_KEY = 'activation_fn', 'sentence_transformers'
 OLD_ACTIVATION_KEY = 'sbert_ce_default_activation_function'     # before release 4
 MODEL_TYPE = 'CrossEncoder'

@@ -2,18 +2,9 @@
 import math
 import numbers
 
-from bert.data.glue.tasks import describe_ranking
+from bert import file_names
+from bert.data.glue.tasks import TRUNCATION, describe_ranking
 from bert.errors import UserError
-from bert.file_names import (
-    CLASSIFICATION,
-    MODEL_KINDS,
-    MULTI_LABEL,
-    QUESTION_ANSWERING,
-    RANKING,
-    REGRESSION,
-    TOKEN_CLASSIFICATION,
-)
-from bert.pipelines.ranking_files import ACTIVATION_CLASSES
 
 
 def _is_size(value):
@@ -32,13 +23,14 @@ EXPECTED_VALUES = {
     'labels': (lambda value: value is None or _is_list_of_texts(value), 'a list of texts'),
     'pair': (lambda value: value is None or isinstance(value, bool), 'true or false'),
     'metrics': (_is_list_of_texts, 'a list of texts'),
-    'activation': (lambda value: value in tuple(ACTIVATION_CLASSES),
-                   'one of ' + ', '.join(ACTIVATION_CLASSES)),
-    'kind': (lambda value: value in MODEL_KINDS, 'one of ' + ', '.join(MODEL_KINDS)),
+    'activation': (lambda value: value in file_names.SCORE_ACTIVATIONS,
+                   'one of ' + ', '.join(file_names.SCORE_ACTIVATIONS)),
+    'kind': (lambda value: value in file_names.MODEL_KINDS,
+             'one of ' + ', '.join(file_names.MODEL_KINDS)),
     'threshold': (lambda value: isinstance(value, numbers.Real) and 0 < value < 1,
                   'a number above 0 and below 1'),
     'clean_up': (lambda value: isinstance(value, bool), 'true or false'),
-    'truncation': (lambda value: value == 'transformers', '"transformers"'),
+    'truncation': (lambda value: value == TRUNCATION, '"%s"' % TRUNCATION),
     'version_2': (lambda value: isinstance(value, bool), 'true or false'),
     'doc_stride': (_is_size, 'a whole number from 1 on'),
     'max_query_length': (_is_size, 'a whole number from 1 on'),
@@ -54,21 +46,21 @@ def kind_of(task):
     if 'kind' in task:
         return task['kind']
     if 'labels' not in task:
-        return QUESTION_ANSWERING
-    return REGRESSION if task['labels'] is None else CLASSIFICATION
+        return file_names.QUESTION_ANSWERING
+    return file_names.REGRESSION if task['labels'] is None else file_names.CLASSIFICATION
 
 
 def describe_as_ranking(task):
     """The task of a cross-encoder with the default activation, for one of a regression that reads
     pairs, or may; any other task as it is."""
-    if kind_of(task) != REGRESSION or task['pair'] is False:
+    if kind_of(task) != file_names.REGRESSION or task['pair'] is False:
         return task
     return describe_ranking(task)
 
 
 def check_kind(kind, task, source):
     """Raises `UserError`, with the name of `source`, for a task of another kind. None is any."""
-    if kind == RANKING and kind_of(task) == REGRESSION:
+    if kind == file_names.RANKING and kind_of(task) == file_names.REGRESSION:
         raise UserError('task %s: %s reads single texts, and a reranker pairs' % (kind, source))
     if kind not in (None, kind_of(task)):
         raise UserError('task %s: %s holds a model for %s' % (kind, source,
@@ -84,11 +76,14 @@ def check_task(path, task, num_positions):
         if key in task and not is_usable(task[key]):
             raise UserError('%s: %s %s %r, %s expected' % (
                 path, key, 'are' if key.endswith('s') else 'is', task[key], expected))
-    if kind_of(task) in (MULTI_LABEL, TOKEN_CLASSIFICATION) and not task.get('labels'):
-        raise UserError('%s: kind is %s, and there are no labels' % (path, kind_of(task)))
-    if task.get('kind') == RANKING and (task.get('labels') is not None or 'activation' not in task):
+    kind = kind_of(task)
+    if kind in (file_names.MULTI_LABEL, file_names.TOKEN_CLASSIFICATION) and \
+            not task.get('labels'):
+        raise UserError('%s: kind is %s, and there are no labels' % (path, kind))
+    if kind == file_names.RANKING and \
+            (task.get('labels') is not None or 'activation' not in task):
         raise UserError('%s: kind is %s: labels that are null, and an activation expected'
-                        % (path, RANKING))
+                        % (path, file_names.RANKING))
     max_len = task['max_len']
     if not _is_size(max_len) or not 2 < max_len <= num_positions:
         raise UserError('%s: max_len is %r, a number of tokens up to the %d positions of the model '

@@ -4,6 +4,7 @@ import logging
 import os
 
 import numpy as np
+from scipy.special import softmax
 
 from bert import file_names, files
 from bert.data.ner.aggregation import aggregate_tokens, split_label
@@ -64,7 +65,7 @@ class TokenClassifier(Pipeline):
             logits = self.compute_logits(sequences, self.batch_size, first=counts.num_texts)
             counts.add(len(chunk), 0)
             for text, values, (ids, words, spans) in zip(chunk, logits, encodings):
-                yield self._records(text, softmax(values), ids, words, spans, aggregation)
+                yield self._records(text, softmax(values, axis=1), ids, words, spans, aggregation)
 
     def tag_words(self, sentences):
         """Yield the tags of the words of each sentence, a tuple; a word without a token is outside.
@@ -142,12 +143,6 @@ class TokenClassifier(Pipeline):
                         zip(classes, probabilities, tokens, spans)) if labels[index] != OUTSIDE]
         return [EntitySpan(span.tag, span.score, text[span.start:span.end], span.start, span.end)
                 for span in aggregate_tokens(probabilities, words, spans, labels, aggregation)]
-
-
-def softmax(logits):
-    """The probabilities (…, classes) of logits."""
-    exponents = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exponents / exponents.sum(axis=-1, keepdims=True)
 
 
 # From a folder

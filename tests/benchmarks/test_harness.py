@@ -14,6 +14,7 @@ import pytest
 from support.help_pages import help_pages
 
 from benchmarks import harness
+from benchmarks.peer_pins import PINS
 
 BENCHMARKS = pathlib.Path(__file__).resolve().parents[2] / 'benchmarks'
 SCRIPTS = ('classifier/losses.py', 'classifier/speed.py', 'classifier/scores.py',
@@ -56,7 +57,7 @@ def test_an_environment_is_made_once_and_again_for_other_pins(tmp_path, monkeypa
                                                                           os.makedirs(folder)))
     monkeypatch.setattr(harness.subprocess, 'run', lambda command, check: calls.append(command[-1]))
     for pin in ('a==1', 'a==1', 'a==2'):
-        monkeypatch.setitem(harness.PINS, 'peer', (pin,))
+        monkeypatch.setitem(PINS, 'peer', (pin,))
         assert harness.python_of('peer') == str(tmp_path / '.venv-peer' / 'bin' / 'python')
     assert calls == [str(tmp_path / '.venv-peer'), 'a==1', str(tmp_path / '.venv-peer'), 'a==2']
 

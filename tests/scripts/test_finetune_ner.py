@@ -263,7 +263,7 @@ def test_only_inference_gives_the_scores_of_the_run(call, run, ner, in_tmp):
 def test_only_inference_needs_a_whole_model(call, run, ner, roomy_bert, in_tmp):
     files = own_files(ner, names=('dev',))
     assert only_inference(call, *files).error == (
-        'error: --only_inference: of which model? Give --bert_checkpoint')
+        'error: --only_inference: no model found: give --bert_checkpoint')
     assert only_inference(call, *files, '--bert_checkpoint', checkpoint(run), '--max_len', 9
                           ).error == ('error: --max_len: nothing is trained, and the model in '
                                       '--bert_checkpoint has its own')
@@ -288,7 +288,7 @@ def test_a_model_that_does_not_know_a_type(call, in_tmp, caplog):
 
 
 @pytest.mark.parametrize('flags, message', [
-    (('--only_calibration',), '--only_calibration: of which model? Give --bert_checkpoint, or take '
+    (('--only_calibration',), '--only_calibration: no model found: give --bert_checkpoint, or take '
                               'quantize.py --model_dir'),
     (('--only_calibration', '--bert_checkpoint', 'x', '--scheme', 'BIOES'),
      '--scheme: nothing is trained, and the model in --bert_checkpoint has its own')])

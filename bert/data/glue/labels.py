@@ -10,8 +10,8 @@ class LabelEncoder:
 
     labels: the classes in the order of their indices, None for regression.
     aliases: other spellings, such as {'contradictory': 'contradiction'}.
-    max_score: the highest score, of which a score becomes the share, from 0 to 1; None: scores stay
-    as they are.
+    max_score: the highest score; each score is divided by it, so that it lies between 0 and 1.
+    None: scores stay as they are.
     """
 
     def __init__(self, labels=None, aliases=None, max_score=None):

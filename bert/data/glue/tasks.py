@@ -110,9 +110,9 @@ def describe_task(name, labels, pair, metrics=None, threshold=None):
     return task
 
 
-def describe_ranking(description, activation='sigmoid'):
+def describe_ranking(description, activation=file_names.SIGMOID):
     """The description of a regression as that of a cross-encoder. activation: of
-    `bert.pipelines.ranking_files.ACTIVATION_CLASSES`."""
+    `bert.file_names.SCORE_ACTIVATIONS`."""
     return dict(description, kind=file_names.RANKING, activation=activation)
 
 

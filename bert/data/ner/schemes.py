@@ -48,8 +48,8 @@ class SchemeReport(NamedTuple):
 
 
 def examine_scheme(sentences, scheme=None):
-    """The `SchemeReport` of `TaggedSentence`s. scheme: the one that the tags should have; default:
-    the one that most of them fit, IOB2 where several do."""
+    """The `SchemeReport` of `TaggedSentence`s. scheme: what the tags should fit; default: the
+    scheme that most tags fit, IOB2 where several do."""
     misfits = {name: _find_misfits(sentences, name)
                for name in ([scheme] if scheme else (IOB2, IOB1, BIOES))}
     scheme = min(misfits, key=lambda name: len(misfits[name]))

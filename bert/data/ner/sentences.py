@@ -85,7 +85,7 @@ def read_sentences(path, word_column=0, tag_column=-1):
         return TaggedSentence(tuple(words), None if tag_column is None else tuple(tags), path,
                               first_line)
     for line_number, line in read_lines(path):
-        # other spaces, such as the one that breaks no line, are characters of a word
+        # other spaces, such as the no-break space, are characters of a word
         fields = line.split('\t') if '\t' in line else [*filter(None, line.split(' '))]
         if line.strip() and not line.startswith(DOCUMENT_START):
             first_line = first_line or line_number

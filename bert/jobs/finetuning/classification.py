@@ -37,8 +37,7 @@ def finetune_classifier(options, explicit):
     name = run_name(options)
     if options.task_name:       # one spelling for options.json and a resume
         options = options.replace(task_name=name)
-    with training.open_runs(options, explicit, name, SCRIPT,
-                            lambda options: _make_plan(options, explicit)) as series:
+    with training.open_runs(options, explicit, name, SCRIPT, _make_plan) as series:
         return series.conclude([
             run.report if run.is_finished else _run_seed(
                 run.options, series.plan.task, series.device, run.folder, series.workers)

@@ -64,7 +64,7 @@ def finetune_squad(options, explicit, profile=DYNAMIC_SCRIPT):
     name = ('static-' if profile.is_static else '') + 'SQuAD' + (
         '2.0' if options.version_2 else '1.1')
 
-    def make_plan(options):
+    def make_plan(options, explicit):
         if options.only_calibration:
             calibration.check_calibration_options(options, explicit)
         options = _resolve_options(options, explicit, profile)

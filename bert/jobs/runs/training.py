@@ -77,7 +77,7 @@ def open_runs(options, explicit, name, script, make_plan):
     """Context of the `RunSeries` of a fine-tuning job. Raises `UserError`.
 
     name: of the run, before the options of a run that is resumed are known. make_plan:
-    function(options) → `RunPlan`.
+    function(options, explicit) → `RunPlan`.
     """
     workers, folder = open_workers(options.comm_backend), None
     with contextlib.ExitStack() as held:
@@ -86,7 +86,7 @@ def open_runs(options, explicit, name, script, make_plan):
                 options, explicit, name, script, not workers.rank))
         device = pick_training_device(options, workers)
         check_optimizer(options.optimizer, 1, workers.size)
-        plan = make_plan(options)
+        plan = make_plan(options, explicit)
         folder = folder or held.enter_context(open_shared_folder(
             plan.options, plan.name, script, plan.output_files, workers))
         runs = held.enter_context(contextlib.closing(
