@@ -1,61 +1,22 @@
-"""The base of all pipelines: a network, its tokenizer, the task it was trained on; and the loop
-that predicts in batches."""
-import contextlib
+"""The base of all pipelines: a network, its tokenizer, the task it was trained on."""
 import dataclasses
+import functools
 import itertools
 import math
 import os
-import threading
 from collections.abc import Iterable
 
 import mxnet as mx
-import numpy as np
 
 from bert import file_names, files
-from bert.data.batches import collate, evaluation_batches
+from bert.data.batches import evaluation_batches
 from bert.data.text.tokenizer import BertTokenizer
 from bert.errors import UserError
 from bert.model.config import BertConfig
 from bert.model.inference import Predictor, min_uniform_tokens
-from bert.model.weights.file_formats import is_finite
-from bert.train.log import progress_bar
-from bert.train.loop import EvaluationInterrupted
+from bert.pipelines.inference import NetworkRunner
 from bert.train.workers import SingleWorker, take_share
 from bert.vocabulary import write_tokenizer
-
-# MXNet hybridizes a network, and plans its memory, in the thread that calls it first: no two
-# threads may predict with networks of the process at once. Training has the process for itself.
-NETWORK_LOCK = threading.RLock()
-
-
-def run_batches(compute, features, batches, padding_id, interrupt=None, unit=None,
-                description=None, numbers=None, **padding):
-    """The loop that predicts: yields (indices, `Batch`, outputs NumPy) for each of `batches`.
-
-    compute: function, `Batch` → outputs NDArray. features: sequence of `Features`. batches: lists
-    of indices. unit: of the progress bar, 'batch' or what each index stands for; None: there is no
-    bar. numbers: the number of each text, for errors; default: its index. padding: arguments of
-    `collate`. Raises `EvaluationInterrupted` when `interrupt.is_requested`, and `UserError` for
-    outputs that are not finite.
-    """
-    sizes = [1 if unit == 'batch' else len(indices) for indices in batches]
-    bar = progress_bar(sum(sizes), unit=unit, description=description) if unit else None
-    with contextlib.nullcontext() if bar is None else bar:
-        for size, indices in zip(sizes, batches):
-            if interrupt is not None and interrupt.is_requested:
-                raise EvaluationInterrupted
-            batch = collate([features[i] for i in indices], padding_id, **padding)
-            with NETWORK_LOCK:
-                outputs = compute(batch).asnumpy()
-            if not is_finite(outputs):
-                rows = np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1)
-                index = indices[int(np.argmin(rows[:len(indices)]))]
-                raise UserError('text %d: the outputs of the network are not finite (nan or inf): '
-                                'its training diverged, or its weights are damaged'
-                                % (index if numbers is None else numbers[index]))
-            yield indices, batch, outputs
-            if bar is not None:
-                bar.update(size)
 
 
 def is_ordered(items):
@@ -141,13 +102,23 @@ class Pipeline(NotCopyable):
         return evaluation_batches(lengths, batch_size, min_uniform_tokens(self.device),
                                   self.batch_tokens)
 
+    @functools.cached_property
+    def runner(self):
+        """The `NetworkRunner` of the network."""
+        return NetworkRunner(lambda batch: self.outputs(batch), self.make_batches, self.padding_id)
+
+    def make_batches(self, features, batch_size=None):
+        """`batches` of a list of `Features`. batch_size: default: the pipeline's."""
+        return self.batches([feature.valid_length for feature in features],
+                            batch_size or self.batch_size)
+
     def predict_batches(self, features, batches, interrupt=None, workers=None, unit=None,
                         description=None, **padding):
-        """`run_batches` on this worker's share of the batches. workers: of `bert.train.workers`."""
+        """`NetworkRunner.run` on this worker's share of the batches. workers: of
+        `bert.train.workers`."""
         workers = workers or SingleWorker()
-        return run_batches(self.outputs, features,
-                           take_share(batches, workers.rank, workers.size), self.padding_id,
-                           interrupt, unit, description, **padding)
+        return self.runner.run(features, take_share(batches, workers.rank, workers.size),
+                               interrupt, unit, description, **padding)
 
     def write_description(self, folder):
         """Write the files by which a checkpoint folder describes its parameters."""

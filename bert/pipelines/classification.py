@@ -9,6 +9,7 @@ from bert.data.text.readers import Example
 from bert.data.transform import featurize
 from bert.errors import UserError
 from bert.pipelines.base import Pipeline, iterate_chunks
+from bert.pipelines.inference import Inference
 from bert.pipelines.records import Label, LabelSet, Score, counts_or_new
 from bert.pipelines.text_pieces import check_text
 from bert.train.metrics import label_probabilities
@@ -49,24 +50,35 @@ class Classifier(Pipeline):
         counts: `TextCounts` to count in; without it, a warning says at the end how many texts were
         cut at the length of the model. Raises `UserError` for an item that is no text or pair.
         """
-        own_counts, sizes = counts_or_new(counts), {True: (2,), False: (1,)}.get(
-            self.task['pair'], (1, 2))
+        own_counts, sizes = counts_or_new(counts), self._sizes
         try:
             for chunk in iterate_chunks(texts, CHUNK):
-                examples = []
-                for i, item in enumerate(chunk, own_counts.num_texts):
-                    examples.append(_make_example(item, i, sizes))
-                    sizes = (len(examples[0].texts),)
-                features = self.featurize(examples)
                 first = own_counts.num_texts
-                own_counts.add(len(features), sum(feature.num_tokens > self.max_len
-                                                  for feature in features))
-                yield from self.records(self.compute_outputs(features, self.batch_size, first))
+                examples = _make_examples(chunk, first, sizes)
+                sizes = (len(examples[0].texts),)
+                inference = self._plan_examples(examples)
+                own_counts.add(len(examples), inference.num_cut)
+                yield from inference.run(first)
         finally:        # also where the caller stops early
             if own_counts.num_cut and counts is None:
                 LOG.warning('%d of %d texts were cut at %d tokens, the length the model was '
                             'trained with', own_counts.num_cut, own_counts.num_texts,
                             self.max_len)
+
+    def plan(self, texts):
+        """The `Inference` whose result is the list of records of a list of texts or pairs."""
+        return self._plan_examples(_make_examples(texts, 0, self._sizes))
+
+    @property
+    def _sizes(self):
+        """How many texts an item may have."""
+        return {True: (2,), False: (1,)}.get(self.task['pair'], (1, 2))
+
+    def _plan_examples(self, examples):
+        features = self.featurize(examples)
+        outputs = np.empty((len(features), self.num_outputs), dtype='float32')
+        return Inference(self.runner, features, outputs.__setitem__, lambda: self.records(outputs),
+                         [feature.num_tokens for feature in features], self.max_len)
 
     def featurize(self, examples, encode_label=None):
         """`bert.data.transform.featurize` by the tokenizer, the length and the rule of the model.
@@ -90,14 +102,11 @@ class Classifier(Pipeline):
     def num_outputs(self):
         return len(self.task['labels'] or ['score'])
 
-    def compute_outputs(self, features, batch_size, first=0):
-        """Outputs (examples, classes), float32 NumPy, for `Features`, in their order. first: the
-        number of the first one, for errors."""
+    def compute_outputs(self, features, batch_size):
+        """Outputs (examples, classes), float32 NumPy, for `Features`, in their order."""
         outputs = np.empty((len(features), self.num_outputs), dtype='float32')
-        lengths = [feature.valid_length for feature in features]
         for indices, _, batch_outputs in self.predict_batches(
-                features, self.batches(lengths, batch_size),
-                numbers=range(first, first + len(features))):
+                features, self.make_batches(features, batch_size)):
             outputs[indices] = batch_outputs
         return outputs
 
@@ -133,6 +142,16 @@ class MultiLabelClassifier(Classifier):
         return [LabelSet([label for label, p in zip(labels, row) if p >= threshold],
                          dict(zip(labels, row)))
                 for row in label_probabilities(outputs).tolist()]
+
+
+def _make_examples(items, first, sizes):
+    """[`Example`] of texts or pairs, all of one size. first: number of the first one, for errors.
+    """
+    examples = []
+    for i, item in enumerate(items, first):
+        examples.append(_make_example(item, i, sizes))
+        sizes = (len(examples[0].texts),)
+    return examples
 
 
 def _make_example(item, index, sizes):

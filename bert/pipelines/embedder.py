@@ -2,6 +2,7 @@
 import functools
 import hashlib
 import logging
+import math
 import numbers
 import os
 
@@ -10,7 +11,6 @@ import numpy as np
 
 from bert.data.batches import evaluation_batches
 from bert.data.text.tokenizer import BertTokenizer
-from bert.data.transform import Features
 from bert.errors import UserError
 from bert.flags.common import DTYPE_DESCRIPTIONS
 from bert.flags.embedding import (
@@ -24,17 +24,20 @@ from bert.flags.embedding import (
 )
 from bert.model.inference import max_batch_tokens, min_uniform_tokens
 from bert.model.weights import checkpoint_reader
-from bert.pipelines.base import NotCopyable, iterate_chunks, run_batches
+from bert.pipelines.base import NotCopyable, iterate_chunks
 from bert.pipelines.encoder_networks import STATES, EncoderNetworks
+from bert.pipelines.inference import Inference, NetworkRunner
 from bert.pipelines.pooling import check_choice, merge_pieces, similarity
 from bert.pipelines.records import TextCounts, counts_or_new
 from bert.pipelines.sentence_files import read_checkpoint_sentence_model
 from bert.pipelines.sentence_model import SentenceModel, as_poolings
 from bert.pipelines.text_pieces import (
+    PieceVectors,
     check_text,
     cut_into_text_windows,
     piece_names,
     split_into_pieces,
+    window_features,
     word_names,
 )
 from bert.train.devices import pick_device
@@ -104,6 +107,7 @@ class Embedder(NotCopyable):
                       root=root, checkpoint=checkpoint)
         self._batch_size, self._long_text = batch_size, long_text
         self._batch_tokens = batch_tokens or max_batch_tokens(self._device)
+        self._runners = {}      # {STATES or POOLER: NetworkRunner}
         self._networks = self._make_networks(source, dtype, layers, combine)
         self.config, self.layers = self._networks.config, self._networks.layers
         self.width = self._networks.width
@@ -263,7 +267,7 @@ class Embedder(NotCopyable):
         windows, num_cut = self._cut(text_pieces, self.max_seq_length, first)
         results = []
         for all_pieces, rows in zip(text_pieces,
-                                    self._piece_vectors(text_pieces, windows, first)):
+                                    self._plan_pieces(text_pieces, windows).run(first)):
             read_pieces = all_pieces._replace(token_ids=all_pieces.token_ids[:len(rows)],
                                               word_indices=all_pieces.word_indices[:len(rows)])
             results.append((piece_names(self._tokenizer, read_pieces), rows) if pieces else
@@ -298,62 +302,64 @@ class Embedder(NotCopyable):
                         'long_text=\'split\' reads all', counts.num_cut, counts.num_texts, limit,
                         remedy)
 
-    def _outputs(self, text_pieces, windows, name, first):
-        """Yield (index of a window, its rows of the network's outputs), in any order. name: of the
-        network; first: index of the first text, for errors."""
-        vocab, features = self._tokenizer.vocab, []
-        for text_index, first_piece, count in windows:
-            token_ids, segment_ids = self._frame.join(
-                [text_pieces[text_index].token_ids[first_piece:first_piece + count]])
-            length = len(token_ids)
-            features.append(Features(token_ids, segment_ids, length, None, length))
-        lengths = [feature.valid_length for feature in features]
-        batches = evaluation_batches(lengths, self._batch_size, min_uniform_tokens(self._device),
-                                     self._batch_tokens)
-        for indices, _, outputs in run_batches(
-                functools.partial(self._networks.compute, name), features, batches,
-                vocab[vocab.padding_token],
-                numbers=[first + window.text_index for window in windows]):
-            yield from zip(indices, outputs)
+    def _runner(self, name):
+        """The `NetworkRunner` of a network: `STATES` or `POOLER`."""
+        if name not in self._runners:
+            vocab = self._tokenizer.vocab
+            self._runners[name] = NetworkRunner(
+                functools.partial(self._networks.compute, name), self._make_batches,
+                vocab[vocab.padding_token])
+        return self._runners[name]
 
-    def _piece_vectors(self, text_pieces, windows, first):
-        """For each text (pieces, width) float32: a piece's mean over the windows that hold it."""
-        sums = [None] * len(text_pieces)
-        for i, row in self._outputs(text_pieces, windows, STATES, first):
-            text_index, first_piece, count = windows[i]
-            length = len(text_pieces[text_index].token_ids)
-            start = self._frame.offset(0, [count])
-            rows = row[start:start + count].astype('float32')
-            if first_piece == 0 and sums[text_index] is None and (count == length
-                                                            or self._long_text != 'split'):
-                sums[text_index] = rows     # the only window
-                continue
-            if sums[text_index] is None:
-                sums[text_index] = np.zeros((length, self.width), 'float32')
-            sums[text_index][first_piece:first_piece + count] += rows
-        window_counts = [np.zeros(len(rows), 'float32') for rows in sums]
-        for text_index, first_piece, count in windows:
-            window_counts[text_index][first_piece:first_piece + count] += 1
-        return [rows / num_windows[:, None] if len(num_windows) and num_windows.max() > 1 else rows
-                for rows, num_windows in zip(sums, window_counts)]
+    def _make_batches(self, features):
+        return evaluation_batches([feature.valid_length for feature in features], self._batch_size,
+                                  min_uniform_tokens(self._device), self._batch_tokens)
+
+    def _plan_windows(self, text_pieces, windows, limit, name, collect, result):
+        """The `Inference` of the windows of texts. limit: tokens of a window; name: of the network.
+        """
+        num_specials = self._frame.num_specials
+        return Inference(
+            self._runner(name), window_features(text_pieces, windows, self._frame), collect, result,
+            [len(pieces.token_ids) + num_specials for pieces in text_pieces],
+            math.inf if self._long_text == 'split' else limit,
+            [window.text_index for window in windows])
+
+    def _plan_pieces(self, text_pieces, windows):
+        """The `Inference` whose result is for each text (pieces, width) float32: a piece's mean
+        over the windows that hold it."""
+        vectors = PieceVectors(text_pieces, windows, self._frame, self.width)
+        return self._plan_windows(text_pieces, windows, self.max_seq_length, STATES, vectors.add,
+                                  vectors.means)
 
     def sentence_chunk(self, texts, model, first=0):
         """((texts, width) float32, number of texts that were cut) of a list of texts.
 
         model: of `select_sentence_model`. first: index of the first text, for errors.
         """
-        text_pieces = self._split(texts, model, first)
-        windows, num_cut = self._cut(text_pieces, model.max_seq_length, first)
-        return model.finish(self._pool(text_pieces, windows, model, first)), num_cut
+        inference = self.plan(texts, model, first)
+        return inference.run(first), inference.num_cut
 
-    def _pool(self, text_pieces, windows, model, first):
-        """(texts, pooled width): a text's mean over its windows."""
+    def plan(self, texts, model=None, first=0):
+        """The `Inference` whose result is the vectors (texts, width) float32 of a list of texts;
+        arguments of `sentence_chunk`."""
+        model = model or self.sentence_model
+        text_pieces = self._split(texts, model, first)
+        windows, _ = self._cut(text_pieces, model.max_seq_length, first)
         vectors = np.zeros((len(text_pieces), self.width * len(model.pooling)), 'float32')
+        return self._plan_windows(text_pieces, windows, model.max_seq_length,
+                                  POOLER if model.uses_pooler else STATES,
+                                  self._pool_into(vectors, windows, model),
+                                  lambda: model.finish(vectors))
+
+    def _pool_into(self, vectors, windows, model):
+        """A function that adds a window's vector to that of its text in `vectors`: a text's is the
+        mean over its windows."""
         num_windows = np.bincount([window.text_index for window in windows],
-                                  minlength=len(text_pieces))
+                                  minlength=len(vectors))
         num_left_out = self._count_prompt_pieces(model)
-        name = POOLER if model.uses_pooler else STATES
-        for i, row in self._outputs(text_pieces, windows, name, first):
+
+        def collect(i, row):
             text_index, first_piece, num_pieces = windows[i]
             row = row.astype('float32', copy=False)
             if not model.uses_pooler:
@@ -361,7 +367,7 @@ class Embedder(NotCopyable):
                 row = model.pool(row[:num_pieces + self._frame.num_specials],
                                  self._frame.offset(0, []) + left_out if left_out > 0 else 0)
             vectors[text_index] += row / num_windows[text_index]
-        return vectors
+        return collect
 
     def _count_prompt_pieces(self, model):
         """The pieces of the prompt if it is left out of the pooling, and so is the [CLS] before it,

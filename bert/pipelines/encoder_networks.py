@@ -11,7 +11,7 @@ from bert.model import zoo
 from bert.model.bert import set_compute_dtype
 from bert.model.inference import Predictor
 from bert.model.weights.checkpoint_reader import Checkpoint
-from bert.pipelines.base import NETWORK_LOCK
+from bert.pipelines.inference import NETWORK_LOCK
 
 STATES = 'states'       # the name of the first network; POOLER is that of the other one
 

@@ -16,6 +16,7 @@ from bert.model.masked_lm import BertForMaskedLM
 from bert.model.weights import catalogue, loading, released_weights
 from bert.model.weights.checkpoint_reader import Checkpoint
 from bert.pipelines.base import Pipeline, iterate_chunks
+from bert.pipelines.inference import Inference
 from bert.pipelines.model_folder import folder_of
 from bert.pipelines.records import FilledMask, counts_or_new
 from bert.pipelines.text_pieces import check_text
@@ -78,18 +79,31 @@ class MaskFiller(Pipeline):
         target_ids = None if targets is None else self._target_ids(targets)
         try:
             for chunk in iterate_chunks(examples, CHUNK):
-                first, features = own_counts.num_texts, self.featurize(chunk)
-                own_counts.add(len(features), sum(feature.num_tokens > self.max_len
-                                                  for feature in features))
-                results = [None] * len(features)
-                for i, logits in self.mask_logits(features, self.batch_size, first):
-                    results[i] = self._fill(features[i], logits, top_k, target_ids)
-                yield from results
+                first = own_counts.num_texts
+                inference = self._plan_examples(chunk, top_k, target_ids)
+                own_counts.add(len(chunk), inference.num_cut)
+                yield from inference.run(first)
         finally:        # also where the caller stops early
             if own_counts.num_cut and counts is None:
                 LOG.warning('%d of %d texts were cut at %d tokens, the length of the model; no '
                             'mask was cut off', own_counts.num_cut, own_counts.num_texts,
                             self.max_len)
+
+    def plan(self, texts, top_k=TOP_K, targets=None):
+        """The `Inference` whose result is the list of results of a list of texts."""
+        _check_top_k(top_k)
+        target_ids = None if targets is None else self._target_ids(targets)
+        return self._plan_examples(list(_examples(texts)), top_k, target_ids)
+
+    def _plan_examples(self, examples, top_k, target_ids):
+        features = self.featurize(examples)
+        results = [None] * len(features)
+
+        def collect(i, logits):
+            results[i] = self._fill(features[i], logits[:self._count_masks(features[i])], top_k,
+                                    target_ids)
+        return Inference(self.runner, features, collect, lambda: results,
+                         [feature.num_tokens for feature in features], self.max_len)
 
     def featurize(self, examples):
         """`Example`s → list of `Features`. Raises `UserError` for a text that can't be filled."""
@@ -125,20 +139,27 @@ class MaskFiller(Pipeline):
 
     def logits_per_text(self, features):
         """For how many tokens of each text the network computes logits."""
-        return [int((feature.token_ids == self.mask_id).sum()) for feature in features]
+        return list(map(self._count_masks, features))
 
-    def mask_logits(self, features, batch_size, first=0):
-        """Yield (index, logits (masks, vocabulary) float32) of each of `Features`, in any order.
-        first: the number of the first one, for errors."""
+    def _count_masks(self, features):
+        return int((features.token_ids == self.mask_id).sum())
+
+    def make_batches(self, features, batch_size=None):
+        """As of any pipeline, with at most `MAX_LOGITS` logits a batch."""
         counts, batches = self.logits_per_text(features), []
-        for indices in self.batches([feature.valid_length for feature in features], batch_size):
+        for indices in super().make_batches(features, batch_size):
             tokens = max(counts[i] for i in indices)
             size = max(1, MAX_LOGITS // (tokens * self.config.vocab_size))
             batches += [indices[i:i + size] for i in range(0, len(indices), size)]
+        return batches
+
+    def mask_logits(self, features, batch_size):
+        """Yield (index, logits (masks, vocabulary) float32) of each of `Features`, in any order.
+        """
         for indices, _, outputs in self.predict_batches(
-                features, batches, numbers=range(first, first + len(features))):
+                features, self.make_batches(features, batch_size)):
             for i, rows in zip(indices, outputs):
-                yield i, rows[:(features[i].token_ids == self.mask_id).sum()]
+                yield i, rows[:self._count_masks(features[i])]
 
     # Words
 

@@ -1,5 +1,6 @@
 """The question-answering pipeline: questions and contexts → answers."""
 import dataclasses
+import itertools
 import logging
 import numbers
 import os
@@ -19,6 +20,7 @@ from bert.model.qa import BertForQA
 from bert.model.static_qa import StaticBertForQA, resolve_width
 from bert.model.weights import checkpoint_reader, heads, loading
 from bert.pipelines.base import Pipeline, is_ordered, iterate_chunks
+from bert.pipelines.inference import Inference
 from bert.pipelines.model_folder import find_checkpoint_folder, find_head
 from bert.pipelines.records import ExtractedAnswer, QuestionResult, counts_or_new
 from bert.pipelines.task_file import check_task
@@ -56,34 +58,40 @@ class QuestionAnswerer(Pipeline):
         many questions were cut at max_query_length. Raises `UserError` for an item that is no text,
         and for an empty one.
         """
-        if not (isinstance(top_k, numbers.Integral) and top_k > 0):
-            raise UserError('top_k %s: a whole number of answers from 1 on expected' % (top_k,))
+        _check_top_k(top_k)
         own_counts = counts_or_new(counts)
         try:
             for chunk in iterate_chunks(questions, CHUNK):
-                queries = [_check_item(item, i)
-                           for i, item in enumerate(chunk, own_counts.num_texts)]
-                yield from self._answer_queries(queries, top_k, own_counts)
+                first = own_counts.num_texts
+                inference = self.plan(chunk, top_k, first)
+                own_counts.add(len(chunk), inference.num_cut)
+                yield from inference.run(first)
         finally:        # also where the caller stops early
             if own_counts.num_cut and counts is None:
                 LOG.warning('%d of %d questions were cut at %d tokens', own_counts.num_cut,
                             own_counts.num_texts, self.options.max_query_length)
 
-    def _answer_queries(self, queries, top_k, counts):
-        """Yield the results of [(question, documents)], whose windows are batched together."""
+    def plan(self, questions, top_k=3, first=0):
+        """The `Inference` whose result is the `QuestionResult` of each of a list of (question,
+        document or list of documents). Its texts are the questions, without special tokens. first:
+        number of the first question, for errors."""
+        _check_top_k(top_k)
+        queries = [_check_item(item, i) for i, item in enumerate(questions, first)]
         contexts = {}       # text → index: a document is tokenized only once
         questions = [
             Question('', question, contexts.setdefault(text, len(contexts)), (), False)
             for question, documents in queries for text in documents]
         squad = Squad('', list(contexts), questions, [])
         windows = make_windows(squad, self.tokenizer, self.options)
-        n_best_size = max(self.task['n_best_size'], top_k)
-        answers = iter(self.find_answers(squad, windows, self.batch_size,
-                                         n_best_size=n_best_size, unit=None))
-        firsts = np.cumsum([0] + [len(documents) for _, documents in queries[:-1]])
-        counts.add(len(queries), int((windows.question_cut[firsts] > 0).sum()))
-        for _, documents in queries:
-            yield self._make_result([next(answers) for _ in documents], top_k)
+        finder = self._make_finder(squad, windows, max(self.task['n_best_size'], top_k))
+        bounds = np.cumsum([0] + [len(documents) for _, documents in queries])
+        lengths = np.diff(windows.question_bounds) + windows.question_cut
+        return Inference(
+            self.runner, windows, finder.add, finder.answers, lengths[bounds[:-1]].tolist(),
+            self.task['max_query_length'],
+            np.searchsorted(bounds, windows.windows[:, 0], 'right') - 1
+        ).then(lambda answers: [self._make_result(answers[start:stop], top_k)
+                                for start, stop in itertools.pairwise(bounds)])
 
     def _make_result(self, answers, top_k):
         """The `QuestionResult` of a question's answers in each document, as if the documents were
@@ -109,17 +117,19 @@ class QuestionAnswerer(Pipeline):
         """The sizes of the windows that contexts are cut into."""
         return WindowOptions(self.max_len, self.task['doc_stride'], self.task['max_query_length'])
 
+    def _make_finder(self, squad, windows, n_best_size):
+        return AnswerFinder(squad, windows, n_best_size, self.task['max_answer_length'])
+
     def find_answers(self, squad, windows, batch_size, interrupt=None, workers=None,
-                     n_best_size=None, unit='window'):
+                     unit='window'):
         """[`bert.data.squad.spans.Answer`], one per question of `squad`.
 
         Windows are batched by length, so that there is little padding. workers: each computes its
-        share of the batches, and all of them get all answers. n_best_size: default: that of the
-        task. unit: of the progress bar; None for none. Raises `EvaluationInterrupted`.
+        share of the batches, and all of them get all answers. unit: of the progress bar; None for
+        none. Raises `EvaluationInterrupted`.
         """
         workers = workers or SingleWorker()
-        finder = AnswerFinder(squad, windows, n_best_size or self.task['n_best_size'],
-                              self.task['max_answer_length'])
+        finder = self._make_finder(squad, windows, self.task['n_best_size'])
         for indices, _, outputs in self.predict_batches(
                 windows, self.batches(windows.lengths, batch_size), interrupt, workers, unit,
                 'predicting', numbers=windows.windows[:, 0]):
@@ -156,6 +166,11 @@ class StaticQuestionAnswerer(QuestionAnswerer):
                            self.network.seq_length, self.padding_id)
         outputs = super().outputs(padded)
         return mx.nd.slice(outputs, begin=(0, 0, 0), end=(size, length, 2))
+
+
+def _check_top_k(top_k):
+    if not (isinstance(top_k, numbers.Integral) and top_k > 0):
+        raise UserError('top_k %s: a whole number of answers from 1 on expected' % (top_k,))
 
 
 def _check_item(item, index):

@@ -36,24 +36,39 @@ class CrossEncoder(Classifier):
         documents: an iterable of texts; equal texts are scored once. top_k: how many documents at
         most; None: all. counts: as for `stream`. Raises `UserError`.
         """
-        if top_k is not None and (isinstance(top_k, bool)
-                                  or not isinstance(top_k, numbers.Integral) or top_k < 1):
-            raise UserError('top_k: %r found, a whole number from 1 on expected' % (top_k,))
-        if not isinstance(query, str):
-            raise UserError('query: a str expected, %s found' % type(query).__name__)
-        if not is_ordered(documents):
-            raise UserError('documents: an iterable of texts expected, %s found'
-                            % type(documents).__name__)
-        documents = list(documents)
-        for i, text in enumerate(documents):
-            check_text(text, i)
-        texts = list(dict.fromkeys(documents))
+        documents, texts = _check_ranking(query, documents, top_k)
         records = self.stream(((query, text) for text in texts), counts)
-        scores = {text: record.score for text, record in zip(texts, records, strict=True)}
-        ranking = sorted((RankedDocument(i, scores[text], text)
-                          for i, text in enumerate(documents)),
-                         key=lambda document: -document.score)      # sorted is stable
-        return ranking[:top_k]
+        return _rank(documents, texts, records, top_k)
+
+    def plan_ranking(self, query, documents, top_k=None):
+        """The `Inference` whose result is that of `rank`; its texts are the documents, each once.
+        """
+        documents, texts = _check_ranking(query, documents, top_k)
+        return self.plan([(query, text) for text in texts]).then(
+            lambda records: _rank(documents, texts, records, top_k))
+
+
+def _check_ranking(query, documents, top_k):
+    """(list of documents, list of these texts, each once). Raises `UserError`."""
+    if top_k is not None and (isinstance(top_k, bool)
+                              or not isinstance(top_k, numbers.Integral) or top_k < 1):
+        raise UserError('top_k: %r found, a whole number from 1 on expected' % (top_k,))
+    if not isinstance(query, str):
+        raise UserError('query: a str expected, %s found' % type(query).__name__)
+    if not is_ordered(documents):
+        raise UserError('documents: an iterable of texts expected, %s found'
+                        % type(documents).__name__)
+    documents = list(documents)
+    for i, text in enumerate(documents):
+        check_text(text, i)
+    return documents, list(dict.fromkeys(documents))
+
+
+def _rank(documents, texts, records, top_k):
+    scores = {text: record.score for text, record in zip(texts, records, strict=True)}
+    ranking = sorted((RankedDocument(i, scores[text], text) for i, text in enumerate(documents)),
+                     key=lambda document: -document.score)      # sorted is stable
+    return ranking[:top_k]
 
 
 def as_cross_encoder(model, cross_encoder_class=CrossEncoder):

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bert.data.transform import Features
 from bert.data.windows import cut_into_windows
 from bert.errors import UserError, is_unicode
 
@@ -62,6 +63,49 @@ def cut_into_text_windows(text_pieces, limit, num_specials, long_text, first, le
             windows.append(TextWindow(i, 0, min(length, room)))
             num_cut += length > room
     return windows, num_cut
+
+
+def window_features(text_pieces, windows, frame):
+    """[`Features`] of `TextWindow`s. frame: the `Frame` of special tokens around one text."""
+    features = []
+    for text_index, first, count in windows:
+        token_ids, segment_ids = frame.join(
+            [text_pieces[text_index].token_ids[first:first + count]])
+        features.append(Features(token_ids, segment_ids, len(token_ids), None, len(token_ids)))
+    return features
+
+
+class PieceVectors:
+    """Collects the vectors of the tokens of windows, in any order, and gives those of the pieces of
+    texts. The arguments of `window_features`; width: numbers in a vector."""
+
+    def __init__(self, text_pieces, windows, frame, width):
+        self._windows, self._frame, self._width = windows, frame, width
+        self._lengths = [len(pieces.token_ids) for pieces in text_pieces]
+        self._sums = [None] * len(text_pieces)
+        self._window_counts = np.bincount([window.text_index for window in windows],
+                                          minlength=len(text_pieces))
+
+    def add(self, i, vectors):
+        """Add the vectors (tokens, width) of window i; those of padding are ignored."""
+        text, first, count = self._windows[i]
+        start = self._frame.offset(0, [count])
+        rows = vectors[start:start + count].astype('float32')
+        if self._window_counts[text] == 1:
+            self._sums[text] = rows
+            return
+        if self._sums[text] is None:
+            self._sums[text] = np.zeros((self._lengths[text], self._width), 'float32')
+        self._sums[text][first:first + count] += rows
+
+    def means(self):
+        """For each text (pieces, width) float32: a piece's mean over the windows that hold it. Of a
+        text that was cut only the pieces before that."""
+        counts = [np.zeros(len(rows), 'float32') for rows in self._sums]
+        for text, first, count in self._windows:
+            counts[text][first:first + count] += 1
+        return [rows if windows == 1 else rows / count[:, None]
+                for rows, windows, count in zip(self._sums, self._window_counts, counts)]
 
 
 def piece_names(tokenizer, pieces):

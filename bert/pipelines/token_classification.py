@@ -17,6 +17,7 @@ from bert.model.bert import BERTModel
 from bert.model.token_classification import BertForTokenClassification
 from bert.model.weights import heads, loading, mapping
 from bert.pipelines.base import Pipeline, is_ordered, iterate_chunks
+from bert.pipelines.inference import Inference
 from bert.pipelines.model_folder import folder_of, max_folder_tokens
 from bert.pipelines.records import EntitySpan, TokenTag, counts_or_new
 from bert.pipelines.task_file import check_task
@@ -52,20 +53,27 @@ class TokenClassifier(Pipeline):
     def stream(self, texts, aggregation=FIRST, counts=None):
         """Yield the list of each text, in order. The texts may come from any iterator, and are not
         kept. counts: `TextCounts` to count in; no text is ever cut. Raises `UserError`."""
+        counts = counts_or_new(counts)
+        for chunk in iterate_chunks(texts, CHUNK):
+            first = counts.num_texts
+            inference = self.plan(chunk, aggregation, first)
+            counts.add(len(chunk), 0)
+            yield from inference.run(first)
+
+    def plan(self, texts, aggregation=FIRST, first=0):
+        """The `Inference` whose result is the list of records of each of a list of texts. first:
+        number of the first text, for errors."""
         if aggregation not in AGGREGATIONS:
             raise UserError('aggregation %r: one of %s expected'
                             % (aggregation, ', '.join(AGGREGATIONS)))
-        counts = counts_or_new(counts)
-        for chunk in iterate_chunks(texts, CHUNK):
-            for i, text in enumerate(chunk, counts.num_texts):
-                check_text(text, i)
-            encodings = list(self.tokenizer.encode_with_words(chunk))
-            sequences = [TokenSequence(ids, words, 1 + int(words[-1]) if len(words) else 0)
-                         for ids, words, _ in encodings]
-            logits = self.compute_logits(sequences, self.batch_size, first=counts.num_texts)
-            counts.add(len(chunk), 0)
-            for text, values, (ids, words, spans) in zip(chunk, logits, encodings):
-                yield self._records(text, softmax(values, axis=1), ids, words, spans, aggregation)
+        for i, text in enumerate(texts, first):
+            check_text(text, i)
+        encodings = list(self.tokenizer.encode_with_words(texts))
+        sequences = [TokenSequence(ids, words, 1 + int(words[-1]) if len(words) else 0)
+                     for ids, words, _ in encodings]
+        return self._plan_logits(sequences).then(lambda logits: [
+            self._records(text, softmax(values, axis=1), *encoding, aggregation)
+            for text, values, encoding in zip(texts, logits, encodings)])
 
     def tag_words(self, sentences):
         """Yield the tags of the words of each sentence, a tuple; a word without a token is outside.
@@ -80,8 +88,7 @@ class TokenClassifier(Pipeline):
             for i, word in ((i, word) for i, words in enumerate(chunk, number) for word in words):
                 check_text(word, i)
             sequences = tokenize_words(self.tokenizer, chunk)
-            yield from self.word_tags(sequences, self.compute_logits(
-                sequences, self.batch_size, first=number))
+            yield from self.word_tags(sequences, self._plan_logits(sequences).run(number))
             number += len(chunk)
 
     def word_tags(self, sequences, logits):
@@ -106,32 +113,39 @@ class TokenClassifier(Pipeline):
                                 'expected %s, and classes such as B-PER' % (label, OUTSIDE)
                                 ) from None
 
-    def compute_logits(self, sequences, batch_size, first=0, interrupt=None, workers=None,
-                       unit=None):
+    def compute_logits(self, sequences, batch_size, interrupt=None, workers=None, unit=None):
         """[(tokens, classes) float32] of `TokenSequence`s, each token by the window that decides
         it.
 
-        first: number of the first sequence, for errors. workers: each computes its share of the
-        batches, and all of them get all logits. unit: of the progress bar; None for none. Raises
-        `EvaluationInterrupted`.
+        workers: each computes its share of the batches, and all of them get all logits. unit: of
+        the progress bar; None for none. Raises `EvaluationInterrupted`.
         """
-        frame, workers = self.tokenizer.frame(pair=False), workers or SingleWorker()
-        windows = make_tag_windows(sequences, frame, self.max_len)
-        features, parts = [window.features for window in windows], []
+        workers, inference, parts = workers or SingleWorker(), self._plan_logits(sequences), []
         for indices, _, outputs in self.predict_batches(
-                features, self.batches([feature.valid_length for feature in features], batch_size),
-                interrupt, workers, unit, 'predicting',
-                numbers=[first + window.sequence for window in windows]):
+                inference.features, self.make_batches(inference.features, batch_size), interrupt,
+                workers, unit, 'predicting', numbers=inference.texts):
             parts += zip(indices, outputs)
+        for i, outputs in itertools.chain.from_iterable(workers.gather(parts)):
+            inference.collect(i, outputs)
+        return inference.result()
+
+    def _plan_logits(self, sequences):
+        """The `Inference` of `compute_logits`."""
+        frame = self.tokenizer.frame(pair=False)
+        windows = make_tag_windows(sequences, frame, self.max_len)
         logits = [np.zeros((len(sequence.ids), len(self.task['labels'])), 'float32')
                   for sequence in sequences]
-        for i, outputs in itertools.chain.from_iterable(workers.gather(parts)):
+
+        def collect(i, outputs):
             window = windows[i]
             start = frame.offset(0, [len(window.is_decided)])
             rows = window.first + np.flatnonzero(window.is_decided)
             logits[window.sequence][rows] = \
                 outputs[start:start + len(window.is_decided)][window.is_decided]
-        return logits
+        return Inference(self.runner, [window.features for window in windows], collect,
+                         lambda: logits,
+                         [len(sequence.ids) + frame.num_specials for sequence in sequences],
+                         texts=[window.sequence for window in windows])
 
     def _records(self, text, probabilities, ids, words, spans, aggregation):
         labels = self.task['labels']
