@@ -43,13 +43,19 @@ DASK = ['distributed>=2024.8']
 # Runtimes for ONNX files
 RUNTIMES = ['onnxruntime>=1.19', 'openvino>=2024.4']
 
+# serve.py. uvicorn is faster with httptools and uvloop. fastapi-offline brings the files of /docs.
+SERVE = ['fastapi>=0.115', 'fastapi-offline>=1.7', 'httptools>=0.6', 'orjson>=3.10',
+         'prometheus_client>=0.21', 'pydantic>=2.10', 'uvicorn>=0.32', 'uvloop>=0.21']
+
 # On a GPU, `mxnet-cu112==1.9.1` or `mxnet-cu117==1.9.1` takes the place of mxnet.
 EXTRAS_REQUIRE = {
     # create_pretraining_data.py --engine dask
     'dask': DASK,
     # deploy.py --engine onnxruntime, --engine openvino
     'onnx': RUNTIMES,
-    'tests': DASK + RUNTIMES + [
+    # serve.py
+    'serve': SERVE,
+    'tests': DASK + RUNTIMES + SERVE + [
         'pytest',
         'pytest-xdist',
         'clang-format',
@@ -181,7 +187,8 @@ setup(
     packages=find_packages(include=['bert', 'bert.*']),
     # bert_embedding is not a package, only the folder of a script
     package_data={'': ['*.json', '*.txt'], 'bert': ['bert_embedding/bert.py'],
-                  'bert.model.kernels': ['source/*.h', 'source/*.cc']},
+                  'bert.model.kernels': ['source/*.h', 'source/*.cc'],
+                  'bert.serving': ['page/*']},
     ext_modules=kernel_extensions(),
     cmdclass={'build_py': BuildPy, 'build_ext': BuildKernels},
     zip_safe=False,

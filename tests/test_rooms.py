@@ -30,6 +30,8 @@ SUBPACKAGES = {
     'export': '',
     'pipelines': 'data data.glue data.ner data.squad data.text export model model.kernels '
                  'model.weights train',
+    'serving.routes': 'pipelines serving',
+    'serving': 'model pipelines serving.routes',
     'jobs.runs': '',
     'jobs.embedding': 'jobs.runs',
     'jobs.pretraining': 'jobs.runs',

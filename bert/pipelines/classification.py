@@ -74,10 +74,17 @@ class Classifier(Pipeline):
         """How many texts an item may have."""
         return {True: (2,), False: (1,)}.get(self.task['pair'], (1, 2))
 
+    def plan_outputs(self, texts):
+        """The `Inference` whose result is the outputs (texts, classes) float32."""
+        return self._plan_example_outputs(_make_examples(texts, 0, self._sizes))
+
     def _plan_examples(self, examples):
+        return self._plan_example_outputs(examples).then(self.records)
+
+    def _plan_example_outputs(self, examples):
         features = self.featurize(examples)
         outputs = np.empty((len(features), self.num_outputs), dtype='float32')
-        return Inference(self.runner, features, outputs.__setitem__, lambda: self.records(outputs),
+        return Inference(self.runner, features, outputs.__setitem__, lambda: outputs,
                          [feature.num_tokens for feature in features], self.max_len)
 
     def featurize(self, examples, encode_label=None):

@@ -1,15 +1,12 @@
 """The embedding pipeline: texts → vectors of words or of whole texts, by any BERT."""
-import functools
 import hashlib
 import logging
-import math
 import numbers
 import os
 
 import mxnet as mx
 import numpy as np
 
-from bert.data.batches import evaluation_batches
 from bert.data.text.tokenizer import BertTokenizer
 from bert.errors import UserError
 from bert.flags.common import DTYPE_DESCRIPTIONS
@@ -22,22 +19,18 @@ from bert.flags.embedding import (
     OOV_WAYS,
     POOLER,
 )
-from bert.model.inference import max_batch_tokens, min_uniform_tokens
+from bert.model.inference import max_batch_tokens
 from bert.model.weights import checkpoint_reader
 from bert.pipelines.base import NotCopyable, iterate_chunks
+from bert.pipelines.embedding_planner import EmbeddingPlanner
 from bert.pipelines.encoder_networks import STATES, EncoderNetworks
-from bert.pipelines.inference import Inference, NetworkRunner
 from bert.pipelines.pooling import check_choice, merge_pieces, similarity
 from bert.pipelines.records import TextCounts, counts_or_new
 from bert.pipelines.sentence_files import read_checkpoint_sentence_model
 from bert.pipelines.sentence_model import SentenceModel, as_poolings
 from bert.pipelines.text_pieces import (
-    PieceVectors,
-    check_text,
-    cut_into_text_windows,
     piece_names,
     split_into_pieces,
-    window_features,
     word_names,
 )
 from bert.train.devices import pick_device
@@ -50,7 +43,7 @@ CHUNK = 4096
 MAX_CHUNK_VALUES = 1 << 25
 
 
-class Embedder(NotCopyable):
+class Embedder(EmbeddingPlanner, NotCopyable):
     """Texts → vectors, by any BERT.
 
     checkpoint: what `bert.model.zoo.load_checkpoint` takes: a folder in Hugging Face layout, a
@@ -111,8 +104,8 @@ class Embedder(NotCopyable):
         self._networks = self._make_networks(source, dtype, layers, combine)
         self.config, self.layers = self._networks.config, self._networks.layers
         self.width = self._networks.width
-        self._tokenizer = BertTokenizer(self._networks.vocabulary, lower=not self.config.cased)
-        self._frame = self._tokenizer.frame(pair=False)
+        self.tokenizer = BertTokenizer(self._networks.vocabulary, lower=not self.config.cased)
+        self._frame = self.tokenizer.frame(pair=False)
         self.max_seq_length = self._check_length(max_tokens)
         self._own_sentence_model = self._read_sentence_model(path)
         self._is_logged = False
@@ -242,7 +235,7 @@ class Embedder(NotCopyable):
     def digest(self, pooling='mean'):
         """sha256 of everything that vectors depend on: weights, sizes, vocabulary. pooling: a name
         or several; None: for vectors of words."""
-        vocab = self._tokenizer.vocab
+        vocab = self.tokenizer.vocab
         sha256 = hashlib.sha256(repr(
             (self.config, vocab.tokenizer_json or vocab.idx_to_token)).encode())
         self._networks.update_digest(sha256, POOLER if POOLER in (pooling or ()) else STATES)
@@ -263,15 +256,15 @@ class Embedder(NotCopyable):
         first: index of the first text, for errors.
         """
         check_choice('oov_way', oov_way, OOV_WAYS)
-        text_pieces = split_into_pieces(self._tokenizer, texts, first)
+        text_pieces = split_into_pieces(self.tokenizer, texts, first)
         windows, num_cut = self._cut(text_pieces, self.max_seq_length, first)
         results = []
         for all_pieces, rows in zip(text_pieces,
                                     self._plan_pieces(text_pieces, windows).run(first)):
             read_pieces = all_pieces._replace(token_ids=all_pieces.token_ids[:len(rows)],
                                               word_indices=all_pieces.word_indices[:len(rows)])
-            results.append((piece_names(self._tokenizer, read_pieces), rows) if pieces else
-                           (word_names(self._tokenizer, read_pieces),
+            results.append((piece_names(self.tokenizer, read_pieces), rows) if pieces else
+                           (word_names(self.tokenizer, read_pieces),
                             merge_pieces(rows, read_pieces.word_indices, oov_way)))
         return results, num_cut
 
@@ -280,17 +273,6 @@ class Embedder(NotCopyable):
         `SentenceModel`; None: for vectors of words."""
         limit = self.max_seq_length if model is None else model.max_seq_length
         self._cut(self._split(texts, model, first), limit, first)
-
-    def _split(self, texts, model, first):
-        """[`TextPieces`] of texts, as a `SentenceModel` reads them; None: as they are."""
-        for i, text in enumerate(texts, first):
-            check_text(text, i)
-        return split_into_pieces(self._tokenizer, model.prepare_texts(texts) if model else texts,
-                                 first)
-
-    def _cut(self, text_pieces, limit, first):
-        return cut_into_text_windows(text_pieces, limit, self._frame.num_specials,
-                                     self._long_text, first, self.length_keyword)
 
     def _warn_of_cut(self, counts, limit):
         if counts.num_cut:
@@ -302,36 +284,6 @@ class Embedder(NotCopyable):
                         'long_text=\'split\' reads all', counts.num_cut, counts.num_texts, limit,
                         remedy)
 
-    def _runner(self, name):
-        """The `NetworkRunner` of a network: `STATES` or `POOLER`."""
-        if name not in self._runners:
-            vocab = self._tokenizer.vocab
-            self._runners[name] = NetworkRunner(
-                functools.partial(self._networks.compute, name), self._make_batches,
-                vocab[vocab.padding_token])
-        return self._runners[name]
-
-    def _make_batches(self, features):
-        return evaluation_batches([feature.valid_length for feature in features], self._batch_size,
-                                  min_uniform_tokens(self._device), self._batch_tokens)
-
-    def _plan_windows(self, text_pieces, windows, limit, name, collect, result):
-        """The `Inference` of the windows of texts. limit: tokens of a window; name: of the network.
-        """
-        num_specials = self._frame.num_specials
-        return Inference(
-            self._runner(name), window_features(text_pieces, windows, self._frame), collect, result,
-            [len(pieces.token_ids) + num_specials for pieces in text_pieces],
-            math.inf if self._long_text == 'split' else limit,
-            [window.text_index for window in windows])
-
-    def _plan_pieces(self, text_pieces, windows):
-        """The `Inference` whose result is for each text (pieces, width) float32: a piece's mean
-        over the windows that hold it."""
-        vectors = PieceVectors(text_pieces, windows, self._frame, self.width)
-        return self._plan_windows(text_pieces, windows, self.max_seq_length, STATES, vectors.add,
-                                  vectors.means)
-
     def sentence_chunk(self, texts, model, first=0):
         """((texts, width) float32, number of texts that were cut) of a list of texts.
 
@@ -339,44 +291,6 @@ class Embedder(NotCopyable):
         """
         inference = self.plan(texts, model, first)
         return inference.run(first), inference.num_cut
-
-    def plan(self, texts, model=None, first=0):
-        """The `Inference` whose result is the vectors (texts, width) float32 of a list of texts;
-        arguments of `sentence_chunk`."""
-        model = model or self.sentence_model
-        text_pieces = self._split(texts, model, first)
-        windows, _ = self._cut(text_pieces, model.max_seq_length, first)
-        vectors = np.zeros((len(text_pieces), self.width * len(model.pooling)), 'float32')
-        return self._plan_windows(text_pieces, windows, model.max_seq_length,
-                                  POOLER if model.uses_pooler else STATES,
-                                  self._pool_into(vectors, windows, model),
-                                  lambda: model.finish(vectors))
-
-    def _pool_into(self, vectors, windows, model):
-        """A function that adds a window's vector to that of its text in `vectors`: a text's is the
-        mean over its windows."""
-        num_windows = np.bincount([window.text_index for window in windows],
-                                  minlength=len(vectors))
-        num_left_out = self._count_prompt_pieces(model)
-
-        def collect(i, row):
-            text_index, first_piece, num_pieces = windows[i]
-            row = row.astype('float32', copy=False)
-            if not model.uses_pooler:
-                left_out = min(num_left_out - first_piece, num_pieces)
-                row = model.pool(row[:num_pieces + self._frame.num_specials],
-                                 self._frame.offset(0, []) + left_out if left_out > 0 else 0)
-            vectors[text_index] += row / num_windows[text_index]
-        return collect
-
-    def _count_prompt_pieces(self, model):
-        """The pieces of the prompt if it is left out of the pooling, and so is the [CLS] before it,
-        as in sentence-transformers."""
-        if model.include_prompt or not model.prompt:
-            return 0
-        pieces, = self._split([''], model, 0)
-        return len(pieces.token_ids)
-
 
 def iterate_texts(texts):
     """An iterator over the texts; a single str is one text. Raises `UserError`."""

@@ -42,6 +42,21 @@ def split_into_pieces(tokenizer, texts, first):
             for text, pieces in zip(texts, tokenizer.encode_with_words(texts))]
 
 
+def pieces_of_ids(id_lists, prompt_ids, vocab_size):
+    """[`TextPieces`], without texts, of sequences of token ids. prompt_ids: before each. Raises
+    `UserError` for an id that is none of `vocab_size`."""
+    text_pieces = []
+    for i, ids in enumerate(id_lists):
+        for token_id in ids:
+            if not 0 <= token_id < vocab_size:
+                raise UserError('text %d: token id %s: from 0 to %d expected, the vocabulary of '
+                                'this model' % (i, token_id, vocab_size - 1))
+        token_ids = np.concatenate([prompt_ids, np.array(ids, 'int32')])
+        text_pieces.append(TextPieces('', token_ids, np.zeros_like(token_ids),
+                                      np.zeros((len(token_ids), 2), 'int32')))
+    return text_pieces
+
+
 def cut_into_text_windows(text_pieces, limit, num_specials, long_text, first, length_keyword):
     """([`TextWindow`] of all texts, number of texts that were cut).
 

@@ -1,0 +1,39 @@
+"""Errors of the HTTP interfaces."""
+
+
+class ApiError(Exception):
+    """An answer that is an error. status: of HTTP; kind: a word for programs, as
+    text-embeddings-inference has them; headers: {name: value}."""
+
+    def __init__(self, status, kind, message, headers=None):
+        super().__init__(message)
+        self.status, self.kind, self.message = status, kind, message
+        self.headers = headers or {}
+
+
+def native_body(error):
+    """The body of an error in the form of text-embeddings-inference."""
+    return {'error': error.message, 'error_type': error.kind}
+
+
+# {kind: the type that OpenAI's own server gives}
+OPENAI_TYPES = {'Overloaded': 'rate_limit_error', 'Unauthorized': 'authentication_error',
+                'Backend': 'server_error', 'Unhealthy': 'server_error'}
+
+
+def openai_body(error):
+    """In OpenAI's form."""
+    return {'error': {'message': error.message, 'param': None, 'code': error.status,
+                      'type': OPENAI_TYPES.get(error.kind, 'invalid_request_error')}}
+
+
+def protocol_body(error):
+    """In the form of the Open Inference Protocol."""
+    return {'error': error.message}
+
+
+def error_body(path, error):
+    """The body of an error on a path, in the form of its interface."""
+    if path.startswith('/v1/'):
+        return openai_body(error)
+    return protocol_body(error) if path.startswith('/v2') else native_body(error)

@@ -1,0 +1,90 @@
+"""The application: routes, the form of errors, the page."""
+import pathlib
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+
+import bert
+from bert.serving.api_errors import ApiError, error_body
+from bert.serving.middleware import Guard, read_keys
+from bert.serving.routes import (
+    classification,
+    embedding,
+    extraction,
+    inference_protocol,
+    operation,
+    ranking,
+    tokens,
+)
+
+PAGE = pathlib.Path(__file__).parent / 'page'
+ROUTERS = (operation.router, embedding.router, ranking.router, classification.router,
+           extraction.router, tokens.router, inference_protocol.router)
+MAX_PROBLEMS = 3        # of a body, in a message
+
+
+def make_application(service):
+    """The ASGI application of a `service.Service`."""
+    app = FastAPIOffline(title='BERT', version=bert.__version__, redoc_url=None,
+                         description='Vectors, labels, scores, answers, entities and words.')
+    app.state.service = service
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_exception_handler(ApiError, answer_api_error)
+    app.add_exception_handler(HTTPException, answer_http_error)
+    app.add_exception_handler(RequestValidationError, answer_invalid_body)
+    app.mount('/page', StaticFiles(directory=PAGE), name='page')
+    app.add_api_route('/', show_page, include_in_schema=False)
+    options = service.options
+    if options.cors_origins:
+        app.add_middleware(CORSMiddleware, allow_origins=options.cors_origins,
+                           allow_methods=['*'], allow_headers=['*'])
+    keys = None if options.api_key_file is None else read_keys(options.api_key_file)
+    return Guard(app, keys, options, service.metrics)
+
+
+async def show_page():
+    return FileResponse(PAGE / 'index.html')
+
+
+def answer_api_error(request: Request, error: ApiError):
+    request.state.error_kind = error.kind
+    return JSONResponse(error_body(request.url.path, error), error.status, error.headers)
+
+
+def answer_http_error(request: Request, error: HTTPException):
+    """No such route, no such method, a body that is no JSON."""
+    message = {404: 'there is no %s' % request.url.path,
+               405: '%s is not for %s' % (request.url.path, request.method)}.get(
+                   error.status_code, str(error.detail))
+    return answer_api_error(request, ApiError(error.status_code, 'Validation', message,
+                                              dict(error.headers or {})))
+
+
+def answer_invalid_body(request: Request, error: RequestValidationError):
+    """A body that is no JSON: 400; one with other keys or values than expected: 422, for the
+    protocol, whose clients know no 422, and OpenAI's, 400."""
+    problems = error.errors()
+    is_json = not any(problem['type'] == 'json_invalid' for problem in problems)
+    status = 422 if is_json and not request.url.path.startswith(('/v1/', '/v2')) else 400
+    return answer_api_error(request, ApiError(status, 'Validation', describe_body_problems(problems)))
+
+
+def describe_body_problems(problems):
+    """A line on the first problems of a body. problems: of pydantic."""
+    lines = [describe_body_problem(problem) for problem in problems[:MAX_PROBLEMS]]
+    more = len(problems) - MAX_PROBLEMS
+    return '; '.join(lines) + ('; and %d more' % more if more > 0 else '')
+
+
+def describe_body_problem(problem):
+    """A problem of pydantic, with the key that it is about."""
+    if problem['type'] == 'json_invalid':
+        return 'the body is no JSON: %s at character %s' % (
+            problem.get('ctx', {}).get('error', 'an error'), problem['loc'][-1])
+    return '%s: %s' % ('.'.join(map(str, problem['loc'][1:])) or 'the body', problem['msg'])

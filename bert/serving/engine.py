@@ -1,0 +1,230 @@
+"""The engine of the server: plans the inferences of requests, computes them in shared batches."""
+import asyncio
+import concurrent.futures
+import logging
+import math
+import threading
+import time
+from typing import NamedTuple
+
+from bert.errors import UserError
+from bert.pipelines.inference import NOT_FINITE, finite_rows
+from bert.serving.api_errors import ApiError
+from bert.serving.fair_queue import FairQueue, Work
+
+LOG = logging.getLogger(__name__)
+
+# Threads that tokenize and finish requests. More than one, so that a large request does not hold
+# the small ones up; the tokenizer computes outside of Python.
+PLANNING_THREADS = 4
+# Bytes of UTF-8 a token, roughly, for texts that were not tokenized yet. English has more
+# (MiniLM's vocabulary on STS-B: 4.3), Chinese 3.
+BYTES_PER_TOKEN = 3
+PROBE = 'probe'     # the client of probes
+# Weight of the newest batch in the measured speed
+SPEED_UPDATE = 0.1
+
+
+class Limits(NamedTuple):
+    """What the engine takes. max_texts, max_tokens: of a request. max_wait: seconds that the queue
+    may need when a request comes."""
+    max_texts: int
+    max_tokens: int
+    max_wait: float
+
+
+class Outcome(NamedTuple):
+    """What became of a request. num_tokens: of each text before it was cut; max_tokens: the length
+    at which texts are cut. Times in seconds."""
+    result: object
+    num_tokens: list
+    max_tokens: float
+    planning_time: float
+    queue_time: float
+    inference_time: float
+
+    @property
+    def total_tokens(self):
+        """Tokens that were read."""
+        return sum(min(count, self.max_tokens) for count in self.num_tokens)
+
+    @property
+    def truncated(self):
+        """[{'index', 'tokens', 'kept'}] of the texts that were cut."""
+        return [{'index': i, 'tokens': int(count), 'kept': int(self.max_tokens)}
+                for i, count in enumerate(self.num_tokens) if count > self.max_tokens]
+
+
+class Engine:
+    """Plans and computes requests. limits: `Limits`; max_batch_tokens: of a batch; metrics:
+    `bert.serving.metrics.Metrics`. `start` and `run` are for the thread of the event loop."""
+
+    def __init__(self, limits, max_batch_tokens, metrics):
+        self.limits, self._metrics = limits, metrics
+        self.max_batch_tokens, self.num_planning_threads = max_batch_tokens, PLANNING_THREADS
+        self.queue = FairQueue(max_batch_tokens)
+        self.last_success = -math.inf   # time.monotonic() of the last batch that was computed
+        self._planning = concurrent.futures.ThreadPoolExecutor(PLANNING_THREADS, 'planning')
+        self._speed = None              # tokens a second, of the last batches
+        self._planned_tokens = 0        # estimate for the requests that are being planned
+        self._thread = threading.Thread(target=self._compute_batches, name='computing', daemon=True)
+        self._thread.start()
+
+    async def run(self, plan, texts, client, truncate=False):
+        """The `Outcome` of a request.
+
+        plan: function → `Inference`, called in a planning thread. texts: all texts of the request.
+        client: of the queue. truncate: whether texts that are too long are cut. Raises `ApiError`.
+        Where the task is cancelled, because the client left, what waits is dropped.
+        """
+        self.check_capacity()
+        self.check_count(len(texts))
+        started = time.monotonic()
+        inference = await self._plan(plan, texts)
+        self._check_tokens(inference, truncate)
+        planned = time.monotonic()
+        work = await self._compute(inference, client)
+        result = await self.in_planning_thread(inference.result)
+        now = time.monotonic()
+        started_at = planned if work is None else work.started_at
+        return Outcome(result, inference.num_tokens, inference.max_tokens, planned - started,
+                       started_at - planned, now - started_at)
+
+    async def probe(self, plan):
+        """Compute an inference that no limit holds up, to see that a model works. plan: function →
+        `Inference`. Raises `ApiError`."""
+        await self._compute(await self.in_planning_thread(plan), PROBE)
+
+    async def in_planning_thread(self, function):
+        """Call a function beside the event loop. Raises `ApiError` for a `UserError`."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._planning, function)
+        except UserError as error:
+            raise ApiError(422, 'Validation', str(error)) from None
+
+    async def _plan(self, plan, texts):
+        estimate = sum(len(text) for text in texts) // BYTES_PER_TOKEN
+        self._planned_tokens += estimate
+        try:
+            return await self.in_planning_thread(plan)
+        finally:
+            self._planned_tokens -= estimate
+
+    async def _compute(self, inference, client):
+        """The `Work` of an inference, computed; None for one without features."""
+        if not len(inference.features):
+            return None
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+
+        def end(error):
+            loop.call_soon_threadsafe(_finish, future, error)
+        work = Work(inference, client, end)
+        self.queue.put(work)
+        try:
+            await future
+        except asyncio.CancelledError:
+            work.is_over = True
+            self.queue.drop(work)
+            raise
+        return work
+
+    # Limits
+
+    def check_count(self, num_texts):
+        if not num_texts:
+            raise ApiError(400, 'Empty', 'no text in the request: at least one expected')
+        if num_texts > self.limits.max_texts:
+            raise ApiError(413, 'Validation', '%d texts in the request: %d at most expected: send '
+                           'several requests' % (num_texts, self.limits.max_texts))
+
+    def _check_tokens(self, inference, truncate):
+        limit = inference.max_tokens
+        too_long = [(i, count) for i, count in enumerate(inference.num_tokens) if count > limit]
+        if too_long and not truncate:
+            raise ApiError(422, 'Validation', 'text %d has %d tokens, special ones included, and '
+                           'the model reads %d%s: shorten it, or send "truncate": true' % (
+                               *too_long[0], limit, '' if len(too_long) == 1 else
+                               ' (%d texts are too long)' % len(too_long)))
+        num_tokens = sum(features.valid_length for features in inference.features)
+        if num_tokens > self.limits.max_tokens:
+            raise ApiError(413, 'Validation', '%d tokens in the request: %d at most expected: send '
+                           'several requests' % (num_tokens, self.limits.max_tokens))
+
+    def check_capacity(self):
+        """Raises `ApiError` 429 while the queue needs longer than a request may wait."""
+        seconds = self.queue_seconds()
+        if seconds > self.limits.max_wait:
+            raise ApiError(429, 'Overloaded', 'the server is busy: what waits takes about %.0f s, '
+                           'and requests are taken up to %.0f s' % (seconds, self.limits.max_wait),
+                           {'Retry-After': str(math.ceil(seconds - self.limits.max_wait) or 1)})
+
+    def queue_seconds(self):
+        """The time that what waits will take, from the speed of the last batches."""
+        if self._speed is None:
+            return 0.0
+        return (self.queue.num_tokens() + self._planned_tokens) / self._speed
+
+    # Computing
+
+    def _compute_batches(self):
+        """The computing thread."""
+        while (batch := self.queue.take()) is not None:
+            runner, parts = batch
+            features = [work.inference.features[i] for work, i in parts]
+            self._metrics.observe_batch(features, self.queue.num_texts())
+            for indices in runner.make_batches(features):
+                self._compute_batch(runner, [parts[i] for i in indices],
+                                    [features[i] for i in indices])
+
+    def _compute_batch(self, runner, parts, features):
+        """Compute one batch of the network, and hand its outputs over. Whatever fails ends the
+        requests of the batch, and nothing else."""
+        started = time.monotonic()
+        try:
+            _, outputs = runner.compute_batch(features)
+            is_finite = finite_rows(outputs)
+        except Exception as error:
+            LOG.exception('a batch failed')
+            for work, _ in parts:
+                self._fail(work, ApiError(424, 'Backend', 'the model failed: %s'
+                                          % (str(error).splitlines() or [type(error).__name__])[0]))
+            return
+        for (work, i), row, is_right in zip(parts, outputs, is_finite):
+            if not is_right:
+                self._fail(work, ApiError(424, 'Backend', NOT_FINITE))
+                continue
+            try:
+                work.collect(i, row)
+            except Exception as error:
+                LOG.exception('outputs could not be used')
+                self._fail(work, ApiError(424, 'Backend', 'the outputs of the model could not be '
+                                          'used: %s' % type(error).__name__))
+        now = time.monotonic()
+        if is_finite.all():
+            self.last_success = now
+        self._update_speed(sum(item.valid_length for item in features), now - started)
+
+    def _fail(self, work, error):
+        self.queue.drop(work)
+        work.end(error)
+
+    def _update_speed(self, num_tokens, seconds):
+        speed = num_tokens / max(seconds, 1e-6)
+        self._speed = speed if self._speed is None else \
+            (1 - SPEED_UPDATE) * self._speed + SPEED_UPDATE * speed
+
+    def close(self):
+        """Compute what waits, and end the threads."""
+        self.queue.close()
+        self._thread.join()
+        self._planning.shutdown()
+
+
+def _finish(future, error):
+    """Set the result of a future, in its event loop."""
+    if not future.done():
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)

@@ -1,0 +1,134 @@
+"""The models of the server: opened, made ready, found by name, replaced."""
+import dataclasses
+import os
+import time
+
+import bert
+from bert import file_names
+from bert.errors import UserError, did_you_mean
+from bert.pipelines.classification import Classifier
+from bert.pipelines.embedder import Embedder
+from bert.pipelines.task_file import kind_of
+from bert.serving.api_errors import ApiError
+
+# What is computed to see that a model works, by kind; a text for all others
+SAMPLE_TEXT, SAMPLE_QUESTION = 'The cat sat on the mat.', 'Where did the cat sit?'
+CLASSIFIER_KINDS = (file_names.CLASSIFICATION, file_names.MULTI_LABEL, file_names.REGRESSION)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ServedModel:
+    """A pipeline under a name. path: what it was opened from; created: in seconds since 1970."""
+    name: str
+    path: str
+    pipeline: object
+    dtype: str
+    created: int
+
+    @property
+    def kind(self):
+        """Of `bert.file_names.MODEL_KINDS`."""
+        return kind_of_pipeline(self.pipeline)
+
+    @property
+    def max_tokens(self):
+        """Tokens of a text at most, special ones included."""
+        if isinstance(self.pipeline, Embedder):
+            return self.pipeline.sentence_model.max_seq_length
+        return self.pipeline.max_len
+
+    @property
+    def reads_pairs(self):
+        """Whether it reads pairs of texts: True, False, or None for either."""
+        return getattr(self.pipeline, 'task', {'pair': False}).get('pair', False)
+
+    def plan_sample(self):
+        """The `Inference` of something that any model of this kind can compute."""
+        if self.kind == file_names.QUESTION_ANSWERING:
+            return self.pipeline.plan([(SAMPLE_QUESTION, SAMPLE_TEXT)])
+        if self.kind == file_names.FILL_MASK:
+            return self.pipeline.plan([self.pipeline.tokenizer.vocab.mask_token])
+        is_pair = isinstance(self.pipeline, Classifier) and self.reads_pairs is True
+        return self.pipeline.plan([(SAMPLE_QUESTION, SAMPLE_TEXT) if is_pair else SAMPLE_TEXT])
+
+
+class ModelHost:
+    """The models, by name. options: `bert.flags.serving.ServingOptions`."""
+
+    def __init__(self, options):
+        self._options, self.models = options, {}
+        paths = parse_models(options.model_dir)
+        self._tasks = parse_tasks(options.task or (), paths)
+        for name, path in paths.items():
+            self.models[name] = self.open(name, path)
+
+    def open(self, name, path):
+        """The `ServedModel` at `path`, after it has computed something. Raises `UserError`."""
+        options = self._options
+        pipeline = bert.open(path, task=self._tasks[name], dtype=options.dtype,
+                             threads=options.threads)
+        model = ServedModel(name, path, pipeline, options.dtype, int(time.time()))
+        model.plan_sample().run()
+        return model
+
+    def reload(self, name):
+        """Open a model anew from its path, and put it in the place of the old one, which goes on
+        with what it has begun. Returns the new one. Raises `UserError`."""
+        self.models[name] = self.open(name, self.models[name].path)
+        return self.models[name]
+
+    def find(self, name, kinds):
+        """The model `name`, or for None the first of one of these kinds. Raises `ApiError`."""
+        if name is not None and name not in self.models:
+            raise ApiError(404, 'ModelNotFound', 'model "%s": there is none.%s The models are %s'
+                           % (name, did_you_mean(name, self.models), ', '.join(self.models)))
+        models = self.models.values() if name is None else [self.models[name]]
+        for model in models:
+            if model.kind in kinds:
+                return model
+        raise ApiError(424, 'Backend', '%s: this needs a model for %s' % (
+            ', '.join('"%s" is for %s' % (model.name, model.kind) for model in models),
+            ' or '.join(kinds)))
+
+
+def kind_of_pipeline(pipeline):
+    """Of `bert.file_names.MODEL_KINDS`."""
+    return file_names.EMBEDDING if isinstance(pipeline, Embedder) else kind_of(pipeline.task)
+
+
+def parse_tasks(values, names):
+    """{name of a model: kind of `bert.file_names.MODEL_KINDS`, or None} of the values of --task:
+    [NAME=]KIND. Raises `UserError`."""
+    default, tasks = None, {}
+    for value in values:
+        name, separator, kind = value.rpartition('=')
+        if kind not in file_names.MODEL_KINDS:
+            raise UserError('--task %s: no such kind.%s The kinds are %s' % (
+                value, did_you_mean(kind, file_names.MODEL_KINDS),
+                ', '.join(file_names.MODEL_KINDS)))
+        if separator and name not in names:
+            raise UserError('--task %s: there is no model "%s".%s The models are %s'
+                            % (value, name, did_you_mean(name, names), ', '.join(names)))
+        if separator:
+            tasks[name] = kind
+        else:
+            default = kind
+    return {name: tasks.get(name, default) for name in names}
+
+
+def parse_models(values):
+    """{name: path} of the values of --model_dir: [NAME=]PATH. Raises `UserError`."""
+    models = {}
+    for value in values:
+        name, separator, path = value.partition('=')
+        if not separator or os.path.exists(value):
+            path = value
+            name = os.path.basename(os.path.abspath(value)) if os.path.exists(value) else value
+        if not name or not path:
+            raise UserError('--model_dir %s: NAME=PATH, or a path alone, expected' % value)
+        if name in models:
+            raise UserError('--model_dir: two models have the name "%s": name them, as in '
+                            'first=%s second=%s' % (name, models[name], path))
+        models[name] = path
+    return models
+

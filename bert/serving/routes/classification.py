@@ -1,0 +1,39 @@
+"""Labels and scores of texts and pairs: text-embeddings-inference's route."""
+from fastapi import APIRouter, Request
+
+from bert.pipelines.records import Score
+from bert.serving.hosting import CLASSIFIER_KINDS
+from bert.serving.schemas import PredictRequest
+from bert.serving.service import ServiceOfApp, answer
+
+router = APIRouter(tags=['classification'])
+
+
+@router.post('/predict', summary='The labels of texts or pairs, with probabilities')
+async def predict(body: PredictRequest, request: Request, service: ServiceOfApp):
+    pipeline = service.host.find(body.model, CLASSIFIER_KINDS).pipeline
+    is_batch = not isinstance(body.inputs, str) and (
+        not body.inputs or isinstance(body.inputs[0], list))
+    items = body.inputs if is_batch else [body.inputs]
+    # a list of one text is that text, a list of two is a pair
+    items = [item if isinstance(item, str) else item[0] if len(item) == 1 else tuple(item)
+             for item in items]
+    outcome = await service.run(request, lambda: pipeline.plan_outputs(items),
+                                [text for item in items for text in (
+                                    [item] if isinstance(item, str) else item)],
+                                body.truncate, body.truncation_direction)
+    results = describe_outputs(pipeline, outcome.result, body.raw_scores)
+    return answer(results if is_batch else results[0], outcome)
+
+
+def describe_outputs(pipeline, outputs, raw_scores):
+    """For each text [{'score', 'label'}] of all labels, best first. raw_scores: the outputs
+    themselves, not probabilities."""
+    labels = pipeline.task['labels'] or [pipeline.task['name']]
+    if raw_scores:
+        rows = outputs.tolist()
+    else:
+        rows = [[record.score] if isinstance(record, Score) else
+                list(record.probabilities.values()) for record in pipeline.records(outputs)]
+    return [sorted(({'score': score, 'label': label} for score, label in zip(row, labels)),
+                   key=lambda item: -item['score']) for row in rows]

@@ -1,0 +1,99 @@
+"""Vectors: text-embeddings-inference's routes and OpenAI's."""
+import base64
+import dataclasses
+
+import numpy as np
+from fastapi import APIRouter, Request
+
+from bert.file_names import EMBEDDING
+from bert.pipelines.pooling import similarity
+from bert.serving.api_errors import ApiError
+from bert.serving.schemas import (
+    EmbedAllRequest,
+    EmbedRequest,
+    OpenAiEmbeddingRequest,
+    SimilarityParameters,
+    SimilarityRequest,
+)
+from bert.serving.service import ServiceOfApp, answer, as_list
+
+router = APIRouter(tags=['vectors'])
+
+
+def plan_vectors(pipeline, inputs, **settings):
+    """The `Inference` of the vectors of texts, or of token ids in their place. settings: of
+    `SentenceModel.select`."""
+    model = pipeline.select_sentence_model(**settings)
+    if inputs and all(isinstance(item, str) for item in inputs):
+        return pipeline.plan(inputs, model)
+    texts = dataclasses.replace(model, prompt='').prepare_texts(
+        [item if isinstance(item, str) else '' for item in inputs])
+    return pipeline.plan_ids(
+        [ids if isinstance(item, str) else item for item, ids in zip(
+            inputs, pipeline.tokenizer.encode(texts))], model)
+
+
+@router.post('/embed', summary='One vector for each text')
+async def embed(body: EmbedRequest, request: Request, service: ServiceOfApp):
+    pipeline = service.host.find(body.model, (EMBEDDING,)).pipeline
+    inputs = as_list(body.inputs)
+    outcome = await service.run(request, lambda: plan_vectors(
+        pipeline, inputs, normalize=body.normalize, dimensions=body.dimensions,
+        prompt_name=body.prompt_name), inputs, body.truncate, body.truncation_direction)
+    return answer(outcome.result, outcome)
+
+
+@router.post('/embed_all', summary='A vector for each token of each text')
+async def embed_all(body: EmbedAllRequest, request: Request,
+                    service: ServiceOfApp):
+    pipeline = service.host.find(body.model, (EMBEDDING,)).pipeline
+    inputs = as_list(body.inputs)
+    outcome = await service.run(request, lambda: pipeline.plan_token_vectors(
+        inputs, pipeline.select_sentence_model(prompt_name=body.prompt_name)), inputs,
+        body.truncate, body.truncation_direction)
+    vectors = outcome.result
+    if body.dimensions is not None:
+        if not 0 < body.dimensions <= pipeline.width:
+            raise ApiError(422, 'Validation', 'dimensions %d: from 1 to %d expected'
+                           % (body.dimensions, pipeline.width))
+        vectors = [np.ascontiguousarray(rows[:, :body.dimensions]) for rows in vectors]
+    return answer(vectors, outcome)
+
+
+@router.post('/similarity', summary='How like a text others are')
+async def compare(body: SimilarityRequest, request: Request,
+                  service: ServiceOfApp):
+    pipeline = service.host.find(body.model, (EMBEDDING,)).pipeline
+    parameters = body.parameters or SimilarityParameters()
+    texts = [body.inputs.source_sentence, *body.inputs.sentences]
+    if len(texts) == 1:
+        raise ApiError(400, 'Empty', 'inputs.sentences is empty: at least one text expected')
+    outcome = await service.run(request, lambda: plan_vectors(
+        pipeline, texts, prompt_name=parameters.prompt_name), texts, parameters.truncate,
+        parameters.truncation_direction)
+    rows = outcome.result
+    return answer(similarity(rows[:1], rows[1:], pipeline.sentence_model.similarity)[0], outcome)
+
+
+@router.post('/v1/embeddings', summary='One vector for each text, as from OpenAI')
+@router.post('/embeddings', include_in_schema=False)
+async def create_embeddings(body: OpenAiEmbeddingRequest, request: Request,
+                            service: ServiceOfApp):
+    model = service.host.find(body.model, (EMBEDDING,))
+    inputs = as_list(body.input)
+    outcome = await service.run(request, lambda: plan_vectors(
+        model.pipeline, inputs, normalize=True, dimensions=body.dimensions), inputs, body.truncate)
+    content = {
+        'object': 'list', 'model': model.name,
+        'data': [{'object': 'embedding', 'index': i, 'embedding': encode(row, body)}
+                 for i, row in enumerate(outcome.result)],
+        'usage': {'prompt_tokens': outcome.total_tokens, 'total_tokens': outcome.total_tokens}}
+    if outcome.truncated:
+        content['truncated'] = outcome.truncated
+    return answer(content, outcome)
+
+
+def encode(row, body):
+    """A vector as the request asks for it: numbers, or the bytes of float32 in base64."""
+    return base64.b64encode(row.astype('<f4').tobytes()).decode() \
+        if body.encoding_format == 'base64' else row

@@ -1,0 +1,52 @@
+"""Answers, entities and words for masks: routes of our own, in the form of the pipelines' records.
+
+Offsets are characters (Unicode code points) of the texts of the request.
+"""
+from fastapi import APIRouter, Request
+
+from bert.file_names import FILL_MASK, QUESTION_ANSWERING, TOKEN_CLASSIFICATION
+from bert.serving.schemas import AnswerRequest, EntitiesRequest, FillRequest
+from bert.serving.service import ServiceOfApp, answer, as_list
+
+router = APIRouter(tags=['extraction'])
+
+
+@router.post('/answer', summary='Answers to a question in documents')
+async def answer_question(body: AnswerRequest, request: Request, service: ServiceOfApp):
+    pipeline = service.host.find(body.model, (QUESTION_ANSWERING,)).pipeline
+    documents = as_list(body.documents)
+    outcome = await service.run(
+        request, lambda: pipeline.plan([(body.question, documents)], body.top_k),
+        [body.question, *documents], body.truncate)
+    result, = outcome.result
+    return answer(with_cuts({
+        'answer': result.answer, 'no_answer': result.no_answer,
+        'no_answer_probability': result.no_answer_probability,
+        'answers': [item._asdict() for item in result.answers]}, outcome), outcome)
+
+
+@router.post('/entities', summary='The entities of texts')
+async def find_entities(body: EntitiesRequest, request: Request, service: ServiceOfApp):
+    pipeline = service.host.find(body.model, (TOKEN_CLASSIFICATION,)).pipeline
+    texts = as_list(body.inputs)
+    outcome = await service.run(request, lambda: pipeline.plan(texts, body.aggregation), texts,
+                                body.truncate)
+    return answer({'entities': [[item._asdict() for item in items] for items in outcome.result]},
+                  outcome)
+
+
+@router.post('/fill', summary='The likeliest words at the masks of texts')
+async def fill_masks(body: FillRequest, request: Request, service: ServiceOfApp):
+    pipeline = service.host.find(body.model, (FILL_MASK,)).pipeline
+    texts = as_list(body.inputs)
+    outcome = await service.run(
+        request, lambda: pipeline.plan(texts, body.top_k, body.targets), texts, body.truncate)
+    # a text with several masks has a list of words for each
+    masks = [[words] if not isinstance(words[0], list) else words for words in outcome.result]
+    return answer(with_cuts({'masks': [[[item._asdict() for item in words] for words in text]
+                                       for text in masks]}, outcome), outcome)
+
+
+def with_cuts(content, outcome):
+    """The content with the texts that were cut, if there are any."""
+    return dict(content, truncated=outcome.truncated) if outcome.truncated else content

@@ -1,0 +1,74 @@
+"""The Open Inference Protocol, version 2, over JSON, as Triton and KServe speak it."""
+from fastapi import APIRouter, Request
+
+import bert
+from bert.file_names import MODEL_KINDS
+from bert.serving.api_errors import ApiError
+from bert.serving.routes.protocol_models import PROTOCOL_MODELS, read_texts, write_tensors
+from bert.serving.schemas import InferenceRequest
+from bert.serving.service import ServiceOfApp, answer
+
+router = APIRouter(prefix='/v2', tags=['Open Inference Protocol'])
+VERSION = '1'       # models have no other versions
+PLATFORM = 'mxnet_mxnet'
+
+
+@router.get('', summary='The server')
+async def describe_server():
+    return answer({'name': 'bert', 'version': bert.__version__, 'extensions': []})
+
+
+@router.get('/health/live', summary='Whether the server runs')
+async def is_live():
+    return answer({'live': True})
+
+
+@router.get('/health/ready', summary='Whether all models answer')
+async def is_ready(service: ServiceOfApp):
+    await service.check_health()
+    return answer({'ready': True})
+
+
+def find_model(service, name, version=VERSION):
+    """The `ServedModel` of a path. Raises `ApiError`."""
+    if version != VERSION:
+        raise ApiError(404, 'ModelNotFound', 'model "%s": there is no version "%s" but "%s"'
+                       % (name, version, VERSION))
+    return service.host.find(name, MODEL_KINDS)
+
+
+@router.get('/models/{name}', summary='The inputs and outputs of a model')
+@router.get('/models/{name}/versions/{version}', include_in_schema=False)
+async def describe_model(name: str, service: ServiceOfApp, version: str = VERSION):
+    model = find_model(service, name, version)
+    kind = PROTOCOL_MODELS[model.kind]
+    return answer({'name': name, 'versions': [VERSION], 'platform': PLATFORM,
+                   'inputs': [tensor.describe() for tensor in kind.inputs],
+                   'outputs': [tensor.describe() for tensor in kind.outputs(model)]})
+
+
+@router.get('/models/{name}/ready', summary='Whether a model answers')
+@router.get('/models/{name}/versions/{version}/ready', include_in_schema=False)
+async def is_model_ready(name: str, service: ServiceOfApp, version: str = VERSION):
+    find_model(service, name, version)
+    return answer({'name': name, 'ready': True})
+
+
+@router.post('/models/{name}/infer', summary='Compute a model')
+@router.post('/models/{name}/versions/{version}/infer', include_in_schema=False)
+async def infer(name: str, body: InferenceRequest, request: Request, service: ServiceOfApp,
+                version: str = VERSION):
+    model = find_model(service, name, version)
+    texts = read_texts(model.kind, body.inputs)
+    requested = [output.name for output in body.outputs] if body.outputs else None
+    outcome = await service.run(
+        request, lambda: PROTOCOL_MODELS[model.kind].plan(model.pipeline, texts),
+        [text for values in texts.values() for text in values],
+        (body.parameters or {}).get('truncate') is True or None)
+    content = {'model_name': name, 'model_version': VERSION,
+               'outputs': write_tensors(model, outcome.result, requested)}
+    if body.id is not None:
+        content['id'] = body.id
+    if outcome.truncated:
+        content['parameters'] = {'truncated': outcome.truncated}
+    return answer(content, outcome)

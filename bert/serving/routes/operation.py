@@ -1,0 +1,88 @@
+"""What operators ask: the models, health, metrics, a model replaced."""
+import asyncio
+import logging
+import os
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+import bert
+from bert import file_names
+from bert.errors import UserError
+from bert.serving.api_errors import ApiError
+from bert.serving.hosting import CLASSIFIER_KINDS
+from bert.serving.schemas import ReloadRequest
+from bert.serving.service import ServiceOfApp, answer
+
+LOG = logging.getLogger(__name__)
+router = APIRouter(tags=['operation'])
+
+
+@router.get('/v1/models', summary='The models, as from OpenAI')
+@router.get('/models', include_in_schema=False)
+async def list_models(service: ServiceOfApp):
+    return answer({'object': 'list', 'data': [
+        {'id': model.name, 'object': 'model', 'created': model.created, 'owned_by': 'bert',
+         'kind': model.kind, 'max_tokens': model.max_tokens, 'reads_pairs': model.reads_pairs,
+         'labels': getattr(model.pipeline, 'task', {}).get('labels'),
+         'mask_token': mask_token(model)}
+        for model in service.host.models.values()]})
+
+
+def mask_token(model):
+    """How a mask is written, for a model that fills masks."""
+    return model.pipeline.tokenizer.vocab.mask_token if model.kind == file_names.FILL_MASK \
+        else None
+
+
+@router.get('/info', summary='The first model and the limits')
+async def describe(service: ServiceOfApp, model: str | None = None):
+    served, options = service.host.find(model, file_names.MODEL_KINDS), service.options
+    return answer({
+        'model_id': served.path if not os.path.exists(served.path) else served.name,
+        'model_sha': None, 'model_dtype': served.dtype, 'served_model_name': served.name,
+        'model_type': describe_type(served), 'max_input_length': served.max_tokens,
+        'max_client_batch_size': options.max_texts, 'auto_truncate': options.auto_truncate,
+        'max_batch_tokens': service.engine.max_batch_tokens, 'max_batch_requests': None,
+        'max_concurrent_requests': None, 'payload_limit': options.max_bytes,
+        'tokenization_workers': service.engine.num_planning_threads, 'version': bert.__version__})
+
+
+def describe_type(model):
+    """The kind of model in the words of text-embeddings-inference, where it has any."""
+    if model.kind == file_names.EMBEDDING:
+        return {'embedding': {'pooling': ' '.join(model.pipeline.sentence_model.pooling)}}
+    labels = getattr(model.pipeline, 'task', {}).get('labels') or [model.pipeline.task['name']]
+    names = {'id2label': dict(enumerate(labels)),
+             'label2id': {label: i for i, label in enumerate(labels)}}
+    names['id2label'] = {str(i): label for i, label in names['id2label'].items()}
+    if model.kind in CLASSIFIER_KINDS:
+        return {'classifier': names}
+    return {'reranker': names} if model.kind == file_names.RANKING else {model.kind: {}}
+
+
+@router.get('/health', summary='Whether all models answer')
+@router.get('/ping', include_in_schema=False)
+async def check_health(service: ServiceOfApp):
+    await service.check_health()
+    return answer({'status': 'ok'})
+
+
+@router.get('/metrics', summary='For Prometheus')
+async def expose_metrics(service: ServiceOfApp):
+    return Response(service.metrics.expose(), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.post('/admin/reload', summary='Open a model anew from its path; needs a key')
+async def reload(body: ReloadRequest, service: ServiceOfApp):
+    if service.options.api_key_file is None:
+        raise ApiError(403, 'Forbidden', 'models are replaced only where keys are asked for: start '
+                       'the server with --api_key_file')
+    name = service.host.find(body.model, file_names.MODEL_KINDS).name
+    async with service.reload_lock:
+        try:
+            new = await asyncio.to_thread(service.host.reload, name)
+        except UserError as error:
+            raise ApiError(424, 'Backend', 'the model stays as it was: %s' % error) from None
+    LOG.info('model %s: opened anew from %s', name, new.path)
+    return answer({'model': name, 'created': new.created})

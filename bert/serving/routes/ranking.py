@@ -1,0 +1,23 @@
+"""Documents in the order of their scores for a query: text-embeddings-inference's route."""
+from fastapi import APIRouter, Request
+from scipy.special import expit
+
+from bert.file_names import RANKING
+from bert.serving.schemas import RerankRequest
+from bert.serving.service import ServiceOfApp, answer
+
+router = APIRouter(tags=['ranking'])
+
+
+@router.post('/rerank', summary='Documents, best first')
+async def rerank(body: RerankRequest, request: Request, service: ServiceOfApp):
+    pipeline = service.host.find(body.model, (RANKING,)).pipeline
+    outcome = await service.run(
+        request, lambda: pipeline.plan_outputs([(body.query, text) for text in body.texts]),
+        body.texts, body.truncate, body.truncation_direction)
+    scores = outcome.result[:, 0]
+    scores = (scores if body.raw_scores else expit(scores)).tolist()
+    order = sorted(range(len(scores)), key=lambda i: -scores[i])       # sorted is stable
+    return answer([dict({'index': i, 'score': scores[i]},
+                        **({'text': body.texts[i]} if body.return_text else {}))
+                   for i in order], outcome)

@@ -1,0 +1,58 @@
+"""Texts as tokens, and back: text-embeddings-inference's routes."""
+from fastapi import APIRouter
+
+from bert import file_names
+from bert.serving.api_errors import ApiError
+from bert.serving.schemas import DecodeRequest, TokenizeRequest
+from bert.serving.service import ServiceOfApp, answer, as_list
+
+router = APIRouter(tags=['tokens'])
+
+
+@router.post('/tokenize', summary='The tokens of texts, with their places in them')
+async def tokenize(body: TokenizeRequest, service: ServiceOfApp):
+    pipeline = service.host.find(body.model, file_names.MODEL_KINDS).pipeline
+    texts = as_list(body.inputs)
+    service.engine.check_count(len(texts))
+    prompt = ''
+    if body.prompt_name is not None:
+        if not hasattr(pipeline, 'select_sentence_model'):
+            raise ApiError(422, 'Validation', 'prompt_name: the model makes no vectors')
+        prompt = (await service.engine.in_planning_thread(
+            lambda: pipeline.select_sentence_model(prompt_name=body.prompt_name))).prompt
+    return answer(await service.engine.in_planning_thread(lambda: [
+        list(describe_tokens(pipeline.tokenizer, text, encoding, body.add_special_tokens))
+        for text, encoding in zip([prompt + text for text in texts],
+                                  pipeline.tokenizer.encode_with_spans(
+                                      [prompt + text for text in texts]))]))
+
+
+def describe_tokens(tokenizer, text, encoding, with_specials):
+    """Yield {'id', 'text', 'special', 'start', 'stop'} of each token; special tokens have no
+    place."""
+    ids, spans = encoding
+    before, after = tokenizer.frame(pair=False).ids if with_specials else ((), ())
+    names = tokenizer.vocab.to_tokens
+    for token_id in before:
+        yield {'id': token_id, 'text': names(token_id), 'special': True, 'start': None,
+               'stop': None}
+    for token_id, (start, stop) in zip(ids.tolist(), spans.tolist()):
+        yield {'id': token_id, 'text': text[start:stop], 'special': False, 'start': start,
+               'stop': stop}
+    for token_id in after:
+        yield {'id': token_id, 'text': names(token_id), 'special': True, 'start': None,
+               'stop': None}
+
+
+@router.post('/decode', summary='The texts that token ids make up')
+async def decode(body: DecodeRequest, service: ServiceOfApp):
+    pipeline = service.host.find(body.model, file_names.MODEL_KINDS).pipeline
+    id_lists = [body.ids] if body.ids and isinstance(body.ids[0], int) else body.ids
+    service.engine.check_count(len(id_lists))
+    vocab_size = pipeline.config.vocab_size
+    for i, ids in enumerate(id_lists):
+        for token_id in ids:
+            if not 0 <= token_id < vocab_size:
+                raise ApiError(422, 'Validation', 'ids %d: token id %d: from 0 to %d expected'
+                               % (i, token_id, vocab_size - 1))
+    return answer([pipeline.tokenizer.decode(ids, body.skip_special_tokens) for ids in id_lists])

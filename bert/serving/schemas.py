@@ -1,0 +1,135 @@
+"""The bodies of requests, as pydantic reads them and OpenAPI describes them."""
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from bert.flags.token_classification import AGGREGATIONS, FIRST
+from bert.pipelines.mask_filling import TOP_K
+
+TokenIds = list[int]
+Texts = Annotated[str | TokenIds | list[str | TokenIds],
+                  Field(description='a text, a list of texts, or token ids in the place of a text')]
+PlainTexts = Annotated[str | list[str], Field(description='a text or a list of texts')]
+ModelName = Annotated[str | None, Field(
+    None, description='name of the model; default: the first one that can do this')]
+Truncate = Annotated[bool | None, Field(
+    None, description='cut texts that are too long; default: what the server was started with')]
+Direction = Annotated[Literal['right', 'left', 'Right', 'Left'], Field(
+    'right', description='the end at which a text is cut; only "right" is supported')]
+
+
+class Body(BaseModel):
+    """Values of other types are refused, not converted. Unknown keys are ignored, as by other
+    servers."""
+    model_config = ConfigDict(strict=True, protected_namespaces=())
+
+
+class Request(Body):
+    """A request to a model."""
+    model: ModelName
+    truncate: Truncate
+
+
+class EmbedAllRequest(Request):
+    inputs: Texts
+    truncation_direction: Direction
+    prompt_name: str | None = Field(None, description='name of a prompt of the model')
+    dimensions: int | None = Field(None, description='how many numbers of a vector are kept')
+
+
+class EmbedRequest(EmbedAllRequest):
+    normalize: bool = Field(True, description='scale vectors to length 1')
+
+
+class RerankRequest(Request):
+    query: str
+    texts: list[str]
+    truncation_direction: Direction
+    raw_scores: bool = Field(False, description='the outputs of the model, without a sigmoid')
+    return_text: bool = False
+
+
+class PredictRequest(Request):
+    inputs: str | list[str] | list[list[str]] = Field(
+        description='a text; two texts: a pair; a list of lists: a batch of texts and pairs')
+    truncation_direction: Direction
+    raw_scores: bool = Field(False, description='the outputs of the model, not probabilities')
+
+
+class SimilarityInputs(Body):
+    source_sentence: str
+    sentences: list[str]
+
+
+class SimilarityParameters(Body):
+    truncate: Truncate
+    truncation_direction: Direction
+    prompt_name: str | None = None
+
+
+class SimilarityRequest(Body):
+    model: ModelName
+    inputs: SimilarityInputs
+    parameters: SimilarityParameters | None = None
+
+
+class TokenizeRequest(Body):
+    model: ModelName
+    inputs: PlainTexts
+    add_special_tokens: bool = True
+    prompt_name: str | None = None
+
+
+class DecodeRequest(Body):
+    model: ModelName
+    ids: TokenIds | list[TokenIds]
+    skip_special_tokens: bool = True
+
+
+class OpenAiEmbeddingRequest(Request):
+    input: Texts
+    model: str = Field(description='name of the model')
+    encoding_format: Literal['float', 'base64'] = 'float'
+    dimensions: int | None = Field(None, description='how many numbers of a vector are kept')
+    user: str | None = None
+
+
+class AnswerRequest(Request):
+    question: str
+    documents: PlainTexts
+    top_k: int = Field(3, ge=1, description='answers at most')
+
+
+class EntitiesRequest(Request):
+    inputs: PlainTexts
+    aggregation: Literal[AGGREGATIONS] = Field(FIRST, description='how tokens become entities')
+
+
+class FillRequest(Request):
+    inputs: PlainTexts
+    top_k: int = Field(TOP_K, ge=1, description='words a mask')
+    targets: list[str] | None = Field(None, description='consider only these words')
+
+
+class InferenceInput(Body):
+    name: str
+    shape: list[Annotated[int, Field(ge=0)]]
+    datatype: str
+    data: list = Field(description='flat or nested, row after row')
+    parameters: dict | None = None
+
+
+class RequestedOutput(Body):
+    name: str
+    parameters: dict | None = None
+
+
+class InferenceRequest(Body):
+    id: str | None = None
+    parameters: dict | None = None
+    inputs: list[InferenceInput]
+    outputs: list[RequestedOutput] | None = None
+
+
+class ReloadRequest(Body):
+    model: ModelName

@@ -1,0 +1,86 @@
+"""What the routes share: from a request to its outcome, from the outcome to the answer."""
+import asyncio
+import time
+from typing import Annotated
+
+import orjson
+from fastapi import Depends, Request, Response
+
+from bert.serving.api_errors import ApiError
+
+# The server is healthy if it has computed a batch in the last seconds; else it computes one
+HEALTHY_SECONDS, PROBE_SECONDS = 10, 30
+MAX_LISTED = 100    # texts that were cut, in a header
+
+
+class Service:
+    """The models with the engine that computes them. host: `hosting.ModelHost`; engine:
+    `engine.Engine`; options: `bert.flags.serving.ServingOptions`; metrics: `metrics.Metrics`."""
+
+    def __init__(self, host, engine, options, metrics):
+        self.host, self.engine, self.options, self.metrics = host, engine, options, metrics
+        self.reload_lock = asyncio.Lock()
+
+    async def check_health(self):
+        """Raises `ApiError` unless a batch was computed lately, or every model computes one now."""
+        if time.monotonic() - self.engine.last_success < HEALTHY_SECONDS:
+            return
+        for model in list(self.host.models.values()):
+            try:
+                await asyncio.wait_for(self.engine.probe(model.plan_sample), PROBE_SECONDS)
+            except (ApiError, asyncio.TimeoutError) as error:
+                raise ApiError(503, 'Unhealthy', 'model "%s" does not answer: %s' % (
+                    model.name, error or 'nothing came within %d s' % PROBE_SECONDS)) from None
+
+    async def run(self, request, plan, texts, truncate=None, direction='right'):
+        """The `Outcome` of a request to a model. plan: function → `Inference`; texts: all texts of
+        the request; truncate: of the request, None for the server's own. Raises `ApiError`."""
+        if direction.lower() != 'right':
+            raise ApiError(422, 'Validation', 'truncation_direction "%s": this server cuts texts '
+                           'at their end: leave it out' % direction)
+        truncate = self.options.auto_truncate if truncate is None else truncate
+        outcome = await self.engine.run(plan, texts, client_of(request), truncate)
+        self.metrics.observe_outcome(outcome)
+        request.state.num_texts = len(outcome.num_tokens)
+        request.state.num_tokens = outcome.total_tokens
+        return outcome
+
+
+def _service_of(request: Request):
+    return request.app.state.service
+
+
+# The type of a route's argument that gets the service
+ServiceOfApp = Annotated[Service, Depends(_service_of)]
+
+
+def client_of(request):
+    """Whose request it is: the key's, else the address's."""
+    return request.headers.get('authorization') or (request.client.host if request.client else '')
+
+
+def answer(content, outcome=None):
+    """A response of JSON. outcome: its times, tokens and cut texts are in the headers."""
+    return Response(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY),
+                    media_type='application/json',
+                    headers=None if outcome is None else outcome_headers(outcome))
+
+
+def outcome_headers(outcome):
+    """{name: value} in the names of text-embeddings-inference, times in milliseconds."""
+    times = {'x-tokenization-time': outcome.planning_time, 'x-queue-time': outcome.queue_time,
+             'x-inference-time': outcome.inference_time}
+    headers = {name: '%.0f' % (1000 * seconds) for name, seconds in times.items()}
+    headers['x-total-time'] = '%.0f' % (1000 * sum(times.values()))
+    headers['x-compute-tokens'] = '%d' % outcome.total_tokens
+    truncated = outcome.truncated
+    if truncated:
+        headers['x-truncated-count'] = str(len(truncated))
+        headers['x-truncated'] = orjson.dumps(truncated[:MAX_LISTED]).decode()
+    return headers
+
+
+def as_list(inputs):
+    """The texts of a request as a list; a single text or list of token ids is one."""
+    is_single = isinstance(inputs, str) or (bool(inputs) and isinstance(inputs[0], int))
+    return [inputs] if is_single else inputs

@@ -1,0 +1,331 @@
+"""Keys, logs, limits of bodies, health, metrics, models that are replaced, the command itself."""
+import json
+import logging
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+from support import servers, tiny
+from support.processes import PACKAGE
+
+from bert.errors import UserError
+from bert.flags.serving import ServingOptions
+from bert.serving import hosting
+from bert.serving.middleware import read_keys
+
+KEY = 'first-secret'
+
+
+@pytest.fixture(scope='module')
+def own_model(tmp_path_factory):
+    """A model that the tests of this file may change."""
+    return tiny.write_checkpoint(tmp_path_factory.mktemp('own') / 'own')
+
+
+@pytest.fixture(scope='module')
+def locked(own_model, tmp_path_factory):
+    """A server that asks for a key, with small limits."""
+    keys = tmp_path_factory.mktemp('keys') / 'keys'
+    keys.write_text('%s\n\n second-secret \n' % KEY)
+    with servers.running_server((own_model,), key=KEY, api_key_file=str(keys), max_bytes=2000,
+                                body_timeout=1.0, cors_origins=('https://a.org',)) as running:
+        yield running
+
+
+def open_socket(server):
+    host, port = server.url.removeprefix('http://').split(':')
+    return socket.create_connection((host, int(port)), timeout=20)
+
+
+def answer_of(connection):
+    """(status, content) of an answer; the connection is read to its end."""
+    data = b''
+    while part := connection.recv(65536):
+        data += part
+    head, _, body = data.partition(b'\r\n\r\n')
+    return int(head.split()[1]), json.loads(body)
+
+
+# Keys and logs
+
+@pytest.mark.parametrize('headers, status', [
+    ({'Authorization': 'Bearer ' + KEY}, 200), ({'Authorization': 'bearer second-secret'}, 200),
+    ({'Authorization': 'Bearer wrong'}, 401), ({'Authorization': 'Bearer '}, 401),
+    ({'Authorization': ''}, 401), ({'Authorization': 'Basic ' + KEY}, 401),
+    ({'Authorization': 'Bearer \xe4'}, 401)])
+def test_keys(locked, headers, status):
+    response = locked.send('/embed', {'inputs': 'good'}, headers=headers)
+    assert response.status_code == status
+    if status == 401:
+        assert response.json()['error_type'] == 'Unauthorized'
+        assert response.headers['WWW-Authenticate'] == 'Bearer'
+
+
+@pytest.mark.parametrize('path, status', [
+    ('/health', 200), ('/ping', 200), ('/metrics', 200), ('/v2/health/live', 200),
+    ('/v2/health/ready', 200), ('/', 200), ('/docs', 200), ('/openapi.json', 200),
+    ('/v1/models', 401), ('/info', 401), ('/embed?key=' + KEY, 401), ('/nothing', 401)])
+def test_what_needs_a_key(locked, path, status):
+    response = locked.send(path, headers={'Authorization': ''})
+    assert response.status_code == status
+    if path == '/v1/models':
+        assert response.json()['error']['type'] == 'authentication_error'
+
+
+def test_the_log_has_no_texts_and_no_keys(locked, caplog):
+    with caplog.at_level(logging.INFO):
+        locked.send('/embed?secret-in-url', {'inputs': ['the good film', 'bad']})
+        locked.send('/embed', {'inputs': 'secret-text'}, headers={'Authorization': 'Bearer nope'})
+        locked.send('/x%0ay\u4e2d', {})
+    lines = [record.getMessage() for record in caplog.records
+             if record.name == 'bert.serving.access']
+    assert [line.rsplit(' ', 4)[0] for line in lines] == [
+        '127.0.0.1 POST /embed 200', '127.0.0.1 POST /embed 401',
+        '127.0.0.1 POST /x\\ny\\u4e2d 404']
+    assert lines[0].endswith('texts=2 tokens=8') and lines[1].endswith('texts=- tokens=-')
+    for secret in ('secret', 'nope', 'good', KEY):
+        assert secret not in caplog.text
+
+
+@pytest.mark.parametrize('content, message', [
+    (b'\n \n', 'no key in it: expected one a line'), (b'\xff\xfe', 'it is no UTF-8'),
+    (None, 'No such file or directory')])
+def test_files_without_keys(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / 'keys').write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read_keys(tmp_path / 'keys')
+
+
+def test_other_sites_need_a_permission(locked, server):
+    def permission(running, origin):
+        return running.send('/health', headers={'Origin': origin}).headers.get(
+            'Access-Control-Allow-Origin')
+    assert permission(locked, 'https://a.org') == 'https://a.org'
+    assert permission(locked, 'https://b.org') is None
+    assert permission(server, 'https://a.org') is None
+
+
+# Bodies
+
+def test_a_body_that_is_too_long(locked):
+    message = 'the body has more than 2000 bytes: send several requests'
+    response = locked.send('/embed', {'inputs': 'good ' * 1000})
+    assert response.status_code == 413 and response.json()['error'] == message
+    response = locked.send('/embed', data=iter([b'x' * 1000] * 5))      # chunks, without a length
+    assert response.status_code == 413 and response.json()['error'] == message
+
+
+def test_a_body_that_is_too_slow(locked):
+    with open_socket(locked) as connection:
+        connection.sendall(b'POST /embed HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n'
+                           b'Authorization: Bearer %s\r\n\r\n{' % KEY.encode())
+        status, content = answer_of(connection)
+    assert status == 408 and content['error'] == 'the body did not come within 1 s'
+
+
+def test_clients_that_vanish(locked):
+    for part in (b'POST /embed HTTP/1.1\r\nHo', b'POST /embed HTTP/1.1\r\nHost: a\r\n'
+                 b'Authorization: Bearer %s\r\nContent-Length: 100\r\n\r\n{' % KEY.encode()):
+        for _ in range(20):
+            with open_socket(locked) as connection:
+                connection.sendall(part)
+    body = json.dumps({'inputs': ['good'] * 200}).encode()
+    for _ in range(20):
+        with open_socket(locked) as connection:
+            connection.sendall(b'POST /embed HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %s\r\n'
+                               b'Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s'
+                               % (KEY.encode(), len(body), body))
+    assert locked.ask('/embed', {'inputs': 'good'})
+    deadline = time.time() + 10
+    while locked.service.engine.queue.num_texts() and time.time() < deadline:
+        time.sleep(0.01)
+    assert not locked.service.engine.queue.num_texts()
+
+
+# Health, metrics, information
+
+def test_health_computes_a_text_if_none_succeeded_lately(locked):
+    locked.service.engine.last_success = -1e9
+    assert locked.ask('/health') == {'status': 'ok'}
+    assert time.monotonic() - locked.service.engine.last_success < 5
+
+
+def test_a_model_that_fails_is_unhealthy(own_model, locked, monkeypatch):
+    def fail(features):
+        raise RuntimeError('broken')
+    runner = locked.pipeline('own').plan(['good']).runner
+    monkeypatch.setattr(runner, 'compute_batch', fail)
+    assert locked.send('/embed', {'inputs': 'good'}).status_code == 424
+    locked.service.engine.last_success = -1e9
+    response = locked.send('/health')
+    assert response.status_code == 503
+    assert response.json() == {'error': 'model "own" does not answer: the model failed: broken',
+                               'error_type': 'Unhealthy'}
+    assert locked.send('/v2/health/ready').status_code == 503
+    monkeypatch.undo()
+    assert locked.ask('/health') == {'status': 'ok'}
+
+
+def test_weights_that_are_not_finite(tmp_path):
+    path = pathlib.Path(tiny.write_checkpoint(tmp_path / 'nan'))
+    tensors = load_file(path / 'model.safetensors')
+    tensors['bert.embeddings.LayerNorm.bias'][:] = np.nan
+    save_file(tensors, path / 'model.safetensors', {'format': 'pt'})
+    with pytest.raises(UserError, match='not finite'):
+        hosting.ModelHost(ServingOptions(model_dir=(str(path),), threads=1))
+
+
+def test_metrics(locked):
+    def count(name):
+        lines = locked.send('/metrics').text.splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+    names = ('te_request_count_total{method="/embed"}', 'te_request_success_total{method="/embed"}',
+             'te_request_failure_total{err="Empty"}', 'te_request_input_length_count',
+             'te_request_duration_count', 'te_batch_next_tokens_sum')
+    before = [count(name) for name in names]
+    locked.ask('/embed', {'inputs': ['good', 'the film']})
+    locked.send('/embed', {'inputs': []})
+    locked.send('/no/such/path')
+    after = [count(name) for name in names]
+    assert after[:4] == [before[0] + 2, before[1] + 1, before[2] + 1, before[3] + 2]
+    assert after[4] > before[4] and after[5] >= before[5] + 7
+    assert '/no/such/path' not in locked.send('/metrics').text
+
+
+def test_info(locked, server):
+    info = locked.ask('/info')
+    assert info['model_type'] == {'embedding': {'pooling': 'mean'}}
+    assert info['max_input_length'] == 40 and info['payload_limit'] == 2000
+    assert info['served_model_name'] == 'own' and info['model_dtype'] == 'float32'
+    assert not info['auto_truncate']
+    assert server.ask('/info?model=classes')['model_type'] == {'classifier': {
+        'id2label': {'0': 'bad', '1': 'fine', '2': 'good'},
+        'label2id': {'bad': 0, 'fine': 1, 'good': 2}}}
+    assert server.ask('/info?model=ranks')['model_type'] == {'reranker': {
+        'id2label': {'0': 'ranks'}, 'label2id': {'ranks': 0}}}
+
+
+def test_truncation_of_the_server(own_model):
+    with servers.running_server((own_model,), auto_truncate=True) as running:
+        response = running.send('/embed', {'inputs': 'good ' * 100})
+        assert response.status_code == 200 and response.headers['x-truncated-count'] == '1'
+        assert running.send('/embed', {'inputs': 'good ' * 100,
+                                       'truncate': False}).status_code == 422
+
+
+# Replacing a model
+
+def test_reload(locked, own_model):
+    path = pathlib.Path(own_model)
+    old = locked.ask('/embed', {'inputs': 'good'})
+    tiny.write_checkpoint(path, seed=1)
+    assert locked.ask('/embed', {'inputs': 'good'}) == old
+    assert locked.ask('/admin/reload', {'model': 'own'})['model'] == 'own'
+    new = locked.ask('/embed', {'inputs': 'good'})
+    assert not np.allclose(new, old, atol=0.01)
+    shutil.rmtree(path)
+    assert locked.ask('/embed', {'inputs': 'good'}) == new      # its weights are in the memory
+    response = locked.send('/admin/reload', {})
+    assert response.status_code == 424 and 'the model stays as it was' in response.json()['error']
+    assert locked.ask('/embed', {'inputs': 'good'}) == new
+    tiny.write_checkpoint(path)
+    locked.ask('/admin/reload', {})
+    assert np.allclose(locked.ask('/embed', {'inputs': 'good'}), old, atol=1e-6)
+
+
+def test_reload_needs_a_key(locked, server):
+    assert locked.send('/admin/reload', {}, headers={'Authorization': ''}).status_code == 401
+    response = server.send('/admin/reload', {})
+    assert response.status_code == 403 and '--api_key_file' in response.json()['error']
+
+
+# Names of models
+
+def test_names_of_models(tmp_path):
+    (tmp_path / 'a=b').mkdir()
+    path = str(tmp_path / 'a=b')
+    assert hosting.parse_models(['first=%s' % tmp_path, path, 'owner/name', 'x=owner/name']) == {
+        'first': str(tmp_path), 'a=b': path, 'owner/name': 'owner/name', 'x': 'owner/name'}
+    for values, message in (([path, path], 'two models have the name "a=b"'),
+                            (['=x'], 'NAME=PATH, or a path alone'), (['x='], 'NAME=PATH')):
+        with pytest.raises(UserError, match=message):
+            hosting.parse_models(values)
+
+
+def test_kinds_of_models():
+    names = ('first', 'second')
+    assert hosting.parse_tasks((), names) == {'first': None, 'second': None}
+    assert hosting.parse_tasks(('ranking', 'second=fill_mask'), names) == {
+        'first': 'ranking', 'second': 'fill_mask'}
+    for value, message in (('fill_maks', 'Did you mean "fill_mask"'),
+                           ('frist=ranking', 'there is no model "frist". Did you mean "first"')):
+        with pytest.raises(UserError, match=message):
+            hosting.parse_tasks((value,), names)
+
+
+# The command
+
+def start(*arguments, **options):
+    """(process, URL) of serve.py on a free port."""
+    process = subprocess.Popen(
+        [sys.executable, str(PACKAGE / 'serve.py'), '--port', '0', *map(str, arguments)],
+        stderr=subprocess.PIPE, text=True, **options)
+    for line in process.stderr:
+        if ' ready: ' in line:
+            return process, line.split(' ready: ')[1].split()[0]
+    raise AssertionError('the server has ended with %d' % process.wait())
+
+
+@pytest.fixture
+def tiny_model(tmp_path):
+    return tiny.write_checkpoint(tmp_path / 'tiny')
+
+
+def test_sigterm_finishes_what_is_under_way(tiny_model):
+    process, url = start('--model_dir', tiny_model)
+    running = servers.RunningServer(url, None)
+    texts = ['good ' * 30] * 2000
+    with servers.running_request(running, '/embed', {'inputs': texts}) as request:
+        time.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+    _, log = process.communicate(timeout=30)
+    assert request.response.status_code == 200 and len(request.response.json()) == len(texts)
+    assert process.returncode == 0 and 'what was under way is answered' in log
+    assert 'texts=2000' in log and 'Traceback' not in log
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['--model_dir', 'nothing-here'], 'nothing-here'),
+    (['--model_dir', 'TINY', '--host', 'no.such.host.invalid'],
+     'error: --host no.such.host.invalid --port 8080: '),
+    (['--model_dir', 'TINY', '--port', '99999'],
+     'argument --port: 99999 found, a whole number from 0 to 65535 expected'),
+    (['--model_dir', 'TINY', '--api_key_file', 'none'], 'error: --api_key_file none: it can'),
+    (['--model_dir', 'TINY', '--task', 'fill_mask'], 'has no masked-language-model decoder'),
+    ([], 'the following arguments are required: --model_dir')])
+def test_errors_of_the_command(tiny_model, tmp_path, arguments, message):
+    result = subprocess.run(
+        [sys.executable, str(PACKAGE / 'serve.py')] + [
+            tiny_model if value == 'TINY' else value for value in arguments],
+        capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert result.returncode == 2
+    assert message in result.stderr.splitlines()[-1], result.stderr
+
+
+def test_a_port_that_is_taken(tiny_model):
+    with socket.create_server(('127.0.0.1', 0)) as other:
+        port = other.getsockname()[1]
+        result = subprocess.run(
+            [sys.executable, str(PACKAGE / 'serve.py'), '--model_dir', tiny_model, '--port',
+             str(port)], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1] == \
+        'error: --host 127.0.0.1 --port %d: Address already in use: choose another one' % port
