@@ -18,13 +18,14 @@ from bert.serving.routes import (
     extraction,
     inference_protocol,
     operation,
+    own_task,
     ranking,
     tokens,
 )
 
 PAGE = pathlib.Path(__file__).parent / 'page'
 ROUTERS = (operation.router, embedding.router, ranking.router, classification.router,
-           extraction.router, tokens.router, inference_protocol.router)
+           extraction.router, tokens.router, own_task.router, inference_protocol.router)
 MAX_PROBLEMS = 3        # of a body, in a message
 
 
@@ -72,7 +73,8 @@ def answer_invalid_body(request: Request, error: RequestValidationError):
     problems = error.errors()
     is_json = not any(problem['type'] == 'json_invalid' for problem in problems)
     status = 422 if is_json and not request.url.path.startswith(('/v1/', '/v2')) else 400
-    return answer_api_error(request, ApiError(status, 'Validation', describe_body_problems(problems)))
+    return answer_api_error(request, ApiError(status, 'Validation',
+                                              describe_body_problems(problems)))
 
 
 def describe_body_problems(problems):

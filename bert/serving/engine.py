@@ -63,6 +63,7 @@ class Engine:
         self.limits, self._metrics = limits, metrics
         self.max_batch_tokens, self.num_planning_threads = max_batch_tokens, PLANNING_THREADS
         self.queue = FairQueue(max_batch_tokens)
+        metrics.watch_queue(self.queue.num_texts)
         self.last_success = -math.inf   # time.monotonic() of the last batch that was computed
         self._planning = concurrent.futures.ThreadPoolExecutor(PLANNING_THREADS, 'planning')
         self._speed = None              # tokens a second, of the last batches
@@ -171,43 +172,35 @@ class Engine:
         """The computing thread."""
         while (batch := self.queue.take()) is not None:
             runner, parts = batch
-            features = [work.inference.features[i] for work, i in parts]
-            self._metrics.observe_batch(features, self.queue.num_texts())
-            for indices in runner.make_batches(features):
-                self._compute_batch(runner, [parts[i] for i in indices],
-                                    [features[i] for i in indices])
-
-    def _compute_batch(self, runner, parts, features):
-        """Compute one batch of the network, and hand its outputs over. Whatever fails ends the
-        requests of the batch, and nothing else."""
-        started = time.monotonic()
-        try:
-            _, outputs = runner.compute_batch(features)
-            is_finite = finite_rows(outputs)
-        except Exception as error:
-            LOG.exception('a batch failed')
-            for work, _ in parts:
-                self._fail(work, ApiError(424, 'Backend', 'the model failed: %s'
-                                          % (str(error).splitlines() or [type(error).__name__])[0]))
-            return
-        for (work, i), row, is_right in zip(parts, outputs, is_finite):
-            if not is_right:
-                self._fail(work, ApiError(424, 'Backend', NOT_FINITE))
-                continue
             try:
-                work.collect(i, row)
-            except Exception as error:
-                LOG.exception('outputs could not be used')
-                self._fail(work, ApiError(424, 'Backend', 'the outputs of the model could not be '
-                                          'used: %s' % type(error).__name__))
-        now = time.monotonic()
-        if is_finite.all():
-            self.last_success = now
-        self._update_speed(sum(item.valid_length for item in features), now - started)
+                self._compute_parts(runner, parts)
+            except Exception as error:      # it ends the requests of the batch, and nothing else
+                LOG.exception('a batch failed')
+                message = (str(error).splitlines() or [type(error).__name__])[0]
+                for work, _ in parts:
+                    self._fail(work, 'the model failed: ' + message)
 
-    def _fail(self, work, error):
+    def _compute_parts(self, runner, parts):
+        """Compute what was taken from the queue, in the batches of its network."""
+        features = [work.inference.features[i] for work, i in parts]
+        self._metrics.observe_batch(features)
+        for indices in runner.make_batches(features):
+            started = time.monotonic()
+            _, outputs = runner.compute_batch([features[i] for i in indices])
+            is_finite = finite_rows(outputs)
+            for i, row, is_right in zip(indices, outputs, is_finite):
+                work, number = parts[i]
+                if is_right:
+                    work.collect(number, row)
+                else:
+                    self._fail(work, NOT_FINITE)
+            now = time.monotonic()
+            self.last_success = now if is_finite.all() else self.last_success
+            self._update_speed(sum(features[i].valid_length for i in indices), now - started)
+
+    def _fail(self, work, message):
         self.queue.drop(work)
-        work.end(error)
+        work.end(ApiError(424, 'Backend', message))
 
     def _update_speed(self, num_tokens, seconds):
         speed = num_tokens / max(seconds, 1e-6)

@@ -31,11 +31,14 @@ class Metrics:
     def _histogram(self, name, help, buckets):
         return Histogram(name, help, buckets=buckets, registry=self.registry)
 
-    def observe_batch(self, features, num_waiting):
+    def watch_queue(self, count):
+        """Take the size of the queue from a function."""
+        self._queue_size.set_function(count)
+
+    def observe_batch(self, features):
         """Count a batch that is taken from the queue."""
         self._batch_size.observe(len(features))
         self._batch_tokens.observe(sum(item.valid_length for item in features))
-        self._queue_size.set(num_waiting)
 
     def observe_request(self, path, seconds, error_kind=None):
         """Count a request. path: of its route. error_kind: of its `ApiError`, None for an answer.

@@ -49,6 +49,13 @@ class RerankRequest(Request):
     return_text: bool = False
 
 
+class CohereRerankRequest(Request):
+    query: str
+    documents: list[str]
+    top_n: int | None = Field(None, ge=1, description='documents at most')
+    return_documents: bool = False
+
+
 class PredictRequest(Request):
     inputs: str | list[str] | list[list[str]] = Field(
         description='a text; two texts: a pair; a list of lists: a batch of texts and pairs')

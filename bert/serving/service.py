@@ -80,6 +80,11 @@ def outcome_headers(outcome):
     return headers
 
 
+def with_cuts(content, outcome):
+    """The content with the texts that were cut, if there are any."""
+    return dict(content, truncated=outcome.truncated) if outcome.truncated else content
+
+
 def as_list(inputs):
     """The texts of a request as a list; a single text or list of token ids is one."""
     is_single = isinstance(inputs, str) or (bool(inputs) and isinstance(inputs[0], int))

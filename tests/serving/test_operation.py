@@ -273,30 +273,19 @@ def test_kinds_of_models():
 
 # The command
 
-def start(*arguments, **options):
-    """(process, URL) of serve.py on a free port."""
-    process = subprocess.Popen(
-        [sys.executable, str(PACKAGE / 'serve.py'), '--port', '0', *map(str, arguments)],
-        stderr=subprocess.PIPE, text=True, **options)
-    for line in process.stderr:
-        if ' ready: ' in line:
-            return process, line.split(' ready: ')[1].split()[0]
-    raise AssertionError('the server has ended with %d' % process.wait())
-
-
 @pytest.fixture
 def tiny_model(tmp_path):
     return tiny.write_checkpoint(tmp_path / 'tiny')
 
 
 def test_sigterm_finishes_what_is_under_way(tiny_model):
-    process, url = start('--model_dir', tiny_model)
-    running = servers.RunningServer(url, None)
     texts = ['good ' * 30] * 2000
-    with servers.running_request(running, '/embed', {'inputs': texts}) as request:
-        time.sleep(0.3)
-        process.send_signal(signal.SIGTERM)
-    _, log = process.communicate(timeout=30)
+    with servers.started_server('--model_dir', tiny_model) as (running, process):
+        with servers.running_request(running, '/embed', {'inputs': texts}) as request:
+            time.sleep(0.3)
+            process.send_signal(signal.SIGTERM)
+        log = process.stderr.read()
+        process.wait(30)
     assert request.response.status_code == 200 and len(request.response.json()) == len(texts)
     assert process.returncode == 0 and 'what was under way is answered' in log
     assert 'texts=2000' in log and 'Traceback' not in log

@@ -151,6 +151,34 @@ def test_rerank(server):
         [item['score'] for item in results], abs=TOLERANCE)
 
 
+def test_rerank_in_the_form_of_cohere(server):
+    texts = make_texts(200, 2, 20)
+    ranking = server.pipeline('ranks').rank('the film', texts, top_k=10)
+    content = server.ask('/v1/rerank', {'query': 'the film', 'documents': texts, 'top_n': 10,
+                                        'return_documents': True})
+    assert [item['relevance_score'] for item in content['results']] == pytest.approx(
+        [document.score for document in ranking], abs=TOLERANCE)
+    for item in content['results']:
+        assert item['document']['text'] == texts[item['index']]
+    assert content['model'] == 'ranks' and content['usage']['total_tokens'] > 200
+
+
+@pytest.mark.parametrize('name, path, body', [
+    ('vectors', '/embed', {'inputs': TEXTS[:3]}),
+    ('classes', '/predict', {'inputs': TEXTS[0]}),
+    ('ranks', '/rerank', {'query': 'good', 'texts': ['the film', 'the plot']}),
+    ('answers', '/answer', {'question': 'good', 'documents': TEXTS[0]}),
+    ('tags', '/entities', {'inputs': TEXTS[:3]}),
+    ('masks', '/fill', {'inputs': 'the [MASK]'})])
+def test_the_own_task_of_a_model(server, name, path, body):
+    expected = server.ask(path, dict(body, model=name))
+    for own_path in ('/', '/invocations'):
+        assert server.ask(own_path, dict(body, model=name)) == expected
+    message = error(server, '/', {'model': name, 'nothing': 1}, 422)
+    assert message.startswith('query: ' if name == 'ranks' else 'question: ' if name == 'answers'
+                              else 'inputs: ')
+
+
 # Answers, entities, words
 
 def test_answer(server):

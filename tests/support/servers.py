@@ -1,11 +1,15 @@
 """A server of tiny models in this process, in a thread of its own."""
 import contextlib
 import dataclasses
+import os
+import subprocess
+import sys
 import threading
 
 import requests
 from reference import numpy_bert
 from support import cross_encoders, tiny
+from support.processes import PACKAGE
 
 from bert.flags.serving import ServingOptions
 from bert.serving import server
@@ -17,8 +21,6 @@ KINDS = {'vectors': 'embedding', 'classes': 'classification', 'labels': 'multi_l
 
 def write_models(folder):
     """Write a tiny model of each kind; the values of --model_dir."""
-    mask_tensors = {name: tensor for name, tensor in numpy_bert.random_tensors(tiny.CONFIG).items()
-                    if not name.startswith(('bert.pooler.', 'cls.seq_relationship.'))}
     paths = {
         'vectors': tiny.write_checkpoint(folder / 'vectors'),
         'classes': tiny.write_classifier(folder / 'classes'),
@@ -26,11 +28,16 @@ def write_models(folder):
         'ranks': cross_encoders.write_cross_encoder(folder / 'ranks'),
         'answers': tiny.write_question_answerer(folder / 'answers'),
         'tags': tiny.write_tagger(folder / 'tags'),
-        'masks': tiny.write_transformers(folder / 'masks', mask_tensors,
-                                         architectures=['BertForMaskedLM']),
+        'masks': write_masked_model(folder / 'masks'),
         'scores': tiny.write_with_head(folder / 'scores', 'BertForSequenceClassification',
                                        cross_encoders.HEAD, problem_type='regression')}
     return tuple('%s=%s' % item for item in paths.items())
+
+
+def write_masked_model(folder):
+    tensors = {name: tensor for name, tensor in numpy_bert.random_tensors(tiny.CONFIG).items()
+               if not name.startswith(('bert.pooler.', 'cls.seq_relationship.'))}
+    return tiny.write_transformers(folder, tensors, architectures=['BertForMaskedLM'])
 
 
 TASKS = 'masks=fill_mask', 'scores=regression'
@@ -80,6 +87,26 @@ def running_server(model_dir, key=None, **options):
         thread.join(30)
         service.engine.close()
         assert not thread.is_alive()
+
+
+@contextlib.contextmanager
+def started_server(*arguments, env=None, **options):
+    """(`RunningServer`, `Popen`) of serve.py in a process of its own, on a free port. It is ended
+    with the context."""
+    process = subprocess.Popen(
+        [sys.executable, str(PACKAGE / 'serve.py'), '--port', '0', *map(str, arguments)],
+        stderr=subprocess.PIPE, text=True, env=dict(os.environ, **(env or {})), **options)
+    try:
+        log = []
+        for line in process.stderr:
+            log.append(line)
+            if ' ready: ' in line:
+                break
+        assert log and ' ready: ' in log[-1], ''.join(log)
+        yield RunningServer(log[-1].split(' ready: ')[1].split()[0], None), process
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
 
 
 @contextlib.contextmanager

@@ -18,9 +18,8 @@ async def predict(body: PredictRequest, request: Request, service: ServiceOfApp)
     # a list of one text is that text, a list of two is a pair
     items = [item if isinstance(item, str) else item[0] if len(item) == 1 else tuple(item)
              for item in items]
-    outcome = await service.run(request, lambda: pipeline.plan_outputs(items),
-                                [text for item in items for text in (
-                                    [item] if isinstance(item, str) else item)],
+    texts = [text for item in items for text in ([item] if isinstance(item, str) else item)]
+    outcome = await service.run(request, lambda: pipeline.plan_outputs(items), texts,
                                 body.truncate, body.truncation_direction)
     results = describe_outputs(pipeline, outcome.result, body.raw_scores)
     return answer(results if is_batch else results[0], outcome)

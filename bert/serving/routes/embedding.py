@@ -15,7 +15,7 @@ from bert.serving.schemas import (
     SimilarityParameters,
     SimilarityRequest,
 )
-from bert.serving.service import ServiceOfApp, answer, as_list
+from bert.serving.service import ServiceOfApp, answer, as_list, with_cuts
 
 router = APIRouter(tags=['vectors'])
 
@@ -83,14 +83,12 @@ async def create_embeddings(body: OpenAiEmbeddingRequest, request: Request,
     inputs = as_list(body.input)
     outcome = await service.run(request, lambda: plan_vectors(
         model.pipeline, inputs, normalize=True, dimensions=body.dimensions), inputs, body.truncate)
-    content = {
+    return answer(with_cuts({
         'object': 'list', 'model': model.name,
         'data': [{'object': 'embedding', 'index': i, 'embedding': encode(row, body)}
                  for i, row in enumerate(outcome.result)],
-        'usage': {'prompt_tokens': outcome.total_tokens, 'total_tokens': outcome.total_tokens}}
-    if outcome.truncated:
-        content['truncated'] = outcome.truncated
-    return answer(content, outcome)
+        'usage': {'prompt_tokens': outcome.total_tokens, 'total_tokens': outcome.total_tokens}},
+        outcome), outcome)
 
 
 def encode(row, body):

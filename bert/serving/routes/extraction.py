@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 
 from bert.file_names import FILL_MASK, QUESTION_ANSWERING, TOKEN_CLASSIFICATION
 from bert.serving.schemas import AnswerRequest, EntitiesRequest, FillRequest
-from bert.serving.service import ServiceOfApp, answer, as_list
+from bert.serving.service import ServiceOfApp, answer, as_list, with_cuts
 
 router = APIRouter(tags=['extraction'])
 
@@ -45,8 +45,3 @@ async def fill_masks(body: FillRequest, request: Request, service: ServiceOfApp)
     masks = [[words] if not isinstance(words[0], list) else words for words in outcome.result]
     return answer(with_cuts({'masks': [[[item._asdict() for item in words] for words in text]
                                        for text in masks]}, outcome), outcome)
-
-
-def with_cuts(content, outcome):
-    """The content with the texts that were cut, if there are any."""
-    return dict(content, truncated=outcome.truncated) if outcome.truncated else content

@@ -3,8 +3,8 @@ from fastapi import APIRouter, Request
 from scipy.special import expit
 
 from bert.file_names import RANKING
-from bert.serving.schemas import RerankRequest
-from bert.serving.service import ServiceOfApp, answer
+from bert.serving.schemas import CohereRerankRequest, RerankRequest
+from bert.serving.service import ServiceOfApp, answer, with_cuts
 
 router = APIRouter(tags=['ranking'])
 
@@ -18,6 +18,20 @@ async def rerank(body: RerankRequest, request: Request, service: ServiceOfApp):
     scores = outcome.result[:, 0]
     scores = (scores if body.raw_scores else expit(scores)).tolist()
     order = sorted(range(len(scores)), key=lambda i: -scores[i])       # sorted is stable
-    return answer([dict({'index': i, 'score': scores[i]},
-                        **({'text': body.texts[i]} if body.return_text else {}))
-                   for i in order], outcome)
+    return answer([{'index': i, 'score': scores[i],
+                    **({'text': body.texts[i]} if body.return_text else {})} for i in order],
+                  outcome)
+
+
+@router.post('/v1/rerank', summary='Documents, best first, in the form of Cohere')
+async def rank_documents(body: CohereRerankRequest, request: Request, service: ServiceOfApp):
+    model = service.host.find(body.model, (RANKING,))
+    outcome = await service.run(
+        request, lambda: model.pipeline.plan_ranking(body.query, body.documents, body.top_n),
+        body.documents, body.truncate)
+    return answer(with_cuts({
+        'model': model.name,
+        'results': [{'index': item.document, 'relevance_score': item.score,
+                     **({'document': {'text': item.text}} if body.return_documents else {})}
+                    for item in outcome.result],
+        'usage': {'total_tokens': outcome.total_tokens}}, outcome), outcome)
