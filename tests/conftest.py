@@ -110,6 +110,13 @@ def sentence_transformers(torch):
 
 
 @pytest.fixture
+def client_library():
+    """Function of the name of a library that talks to the server. They are optional, so tests that
+    need one have the mark `clients`."""
+    return lambda name: pytest.importorskip(name, reason=NO_CLIENTS)
+
+
+@pytest.fixture
 def horovodrun():
     """Path of the program. It is optional, so tests that need it have the mark `horovod`."""
     path = pathlib.Path(sys.executable).with_name('horovodrun')
@@ -156,6 +163,8 @@ def kernels(request, need_cpu_for):
 
 NO_TORCH, NO_HOROVOD = 'PyTorch is not installed', 'Horovod is not installed'
 NO_KERNELS = 'there are no kernels for this CPU'
+NO_CLIENTS = 'the clients of the server are not installed'
+NO_BROWSER = 'there is no Chromium with a driver'
 NO_ROOT = 'device nodes and mounts need root'  # CI runs as root, on a new machine as a user too
 
 
@@ -167,7 +176,7 @@ def _forbidden_skips(config):
     return [report for report in skips
             if policy != 'but-optional'
             or not report.longrepr[2].endswith(
-                (NO_TORCH, NO_HOROVOD, NO_KERNELS, NO_ROOT))]
+                (NO_TORCH, NO_HOROVOD, NO_KERNELS, NO_ROOT, NO_CLIENTS, NO_BROWSER))]
 
 
 def pytest_sessionfinish(session):

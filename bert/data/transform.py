@@ -40,13 +40,13 @@ def check_max_length(max_length, pair, num_positions=None, flag='--max_len'):
                         % (flag, max_length, num_positions, flag, num_positions))
 
 
-def truncate_texts(texts, room, favors_longer=False):
+def truncate_texts(texts, room, favors_longer=False, from_end=True):
     """Shorten a list of one or two id arrays to `room` ids in total. Drops ids from the end of the
-    longer array. Where both arrays are cut and `room` is odd, one array keeps one id more: the
-    first, as in google-research/bert. With favors_longer it is the array that was longer, else the
-    second, as in transformers."""
+    longer array; with from_end=False from the beginnings. Where both arrays are cut and `room` is
+    odd, one array keeps one id more: the first, as in google-research/bert. With favors_longer it
+    is the array that was longer, else the second, as in transformers."""
     if len(texts) == 1:
-        return [texts[0][:room]]
+        return [_keep_ids(texts[0], room, from_end)]
     length_a, length_b = len(texts[0]), len(texts[1])
     excess = length_a + length_b - room
     if excess <= 0:
@@ -58,25 +58,31 @@ def truncate_texts(texts, room, favors_longer=False):
     first_loses = from_both % 2 if favors_longer and length_a <= length_b else 0
     length_a -= (from_longer if length_a > length_b else 0) + from_both // 2 + first_loses
     length_b = room - length_a
-    return [texts[0][:length_a], texts[1][:length_b]]
+    return [_keep_ids(texts[0], length_a, from_end), _keep_ids(texts[1], length_b, from_end)]
 
 
-def frame_texts(texts, max_length, frame, favors_longer=False):
+def _keep_ids(ids, count, from_end):
+    """The first `count` ids, or the last ones."""
+    return ids[:count] if from_end else ids[max(len(ids) - count, 0):]
+
+
+def frame_texts(texts, max_length, frame, favors_longer=False, from_end=True):
     """Id arrays of one text or a pair → (token_ids, segment_ids, num_tokens before truncation).
 
     Truncates the texts to `max_length` tokens in total and adds the special tokens of the `Frame`.
-    favors_longer: see `truncate_texts`.
+    favors_longer, from_end: see `truncate_texts`.
     """
     num_tokens = sum(len(text) for text in texts) + frame.num_specials
-    texts = truncate_texts(texts, max_length - frame.num_specials, favors_longer)
+    texts = truncate_texts(texts, max_length - frame.num_specials, favors_longer, from_end)
     return *frame.join(texts), num_tokens
 
 
-def featurize(examples, tokenizer, max_length, encode_label=None, favors_longer=False):
+def featurize(examples, tokenizer, max_length, encode_label=None, favors_longer=False,
+              from_end=True):
     """`Example`s (texts, label) → list of `Features`. Tokenizes the texts in batches.
 
-    encode_label: a `LabelEncoder`, or None for examples without labels. favors_longer: see
-    `truncate_texts`.
+    encode_label: a `LabelEncoder`, or None for examples without labels. favors_longer, from_end:
+    see `truncate_texts`.
     """
     num_texts = len(examples[0].texts) if examples else 1
     frame = frame_of(tokenizer, num_texts == 2)
@@ -88,8 +94,8 @@ def featurize(examples, tokenizer, max_length, encode_label=None, favors_longer=
                for i in range(num_texts)]
     features = []
     for i, example in enumerate(examples):
-        token_ids, segment_ids, num_tokens = frame_texts([column[i] for column in columns],
-                                                         max_length, frame, favors_longer)
+        token_ids, segment_ids, num_tokens = frame_texts(
+            [column[i] for column in columns], max_length, frame, favors_longer, from_end)
         label = encode_label(example.label) if encode_label else None
         features.append(Features(token_ids, segment_ids, len(token_ids), label, num_tokens))
     return features

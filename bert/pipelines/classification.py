@@ -74,24 +74,25 @@ class Classifier(Pipeline):
         """How many texts an item may have."""
         return {True: (2,), False: (1,)}.get(self.task['pair'], (1, 2))
 
-    def plan_outputs(self, texts):
-        """The `Inference` whose result is the outputs (texts, classes) float32."""
-        return self._plan_example_outputs(_make_examples(texts, 0, self._sizes))
+    def plan_outputs(self, texts, from_end=True):
+        """The `Inference` whose result is the outputs (texts, classes) float32. from_end: where
+        texts are cut that are too long."""
+        return self._plan_example_outputs(_make_examples(texts, 0, self._sizes), from_end)
 
     def _plan_examples(self, examples):
         return self._plan_example_outputs(examples).then(self.records)
 
-    def _plan_example_outputs(self, examples):
-        features = self.featurize(examples)
+    def _plan_example_outputs(self, examples, from_end=True):
+        features = self.featurize(examples, from_end=from_end)
         outputs = np.empty((len(features), self.num_outputs), dtype='float32')
         return Inference(self.runner, features, outputs.__setitem__, lambda: outputs,
                          [feature.num_tokens for feature in features], self.max_len)
 
-    def featurize(self, examples, encode_label=None):
+    def featurize(self, examples, encode_label=None, from_end=True):
         """`bert.data.transform.featurize` by the tokenizer, the length and the rule of the model.
         """
         return featurize(examples, self.tokenizer, self.max_len, encode_label,
-                         favors_longer=self.task.get('truncation') == TRUNCATION)
+                         self.task.get('truncation') == TRUNCATION, from_end)
 
     def activate(self, outputs):
         """The values that are reported and scored, of the network's outputs (size, classes): here

@@ -22,27 +22,30 @@ from bert.pipelines.text_pieces import (
 class EmbeddingPlanner:
     """The part of an `Embedder` that makes `Inference`s of texts."""
 
-    def plan(self, texts, model=None, first=0):
-        """The `Inference` whose result is the vectors (texts, width) float32 of a list of texts;
-        arguments of `Embedder.sentence_chunk`."""
-        model = model or self.sentence_model
-        return self._plan_vectors(self._split(texts, model, first), model, first)
+    def plan(self, texts, model=None, first=0, from_end=True):
+        """The `Inference` whose result is the vectors (texts, width) float32 of a list of texts.
 
-    def plan_ids(self, id_lists, model=None):
+        model: of `select_sentence_model`; None: the own one. first: index of the first text, for
+        errors. from_end: where texts are cut that are too long: at their end or their beginning.
+        """
+        model = model or self.sentence_model
+        return self._plan_vectors(self._split(texts, model, first), model, first, from_end)
+
+    def plan_ids(self, id_lists, model=None, from_end=True):
         """`plan` for texts that are token ids already, sequences of int without special tokens. The
         prompt of the model comes before them. Raises `UserError` for an id that is no token."""
         model = model or self.sentence_model
         prompt, = self._split([''], model, 0)
         return self._plan_vectors(
-            pieces_of_ids(id_lists, prompt.token_ids, self.config.vocab_size), model, 0)
+            pieces_of_ids(id_lists, prompt.token_ids, self.config.vocab_size), model, 0, from_end)
 
-    def plan_token_vectors(self, texts, model=None):
+    def plan_token_vectors(self, texts, model=None, from_end=True):
         """The `Inference` whose result is for each text (tokens, width) float32, special tokens
         included, before any pooling, with the prompt, the lower case and the length of `model`. Not
         for long_text 'split'."""
         model = model or self.sentence_model
         text_pieces = self._split(texts, model, 0)
-        windows, _ = self._cut(text_pieces, model.max_seq_length, 0)
+        windows, _ = self._cut(text_pieces, model.max_seq_length, 0, from_end)
         vectors = [None] * len(windows)
 
         def collect(i, rows):
@@ -50,8 +53,8 @@ class EmbeddingPlanner:
         return self._plan_windows(text_pieces, windows, model.max_seq_length, STATES, collect,
                                   lambda: vectors)
 
-    def _plan_vectors(self, text_pieces, model, first):
-        windows, _ = self._cut(text_pieces, model.max_seq_length, first)
+    def _plan_vectors(self, text_pieces, model, first, from_end):
+        windows, _ = self._cut(text_pieces, model.max_seq_length, first, from_end)
         vectors = np.zeros((len(text_pieces), self.width * len(model.pooling)), 'float32')
         return self._plan_windows(text_pieces, windows, model.max_seq_length,
                                   POOLER if model.uses_pooler else STATES,
@@ -90,9 +93,9 @@ class EmbeddingPlanner:
         return split_into_pieces(self.tokenizer, model.prepare_texts(texts) if model else texts,
                                  first)
 
-    def _cut(self, text_pieces, limit, first):
+    def _cut(self, text_pieces, limit, first, from_end=True):
         return cut_into_text_windows(text_pieces, limit, self._frame.num_specials,
-                                     self._long_text, first, self.length_keyword)
+                                     self._long_text, first, self.length_keyword, from_end)
 
     def _runner(self, name):
         """The `NetworkRunner` of a network: `STATES` or `POOLER`."""

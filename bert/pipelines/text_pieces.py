@@ -57,12 +57,14 @@ def pieces_of_ids(id_lists, prompt_ids, vocab_size):
     return text_pieces
 
 
-def cut_into_text_windows(text_pieces, limit, num_specials, long_text, first, length_keyword):
+def cut_into_text_windows(text_pieces, limit, num_specials, long_text, first, length_keyword,
+                          from_end=True):
     """([`TextWindow`] of all texts, number of texts that were cut).
 
     text_pieces: [`TextPieces`]; limit: tokens of a window, `num_specials` special tokens included;
     long_text: as in `BertEmbedding`; first, length_keyword: index of the first text and name of the
-    limit, for errors. Raises `UserError`.
+    limit, for errors; from_end: whether texts are cut at their end or at their beginning. Raises
+    `UserError`.
     """
     room, windows, num_cut = limit - num_specials, [], 0
     for i, pieces in enumerate(text_pieces):
@@ -75,7 +77,8 @@ def cut_into_text_windows(text_pieces, limit, num_specials, long_text, first, le
             windows += [TextWindow(i, *part) for part in cut_into_windows(
                 length, room, max(room // 2, 1))]
         else:
-            windows.append(TextWindow(i, 0, min(length, room)))
+            windows.append(TextWindow(i, 0 if from_end else max(length - room, 0),
+                                      min(length, room)))
             num_cut += length > room
     return windows, num_cut
 

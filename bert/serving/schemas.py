@@ -15,7 +15,12 @@ ModelName = Annotated[str | None, Field(
 Truncate = Annotated[bool | None, Field(
     None, description='cut texts that are too long; default: what the server was started with')]
 Direction = Annotated[Literal['right', 'left', 'Right', 'Left'], Field(
-    'right', description='the end at which a text is cut; only "right" is supported')]
+    'right', description='whether texts are cut at their end or, "left", at their beginning')]
+
+
+def is_from_end(body):
+    """Whether the texts of a body are cut at their end."""
+    return body.truncation_direction.lower() == 'right'
 
 
 class Body(BaseModel):

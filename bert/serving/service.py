@@ -32,12 +32,9 @@ class Service:
                 raise ApiError(503, 'Unhealthy', 'model "%s" does not answer: %s' % (
                     model.name, error or 'nothing came within %d s' % PROBE_SECONDS)) from None
 
-    async def run(self, request, plan, texts, truncate=None, direction='right'):
+    async def run(self, request, plan, texts, truncate=None):
         """The `Outcome` of a request to a model. plan: function → `Inference`; texts: all texts of
         the request; truncate: of the request, None for the server's own. Raises `ApiError`."""
-        if direction.lower() != 'right':
-            raise ApiError(422, 'Validation', 'truncation_direction "%s": this server cuts texts '
-                           'at their end: leave it out' % direction)
         truncate = self.options.auto_truncate if truncate is None else truncate
         outcome = await self.engine.run(plan, texts, client_of(request), truncate)
         self.metrics.observe_outcome(outcome)

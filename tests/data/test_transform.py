@@ -41,12 +41,12 @@ def tokenizer(request, vocabulary):
     return gluonnlp.data.BERTTokenizer(vocabulary, lower=True)
 
 
-def pop_one_at_a_time(texts, room):
-    """As `_truncate_seq_pair` of google-research/bert."""
+def pop_one_at_a_time(texts, room, index=-1):
+    """As `_truncate_seq_pair` of google-research/bert. index: of the id that is popped."""
     texts = [list(text) for text in texts]
     while sum(len(text) for text in texts) > room:
         longer_text = texts[0] if len(texts) == 1 or len(texts[0]) > len(texts[1]) else texts[1]
-        longer_text.pop()
+        longer_text.pop(index)
     return texts
 
 
@@ -55,8 +55,10 @@ def test_truncate_equals_popping_one_at_a_time():
     for _ in range(5000):
         texts = [np.arange(rng.randrange(20)) for _ in range(rng.choice((1, 2)))]
         room = rng.randrange(2, 25)
-        actual = truncate_texts(texts, room)
-        assert [list(text) for text in actual] == pop_one_at_a_time(texts, room), (texts, room)
+        for from_end, index in ((True, -1), (False, 0)):
+            actual = truncate_texts(texts, room, from_end=from_end)
+            assert [list(text) for text in actual] == pop_one_at_a_time(texts, room, index), \
+                (texts, room)
 
 
 def test_truncate_drops_from_the_longer_text():

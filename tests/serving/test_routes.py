@@ -297,8 +297,24 @@ def test_a_long_text_is_cut_if_the_request_says_so(server):
     assert content['truncated'] == [{'index': 0, 'tokens': 100, 'kept': 20}]
     content = server.ask('/fill', {'inputs': '[MASK] ' + LONG_TEXT, 'truncate': True})
     assert content['truncated'][0]['kept'] == 40
-    assert 'truncation_direction' in error(server, '/embed', {
-        'inputs': LONG_TEXT, 'truncate': True, 'truncation_direction': 'left'}, 422)
+
+
+def test_a_long_text_is_cut_at_its_beginning_if_the_request_says_so(server):
+    text = LONG_TEXT + 'bad film'
+    options = {'truncate': True, 'truncation_direction': 'left'}
+    end = ' '.join(text.split()[-38:])
+    for body, key in (({'inputs': [text]}, 'inputs'), ({'inputs': [[5] * 99]}, 'inputs')):
+        response = server.send('/embed', dict(body, **options))
+        assert response.headers['x-truncated-count'] == '1', key
+    assert np.allclose(server.ask('/embed', dict(inputs=text, **options)),
+                       server.pipeline('vectors')([end]), atol=TOLERANCE)
+    assert np.allclose(server.ask('/embed_all', dict(inputs=text, **options)),
+                       server.ask('/embed_all', {'inputs': end}), atol=TOLERANCE)
+    assert server.ask('/predict', dict(inputs=text, **options))[0] == pytest.approx(
+        server.ask('/predict', {'inputs': end})[0], abs=TOLERANCE)
+    assert server.ask('/rerank', dict(query='so', texts=[text], **options))[0] == pytest.approx(
+        server.ask('/rerank', {'query': 'so', 'texts': [' '.join(text.split()[-36:])]})[0],
+        abs=TOLERANCE)
 
 
 def test_documents_are_never_cut(server):

@@ -71,8 +71,8 @@ def test_the_table_names_all_routes():
 
 
 @pytest.mark.clients
-def test_the_snippet(workplace, capsys):
-    pytest.importorskip('openai')
+def test_the_snippet(workplace, capsys, client_library):
+    client_library('openai')
     code = '\n'.join(line[4:] for line in re.search(
         r'code-block:: python\n\n((    .*\n|\n)+)', PAGE.read_text(encoding='utf-8'))
         .group(1).splitlines())

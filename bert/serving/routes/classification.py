@@ -3,7 +3,7 @@ from fastapi import APIRouter, Request
 
 from bert.pipelines.records import Score
 from bert.serving.hosting import CLASSIFIER_KINDS
-from bert.serving.schemas import PredictRequest
+from bert.serving.schemas import PredictRequest, is_from_end
 from bert.serving.service import ServiceOfApp, answer
 
 router = APIRouter(tags=['classification'])
@@ -19,8 +19,8 @@ async def predict(body: PredictRequest, request: Request, service: ServiceOfApp)
     items = [item if isinstance(item, str) else item[0] if len(item) == 1 else tuple(item)
              for item in items]
     texts = [text for item in items for text in ([item] if isinstance(item, str) else item)]
-    outcome = await service.run(request, lambda: pipeline.plan_outputs(items), texts,
-                                body.truncate, body.truncation_direction)
+    outcome = await service.run(request, lambda: pipeline.plan_outputs(
+        items, is_from_end(body)), texts, body.truncate)
     results = describe_outputs(pipeline, outcome.result, body.raw_scores)
     return answer(results if is_batch else results[0], outcome)
 

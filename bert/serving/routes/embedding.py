@@ -14,23 +14,24 @@ from bert.serving.schemas import (
     OpenAiEmbeddingRequest,
     SimilarityParameters,
     SimilarityRequest,
+    is_from_end,
 )
 from bert.serving.service import ServiceOfApp, answer, as_list, with_cuts
 
 router = APIRouter(tags=['vectors'])
 
 
-def plan_vectors(pipeline, inputs, **settings):
-    """The `Inference` of the vectors of texts, or of token ids in their place. settings: of
-    `SentenceModel.select`."""
+def plan_vectors(pipeline, inputs, from_end=True, **settings):
+    """The `Inference` of the vectors of texts, or of token ids in their place. from_end: where they
+    are cut that are too long. settings: of `SentenceModel.select`."""
     model = pipeline.select_sentence_model(**settings)
     if inputs and all(isinstance(item, str) for item in inputs):
-        return pipeline.plan(inputs, model)
+        return pipeline.plan(inputs, model, from_end=from_end)
     texts = dataclasses.replace(model, prompt='').prepare_texts(
         [item if isinstance(item, str) else '' for item in inputs])
     return pipeline.plan_ids(
         [ids if isinstance(item, str) else item for item, ids in zip(
-            inputs, pipeline.tokenizer.encode(texts))], model)
+            inputs, pipeline.tokenizer.encode(texts))], model, from_end)
 
 
 @router.post('/embed', summary='One vector for each text')
@@ -38,8 +39,8 @@ async def embed(body: EmbedRequest, request: Request, service: ServiceOfApp):
     pipeline = service.host.find(body.model, (EMBEDDING,)).pipeline
     inputs = as_list(body.inputs)
     outcome = await service.run(request, lambda: plan_vectors(
-        pipeline, inputs, normalize=body.normalize, dimensions=body.dimensions,
-        prompt_name=body.prompt_name), inputs, body.truncate, body.truncation_direction)
+        pipeline, inputs, is_from_end(body), normalize=body.normalize,
+        dimensions=body.dimensions, prompt_name=body.prompt_name), inputs, body.truncate)
     return answer(outcome.result, outcome)
 
 
@@ -49,8 +50,8 @@ async def embed_all(body: EmbedAllRequest, request: Request,
     pipeline = service.host.find(body.model, (EMBEDDING,)).pipeline
     inputs = as_list(body.inputs)
     outcome = await service.run(request, lambda: pipeline.plan_token_vectors(
-        inputs, pipeline.select_sentence_model(prompt_name=body.prompt_name)), inputs,
-        body.truncate, body.truncation_direction)
+        inputs, pipeline.select_sentence_model(prompt_name=body.prompt_name), is_from_end(body)),
+        inputs, body.truncate)
     vectors = outcome.result
     if body.dimensions is not None:
         if not 0 < body.dimensions <= pipeline.width:
@@ -69,8 +70,8 @@ async def compare(body: SimilarityRequest, request: Request,
     if len(texts) == 1:
         raise ApiError(400, 'Empty', 'inputs.sentences is empty: at least one text expected')
     outcome = await service.run(request, lambda: plan_vectors(
-        pipeline, texts, prompt_name=parameters.prompt_name), texts, parameters.truncate,
-        parameters.truncation_direction)
+        pipeline, texts, is_from_end(parameters), prompt_name=parameters.prompt_name), texts,
+        parameters.truncate)
     rows = outcome.result
     return answer(similarity(rows[:1], rows[1:], pipeline.sentence_model.similarity)[0], outcome)
 

@@ -3,7 +3,7 @@ from fastapi import APIRouter, Request
 from scipy.special import expit
 
 from bert.file_names import RANKING
-from bert.serving.schemas import CohereRerankRequest, RerankRequest
+from bert.serving.schemas import CohereRerankRequest, RerankRequest, is_from_end
 from bert.serving.service import ServiceOfApp, answer, with_cuts
 
 router = APIRouter(tags=['ranking'])
@@ -13,8 +13,8 @@ router = APIRouter(tags=['ranking'])
 async def rerank(body: RerankRequest, request: Request, service: ServiceOfApp):
     pipeline = service.host.find(body.model, (RANKING,)).pipeline
     outcome = await service.run(
-        request, lambda: pipeline.plan_outputs([(body.query, text) for text in body.texts]),
-        body.texts, body.truncate, body.truncation_direction)
+        request, lambda: pipeline.plan_outputs([(body.query, text) for text in body.texts],
+                                               is_from_end(body)), body.texts, body.truncate)
     scores = outcome.result[:, 0]
     scores = (scores if body.raw_scores else expit(scores)).tolist()
     order = sorted(range(len(scores)), key=lambda i: -scores[i])       # sorted is stable
