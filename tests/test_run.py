@@ -316,6 +316,23 @@ def test_the_tests_extra_comes_later(machine):
         'pip -m pip install --disable-pip-version-check --no-deps --requirement constraints.txt']
 
 
+def test_the_server_installs_its_packages_once(machine):
+    shutil.copy2(machine.repo / 'bert' / 'models.py', machine.repo / 'bert' / 'serve.py')
+    machine.run('models')
+    for name in ('serve.py', 'serve', 'bert/serve.py'):
+        assert machine.run(name, '--port', '1')[:2] == (
+            0, "serve.py ['--port', '1'] %s\n" % machine.folder)
+    assert machine.pip_calls()[2:] == [
+        'pip -m pip install --disable-pip-version-check fastapi fastapi-offline httptools orjson '
+        'prometheus_client pydantic uvicorn uvloop']
+
+
+def test_the_server_comes_first(machine):
+    shutil.copy2(machine.repo / 'bert' / 'models.py', machine.repo / 'bert' / 'serve.py')
+    assert machine.run('serve')[0] == 0
+    assert [call.split()[-1] for call in machine.pip_calls()] == ['mxnet==1.9.1', 'repo[serve]']
+
+
 @pytest.mark.parametrize('name', ['setup.py', 'pyproject.toml', 'constraints/3.13.txt',
                                   'bert/bert_mxnet_compat.pth',
                                   KERNELS + '/targets.py', KERNELS + '/source/packing.h',

@@ -1,4 +1,5 @@
 """Runs the server: opens the models, listens, ends in good order."""
+import ipaddress
 import logging
 import resource
 import signal
@@ -31,6 +32,9 @@ def serve_models(options):
         server = make_server(service)
         listener = listen(options.host, options.port)   # when the models answer, and not before
         raise_descriptor_limit()
+        if options.api_key_file is None and not is_loopback(listener):
+            LOG.warning('--host %s: whoever reaches this address may use the models: '
+                        '--api_key_file asks for a key', options.host)
         for model in service.host.models.values():
             LOG.info('model %s: %s, up to %d tokens, from %s', model.name, model.kind,
                      model.max_tokens, model.path)
@@ -62,6 +66,11 @@ def make_server(service):
     return uvicorn.Server(uvicorn.Config(
         make_application(service), log_config=None, access_log=False, lifespan='off',
         timeout_graceful_shutdown=SHUTDOWN_SECONDS, server_header=False))
+
+
+def is_loopback(listener):
+    """Whether a socket can be reached from this machine only."""
+    return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
 
 
 def url_of(listener):
