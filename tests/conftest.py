@@ -164,7 +164,7 @@ def kernels(request, need_cpu_for):
 NO_TORCH, NO_HOROVOD = 'PyTorch is not installed', 'Horovod is not installed'
 NO_KERNELS = 'there are no kernels for this CPU'
 NO_CLIENTS = 'the clients of the server are not installed'
-NO_BROWSER = 'there is no Chromium with a driver'
+NO_BROWSER = 'there is no Chromium with Playwright and curl'
 NO_ROOT = 'device nodes and mounts need root'  # CI runs as root, on a new machine as a user too
 
 

@@ -77,7 +77,8 @@ class Inference(NamedTuple):
     collect: function(index, outputs NumPy of these features), called once for each, in any order.
     result: function, called after that; gives the results. num_tokens: of each text before it is
     cut, special tokens included. max_tokens: the length at which texts are cut. texts: for each
-    of the features the index of its text; None: they have one each.
+    of the features the index of its text; None: they have one each. unit: what a text is called in
+    messages; a 'question' is counted and cut without special tokens.
     """
     runner: NetworkRunner
     features: Sequence
@@ -86,11 +87,17 @@ class Inference(NamedTuple):
     num_tokens: Sequence
     max_tokens: float = math.inf
     texts: Sequence | None = None
+    unit: str = 'text'
 
     @property
     def num_cut(self):
         """How many texts are cut."""
         return sum(count > self.max_tokens for count in self.num_tokens)
+
+    @property
+    def num_read(self):
+        """How many tokens the network reads."""
+        return sum(item.valid_length for item in self.features)
 
     def then(self, function):
         """The inference whose result is `function` of this one's."""

@@ -89,7 +89,7 @@ class QuestionAnswerer(Pipeline):
         return Inference(
             self.runner, windows, finder.add, finder.answers, lengths[bounds[:-1]].tolist(),
             self.task['max_query_length'],
-            np.searchsorted(bounds, windows.windows[:, 0], 'right') - 1
+            np.searchsorted(bounds, windows.windows[:, 0], 'right') - 1, 'question'
         ).then(lambda answers: [self._make_result(answers[start:stop], top_k)
                                 for start, stop in itertools.pairwise(bounds)])
 

@@ -39,8 +39,8 @@ def make_application(service):
     app.add_exception_handler(ApiError, answer_api_error)
     app.add_exception_handler(HTTPException, answer_http_error)
     app.add_exception_handler(RequestValidationError, answer_invalid_body)
-    app.mount('/page', StaticFiles(directory=PAGE), name='page')
-    app.add_api_route('/', show_page, include_in_schema=False)
+    app.mount('/page', PageFiles(directory=PAGE), name='page')
+    app.add_api_route('/', show_page, methods=['GET', 'HEAD'], include_in_schema=False)
     options = service.options
     if options.cors_origins:
         app.add_middleware(CORSMiddleware, allow_origins=options.cors_origins,
@@ -49,8 +49,22 @@ def make_application(service):
     return Guard(app, keys, options, service.metrics)
 
 
+# no-cache: a browser asks whether a file has changed, and so never mixes those of two versions
+PAGE_HEADERS = {'Cache-Control': 'no-cache', 'X-Content-Type-Options': 'nosniff',
+                'Content-Security-Policy': "frame-ancestors 'none'"}
+
+
+class PageFiles(StaticFiles):
+    """The files of the page, with its headers."""
+
+    def file_response(self, *arguments, **options):
+        response = super().file_response(*arguments, **options)
+        response.headers.update(PAGE_HEADERS)
+        return response
+
+
 async def show_page():
-    return FileResponse(PAGE / 'index.html')
+    return FileResponse(PAGE / 'index.html', headers=PAGE_HEADERS)
 
 
 def answer_api_error(request: Request, error: ApiError):

@@ -34,19 +34,15 @@ class Limits(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a request. num_tokens: of each text before it was cut; max_tokens: the length
-    at which texts are cut. Times in seconds."""
+    """What became of a request. num_read: tokens that the network has read; num_tokens: of each text
+    before it was cut; max_tokens: the length at which texts are cut. Times in seconds."""
     result: object
+    num_read: int
     num_tokens: list
     max_tokens: float
     planning_time: float
     queue_time: float
     inference_time: float
-
-    @property
-    def total_tokens(self):
-        """Tokens that were read."""
-        return sum(min(count, self.max_tokens) for count in self.num_tokens)
 
     @property
     def truncated(self):
@@ -88,8 +84,8 @@ class Engine:
         result = await self.in_planning_thread(inference.result)
         now = time.monotonic()
         started_at = planned if work is None else work.started_at
-        return Outcome(result, inference.num_tokens, inference.max_tokens, planned - started,
-                       started_at - planned, now - started_at)
+        return Outcome(result, inference.num_read, inference.num_tokens, inference.max_tokens,
+                       planned - started, started_at - planned, now - started_at)
 
     async def probe(self, plan):
         """Compute an inference that no limit holds up, to see that a model works. plan: function →
@@ -143,14 +139,15 @@ class Engine:
         limit = inference.max_tokens
         too_long = [(i, count) for i, count in enumerate(inference.num_tokens) if count > limit]
         if too_long and not truncate:
-            raise ApiError(422, 'Validation', 'text %d has %d tokens, special ones included, and '
-                           'the model reads %d%s: shorten it, or send "truncate": true' % (
-                               *too_long[0], limit, '' if len(too_long) == 1 else
-                               ' (%d texts are too long)' % len(too_long)))
-        num_tokens = sum(features.valid_length for features in inference.features)
-        if num_tokens > self.limits.max_tokens:
+            raise ApiError(422, 'Validation', '%s %d has %d tokens%s, and the model reads %d%s: '
+                           'shorten it, or send "truncate": true' % (
+                               inference.unit, *too_long[0],
+                               ', special ones included' * (inference.unit == 'text'), limit,
+                               '' if len(too_long) == 1 else
+                               ' (%d %ss are too long)' % (len(too_long), inference.unit)))
+        if inference.num_read > self.limits.max_tokens:
             raise ApiError(413, 'Validation', '%d tokens in the request: %d at most expected: send '
-                           'several requests' % (num_tokens, self.limits.max_tokens))
+                           'several requests' % (inference.num_read, self.limits.max_tokens))
 
     def check_capacity(self):
         """Raises `ApiError` 429 while the queue needs longer than a request may wait."""

@@ -65,8 +65,9 @@ class Guard:
 
     def _check_key(self, scope):
         path = scope['path']
-        if self._keys is None or path in OPEN_PATHS or path == '/' and scope['method'] == 'GET' \
-                or path.startswith(OPEN_PREFIXES) or scope['method'] == 'OPTIONS':
+        is_open = path in OPEN_PATHS or path.startswith(OPEN_PREFIXES) or \
+            scope['method'] == 'OPTIONS' or path == '/' and scope['method'] in ('GET', 'HEAD')
+        if self._keys is None or is_open:
             return
         header = dict(scope['headers']).get(b'authorization', b'')
         scheme, _, key = header.partition(b' ')

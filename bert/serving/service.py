@@ -39,7 +39,7 @@ class Service:
         outcome = await self.engine.run(plan, texts, client_of(request), truncate)
         self.metrics.observe_outcome(outcome)
         request.state.num_texts = len(outcome.num_tokens)
-        request.state.num_tokens = outcome.total_tokens
+        request.state.num_tokens = outcome.num_read
         return outcome
 
 
@@ -69,7 +69,7 @@ def outcome_headers(outcome):
              'x-inference-time': outcome.inference_time}
     headers = {name: '%.0f' % (1000 * seconds) for name, seconds in times.items()}
     headers['x-total-time'] = '%.0f' % (1000 * sum(times.values()))
-    headers['x-compute-tokens'] = '%d' % outcome.total_tokens
+    headers['x-compute-tokens'] = '%d' % outcome.num_read
     truncated = outcome.truncated
     if truncated:
         headers['x-truncated-count'] = str(len(truncated))

@@ -11,7 +11,7 @@ from support import browser as browsers
 from support import servers, tiny
 
 pytestmark = pytest.mark.browser
-playwright = pytest.importorskip('playwright.sync_api', reason='Playwright is not installed')
+playwright = pytest.importorskip('playwright.sync_api', reason=browsers.NO_BROWSER)
 
 # what shells, HTML, JSON and UTF-16 have their own ideas of
 NASTY = 'It\'s <b>"so"</b> $HOME `id` \\n 100% !\nthe film\t电影 😀 \u202e was good'
@@ -140,16 +140,17 @@ def test_ranking(page, server):
 
 
 def test_words_for_masks(page, server):
-    text = '😀 the [MASK] was [MASK]'
+    text = '😀 the [MASK] good [MASK]'
     expected, = server.ask('/fill', {'model': 'masks', 'inputs': text})['masks']
     page.open('masks')
-    page.fill(text='😀 the [MASK] was ')
+    page.fill(text='😀 the [MASK] good ')
     page.page.get_by_role('button', name='Insert [MASK]').click()
     page.submit()
     assert page.texts('tbody th') == [item['word'] for words in expected for item in words]
     assert page.numbers() == close([item['score'] for words in expected for item in words])
-    assert page.texts('.text') == ['😀 the %s was %s' % tuple(
-        words[0]['word'] for words in expected)]
+    best = tuple(words[0]['word'] for words in expected)
+    assert best[0] != best[1], 'the test needs both'
+    assert page.texts('.text') == ['😀 the %s good %s' % best]
 
 
 def test_answers_are_marked(page, server):
@@ -240,7 +241,7 @@ def test_the_command_is_copied(page):
 def run_command(command, **variables):
     """The content of the answer that a command of the page gets."""
     if not shutil.which('curl'):
-        pytest.skip('curl is not installed')
+        pytest.skip(browsers.NO_BROWSER)
     process = subprocess.run(['bash'], input=command, capture_output=True, text=True, timeout=60,
                              env=dict(os.environ, **variables))
     assert process.returncode == 0, process.stderr
@@ -411,6 +412,6 @@ def test_the_page_can_ask_no_other_host(page):
     page.open('classes')
     blocked = page.page.evaluate('''new Promise(resolve => {
         addEventListener('securitypolicyviolation', event => resolve(event.blockedURI));
-        fetch('http://localhost:9/').catch(() => {});
+        fetch('http://localhost:9/').catch(() => setTimeout(resolve, 1000, 'nothing'));
     })''')
     assert blocked == 'http://localhost:9/'

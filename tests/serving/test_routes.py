@@ -24,6 +24,8 @@ def test_the_models_have_their_kinds(server, name, kind):
     models = {model['id']: model for model in server.ask('/v1/models')['data']}
     assert models[name]['kind'] == kind and models[name]['object'] == 'model'
     assert models[name]['max_tokens'] == tiny.CONFIG.max_length
+    assert models[name].get('threshold') == (0.5 if kind == 'multi_label' else None)
+    assert models[name].get('mask_token') == ('[MASK]' if kind == 'fill_mask' else None)
 
 
 # Vectors
@@ -190,6 +192,8 @@ def test_answer(server):
         assert content['answers'] == [pytest.approx(item._asdict(), abs=TOLERANCE)
                                       for item in expected.answers]
         assert not content['no_answer'] and content['no_answer_probability'] is None
+    response = server.send('/answer', {'question': 'good', 'documents': 'the film'})
+    assert response.headers['x-compute-tokens'] == '6'      # question, document, special tokens
 
 
 def test_answer_in_several_documents(server):
@@ -279,8 +283,8 @@ def test_a_long_text_is_refused(server):
         'long): shorten it, or send "truncate": true'
     assert 'has 104 tokens' in error(server, '/rerank', {'query': 'a', 'texts': [LONG_TEXT]}, 422)
     assert 'has 102 tokens' in error(server, '/predict', {'inputs': LONG_TEXT}, 422)
-    assert 'truncate' in error(server, '/answer', {
-        'question': LONG_TEXT, 'documents': 'good'}, 422)
+    assert error(server, '/answer', {'question': LONG_TEXT, 'documents': 'good'}, 422) == \
+        'question 0 has 100 tokens, and the model reads 20: shorten it, or send "truncate": true'
 
 
 def test_a_long_text_is_cut_if_the_request_says_so(server):
@@ -348,6 +352,17 @@ def test_bodies_that_are_no_requests(server, data):
     response = server.send('/embed', data=data, headers={'Content-Type': 'application/json'})
     assert response.status_code in (400, 422), response.text
     assert response.json()['error_type'] == 'Validation' and response.json()['error']
+
+
+def test_the_files_of_the_page(server):
+    for path in ('/', '/page/main.js', '/page/page.css'):
+        response = server.send(path)
+        assert response.status_code == 200 and response.headers['Cache-Control'] == 'no-cache'
+        assert response.headers['X-Content-Type-Options'] == 'nosniff'
+    assert server.session.head(server.url + '/', timeout=60).status_code == 200
+    for path in ('/page/none.js', '/page/../server.py', '/page/%2e%2e/server.py'):
+        assert server.send(path).status_code == 404
+        assert 'there is no ' in server.send(path).json()['error']
 
 
 def test_unknown_paths_and_methods(server):

@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-NO_BROWSER = 'Chromium is not installed'
+# The reason of conftest.py, which $BERT_NO_SKIPS=but-optional allows
+NO_BROWSER = 'there is no Chromium with Playwright and curl'
 PROGRAMS = 'chromium', 'chromium-browser', 'google-chrome-stable', 'google-chrome'
 
 

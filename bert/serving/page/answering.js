@@ -4,7 +4,7 @@ import {element} from './dom.js';
 import {percent} from './numbers.js';
 import {cutAtSpans, splitParagraphs} from './texts.js';
 
-const DOCUMENTS = `The Rhine rises in the Alps 🏔 and flows to the North Sea. It is 1,230 km long.
+const DOCUMENTS = `The Rhine rises in the Alps and flows to the North Sea. It is 1,230 km long.
 
 The Danube rises in the Black Forest. It flows into the Black Sea.`;
 
@@ -26,7 +26,7 @@ function show(result, values) {
   const texts = documents.map((text, i) => markedDocument(
     text, i, documents.length, ranked.filter(answer => answer.document === i), marks,
     result.no_answer));
-  return [verdict(result), answerList(ranked, documents.length, marks), ...texts];
+  return [verdict(result), answerList(ranked, documents.length, marks, result.no_answer), ...texts];
 }
 
 function verdict({answer, answers, no_answer: isMissing, no_answer_probability: probability}) {
@@ -34,23 +34,25 @@ function verdict({answer, answers, no_answer: isMissing, no_answer_probability: 
     return element('p', {class: 'verdict'}, element('strong', {}, answer), ', ',
       percent(answers[0].probability));
   }
-  const line = element('p', {class: 'verdict'}, element('strong', {}, 'No answer'),
-    ' is in the documents.');
+  const line = element('p', {class: 'verdict'}, element('strong', {}, 'No answer'), ' found');
   if (probability !== null) {
-    line.append(' The model gives this ', percent(probability), '.');
+    line.append(', ', percent(probability));
   }
-  if (answers.length) {
-    line.append(' These would be its guesses:');
-  }
+  line.append(answers.length ? '. These are guesses:' : '.');
   return line;
 }
 
+/** The class of an answer's mark. A guess never looks like the answer. */
+function lookOf(rank, isMissing) {
+  return rank === 1 && !isMissing ? 'rank-1' : 'rank-2';
+}
+
 /** The answers, each a button that shows where in its document it stands. */
-function answerList(answers, numDocuments, marks) {
+function answerList(answers, numDocuments, marks, isMissing) {
   const buttons = answers.map(answer => element(
     'button', {type: 'button', class: 'answer', 'aria-pressed': 'false',
       title: 'Show where it stands'},
-    element('span', {class: `rank rank-${Math.min(answer.rank, 2)}`}, String(answer.rank)),
+    element('span', {class: `rank ${lookOf(answer.rank, isMissing)}`}, String(answer.rank)),
     element('span', {class: 'answer-text'}, answer.answer,
       numDocuments > 1 ? element('span', {class: 'place'}, ` document ${answer.document + 1}`)
         : ''),
@@ -82,7 +84,7 @@ function markedDocument(text, index, numDocuments, answers, marks, isMissing) {
       return piece;
     }
     const best = Math.min(...spans.map(({rank}) => rank));
-    const mark = element('mark', {class: best === 1 && !isMissing ? 'rank-1' : 'rank-2'}, piece);
+    const mark = element('mark', {class: lookOf(best, isMissing)}, piece);
     spans.forEach(span => marks.get(span).push(mark));
     return mark;
   });
@@ -94,7 +96,7 @@ function markedDocument(text, index, numDocuments, answers, marks, isMissing) {
 export const questionAnswering = {
   name: 'Answers', purpose: 'Finds the answer to a question in documents.', action: 'Answer',
   fields, request, show,
-  nameCut: () => 'The question',
+  nameText: () => 'the question',
   cutLabel: 'Cut a question that is too long',
   cutHint: 'Documents may have any length: they are read in parts.',
 };

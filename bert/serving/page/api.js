@@ -63,8 +63,8 @@ async function send(path, options) {
   return response;
 }
 
-/** What an error says: in the server's own form, in OpenAI's, or in no form that is known, as from a
-    proxy. */
+/** What an error says: in the server's own form, in OpenAI's, or in no known form, as from a proxy.
+*/
 async function readMessage(response) {
   try {
     const {error} = await response.json();

@@ -16,7 +16,7 @@ export function barTable(caption, heads, rows) {
   const titles = heads.map((head, i) => element(
     'th', {scope: 'col', colspan: i === heads.length - 1 ? 2 : null}, head));
   return element(
-    'table', {class: 'bars'}, element('caption', {}, caption),
+    'table', {class: heads.length > 2 ? 'bars many' : 'bars'}, element('caption', {}, caption),
     element('thead', {}, element('tr', {}, ...titles)),
     element('tbody', {}, ...rows.map(makeRow)));
 }

@@ -15,18 +15,13 @@ function fieldsFor(example) {
     }
     const text = {name: 'text', label: 'Text', kind: 'text', value: example};
     return readsPairs === false ? [text] : [text, {
-      name: 'second', label: 'Second text', kind: 'text', isOptional: true,
+      name: 'second', label: 'Second text', kind: 'text', rows: 2, isOptional: true,
       hint: 'Only for models that compare two texts.'}];
   };
 }
 
 function request({text, second}) {
   return {path: 'predict', body: {inputs: second ? [text, second] : text}};
-}
-
-/** What the numbers of the cut texts mean: there is only one. */
-function nameCut(index, {second}) {
-  return second ? 'The two texts' : 'The text';
 }
 
 function labelRows(items, threshold = Infinity) {
@@ -47,7 +42,7 @@ function withTag(label, fits) {
 export const classification = {
   name: 'Classification', purpose: 'Tells which label fits a text best.', action: 'Classify',
   fields: fieldsFor('The film was a delight, and the actors were great.'),
-  request, nameCut,
+  request,
   show: items => [
     element('p', {class: 'verdict'}, element('strong', {}, items[0].label), ', ',
       percent(items[0].score)),
@@ -58,7 +53,7 @@ export const multiLabel = {
   name: 'Several labels', purpose: 'Tells which labels fit a text: none, one or several.',
   action: 'Find labels',
   fields: fieldsFor('The film was a delight, but the plot was poor.'),
-  request, nameCut,
+  request,
   show(items, values, {threshold = THRESHOLD}) {
     const fitting = items.filter(({score}) => score > threshold).map(({label}) => label);
     const verdict = fitting.length
@@ -75,7 +70,7 @@ export const multiLabel = {
 export const regression = {
   name: 'Score', purpose: 'Gives a text a number.', action: 'Score',
   fields: fieldsFor('The film was a delight, and the actors were great.'),
-  request, nameCut,
+  request,
   show: ([{score}]) => [
     element('p', {class: 'verdict'}, 'Score: ', element('strong', {}, decimal(score)))],
 };

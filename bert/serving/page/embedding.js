@@ -73,11 +73,12 @@ function scale() {
 }
 
 export const embedding = {
-  name: 'Vectors', purpose: 'Turns texts into vectors. Texts of similar meaning have similar vectors.',
+  name: 'Vectors',
+  purpose: 'Turns texts into vectors. Texts of similar meaning have similar vectors.',
   action: 'Compare',
   fields: () => [{name: 'texts', label: 'Texts', kind: 'text', value: EXAMPLE, rows: 6,
     hint: 'One text a line.'}],
   request: ({texts}) => ({path: 'v1/embeddings', body: {input: splitLines(texts)}}),
   show,
-  nameCut: (index, {texts}) => `Text ${index + 1} (“${shorten(splitLines(texts)[index])}”)`,
+  nameText: (index, {texts}) => `text ${index + 1} (“${shorten(splitLines(texts)[index])}”)`,
 };

@@ -33,5 +33,4 @@ export const fillMask = {
   name: 'Missing words', purpose: 'Finds words for the gaps of a text.', action: 'Fill',
   fields, show,
   request: ({text}) => ({path: 'fill', body: {inputs: text}}),
-  nameCut: () => 'The text',
 };

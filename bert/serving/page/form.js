@@ -27,9 +27,8 @@ export function makeForm(model, kind, onSubmit) {
 
 /** The values of the form: {name of a field: text}, without the option. */
 export function readValues(form) {
-  const values = Object.fromEntries(new FormData(form));
-  delete values[NAME_OF_CUT];
-  return values;
+  const fields = [...form.elements].filter(({name}) => name && name !== NAME_OF_CUT);
+  return Object.fromEntries(fields.map(({name, value}) => [name, value]));
 }
 
 /** {truncate} as the option says, {} for a kind without it. */
@@ -80,6 +79,6 @@ function makeCutOption(model, kind) {
     'div', {class: 'option'},
     element('input', {type: 'checkbox', id, name: NAME_OF_CUT, 'aria-describedby': hintId}),
     element('label', {for: id}, cutLabel(kind)),
-    element('p', {class: 'hint', id: hintId}, kind.cutHint || `${length} Without this, longer texts `
-      + 'are refused.'));
+    element('p', {class: 'hint', id: hintId},
+      kind.cutHint || `${length} Without this, longer texts are refused.`));
 }

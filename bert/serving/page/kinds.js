@@ -3,7 +3,8 @@
 //   fields: function of the model → fields, see form.js
 //   request: function of the form's values → {path, body}
 //   show: function of (answer, values, model) → elements
-//   nameCut: function of (index, values) → what the text is called that was cut
+//   nameText: function of (index, values) → what a text of the request is called on the page; for a
+//     kind with one text, or one pair, it is not needed
 //   cutLabel, cutHint: of the box for cutting, where other words than the usual are needed
 //   isNeverCut: for a kind that reads texts of any length
 import {questionAnswering} from './answering.js';

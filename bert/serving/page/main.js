@@ -116,5 +116,8 @@ page.keyForm.addEventListener('submit', event => {
   page.key.value = '';
   load();
 });
-page.forget.addEventListener('click', () => askForKey('The key is forgotten.'));
+page.forget.addEventListener('click', () => {
+  askForKey('');
+  page.loading.textContent = 'The key is forgotten.';
+});
 load();

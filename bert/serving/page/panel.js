@@ -46,7 +46,7 @@ export class Panel {
     try {
       this.showAnswer(await ask(path, json, this.controller.signal), values);
     } catch (error) {
-      this.showError(error);
+      this.showError(error, values);
     } finally {
       this.controller = null;
       this.setBusy(false);
@@ -82,8 +82,8 @@ export class Panel {
       return [];
     }
     const lines = cuts.slice(0, MAX_CUTS_SHOWN).map(({index, tokens, kept}) => element(
-      'li', {}, `${this.kind.nameCut(index, values)} has ${count(tokens, 'token')}. The first `
-        + `${kept} were read.`));
+      'li', {}, capitalize(this.nameText(index, values)), `: ${kept} of ${tokens} tokens were `
+        + 'read.'));
     if (numCuts > lines.length) {
       lines.push(element('li', {}, `And ${numCuts - lines.length} more.`));
     }
@@ -92,7 +92,11 @@ export class Panel {
       element('ul', {}, ...lines))];
   }
 
-  showError(error) {
+  nameText(index, values) {
+    return this.kind.nameText?.(index, values) ?? 'the text';
+  }
+
+  showError(error, values) {
     this.status.textContent = '';
     this.result.replaceChildren();
     if (error.name === 'AbortError') {
@@ -102,13 +106,13 @@ export class Panel {
     if (!(error instanceof RequestError)) {
       console.error(error);
     }
-    this.alert.replaceChildren(...this.describe(error));
+    this.alert.replaceChildren(...this.describe(error, values));
     if (error.status === UNAUTHORIZED) {
       this.onKeyMissing();
     }
   }
 
-  describe(error) {
+  describe(error, values) {
     if (!(error instanceof RequestError)) {
       return [element('p', {}, `This page can’t show the answer: ${error.message}`)];
     }
@@ -117,6 +121,11 @@ export class Panel {
     }
     const lines = [element('p', {}, element('strong', {}, `The server says (${error.status}): `),
       error.message)];
+    const number = /\btext (\d+)\b/.exec(error.message)?.[1];
+    if (number && this.kind.nameText) {
+      lines.push(element('p', {}, 'The server counts from 0: this is ',
+        `${this.nameText(Number(number), values)}.`));
+    }
     const option = readCutOption(this.form);
     if (error.status === UNPROCESSABLE && option.truncate === false
         && error.message.includes('truncate')) {
@@ -124,4 +133,8 @@ export class Panel {
     }
     return lines;
   }
+}
+
+function capitalize(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -27,6 +27,6 @@ export const ranking = {
       hint: 'One document a line.'}],
   request: ({query, documents}) => ({path: 'rerank', body: {query, texts: splitLines(documents)}}),
   show,
-  nameCut: (index, {documents}) =>
-    `Document ${index + 1} (“${shorten(splitLines(documents)[index])}”), read with the query,`,
+  nameText: (index, {documents}) =>
+    `the query with document ${index + 1} (“${shorten(splitLines(documents)[index])}”)`,
 };

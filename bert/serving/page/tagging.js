@@ -4,7 +4,7 @@ import {element} from './dom.js';
 import {percent} from './numbers.js';
 import {count, cutAtSpans} from './texts.js';
 
-const EXAMPLE = '🎉 Marie Curie was born in Warsaw and worked at the University of Paris.';
+const EXAMPLE = 'Marie Curie was born in Warsaw and worked at the University of Paris.';
 // Degrees between the hues of two types: any number of them stay apart
 const GOLDEN_ANGLE = 137.5;
 

@@ -1,13 +1,8 @@
 // Texts as the server counts them, and lists of texts in one field.
 
-/** The text from one offset to another. The offsets of the server count Unicode code points. Those
-    of JavaScript count UTF-16 units, of which an emoji has two. */
-export function sliceCodePoints(text, start, end) {
-  return Array.from(text).slice(start, end).join('');
-}
-
 /** A text, cut wherever a span starts or ends: [{text, spans}], with the spans that cover each
-    piece. spans: [{start, end, …}] in code points; they may overlap. */
+    piece. spans: [{start, end, …}]; they may overlap. As on the server, their offsets count Unicode
+    code points. Those of JavaScript count UTF-16 units, of which an emoji has two. */
 export function cutAtSpans(text, spans) {
   const characters = Array.from(text);
   const bounds = [0, characters.length, ...spans.flatMap(({start, end}) => [start, end])];

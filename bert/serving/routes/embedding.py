@@ -88,7 +88,7 @@ async def create_embeddings(body: OpenAiEmbeddingRequest, request: Request,
         'object': 'list', 'model': model.name,
         'data': [{'object': 'embedding', 'index': i, 'embedding': encode(row, body)}
                  for i, row in enumerate(outcome.result)],
-        'usage': {'prompt_tokens': outcome.total_tokens, 'total_tokens': outcome.total_tokens}},
+        'usage': {'prompt_tokens': outcome.num_read, 'total_tokens': outcome.num_read}},
         outcome), outcome)
 
 

@@ -23,16 +23,18 @@ router = APIRouter(tags=['operation'])
 async def list_models(service: ServiceOfApp):
     return answer({'object': 'list', 'data': [
         {'id': model.name, 'object': 'model', 'created': model.created, 'owned_by': 'bert',
-         'kind': model.kind, 'max_tokens': model.max_tokens, 'reads_pairs': model.reads_pairs,
-         'labels': getattr(model.pipeline, 'task', {}).get('labels'),
-         'mask_token': mask_token(model)}
-        for model in service.host.models.values()]})
+         **describe_kind(model)} for model in service.host.models.values()]})
 
 
-def mask_token(model):
-    """How a mask is written, for a model that fills masks."""
-    return model.pipeline.tokenizer.vocab.mask_token if model.kind == file_names.FILL_MASK \
-        else None
+def describe_kind(model):
+    """What a user of a `ServedModel` must know to ask it."""
+    values = {'kind': model.kind, 'max_tokens': model.max_tokens, 'reads_pairs': model.reads_pairs,
+              'labels': getattr(model.pipeline, 'task', {}).get('labels')}
+    if model.kind == file_names.FILL_MASK:
+        values['mask_token'] = model.pipeline.tokenizer.vocab.mask_token
+    if model.kind == file_names.MULTI_LABEL:
+        values['threshold'] = model.pipeline.threshold
+    return values
 
 
 @router.get('/info', summary='The first model and the limits')

@@ -34,4 +34,4 @@ async def rank_documents(body: CohereRerankRequest, request: Request, service: S
         'results': [{'index': item.document, 'relevance_score': item.score,
                      **({'document': {'text': item.text}} if body.return_documents else {})}
                     for item in outcome.result],
-        'usage': {'total_tokens': outcome.total_tokens}}, outcome), outcome)
+        'usage': {'total_tokens': outcome.num_read}}, outcome), outcome)
