@@ -2,9 +2,8 @@
 
 Examples per second of whole training steps (forward, backward, clip, update): ours in bfloat16 and
 float32, transformers in float32 and in bfloat16 autocast. Each round draws training examples at
-random, and all contenders train on these examples one after the other. Each makes batches in its
-own way: ours groups equal lengths, theirs pads random batches to their longest, as its Trainer
-does. Compare within one run only, on a machine without other work.
+random, and all contenders train on these examples one after the other, in random batches. Theirs
+are padded to their longest, as by its Trainer; the fused operators of ours skip padding. Compare within one run only, on a machine without other work.
 """
 import contextlib
 import os

@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Number of batches in a window. Examples are sorted by length inside each window: it is wide enough
-# for batches of about equal lengths and narrow enough that every epoch mixes the examples anew.
+# Number of batches in a window, of training by length. Examples are sorted by length inside each
+# window: it is wide enough for batches of about equal lengths and narrow enough that every epoch
+# mixes the examples anew.
 BATCHES_PER_WINDOW = 50
 
 
@@ -21,14 +22,17 @@ class Batch(NamedTuple):
         return len(self.token_ids)
 
 
-def training_batches(lengths, batch_size, seed, epoch):
-    """Batches with each index of `lengths` once: about equal lengths together, in random order.
+def training_batches(lengths, batch_size, seed, epoch, by_length=False):
+    """Batches with each index of `lengths` once, at random; by_length: about equal lengths
+    together, in random order.
 
-    The order depends on (seed, epoch) alone, so a resumed epoch gets the same batches again.
+    The order depends on the arguments alone, so a resumed epoch gets the same batches again.
     Returns a list of int arrays; one of them may be smaller than `batch_size`.
     """
     rng = np.random.RandomState([seed % 2 ** 32, epoch])
     order = rng.permutation(len(lengths))
+    if not by_length:
+        return [order[i:i + batch_size] for i in range(0, len(order), batch_size)]
     lengths = np.asarray(lengths)
     batches = []
     for start in range(0, len(order), BATCHES_PER_WINDOW * batch_size):

@@ -51,6 +51,9 @@ class OptimizerOptions(StepOptions):
     training_steps: int | None = flag('optimizer steps in all, instead of --epochs', None,
                                       kinds.positive_int)
     batch_size: int = flag('training examples a micro-batch', 32, kinds.positive_int)
+    group_by_length: bool = flag(
+        'texts of about one length in a batch, which saves padding where there are no fused '
+        'operators, such as on a GPU; small data sets may score lower', False)
     early_stop: int | None = flag('stop after N evaluations without a better score', None,
                                   kinds.positive_int, metavar='N')
     seed: int = flag('of every random choice', 2, kinds.whole_number)

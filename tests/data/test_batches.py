@@ -5,6 +5,7 @@ import pytest
 from bert.data.batches import BATCHES_PER_WINDOW, collate, evaluation_batches, training_batches
 from bert.data.transform import Features
 
+BOTH_WAYS = pytest.mark.parametrize('by_length', [False, True])
 LENGTHS = np.random.RandomState(0).randint(5, 100, size=4001)
 
 
@@ -21,6 +22,7 @@ def padding_share(batches):
 def test_every_index_once(num_examples, batch_size):
     lengths = LENGTHS[:num_examples]
     for batches in (training_batches(lengths, batch_size, 1, 0),
+                    training_batches(lengths, batch_size, 1, 0, by_length=True),
                     evaluation_batches(lengths, batch_size)):
         assert sorted(indices(batches)) == list(range(num_examples))
         sizes = sorted(len(batch) for batch in batches)
@@ -31,11 +33,22 @@ def test_every_index_once(num_examples, batch_size):
     assert max(len(batch) for batch in short_batches) <= batch_size
 
 
-def test_order_depends_on_seed_and_epoch_alone():
-    expected = indices(training_batches(LENGTHS, 16, 7, 3))
-    assert indices(training_batches(LENGTHS, 16, 7, 3)) == expected
-    assert indices(training_batches(LENGTHS, 16, 8, 3)) != expected
-    assert indices(training_batches(LENGTHS, 16, 7, 4)) != expected
+@BOTH_WAYS
+def test_order_depends_on_seed_and_epoch_alone(by_length):
+    expected = indices(training_batches(LENGTHS, 16, 7, 3, by_length))
+    assert indices(training_batches(LENGTHS, 16, 7, 3, by_length)) == expected
+    assert indices(training_batches(LENGTHS, 16, 8, 3, by_length)) != expected
+    assert indices(training_batches(LENGTHS, 16, 7, 4, by_length)) != expected
+
+
+def test_batches_are_drawn_at_random():
+    """The lengths of a batch are those of any sample: their means vary as much as such means do."""
+    batches = [batch for epoch in range(20) for batch in training_batches(LENGTHS, 16, 1, epoch)
+               if len(batch) == 16]
+    deviation = np.std([LENGTHS[batch].mean() for batch in batches])
+    assert deviation == pytest.approx(LENGTHS.std() / 4, rel=0.03)
+    pairs = np.array([batch[:2] for batch in batches])
+    assert abs(np.corrcoef(LENGTHS[pairs[:, 0]], LENGTHS[pairs[:, 1]])[0, 1]) < 0.05
 
 
 def test_numpys_global_seed_changes_nothing():
@@ -53,18 +66,22 @@ def test_any_whole_number_is_a_seed():
 def test_batches_hold_about_equal_lengths():
     order = np.random.RandomState(1).permutation(len(LENGTHS))
     random_padding = padding_share([order[i:i + 16] for i in range(0, len(order), 16)])
-    bucketed_padding = padding_share(training_batches(LENGTHS, 16, 1, 0))
+    bucketed_padding = padding_share(training_batches(LENGTHS, 16, 1, 0, by_length=True))
     assert random_padding > 0.35 and bucketed_padding < 0.05
 
 
-def test_epochs_mix_the_examples_anew():
+@BOTH_WAYS
+def test_epochs_mix_the_examples_anew(by_length):
     def groups(epoch):
-        return {frozenset(batch.tolist()) for batch in training_batches(LENGTHS, 16, 1, epoch)}
+        return {frozenset(batch.tolist())
+                for batch in training_batches(LENGTHS, 16, 1, epoch, by_length)}
     assert not groups(0) & groups(1)
 
 
-def test_lengths_come_in_no_order():
-    max_lengths = [LENGTHS[batch].max() for batch in training_batches(LENGTHS, 16, 1, 0)]
+@BOTH_WAYS
+def test_lengths_come_in_no_order(by_length):
+    max_lengths = [LENGTHS[batch].max()
+                   for batch in training_batches(LENGTHS, 16, 1, 0, by_length)]
     correlation = np.corrcoef(np.arange(len(max_lengths)), max_lengths)[0, 1]
     assert abs(correlation) < 0.2
     rise_share = np.mean(np.diff(max_lengths) > 0)

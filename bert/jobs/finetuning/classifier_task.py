@@ -5,7 +5,7 @@ import time
 import mxnet as mx
 import numpy as np
 
-from bert.data.batches import collate, evaluation_batches, training_batches
+from bert.data.batches import collate, evaluation_batches
 from bert.jobs.runs.training import NetworkTask
 from bert.model.classification import make_loss
 from bert.train.metrics import Metric, format_metrics
@@ -34,9 +34,7 @@ class ClassifierTask(NetworkTask):
     # Training
 
     def batches_of(self, epoch):
-        return training_batches(self.data['train'].lengths,
-                                self.options.batch_size * self.workers.size, self.options.seed,
-                                epoch)
+        return self.draw_batches(self.data['train'].lengths, epoch)
 
     def collate(self, indices):
         features = self.data['train'].features

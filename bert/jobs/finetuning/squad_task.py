@@ -5,7 +5,7 @@ import time
 import mxnet as mx
 import numpy as np
 
-from bert.data.batches import collate, training_batches
+from bert.data.batches import collate
 from bert.data.squad import metric as squad_metric
 from bert.jobs.runs.training import NetworkTask
 from bert.model.qa import BertForQALoss
@@ -29,9 +29,7 @@ class SquadTask(NetworkTask):
     # Training
 
     def batches_of(self, epoch):
-        return training_batches(self.data['train'].windows.lengths,
-                                self.options.batch_size * self.workers.size, self.options.seed,
-                                epoch)
+        return self.draw_batches(self.data['train'].windows.lengths, epoch)
 
     def collate(self, indices):
         windows = self.data['train'].windows

@@ -5,7 +5,7 @@ import time
 import mxnet as mx
 import numpy as np
 
-from bert.data.batches import collate, training_batches
+from bert.data.batches import collate
 from bert.data.ner.metric import EntityScore
 from bert.data.ner.tagged_data import digest_windows
 from bert.data.ner.windows import pad_labels
@@ -33,9 +33,7 @@ class TokenTask(NetworkTask):
     # Training
 
     def batches_of(self, epoch):
-        return training_batches([window.features.valid_length for window in self.windows],
-                                self.options.batch_size * self.workers.size, self.options.seed,
-                                epoch)
+        return self.draw_batches([window.features.valid_length for window in self.windows], epoch)
 
     def collate(self, indices):
         features = [self.windows[i].features for i in indices]
@@ -46,8 +44,8 @@ class TokenTask(NetworkTask):
 
     def forward(self, batch):
         """Each label weighs the same: losses are sums over the labels of a window, divided by the
-        mean number of labels. If they were divided by the number in the batch, labels of short
-        sentences would weigh more, because a batch holds sentences of about one length."""
+        mean number of labels. If they were divided by the number in the batch, labels in batches of
+        short sentences would weigh more."""
         outputs = self.model.outputs(batch)
         labels = mx.nd.array(batch.labels, ctx=self.model.device, dtype='float32')
         return self._loss(outputs, labels) / self._labels_per_window, labels, outputs

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bert import file_names, files, locks
+from bert.data.batches import training_batches
 from bert.jobs.runs import results, run_folder
 from bert.model import zoo
 from bert.pipelines.sentence_files import read_checkpoint_sentence_model, write_sentence_model
@@ -178,6 +179,13 @@ class NetworkTask:
     @property
     def network(self):
         return self.model.network
+
+    def draw_batches(self, lengths, epoch):
+        """The batches of an epoch, lists of indices, for all workers together. lengths: of the
+        examples, in tokens."""
+        options = self.options
+        return training_batches(lengths, options.batch_size * self.workers.size, options.seed,
+                                epoch, options.group_by_length)
 
     def load_batch(self, indices):
         worker_indices = take_share(indices, self.workers.rank, self.workers.size)
