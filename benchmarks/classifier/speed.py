@@ -3,7 +3,8 @@
 Examples per second of whole training steps (forward, backward, clip, update): ours in bfloat16 and
 float32, transformers in float32 and in bfloat16 autocast. Each round draws training examples at
 random, and all contenders train on these examples one after the other, in random batches. Theirs
-are padded to their longest, as by its Trainer; the fused operators of ours skip padding. Compare within one run only, on a machine without other work.
+are padded to their longest, as by its Trainer; the fused operators of ours skip padding. Compare
+within one run only, on a machine without other work.
 """
 import contextlib
 import os

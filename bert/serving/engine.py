@@ -34,8 +34,8 @@ class Limits(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a request. num_read: tokens that the network has read; num_tokens: of each text
-    before it was cut; max_tokens: the length at which texts are cut. Times in seconds."""
+    """What became of a request. num_read: tokens that the network has read; num_tokens: of each
+    text before it was cut; max_tokens: the length at which texts are cut. Times in seconds."""
     result: object
     num_read: int
     num_tokens: list

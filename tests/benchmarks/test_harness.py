@@ -25,7 +25,8 @@ SCRIPTS = ('classifier/losses.py', 'classifier/speed.py', 'classifier/scores.py'
            'inference/tuning.py', 'pretraining/data_creation.py', 'pretraining/rxnfp.py',
            'pretraining/from_scratch.py', 'pretraining/speed.py', 'embedding/speed_and_quality.py',
            'embedding/memory.py', 'ranking/speed.py', 'ranking/scores.py', 'ner/speed.py',
-           'ner/scores.py',
+           'ner/scores.py', 'serving/throughput.py', 'serving/latency.py', 'serving/classifier.py',
+           'serving/memory.py',
            'kernels/training_step.py', 'kernels/product_limit.py',
            'kernels/onednn_products.py', 'kernels/where_time_goes.py')
 
