@@ -14,7 +14,7 @@ from bert.pipelines.text_pieces import (
     check_text,
     cut_into_text_windows,
     pieces_of_ids,
-    split_into_pieces,
+    split_into_ids,
     window_features,
 )
 
@@ -87,11 +87,11 @@ class EmbeddingPlanner:
         return len(pieces.token_ids)
 
     def _split(self, texts, model, first):
-        """[`TextPieces`] of texts, as a `SentenceModel` reads them; None: as they are."""
+        """[`TextPieces`], of which only the ids are set, of texts as a `SentenceModel` reads them;
+        None: as they are."""
         for i, text in enumerate(texts, first):
             check_text(text, i)
-        return split_into_pieces(self.tokenizer, model.prepare_texts(texts) if model else texts,
-                                 first)
+        return split_into_ids(self.tokenizer, model.prepare_texts(texts) if model else texts)
 
     def _cut(self, text_pieces, limit, first, from_end=True):
         return cut_into_text_windows(text_pieces, limit, self._frame.num_specials,

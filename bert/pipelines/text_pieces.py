@@ -13,8 +13,8 @@ class TextPieces(NamedTuple):
     """A text as word pieces, without special tokens."""
     text: str
     token_ids: np.ndarray       # (pieces,) int32
-    word_indices: np.ndarray    # (pieces,) int32: the word that each piece belongs to
-    spans: np.ndarray           # (pieces, 2) int32: the characters of each piece
+    word_indices: np.ndarray | None     # (pieces,) int32: the word that each piece belongs to
+    spans: np.ndarray | None            # (pieces, 2) int32: the characters of each piece
 
 
 class TextWindow(NamedTuple):
@@ -42,18 +42,23 @@ def split_into_pieces(tokenizer, texts, first):
             for text, pieces in zip(texts, tokenizer.encode_with_words(texts))]
 
 
+def split_into_ids(tokenizer, texts):
+    """[`TextPieces`] of texts, of which only the ids are set: vectors of whole texts need no more.
+    """
+    return [TextPieces(text, ids, None, None) for text, ids in zip(texts, tokenizer.encode(texts))]
+
+
 def pieces_of_ids(id_lists, prompt_ids, vocab_size):
-    """[`TextPieces`], without texts, of sequences of token ids. prompt_ids: before each. Raises
-    `UserError` for an id that is none of `vocab_size`."""
+    """[`TextPieces`], of which only the ids are set, of sequences of token ids. prompt_ids: before
+    each. Raises `UserError` for an id that is none of `vocab_size`."""
     text_pieces = []
     for i, ids in enumerate(id_lists):
         for token_id in ids:
             if not 0 <= token_id < vocab_size:
                 raise UserError('text %d: token id %s: from 0 to %d expected, the vocabulary of '
                                 'this model' % (i, token_id, vocab_size - 1))
-        token_ids = np.concatenate([prompt_ids, np.array(ids, 'int32')])
-        text_pieces.append(TextPieces('', token_ids, np.zeros_like(token_ids),
-                                      np.zeros((len(token_ids), 2), 'int32')))
+        text_pieces.append(TextPieces(
+            '', np.concatenate([prompt_ids, np.array(ids, 'int32')]), None, None))
     return text_pieces
 
 

@@ -39,6 +39,8 @@ def make_application(service):
     app.add_exception_handler(ApiError, answer_api_error)
     app.add_exception_handler(HTTPException, answer_http_error)
     app.add_exception_handler(RequestValidationError, answer_invalid_body)
+    app.add_exception_handler(Exception, answer_failure)
+    app.router.redirect_slashes = False     # else to where the client's header Host says
     app.mount('/page', PageFiles(directory=PAGE), name='page')
     app.add_api_route('/', show_page, methods=['GET', 'HEAD'], include_in_schema=False)
     options = service.options
@@ -72,6 +74,12 @@ def answer_api_error(request: Request, error: ApiError):
     return JSONResponse(error_body(request.url.path, error), error.status, error.headers)
 
 
+def answer_failure(request: Request, error: Exception):
+    """An error that nothing foresaw; Starlette raises it again, and the guard logs it."""
+    return answer_api_error(request, ApiError(500, 'Internal', 'the server failed: %s'
+                                              % type(error).__name__))
+
+
 def answer_http_error(request: Request, error: HTTPException):
     """No such route, no such method, a body that is no JSON."""
     message = {404: 'there is no %s' % request.url.path,
@@ -103,4 +111,6 @@ def describe_body_problem(problem):
     if problem['type'] == 'json_invalid':
         return 'the body is no JSON: %s at character %s' % (
             problem.get('ctx', {}).get('error', 'an error'), problem['loc'][-1])
+    if problem['type'] == 'model_attributes_type' and isinstance(problem.get('input'), bytes):
+        return 'the body is no JSON by its header: expected Content-Type: application/json'
     return '%s: %s' % ('.'.join(map(str, problem['loc'][1:])) or 'the body', problem['msg'])

@@ -1,10 +1,12 @@
 """The engine of the server: plans the inferences of requests, computes them in shared batches."""
 import asyncio
+import collections
 import concurrent.futures
 import logging
 import math
 import threading
 import time
+import weakref
 from typing import NamedTuple
 
 from bert.errors import UserError
@@ -63,7 +65,8 @@ class Engine:
         self.last_success = -math.inf   # time.monotonic() of the last batch that was computed
         self._planning = concurrent.futures.ThreadPoolExecutor(PLANNING_THREADS, 'planning')
         self._speed = None              # tokens a second, of the last batches
-        self._planned_tokens = 0        # estimate for the requests that are being planned
+        self._planned = collections.Counter()   # {client: tokens being planned, estimated}
+        self._turns = weakref.WeakValueDictionary()     # {client: semaphore of planning}
         self._thread = threading.Thread(target=self._compute_batches, name='computing', daemon=True)
         self._thread.start()
 
@@ -74,10 +77,12 @@ class Engine:
         client: of the queue. truncate: whether texts that are too long are cut. Raises `ApiError`.
         Where the task is cancelled, because the client left, what waits is dropped.
         """
-        self.check_capacity()
         self.check_count(len(texts))
+        self.check_words(texts)
+        estimate = sum(len(text) for text in texts) // BYTES_PER_TOKEN
+        self.check_capacity(client, estimate)
         started = time.monotonic()
-        inference = await self._plan(plan, texts)
+        inference = await self._plan(plan, client, estimate)
         self._check_tokens(inference, truncate)
         planned = time.monotonic()
         work = await self._compute(inference, client)
@@ -99,13 +104,26 @@ class Engine:
         except UserError as error:
             raise ApiError(422, 'Validation', str(error)) from None
 
-    async def _plan(self, plan, texts):
-        estimate = sum(len(text) for text in texts) // BYTES_PER_TOKEN
-        self._planned_tokens += estimate
+    async def _plan(self, plan, client, estimate):
+        turn = self._turns.get(client)
+        if turn is None:
+            # no client takes all threads
+            turn = self._turns[client] = asyncio.Semaphore(PLANNING_THREADS // 2)
+        self._planned[client] += estimate
+        await turn.acquire()
+        loop = asyncio.get_running_loop()
+
+        def plan_in_turn():
+            try:
+                return plan()
+            finally:    # also where the client has left: no thread can be stopped
+                loop.call_soon_threadsafe(turn.release)
         try:
-            return await self.in_planning_thread(plan)
+            return await self.in_planning_thread(plan_in_turn)
         finally:
-            self._planned_tokens -= estimate
+            self._planned[client] -= estimate
+            if not self._planned[client]:
+                del self._planned[client]
 
     async def _compute(self, inference, client):
         """The `Work` of an inference, computed; None for one without features."""
@@ -135,6 +153,17 @@ class Engine:
             raise ApiError(413, 'Validation', '%d texts in the request: %d at most expected: send '
                            'several requests' % (num_texts, self.limits.max_texts))
 
+    def check_words(self, texts):
+        """Raises `ApiError` 413 for texts with more words, and so more tokens, than a request may
+        have: without tokenizing them, which would take long."""
+        if sum(map(len, texts)) <= 2 * self.limits.max_tokens:
+            return      # a word has a letter and a space
+        num_words = sum(len(text.split()) if isinstance(text, str) else len(text)
+                        for text in texts)
+        if num_words > self.limits.max_tokens:
+            raise ApiError(413, 'Validation', '%d words in the request: at most %d tokens '
+                           'expected: send several requests' % (num_words, self.limits.max_tokens))
+
     def _check_tokens(self, inference, truncate):
         limit = inference.max_tokens
         too_long = [(i, count) for i, count in enumerate(inference.num_tokens) if count > limit]
@@ -149,19 +178,23 @@ class Engine:
             raise ApiError(413, 'Validation', '%d tokens in the request: %d at most expected: send '
                            'several requests' % (inference.num_read, self.limits.max_tokens))
 
-    def check_capacity(self):
-        """Raises `ApiError` 429 while the queue needs longer than a request may wait."""
-        seconds = self.queue_seconds()
+    def check_capacity(self, client, num_tokens):
+        """Raises `ApiError` 429 while a request of `num_tokens` would wait longer than it may."""
+        seconds = self.queue_seconds(client, num_tokens)
         if seconds > self.limits.max_wait:
             raise ApiError(429, 'Overloaded', 'the server is busy: what waits takes about %.0f s, '
                            'and requests are taken up to %.0f s' % (seconds, self.limits.max_wait),
                            {'Retry-After': str(math.ceil(seconds - self.limits.max_wait) or 1)})
 
-    def queue_seconds(self):
-        """The time that what waits will take, from the speed of the last batches."""
+    def queue_seconds(self, client, num_tokens):
+        """The time that what is computed before a request takes, from the speed of the last
+        batches. Clients take turns: of each other one it is no more than of this one."""
         if self._speed is None:
             return 0.0
-        return (self.queue.num_tokens() + self._planned_tokens) / self._speed
+        waiting = self.queue.tokens_of_clients() + self._planned
+        own = waiting.pop(client, 0)
+        return (own + sum(min(tokens, own + num_tokens) for tokens in waiting.values())) \
+            / self._speed
 
     # Computing
 
@@ -181,8 +214,8 @@ class Engine:
         """Compute what was taken from the queue, in the batches of its network."""
         features = [work.inference.features[i] for work, i in parts]
         self._metrics.observe_batch(features)
+        started = time.monotonic()
         for indices in runner.make_batches(features):
-            started = time.monotonic()
             _, outputs = runner.compute_batch([features[i] for i in indices])
             is_finite = finite_rows(outputs)
             for i, row, is_right in zip(indices, outputs, is_finite):
@@ -191,9 +224,11 @@ class Engine:
                     work.collect(number, row)
                 else:
                     self._fail(work, NOT_FINITE)
-            now = time.monotonic()
-            self.last_success = now if is_finite.all() else self.last_success
-            self._update_speed(sum(features[i].valid_length for i in indices), now - started)
+            if is_finite.all():
+                self.last_success = time.monotonic()
+        num_tokens = sum(item.valid_length for item in features)
+        if num_tokens > self.max_batch_tokens / 2:      # single texts would seem slow
+            self._update_speed(num_tokens, time.monotonic() - started)
 
     def _fail(self, work, message):
         self.queue.drop(work)

@@ -144,6 +144,15 @@ class FairQueue:
         with self._condition:
             return sum(queue.num_tokens for queue in self._queues.values())
 
+    def tokens_of_clients(self):
+        """Counter {client: number of tokens that wait}."""
+        tokens = collections.Counter()
+        with self._condition:
+            for queue in self._queues.values():
+                for client, works in queue.clients.items():
+                    tokens[client] += sum(work.tokens_waiting for work in works)
+        return tokens
+
     def num_texts(self):
         """Number of features that wait."""
         with self._condition:

@@ -24,6 +24,7 @@ class ServedModel:
     pipeline: object
     dtype: str
     created: int
+    hub_name: str | None
 
     @property
     def kind(self):
@@ -67,7 +68,8 @@ class ModelHost:
         options = self._options
         pipeline = bert.open(path, task=self._tasks[name], dtype=options.dtype,
                              threads=options.threads)
-        model = ServedModel(name, path, pipeline, options.dtype, int(time.time()))
+        model = ServedModel(name, path, pipeline, options.dtype, int(time.time()),
+                            None if os.path.exists(path) else path)
         model.plan_sample().run()
         return model
 

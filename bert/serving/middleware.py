@@ -9,6 +9,9 @@ import orjson
 from bert.errors import UserError
 from bert.serving.api_errors import ApiError, error_body
 
+# Bodies that are held at once, counted in longest ones: slow clients can't fill the memory
+MAX_BODIES = 32
+
 ACCESS_LOG = logging.getLogger('bert.serving.access')
 LOG = logging.getLogger(__name__)
 
@@ -40,6 +43,7 @@ class Guard:
 
     def __init__(self, app, keys, options, metrics):
         self._app, self._keys, self._options, self._metrics = app, keys, options, metrics
+        self._held_bytes = 0        # of all bodies
 
     async def __call__(self, scope, receive, send):
         if scope['type'] != 'http':
@@ -56,6 +60,8 @@ class Guard:
             kind = 'ClientLeft'
         except Exception as error:
             kind = await self._send_error(scope, exchange, error)
+        finally:
+            self._held_bytes -= scope['state'].get('held_bytes', 0)
         if exchange.status >= 400:
             kind = kind or scope['state'].get('error_kind', str(exchange.status))
         seconds = time.monotonic() - started
@@ -84,11 +90,32 @@ class Guard:
         if length.isdigit() and int(length) > limit:
             raise self._body_error(limit)
         try:
-            return await asyncio.wait_for(receive_body(receive, limit, self._body_error),
+            return await asyncio.wait_for(self._receive_body(scope, receive),
                                           self._options.body_timeout)
         except asyncio.TimeoutError:    # of its own kind in Python 3.10
             raise ApiError(408, 'Validation', 'the body did not come within %g s'
                            % self._options.body_timeout, {'Connection': 'close'}) from None
+
+    async def _receive_body(self, scope, receive):
+        """The body, bytes. Raises `ApiError` if it is too long, or too much together with others,
+        and `ClientLeft`."""
+        limit, state, parts = self._options.max_bytes, scope['state'], []
+        state['held_bytes'] = 0
+        while True:
+            message = await receive()
+            if message['type'] == 'http.disconnect':
+                raise ClientLeft
+            parts.append(message.get('body', b''))
+            state['held_bytes'] += len(parts[-1])
+            self._held_bytes += len(parts[-1])
+            if state['held_bytes'] > limit:
+                raise self._body_error(limit)
+            if self._held_bytes > MAX_BODIES * limit:
+                raise ApiError(429, 'Overloaded', 'the server is busy: it holds %d bytes of '
+                               'requests' % self._held_bytes,
+                               {'Retry-After': '1', 'Connection': 'close'})
+            if not message.get('more_body'):
+                return b''.join(parts)
 
     @staticmethod
     def _body_error(limit):
@@ -120,22 +147,6 @@ class Exchange:
 
 class ClientLeft(Exception):
     """The connection is closed."""
-
-
-async def receive_body(receive, limit, make_error):
-    """The body, bytes. Raises what `make_error(limit)` gives for more than `limit` bytes, and
-    `ClientLeft`."""
-    parts, size = [], 0
-    while True:
-        message = await receive()
-        if message['type'] == 'http.disconnect':
-            raise ClientLeft
-        parts.append(message.get('body', b''))
-        size += len(parts[-1])
-        if size > limit:
-            raise make_error(limit)
-        if not message.get('more_body'):
-            return b''.join(parts)
 
 
 async def run_until_client_leaves(app, scope, body, receive, exchange):

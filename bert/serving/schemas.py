@@ -1,17 +1,23 @@
 """The bodies of requests, as pydantic reads them and OpenAPI describes them."""
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field
 
 from bert.flags.token_classification import AGGREGATIONS, FIRST
 from bert.pipelines.mask_filling import TOP_K
 
-TokenIds = list[int]
-Texts = Annotated[str | TokenIds | list[str | TokenIds],
+MAX_NAME = 500      # characters of a model's name, a tensor's, a prompt's …
+MAX_TOP = 1000      # words of a mask, answers to a question
+Name = Annotated[str, Field(max_length=MAX_NAME)]
+# Lists end at their first problem: a million of them would need gigabytes.
+Strings = Annotated[list[str], FailFast()]
+TokenIds = Annotated[list[int], FailFast()]
+Texts = Annotated[str | TokenIds | Annotated[list[str | TokenIds], FailFast()],
                   Field(description='a text, a list of texts, or token ids in the place of a text')]
-PlainTexts = Annotated[str | list[str], Field(description='a text or a list of texts')]
+PlainTexts = Annotated[str | Strings, Field(description='a text or a list of texts')]
 ModelName = Annotated[str | None, Field(
-    None, description='name of the model; default: the first one that can do this')]
+    None, max_length=MAX_NAME,
+    description='name of the model; default: the first one that can do this')]
 Truncate = Annotated[bool | None, Field(
     None, description='cut texts that are too long; default: what the server was started with')]
 Direction = Annotated[Literal['right', 'left', 'Right', 'Left'], Field(
@@ -35,10 +41,16 @@ class Request(Body):
     truncate: Truncate
 
 
+class OwnTaskRequest(Request):
+    """The body is that of the route for the kind of the model."""
+    model_config = ConfigDict(extra='allow')
+
+
 class EmbedAllRequest(Request):
     inputs: Texts
     truncation_direction: Direction
-    prompt_name: str | None = Field(None, description='name of a prompt of the model')
+    prompt_name: str | None = Field(None, max_length=MAX_NAME,
+                                    description='name of a prompt of the model')
     dimensions: int | None = Field(None, description='how many numbers of a vector are kept')
 
 
@@ -48,7 +60,7 @@ class EmbedRequest(EmbedAllRequest):
 
 class RerankRequest(Request):
     query: str
-    texts: list[str]
+    texts: Strings
     truncation_direction: Direction
     raw_scores: bool = Field(False, description='the outputs of the model, without a sigmoid')
     return_text: bool = False
@@ -56,13 +68,13 @@ class RerankRequest(Request):
 
 class CohereRerankRequest(Request):
     query: str
-    documents: list[str]
+    documents: Strings
     top_n: int | None = Field(None, ge=1, description='documents at most')
     return_documents: bool = False
 
 
 class PredictRequest(Request):
-    inputs: str | list[str] | list[list[str]] = Field(
+    inputs: str | Strings | Annotated[list[Strings], FailFast()] = Field(
         description='a text; two texts: a pair; a list of lists: a batch of texts and pairs')
     truncation_direction: Direction
     raw_scores: bool = Field(False, description='the outputs of the model, not probabilities')
@@ -70,13 +82,13 @@ class PredictRequest(Request):
 
 class SimilarityInputs(Body):
     source_sentence: str
-    sentences: list[str]
+    sentences: Strings
 
 
 class SimilarityParameters(Body):
     truncate: Truncate
     truncation_direction: Direction
-    prompt_name: str | None = None
+    prompt_name: Name | None = None
 
 
 class SimilarityRequest(Body):
@@ -89,18 +101,18 @@ class TokenizeRequest(Body):
     model: ModelName
     inputs: PlainTexts
     add_special_tokens: bool = True
-    prompt_name: str | None = None
+    prompt_name: Name | None = None
 
 
 class DecodeRequest(Body):
     model: ModelName
-    ids: TokenIds | list[TokenIds]
+    ids: TokenIds | Annotated[list[TokenIds], FailFast()]
     skip_special_tokens: bool = True
 
 
 class OpenAiEmbeddingRequest(Request):
     input: Texts
-    model: str = Field(description='name of the model')
+    model: str = Field(max_length=MAX_NAME, description='name of the model')
     encoding_format: Literal['float', 'base64'] = 'float'
     dimensions: int | None = Field(None, description='how many numbers of a vector are kept')
     user: str | None = None
@@ -109,7 +121,7 @@ class OpenAiEmbeddingRequest(Request):
 class AnswerRequest(Request):
     question: str
     documents: PlainTexts
-    top_k: int = Field(3, ge=1, description='answers at most')
+    top_k: int = Field(3, ge=1, le=MAX_TOP, description='answers at most')
 
 
 class EntitiesRequest(Request):
@@ -119,28 +131,28 @@ class EntitiesRequest(Request):
 
 class FillRequest(Request):
     inputs: PlainTexts
-    top_k: int = Field(TOP_K, ge=1, description='words a mask')
-    targets: list[str] | None = Field(None, description='consider only these words')
+    top_k: int = Field(TOP_K, ge=1, le=MAX_TOP, description='words a mask')
+    targets: Strings | None = Field(None, description='consider only these words')
 
 
 class InferenceInput(Body):
-    name: str
-    shape: list[Annotated[int, Field(ge=0)]]
-    datatype: str
+    name: Name
+    shape: Annotated[list[Annotated[int, Field(ge=0)]], FailFast(), Field(max_length=8)]
+    datatype: Name
     data: list = Field(description='flat or nested, row after row')
     parameters: dict | None = None
 
 
 class RequestedOutput(Body):
-    name: str
+    name: Name
     parameters: dict | None = None
 
 
 class InferenceRequest(Body):
     id: str | None = None
     parameters: dict | None = None
-    inputs: list[InferenceInput]
-    outputs: list[RequestedOutput] | None = None
+    inputs: Annotated[list[InferenceInput], FailFast()]
+    outputs: Annotated[list[RequestedOutput], FailFast()] | None = None
 
 
 class ReloadRequest(Body):

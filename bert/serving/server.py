@@ -12,6 +12,7 @@ import uvicorn
 from bert.errors import UserError
 from bert.model.inference import max_batch_tokens
 from bert.serving.application import make_application
+from bert.serving.connections import Connection
 from bert.serving.engine import Engine, Limits
 from bert.serving.hosting import ModelHost
 from bert.serving.metrics import Metrics
@@ -20,6 +21,7 @@ from bert.serving.service import Service
 LOG = logging.getLogger(__name__)
 
 BACKLOG = 2048              # connections that the system keeps until they are accepted
+READ_SECONDS = 60           # in which a client must read something of its answer
 SHUTDOWN_SECONDS = 30       # that requests get to finish after SIGTERM
 
 
@@ -64,8 +66,8 @@ def make_server(service):
     for name in ('uvicorn.error', 'uvicorn.access'):    # the latter would log whole URLs
         logging.getLogger(name).setLevel(logging.WARNING)
     return uvicorn.Server(uvicorn.Config(
-        make_application(service), log_config=None, access_log=False, lifespan='off',
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS, server_header=False))
+        make_application(service), http=Connection, ws='none', log_config=None, access_log=False,
+        lifespan='off', timeout_graceful_shutdown=SHUTDOWN_SECONDS, server_header=False))
 
 
 def is_loopback(listener):
@@ -89,6 +91,8 @@ def listen(host, port):
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # a client that does not read its answer is given up; connections inherit it
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * READ_SECONDS)
         listener.bind(address)
         listener.listen(BACKLOG)
     except (OSError, OverflowError) as error:

@@ -43,7 +43,7 @@ class Service:
         return outcome
 
 
-def _service_of(request: Request):
+async def _service_of(request: Request):     # async: FastAPI gives others to a thread
     return request.app.state.service
 
 

@@ -132,8 +132,11 @@ def test_overload_is_answered_at_once(engine, network):
         await asyncio.sleep(0.3)
         started = time.monotonic()
         with pytest.raises(ApiError) as info:
-            await engine.run(network.plan([1]), ['t'], 'b')
+            await engine.run(network.plan([1]), ['t'], 'a')
         assert time.monotonic() - started < 0.1
+        # another client comes in turn, and so at once
+        tasks.append(asyncio.ensure_future(engine.run(network.plan([1]), ['t'], 'b')))
+        await asyncio.sleep(0.1)
         network.gate.set()
         await asyncio.gather(*tasks)
         return info.value
@@ -164,7 +167,7 @@ def test_what_a_client_left_is_dropped(engine, network):
 def test_a_probe_passes_a_full_queue(engine, network):
     run(engine, network, [1])
     engine._speed = 1e-3
-    engine._planned_tokens = 100
+    engine._planned['a'] = 100
 
     async def probe():
         with pytest.raises(ApiError):

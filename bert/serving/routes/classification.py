@@ -3,10 +3,11 @@ from fastapi import APIRouter, Request
 
 from bert.pipelines.records import Score
 from bert.serving.hosting import CLASSIFIER_KINDS
+from bert.serving.json_route import JsonRoute
 from bert.serving.schemas import PredictRequest, is_from_end
 from bert.serving.service import ServiceOfApp, answer
 
-router = APIRouter(tags=['classification'])
+router = APIRouter(route_class=JsonRoute, tags=['classification'])
 
 
 @router.post('/predict', summary='The labels of texts or pairs, with probabilities')

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from bert.file_names import EMBEDDING
 from bert.pipelines.pooling import similarity
 from bert.serving.api_errors import ApiError
+from bert.serving.json_route import JsonRoute
 from bert.serving.schemas import (
     EmbedAllRequest,
     EmbedRequest,
@@ -18,7 +19,7 @@ from bert.serving.schemas import (
 )
 from bert.serving.service import ServiceOfApp, answer, as_list, with_cuts
 
-router = APIRouter(tags=['vectors'])
+router = APIRouter(route_class=JsonRoute, tags=['vectors'])
 
 
 def plan_vectors(pipeline, inputs, from_end=True, **settings):

@@ -5,10 +5,11 @@ Offsets are characters (Unicode code points) of the texts of the request.
 from fastapi import APIRouter, Request
 
 from bert.file_names import FILL_MASK, QUESTION_ANSWERING, TOKEN_CLASSIFICATION
+from bert.serving.json_route import JsonRoute
 from bert.serving.schemas import AnswerRequest, EntitiesRequest, FillRequest
 from bert.serving.service import ServiceOfApp, answer, as_list, with_cuts
 
-router = APIRouter(tags=['extraction'])
+router = APIRouter(route_class=JsonRoute, tags=['extraction'])
 
 
 @router.post('/answer', summary='Answers to a question in documents')

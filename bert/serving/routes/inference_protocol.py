@@ -4,11 +4,14 @@ from fastapi import APIRouter, Request
 import bert
 from bert.file_names import MODEL_KINDS
 from bert.serving.api_errors import ApiError
+from bert.serving.json_route import JsonRoute
 from bert.serving.routes.protocol_models import PROTOCOL_MODELS, read_texts, write_tensors
 from bert.serving.schemas import InferenceRequest
 from bert.serving.service import ServiceOfApp, answer
 
-router = APIRouter(prefix='/v2', tags=['Open Inference Protocol'])
+# Triton's own client sends JSON without a Content-Type
+router = APIRouter(route_class=JsonRoute, prefix='/v2', tags=['Open Inference Protocol'],
+                   strict_content_type=False)
 VERSION = '1'       # models have no other versions
 PLATFORM = 'mxnet_mxnet'
 

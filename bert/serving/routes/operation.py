@@ -1,9 +1,9 @@
 """What operators ask: the models, health, metrics, a model replaced."""
 import asyncio
 import logging
-import os
 
 from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 import bert
@@ -11,11 +11,12 @@ from bert import file_names
 from bert.errors import UserError
 from bert.serving.api_errors import ApiError
 from bert.serving.hosting import CLASSIFIER_KINDS
+from bert.serving.json_route import JsonRoute
 from bert.serving.schemas import ReloadRequest
 from bert.serving.service import ServiceOfApp, answer
 
 LOG = logging.getLogger(__name__)
-router = APIRouter(tags=['operation'])
+router = APIRouter(route_class=JsonRoute, tags=['operation'])
 
 
 @router.get('/v1/models', summary='The models, as from OpenAI')
@@ -41,7 +42,7 @@ def describe_kind(model):
 async def describe(service: ServiceOfApp, model: str | None = None):
     served, options = service.host.find(model, file_names.MODEL_KINDS), service.options
     return answer({
-        'model_id': served.path if not os.path.exists(served.path) else served.name,
+        'model_id': served.hub_name or served.name,
         'model_sha': None, 'model_dtype': served.dtype, 'served_model_name': served.name,
         'model_type': describe_type(served), 'max_input_length': served.max_tokens,
         'max_client_batch_size': options.max_texts, 'auto_truncate': options.auto_truncate,
@@ -70,7 +71,7 @@ async def check_health(service: ServiceOfApp):
     return answer({'status': 'ok'})
 
 
-@router.get('/metrics', summary='For Prometheus')
+@router.get('/metrics', summary='For Prometheus', response_class=PlainTextResponse)
 async def expose_metrics(service: ServiceOfApp):
     return Response(service.metrics.expose(), media_type=CONTENT_TYPE_LATEST)
 

@@ -5,10 +5,11 @@ from pydantic import ValidationError
 
 from bert import file_names
 from bert.serving import schemas
+from bert.serving.json_route import JsonRoute
 from bert.serving.routes import classification, embedding, extraction, ranking
 from bert.serving.service import ServiceOfApp
 
-router = APIRouter(tags=['a model\'s own task'])
+router = APIRouter(route_class=JsonRoute, tags=['a model\'s own task'])
 
 # {kind of `file_names.MODEL_KINDS`: (class of the body, function of the route)}
 OWN_TASKS = {
@@ -23,12 +24,12 @@ OWN_TASKS = {
 
 @router.post('/', summary='As the route for the kind of the model: /embed, /predict, /rerank …')
 @router.post('/invocations', include_in_schema=False)
-async def do_own_task(body: dict, request: Request, service: ServiceOfApp):
-    name = body.get('model')
-    model = service.host.find(name if isinstance(name, str) else None, file_names.MODEL_KINDS)
+async def do_own_task(body: schemas.OwnTaskRequest, request: Request, service: ServiceOfApp):
+    model = service.host.find(body.model, file_names.MODEL_KINDS)
     body_class, route = OWN_TASKS[model.kind]
     try:
-        values = body_class.model_validate({**body, 'model': model.name})
+        values = body_class.model_validate({**body.model_dump(exclude_unset=True),
+                                            'model': model.name})
     except ValidationError as error:
         raise RequestValidationError([dict(problem, loc=('body', *problem['loc']))
                                       for problem in error.errors()]) from None

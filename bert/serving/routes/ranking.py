@@ -3,10 +3,11 @@ from fastapi import APIRouter, Request
 from scipy.special import expit
 
 from bert.file_names import RANKING
+from bert.serving.json_route import JsonRoute
 from bert.serving.schemas import CohereRerankRequest, RerankRequest, is_from_end
 from bert.serving.service import ServiceOfApp, answer, with_cuts
 
-router = APIRouter(tags=['ranking'])
+router = APIRouter(route_class=JsonRoute, tags=['ranking'])
 
 
 @router.post('/rerank', summary='Documents, best first')

@@ -3,10 +3,11 @@ from fastapi import APIRouter
 
 from bert import file_names
 from bert.serving.api_errors import ApiError
+from bert.serving.json_route import JsonRoute
 from bert.serving.schemas import DecodeRequest, TokenizeRequest
 from bert.serving.service import ServiceOfApp, answer, as_list
 
-router = APIRouter(tags=['tokens'])
+router = APIRouter(route_class=JsonRoute, tags=['tokens'])
 
 
 @router.post('/tokenize', summary='The tokens of texts, with their places in them')
@@ -14,6 +15,7 @@ async def tokenize(body: TokenizeRequest, service: ServiceOfApp):
     pipeline = service.host.find(body.model, file_names.MODEL_KINDS).pipeline
     texts = as_list(body.inputs)
     service.engine.check_count(len(texts))
+    service.engine.check_words(texts)
     prompt = ''
     if body.prompt_name is not None:
         if not hasattr(pipeline, 'select_sentence_model'):
