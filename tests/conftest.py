@@ -163,6 +163,8 @@ def kernels(request, need_cpu_for):
 
 NO_TORCH, NO_HOROVOD = 'PyTorch is not installed', 'Horovod is not installed'
 NO_KERNELS = 'there are no kernels for this CPU'
+# systemd is a program of the machine, which CI's may lack
+NO_SYSTEMD = 'systemd is not installed'
 NO_CLIENTS = 'the clients of the server are not installed'
 NO_BROWSER = 'there is no Chromium with Playwright and curl'
 NO_ROOT = 'device nodes and mounts need root'  # CI runs as root, on a new machine as a user too
@@ -176,7 +178,8 @@ def _forbidden_skips(config):
     return [report for report in skips
             if policy != 'but-optional'
             or not report.longrepr[2].endswith(
-                (NO_TORCH, NO_HOROVOD, NO_KERNELS, NO_ROOT, NO_CLIENTS, NO_BROWSER))]
+                (NO_TORCH, NO_HOROVOD, NO_KERNELS, NO_ROOT, NO_CLIENTS, NO_BROWSER,
+                 NO_SYSTEMD))]
 
 
 def pytest_sessionfinish(session):

@@ -1,4 +1,5 @@
-"""Errors of the HTTP interfaces."""
+"""Errors of the HTTP interfaces, and how OpenAPI describes them."""
+from pydantic import BaseModel
 
 
 class ApiError(Exception):
@@ -37,3 +38,38 @@ def error_body(path, error):
     if path.startswith('/v1/'):
         return openai_body(error)
     return protocol_body(error) if path.startswith('/v2') else native_body(error)
+
+
+# Descriptions
+
+class NativeError(BaseModel):
+    error: str
+    error_type: str
+
+
+class OpenAiCause(BaseModel):
+    message: str
+    type: str
+    param: str | None
+    code: int
+
+
+class OpenAiError(BaseModel):
+    error: OpenAiCause
+
+
+class ProtocolError(BaseModel):
+    error: str
+
+
+STATUSES = {400: 'no JSON, or no text in it', 401: 'a key is missing or wrong',
+            403: 'only where keys are asked for', 404: 'there is no such model', 413: 'too large',
+            422: 'values that are not allowed, or a text that is too long',
+            424: 'the model is for something else, or has failed',
+            429: 'the server is busy: try again after the seconds of the header Retry-After',
+            503: 'a model does not answer'}
+
+
+def describe_errors(model):
+    """The errors in the form of `model`, for `responses` of FastAPI."""
+    return {status: {'model': model, 'description': text} for status, text in STATUSES.items()}

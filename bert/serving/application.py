@@ -1,16 +1,17 @@
 """The application: routes, the form of errors, the page."""
 import pathlib
 
-from fastapi import Request
+from fastapi import Request, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse, JSONResponse
+from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 import bert
-from bert.serving.api_errors import ApiError, error_body
+from bert.serving.api_errors import ApiError, NativeError, describe_errors, error_body
 from bert.serving.middleware import Guard, read_keys
 from bert.serving.routes import (
     classification,
@@ -35,7 +36,8 @@ def make_application(service):
                          description='Vectors, labels, scores, answers, entities and words.')
     app.state.service = service
     for router in ROUTERS:
-        app.include_router(router)
+        app.include_router(router, responses=describe_errors(NativeError), dependencies=(
+            [Security(HTTPBearer(auto_error=False))] if service.options.api_key_file else []))
     app.add_exception_handler(ApiError, answer_api_error)
     app.add_exception_handler(HTTPException, answer_http_error)
     app.add_exception_handler(RequestValidationError, answer_invalid_body)
@@ -44,11 +46,12 @@ def make_application(service):
     app.mount('/page', PageFiles(directory=PAGE), name='page')
     app.add_api_route('/', show_page, methods=['GET', 'HEAD'], include_in_schema=False)
     options = service.options
-    if options.cors_origins:
-        app.add_middleware(CORSMiddleware, allow_origins=options.cors_origins,
-                           allow_methods=['*'], allow_headers=['*'])
     keys = None if options.api_key_file is None else read_keys(options.api_key_file)
-    return Guard(app, keys, options, service.metrics)
+    guard = Guard(app, keys, options, service.metrics)
+    if not options.cors_origins:
+        return guard
+    return CORSMiddleware(guard, allow_origins=options.cors_origins, allow_methods=['*'],
+                          allow_headers=['*'])      # outside, so that pages can read its errors
 
 
 # no-cache: a browser asks whether a file has changed, and so never mixes those of two versions

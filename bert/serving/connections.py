@@ -9,38 +9,44 @@ UPGRADE = re.compile(rb'\r\nupgrade:', re.IGNORECASE)
 
 class Connection(HttpToolsProtocol):
     """A connection is closed if a head does not come within `HEAD_SECONDS`, or is longer than
-    `MAX_HEAD_BYTES`. The timeouts of bodies and of kept connections are for what comes after."""
-    _timer, _head_bytes = None, 0
+    `MAX_HEAD_BYTES`, or if the rest of a body that is refused does not come in that time."""
+    _timer, _head_bytes, _is_in_body = None, 0, False
 
     def connection_made(self, transport):
         super().connection_made(transport)
-        self._await_head()
+        self._start_timer()
 
     def connection_lost(self, exc):
-        self._end_head()
+        self._stop_timer()
         super().connection_lost(exc)
 
     def data_received(self, data):
-        if self._timer is None and (self.cycle is None or self.cycle.response_complete):
-            self._await_head()
-        self._head_bytes += len(data)
-        head, end, rest = data.partition(b'\r\n\r\n')
-        if self._timer is not None and end:
+        is_answered = self.cycle is None or self.cycle.response_complete
+        if self._timer is None and is_answered:
+            self._start_timer()
+        if not self._is_in_body and is_answered:
+            self._head_bytes += len(data)
             # Java's clients offer HTTP/2 with each request: httptools would drop its body
+            head, end, rest = data.partition(b'\r\n\r\n')
             data = UPGRADE.sub(b'\r\nX-Upgrade:', head) + end + rest
         super().data_received(data)
-        if self._timer is not None and self._head_bytes > MAX_HEAD_BYTES:
+        if not self._is_in_body and self._timer is not None and self._head_bytes > MAX_HEAD_BYTES:
             self.transport.close()
 
     def on_headers_complete(self):
-        self._end_head()
+        self._stop_timer()
+        self._is_in_body, self._head_bytes = True, 0
         super().on_headers_complete()
 
-    def _await_head(self):
-        self._head_bytes = 0
+    def on_message_complete(self):
+        self._stop_timer()
+        self._is_in_body = False
+        super().on_message_complete()
+
+    def _start_timer(self):
         self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
 
-    def _end_head(self):
+    def _stop_timer(self):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -62,7 +62,7 @@ class Engine:
         self.max_batch_tokens, self.num_planning_threads = max_batch_tokens, PLANNING_THREADS
         self.queue = FairQueue(max_batch_tokens)
         metrics.watch_queue(self.queue.num_texts)
-        self.last_success = -math.inf   # time.monotonic() of the last batch that was computed
+        self._successes = weakref.WeakKeyDictionary()   # {NetworkRunner: time of its last batch}
         self._planning = concurrent.futures.ThreadPoolExecutor(PLANNING_THREADS, 'planning')
         self._speed = None              # tokens a second, of the last batches
         self._planned = collections.Counter()   # {client: tokens being planned, estimated}
@@ -97,10 +97,18 @@ class Engine:
         `Inference`. Raises `ApiError`."""
         await self._compute(await self.in_planning_thread(plan), PROBE)
 
-    async def in_planning_thread(self, function):
-        """Call a function beside the event loop. Raises `ApiError` for a `UserError`."""
+    def last_success(self, runner):
+        """time.monotonic() of the last batch that a `NetworkRunner` has computed."""
+        return self._successes.get(runner, -math.inf)
+
+    async def in_planning_thread(self, function, on_end=None):
+        """Call a function beside the event loop. on_end: called when the thread is free again,
+        which may be later than the client has left. Raises `ApiError` for a `UserError`."""
+        loop, future = asyncio.get_running_loop(), self._planning.submit(function)
+        if on_end is not None:
+            future.add_done_callback(lambda _: loop.call_soon_threadsafe(on_end))
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._planning, function)
+            return await asyncio.wrap_future(future)
         except UserError as error:
             raise ApiError(422, 'Validation', str(error)) from None
 
@@ -110,16 +118,9 @@ class Engine:
             # no client takes all threads
             turn = self._turns[client] = asyncio.Semaphore(PLANNING_THREADS // 2)
         self._planned[client] += estimate
-        await turn.acquire()
-        loop = asyncio.get_running_loop()
-
-        def plan_in_turn():
-            try:
-                return plan()
-            finally:    # also where the client has left: no thread can be stopped
-                loop.call_soon_threadsafe(turn.release)
         try:
-            return await self.in_planning_thread(plan_in_turn)
+            await turn.acquire()
+            return await self.in_planning_thread(plan, turn.release)
         finally:
             self._planned[client] -= estimate
             if not self._planned[client]:
@@ -225,7 +226,7 @@ class Engine:
                 else:
                     self._fail(work, NOT_FINITE)
             if is_finite.all():
-                self.last_success = time.monotonic()
+                self._successes[runner] = time.monotonic()
         num_tokens = sum(item.valid_length for item in features)
         if num_tokens > self.max_batch_tokens / 2:      # single texts would seem slow
             self._update_speed(num_tokens, time.monotonic() - started)

@@ -1,5 +1,6 @@
 """The models of the server: opened, made ready, found by name, replaced."""
 import dataclasses
+import functools
 import os
 import time
 
@@ -25,6 +26,11 @@ class ServedModel:
     dtype: str
     created: int
     hub_name: str | None
+
+    @functools.cached_property
+    def runner(self):
+        """The `NetworkRunner` of the network that it needs by default."""
+        return self.plan_sample().runner
 
     @property
     def kind(self):

@@ -10,6 +10,8 @@ from bert.serving.api_errors import ApiError
 
 # The server is healthy if it has computed a batch in the last seconds; else it computes one
 HEALTHY_SECONDS, PROBE_SECONDS = 10, 30
+# Up to so many tokens an answer is made in the event loop: the way to a thread takes longer
+INLINE_TOKENS = 4096
 MAX_LISTED = 100    # texts that were cut, in a header
 
 
@@ -19,13 +21,18 @@ class Service:
 
     def __init__(self, host, engine, options, metrics):
         self.host, self.engine, self.options, self.metrics = host, engine, options, metrics
-        self.reload_lock = asyncio.Lock()
+        self.reload_lock, self._probe_lock = asyncio.Lock(), asyncio.Lock()
 
     async def check_health(self):
-        """Raises `ApiError` unless a batch was computed lately, or every model computes one now."""
-        if time.monotonic() - self.engine.last_success < HEALTHY_SECONDS:
-            return
+        """Raises the error of `check_model` for the first model that does not answer."""
         for model in list(self.host.models.values()):
+            await self.check_model(model)
+
+    async def check_model(self, model):
+        """Raises `ApiError` unless a `ServedModel` has computed a batch lately, or does it now."""
+        async with self._probe_lock:    # those who ask meanwhile wait for the same answer
+            if time.monotonic() - self.engine.last_success(model.runner) < HEALTHY_SECONDS:
+                return
             try:
                 await asyncio.wait_for(self.engine.probe(model.plan_sample), PROBE_SECONDS)
             except (ApiError, asyncio.TimeoutError) as error:
@@ -36,11 +43,24 @@ class Service:
         """The `Outcome` of a request to a model. plan: function → `Inference`; texts: all texts of
         the request; truncate: of the request, None for the server's own. Raises `ApiError`."""
         truncate = self.options.auto_truncate if truncate is None else truncate
-        outcome = await self.engine.run(plan, texts, client_of(request), truncate)
+        outcome = await self.engine.run(plan, texts, self._client_of(request), truncate)
         self.metrics.observe_outcome(outcome)
         request.state.num_texts = len(outcome.num_tokens)
         request.state.num_tokens = outcome.num_read
         return outcome
+
+    def _client_of(self, request):
+        """Whose request it is: the key's, or the address's where no keys are asked for."""
+        if self.options.api_key_file is not None:
+            return request.headers['authorization'].partition(' ')[2].strip()
+        return request.client.host if request.client else ''
+
+    async def answer(self, make_content, outcome):
+        """The response to a request. make_content: function that gives its content; for many tokens
+        it is called, and written as JSON, beside the event loop, so that others don't wait."""
+        if outcome.num_read <= INLINE_TOKENS:
+            return answer(make_content(), outcome)
+        return await self.engine.in_planning_thread(lambda: answer(make_content(), outcome))
 
 
 async def _service_of(request: Request):     # async: FastAPI gives others to a thread
@@ -49,11 +69,6 @@ async def _service_of(request: Request):     # async: FastAPI gives others to a 
 
 # The type of a route's argument that gets the service
 ServiceOfApp = Annotated[Service, Depends(_service_of)]
-
-
-def client_of(request):
-    """Whose request it is: the key's, else the address's."""
-    return request.headers.get('authorization') or (request.client.host if request.client else '')
 
 
 def answer(content, outcome=None):

@@ -79,13 +79,25 @@ def test_what_needs_a_key(locked, path, status):
         assert response.json()['error']['type'] == 'authentication_error'
 
 
+def access_lines(caplog):
+    return sorted((record.getMessage() for record in caplog.records
+                   if record.name == 'bert.serving.access'), key=lambda line: line.split()[3])
+
+
+def wait_until(is_so):
+    deadline = time.time() + 10
+    while not is_so() and time.time() < deadline:
+        time.sleep(0.01)
+    assert is_so()
+
+
 def test_the_log_has_no_texts_and_no_keys(locked, caplog):
     with caplog.at_level(logging.INFO):
         locked.send('/embed?secret-in-url', {'inputs': ['the good film', 'bad']})
         locked.send('/embed', {'inputs': 'secret-text'}, headers={'Authorization': 'Bearer nope'})
         locked.send('/x%0ay\u4e2d', {})
-    lines = [record.getMessage() for record in caplog.records
-             if record.name == 'bert.serving.access']
+        wait_until(lambda: len(access_lines(caplog)) == 3)     # a line comes after its answer
+    lines = access_lines(caplog)
     assert [line.rsplit(' ', 4)[0] for line in lines] == [
         '127.0.0.1 POST /embed 200', '127.0.0.1 POST /embed 401',
         '127.0.0.1 POST /x\\ny\\u4e2d 404']
@@ -111,6 +123,10 @@ def test_other_sites_need_a_permission(locked, server):
     assert permission(locked, 'https://a.org') == 'https://a.org'
     assert permission(locked, 'https://b.org') is None
     assert permission(server, 'https://a.org') is None
+    refused = locked.send('/embed', {'inputs': 'good'},
+                          headers={'Authorization': '', 'Origin': 'https://a.org'})
+    assert refused.status_code == 401       # which the page can read
+    assert refused.headers['Access-Control-Allow-Origin'] == 'https://a.org'
 
 
 # Bodies
@@ -144,18 +160,20 @@ def test_clients_that_vanish(locked):
                                b'Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s'
                                % (KEY.encode(), len(body), body))
     assert locked.ask('/embed', {'inputs': 'good'})
-    deadline = time.time() + 10
-    while locked.service.engine.queue.num_texts() and time.time() < deadline:
-        time.sleep(0.01)
-    assert not locked.service.engine.queue.num_texts()
+    wait_until(lambda: not locked.service.engine.queue.num_texts())
 
 
 # Health, metrics, information
 
+def forget_successes(running):
+    running.service.engine._successes.clear()
+
+
 def test_health_computes_a_text_if_none_succeeded_lately(locked):
-    locked.service.engine.last_success = -1e9
+    runner = locked.service.host.models['own'].runner
+    forget_successes(locked)
     assert locked.ask('/health') == {'status': 'ok'}
-    assert time.monotonic() - locked.service.engine.last_success < 5
+    assert time.monotonic() - locked.service.engine.last_success(runner) < 5
 
 
 def test_a_model_that_fails_is_unhealthy(own_model, locked, monkeypatch):
@@ -164,12 +182,13 @@ def test_a_model_that_fails_is_unhealthy(own_model, locked, monkeypatch):
     runner = locked.pipeline('own').plan(['good']).runner
     monkeypatch.setattr(runner, 'compute_batch', fail)
     assert locked.send('/embed', {'inputs': 'good'}).status_code == 424
-    locked.service.engine.last_success = -1e9
+    forget_successes(locked)
     response = locked.send('/health')
     assert response.status_code == 503
     assert response.json() == {'error': 'model "own" does not answer: the model failed: broken',
                                'error_type': 'Unhealthy'}
     assert locked.send('/v2/health/ready').status_code == 503
+    assert locked.send('/v2/models/own/ready').status_code == 503
     monkeypatch.undo()
     assert locked.ask('/health') == {'status': 'ok'}
 

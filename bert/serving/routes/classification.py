@@ -5,7 +5,7 @@ from bert.pipelines.records import Score
 from bert.serving.hosting import CLASSIFIER_KINDS
 from bert.serving.json_route import JsonRoute
 from bert.serving.schemas import PredictRequest, is_from_end
-from bert.serving.service import ServiceOfApp, answer
+from bert.serving.service import ServiceOfApp
 
 router = APIRouter(route_class=JsonRoute, tags=['classification'])
 
@@ -22,8 +22,11 @@ async def predict(body: PredictRequest, request: Request, service: ServiceOfApp)
     texts = [text for item in items for text in ([item] if isinstance(item, str) else item)]
     outcome = await service.run(request, lambda: pipeline.plan_outputs(
         items, is_from_end(body)), texts, body.truncate)
-    results = describe_outputs(pipeline, outcome.result, body.raw_scores)
-    return answer(results if is_batch else results[0], outcome)
+
+    def describe():
+        results = describe_outputs(pipeline, outcome.result, body.raw_scores)
+        return results if is_batch else results[0]
+    return await service.answer(describe, outcome)
 
 
 def describe_outputs(pipeline, outputs, raw_scores):

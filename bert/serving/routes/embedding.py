@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 
 from bert.file_names import EMBEDDING
 from bert.pipelines.pooling import similarity
-from bert.serving.api_errors import ApiError
+from bert.serving.api_errors import ApiError, OpenAiError, describe_errors
 from bert.serving.json_route import JsonRoute
 from bert.serving.schemas import (
     EmbedAllRequest,
@@ -17,7 +17,7 @@ from bert.serving.schemas import (
     SimilarityRequest,
     is_from_end,
 )
-from bert.serving.service import ServiceOfApp, answer, as_list, with_cuts
+from bert.serving.service import ServiceOfApp, as_list, with_cuts
 
 router = APIRouter(route_class=JsonRoute, tags=['vectors'])
 
@@ -42,7 +42,7 @@ async def embed(body: EmbedRequest, request: Request, service: ServiceOfApp):
     outcome = await service.run(request, lambda: plan_vectors(
         pipeline, inputs, is_from_end(body), normalize=body.normalize,
         dimensions=body.dimensions, prompt_name=body.prompt_name), inputs, body.truncate)
-    return answer(outcome.result, outcome)
+    return await service.answer(lambda: outcome.result, outcome)
 
 
 @router.post('/embed_all', summary='A vector for each token of each text')
@@ -59,7 +59,7 @@ async def embed_all(body: EmbedAllRequest, request: Request,
             raise ApiError(422, 'Validation', 'dimensions %d: from 1 to %d expected'
                            % (body.dimensions, pipeline.width))
         vectors = [np.ascontiguousarray(rows[:, :body.dimensions]) for rows in vectors]
-    return answer(vectors, outcome)
+    return await service.answer(lambda: vectors, outcome)
 
 
 @router.post('/similarity', summary='How like a text others are')
@@ -74,10 +74,12 @@ async def compare(body: SimilarityRequest, request: Request,
         pipeline, texts, is_from_end(parameters), prompt_name=parameters.prompt_name), texts,
         parameters.truncate)
     rows = outcome.result
-    return answer(similarity(rows[:1], rows[1:], pipeline.sentence_model.similarity)[0], outcome)
+    return await service.answer(lambda: similarity(
+        rows[:1], rows[1:], pipeline.sentence_model.similarity)[0], outcome)
 
 
-@router.post('/v1/embeddings', summary='One vector for each text, as from OpenAI')
+@router.post('/v1/embeddings', summary='One vector for each text, as from OpenAI',
+             responses=describe_errors(OpenAiError))
 @router.post('/embeddings', include_in_schema=False)
 async def create_embeddings(body: OpenAiEmbeddingRequest, request: Request,
                             service: ServiceOfApp):
@@ -85,7 +87,7 @@ async def create_embeddings(body: OpenAiEmbeddingRequest, request: Request,
     inputs = as_list(body.input)
     outcome = await service.run(request, lambda: plan_vectors(
         model.pipeline, inputs, normalize=True, dimensions=body.dimensions), inputs, body.truncate)
-    return answer(with_cuts({
+    return await service.answer(lambda: with_cuts({
         'object': 'list', 'model': model.name,
         'data': [{'object': 'embedding', 'index': i, 'embedding': encode(row, body)}
                  for i, row in enumerate(outcome.result)],

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from bert.file_names import FILL_MASK, QUESTION_ANSWERING, TOKEN_CLASSIFICATION
 from bert.serving.json_route import JsonRoute
 from bert.serving.schemas import AnswerRequest, EntitiesRequest, FillRequest
-from bert.serving.service import ServiceOfApp, answer, as_list, with_cuts
+from bert.serving.service import ServiceOfApp, as_list, with_cuts
 
 router = APIRouter(route_class=JsonRoute, tags=['extraction'])
 
@@ -20,7 +20,7 @@ async def answer_question(body: AnswerRequest, request: Request, service: Servic
         request, lambda: pipeline.plan([(body.question, documents)], body.top_k),
         [body.question, *documents], body.truncate)
     result, = outcome.result
-    return answer(with_cuts({
+    return await service.answer(lambda: with_cuts({
         'answer': result.answer, 'no_answer': result.no_answer,
         'no_answer_probability': result.no_answer_probability,
         'answers': [item._asdict() for item in result.answers]}, outcome), outcome)
@@ -32,8 +32,8 @@ async def find_entities(body: EntitiesRequest, request: Request, service: Servic
     texts = as_list(body.inputs)
     outcome = await service.run(request, lambda: pipeline.plan(texts, body.aggregation), texts,
                                 body.truncate)
-    return answer({'entities': [[item._asdict() for item in items] for items in outcome.result]},
-                  outcome)
+    return await service.answer(lambda: {'entities': [
+        [item._asdict() for item in items] for items in outcome.result]}, outcome)
 
 
 @router.post('/fill', summary='The likeliest words at the masks of texts')
@@ -43,6 +43,7 @@ async def fill_masks(body: FillRequest, request: Request, service: ServiceOfApp)
     outcome = await service.run(
         request, lambda: pipeline.plan(texts, body.top_k, body.targets), texts, body.truncate)
     # a text with several masks has a list of words for each
-    masks = [[words] if not isinstance(words[0], list) else words for words in outcome.result]
-    return answer(with_cuts({'masks': [[[item._asdict() for item in words] for words in text]
-                                       for text in masks]}, outcome), outcome)
+    return await service.answer(lambda: with_cuts({'masks': [
+        [[item._asdict() for item in words] for words in (
+            text if isinstance(text[0], list) else [text])] for text in outcome.result]},
+        outcome), outcome)

@@ -3,7 +3,7 @@ from fastapi import APIRouter, Request
 
 import bert
 from bert.file_names import MODEL_KINDS
-from bert.serving.api_errors import ApiError
+from bert.serving.api_errors import ApiError, ProtocolError, describe_errors
 from bert.serving.json_route import JsonRoute
 from bert.serving.routes.protocol_models import PROTOCOL_MODELS, read_texts, write_tensors
 from bert.serving.schemas import InferenceRequest
@@ -11,7 +11,7 @@ from bert.serving.service import ServiceOfApp, answer
 
 # Triton's own client sends JSON without a Content-Type
 router = APIRouter(route_class=JsonRoute, prefix='/v2', tags=['Open Inference Protocol'],
-                   strict_content_type=False)
+                   strict_content_type=False, responses=describe_errors(ProtocolError))
 VERSION = '1'       # models have no other versions
 PLATFORM = 'mxnet_mxnet'
 
@@ -53,7 +53,7 @@ async def describe_model(name: str, service: ServiceOfApp, version: str = VERSIO
 @router.get('/models/{name}/ready', summary='Whether a model answers')
 @router.get('/models/{name}/versions/{version}/ready', include_in_schema=False)
 async def is_model_ready(name: str, service: ServiceOfApp, version: str = VERSION):
-    find_model(service, name, version)
+    await service.check_model(find_model(service, name, version))
     return answer({'name': name, 'ready': True})
 
 
@@ -74,4 +74,4 @@ async def infer(name: str, body: InferenceRequest, request: Request, service: Se
         content['id'] = body.id
     if outcome.truncated:
         content['parameters'] = {'truncated': outcome.truncated}
-    return answer(content, outcome)
+    return await service.answer(lambda: content, outcome)

@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 import bert
 from bert import file_names
 from bert.errors import UserError
-from bert.serving.api_errors import ApiError
+from bert.serving.api_errors import ApiError, OpenAiError, describe_errors
 from bert.serving.hosting import CLASSIFIER_KINDS
 from bert.serving.json_route import JsonRoute
 from bert.serving.schemas import ReloadRequest
@@ -19,7 +19,8 @@ LOG = logging.getLogger(__name__)
 router = APIRouter(route_class=JsonRoute, tags=['operation'])
 
 
-@router.get('/v1/models', summary='The models, as from OpenAI')
+@router.get('/v1/models', summary='The models, as from OpenAI',
+             responses=describe_errors(OpenAiError))
 @router.get('/models', include_in_schema=False)
 async def list_models(service: ServiceOfApp):
     return answer({'object': 'list', 'data': [

@@ -3,9 +3,10 @@ from fastapi import APIRouter, Request
 from scipy.special import expit
 
 from bert.file_names import RANKING
+from bert.serving.api_errors import OpenAiError, describe_errors
 from bert.serving.json_route import JsonRoute
 from bert.serving.schemas import CohereRerankRequest, RerankRequest, is_from_end
-from bert.serving.service import ServiceOfApp, answer, with_cuts
+from bert.serving.service import ServiceOfApp, with_cuts
 
 router = APIRouter(route_class=JsonRoute, tags=['ranking'])
 
@@ -16,21 +17,25 @@ async def rerank(body: RerankRequest, request: Request, service: ServiceOfApp):
     outcome = await service.run(
         request, lambda: pipeline.plan_outputs([(body.query, text) for text in body.texts],
                                                is_from_end(body)), body.texts, body.truncate)
-    scores = outcome.result[:, 0]
-    scores = (scores if body.raw_scores else expit(scores)).tolist()
+    return await service.answer(lambda: rank_outputs(outcome.result[:, 0], body), outcome)
+
+
+def rank_outputs(outputs, body):
+    """[{'index', 'score', perhaps 'text'}], best first. outputs: (texts,) of the network."""
+    scores = (outputs if body.raw_scores else expit(outputs)).tolist()
     order = sorted(range(len(scores)), key=lambda i: -scores[i])       # sorted is stable
-    return answer([{'index': i, 'score': scores[i],
-                    **({'text': body.texts[i]} if body.return_text else {})} for i in order],
-                  outcome)
+    return [{'index': i, 'score': scores[i],
+             **({'text': body.texts[i]} if body.return_text else {})} for i in order]
 
 
-@router.post('/v1/rerank', summary='Documents, best first, in the form of Cohere')
+@router.post('/v1/rerank', summary='Documents, best first, in the form of Cohere',
+             responses=describe_errors(OpenAiError))
 async def rank_documents(body: CohereRerankRequest, request: Request, service: ServiceOfApp):
     model = service.host.find(body.model, (RANKING,))
     outcome = await service.run(
         request, lambda: model.pipeline.plan_ranking(body.query, body.documents, body.top_n),
         body.documents, body.truncate)
-    return answer(with_cuts({
+    return await service.answer(lambda: with_cuts({
         'model': model.name,
         'results': [{'index': item.document, 'relevance_score': item.score,
                      **({'document': {'text': item.text}} if body.return_documents else {})}

@@ -22,11 +22,10 @@ async def tokenize(body: TokenizeRequest, service: ServiceOfApp):
             raise ApiError(422, 'Validation', 'prompt_name: the model makes no vectors')
         prompt = (await service.engine.in_planning_thread(
             lambda: pipeline.select_sentence_model(prompt_name=body.prompt_name))).prompt
-    return answer(await service.engine.in_planning_thread(lambda: [
+    texts = [prompt + text for text in texts]
+    return await service.engine.in_planning_thread(lambda: answer([
         list(describe_tokens(pipeline.tokenizer, text, encoding, body.add_special_tokens))
-        for text, encoding in zip([prompt + text for text in texts],
-                                  pipeline.tokenizer.encode_with_spans(
-                                      [prompt + text for text in texts]))]))
+        for text, encoding in zip(texts, pipeline.tokenizer.encode_with_spans(texts))]))
 
 
 def describe_tokens(tokenizer, text, encoding, with_specials):
@@ -57,4 +56,5 @@ async def decode(body: DecodeRequest, service: ServiceOfApp):
             if not 0 <= token_id < vocab_size:
                 raise ApiError(422, 'Validation', 'ids %d: token id %d: from 0 to %d expected'
                                % (i, token_id, vocab_size - 1))
-    return answer([pipeline.tokenizer.decode(ids, body.skip_special_tokens) for ids in id_lists])
+    return await service.engine.in_planning_thread(lambda: answer(
+        [pipeline.tokenizer.decode(ids, body.skip_special_tokens) for ids in id_lists]))
