@@ -280,6 +280,7 @@ def test_many_bodies_at_once_do_not_fill_the_memory(strict):
     check_alive(strict.url)
 
 
+@pytest.mark.process
 def test_a_client_that_does_not_read_is_given_up(strict):
     with raw_http.connect(strict.url, receive_buffer=4096) as connection:
         connection.sendall(make_request('/embed_all', {'inputs': ['good ' * 30] * 4000}))
@@ -327,6 +328,7 @@ def shared(model, tmp_path_factory):
 LARGE, SMALL = ('Authorization: Bearer large',), ('Authorization: Bearer small',)
 
 
+@pytest.mark.process
 def test_a_client_with_much_to_do_does_not_hold_another_one_up(shared):
     small = Client(shared.url, '/embed', {'inputs': 'good'}, 20, SMALL)
     small.join(60)

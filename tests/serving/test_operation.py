@@ -2,22 +2,22 @@
 import json
 import logging
 import pathlib
+import re
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 from support import servers, tiny
-from support.processes import PACKAGE
+from support.processes import spawn
 
 from bert.errors import UserError
+from bert.flags.options import make_options
 from bert.flags.serving import ServingOptions
-from bert.serving import hosting
+from bert.serving import hosting, serve
 from bert.serving.middleware import read_keys
 
 KEY = 'first-secret'
@@ -297,6 +297,7 @@ def tiny_model(tmp_path):
     return tiny.write_checkpoint(tmp_path / 'tiny')
 
 
+@pytest.mark.process
 def test_sigterm_finishes_what_is_under_way(tiny_model):
     texts = ['good ' * 30] * 2000
     with servers.started_server('--model_dir', tiny_model) as (running, process):
@@ -310,30 +311,36 @@ def test_sigterm_finishes_what_is_under_way(tiny_model):
     assert 'texts=2000' in log and 'Traceback' not in log
 
 
-@pytest.mark.parametrize('arguments, message', [
-    (['--model_dir', 'nothing-here'], 'nothing-here'),
-    (['--model_dir', 'TINY', '--host', 'no.such.host.invalid'],
-     'error: --host no.such.host.invalid --port 8080: '),
-    (['--model_dir', 'TINY', '--port', '99999'],
+@pytest.mark.parametrize('values, message', [
+    ({'model_dir': ('nothing-here',)}, 'nothing-here'),
+    ({'host': 'no.such.host.invalid'}, '--host no.such.host.invalid --port 8080: '),
+    ({'api_key_file': 'none'}, '--api_key_file none: it can\'t be read: No such file'),
+    ({'task': ('fill_mask',)}, 'has no masked-language-model decoder')])
+def test_errors_of_the_command(tiny_model, in_tmp, values, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        serve(ServingOptions(**{'model_dir': (tiny_model,), 'threads': 1, **values}), {})
+
+
+@pytest.mark.parametrize('values, message', [
+    ({'model_dir': 'x', 'port': 99999},
      'argument --port: 99999 found, a whole number from 0 to 65535 expected'),
-    (['--model_dir', 'TINY', '--api_key_file', 'none'], 'error: --api_key_file none: it can'),
-    (['--model_dir', 'TINY', '--task', 'fill_mask'], 'has no masked-language-model decoder'),
-    ([], 'the following arguments are required: --model_dir')])
-def test_errors_of_the_command(tiny_model, tmp_path, arguments, message):
-    result = subprocess.run(
-        [sys.executable, str(PACKAGE / 'serve.py')] + [
-            tiny_model if value == 'TINY' else value for value in arguments],
-        capture_output=True, text=True, cwd=tmp_path, timeout=60)
-    assert result.returncode == 2
-    assert message in result.stderr.splitlines()[-1], result.stderr
+    ({'model_dir': ()}, 'model_dir: it is empty'),
+    ({}, 'the following arguments are required: --model_dir')])
+def test_values_of_options(values, message):
+    with pytest.raises(UserError, match=message):
+        make_options(ServingOptions, values)
 
 
 def test_a_port_that_is_taken(tiny_model):
     with socket.create_server(('127.0.0.1', 0)) as other:
         port = other.getsockname()[1]
-        result = subprocess.run(
-            [sys.executable, str(PACKAGE / 'serve.py'), '--model_dir', tiny_model, '--port',
-             str(port)], capture_output=True, text=True, timeout=60)
-    assert result.returncode == 2
-    assert result.stderr.splitlines()[-1] == \
-        'error: --host 127.0.0.1 --port %d: Address already in use: choose another one' % port
+        with pytest.raises(UserError, match='--host 127.0.0.1 --port %d: Address already in use: '
+                                            'choose another one' % port):
+            serve(ServingOptions(model_dir=(tiny_model,), threads=1, port=port), {})
+
+
+@pytest.mark.process
+def test_an_error_is_one_line(tmp_path):
+    outcome = spawn('serve.py', '--model_dir', 'nothing-here', cwd=tmp_path)
+    assert outcome.code == 2 and outcome.error.startswith('error: ')
+    assert 'nothing-here' in outcome.error and 'Traceback' not in outcome.err

@@ -36,6 +36,7 @@ def hub(tmp_path):
         yield server
 
 
+@pytest.mark.process
 def test_the_commands(workplace, hub):
     commands = lines('./run serve.py')
     assert len(commands) == 2
