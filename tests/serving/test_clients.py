@@ -9,6 +9,7 @@ import pytest
 from support import servers
 
 pytestmark = pytest.mark.clients
+NO_CLIENTS = 'the clients of the server are not installed'     # as in conftest.py
 TOLERANCE = 1e-5
 TEXTS = ['the film was good', 'the plot was very bad and so awful', 'great actor', '\U0001f600 电']
 KEY = 'right'
@@ -265,7 +266,7 @@ def test_triton_errors(triton):
 def curl(*arguments):
     """(status, content of JSON)"""
     if not shutil.which('curl'):
-        pytest.skip('curl is not installed')
+        pytest.skip(NO_CLIENTS)
     result = subprocess.run(['curl', '--silent', '--show-error', '--max-time', '30', '--write-out',
                              '\n%{http_code}', *arguments], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
