@@ -90,7 +90,7 @@ def featurize(examples, tokenizer, max_length, encode_label=None, favors_longer=
         raise UserError('a length of %d tokens is too small: %d special tokens and at least one '
                         'token of each text need %d'
                         % (max_length, frame.num_specials, frame.num_specials + num_texts))
-    columns = [encode_texts(tokenizer, [example.texts[i] for example in examples])
+    columns = [_encode_distinct(tokenizer, [example.texts[i] for example in examples])
                for i in range(num_texts)]
     features = []
     for i, example in enumerate(examples):
@@ -99,6 +99,14 @@ def featurize(examples, tokenizer, max_length, encode_label=None, favors_longer=
         label = encode_label(example.label) if encode_label else None
         features.append(Features(token_ids, segment_ids, len(token_ids), label, num_tokens))
     return features
+
+
+def _encode_distinct(tokenizer, texts):
+    """The ids of each text. Equal texts are tokenized once: a query stands beside many documents.
+    """
+    distinct = list(dict.fromkeys(texts))
+    ids = dict(zip(distinct, encode_texts(tokenizer, distinct)))
+    return [ids[text] for text in texts]
 
 
 class BERTSentenceTransform:

@@ -97,13 +97,14 @@ class MaskFiller(Pipeline):
 
     def _plan_examples(self, examples, top_k, target_ids):
         features = self.featurize(examples)
-        results = [None] * len(features)
+        words = [None] * len(features)      # of each mask of each text [(probability, id)]
 
         def collect(i, logits):
-            results[i] = self._fill(features[i], logits[:self._count_masks(features[i])], top_k,
-                                    target_ids)
-        return Inference(self.runner, features, collect, lambda: results,
-                         [feature.num_tokens for feature in features], self.max_len)
+            words[i] = [best_words(row, top_k, target_ids)
+                        for row in logits[:self._count_masks(features[i])]]
+        return Inference(self.runner, features, collect, lambda: list(map(
+            self._fill, features, words)), [feature.num_tokens for feature in features],
+            self.max_len)
 
     def featurize(self, examples):
         """`Example`s → list of `Features`. Raises `UserError` for a text that can't be filled."""
@@ -188,14 +189,14 @@ class MaskFiller(Pipeline):
                         ' …' if len(replaced) > MAX_NAMES else '')
         return np.array(list(dict.fromkeys(ids)))
 
-    def _fill(self, features, logits, top_k, target_ids):
-        """The result of a text. logits: (masks, vocabulary)."""
+    def _fill(self, features, words):
+        """The result of a text. words: of each mask [(probability, id)]."""
         positions = np.flatnonzero(features.token_ids == self.mask_id)
         results = [[FilledMask(float(score), int(token), self._decode([token]),
                                self._decode_sequence(features.token_ids, position, token,
                                                      len(positions) == 1))
-                    for score, token in best_words(row, top_k, target_ids)]
-                   for position, row in zip(positions, logits)]
+                    for score, token in mask_words]
+                   for position, mask_words in zip(positions, words)]
         return results[0] if len(results) == 1 else results
 
     def _decode_sequence(self, token_ids, position, token, skips_specials):

@@ -41,10 +41,11 @@ class CrossEncoder(Classifier):
         return _rank(documents, texts, records, top_k)
 
     def plan_ranking(self, query, documents, top_k=None):
-        """The `Inference` whose result is that of `rank`; its texts are the documents, each once.
-        """
+        """The `Inference` whose result is that of `rank`; its texts are the documents."""
         documents, texts = _check_ranking(query, documents, top_k)
-        return self.plan([(query, text) for text in texts]).then(
+        inference = self.plan([(query, text) for text in texts])
+        num_tokens = dict(zip(texts, inference.num_tokens))
+        return inference._replace(num_tokens=[num_tokens[text] for text in documents]).then(
             lambda records: _rank(documents, texts, records, top_k))
 
 

@@ -51,7 +51,9 @@ def make_application(service):
     if not options.cors_origins:
         return guard
     return CORSMiddleware(guard, allow_origins=options.cors_origins, allow_methods=['*'],
-                          allow_headers=['*'])      # outside, so that pages can read its errors
+                          allow_headers=['*'], expose_headers=['x-truncated', 'x-truncated-count',
+                                                               'x-total-time', 'x-compute-tokens']
+                          )     # outside, so that pages can read its errors
 
 
 # no-cache: a browser asks whether a file has changed, and so never mixes those of two versions

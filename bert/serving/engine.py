@@ -55,7 +55,7 @@ class Outcome(NamedTuple):
 
 class Engine:
     """Plans and computes requests. limits: `Limits`; max_batch_tokens: of a batch; metrics:
-    `bert.serving.metrics.Metrics`. `start` and `run` are for the thread of the event loop."""
+    `bert.serving.metrics.Metrics`. Its coroutines are for one event loop."""
 
     def __init__(self, limits, max_batch_tokens, metrics):
         self.limits, self._metrics = limits, metrics
@@ -77,12 +77,8 @@ class Engine:
         client: of the queue. truncate: whether texts that are too long are cut. Raises `ApiError`.
         Where the task is cancelled, because the client left, what waits is dropped.
         """
-        self.check_count(len(texts))
-        self.check_words(texts)
-        estimate = sum(len(text) for text in texts) // BYTES_PER_TOKEN
-        self.check_capacity(client, estimate)
         started = time.monotonic()
-        inference = await self._plan(plan, client, estimate)
+        inference = await self.plan(lambda: _with_list(plan()), texts, client)
         self._check_tokens(inference, truncate)
         planned = time.monotonic()
         work = await self._compute(inference, client)
@@ -112,7 +108,13 @@ class Engine:
         except UserError as error:
             raise ApiError(422, 'Validation', str(error)) from None
 
-    async def _plan(self, plan, client, estimate):
+    async def plan(self, function, texts, client):
+        """Call a function that tokenizes texts, or reads their ids, in a planning thread, in turn
+        with other clients. Raises `ApiError`."""
+        self.check_count(len(texts))
+        self.check_words(texts)
+        estimate = sum(map(estimate_tokens, texts))
+        self.check_capacity(client, estimate)
         turn = self._turns.get(client)
         if turn is None:
             # no client takes all threads
@@ -120,7 +122,7 @@ class Engine:
         self._planned[client] += estimate
         try:
             await turn.acquire()
-            return await self.in_planning_thread(plan, turn.release)
+            return await self.in_planning_thread(function, turn.release)
         finally:
             self._planned[client] -= estimate
             if not self._planned[client]:
@@ -134,7 +136,8 @@ class Engine:
         future = loop.create_future()
 
         def end(error):
-            loop.call_soon_threadsafe(_finish, future, error)
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_finish, future, error)
         work = Work(inference, client, end)
         self.queue.put(work)
         try:
@@ -244,7 +247,18 @@ class Engine:
         """Compute what waits, and end the threads."""
         self.queue.close()
         self._thread.join()
-        self._planning.shutdown()
+        self._planning.shutdown(cancel_futures=True)
+
+
+def estimate_tokens(text):
+    """The tokens of a text that was not tokenized yet, roughly; of token ids their number."""
+    return len(text.encode('utf-8', 'replace')) // BYTES_PER_TOKEN if isinstance(text, str) else \
+        len(text)
+
+
+def _with_list(inference):
+    """The inference with its features as a list: some make them anew each time."""
+    return inference._replace(features=list(inference.features))
 
 
 def _finish(future, error):

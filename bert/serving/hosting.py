@@ -1,6 +1,7 @@
 """The models of the server: opened, made ready, found by name, replaced."""
 import dataclasses
 import functools
+import gc
 import os
 import time
 
@@ -83,6 +84,7 @@ class ModelHost:
         """Open a model anew from its path, and put it in the place of the old one, which goes on
         with what it has begun. Returns the new one. Raises `UserError`."""
         self.models[name] = self.open(name, self.models[name].path)
+        gc.collect()        # the old one is in cycles, and large
         return self.models[name]
 
     def find(self, name, kinds):

@@ -1,4 +1,6 @@
 """The metrics of the server, for Prometheus, under the names of text-embeddings-inference."""
+import re
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 SECONDS = (.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60)
@@ -60,5 +62,8 @@ class Metrics:
             self._input_length.observe(count)
 
     def expose(self):
-        """The text that Prometheus reads, bytes."""
-        return generate_latest(self.registry)
+        """The text that Prometheus reads, bytes. The library writes counters with `_total` at their
+        ends, and when each was made; text-embeddings-inference does not."""
+        lines = generate_latest(self.registry).splitlines(keepends=True)
+        return b''.join(re.sub(rb'\b(te_request_\w+?)_total\b', rb'\1', line) for line in lines
+                        if b'_created' not in line)

@@ -77,6 +77,7 @@ class Guard:
             return
         header = dict(scope['headers']).get(b'authorization', b'')
         scheme, _, key = header.partition(b' ')
+        scope['state']['key'] = key.strip()     # the client, for the queue
         # all of them are compared, so that the time tells nothing
         matches = [hmac.compare_digest(key.strip(), known) for known in self._keys]
         if scheme.lower() != b'bearer' or not any(matches):

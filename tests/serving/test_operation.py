@@ -206,8 +206,8 @@ def test_metrics(locked):
     def count(name):
         lines = locked.send('/metrics').text.splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
-    names = ('te_request_count_total{method="/embed"}', 'te_request_success_total{method="/embed"}',
-             'te_request_failure_total{err="Empty"}', 'te_request_input_length_count',
+    names = ('te_request_count{method="/embed"}', 'te_request_success{method="/embed"}',
+             'te_request_failure{err="Empty"}', 'te_request_input_length_count',
              'te_request_duration_count', 'te_batch_next_tokens_sum')
     before = [count(name) for name in names]
     locked.ask('/embed', {'inputs': ['good', 'the film']})

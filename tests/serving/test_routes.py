@@ -371,3 +371,49 @@ def test_unknown_paths_and_methods(server):
     assert response.status_code == 405 and response.json()['error'] == '/embed is not for GET'
     assert error(server, '/v2/models/none/infer', {'inputs': []}, 404).startswith(
         'model "none": there is none. The models are vectors, ')
+
+
+# What one request may ask for
+
+def test_a_query_is_tokenized_once(server, monkeypatch):
+    tokenizer, calls = server.pipeline('ranks').tokenizer, []
+    encode = tokenizer.encode
+    monkeypatch.setattr(tokenizer, 'encode', lambda texts: calls.append(texts) or encode(texts))
+    server.ask('/rerank', {'query': 'good', 'texts': ['bad', 'fine', 'bad']})
+    assert calls == [['good'], ['bad', 'fine']]
+
+
+def test_cut_documents_are_named_by_their_places(server):
+    body = {'query': 'so', 'documents': ['bad', 'bad', 'bad', LONG_TEXT]}
+    assert error(server, '/v1/rerank', body, 422).startswith('text 3 has 104 tokens')
+    content = server.ask('/v1/rerank', dict(body, truncate=True))
+    assert [item['index'] for item in content['truncated']] == [3]
+
+
+def test_words_of_all_masks_are_bounded(server):
+    body = {'inputs': ['[MASK] ' * 30] * 10, 'top_k': 100}
+    assert error(server, '/fill', body, 413) == (
+        '30000 words asked for (masks × top_k), at most 20000 expected: lower top_k, or send '
+        'several requests')
+
+
+def test_truncation_of_the_protocol(server):
+    def infer(truncate):
+        return error(server, '/v2/models/vectors/infer', {
+            'parameters': {'truncate': truncate},
+            'inputs': [{'name': 'text', 'shape': [1], 'datatype': 'BYTES', 'data': [LONG_TEXT]}]},
+            422 if truncate is False else 400)
+    assert 'has 102 tokens' in infer(False)
+    assert infer('yes') == "parameters.truncate: 'yes' found, true or false expected"
+
+
+def test_a_name_as_on_the_hub(model_dirs):
+    path = model_dirs[0].partition('=')[2]
+    with servers.running_server(('owner/name=' + path,)) as running:
+        assert running.ask('/v2/models/owner/name')['name'] == 'owner/name'
+        assert running.ask('/v2/models/owner/name/ready')['ready']
+        assert running.ask('/v2/models/owner/name/versions/1')['versions'] == ['1']
+        content = running.ask('/v2/models/owner/name/infer', {'inputs': [
+            {'name': 'text', 'shape': [1], 'datatype': 'BYTES', 'data': ['good']}]})
+        assert content['model_name'] == 'owner/name'
+        assert running.ask('/embed', {'inputs': 'good', 'model': 'owner/name'})

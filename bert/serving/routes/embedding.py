@@ -50,16 +50,14 @@ async def embed_all(body: EmbedAllRequest, request: Request,
                     service: ServiceOfApp):
     pipeline = service.host.find(body.model, (EMBEDDING,)).pipeline
     inputs = as_list(body.inputs)
+    if body.dimensions is not None and not 0 < body.dimensions <= pipeline.width:
+        raise ApiError(422, 'Validation', 'dimensions %d: from 1 to %d expected'
+                       % (body.dimensions, pipeline.width))
     outcome = await service.run(request, lambda: pipeline.plan_token_vectors(
         inputs, pipeline.select_sentence_model(prompt_name=body.prompt_name), is_from_end(body)),
         inputs, body.truncate)
-    vectors = outcome.result
-    if body.dimensions is not None:
-        if not 0 < body.dimensions <= pipeline.width:
-            raise ApiError(422, 'Validation', 'dimensions %d: from 1 to %d expected'
-                           % (body.dimensions, pipeline.width))
-        vectors = [np.ascontiguousarray(rows[:, :body.dimensions]) for rows in vectors]
-    return await service.answer(lambda: vectors, outcome)
+    return await service.answer(lambda: [
+        np.ascontiguousarray(rows[:, :body.dimensions]) for rows in outcome.result], outcome)
 
 
 @router.post('/similarity', summary='How like a text others are')

@@ -5,10 +5,12 @@ Offsets are characters (Unicode code points) of the texts of the request.
 from fastapi import APIRouter, Request
 
 from bert.file_names import FILL_MASK, QUESTION_ANSWERING, TOKEN_CLASSIFICATION
+from bert.serving.api_errors import ApiError
 from bert.serving.json_route import JsonRoute
 from bert.serving.schemas import AnswerRequest, EntitiesRequest, FillRequest
 from bert.serving.service import ServiceOfApp, as_list, with_cuts
 
+MAX_WORDS = 20000   # of all masks of a request: each is written with the whole text around it
 router = APIRouter(route_class=JsonRoute, tags=['extraction'])
 
 
@@ -40,6 +42,11 @@ async def find_entities(body: EntitiesRequest, request: Request, service: Servic
 async def fill_masks(body: FillRequest, request: Request, service: ServiceOfApp):
     pipeline = service.host.find(body.model, (FILL_MASK,)).pipeline
     texts = as_list(body.inputs)
+    num_words = body.top_k * sum(text.count(pipeline.tokenizer.vocab.mask_token)
+                                 for text in texts)
+    if num_words > MAX_WORDS:
+        raise ApiError(413, 'Validation', '%d words asked for (masks × top_k), at most %d '
+                       'expected: lower top_k, or send several requests' % (num_words, MAX_WORDS))
     outcome = await service.run(
         request, lambda: pipeline.plan(texts, body.top_k, body.targets), texts, body.truncate)
     # a text with several masks has a list of words for each

@@ -5,7 +5,12 @@ import bert
 from bert.file_names import MODEL_KINDS
 from bert.serving.api_errors import ApiError, ProtocolError, describe_errors
 from bert.serving.json_route import JsonRoute
-from bert.serving.routes.protocol_models import PROTOCOL_MODELS, read_texts, write_tensors
+from bert.serving.routes.protocol_models import (
+    PROTOCOL_MODELS,
+    pick_outputs,
+    read_texts,
+    write_tensors,
+)
 from bert.serving.schemas import InferenceRequest
 from bert.serving.service import ServiceOfApp, answer
 
@@ -40,38 +45,46 @@ def find_model(service, name, version=VERSION):
     return service.host.find(name, MODEL_KINDS)
 
 
-@router.get('/models/{name}', summary='The inputs and outputs of a model')
-@router.get('/models/{name}/versions/{version}', include_in_schema=False)
+@router.get('/models/{name:path}/ready', summary='Whether a model answers')
+@router.get('/models/{name:path}/versions/{version}/ready', include_in_schema=False)
+async def is_model_ready(name: str, service: ServiceOfApp, version: str = VERSION):
+    await service.check_model(find_model(service, name, version))
+    return answer({'name': name, 'ready': True})
+
+
+@router.post('/models/{name:path}/infer', summary='Compute a model')
+@router.post('/models/{name:path}/versions/{version}/infer', include_in_schema=False)
+async def infer(name: str, body: InferenceRequest, request: Request, service: ServiceOfApp,
+                version: str = VERSION):
+    model = find_model(service, name, version)
+    texts = read_texts(model.kind, body.inputs)
+    service.engine.check_count(len(texts.get('text', texts.get('document', ()))))
+    requested = pick_outputs(model, body.outputs)
+    truncate = (body.parameters or {}).get('truncate')
+    if not (truncate is None or isinstance(truncate, bool)):
+        raise ApiError(400, 'Validation', 'parameters.truncate: %r found, true or false expected'
+                       % (truncate,))
+    outcome = await service.run(
+        request, lambda: PROTOCOL_MODELS[model.kind].plan(model.pipeline, texts),
+        [text for values in texts.values() for text in values], truncate)
+
+    def make_content():
+        content = {'model_name': name, 'model_version': VERSION,
+                   'outputs': write_tensors(model, outcome.result, requested)}
+        if body.id is not None:
+            content['id'] = body.id
+        if outcome.truncated:
+            content['parameters'] = {'truncated': outcome.truncated}
+        return content
+    return await service.answer(make_content, outcome)
+
+
+# The last route: a name may have a slash, as on the hub, and so this path fits those above
+@router.get('/models/{name:path}', summary='The inputs and outputs of a model')
+@router.get('/models/{name:path}/versions/{version}', include_in_schema=False)
 async def describe_model(name: str, service: ServiceOfApp, version: str = VERSION):
     model = find_model(service, name, version)
     kind = PROTOCOL_MODELS[model.kind]
     return answer({'name': name, 'versions': [VERSION], 'platform': PLATFORM,
                    'inputs': [tensor.describe() for tensor in kind.inputs],
                    'outputs': [tensor.describe() for tensor in kind.outputs(model)]})
-
-
-@router.get('/models/{name}/ready', summary='Whether a model answers')
-@router.get('/models/{name}/versions/{version}/ready', include_in_schema=False)
-async def is_model_ready(name: str, service: ServiceOfApp, version: str = VERSION):
-    await service.check_model(find_model(service, name, version))
-    return answer({'name': name, 'ready': True})
-
-
-@router.post('/models/{name}/infer', summary='Compute a model')
-@router.post('/models/{name}/versions/{version}/infer', include_in_schema=False)
-async def infer(name: str, body: InferenceRequest, request: Request, service: ServiceOfApp,
-                version: str = VERSION):
-    model = find_model(service, name, version)
-    texts = read_texts(model.kind, body.inputs)
-    requested = [output.name for output in body.outputs] if body.outputs else None
-    outcome = await service.run(
-        request, lambda: PROTOCOL_MODELS[model.kind].plan(model.pipeline, texts),
-        [text for values in texts.values() for text in values],
-        (body.parameters or {}).get('truncate') is True or None)
-    content = {'model_name': name, 'model_version': VERSION,
-               'outputs': write_tensors(model, outcome.result, requested)}
-    if body.id is not None:
-        content['id'] = body.id
-    if outcome.truncated:
-        content['parameters'] = {'truncated': outcome.truncated}
-    return await service.answer(lambda: content, outcome)

@@ -83,10 +83,10 @@ async def reload(body: ReloadRequest, service: ServiceOfApp):
         raise ApiError(403, 'Forbidden', 'models are replaced only where keys are asked for: start '
                        'the server with --api_key_file')
     name = service.host.find(body.model, file_names.MODEL_KINDS).name
-    async with service.reload_lock:
-        try:
-            new = await asyncio.to_thread(service.host.reload, name)
-        except UserError as error:
-            raise ApiError(424, 'Backend', 'the model stays as it was: %s' % error) from None
+    try:
+        # its client may leave, and no other reload may begin before it ends
+        new = await asyncio.shield(asyncio.ensure_future(service.reload(name)))
+    except UserError as error:
+        raise ApiError(424, 'Backend', 'the model stays as it was: %s' % error) from None
     LOG.info('model %s: opened anew from %s', name, new.path)
     return answer({'model': name, 'created': new.created})

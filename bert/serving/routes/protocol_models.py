@@ -174,17 +174,23 @@ def _read_strings(tensor):
     return values
 
 
-def write_tensors(model, result, requested):
-    """The outputs of a response. model: `hosting.ServedModel`; result: of its inference; requested:
-    names of the outputs, None for all. Raises `ApiError`."""
-    kind = PROTOCOL_MODELS[model.kind]
-    tensors = {tensor.name: tensor for tensor in kind.outputs(model)}
-    for name in requested or ():
+def pick_outputs(model, requested):
+    """The output tensors that a request asks for. model: `hosting.ServedModel`; requested: list of
+    `schemas.RequestedOutput`, None for all. Raises `ApiError`."""
+    tensors = {tensor.name: tensor for tensor in PROTOCOL_MODELS[model.kind].outputs(model)}
+    names = [output.name for output in requested or ()] or list(tensors)
+    for name in names:
         if name not in tensors:
             raise _refusal('output "%s": the outputs are %s' % (name, ', '.join(tensors)))
-    values = kind.tensors(model.pipeline, result)
+    return {name: tensors[name] for name in names}
+
+
+def write_tensors(model, result, tensors):
+    """The outputs of a response. model: `hosting.ServedModel`; result: of its inference; tensors:
+    of `pick_outputs`."""
+    values = PROTOCOL_MODELS[model.kind].tensors(model.pipeline, result)
     outputs = []
-    for name in requested or tensors:
+    for name in tensors:
         array = values[name] if tensors[name].datatype == BYTES else np.asarray(
             values[name], {FP32: 'float32', INT64: 'int64'}[tensors[name].datatype])
         outputs.append({'name': name, 'datatype': tensors[name].datatype,

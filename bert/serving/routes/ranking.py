@@ -14,9 +14,11 @@ router = APIRouter(route_class=JsonRoute, tags=['ranking'])
 @router.post('/rerank', summary='Documents, best first')
 async def rerank(body: RerankRequest, request: Request, service: ServiceOfApp):
     pipeline = service.host.find(body.model, (RANKING,)).pipeline
+    service.engine.check_count(len(body.texts))
     outcome = await service.run(
         request, lambda: pipeline.plan_outputs([(body.query, text) for text in body.texts],
-                                               is_from_end(body)), body.texts, body.truncate)
+                                               is_from_end(body)),
+        [body.query, *body.texts], body.truncate)
     return await service.answer(lambda: rank_outputs(outcome.result[:, 0], body), outcome)
 
 
@@ -32,9 +34,10 @@ def rank_outputs(outputs, body):
              responses=describe_errors(OpenAiError))
 async def rank_documents(body: CohereRerankRequest, request: Request, service: ServiceOfApp):
     model = service.host.find(body.model, (RANKING,))
+    service.engine.check_count(len(body.documents))
     outcome = await service.run(
         request, lambda: model.pipeline.plan_ranking(body.query, body.documents, body.top_n),
-        body.documents, body.truncate)
+        [body.query, *body.documents], body.truncate)
     return await service.answer(lambda: with_cuts({
         'model': model.name,
         'results': [{'index': item.document, 'relevance_score': item.score,

@@ -1,7 +1,8 @@
 """Texts as tokens, and back: text-embeddings-inference's routes."""
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from bert import file_names
+from bert.errors import UserError
 from bert.serving.api_errors import ApiError
 from bert.serving.json_route import JsonRoute
 from bert.serving.schemas import DecodeRequest, TokenizeRequest
@@ -11,21 +12,20 @@ router = APIRouter(route_class=JsonRoute, tags=['tokens'])
 
 
 @router.post('/tokenize', summary='The tokens of texts, with their places in them')
-async def tokenize(body: TokenizeRequest, service: ServiceOfApp):
+async def tokenize(body: TokenizeRequest, request: Request, service: ServiceOfApp):
     pipeline = service.host.find(body.model, file_names.MODEL_KINDS).pipeline
-    texts = as_list(body.inputs)
-    service.engine.check_count(len(texts))
-    service.engine.check_words(texts)
-    prompt = ''
+    texts, prompt = as_list(body.inputs), ''
     if body.prompt_name is not None:
         if not hasattr(pipeline, 'select_sentence_model'):
             raise ApiError(422, 'Validation', 'prompt_name: the model makes no vectors')
         prompt = (await service.engine.in_planning_thread(
             lambda: pipeline.select_sentence_model(prompt_name=body.prompt_name))).prompt
-    texts = [prompt + text for text in texts]
-    return await service.engine.in_planning_thread(lambda: answer([
+    prepared = [prompt + text for text in texts]
+    return await service.engine.plan(lambda: answer([
         list(describe_tokens(pipeline.tokenizer, text, encoding, body.add_special_tokens))
-        for text, encoding in zip(texts, pipeline.tokenizer.encode_with_spans(texts))]))
+        for text, encoding in zip(prepared, pipeline.tokenizer.encode_with_spans(prepared))]),
+        texts, service.client_of(request))
+
 
 
 def describe_tokens(tokenizer, text, encoding, with_specials):
@@ -46,15 +46,20 @@ def describe_tokens(tokenizer, text, encoding, with_specials):
 
 
 @router.post('/decode', summary='The texts that token ids make up')
-async def decode(body: DecodeRequest, service: ServiceOfApp):
+async def decode(body: DecodeRequest, request: Request, service: ServiceOfApp):
     pipeline = service.host.find(body.model, file_names.MODEL_KINDS).pipeline
     id_lists = [body.ids] if body.ids and isinstance(body.ids[0], int) else body.ids
-    service.engine.check_count(len(id_lists))
+    return await service.engine.plan(
+        lambda: answer(decode_ids(pipeline, id_lists, body.skip_special_tokens)), id_lists,
+        service.client_of(request))
+
+
+def decode_ids(pipeline, id_lists, skips_specials):
+    """The texts of lists of token ids. Raises `UserError` for an id that is no token."""
     vocab_size = pipeline.config.vocab_size
     for i, ids in enumerate(id_lists):
         for token_id in ids:
             if not 0 <= token_id < vocab_size:
-                raise ApiError(422, 'Validation', 'ids %d: token id %d: from 0 to %d expected'
-                               % (i, token_id, vocab_size - 1))
-    return await service.engine.in_planning_thread(lambda: answer(
-        [pipeline.tokenizer.decode(ids, body.skip_special_tokens) for ids in id_lists]))
+                raise UserError('ids %d: token id %d: from 0 to %d expected'
+                                % (i, token_id, vocab_size - 1))
+    return [pipeline.tokenizer.decode(ids, skips_specials) for ids in id_lists]
