@@ -119,6 +119,8 @@ def parse_tasks(values, names):
         if separator and name not in names:
             raise UserError('--task %s: there is no model "%s".%s The models are %s'
                             % (value, name, did_you_mean(name, names), ', '.join(names)))
+        if name in tasks if separator else default:
+            raise UserError('--task %s: it is given twice' % value)
         if separator:
             tasks[name] = kind
         else:

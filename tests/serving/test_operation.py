@@ -284,6 +284,9 @@ def test_kinds_of_models():
     assert hosting.parse_tasks((), names) == {'first': None, 'second': None}
     assert hosting.parse_tasks(('ranking', 'second=fill_mask'), names) == {
         'first': 'ranking', 'second': 'fill_mask'}
+    for values in (('ranking', 'fill_mask'), ('first=ranking', 'first=fill_mask')):
+        with pytest.raises(UserError, match='it is given twice'):
+            hosting.parse_tasks(values, names)
     for value, message in (('fill_maks', 'Did you mean "fill_mask"'),
                            ('frist=ranking', 'there is no model "frist". Did you mean "first"')):
         with pytest.raises(UserError, match=message):

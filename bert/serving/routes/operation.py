@@ -57,9 +57,8 @@ def describe_type(model):
     if model.kind == file_names.EMBEDDING:
         return {'embedding': {'pooling': ' '.join(model.pipeline.sentence_model.pooling)}}
     labels = getattr(model.pipeline, 'task', {}).get('labels') or [model.pipeline.task['name']]
-    names = {'id2label': dict(enumerate(labels)),
+    names = {'id2label': {str(i): label for i, label in enumerate(labels)},
              'label2id': {label: i for i, label in enumerate(labels)}}
-    names['id2label'] = {str(i): label for i, label in names['id2label'].items()}
     if model.kind in CLASSIFIER_KINDS:
         return {'classifier': names}
     return {'reranker': names} if model.kind == file_names.RANKING else {model.kind: {}}

@@ -31,18 +31,16 @@ async def tokenize(body: TokenizeRequest, request: Request, service: ServiceOfAp
 def describe_tokens(tokenizer, text, encoding, with_specials):
     """Yield {'id', 'text', 'special', 'start', 'stop'} of each token; special tokens have no
     place."""
+    def describe(token_id, name, is_special, start=None, stop=None):
+        return {'id': token_id, 'text': name, 'special': is_special, 'start': start, 'stop': stop}
     ids, spans = encoding
     before, after = tokenizer.frame(pair=False).ids if with_specials else ((), ())
-    names = tokenizer.vocab.to_tokens
     for token_id in before:
-        yield {'id': token_id, 'text': names(token_id), 'special': True, 'start': None,
-               'stop': None}
+        yield describe(token_id, tokenizer.vocab.to_tokens(token_id), True)
     for token_id, (start, stop) in zip(ids.tolist(), spans.tolist()):
-        yield {'id': token_id, 'text': text[start:stop], 'special': False, 'start': start,
-               'stop': stop}
+        yield describe(token_id, text[start:stop], False, start, stop)
     for token_id in after:
-        yield {'id': token_id, 'text': names(token_id), 'special': True, 'start': None,
-               'stop': None}
+        yield describe(token_id, tokenizer.vocab.to_tokens(token_id), True)
 
 
 @router.post('/decode', summary='The texts that token ids make up')
