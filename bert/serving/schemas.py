@@ -9,10 +9,17 @@ from bert.pipelines.mask_filling import TOP_K
 MAX_NAME = 500      # characters of a model's name, a tensor's, a prompt's …
 MAX_TOP = 1000      # words of a mask, answers to a question
 Name = Annotated[str, Field(max_length=MAX_NAME)]
-# Lists end at their first problem: a million of them would need gigabytes.
-Strings = Annotated[list[str], FailFast()]
-TokenIds = Annotated[list[int], FailFast()]
-Texts = Annotated[str | TokenIds | Annotated[list[str | TokenIds], FailFast()],
+
+
+class _FirstProblem(FailFast):
+    """Ends a list at its first problem: a million of them would need gigabytes. FailFast itself
+    has no hash, which Python 3.10 to 3.12 need to put it into a union."""
+    __hash__ = object.__hash__
+
+
+Strings = Annotated[list[str], _FirstProblem()]
+TokenIds = Annotated[list[int], _FirstProblem()]
+Texts = Annotated[str | TokenIds | Annotated[list[str | TokenIds], _FirstProblem()],
                   Field(description='a text, a list of texts, or token ids in the place of a text')]
 PlainTexts = Annotated[str | Strings, Field(description='a text or a list of texts')]
 ModelName = Annotated[str | None, Field(
@@ -75,7 +82,7 @@ class CohereRerankRequest(Request):
 
 
 class PredictRequest(Request):
-    inputs: str | Strings | Annotated[list[Strings], FailFast()] = Field(
+    inputs: str | Strings | Annotated[list[Strings], _FirstProblem()] = Field(
         description='a text; two texts: a pair; a list of lists: a batch of texts and pairs')
     truncation_direction: Direction
     raw_scores: bool = Field(False, description='the outputs of the model, not probabilities')
@@ -107,7 +114,7 @@ class TokenizeRequest(Body):
 
 class DecodeRequest(Body):
     model: ModelName
-    ids: TokenIds | Annotated[list[TokenIds], FailFast()]
+    ids: TokenIds | Annotated[list[TokenIds], _FirstProblem()]
     skip_special_tokens: bool = True
 
 
@@ -138,7 +145,7 @@ class FillRequest(Request):
 
 class InferenceInput(Body):
     name: Name
-    shape: Annotated[list[Annotated[int, Field(ge=0)]], FailFast(), Field(max_length=8)]
+    shape: Annotated[list[Annotated[int, Field(ge=0)]], _FirstProblem(), Field(max_length=8)]
     datatype: Name
     data: list = Field(description='flat or nested, row after row')
     parameters: dict | None = None
@@ -152,8 +159,8 @@ class RequestedOutput(Body):
 class InferenceRequest(Body):
     id: str | None = None
     parameters: dict | None = None
-    inputs: Annotated[list[InferenceInput], FailFast()]
-    outputs: Annotated[list[RequestedOutput], FailFast()] | None = None
+    inputs: Annotated[list[InferenceInput], _FirstProblem()]
+    outputs: Annotated[list[RequestedOutput], _FirstProblem()] | None = None
 
 
 class ReloadRequest(Body):
