@@ -63,7 +63,7 @@ def pick_contenders(args):
 
 
 def missing_flags(name):
-    """The CPU flags of which a contender needs one, where this CPU has none of them."""
+    """The CPU flags that would do for a contender, if this CPU has none of them; else ()."""
     needed = NEEDED_FLAGS.get(CONTENDERS[name][1].split()[-1], ())
     return () if not needed or set(needed) & set(cpu_flags()) else needed
 

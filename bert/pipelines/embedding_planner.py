@@ -87,8 +87,8 @@ class EmbeddingPlanner:
         return len(pieces.token_ids)
 
     def _split(self, texts, model, first):
-        """[`TextPieces`], of which only the ids are set, of texts as a `SentenceModel` reads them;
-        None: as they are."""
+        """[`TextPieces`] of texts, with their ids alone, as a `SentenceModel` reads them; None: as
+        they are."""
         for i, text in enumerate(texts, first):
             check_text(text, i)
         return split_into_ids(self.tokenizer, model.prepare_texts(texts) if model else texts)

@@ -43,14 +43,13 @@ def split_into_pieces(tokenizer, texts, first):
 
 
 def split_into_ids(tokenizer, texts):
-    """[`TextPieces`] of texts, of which only the ids are set: vectors of whole texts need no more.
-    """
+    """[`TextPieces`] of texts with their ids alone: vectors of whole texts need no more."""
     return [TextPieces(text, ids, None, None) for text, ids in zip(texts, tokenizer.encode(texts))]
 
 
 def pieces_of_ids(id_lists, prompt_ids, vocab_size):
-    """[`TextPieces`], of which only the ids are set, of sequences of token ids. prompt_ids: before
-    each. Raises `UserError` for an id that is none of `vocab_size`."""
+    """[`TextPieces`] of sequences of token ids, with their ids alone. prompt_ids: before each.
+    Raises `UserError` for an id that is not below `vocab_size`."""
     text_pieces = []
     for i, ids in enumerate(id_lists):
         for token_id in ids:

@@ -19,8 +19,8 @@ LOG = logging.getLogger(__name__)
 # Threads that tokenize and finish requests. More than one, so that a large request does not hold
 # the small ones up; the tokenizer computes outside of Python.
 PLANNING_THREADS = 4
-# Bytes of UTF-8 a token, roughly, for texts that were not tokenized yet. English has more
-# (MiniLM's vocabulary on STS-B: 4.3), Chinese 3.
+# Bytes of UTF-8 a token, for texts that were not tokenized yet. A guess on the low side: it rather
+# overestimates the time that such texts will take.
 BYTES_PER_TOKEN = 3
 PROBE = 'probe'     # the client of probes
 # Weight of the newest batch in the measured speed

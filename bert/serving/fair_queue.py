@@ -18,7 +18,6 @@ class Work:
         self.tokens_waiting = sum(self.lengths)
         self.next_index = 0             # of the features that were not taken
         self.is_over = False            # finished, failed or cancelled
-        self.queued_at = time.monotonic()
         self.started_at = None          # when the first features were taken
         self._num_open = len(self.lengths)      # features without outputs
 
@@ -55,16 +54,13 @@ class _ModelQueue:
 
     def __init__(self):
         self.clients = collections.OrderedDict()    # {client: deque of works}, the next one first
-        self.num_tokens = 0                         # of all features that were not taken
 
     def add(self, work):
         self.clients.setdefault(work.client, collections.deque()).append(work)
-        self.num_tokens += work.tokens_waiting
 
     def remove(self, work):
         works = self.clients[work.client]
         works.remove(work)
-        self.num_tokens -= work.tokens_waiting
         if not works:
             del self.clients[work.client]
 
@@ -78,9 +74,7 @@ class _ModelQueue:
             num_tokens += work.lengths[work.next_index]
             if batch and num_tokens > max_tokens:
                 break
-            index = work.take()
-            self.num_tokens -= work.lengths[index]
-            batch.append((work, index))
+            batch.append((work, work.take()))
             works.popleft()
             if not work.is_taken:
                 works.append(work)
@@ -103,7 +97,7 @@ class FairQueue:
         self._is_closed = False
 
     def put(self, work):
-        """Add a `Work` with at least one sequence."""
+        """Add a `Work`."""
         with self._condition:
             self._queues.setdefault(work.inference.runner, _ModelQueue()).add(work)
             self._condition.notify()
@@ -138,11 +132,6 @@ class FairQueue:
         with self._condition:
             self._is_closed = True
             self._condition.notify_all()
-
-    def num_tokens(self):
-        """Number of tokens that wait."""
-        with self._condition:
-            return sum(queue.num_tokens for queue in self._queues.values())
 
     def tokens_of_clients(self):
         """Counter {client: number of tokens that wait}."""

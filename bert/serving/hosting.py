@@ -20,7 +20,8 @@ CLASSIFIER_KINDS = (file_names.CLASSIFICATION, file_names.MULTI_LABEL, file_name
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ServedModel:
-    """A pipeline under a name. path: what it was opened from; created: in seconds since 1970."""
+    """A pipeline under a name. path: what it was opened from; dtype: what it computes in; created:
+    in seconds since 1970; hub_name: None for a model that was opened from a path."""
     name: str
     path: str
     pipeline: object
@@ -36,7 +37,9 @@ class ServedModel:
     @property
     def kind(self):
         """Of `bert.file_names.MODEL_KINDS`."""
-        return kind_of_pipeline(self.pipeline)
+        if isinstance(self.pipeline, Embedder):
+            return file_names.EMBEDDING
+        return kind_of(self.pipeline.task)
 
     @property
     def max_tokens(self):
@@ -99,11 +102,6 @@ class ModelHost:
         raise ApiError(424, 'Backend', '%s: this needs a model for %s' % (
             ', '.join('"%s" is for %s' % (model.name, model.kind) for model in models),
             ' or '.join(kinds)))
-
-
-def kind_of_pipeline(pipeline):
-    """Of `bert.file_names.MODEL_KINDS`."""
-    return file_names.EMBEDDING if isinstance(pipeline, Embedder) else kind_of(pipeline.task)
 
 
 def parse_tasks(values, names):

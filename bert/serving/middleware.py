@@ -37,7 +37,7 @@ def read_keys(path):
 class Guard:
     """ASGI middleware around the whole application.
 
-    keys: those that are accepted, bytes; None: no key is asked for. options:
+    keys: the accepted keys, bytes; None: no key is asked for. options:
     `bert.flags.serving.ServingOptions`; metrics: `metrics.Metrics`.
     """
 

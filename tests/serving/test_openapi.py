@@ -13,7 +13,7 @@ STATUSES = {200, 400, 403, 404, 405, 413, 422, 424}
 
 
 def check(method, path, body, status, content_type, content):
-    """An answer is one of those that are meant, and an error says why."""
+    """The status is an expected one, and an error names its cause."""
     request = '%s %s %.500s: %d %.500s' % (method, path, body, status, content)
     assert status in STATUSES, request
     if path == '/metrics' and status == 200:

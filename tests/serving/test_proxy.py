@@ -1,4 +1,4 @@
-"""docs/nginx.conf before two instances, one of which is killed under load; docs/bert.service."""
+"""docs/nginx.conf before two instances, where one is killed under load; docs/bert.service."""
 import os
 import pathlib
 import re

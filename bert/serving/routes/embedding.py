@@ -94,6 +94,6 @@ async def create_embeddings(body: OpenAiEmbeddingRequest, request: Request,
 
 
 def encode(row, body):
-    """A vector as the request asks for it: numbers, or the bytes of float32 in base64."""
+    """A vector in the requested format: numbers, or the bytes of float32 in base64."""
     return base64.b64encode(row.astype('<f4').tobytes()).decode() \
         if body.encoding_format == 'base64' else row
