@@ -64,21 +64,23 @@ class Engine:
         metrics.watch_queue(self.queue.num_texts)
         self._successes = weakref.WeakKeyDictionary()   # {NetworkRunner: time of its last batch}
         self._planning = concurrent.futures.ThreadPoolExecutor(PLANNING_THREADS, 'planning')
-        self._speed = None              # tokens a second, of the last batches
-        self._planned = collections.Counter()   # {client: tokens being planned, estimated}
+        self._speeds = weakref.WeakKeyDictionary()      # {NetworkRunner: tokens a second}
+        # {(NetworkRunner, client): tokens being planned, estimated}
+        self._planned = collections.Counter()
         self._turns = weakref.WeakValueDictionary()     # {client: semaphore of planning}
         self._thread = threading.Thread(target=self._compute_batches, name='computing', daemon=True)
         self._thread.start()
 
-    async def run(self, plan, texts, client, truncate=False):
+    async def run(self, runner, plan, texts, client, truncate=False):
         """The `Outcome` of a request.
 
-        plan: function → `Inference`, called in a planning thread. texts: all texts of the request.
+        runner: `NetworkRunner` that will compute it, to know how long that takes. plan: function
+        → `Inference`, called in a planning thread. texts: all texts of the request.
         client: of the queue. truncate: whether texts that are too long are cut. Raises `ApiError`.
         Where the task is cancelled, because the client left, what waits is dropped.
         """
         started = time.monotonic()
-        inference = await self.plan(lambda: _with_list(plan()), texts, client)
+        inference = await self.plan(lambda: _with_list(plan()), texts, client, runner)
         self._check_tokens(inference, truncate)
         planned = time.monotonic()
         work = await self._compute(inference, client)
@@ -108,25 +110,27 @@ class Engine:
         except UserError as error:
             raise ApiError(422, 'Validation', str(error)) from None
 
-    async def plan(self, function, texts, client):
+    async def plan(self, function, texts, client, runner=None):
         """Call a function that tokenizes texts, or reads their ids, in a planning thread, in turn
-        with other clients. Raises `ApiError`."""
+        with other clients. runner: `NetworkRunner` that will compute them, or None. Raises
+        `ApiError`."""
         self.check_count(len(texts))
         self.check_words(texts)
         estimate = sum(map(estimate_tokens, texts))
-        self.check_capacity(client, estimate)
+        if runner is not None:
+            self.check_capacity(runner, client, estimate)
         turn = self._turns.get(client)
         if turn is None:
             # no client takes all threads
             turn = self._turns[client] = asyncio.Semaphore(PLANNING_THREADS // 2)
-        self._planned[client] += estimate
+        self._planned[runner, client] += estimate
         try:
             await turn.acquire()
             return await self.in_planning_thread(function, turn.release)
         finally:
-            self._planned[client] -= estimate
-            if not self._planned[client]:
-                del self._planned[client]
+            self._planned[runner, client] -= estimate
+            if not self._planned[runner, client]:
+                del self._planned[runner, client]
 
     async def _compute(self, inference, client):
         """The `Work` of an inference, computed; None for one without features."""
@@ -182,23 +186,28 @@ class Engine:
             raise ApiError(413, 'Validation', '%d tokens in the request: %d at most expected: send '
                            'several requests' % (inference.num_read, self.limits.max_tokens))
 
-    def check_capacity(self, client, num_tokens):
+    def check_capacity(self, runner, client, num_tokens):
         """Raises `ApiError` 429 while a request of `num_tokens` would wait longer than it may."""
-        seconds = self.queue_seconds(client, num_tokens)
+        seconds = self.queue_seconds(runner, client, num_tokens)
         if seconds > self.limits.max_wait:
             raise ApiError(429, 'Overloaded', 'the server is busy: what waits takes about %.0f s, '
                            'and requests are taken up to %.0f s' % (seconds, self.limits.max_wait),
                            {'Retry-After': str(math.ceil(seconds - self.limits.max_wait) or 1)})
 
-    def queue_seconds(self, client, num_tokens):
-        """The time that what is computed before a request takes, from the speed of the last
-        batches. Clients take turns: of each other one it is no more than of this one."""
-        if self._speed is None:
-            return 0.0
-        waiting = self.queue.tokens_of_clients() + self._planned
-        own = waiting.pop(client, 0)
-        return (own + sum(min(tokens, own + num_tokens) for tokens in waiting.values())) \
-            / self._speed
+    def queue_seconds(self, runner, client, num_tokens):
+        """The time that what is computed before a request takes, from the speeds of the networks.
+        Clients take turns: of each other one it is no more than of this one."""
+        seconds = collections.Counter()     # {client: of all its tokens}
+        for (network, owner), tokens in (self.queue.tokens_waiting() + self._planned).items():
+            seconds[owner] += self._seconds(network, tokens)
+        own = seconds.pop(client, 0)
+        until_end = own + self._seconds(runner, num_tokens)
+        return own + sum(min(other, until_end) for other in seconds.values())
+
+    def _seconds(self, runner, num_tokens):
+        """The time that a network takes for tokens; 0 where there is none, or its speed is not
+        known."""
+        return 0.0 if runner is None else num_tokens / self._speeds.get(runner, math.inf)
 
     # Computing
 
@@ -232,16 +241,16 @@ class Engine:
                 self._successes[runner] = time.monotonic()
         num_tokens = sum(item.valid_length for item in features)
         if num_tokens > self.max_batch_tokens / 2:      # single texts would seem slow
-            self._update_speed(num_tokens, time.monotonic() - started)
+            self.learn_speed(runner, num_tokens / max(time.monotonic() - started, 1e-6))
 
     def _fail(self, work, message):
         self.queue.drop(work)
         work.end(ApiError(424, 'Backend', message))
 
-    def _update_speed(self, num_tokens, seconds):
-        speed = num_tokens / max(seconds, 1e-6)
-        self._speed = speed if self._speed is None else \
-            (1 - SPEED_UPDATE) * self._speed + SPEED_UPDATE * speed
+    def learn_speed(self, runner, speed):
+        """Take in a measured speed of a network, in tokens a second."""
+        self._speeds[runner] = \
+            (1 - SPEED_UPDATE) * self._speeds.get(runner, speed) + SPEED_UPDATE * speed
 
     def close(self):
         """Compute what waits, and end the threads."""

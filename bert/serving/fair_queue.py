@@ -133,14 +133,13 @@ class FairQueue:
             self._is_closed = True
             self._condition.notify_all()
 
-    def tokens_of_clients(self):
-        """Counter {client: number of tokens that wait}."""
-        tokens = collections.Counter()
+    def tokens_waiting(self):
+        """Counter {(`NetworkRunner`, client): number of tokens that wait}."""
         with self._condition:
-            for queue in self._queues.values():
-                for client, works in queue.clients.items():
-                    tokens[client] += sum(work.tokens_waiting for work in works)
-        return tokens
+            return collections.Counter({
+                (runner, client): sum(work.tokens_waiting for work in works)
+                for runner, queue in self._queues.items()
+                for client, works in queue.clients.items()})
 
     def num_texts(self):
         """Number of features that wait."""

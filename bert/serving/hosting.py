@@ -2,6 +2,7 @@
 import dataclasses
 import functools
 import gc
+import math
 import os
 import time
 
@@ -15,19 +16,22 @@ from bert.serving.api_errors import ApiError
 
 # What is computed to see that a model works, by kind; a text for all others
 SAMPLE_TEXT, SAMPLE_QUESTION = 'The cat sat on the mat.', 'Where did the cat sit?'
+MEASURED_TEXTS = 16     # with fewer a small model seems slow, with more a large one starts late
 CLASSIFIER_KINDS = (file_names.CLASSIFICATION, file_names.MULTI_LABEL, file_names.REGRESSION)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ServedModel:
     """A pipeline under a name. path: what it was opened from; dtype: what it computes in; created:
-    in seconds since 1970; hub_name: None for a model that was opened from a path."""
+    in seconds since 1970; hub_name: None for a model that was opened from a path; speed: tokens a
+    second when it was opened."""
     name: str
     path: str
     pipeline: object
     dtype: str
     created: int
     hub_name: str | None
+    speed: float = math.inf
 
     @functools.cached_property
     def runner(self):
@@ -53,14 +57,24 @@ class ServedModel:
         """Whether it reads pairs of texts: True, False, or None for either."""
         return getattr(self.pipeline, 'task', {'pair': False}).get('pair', False)
 
-    def plan_sample(self):
-        """The `Inference` of something that any model of this kind can compute."""
+    def plan_sample(self, count=1):
+        """The `Inference` of something that any model of this kind can compute, `count` times."""
         if self.kind == file_names.QUESTION_ANSWERING:
-            return self.pipeline.plan([(SAMPLE_QUESTION, SAMPLE_TEXT)])
+            return self.pipeline.plan([(SAMPLE_QUESTION, SAMPLE_TEXT)] * count)
         if self.kind == file_names.FILL_MASK:
-            return self.pipeline.plan([self.pipeline.tokenizer.vocab.mask_token])
+            return self.pipeline.plan([self.pipeline.tokenizer.vocab.mask_token] * count)
         is_pair = isinstance(self.pipeline, Classifier) and self.reads_pairs is True
-        return self.pipeline.plan([(SAMPLE_QUESTION, SAMPLE_TEXT) if is_pair else SAMPLE_TEXT])
+        return self.pipeline.plan(
+            [(SAMPLE_QUESTION, SAMPLE_TEXT) if is_pair else SAMPLE_TEXT] * count)
+
+    def measure_speed(self):
+        """The model with its speed, after it has computed something. Raises `UserError`."""
+        self.plan_sample(MEASURED_TEXTS).run()      # the first time takes longer
+        inference = self.plan_sample(MEASURED_TEXTS)
+        started = time.monotonic()
+        inference.run()
+        return dataclasses.replace(
+            self, speed=inference.num_read / max(time.monotonic() - started, 1e-6))
 
 
 class ModelHost:
@@ -78,10 +92,8 @@ class ModelHost:
         options = self._options
         pipeline = bert.open(path, task=self._tasks[name], dtype=options.dtype,
                              threads=options.threads)
-        model = ServedModel(name, path, pipeline, options.dtype, int(time.time()),
-                            None if os.path.exists(path) else path)
-        model.plan_sample().run()
-        return model
+        return ServedModel(name, path, pipeline, options.dtype, int(time.time()),
+                           None if os.path.exists(path) else path).measure_speed()
 
     def reload(self, name):
         """Open a model anew from its path, and put it in the place of the old one, which goes on

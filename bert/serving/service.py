@@ -22,11 +22,15 @@ class Service:
     def __init__(self, host, engine, options, metrics):
         self.host, self.engine, self.options, self.metrics = host, engine, options, metrics
         self._reload_lock, self._probe_lock = asyncio.Lock(), asyncio.Lock()
+        for model in host.models.values():
+            engine.learn_speed(model.runner, model.speed)
 
     async def reload(self, name):
         """Open a model anew; returns it. Raises `UserError`."""
         async with self._reload_lock:
-            return await asyncio.to_thread(self.host.reload, name)
+            model = await asyncio.to_thread(self.host.reload, name)
+            self.engine.learn_speed(model.runner, model.speed)
+            return model
 
     async def check_health(self):
         """Raises the error of `check_model` for the first model that does not answer."""
@@ -44,11 +48,13 @@ class Service:
                 raise ApiError(503, 'Unhealthy', 'model "%s" does not answer: %s' % (
                     model.name, error or 'nothing came within %d s' % PROBE_SECONDS)) from None
 
-    async def run(self, request, plan, texts, truncate=None):
-        """The `Outcome` of a request to a model. plan: function → `Inference`; texts: all texts of
-        the request; truncate: of the request, None for the server's own. Raises `ApiError`."""
+    async def run(self, request, model, plan, texts, truncate=None):
+        """The `Outcome` of a request to a `ServedModel`. plan: function → `Inference`; texts: all
+        texts of the request; truncate: of the request, None for the server's own. Raises
+        `ApiError`."""
         truncate = self.options.auto_truncate if truncate is None else truncate
-        outcome = await self.engine.run(plan, texts, self.client_of(request), truncate)
+        outcome = await self.engine.run(model.runner, plan, texts, self.client_of(request),
+                                        truncate)
         self.metrics.observe_outcome(outcome)
         request.state.num_texts = len(outcome.num_tokens)
         request.state.num_tokens = outcome.num_read

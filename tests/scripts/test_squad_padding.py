@@ -16,7 +16,7 @@ def losses(run):
 def test_padding_does_not_change_what_is_learnt(checkpoint, call, in_tmp, request):
     """With MXNet's operators, as tiny_bert is too narrow for others, and with the fused ones."""
     flags = *write_files(in_tmp), '--bert_checkpoint', request.getfixturevalue(checkpoint), \
-        *QUICK, '--dropout', 0, '--lr', 1e-2, '--epochs', 3
+        *QUICK, '--dropout', 0, '--epochs', 3
     for name, script, more_flags in (('as-they-are', finetune_squad, []),
                                      ('to-32', finetune_squad, ['--round_to', 32]),
                                      ('static', static_finetune_squad, ['--seq_length', 40])):

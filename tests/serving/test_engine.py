@@ -61,7 +61,8 @@ def run(engine, network, *requests, limit=100, truncate=False):
     """The results or errors of requests that are sent at once, each a list of lengths."""
     async def send_all():
         return await asyncio.gather(
-            *[engine.run(network.plan(lengths, limit), ['text'] * len(lengths), str(i), truncate)
+            *[engine.run(network, network.plan(lengths, limit), ['text'] * len(lengths), str(i),
+                         truncate)
               for i, lengths in enumerate(requests)], return_exceptions=True)
     return asyncio.run(send_all())
 
@@ -110,12 +111,12 @@ def test_limits_of_a_request(engine, network):
     assert outcome.num_read == 53       # the network of this test is not cut short
 
 
-def test_a_mistake_of_the_user_is_422(engine):
+def test_a_mistake_of_the_user_is_422(engine, network):
     def plan():
         raise UserError('text 0: half a surrogate pair in it')
 
     async def send():
-        await engine.run(plan, ['text'], 'client')
+        await engine.run(network, plan, ['text'], 'client')
     with pytest.raises(ApiError) as info:
         asyncio.run(send())
     assert info.value.status == 422 and 'surrogate' in info.value.message
@@ -123,19 +124,19 @@ def test_a_mistake_of_the_user_is_422(engine):
 
 def test_overload_is_answered_at_once(engine, network):
     run(engine, network, [100])
-    engine._speed = 10.0            # tokens a second, as of a slow network
+    engine._speeds[network] = 10.0      # tokens a second, as of a slow network
     network.gate.clear()
 
     async def overload():
-        tasks = [asyncio.ensure_future(engine.run(network.plan([100]), ['t'], 'a'))
+        tasks = [asyncio.ensure_future(engine.run(network, network.plan([100]), ['t'], 'a'))
                  for _ in range(2)]
         await asyncio.sleep(0.3)
         started = time.monotonic()
         with pytest.raises(ApiError) as info:
-            await engine.run(network.plan([1]), ['t'], 'a')
+            await engine.run(network, network.plan([1]), ['t'], 'a')
         assert time.monotonic() - started < 0.1
         # another client comes in turn, and so at once
-        tasks.append(asyncio.ensure_future(engine.run(network.plan([1]), ['t'], 'b')))
+        tasks.append(asyncio.ensure_future(engine.run(network, network.plan([1]), ['t'], 'b')))
         await asyncio.sleep(0.1)
         network.gate.set()
         await asyncio.gather(*tasks)
@@ -146,13 +147,30 @@ def test_overload_is_answered_at_once(engine, network):
                              'taken up to 5 s')
 
 
+def test_each_network_has_its_own_speed(engine, network):
+    slow, unknown = SlowNetwork(), SlowNetwork()
+    engine.learn_speed(slow, 2.0)
+    engine.learn_speed(network, 50.0)
+    engine.learn_speed(network, 60.0)
+    assert engine.queue_seconds(slow, 'a', 10) == 0
+    engine._planned.update({(slow, 'b'): 200, (network, 'b'): 102, (network, 'a'): 51,
+                            (unknown, 'a'): 1000, (None, 'a'): 1000})
+    # tokens a second of the second network: 0.9 × 50 + 0.1 × 60
+    assert engine.queue_seconds(slow, 'a', 10) == pytest.approx(1 + min(100 + 2, 1 + 5))
+    assert engine.queue_seconds(network, 'c', 102) == pytest.approx(1 + 2)
+    assert engine.queue_seconds(unknown, 'b', 10) == pytest.approx(102 + 1)
+    with pytest.raises(ApiError):
+        engine.check_capacity(slow, 'b', 1)
+    engine.check_capacity(network, 'a', 51)
+
+
 def test_what_a_client_left_is_dropped(engine, network):
     network.gate.clear()
 
     async def leave():
-        first = asyncio.ensure_future(engine.run(network.plan([1]), ['t'], 'a'))
+        first = asyncio.ensure_future(engine.run(network, network.plan([1]), ['t'], 'a'))
         await asyncio.sleep(0.2)
-        left = asyncio.ensure_future(engine.run(network.plan([50] * 4), ['t'] * 4, 'b'))
+        left = asyncio.ensure_future(engine.run(network, network.plan([50] * 4), ['t'] * 4, 'b'))
         await asyncio.sleep(0.2)
         assert engine.queue.num_texts() == 4
         left.cancel()
@@ -166,12 +184,12 @@ def test_what_a_client_left_is_dropped(engine, network):
 
 def test_a_probe_passes_a_full_queue(engine, network):
     run(engine, network, [1])
-    engine._speed = 1e-3
-    engine._planned['a'] = 100
+    engine._speeds[network] = 1e-3
+    engine._planned[network, 'a'] = 100
 
     async def probe():
         with pytest.raises(ApiError):
-            await engine.run(network.plan([1]), ['t'], 'a')
+            await engine.run(network, network.plan([1]), ['t'], 'a')
         await engine.probe(network.plan([1]))
     asyncio.run(probe())
 
@@ -181,7 +199,7 @@ def test_close_finishes_what_waits(network):
 
     async def send():
         network.gate.clear()
-        tasks = [asyncio.ensure_future(engine.run(network.plan([10, 10]), ['t'] * 2, 'a'))
+        tasks = [asyncio.ensure_future(engine.run(network, network.plan([10, 10]), ['t'] * 2, 'a'))
                  for _ in range(3)]
         await asyncio.sleep(0.2)
         network.gate.set()

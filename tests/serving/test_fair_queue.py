@@ -17,7 +17,7 @@ def make_work(client, lengths, runner='network', ends=None):
 
 
 def tokens_waiting(queue):
-    return sum(queue.tokens_of_clients().values())
+    return sum(queue.tokens_waiting().values())
 
 
 def take_all(queue):

@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from support import servers, tiny
 from support.processes import spawn
+from support.servers import wait_until
 
 from bert.errors import UserError
 from bert.flags.options import make_options
@@ -82,13 +83,6 @@ def test_what_needs_a_key(locked, path, status):
 def access_lines(caplog):
     return sorted((record.getMessage() for record in caplog.records
                    if record.name == 'bert.serving.access'), key=lambda line: line.split()[3])
-
-
-def wait_until(is_so):
-    deadline = time.time() + 10
-    while not is_so() and time.time() < deadline:
-        time.sleep(0.01)
-    assert is_so()
 
 
 def test_the_log_has_no_texts_and_no_keys(locked, caplog):

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import requests
 from reference import numpy_bert
@@ -69,6 +70,13 @@ class RunningServer:
         response = self.send(path, body)
         assert response.status_code == 200, response.text
         return response.json()
+
+
+def wait_until(is_so):
+    deadline = time.monotonic() + 30
+    while not is_so() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert is_so()
 
 
 @contextlib.contextmanager

@@ -12,7 +12,8 @@ router = APIRouter(route_class=JsonRoute, tags=['classification'])
 
 @router.post('/predict', summary='The labels of texts or pairs, with probabilities')
 async def predict(body: PredictRequest, request: Request, service: ServiceOfApp):
-    pipeline = service.host.find(body.model, CLASSIFIER_KINDS).pipeline
+    model = service.host.find(body.model, CLASSIFIER_KINDS)
+    pipeline = model.pipeline
     is_batch = not isinstance(body.inputs, str) and (
         not body.inputs or isinstance(body.inputs[0], list))
     items = body.inputs if is_batch else [body.inputs]
@@ -20,7 +21,7 @@ async def predict(body: PredictRequest, request: Request, service: ServiceOfApp)
     items = [item if isinstance(item, str) else item[0] if len(item) == 1 else tuple(item)
              for item in items]
     texts = [text for item in items for text in ([item] if isinstance(item, str) else item)]
-    outcome = await service.run(request, lambda: pipeline.plan_outputs(
+    outcome = await service.run(request, model, lambda: pipeline.plan_outputs(
         items, is_from_end(body)), texts, body.truncate)
 
     def describe():

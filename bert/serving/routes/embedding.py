@@ -37,9 +37,10 @@ def plan_vectors(pipeline, inputs, from_end=True, **settings):
 
 @router.post('/embed', summary='One vector for each text')
 async def embed(body: EmbedRequest, request: Request, service: ServiceOfApp):
-    pipeline = service.host.find(body.model, (EMBEDDING,)).pipeline
+    model = service.host.find(body.model, (EMBEDDING,))
+    pipeline = model.pipeline
     inputs = as_list(body.inputs)
-    outcome = await service.run(request, lambda: plan_vectors(
+    outcome = await service.run(request, model, lambda: plan_vectors(
         pipeline, inputs, is_from_end(body), normalize=body.normalize,
         dimensions=body.dimensions, prompt_name=body.prompt_name), inputs, body.truncate)
     return await service.answer(lambda: outcome.result, outcome)
@@ -48,12 +49,13 @@ async def embed(body: EmbedRequest, request: Request, service: ServiceOfApp):
 @router.post('/embed_all', summary='A vector for each token of each text')
 async def embed_all(body: EmbedAllRequest, request: Request,
                     service: ServiceOfApp):
-    pipeline = service.host.find(body.model, (EMBEDDING,)).pipeline
+    model = service.host.find(body.model, (EMBEDDING,))
+    pipeline = model.pipeline
     inputs = as_list(body.inputs)
     if body.dimensions is not None and not 0 < body.dimensions <= pipeline.width:
         raise ApiError(422, 'Validation', 'dimensions %d: from 1 to %d expected'
                        % (body.dimensions, pipeline.width))
-    outcome = await service.run(request, lambda: pipeline.plan_token_vectors(
+    outcome = await service.run(request, model, lambda: pipeline.plan_token_vectors(
         inputs, pipeline.select_sentence_model(prompt_name=body.prompt_name), is_from_end(body)),
         inputs, body.truncate)
     return await service.answer(lambda: [
@@ -63,12 +65,13 @@ async def embed_all(body: EmbedAllRequest, request: Request,
 @router.post('/similarity', summary='How like a text others are')
 async def compare(body: SimilarityRequest, request: Request,
                   service: ServiceOfApp):
-    pipeline = service.host.find(body.model, (EMBEDDING,)).pipeline
+    model = service.host.find(body.model, (EMBEDDING,))
+    pipeline = model.pipeline
     parameters = body.parameters or SimilarityParameters()
     texts = [body.inputs.source_sentence, *body.inputs.sentences]
     if len(texts) == 1:
         raise ApiError(400, 'Empty', 'inputs.sentences is empty: at least one text expected')
-    outcome = await service.run(request, lambda: plan_vectors(
+    outcome = await service.run(request, model, lambda: plan_vectors(
         pipeline, texts, is_from_end(parameters), prompt_name=parameters.prompt_name), texts,
         parameters.truncate)
     rows = outcome.result
@@ -83,7 +86,7 @@ async def create_embeddings(body: OpenAiEmbeddingRequest, request: Request,
                             service: ServiceOfApp):
     model = service.host.find(body.model, (EMBEDDING,))
     inputs = as_list(body.input)
-    outcome = await service.run(request, lambda: plan_vectors(
+    outcome = await service.run(request, model, lambda: plan_vectors(
         model.pipeline, inputs, normalize=True, dimensions=body.dimensions), inputs, body.truncate)
     return await service.answer(lambda: with_cuts({
         'object': 'list', 'model': model.name,

@@ -16,10 +16,10 @@ router = APIRouter(route_class=JsonRoute, tags=['extraction'])
 
 @router.post('/answer', summary='Answers to a question in documents')
 async def answer_question(body: AnswerRequest, request: Request, service: ServiceOfApp):
-    pipeline = service.host.find(body.model, (QUESTION_ANSWERING,)).pipeline
+    model = service.host.find(body.model, (QUESTION_ANSWERING,))
     documents = as_list(body.documents)
     outcome = await service.run(
-        request, lambda: pipeline.plan([(body.question, documents)], body.top_k),
+        request, model, lambda: model.pipeline.plan([(body.question, documents)], body.top_k),
         [body.question, *documents], body.truncate)
     result, = outcome.result
     return await service.answer(lambda: with_cuts({
@@ -30,17 +30,18 @@ async def answer_question(body: AnswerRequest, request: Request, service: Servic
 
 @router.post('/entities', summary='The entities of texts')
 async def find_entities(body: EntitiesRequest, request: Request, service: ServiceOfApp):
-    pipeline = service.host.find(body.model, (TOKEN_CLASSIFICATION,)).pipeline
+    model = service.host.find(body.model, (TOKEN_CLASSIFICATION,))
     texts = as_list(body.inputs)
-    outcome = await service.run(request, lambda: pipeline.plan(texts, body.aggregation), texts,
-                                body.truncate)
+    outcome = await service.run(
+        request, model, lambda: model.pipeline.plan(texts, body.aggregation), texts, body.truncate)
     return await service.answer(lambda: {'entities': [
         [item._asdict() for item in items] for items in outcome.result]}, outcome)
 
 
 @router.post('/fill', summary='The likeliest words at the masks of texts')
 async def fill_masks(body: FillRequest, request: Request, service: ServiceOfApp):
-    pipeline = service.host.find(body.model, (FILL_MASK,)).pipeline
+    model = service.host.find(body.model, (FILL_MASK,))
+    pipeline = model.pipeline
     texts = as_list(body.inputs)
     num_words = body.top_k * sum(text.count(pipeline.tokenizer.vocab.mask_token)
                                  for text in texts)
@@ -48,7 +49,8 @@ async def fill_masks(body: FillRequest, request: Request, service: ServiceOfApp)
         raise ApiError(413, 'Validation', '%d words asked for (masks × top_k), at most %d '
                        'expected: lower top_k, or send several requests' % (num_words, MAX_WORDS))
     outcome = await service.run(
-        request, lambda: pipeline.plan(texts, body.top_k, body.targets), texts, body.truncate)
+        request, model, lambda: pipeline.plan(texts, body.top_k, body.targets), texts,
+        body.truncate)
     # a text with several masks has a list of words for each
     return await service.answer(lambda: with_cuts({'masks': [
         [[item._asdict() for item in words] for words in (

@@ -65,7 +65,7 @@ async def infer(name: str, body: InferenceRequest, request: Request, service: Se
         raise ApiError(400, 'Validation', 'parameters.truncate: %r found, true or false expected'
                        % (truncate,))
     outcome = await service.run(
-        request, lambda: PROTOCOL_MODELS[model.kind].plan(model.pipeline, texts),
+        request, model, lambda: PROTOCOL_MODELS[model.kind].plan(model.pipeline, texts),
         [text for values in texts.values() for text in values], truncate)
 
     def make_content():

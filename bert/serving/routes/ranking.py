@@ -13,11 +13,11 @@ router = APIRouter(route_class=JsonRoute, tags=['ranking'])
 
 @router.post('/rerank', summary='Documents, best first')
 async def rerank(body: RerankRequest, request: Request, service: ServiceOfApp):
-    pipeline = service.host.find(body.model, (RANKING,)).pipeline
+    model = service.host.find(body.model, (RANKING,))
     service.engine.check_count(len(body.texts))
     outcome = await service.run(
-        request, lambda: pipeline.plan_outputs([(body.query, text) for text in body.texts],
-                                               is_from_end(body)),
+        request, model, lambda: model.pipeline.plan_outputs(
+            [(body.query, text) for text in body.texts], is_from_end(body)),
         [body.query, *body.texts], body.truncate)
     return await service.answer(lambda: rank_outputs(outcome.result[:, 0], body), outcome)
 
@@ -36,7 +36,8 @@ async def rank_documents(body: CohereRerankRequest, request: Request, service: S
     model = service.host.find(body.model, (RANKING,))
     service.engine.check_count(len(body.documents))
     outcome = await service.run(
-        request, lambda: model.pipeline.plan_ranking(body.query, body.documents, body.top_n),
+        request, model,
+        lambda: model.pipeline.plan_ranking(body.query, body.documents, body.top_n),
         [body.query, *body.documents], body.truncate)
     return await service.answer(lambda: with_cuts({
         'model': model.name,
