@@ -3,6 +3,7 @@ import itertools
 import logging
 import numbers
 import os
+import re
 
 import numpy as np
 from scipy.special import softmax
@@ -18,7 +19,7 @@ from bert.model.weights.checkpoint_reader import Checkpoint
 from bert.pipelines.base import Pipeline, iterate_chunks
 from bert.pipelines.inference import Inference
 from bert.pipelines.model_folder import folder_of
-from bert.pipelines.records import FilledMask, counts_or_new
+from bert.pipelines.records import FilledMask, Mask, counts_or_new
 from bert.pipelines.text_pieces import check_text
 from bert.vocabulary import make_vocabulary
 
@@ -94,6 +95,15 @@ class MaskFiller(Pipeline):
         _check_top_k(top_k)
         target_ids = None if targets is None else self._target_ids(targets)
         return self._plan_examples(list(_examples(texts)), top_k, target_ids)
+
+    def plan_masks(self, texts, top_k=TOP_K, targets=None):
+        """The `Inference` whose result is the list of [`Mask`] of a list of texts."""
+        mask = re.compile(re.escape(self.tokenizer.vocab.mask_token))
+        return self.plan(texts, top_k, targets).then(lambda results: [
+            [Mask(*place.span(), words) for place, words in zip(
+                mask.finditer(text), result if isinstance(result[0], list) else [result],
+                strict=True)]
+            for text, result in zip(texts, results)])
 
     def _plan_examples(self, examples, top_k, target_ids):
         features = self.featurize(examples)

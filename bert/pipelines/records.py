@@ -80,6 +80,18 @@ class FilledMask(NamedTuple):
     sequence: str           # the text with the word, as the tokenizer writes it
 
 
+class Mask(NamedTuple):
+    """A mask of a text, text[start:end], with the words for it. words: [`FilledMask`], likeliest
+    first."""
+    start: int
+    end: int
+    words: list
+
+    def as_dict(self):
+        """{name of a field: value}, of the words too."""
+        return dict(self._asdict(), words=[word._asdict() for word in self.words])
+
+
 @dataclasses.dataclass
 class TextCounts:
     """How many texts a pipeline has read, and how many of them it cut at its length."""

@@ -47,6 +47,10 @@ class Outcome(NamedTuple):
     inference_time: float
 
     @property
+    def total_time(self):
+        return self.planning_time + self.queue_time + self.inference_time
+
+    @property
     def truncated(self):
         """[{'index', 'tokens', 'kept'}] of the texts that were cut."""
         return [{'index': i, 'tokens': int(count), 'kept': int(self.max_tokens)}

@@ -53,9 +53,13 @@ class Service:
         texts of the request; truncate: of the request, None for the server's own. Raises
         `ApiError`."""
         truncate = self.options.auto_truncate if truncate is None else truncate
-        outcome = await self.engine.run(model.runner, plan, texts, self.client_of(request),
-                                        truncate)
-        self.metrics.observe_outcome(outcome)
+        try:
+            outcome = await self.engine.run(model.runner, plan, texts, self.client_of(request),
+                                            truncate)
+        except ApiError:
+            self.metrics.observe_failure(model.kind, len(texts))
+            raise
+        self.metrics.observe_outcome(model.kind, outcome)
         request.state.num_texts = len(outcome.num_tokens)
         request.state.num_tokens = outcome.num_read
         return outcome
@@ -91,10 +95,9 @@ def answer(content, outcome=None):
 
 def outcome_headers(outcome):
     """{name: value} in the names of text-embeddings-inference, times in milliseconds."""
-    times = {'x-tokenization-time': outcome.planning_time, 'x-queue-time': outcome.queue_time,
-             'x-inference-time': outcome.inference_time}
-    headers = {name: '%.0f' % (1000 * seconds) for name, seconds in times.items()}
-    headers['x-total-time'] = '%.0f' % (1000 * sum(times.values()))
+    headers = {name: '%.0f' % (1000 * seconds) for name, seconds in (
+        ('x-tokenization-time', outcome.planning_time), ('x-queue-time', outcome.queue_time),
+        ('x-inference-time', outcome.inference_time), ('x-total-time', outcome.total_time))}
     headers['x-compute-tokens'] = '%d' % outcome.num_read
     truncated = outcome.truncated
     if truncated:

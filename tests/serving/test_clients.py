@@ -244,7 +244,7 @@ def test_triton_entities_and_words(server, triton):
                                     for record in records]
     text = 'the [MASK] was good'
     masks, = infer(triton, 'masks', text=[text])['masks']
-    assert [word['word'] for word in json.loads(masks)[0]] == [
+    assert [word['word'] for word in json.loads(masks)[0]['words']] == [
         word.word for word in server.pipeline('masks')(text)]
 
 

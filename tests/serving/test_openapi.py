@@ -4,7 +4,11 @@ import os
 import random
 
 import pytest
+from pydantic import TypeAdapter
+from starlette.routing import Match
 from support.bodies import BODIES, places, replaced
+
+from bert.serving.application import ROUTERS
 
 # by hand: BERT_FUZZ_CASES=10000 ./run python -m pytest tests/serving/test_openapi.py
 NUM_CASES = int(os.environ.get('BERT_FUZZ_CASES', 500))
@@ -73,6 +77,30 @@ def test_the_description_is_complete(server):
             assert operation['summary'] and operation['tags'], path
             if 'requestBody' in operation:
                 assert operation['requestBody']['required'], path
+
+
+@pytest.mark.parametrize('path', [path for path in BODIES if path != '/'])
+def test_answers_are_as_described(server, path):
+    """Not with more or fewer keys, which schemas of JSON allow."""
+    content = server.ask(path, BODIES[path])
+    assert as_described('POST', path, content) == content
+
+
+@pytest.mark.parametrize('path', ['/v1/models', '/info', '/health', '/v2', '/v2/health/live',
+                                  '/v2/health/ready', '/v2/models/vectors/ready',
+                                  '/v2/models/vectors'])
+def test_answers_to_operators_are_as_described(server, path):
+    content = server.ask(path)
+    assert as_described('GET', path, content) == content
+
+
+def as_described(method, path, content):
+    """A content as the model of its route reads and writes it."""
+    request = {'type': 'http', 'method': method, 'path': path, 'root_path': ''}
+    route = next(route for router in ROUTERS for route in router.routes
+                 if route.matches(request)[0] == Match.FULL)
+    model = TypeAdapter(route.response_model)
+    return model.dump_python(model.validate_python(content), exclude_unset=True)
 
 
 # By nothing

@@ -210,6 +210,11 @@ def test_metrics(locked):
     after = [count(name) for name in names]
     assert after[:4] == [before[0] + 2, before[1] + 1, before[2] + 1, before[3] + 2]
     assert after[4] > before[4] and after[5] >= before[5] + 7
+    texts = [count(name + suffix) for name in ('te_embed_count', 'te_embed_success')
+             for suffix in ('', '_nothing')]
+    assert texts[0] > texts[2] > 0 and texts[1] == texts[3] == 0
+    assert count('te_embed_queue_duration_count') == count('te_request_queue_duration_count')
+    assert count('te_predict_duration_count') == 0
     assert '/no/such/path' not in locked.send('/metrics').text
 
 

@@ -146,9 +146,9 @@ def test_words_for_masks(page, server):
     page.fill(text='😀 the [MASK] good ')
     page.page.get_by_role('button', name='Insert [MASK]').click()
     page.submit()
-    assert page.texts('tbody th') == [item['word'] for words in expected for item in words]
-    assert page.numbers() == close([item['score'] for words in expected for item in words])
-    best = tuple(words[0]['word'] for words in expected)
+    assert page.texts('tbody th') == [item['word'] for mask in expected for item in mask['words']]
+    assert page.numbers() == close([item['score'] for mask in expected for item in mask['words']])
+    best = tuple(mask['words'][0]['word'] for mask in expected)
     assert best[0] != best[1], 'the test needs both'
     assert page.texts('.text') == ['😀 the %s good %s' % best]
 

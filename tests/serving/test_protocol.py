@@ -98,8 +98,8 @@ def test_entities_and_masks(server):
         assert json.loads(item) == [pytest.approx(record._asdict(), abs=TOLERANCE)
                                     for record in records]
     masks = infer(server, 'masks', tensor('text', ['good [MASK]', '[MASK] [MASK]']))['masks']
-    assert [len(json.loads(item)) for item in masks] == [1, 2]
-    assert json.loads(masks[0])[0][0]['word'] == \
+    assert [[mask['start'] for mask in json.loads(item)] for item in masks] == [[5], [0, 7]]
+    assert json.loads(masks[0])[0]['words'][0]['word'] == \
         server.pipeline('masks')('good [MASK]')[0].word
 
 

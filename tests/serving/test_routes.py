@@ -230,14 +230,17 @@ def test_fill(server):
     texts[3] += ' [MASK]'
     expected = server.pipeline('masks')(texts, top_k=3)
     content = server.ask('/fill', {'inputs': texts, 'top_k': 3})
-    for masks, result in zip(content['masks'], expected, strict=True):
+    for text, masks, result in zip(texts, content['masks'], expected, strict=True):
         result = result if isinstance(result[0], list) else [result]
-        assert [[word['word'] for word in words] for words in masks] == \
+        assert [[word['word'] for word in mask['words']] for mask in masks] == \
             [[word.word for word in words] for words in result]
-        assert [word['score'] for words in masks for word in words] == pytest.approx(
+        assert [word['score'] for mask in masks for word in mask['words']] == pytest.approx(
             [word.score for words in result for word in words], abs=TOLERANCE)
+        assert [text[mask['start']:mask['end']] for mask in masks] == ['[MASK]'] * len(result)
+        assert [mask['start'] for mask in masks] == [
+            start for start in range(len(text)) if text.startswith('[MASK]', start)]
     targets = server.ask('/fill', {'inputs': texts[0], 'targets': ['bad', 'good']})['masks']
-    assert {word['word'] for word in targets[0][0]} == {'bad', 'good'}
+    assert {word['word'] for word in targets[0][0]['words']} == {'bad', 'good'}
     assert error(server, '/fill', {'inputs': ['[MASK]', 'good']}, 422) == \
         'text 1: no [MASK] in it: write it in the place of the word to find'
 

@@ -10,7 +10,7 @@ function fields({mask_token: mask}) {
 }
 
 function show({masks: [masks]}, {text}, {mask_token: mask}) {
-  const tables = masks.map((words, i) => barTable(
+  const tables = masks.map(({words}, i) => barTable(
     masks.length > 1 ? `Mask ${i + 1}` : 'Words for the mask', ['Word', 'Probability'], words.map(
       ({word, score}, k) => ({cells: [word], share: score, value: percent(score),
         marked: k === 0}))));
@@ -22,7 +22,7 @@ function filledText(text, mask, masks) {
   const line = element('p', {class: 'text'});
   text.split(mask).forEach((part, i) => {
     if (i > 0) {
-      line.append(element('mark', {class: 'rank-1'}, masks[i - 1]?.[0].word ?? mask));
+      line.append(element('mark', {class: 'rank-1'}, masks[i - 1]?.words[0].word ?? mask));
     }
     line.append(part);
   });

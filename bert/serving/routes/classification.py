@@ -2,6 +2,7 @@
 from fastapi import APIRouter, Request
 
 from bert.pipelines.records import Score
+from bert.serving.answers import LabelScore
 from bert.serving.hosting import CLASSIFIER_KINDS
 from bert.serving.json_route import JsonRoute
 from bert.serving.schemas import PredictRequest, is_from_end
@@ -10,7 +11,8 @@ from bert.serving.service import ServiceOfApp
 router = APIRouter(route_class=JsonRoute, tags=['classification'])
 
 
-@router.post('/predict', summary='The labels of texts or pairs, with probabilities')
+@router.post('/predict', summary='The labels of texts or pairs, with probabilities',
+             response_model=list[LabelScore] | list[list[LabelScore]])
 async def predict(body: PredictRequest, request: Request, service: ServiceOfApp):
     model = service.host.find(body.model, CLASSIFIER_KINDS)
     pipeline = model.pipeline

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 
 from bert.file_names import EMBEDDING
 from bert.pipelines.pooling import similarity
+from bert.serving.answers import OpenAiVectors, Vector
 from bert.serving.api_errors import ApiError, OpenAiError, describe_errors
 from bert.serving.json_route import JsonRoute
 from bert.serving.schemas import (
@@ -35,7 +36,7 @@ def plan_vectors(pipeline, inputs, from_end=True, **settings):
             inputs, pipeline.tokenizer.encode(texts))], model, from_end)
 
 
-@router.post('/embed', summary='One vector for each text')
+@router.post('/embed', summary='One vector for each text', response_model=list[Vector])
 async def embed(body: EmbedRequest, request: Request, service: ServiceOfApp):
     model = service.host.find(body.model, (EMBEDDING,))
     pipeline = model.pipeline
@@ -46,7 +47,8 @@ async def embed(body: EmbedRequest, request: Request, service: ServiceOfApp):
     return await service.answer(lambda: outcome.result, outcome)
 
 
-@router.post('/embed_all', summary='A vector for each token of each text')
+@router.post('/embed_all', summary='A vector for each token of each text',
+             response_model=list[list[Vector]])
 async def embed_all(body: EmbedAllRequest, request: Request,
                     service: ServiceOfApp):
     model = service.host.find(body.model, (EMBEDDING,))
@@ -62,7 +64,7 @@ async def embed_all(body: EmbedAllRequest, request: Request,
         np.ascontiguousarray(rows[:, :body.dimensions]) for rows in outcome.result], outcome)
 
 
-@router.post('/similarity', summary='How like a text others are')
+@router.post('/similarity', summary='How like a text others are', response_model=list[float])
 async def compare(body: SimilarityRequest, request: Request,
                   service: ServiceOfApp):
     model = service.host.find(body.model, (EMBEDDING,))
@@ -80,7 +82,7 @@ async def compare(body: SimilarityRequest, request: Request,
 
 
 @router.post('/v1/embeddings', summary='One vector for each text, as from OpenAI',
-             responses=describe_errors(OpenAiError))
+             responses=describe_errors(OpenAiError), response_model=OpenAiVectors)
 @router.post('/embeddings', include_in_schema=False)
 async def create_embeddings(body: OpenAiEmbeddingRequest, request: Request,
                             service: ServiceOfApp):

@@ -5,6 +5,7 @@ Offsets are characters (Unicode code points) of the texts of the request.
 from fastapi import APIRouter, Request
 
 from bert.file_names import FILL_MASK, QUESTION_ANSWERING, TOKEN_CLASSIFICATION
+from bert.serving.answers import Answers, Entities, FilledTexts
 from bert.serving.api_errors import ApiError
 from bert.serving.json_route import JsonRoute
 from bert.serving.schemas import AnswerRequest, EntitiesRequest, FillRequest
@@ -14,7 +15,7 @@ MAX_WORDS = 20000   # of all masks of a request: each is written with the whole 
 router = APIRouter(route_class=JsonRoute, tags=['extraction'])
 
 
-@router.post('/answer', summary='Answers to a question in documents')
+@router.post('/answer', summary='Answers to a question in documents', response_model=Answers)
 async def answer_question(body: AnswerRequest, request: Request, service: ServiceOfApp):
     model = service.host.find(body.model, (QUESTION_ANSWERING,))
     documents = as_list(body.documents)
@@ -28,7 +29,7 @@ async def answer_question(body: AnswerRequest, request: Request, service: Servic
         'answers': [item._asdict() for item in result.answers]}, outcome), outcome)
 
 
-@router.post('/entities', summary='The entities of texts')
+@router.post('/entities', summary='The entities of texts', response_model=Entities)
 async def find_entities(body: EntitiesRequest, request: Request, service: ServiceOfApp):
     model = service.host.find(body.model, (TOKEN_CLASSIFICATION,))
     texts = as_list(body.inputs)
@@ -38,7 +39,8 @@ async def find_entities(body: EntitiesRequest, request: Request, service: Servic
         [item._asdict() for item in items] for items in outcome.result]}, outcome)
 
 
-@router.post('/fill', summary='The likeliest words at the masks of texts')
+@router.post('/fill', summary='The likeliest words at the masks of texts',
+             response_model=FilledTexts)
 async def fill_masks(body: FillRequest, request: Request, service: ServiceOfApp):
     model = service.host.find(body.model, (FILL_MASK,))
     pipeline = model.pipeline
@@ -49,10 +51,7 @@ async def fill_masks(body: FillRequest, request: Request, service: ServiceOfApp)
         raise ApiError(413, 'Validation', '%d words asked for (masks × top_k), at most %d '
                        'expected: lower top_k, or send several requests' % (num_words, MAX_WORDS))
     outcome = await service.run(
-        request, model, lambda: pipeline.plan(texts, body.top_k, body.targets), texts,
+        request, model, lambda: pipeline.plan_masks(texts, body.top_k, body.targets), texts,
         body.truncate)
-    # a text with several masks has a list of words for each
     return await service.answer(lambda: with_cuts({'masks': [
-        [[item._asdict() for item in words] for words in (
-            text if isinstance(text[0], list) else [text])] for text in outcome.result]},
-        outcome), outcome)
+        [mask.as_dict() for mask in masks] for masks in outcome.result]}, outcome), outcome)

@@ -3,6 +3,14 @@ from fastapi import APIRouter, Request
 
 import bert
 from bert.file_names import MODEL_KINDS
+from bert.serving.answers import (
+    ProtocolAnswer,
+    ProtocolLive,
+    ProtocolModelMetadata,
+    ProtocolModelReady,
+    ProtocolReady,
+    ProtocolServer,
+)
 from bert.serving.api_errors import ApiError, ProtocolError, describe_errors
 from bert.serving.json_route import JsonRoute
 from bert.serving.routes.protocol_models import (
@@ -21,17 +29,17 @@ VERSION = '1'       # models have no other versions
 PLATFORM = 'mxnet_mxnet'
 
 
-@router.get('', summary='The server')
+@router.get('', summary='The server', response_model=ProtocolServer)
 async def describe_server():
     return answer({'name': 'bert', 'version': bert.__version__, 'extensions': []})
 
 
-@router.get('/health/live', summary='Whether the server runs')
+@router.get('/health/live', summary='Whether the server runs', response_model=ProtocolLive)
 async def is_live():
     return answer({'live': True})
 
 
-@router.get('/health/ready', summary='Whether all models answer')
+@router.get('/health/ready', summary='Whether all models answer', response_model=ProtocolReady)
 async def is_ready(service: ServiceOfApp):
     await service.check_health()
     return answer({'ready': True})
@@ -45,14 +53,16 @@ def find_model(service, name, version=VERSION):
     return service.host.find(name, MODEL_KINDS)
 
 
-@router.get('/models/{name:path}/ready', summary='Whether a model answers')
+@router.get('/models/{name:path}/ready', summary='Whether a model answers',
+            response_model=ProtocolModelReady)
 @router.get('/models/{name:path}/versions/{version}/ready', include_in_schema=False)
 async def is_model_ready(name: str, service: ServiceOfApp, version: str = VERSION):
     await service.check_model(find_model(service, name, version))
     return answer({'name': name, 'ready': True})
 
 
-@router.post('/models/{name:path}/infer', summary='Compute a model')
+@router.post('/models/{name:path}/infer', summary='Compute a model',
+             response_model=ProtocolAnswer)
 @router.post('/models/{name:path}/versions/{version}/infer', include_in_schema=False)
 async def infer(name: str, body: InferenceRequest, request: Request, service: ServiceOfApp,
                 version: str = VERSION):
@@ -80,7 +90,8 @@ async def infer(name: str, body: InferenceRequest, request: Request, service: Se
 
 
 # The last route: a name may have a slash, as on the hub, and so this path fits those above
-@router.get('/models/{name:path}', summary='The inputs and outputs of a model')
+@router.get('/models/{name:path}', summary='The inputs and outputs of a model',
+            response_model=ProtocolModelMetadata)
 @router.get('/models/{name:path}/versions/{version}', include_in_schema=False)
 async def describe_model(name: str, service: ServiceOfApp, version: str = VERSION):
     model = find_model(service, name, version)

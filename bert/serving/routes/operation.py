@@ -9,6 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 import bert
 from bert import file_names
 from bert.errors import UserError
+from bert.serving.answers import Health, Info, OpenAiModels, ReloadedModel
 from bert.serving.api_errors import ApiError, OpenAiError, describe_errors
 from bert.serving.hosting import CLASSIFIER_KINDS
 from bert.serving.json_route import JsonRoute
@@ -20,7 +21,7 @@ router = APIRouter(route_class=JsonRoute, tags=['operation'])
 
 
 @router.get('/v1/models', summary='The models, as from OpenAI',
-             responses=describe_errors(OpenAiError))
+            responses=describe_errors(OpenAiError), response_model=OpenAiModels)
 @router.get('/models', include_in_schema=False)
 async def list_models(service: ServiceOfApp):
     return answer({'object': 'list', 'data': [
@@ -39,7 +40,7 @@ def describe_kind(model):
     return values
 
 
-@router.get('/info', summary='The first model and the limits')
+@router.get('/info', summary='The first model and the limits', response_model=Info)
 async def describe(service: ServiceOfApp, model: str | None = None):
     served, options = service.host.find(model, file_names.MODEL_KINDS), service.options
     return answer({
@@ -64,7 +65,7 @@ def describe_type(model):
     return {'reranker': names} if model.kind == file_names.RANKING else {model.kind: {}}
 
 
-@router.get('/health', summary='Whether all models answer')
+@router.get('/health', summary='Whether all models answer', response_model=Health)
 @router.get('/ping', include_in_schema=False)
 async def check_health(service: ServiceOfApp):
     await service.check_health()
@@ -76,7 +77,8 @@ async def expose_metrics(service: ServiceOfApp):
     return Response(service.metrics.expose(), media_type=CONTENT_TYPE_LATEST)
 
 
-@router.post('/admin/reload', summary='Open a model anew from its path; needs a key')
+@router.post('/admin/reload', summary='Open a model anew from its path; needs a key',
+             response_model=ReloadedModel)
 async def reload(body: ReloadRequest, service: ServiceOfApp):
     if service.options.api_key_file is None:
         raise ApiError(403, 'Forbidden', 'models are replaced only where keys are asked for: start '

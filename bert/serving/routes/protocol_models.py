@@ -129,10 +129,10 @@ PROTOCOL_MODELS = {
         lambda pipeline, results: {'entities': _json(
             [item._asdict() for item in items] for items in results)}),
     file_names.FILL_MASK: ProtocolModel(
-        (TEXT,), _constant(Tensor('masks', BYTES, (-1,))), _plan_texts,
+        (TEXT,), _constant(Tensor('masks', BYTES, (-1,))),
+        lambda pipeline, texts: pipeline.plan_masks(texts['text']),
         lambda pipeline, results: {'masks': _json(
-            [[word._asdict() for word in words] for words in (
-                text if isinstance(text[0], list) else [text])] for text in results)})}
+            [mask.as_dict() for mask in masks] for masks in results)})}
 
 
 def read_texts(kind, tensors):

@@ -3,6 +3,7 @@ from fastapi import APIRouter, Request
 from scipy.special import expit
 
 from bert.file_names import RANKING
+from bert.serving.answers import CohereRanking, RankedText
 from bert.serving.api_errors import OpenAiError, describe_errors
 from bert.serving.json_route import JsonRoute
 from bert.serving.schemas import CohereRerankRequest, RerankRequest, is_from_end
@@ -11,7 +12,7 @@ from bert.serving.service import ServiceOfApp, with_cuts
 router = APIRouter(route_class=JsonRoute, tags=['ranking'])
 
 
-@router.post('/rerank', summary='Documents, best first')
+@router.post('/rerank', summary='Documents, best first', response_model=list[RankedText])
 async def rerank(body: RerankRequest, request: Request, service: ServiceOfApp):
     model = service.host.find(body.model, (RANKING,))
     service.engine.check_count(len(body.texts))
@@ -31,7 +32,7 @@ def rank_outputs(outputs, body):
 
 
 @router.post('/v1/rerank', summary='Documents, best first, in the form of Cohere',
-             responses=describe_errors(OpenAiError))
+             responses=describe_errors(OpenAiError), response_model=CohereRanking)
 async def rank_documents(body: CohereRerankRequest, request: Request, service: ServiceOfApp):
     model = service.host.find(body.model, (RANKING,))
     service.engine.check_count(len(body.documents))

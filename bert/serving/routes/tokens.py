@@ -3,6 +3,7 @@ from fastapi import APIRouter, Request
 
 from bert import file_names
 from bert.errors import UserError
+from bert.serving.answers import Token
 from bert.serving.api_errors import ApiError
 from bert.serving.json_route import JsonRoute
 from bert.serving.schemas import DecodeRequest, TokenizeRequest
@@ -11,7 +12,8 @@ from bert.serving.service import ServiceOfApp, answer, as_list
 router = APIRouter(route_class=JsonRoute, tags=['tokens'])
 
 
-@router.post('/tokenize', summary='The tokens of texts, with their places in them')
+@router.post('/tokenize', summary='The tokens of texts, with their places in them',
+             response_model=list[list[Token]])
 async def tokenize(body: TokenizeRequest, request: Request, service: ServiceOfApp):
     pipeline = service.host.find(body.model, file_names.MODEL_KINDS).pipeline
     texts, prompt = as_list(body.inputs), ''
@@ -43,7 +45,7 @@ def describe_tokens(tokenizer, text, encoding, with_specials):
         yield describe(token_id, tokenizer.vocab.to_tokens(token_id), True)
 
 
-@router.post('/decode', summary='The texts that token ids make up')
+@router.post('/decode', summary='The texts that token ids make up', response_model=list[str])
 async def decode(body: DecodeRequest, request: Request, service: ServiceOfApp):
     pipeline = service.host.find(body.model, file_names.MODEL_KINDS).pipeline
     id_lists = [body.ids] if body.ids and isinstance(body.ids[0], int) else body.ids
