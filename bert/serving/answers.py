@@ -21,7 +21,7 @@ class CutText(BaseModel):
     kept: int
 
 
-class Answer(BaseModel):
+class AnswerWithCuts(BaseModel):
     """An answer that says which texts were cut, if any were."""
     model_config = ConfigDict(protected_namespaces=())
     truncated: list[CutText] | None = None
@@ -40,7 +40,7 @@ class OpenAiUsage(BaseModel):
     total_tokens: int
 
 
-class OpenAiVectors(Answer):
+class OpenAiVectors(AnswerWithCuts):
     object: typing.Literal['list']
     model: str
     data: list[OpenAiVector]
@@ -92,7 +92,7 @@ class CohereUsage(BaseModel):
     total_tokens: int
 
 
-class CohereRanking(Answer):
+class CohereRanking(AnswerWithCuts):
     model: str
     results: list[CohereResult]
     usage: CohereUsage
@@ -100,7 +100,7 @@ class CohereRanking(Answer):
 
 # Places in texts: characters (Unicode code points)
 
-class Answers(Answer):
+class Answers(AnswerWithCuts):
     answer: str
     no_answer: bool
     no_answer_probability: float | None
@@ -118,7 +118,7 @@ class MaskWords(BaseModel):
     words: list[_model_of(FilledMask)]
 
 
-class FilledTexts(Answer):
+class FilledTexts(AnswerWithCuts):
     masks: list[list[MaskWords]]
 
 
