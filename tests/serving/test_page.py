@@ -11,7 +11,6 @@ from support import browser as browsers
 from support import servers, tiny
 
 pytestmark = pytest.mark.browser
-playwright = pytest.importorskip('playwright.sync_api', reason=browsers.NO_BROWSER)
 
 # what shells, HTML, JSON and UTF-16 have their own ideas of
 NASTY = 'It\'s <b>"so"</b> $HOME `id` \\n 100% !\nthe film\t电影 😀 \u202e was good'
@@ -21,7 +20,7 @@ KEY = 'schlüssel 1'
 
 @pytest.fixture(scope='module')
 def chromium():
-    with browsers.running_browser(playwright) as browser:
+    with browsers.running_browser() as browser:
         yield browser
 
 
