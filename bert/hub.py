@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from bert import files
 from bert.errors import UserError
+from bert.families import FAMILIES
 from bert.file_names import CONFIG_FILE
 from bert.hub_errors import (
     HubUnreachableError,
@@ -164,7 +165,7 @@ def _is_bert(snapshot):
         config = files.read_json(os.path.join(snapshot.snapshot_path, CONFIG_FILE))
     except UserError:
         return False
-    return config.get('model_type') == 'bert' or 'units' in config
+    return config.get('model_type') in FAMILIES or 'units' in config
 
 
 def snapshot_folder(repository, revision):

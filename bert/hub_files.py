@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from bert import files
 from bert.errors import UserError
+from bert.families import read_family
 from bert.file_names import (
     ADDED_TOKENS_FILE,
     CONFIG_FILE,
@@ -32,7 +33,6 @@ from bert.torch_library import import_torch
 # sha256: as the hub declares it for large files, else None. size: in bytes, None where unknown
 HubFile = collections.namedtuple('HubFile', 'size sha256')
 
-MODEL_TYPES = ('bert',)
 INDEX_SUFFIX = '.index.json'
 SMALL_FILES = (CONFIG_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE, VOCABULARY_FILE, TASK_FILE,
                SPECIAL_TOKENS_FILE, ADDED_TOKENS_FILE, MODULES_FILE, SENTENCE_CONFIG_FILE,
@@ -78,10 +78,8 @@ def check_configuration(listing):
             listing.label, CONFIG_FILE, foreign_format(listing.files), list_names(listing.files)))
     for name in (CONFIG_FILE, TOKENIZER_CONFIG_FILE):
         values = files.read_json(listing.path(name)) if name in listing.files else {}
-        model_type = values.get('model_type') or MODEL_TYPES[0]
-        if name == CONFIG_FILE and model_type not in MODEL_TYPES:
-            raise UserError('%s: %s: the model_type is "%s": this zoo runs BERT (model_type %s)' % (
-                listing.label, name, model_type, ' or '.join(MODEL_TYPES)))
+        if name == CONFIG_FILE:
+            read_family(values, '%s: %s' % (listing.label, name))
         if values.get('auto_map'):
             raise UserError('%s: %s: it needs code of its own (auto_map), which is never run here: '
                             'take a model that transformers opens without trust_remote_code'

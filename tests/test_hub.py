@@ -373,8 +373,9 @@ FILES_THERE = '; files there: %s'
      'files there: config.json, tokenizer.json, tokenizer_config.json, vocab.txt'),
     (without(BERT, 'vocab.txt', 'tokenizer.json'), 'no vocab.txt and no tokenizer.json: a BERT '
      'needs one of them; files there: config.json, model.safetensors, tokenizer_config.json'),
-    (dict(BERT, **{'config.json': b'{"model_type": "roberta"}'}), 'config.json: the model_type is '
-     '"roberta": this zoo runs BERT (model_type bert)'),
+    (dict(BERT, **{'config.json': b'{"model_type": "mpnet"}'}), 'config.json: the model_type is '
+     '"mpnet", and its attention has relative positions: this zoo runs BERT and its relatives '
+     '(model_type bert, roberta, xlm-roberta, camembert, distilbert, electra)'),
     (dict(BERT, **{'config.json': b'{"model_type": "bert", "auto_map": {"AutoModel": "m.X"}}'}),
      'config.json: it needs code of its own (auto_map), which is never run here: take a model that '
      'transformers opens without trust_remote_code'),

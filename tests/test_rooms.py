@@ -41,8 +41,8 @@ SUBPACKAGES = {
     'jobs.finetuning': 'jobs.int8 jobs.runs',
     'jobs': 'jobs.finetuning jobs.int8 jobs.runs',
 }
-BASE_MODULES = {'__init__', '_compat', 'downloads', 'errors', 'file_names', 'files', 'graph_names',
-                'hub', 'hub_errors', 'hub_files', 'locks', 'percentiles', 'streams',
+BASE_MODULES = {'__init__', '_compat', 'downloads', 'errors', 'families', 'file_names', 'files',
+                'graph_names', 'hub', 'hub_errors', 'hub_files', 'locks', 'percentiles', 'streams',
                 'torch_library', 'vocabulary'}
 
 

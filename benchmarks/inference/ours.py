@@ -37,16 +37,16 @@ def write_model(model, folder):
     import onnx
 
     from bert.export import onnx_graph
-    from bert.model.weights import file_formats, heads, mapping
+    from bert.model.weights import config_files, file_formats, heads, mapping
     from bert.train.checkpoint import collect_parameters
     network, config = make_network(model)
     arrays = {name: value.asnumpy() for name, value in collect_parameters(network).items()}
     onnx.save(onnx_graph.build_onnx_model(arrays, config), str(folder / 'model.onnx'))
     head, arrays, _ = heads.identify_head(arrays, 'network')
     file_formats.write_safetensors(str(folder / 'model.safetensors'), mapping.to_transformers(
-        arrays, 'network', config.tied_decoder))
-    (folder / 'config.json').write_text(json.dumps(mapping.config_to_transformers(
-        config, head.architecture, 0, ['a', 'b'], is_regression=False)))
+        arrays, 'network', config))
+    (folder / 'config.json').write_text(json.dumps(config_files.config_to_transformers(
+        config, heads.architecture_of(head, config.family), 0, ['a', 'b'], kind='classification')))
 
 
 def make_compute(way, model):

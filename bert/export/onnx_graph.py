@@ -1,10 +1,10 @@
 """A fine-tuned BERT as an ONNX graph, built node by node.
 
 Inputs and outputs have the names of transformers' exporter, so programs for its models also run
-these: input_ids, attention_mask, token_type_ids (batch, length) int64 → logits (batch, classes), of
-tokens (batch, length, classes), of words (batch, length, vocabulary), or start_logits and
-end_logits (batch, length), or last_hidden_state (batch, length, units), float32. Batch size and
-length are dynamic.
+these: input_ids, attention_mask and, for models that know segments, token_type_ids (batch, length)
+int64 → logits (batch, classes), of tokens (batch, length, classes), of words (batch, length,
+vocabulary), or start_logits and end_logits (batch, length), or last_hidden_state (batch, length,
+units), float32. Batch size and length are dynamic.
 """
 import math
 
@@ -34,8 +34,10 @@ def build_onnx_model(arrays, config, producer_version=''):
         outputs = add_span_head(graph, sequence)
     elif 'tag_classifier.weight' in arrays:
         outputs = add_token_classifier(graph, sequence)
+    elif 'discriminator.0.weight' in arrays:
+        outputs = add_discriminator(graph, sequence, config)
     elif 'bert.pooler.weight' in arrays and _classifier_layer(arrays):
-        outputs = add_classifier(graph, sequence, _classifier_layer(arrays))
+        outputs = add_classifier(graph, sequence, _classifier_layer(arrays), config)
     elif 'bert.decoder.0.weight' in arrays:
         outputs = add_decoder(graph, sequence, config)
     elif _classifier_layer(arrays) or any('decoder.' in name for name in arrays):
@@ -44,7 +46,7 @@ def build_onnx_model(arrays, config, producer_version=''):
     else:
         outputs = add_token_vectors(graph, sequence, config)
     inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, [BATCH_DIM, LENGTH_DIM])
-              for name in INPUTS]
+              for name in INPUTS if name in graph.used_inputs]
     proto = helper.make_model(
         helper.make_graph(graph.nodes, 'bert', inputs, outputs, graph.tensors),
         opset_imports=[helper.make_opsetid('', OPSET)], ir_version=IR_VERSION,
@@ -88,6 +90,11 @@ class GraphBuilder:
         return self.add('LayerNormalization', layer, x, self.parameter(layer + '.gamma'),
                         self.parameter(layer + '.beta'), axis=-1, epsilon=epsilon)
 
+    @property
+    def used_inputs(self):
+        """Names of the inputs of all nodes."""
+        return {name for node in self.nodes for name in node.input}
+
     def integers(self, name, *values):
         """Add an int64 vector, as Reshape, Slice and others need it."""
         return self.constant(name, np.array(values, dtype='int64'))
@@ -103,18 +110,25 @@ def add_encoder(graph, config):
 
 
 def add_embeddings(graph, config):
-    words = graph.add('Gather', 'words', graph.parameter('bert.word_embed.0.weight'), INPUTS[0])
-    types = graph.add('Gather', 'types', graph.parameter('bert.token_type_embed.0.weight'),
-                      INPUTS[2])
+    x = graph.add('Gather', 'words', graph.parameter('bert.word_embed.0.weight'), INPUTS[0])
+    if config.token_type_vocab_size:
+        x = graph.add('Add', 'words_and_types', x, add_types(graph, config))
     shape = graph.add('Shape', 'input_shape', INPUTS[0])
     length = graph.add('Slice', 'length', shape, graph.integers('one', 1), graph.integers('two', 2),
                        graph.integers('axis_0', 0))
     positions = graph.add('Slice', 'positions',
                           graph.parameter('bert.encoder.position_weight'),
                           graph.integers('zero', 0), length, graph.integers('axis_0', 0))
-    x = graph.add('Add', 'words_and_types', words, types)
     x = graph.add('Add', 'embeddings', x, positions)
-    return graph.layer_norm(x, 'bert.encoder.layer_norm', config.layer_norm_eps)
+    x = graph.layer_norm(x, 'bert.encoder.layer_norm', config.layer_norm_eps)
+    return graph.dense(x, 'bert.encoder.projection') if config.embedding_size else x
+
+
+def add_types(graph, config):
+    """The embeddings of segments; of the only one, if there are no others."""
+    types = graph.parameter('bert.token_type_embed.0.weight')
+    return types if config.token_type_vocab_size == 1 else \
+        graph.add('Gather', 'types', types, INPUTS[2])
 
 
 def add_mask(graph):
@@ -180,10 +194,13 @@ def add_activation(graph, x, name, activation):
     return graph.add('Mul', name, graph.add('Mul', name + '.gated', x, gate), scalar(0.5))
 
 
-def add_classifier(graph, sequence, layer):
+def add_classifier(graph, sequence, layer, config):
     cls_states = graph.add('Gather', 'first', sequence, graph.constant('index_0', np.int64(0)),
                            axis=1)
-    pooled = graph.add('Tanh', 'pooled', graph.dense(cls_states, 'bert.pooler'))
+    pooled, activation = graph.dense(cls_states, 'bert.pooler'), \
+        config.family_traits.pooler_activation
+    pooled = graph.add('Tanh', 'pooled', pooled) if activation == 'tanh' else \
+        add_activation(graph, pooled, 'pooled', activation)
     logits = graph.add('Identity', 'logits', graph.dense(pooled, layer))
     num_classes = len(graph.arrays[layer + '.weight'])
     return [helper.make_tensor_value_info(logits, TensorProto.FLOAT, [BATCH_DIM, num_classes])]
@@ -194,6 +211,16 @@ def add_token_classifier(graph, sequence):
     num_classes = len(graph.arrays['tag_classifier.weight'])
     return [helper.make_tensor_value_info(logits, TensorProto.FLOAT,
                                           [BATCH_DIM, LENGTH_DIM, num_classes])]
+
+
+def add_discriminator(graph, sequence, config):
+    """Add ELECTRA's discriminator: logits of the classes "original", always 0, and "replaced"."""
+    x = add_activation(graph, graph.dense(sequence, 'discriminator.0'), 'discriminator.1',
+                       config.activation)
+    x = graph.dense(x, 'discriminator.2')
+    zeros = graph.add('Sub', 'zeros', x, x)
+    logits = graph.add('Concat', 'logits', zeros, x, axis=2)
+    return [helper.make_tensor_value_info(logits, TensorProto.FLOAT, [BATCH_DIM, LENGTH_DIM, 2])]
 
 
 def add_span_head(graph, sequence):
@@ -216,7 +243,8 @@ def add_token_vectors(graph, sequence, config):
 def add_decoder(graph, sequence, config):
     """Add the masked-language-model decoder on every token."""
     layers = 'bert.decoder.%d'
-    x = add_activation(graph, graph.dense(sequence, layers % 0), layers % 1, config.activation)
+    activation = config.family_traits.decoder_activation or config.activation
+    x = add_activation(graph, graph.dense(sequence, layers % 0), layers % 1, activation)
     x = graph.layer_norm(x, layers % 2, config.layer_norm_eps)
     # not a transposed constant: the word embedding is in the file already
     name = 'bert.word_embed.0.weight' if config.tied_decoder else layers % 3 + '.weight'

@@ -94,10 +94,12 @@ def _optimize(graph, device):
     return graph.optimize_for('MKLDNN')
 
 
-def _onnx_inputs(token_ids, segment_ids, valid_length):
+def _onnx_inputs(names, token_ids, segment_ids, valid_length):
+    """{name: array} of the inputs in `names`: a model that knows one segment has no input for it.
+    """
     mask = np.arange(token_ids.shape[1]) < valid_length[:, None]
-    return {name: array.astype('int64')
-            for name, array in zip(ONNX_INPUTS, (token_ids, mask, segment_ids))}
+    arrays = dict(zip(ONNX_INPUTS, (token_ids, mask, segment_ids)))
+    return {name: arrays[name].astype('int64') for name in names}
 
 
 def _join_outputs(outputs):
@@ -119,9 +121,10 @@ class OnnxRuntime:
                                                          providers=['CPUExecutionProvider'])
         except Exception as error:      # its exception classes are private
             raise _unreadable_model(path, error) from None
+        self._input_names = [item.name for item in self._session.get_inputs()]
 
     def __call__(self, token_ids, segment_ids, valid_length):
-        inputs = _onnx_inputs(token_ids, segment_ids, valid_length)
+        inputs = _onnx_inputs(self._input_names, token_ids, segment_ids, valid_length)
         return _join_outputs(self._session.run(None, inputs))
 
 
@@ -138,9 +141,11 @@ class OpenvinoRuntime:
                 'PERFORMANCE_HINT': 'LATENCY'})
         except Exception as error:
             raise _unreadable_model(path, error) from None
+        self._input_names = [item.any_name for item in self._model.inputs]
 
     def __call__(self, token_ids, segment_ids, valid_length):
-        outputs = self._model(_onnx_inputs(token_ids, segment_ids, valid_length))
+        outputs = self._model(_onnx_inputs(self._input_names, token_ids, segment_ids,
+                                           valid_length))
         return _join_outputs([outputs[output] for output in self._model.outputs])
 
 

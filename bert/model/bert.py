@@ -143,31 +143,32 @@ class Encoder(HybridBlock):
 
     layers: None to return the last hidden states, or (indices, combination) to combine several
     by 'sum', 'mean' or 'concat' of their units. Index 0 is the input of the first layer, 1 its
-    output, -1 the output of the last layer.
+    output, -1 the output of the last layer. With `BertConfig.embedding_size` the input has that
+    width, and a dense layer follows the normalisation.
     """
     interleaved, layers = False, None
 
     def __init__(self, config, dropout, **kwargs):
         super().__init__(**kwargs)
-        self._config = config
+        self._max_length = config.max_length
+        self._width = config.embedding_size or config.units
         with self.name_scope():
             self.position_weight = self.params.get(
-                'position_weight', shape=(config.max_length, config.units),
+                'position_weight', shape=(config.max_length, self._width),
                 init=mx.init.Normal(0.02))
             self.layer_norm = nn.LayerNorm(epsilon=config.layer_norm_eps,
-                                           in_channels=config.units)
+                                           in_channels=self._width)
             self.dropout_layer = nn.Dropout(dropout)
+            self.projection = nn.Dense(
+                config.units, in_units=self._width, flatten=False, prefix='projection_',
+                weight_initializer=mx.init.Normal(0.02)) if config.embedding_size else None
             self.transformer_cells = nn.HybridSequential()
             for i in range(config.num_layers):
                 self.transformer_cells.add(
                     EncoderCell(config, dropout, prefix='transformer%d_' % i))
 
     def hybrid_forward(self, F, x, mask, position_weight):
-        positions = F.Embedding(F.contrib.arange_like(x, axis=1), position_weight,
-                                input_dim=self._config.max_length,
-                                output_dim=self._config.units)
-        x = F.broadcast_add(x, F.expand_dims(positions, axis=0))
-        x = self.dropout_layer(self.layer_norm(x))
+        x = self.embed(F, x, position_weight)
         if self.interleaved:
             x = F.swapaxes(x, 0, 1)
         states = [x]
@@ -175,6 +176,15 @@ class Encoder(HybridBlock):
             states.append(cell(states[-1], mask))
         x = states[-1] if self.layers is None else self._combine(F, states)
         return F.swapaxes(x, 0, 1) if self.interleaved else x
+
+    def embed(self, F, x, position_weight):
+        """The input of the first layer: (batch, length, units). x: embeddings of words and
+        segments."""
+        positions = F.Embedding(F.contrib.arange_like(x, axis=1), position_weight,
+                                input_dim=self._max_length, output_dim=self._width)
+        x = F.broadcast_add(x, F.expand_dims(positions, axis=0))
+        x = self.dropout_layer(self.layer_norm(x))
+        return x if self.projection is None else self.projection(x)
 
     def _combine(self, F, states):
         indices, combination = self.layers
@@ -218,11 +228,11 @@ class BERTModel(HybridBlock):
         with self.name_scope():
             self.encoder = Encoder(config, dropout, prefix='encoder_')
             self.word_embed = self._make_embedding(config.vocab_size, 'word_embed_', init)
-            self.token_type_embed = self._make_embedding(config.token_type_vocab_size,
-                                                         'token_type_embed_', init)
+            self.token_type_embed = self._make_embedding(
+                config.token_type_vocab_size, 'token_type_embed_', init) \
+                if config.token_type_vocab_size else None
             if use_pooler:
-                self.pooler = nn.Dense(config.units, activation='tanh', prefix='pooler_',
-                                       **dense)
+                self._make_pooler(config.family_traits, dropout, dense)
             if self._use_classifier:
                 self.classifier = nn.Dense(2, prefix='cls_', **dense)
             if use_decoder:
@@ -231,14 +241,24 @@ class BERTModel(HybridBlock):
     def _make_embedding(self, size, prefix, init):
         block = nn.HybridSequential(prefix=prefix)
         with block.name_scope():
-            block.add(nn.Embedding(size, self.config.units, weight_initializer=init))
+            block.add(nn.Embedding(size, self.config.embedding_size or self.config.units,
+                                   weight_initializer=init))
         return block
+
+    def _make_pooler(self, family, dropout, dense):
+        """The layer on the first token, with what the family has before and after it."""
+        is_tanh = family.pooler_activation == 'tanh'
+        self.pooler_dropout = nn.Dropout(dropout) if family.drops_first else None
+        self.pooler = nn.Dense(self.config.units, activation='tanh' if is_tanh else None,
+                               prefix='pooler_', **dense)
+        self.pooler_activation = None if is_tanh else Activation(family.pooler_activation)
 
     def _make_decoder(self, dense):
         block = nn.HybridSequential(prefix='decoder_')
         with block.name_scope():
             block.add(nn.Dense(self.config.units, **dense))
-            block.add(Activation(self.config.activation))
+            block.add(Activation(self.config.family_traits.decoder_activation
+                                 or self.config.activation))
             block.add(nn.LayerNorm(epsilon=self.config.layer_norm_eps,
                                    in_channels=self.config.units))
             tied = self.word_embed[0].params if self.config.tied_decoder else None
@@ -275,8 +295,11 @@ class BERTModel(HybridBlock):
             return self._decode(F, sequence)
 
     def _pool(self, F, sequence):
-        first = F.slice_axis(sequence, axis=1, begin=0, end=1)
-        return self.pooler(F.reshape(first, shape=(0, -1)))
+        first = F.reshape(F.slice_axis(sequence, axis=1, begin=0, end=1), shape=(0, -1))
+        if self.pooler_dropout is not None:
+            first = self.pooler_dropout(first)
+        pooled = self.pooler(first)
+        return pooled if self.pooler_activation is None else self.pooler_activation(pooled)
 
     def _decode(self, F, x):
         """Logits of all words. In float32 MXNet's own product is as fast as the fused one."""
@@ -294,10 +317,18 @@ class BERTModel(HybridBlock):
         return self._fused.can_compute(mx.nd, self) and self._fused.supports_dtype(dtype)
 
     def _encode(self, F, token_ids, segment_ids, valid_length, cls_only=False):
+        if self.config.token_type_vocab_size < 2:       # such a network knows one segment
+            segment_ids = F.zeros_like(segment_ids)
         if self._fused.can_compute(F, self):
             return self._fused(F, self, token_ids, segment_ids, valid_length, cls_only)
-        x = self.word_embed(token_ids) + self.token_type_embed(segment_ids)
+        x = self.embed(F, token_ids, segment_ids)
         return self.encoder(x, attention_mask(F, x, valid_length, self.config.num_heads))
+
+    def embed(self, F, token_ids, segment_ids):
+        """The embeddings of words and segments, (batch, length, their width)."""
+        if self.token_type_embed is None:   # zeros are added so that all symbols have one input
+            return self.word_embed(token_ids + segment_ids)
+        return self.word_embed(token_ids) + self.token_type_embed(segment_ids)
 
     def set_compute_dtype(self, dtype):
         """Set `compute_dtype`. Existing graphs keep the old one: where a block is hybridized, call

@@ -3,14 +3,34 @@ import dataclasses
 import json
 
 from bert.errors import UserError
+from bert.families import BERT, FAMILIES
 
 ACTIVATIONS = 'gelu', 'gelu_new', 'relu'
+
+
+def _is_count(value):
+    return type(value) is int and value > 0
+
+
+def _is_count_or_zero(value):
+    return type(value) is int and value >= 0
+
+
+COUNT = _is_count, 'a whole number from 1 on'
+COUNT_OR_ZERO = _is_count_or_zero, 'a whole number from 0 on'
 # {type of a field: (function: value → whether it can be used, what is expected)}
 EXPECTED_VALUES = {
-    int: (lambda value: type(value) is int and value > 0, 'a whole number from 1 on'),
+    int: COUNT,
     float: (lambda value: type(value) in (int, float) and 0 < value < 1, 'a number from 0 to 1'),
-    str: (lambda value: value in ACTIVATIONS, 'one of ' + ', '.join(ACTIVATIONS)),
     bool: (lambda value: type(value) is bool, 'true or false')}
+# The same for fields that differ from their type
+EXPECTED_FIELDS = {
+    'activation': (lambda value: value in ACTIVATIONS, 'one of ' + ', '.join(ACTIVATIONS)),
+    'token_type_vocab_size': COUNT_OR_ZERO, 'position_offset': COUNT_OR_ZERO,
+    'embedding_size': (lambda value: value is None or _is_count(value),
+                       'a whole number from 1 on, or null'),
+    'family': (lambda value: type(value) is str and value in FAMILIES,
+               'one of ' + ', '.join(FAMILIES))}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,11 +42,20 @@ class BertConfig:
     num_heads: int
     vocab_size: int
     max_length: int = 512           # positions, special tokens included
-    token_type_vocab_size: int = 2
+    token_type_vocab_size: int = 2  # segments; 0: they have no embeddings
     layer_norm_eps: float = 1e-12
     activation: str = 'gelu'        # gelu | gelu_new | relu
     cased: bool = False             # whether the vocabulary keeps case and accents
     tied_decoder: bool = True       # whether the decoder uses the word embeddings
+    family: str = BERT              # of `bert.families.FAMILIES`
+    position_offset: int = 0        # rows of transformers' position table before the first token's
+    # width of the embeddings, which a dense layer brings to `units`; None: `units`, without it
+    embedding_size: int | None = None
+
+    @property
+    def family_traits(self):
+        """The `bert.families.Family`."""
+        return FAMILIES[self.family]
 
     def to_json(self):
         return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True) + '\n'
@@ -44,7 +73,7 @@ class BertConfig:
             raise UserError('%s: unknown key "%s"; known are %s'
                             % (source, name, ', '.join(sorted(names))))
         for field in dataclasses.fields(cls):
-            is_usable, expected = EXPECTED_VALUES[field.type]
+            is_usable, expected = EXPECTED_FIELDS.get(field.name) or EXPECTED_VALUES[field.type]
             if field.name in values and not is_usable(values[field.name]):
                 raise UserError('%s: "%s" is %r: expected %s'
                                 % (source, field.name, values[field.name], expected))

@@ -7,7 +7,7 @@ from bert.data.text.tokenizer import BertTokenizer
 from bert.errors import UserError
 from bert.model.bert import BERTModel
 from bert.model.classification import make_classifier_network
-from bert.model.weights import checkpoint_reader, loading, mapping
+from bert.model.weights import checkpoint_reader, config_files, loading
 from bert.pipelines.classification import DEFAULT_THRESHOLD, Classifier, MultiLabelClassifier
 from bert.pipelines.model_folder import folder_of, max_folder_tokens
 from bert.pipelines.ranking import CrossEncoder
@@ -107,8 +107,8 @@ def _read_transformers_task(folder, config, num_outputs, classes):
         raise UserError('%s: no %s in it, and no config.json of transformers: the names of the %d '
                         'classes are missing' % (folder, file_names.TASK_FILE, num_outputs))
     labels = (num_outputs > 1 and classes) or \
-        mapping.labels_from_transformers(values, num_outputs, path)
+        config_files.labels_from_transformers(values, num_outputs, path)
     name = values.get('finetuning_task') or os.path.basename(os.path.abspath(folder))
-    threshold = DEFAULT_THRESHOLD if mapping.is_multi_label(values) else None
+    threshold = DEFAULT_THRESHOLD if config_files.is_multi_label(values) else None
     return dict(describe_task(name, labels, None, threshold=threshold),
                 max_len=max_folder_tokens(folder, config))

@@ -25,7 +25,7 @@ from bert.pipelines.model_folder import (
 from bert.pipelines.question_answering import build_qa_network, make_question_answerer
 from bert.pipelines.ranking import CrossEncoder
 from bert.pipelines.task_file import check_kind
-from bert.pipelines.token_classification import make_token_classifier
+from bert.pipelines.token_classification import make_replacement_tagger, make_token_classifier
 from bert.train.devices import pick_device
 
 LOG = logging.getLogger(__name__)
@@ -172,13 +172,15 @@ def _make_answerer(checkpoint, arrays, device):
 # texts has `_make_text_classifier`
 MAKERS = {heads.QUESTION_ANSWERING: _make_answerer,
           heads.TOKEN_CLASSIFICATION: make_token_classifier,
+          heads.DISCRIMINATOR: make_replacement_tagger,
           **dict.fromkeys(heads.WORD_HEADS, make_mask_filler)}
 
 
 def default_kind(head):
     """The kind of `bert.file_names.MODEL_KINDS` that the weights of a `heads.Head` are opened as if
     nothing is said: None where the head decides."""
-    return None if head.name in heads.TASK_HEADS else file_names.EMBEDDING
+    decides = head.name in heads.TASK_HEADS and head.name != heads.DISCRIMINATOR
+    return None if decides else file_names.EMBEDDING
 
 
 def _warn_of_output(checkpoint, arrays):

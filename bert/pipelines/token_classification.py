@@ -14,8 +14,9 @@ from bert.data.text.tokenizer import BertTokenizer
 from bert.errors import UserError
 from bert.flags.token_classification import AGGREGATIONS, FIRST, NONE
 from bert.model.bert import BERTModel
+from bert.model.discriminator import ReplacedTokenDetector
 from bert.model.token_classification import BertForTokenClassification
-from bert.model.weights import heads, loading, mapping
+from bert.model.weights import config_files, heads, loading
 from bert.pipelines.base import Pipeline, is_ordered, iterate_chunks
 from bert.pipelines.inference import Inference
 from bert.pipelines.model_folder import folder_of, max_folder_tokens
@@ -27,6 +28,7 @@ from bert.train.workers import SingleWorker
 LOG = logging.getLogger(__name__)
 
 METRICS = 'f1', 'precision', 'recall'
+REPLACED = 'B-REPLACED'   # the class of a token that is not of the original text
 CHUNK = 1024    # texts or sentences whose windows are sorted by length together
 
 
@@ -167,8 +169,22 @@ def make_token_classifier(checkpoint, arrays, device):
     `UserError`."""
     task = read_token_task(checkpoint, heads.num_classes(arrays))
     max_len = task.pop('max_len')
-    network = BertForTokenClassification(
-        BERTModel(checkpoint.config, dropout=0.0, use_pooler=False), len(task['labels']))
+    bert = BERTModel(checkpoint.config, dropout=0.0, use_pooler=False)
+    network = BertForTokenClassification(bert, len(task['labels']))
+    return _make_tagger(network, checkpoint, arrays, task, max_len, device)
+
+
+def make_replacement_tagger(checkpoint, arrays, device):
+    """A `TokenClassifier` of ELECTRA's discriminator, which finds tokens that were replaced.
+    Arguments of `make_token_classifier`."""
+    folder = folder_of(checkpoint)
+    task = describe_token_task(os.path.basename(folder), (OUTSIDE, REPLACED))
+    network = ReplacedTokenDetector(BERTModel(checkpoint.config, dropout=0.0, use_pooler=False))
+    return _make_tagger(network, checkpoint, arrays, task,
+                        max_folder_tokens(folder, checkpoint.config), device)
+
+
+def _make_tagger(network, checkpoint, arrays, task, max_len, device):
     loading.load_parameters(network, arrays, checkpoint.source, device)
     network.hybridize()
     tokenizer = BertTokenizer(checkpoint.vocabulary, lower=not checkpoint.config.cased)
@@ -200,7 +216,7 @@ def read_token_task(checkpoint, num_outputs):
     if not values or 'units' in values:
         raise UserError('%s: no %s in it, and no config.json of transformers: the names of the %d '
                         'classes are missing' % (folder, file_names.TASK_FILE, num_outputs))
-    labels = mapping.class_names(values, num_outputs, path)
+    labels = config_files.class_names(values, num_outputs, path)
     name = values.get('finetuning_task') or os.path.basename(os.path.abspath(folder))
     return dict(describe_token_task(name, labels),
                 max_len=max_folder_tokens(folder, checkpoint.config))

@@ -1,4 +1,5 @@
 """An exported symbol computes the outputs of its network, for any shapes in any order."""
+import functools
 import sys
 
 import mxnet as mx
@@ -13,8 +14,12 @@ from bert.model.classification import BERTClassifier
 from bert.model.inference import InterleavedNetwork
 from bert.model.kernels.quantizer import FusedQuantizer
 
+MAKERS = {'classifier': tiny_networks.make_classifier, 'answers': tiny_networks.make_qa,
+          **{name: functools.partial(tiny_networks.make_classifier, **changes)
+             for name, changes in tiny_networks.RELATIVES.items()}}
 
-@pytest.mark.parametrize('make', [tiny_networks.make_classifier, tiny_networks.make_qa])
+
+@pytest.mark.parametrize('make', MAKERS.values(), ids=MAKERS)
 @pytest.mark.parametrize('wrap', [lambda network: network, InterleavedNetwork],
                          ids=['network', 'interleaved network'])
 def test_symbol(make, wrap, tmp_path):

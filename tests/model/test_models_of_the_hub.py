@@ -6,6 +6,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 from support import hub_models
+from support.hub_models import PAIRS, TEXTS, assert_close, read_by
 
 import bert
 from bert.errors import UserError
@@ -13,27 +14,10 @@ from bert.model import zoo
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings('ignore')]
 PAGE = pathlib.Path(__file__).resolve().parents[2] / 'docs' / 'models.rst'
-LIMIT = 512
-TEXTS = ['', 'The film was so good .', 'Café CAFÉ Ünïcode ÄÖÜ ß', '电影很好看, 我喜欢 it',
-         'a\u0301 b\u200bc ﬁ Ａ ① İstanbul', '한국어 日本語 ไทย देवनागरी', '👩‍👧 ¿qué? œ',
-         "[MASK] don't (a)-_b/c\\d <s>", 'A dull, lifeless MESS', 'quiet wonder ' * 180,
-         'a film of quiet wonder ' * 150]
-PAIRS = [*zip(TEXTS[1:], TEXTS[:0:-1]), (TEXTS[-2], TEXTS[-1]), (TEXTS[-1], TEXTS[-2])]
 
 
 def rows(table):
     return pytest.mark.parametrize('row', table, ids=[row.ids.split()[0] for row in table])
-
-
-def assert_close(ours, theirs):
-    assert np.shape(ours) == np.shape(theirs)
-    np.testing.assert_allclose(ours, theirs, atol=1e-4)
-
-
-def read_by(tokenizer, *texts):
-    """Tensors of a text or a pair."""
-    return tokenizer(*texts, truncation=True, max_length=LIMIT, return_tensors='pt',
-                     return_token_type_ids=True)
 
 
 # ---- Texts

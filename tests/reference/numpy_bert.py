@@ -1,7 +1,9 @@
 """The tests' reference: BERT in plain NumPy, slow and independent of the package.
 
 Written from Devlin et al. 2018 (arXiv:1810.04805) for tensors with transformers' names. Computes
-in float64. `sizes` is any object with num_layers, num_heads, layer_norm_eps and activation.
+in float64. `sizes` is any object with num_layers, num_heads, layer_norm_eps and activation. For
+BERT's relatives: without embeddings of segments (Sanh et al. 2019, arXiv:1910.01108), with narrow
+embeddings (Clark et al. 2020, arXiv:2003.10555), with other activations of the pooler.
 """
 import math
 
@@ -69,9 +71,13 @@ def hidden_states(tensors, sizes, token_ids, segment_ids, valid_length=None):
     rows = []
     for ids, segments, num_tokens in zip(token_ids, segment_ids, valid_length):
         x = (tensors['bert.embeddings.word_embeddings.weight'][ids].astype(np.float64)
-             + tensors['bert.embeddings.token_type_embeddings.weight'][segments]
              + tensors['bert.embeddings.position_embeddings.weight'][:length])
-        states = [layer_norm(x, tensors, 'bert.embeddings.LayerNorm', sizes.layer_norm_eps)]
+        if 'bert.embeddings.token_type_embeddings.weight' in tensors:
+            x = x + tensors['bert.embeddings.token_type_embeddings.weight'][segments]
+        x = layer_norm(x, tensors, 'bert.embeddings.LayerNorm', sizes.layer_norm_eps)
+        if 'bert.embeddings_project.weight' in tensors:
+            x = dense(x, tensors, 'bert.embeddings_project')
+        states = [x]
         for i in range(sizes.num_layers):
             states.append(layer(states[-1], tensors, 'bert.encoder.layer.%d' % i, sizes,
                                 int(num_tokens)))
@@ -84,9 +90,9 @@ def sequence(tensors, sizes, token_ids, segment_ids, valid_length=None):
     return hidden_states(tensors, sizes, token_ids, segment_ids, valid_length)[-1]
 
 
-def pooled(tensors, states):
+def pooled(tensors, states, activation=np.tanh):
     """Hidden states (batch, length, units) → (batch, units)"""
-    return np.tanh(dense(states[:, 0], tensors, 'bert.pooler.dense'))
+    return activation(dense(states[:, 0], tensors, 'bert.pooler.dense'))
 
 
 def next_sentence(tensors, pooled_states):
@@ -119,14 +125,18 @@ def random_tensors(config, seed=0):
         add(name + '.weight', outputs, inputs)
         add(name + '.bias', outputs)
 
-    def add_norm(name):
-        tensors[name + '.weight'] = random.uniform(0.5, 1.5, units).astype(np.float32)
-        add(name + '.bias', units)
+    def add_norm(name, width=units):
+        tensors[name + '.weight'] = random.uniform(0.5, 1.5, width).astype(np.float32)
+        add(name + '.bias', width)
 
-    add('bert.embeddings.word_embeddings.weight', config.vocab_size, units)
-    add('bert.embeddings.position_embeddings.weight', config.max_length, units)
-    add('bert.embeddings.token_type_embeddings.weight', config.token_type_vocab_size, units)
-    add_norm('bert.embeddings.LayerNorm')
+    width = config.embedding_size or units
+    add('bert.embeddings.word_embeddings.weight', config.vocab_size, width)
+    add('bert.embeddings.position_embeddings.weight', config.max_length, width)
+    if config.token_type_vocab_size:
+        add('bert.embeddings.token_type_embeddings.weight', config.token_type_vocab_size, width)
+    add_norm('bert.embeddings.LayerNorm', width)
+    if config.embedding_size:
+        add_dense('bert.embeddings_project', units, width)
     for i in range(config.num_layers):
         name = 'bert.encoder.layer.%d.' % i
         for part in ('self.query', 'self.key', 'self.value', 'output.dense'):

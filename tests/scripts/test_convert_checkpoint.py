@@ -289,7 +289,7 @@ def change_config(**values):
      'the vocabulary has 27 tokens and the model 25'),
     (change_config(hidden_size=12), 'wrong shape: '),
     (change_config(num_hidden_layers=3), 'missing: '),
-    (change_config(model_type='roberta'), 'config.json: model_type is "roberta"'),
+    (change_config(model_type='mpnet'), 'config.json: the model_type is "mpnet"'),
     (change_config(position_embedding_type='relative_key'), 'position_embedding_type is'),
     (change_config(architectures=['BertForMultipleChoice']),
      'config.json: architecture BertForMultipleChoice; supported: '),

@@ -257,7 +257,7 @@ def test_a_checkpoint_of_another_model_is_refused(call, dataset, tiny_bert, sst,
     (in_tmp / 'other').mkdir()
     (in_tmp / 'other' / 'config.json').write_text('{"model_type": "gpt2"}')
     (in_tmp / 'other' / 'model.safetensors').write_bytes(b'')
-    assert 'model_type is "gpt2"; supported: bert' in call(
+    assert 'model_type is "gpt2": this zoo runs BERT and its relatives' in call(
         run_pretraining, '--data', dataset / 'out' / '*.npz', '--bert_checkpoint', 'other',
         '--ckpt_dir', 'none').error
 

@@ -4,12 +4,21 @@ import json
 import shutil
 from typing import NamedTuple
 
+import numpy as np
+
 from bert.vocabulary import read_tokens
 
 SIZES = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32)
 SPECIAL_TOKENS = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
 TAGS = ('DATE', 'PER', 'ORG', 'LOC')
 XLM_ROBERTA_SIZE = 250002       # tokens; the model has 35 rows more
+# Texts for all of them
+LIMIT = 512
+TEXTS = ['', 'The film was so good .', 'Café CAFÉ Ünïcode ÄÖÜ ß', '电影很好看, 我喜欢 it',
+         'a\u0301 b\u200bc ﬁ Ａ ① İstanbul', '한국어 日本語 ไทย देवनागरी', '👩‍👧 ¿qué? œ',
+         "[MASK] don't (a)-_b/c\\d <s>", 'A dull, lifeless MESS', 'quiet wonder ' * 180,
+         'a film of quiet wonder ' * 150]
+PAIRS = [*zip(TEXTS[1:], TEXTS[:0:-1]), (TEXTS[-2], TEXTS[-1]), (TEXTS[-1], TEXTS[-2])]
 UNCASED, CASED = {'do_lower_case': True}, {'do_lower_case': False}
 
 
@@ -323,3 +332,17 @@ def other_parts(folder, row):
 # In the order in which they are made. The others that rows name are made by `write_model`.
 CHANGES = (early_tokenizer, no_added_tokens, early_modules, pad_to_128, tokenizer_class_in_config,
            gamma_beta, position_ids, without_pooler, own_decoder, other_parts, torch_file)
+
+
+# Comparing
+
+
+def assert_close(ours, theirs):
+    assert np.shape(ours) == np.shape(theirs)
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+def read_by(tokenizer, *texts):
+    """Tensors of a text or a pair."""
+    return tokenizer(*texts, truncation=True, max_length=LIMIT, return_tensors='pt',
+                     return_token_type_ids=True)

@@ -7,7 +7,13 @@ from support import tiny
 
 from bert.model.bert import BERTModel
 from bert.model.classification import BERTClassifier
+from bert.model.discriminator import ReplacedTokenDetector
 from bert.model.qa import BertForQA
+
+# {name: fields of the configuration} of BERT's relatives
+RELATIVES = {'roberta': dict(family='roberta', token_type_vocab_size=1, position_offset=2),
+             'distilbert': dict(family='distilbert', token_type_vocab_size=0),
+             'electra': dict(family='electra', embedding_size=4)}
 
 
 def make_classifier(num_classes=2, seed=3, spread=0.5, **config):
@@ -18,6 +24,10 @@ def make_classifier(num_classes=2, seed=3, spread=0.5, **config):
 
 def make_qa(seed=3, spread=0.5, **config):
     return _initialise(BertForQA(_make_bert(config, False)), seed, spread)
+
+
+def make_discriminator(seed=3, spread=0.5, **config):
+    return _initialise(ReplacedTokenDetector(_make_bert(config, False)), seed, spread)
 
 
 def _make_bert(config, use_pooler):

@@ -7,7 +7,13 @@ from bert import file_names, files
 from bert.data.text.tokenizer import BertTokenizer
 from bert.errors import UserError
 from bert.jobs.runs.results import JobResult, write_report
-from bert.model.weights import checkpoint_reader, file_formats, heads, mapping
+from bert.model.weights import (
+    checkpoint_reader,
+    config_files,
+    file_formats,
+    heads,
+    mapping,
+)
 from bert.pipelines.base import write_description
 from bert.pipelines.classifier_folder import read_classifier_task
 from bert.pipelines.model_folder import find_head, folder_of
@@ -54,7 +60,8 @@ def convert_checkpoint(options, explicit):
         write_sentence_model(folder, sentence_model, checkpoint.config)
         report = write_report(
             os.path.join(folder, REPORT_FILE), options, source=checkpoint.source, format=target,
-            head=head.name, architecture=head.architecture, tensors=len(arrays),
+            head=head.name, tensors=len(arrays),
+            architecture=heads.architecture_of(head, checkpoint.config.family),
             values=sum(array.size for array in arrays.values()), left_out=left_out,
             classes=task and task.get('labels'), cased=checkpoint.config.cased,
             sentence_model=sentence_model and sentence_model.describe())
@@ -125,9 +132,10 @@ def write_gluon(folder, checkpoint, head, arrays, task):
 def write_transformers(folder, checkpoint, head, arrays, task):
     """Write what `save_pretrained` of transformers writes for a model and its tokenizer, and the
     task, which holds what config.json has no place for."""
-    state = mapping.to_transformers(arrays, checkpoint.source, checkpoint.config.tied_decoder)
-    if head.name == 'encoder':      # the names of a bare BertModel have no prefix
-        state = {name.replace('bert.', '', 1): array for name, array in state.items()}
+    state = mapping.to_transformers(arrays, checkpoint.source, checkpoint.config)
+    if head.name == heads.ENCODER:      # the names of a bare network have no prefix
+        prefix = checkpoint.config.family_traits.prefix + '.'
+        state = {name.removeprefix(prefix): array for name, array in state.items()}
     file_formats.write_safetensors(os.path.join(folder, file_names.WEIGHTS_FILE), state)
     write_transformers_description(folder, checkpoint.config, checkpoint.vocabulary, head, task)
 
@@ -135,8 +143,9 @@ def write_transformers(folder, checkpoint, head, arrays, task):
 def write_transformers_description(folder, config, vocabulary, head, task):
     """Write the files of transformers beside the weights: configuration, vocabulary, task."""
     labels, kind = (task.get('labels'), kind_of(task)) if task else (None, None)
-    values = mapping.config_to_transformers(
-        config, head.architecture, vocabulary[vocabulary.padding_token], labels, kind)
+    values = config_files.config_to_transformers(
+        config, heads.architecture_of(head, config.family), vocabulary[vocabulary.padding_token],
+        labels, kind)
     if kind == file_names.RANKING:
         values.update(ranking_values(task['activation']))
         write_ranking_settings(folder, task['activation'])

@@ -13,6 +13,7 @@ from bert import file_names, files, vocabulary
 from bert.data.pretraining.batches import Buckets, PretrainingBatch, collate_examples
 from bert.data.text.tokenizer import BertTokenizer
 from bert.errors import UserError
+from bert.families import BERT
 from bert.jobs.pretraining.example_sources import RawTextExamples, ShardExamples, SyntheticExamples
 from bert.jobs.pretraining.option_rules import (
     SCRIPT,
@@ -27,7 +28,7 @@ from bert.model.bert import BERTModel
 from bert.model.config import BertConfig
 from bert.model.kernels.optimizer import fused_update
 from bert.model.pretraining import PretrainingSums
-from bert.model.weights import vocabularies
+from bert.model.weights import checkpoint_reader, vocabularies
 from bert.pipelines.base import Pipeline, write_description
 from bert.train import optimizer
 from bert.train.devices import pick_device, seed_everything
@@ -126,7 +127,9 @@ def build_model(options, devices):
     arguments = dict(HEADS, ctx=devices, dropout=options.dropout)
     if options.bert_checkpoint:
         path = find_phase1_checkpoint(options) if options.phase2 else options.bert_checkpoint
-        return zoo.load_checkpoint(path, options.model, options.dataset_name, **arguments)
+        checkpoint = checkpoint_reader.read_checkpoint(path, options.model, options.dataset_name)
+        check_family(checkpoint.config, checkpoint.source)
+        return zoo.load_checkpoint(checkpoint, **arguments)
     if options.bert_config:
         network, vocab = new_model(options)
     else:
@@ -138,6 +141,13 @@ def build_model(options, devices):
     return network, vocab
 
 
+def check_family(config, source):
+    """Raises `UserError` for one of BERT's relatives: they are pre-trained in other ways."""
+    if config.family != BERT:
+        raise UserError('%s: a model of the family %s: pre-training is that of BERT, with next '
+                        'sentences; fine-tuning takes all families' % (source, config.family))
+
+
 def new_model(options):
     """(`BERTModel`, vocabulary): the sizes are those in --bert_config, --dataset_name names the
     vocabulary. Raises `UserError`."""
@@ -147,6 +157,7 @@ def new_model(options):
     tokens, cased = vocabularies.fetch_vocabulary(options.dataset_name)
     values = {'vocab_size': len(tokens), 'cased': cased, **files.read_json(options.bert_config)}
     config = BertConfig.from_dict(values, options.bert_config)
+    check_family(config, options.bert_config)
     if config.vocab_size != len(tokens):
         raise UserError('%s: vocab_size %d, and the vocabulary has %d tokens: leave it out'
                         % (options.bert_config, config.vocab_size, len(tokens)))

@@ -89,6 +89,8 @@ class FusedEncoder:
         mode = F.Dropout(F.ones((SEED_BITS,), **arguments), p=0.5)
         lengths = [] if valid_length is None else [valid_length]
         values = [value_of(parameter, arguments) for parameter in encoder_parameters(network)]
+        if not self._config.token_type_vocab_size:      # the operator adds a row for the segment
+            values.insert(1, F.zeros((1, self._config.units), **arguments))
         return F.bert_encoder(token_ids, segment_ids, mode, *lengths, *values,
                               has_valid_length=len(lengths),
                               **self._attributes(network, cls_only))
@@ -100,7 +102,7 @@ class FusedEncoder:
         # names, because saved symbols have them.
         return {'num_layers': config.num_layers, 'units': config.units,
                 'hidden_size': config.hidden_size, 'num_heads': config.num_heads,
-                'vocab_size': config.vocab_size, 'token_types': config.token_type_vocab_size,
+                'vocab_size': config.vocab_size, 'token_types': config.token_type_vocab_size or 1,
                 'max_length': config.max_length, 'epsilon': repr(config.layer_norm_eps),
                 'dropout': repr(self._dropout), 'dtype': self.product_dtype,
                 'model': self._model_id,
@@ -112,7 +114,8 @@ class FusedEncoder:
 def _supports_config(config):
     """Whether the operator supports the sizes and the activation of a `BertConfig`."""
     return config.activation == 'gelu' and config.num_layers > 0 and not (
-        config.units % SIZE_MULTIPLE or config.hidden_size % SIZE_MULTIPLE
+        config.embedding_size
+        or config.units % SIZE_MULTIPLE or config.hidden_size % SIZE_MULTIPLE
         or config.units // config.num_heads % SIZE_MULTIPLE)
 
 
@@ -139,10 +142,12 @@ def output_layout(layers, config):
 
 
 def encoder_parameters(network):
-    """The parameters of a `BERTModel` in the order of the operator's inputs (encoder.h)."""
+    """The parameters of a `BERTModel` in the order of the operator's inputs (encoder.h), without
+    embeddings of segments where it has none."""
     encoder = network.encoder
-    inputs = [network.word_embed[0].weight, network.token_type_embed[0].weight,
-              encoder.position_weight, encoder.layer_norm.gamma, encoder.layer_norm.beta]
+    inputs = [block[0].weight for block in (network.word_embed, network.token_type_embed)
+              if block is not None]
+    inputs += [encoder.position_weight, encoder.layer_norm.gamma, encoder.layer_norm.beta]
     for cell in encoder.transformer_cells:
         attention, feed_forward = cell.attention_cell, cell.ffn
         for dense in (attention.proj_query, attention.proj_key, attention.proj_value, cell.proj):

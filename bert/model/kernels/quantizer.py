@@ -11,7 +11,7 @@ from bert.model.kernels import gluon_hooks, library
 # Matrix products of a layer, in the order of `Product` in encoder.h: (index of one of its weights
 # among the parameters of a layer (`LayerParameter`), last part of its name if not the weight's)
 LAYER_PRODUCTS = ((0, 'query_key_value'), (6, None), (10, None), (12, None))
-EMBEDDING_PARAMETERS, LAYER_PARAMETERS = 5, 16     # numbers of parameters
+LAYER_PARAMETERS = 16       # number of parameters of a layer, the last ones of the operator
 
 
 class FusedQuantizer:
@@ -62,8 +62,7 @@ class FusedQuantizer:
         node = next(node for node in nodes if node['op'] == FUSED_OPERATOR)
         num_layers = int(node['attrs']['num_layers'])
         inputs = [nodes[index]['name'] for index, *_ in node['inputs']]
-        parameters = inputs[-EMBEDDING_PARAMETERS - LAYER_PARAMETERS * num_layers:]
-        parameters = parameters[EMBEDDING_PARAMETERS:]
+        parameters = inputs[-LAYER_PARAMETERS * num_layers:]
         products = {}
         for layer in range(num_layers):
             for position, last_part in LAYER_PRODUCTS:

@@ -21,6 +21,7 @@ from bert.hub_files import foreign_folder
 from bert.model.config import BertConfig
 from bert.model.weights import (
     catalogue,
+    config_files,
     file_formats,
     loading,
     mapping,
@@ -79,21 +80,24 @@ def read_checkpoint(path, like_model=None, like_dataset=None, root=None):
     if has_config:
         config = read_folder_config(folder, vocabulary, cased)
     check_vocabulary_size(config, vocabulary, weights)
-    arrays = read_arrays(weights, config.tied_decoder) if has_vocabulary else \
-        read_parameters(weights, vocabulary, config.tied_decoder)
+    check_padding(config, vocabulary, weights)
+    arrays = read_arrays(weights, config) if has_vocabulary else \
+        read_parameters(weights, vocabulary, config)
     return Checkpoint(config, vocabulary, arrays, weights)
 
 
 def load_encoder(network, path, vocabulary, ctx=None):
     """Set a `BERTModel` from a weight file of any kind (`--pretrained_bert_parameters`). One log
     line lists what else the file holds. vocabulary: the network's."""
-    loading.load_encoder_arrays(network, read_parameters(path, vocabulary), path, ctx)
+    loading.load_encoder_arrays(network, read_parameters(path, vocabulary, network.config),
+                                path, ctx)
 
 
 def load_model(network, path, vocabulary, ctx=None):
     """Set a whole network, heads included, from a file (`--model_parameters`). Raises `UserError`
     for a missing or a surplus parameter. vocabulary: the network's."""
-    loading.load_parameters(network, read_parameters(path, vocabulary), path, ctx)
+    config = getattr(network, 'bert', network).config
+    loading.load_parameters(network, read_parameters(path, vocabulary, config), path, ctx)
 
 
 # Finding
@@ -134,7 +138,7 @@ def read_folder_config(folder, vocabulary, cased):
     values = files.read_json(path)
     if 'units' in values:
         return BertConfig.from_dict(values, path)
-    return mapping.config_from_transformers(
+    return config_files.config_from_transformers(
         values, path, tokenizer_files.is_cased(folder, vocabulary, cased))
 
 
@@ -179,17 +183,29 @@ def check_vocabulary_size(config, vocabulary, source):
                     source, spare_rows)
 
 
+def check_padding(config, vocabulary, source):
+    """Raises `UserError` unless positions begin behind the id of the vocabulary's padding token, in
+    a family where they do."""
+    token = vocabulary.padding_token
+    if config.family_traits.counts_padding and vocabulary[token] + 1 != config.position_offset:
+        raise UserError('%s: the vocabulary has the padding token %s at id %d, and the positions '
+                        'of the model begin at %d, behind id %d: they don\'t belong together' % (
+                            source, token, vocabulary[token], config.position_offset,
+                            config.position_offset - 1))
+
+
 # Reading
 
 
-def read_parameters(path, vocabulary, tied_decoder=True):
-    """{Gluon name: array} of a weight file, its rows in the order of `vocabulary`.
+def read_parameters(path, vocabulary, config=None):
+    """{Gluon name: array} of a weight file, its rows in the order of `vocabulary`. config: as in
+    `read_arrays`.
 
     A .params file without a vocabulary beside it is assumed to come from gluonnlp, whose
     vocabularies have the five special tokens at other ids, and its rows are reordered. Our own
     files always have their vocabulary beside them.
     """
-    arrays = read_arrays(path, tied_decoder)
+    arrays = read_arrays(path, config)
     tokens = vocabulary.idx_to_token
     folder = os.path.dirname(os.path.abspath(path))
     file_vocabulary, _ = tokenizer_files.read_folder_tokenizer(folder)
@@ -209,12 +225,13 @@ def read_parameters(path, vocabulary, tied_decoder=True):
     return arrays
 
 
-def read_arrays(path, tied_decoder=True):
-    """{Gluon name: array} of a weight file, rows in the order of the file. Raises `UserError`, also
-    for numbers that are not finite."""
+def read_arrays(path, config=None):
+    """{Gluon name: array} of a weight file, rows in the order of the file. config: `BertConfig` of
+    the network; without it, a BERT with a tied decoder. Raises `UserError`, also for numbers that
+    are not finite."""
     if not os.path.isfile(path):
         raise UserError('%s: no such file' % path)
     if path.endswith('.params'):
         return file_formats.check_finite(file_formats.read_file(path), path)
     arrays = file_formats.check_finite(file_formats.read_transformers(path), path)
-    return mapping.from_transformers(arrays, path, tied_decoder)
+    return mapping.from_transformers(arrays, path, config)

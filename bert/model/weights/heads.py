@@ -2,37 +2,43 @@
 import collections
 
 from bert.errors import UserError
+from bert.families import FAMILIES, read_family
 from bert.model.bert import BERTModel
 from bert.model.classification import BERTClassifier
+from bert.model.discriminator import ReplacedTokenDetector
 from bert.model.qa import BertForQA
 from bert.model.token_classification import BertForTokenClassification
 from bert.model.weights import loading, mapping
 
-# name: for messages; architecture: transformers' name of the network; marks: names of the tensors
-# that identify it; parts: name prefixes of its tensors outside the encoder.
-Head = collections.namedtuple('Head', 'name architecture marks parts')
+# name: for messages; architecture: transformers' name of the network, after that of its family;
+# marks: names of the tensors that identify it; parts: name prefixes of its tensors outside the
+# encoder; families: that have it, as prefixes in transformers; None: all.
+Head = collections.namedtuple('Head', 'name architecture marks parts families', defaults=(None,))
 
-CLASSIFICATION, QUESTION_ANSWERING = 'classification', 'question answering'
+ENCODER, CLASSIFICATION, QUESTION_ANSWERING = 'encoder', 'classification', 'question answering'
 TOKEN_CLASSIFICATION, MASKED_WORDS = 'token classification', 'masked language model'
-PRETRAINING = 'pre-training'
+PRETRAINING, DISCRIMINATOR = 'pre-training', 'discriminator'
 WORD_HEADS = MASKED_WORDS, PRETRAINING      # those with a decoder
-TASK_HEADS = CLASSIFICATION, QUESTION_ANSWERING, TOKEN_CLASSIFICATION
-TAGGER_ARCHITECTURE = 'BertForTokenClassification'
+TASK_HEADS = CLASSIFICATION, QUESTION_ANSWERING, TOKEN_CLASSIFICATION, DISCRIMINATOR
+TAGGER_ARCHITECTURE = 'ForTokenClassification'
 
 # The first row whose marks are all present applies.
 HEADS = (
-    Head(CLASSIFICATION, 'BertForSequenceClassification',
+    Head(CLASSIFICATION, 'ForSequenceClassification',
          ('classifier.1.weight',), ('pooler.', 'classifier.1.')),
-    Head(QUESTION_ANSWERING, 'BertForQuestionAnswering',
+    Head(QUESTION_ANSWERING, 'ForQuestionAnswering',
          ('span_classifier.weight',), ('span_classifier.',)),
     Head(TOKEN_CLASSIFICATION, TAGGER_ARCHITECTURE,
          ('tag_classifier.weight',), ('tag_classifier.',)),
-    Head(PRETRAINING, 'BertForPreTraining',
-         ('decoder.0.weight', 'classifier.weight'), ('pooler.', 'decoder.', 'classifier.')),
-    Head(MASKED_WORDS, 'BertForMaskedLM', ('decoder.0.weight',), ('decoder.',)),
-    Head('next sentence', 'BertForNextSentencePrediction',
-         ('classifier.weight',), ('pooler.', 'classifier.')),
-    Head('encoder', 'BertModel', (), ('pooler.',)),
+    Head(PRETRAINING, 'ForPreTraining', ('decoder.0.weight', 'classifier.weight'),
+         ('pooler.', 'decoder.', 'classifier.'), ('bert',)),
+    Head(MASKED_WORDS, 'ForMaskedLM', ('decoder.0.weight',), ('decoder.',),
+         ('bert', 'roberta', 'distilbert')),
+    Head('next sentence', 'ForNextSentencePrediction', ('classifier.weight',),
+         ('pooler.', 'classifier.'), ('bert',)),
+    Head(DISCRIMINATOR, 'ForPreTraining', ('discriminator.0.weight',), ('discriminator.',),
+         ('electra',)),
+    Head(ENCODER, 'Model', (), ('pooler.',)),
 )
 ENCODER_PREFIXES = ('word_embed.', 'token_type_embed.', 'encoder.')
 
@@ -47,7 +53,8 @@ def identify_head(arrays, source, architectures=()):
     """
     arrays = mapping.plain_names(arrays)
     has_pooler = any(name.startswith('pooler.') for name in arrays)
-    if TAGGER_ARCHITECTURE in architectures or not (architectures or has_pooler):
+    is_tagger = any(name.endswith(TAGGER_ARCHITECTURE) for name in architectures)
+    if is_tagger or not (architectures or has_pooler):
         arrays = mapping.with_tag_classifier(arrays)
     parts = ENCODER_PREFIXES + tuple(part for head in HEADS for part in head.parts)
     unknown = [name for name in arrays if not name.startswith(parts)]
@@ -59,11 +66,18 @@ def identify_head(arrays, source, architectures=()):
     return head, head_arrays, sorted(set(arrays) - set(head_arrays))
 
 
+def architecture_of(head, family):
+    """transformers' name of the network with a head. family: of `bert.families.FAMILIES`."""
+    return FAMILIES[family].class_prefix + head.architecture
+
+
 def check_architecture(values, source):
     """The names of the architectures in a transformers configuration. Raises `UserError` for one
     without a row in HEADS: its tensors may have the same names. values: the dictionary in
     config.json."""
-    supported_names = [head.architecture for head in HEADS]
+    family = read_family(values, source)
+    supported_names = [architecture_of(head, family) for head in HEADS
+                       if head.families is None or FAMILIES[family].prefix in head.families]
     names = values.get('architectures') or ()
     names = [names] if isinstance(names, str) else names
     for name in names:
@@ -83,13 +97,15 @@ def num_classes(arrays):
 def make_network_with_head(config, head, arrays):
     """A network of `config` with this head, uninitialised, for the arrays of `identify_head`."""
     # transformers can save a bare encoder without its pooler
-    has_pooler = 'pooler.' in head.parts and (head.name != 'encoder' or 'pooler.weight' in arrays)
+    has_pooler = 'pooler.' in head.parts and (head.name != ENCODER or 'pooler.weight' in arrays)
     bert = BERTModel(config, use_pooler=has_pooler, use_decoder='decoder.' in head.parts,
                      use_classifier='classifier.' in head.parts)
     if head.name == CLASSIFICATION:
         return BERTClassifier(bert, num_classes=num_classes(arrays), dropout=0.1)
     if head.name == TOKEN_CLASSIFICATION:
         return BertForTokenClassification(bert, num_classes(arrays))
+    if head.name == DISCRIMINATOR:
+        return ReplacedTokenDetector(bert)
     return BertForQA(bert) if head.name == QUESTION_ANSWERING else bert
 
 

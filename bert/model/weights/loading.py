@@ -19,7 +19,7 @@ PARTS = {'pooler.': 'the pooler', 'decoder.': 'the masked-language-model decoder
 DECODER_WEIGHT, EMBEDDING_WEIGHT = 'decoder.3.weight', 'word_embed.0.weight'
 
 # Parameters of task heads are beside `bert.`, not inside it
-HEAD_PATTERN = re.compile(r'(classifier\.\d+|span_classifier|tag_classifier)\.')
+HEAD_PATTERN = re.compile(r'(classifier\.\d+|span_classifier|tag_classifier|discriminator\.\d+)\.')
 
 
 def build_bert(config, arrays, source, ctx=None, dropout=0.1, **parts):

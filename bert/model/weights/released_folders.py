@@ -9,7 +9,13 @@ from bert.file_names import (
     VOCABULARY_FILE,
     WEIGHTS_FILE,
 )
-from bert.model.weights import catalogue, file_formats, mapping, released_weights
+from bert.model.weights import (
+    catalogue,
+    config_files,
+    file_formats,
+    mapping,
+    released_weights,
+)
 from bert.vocabulary import write_tokens
 
 
@@ -41,11 +47,11 @@ def fetch_folder(release):
 
 def _write_folder(folder, release, arrays, tokens):
     config = catalogue.config_of(release.model, release.corpus)
-    state = mapping.to_transformers(arrays, release.name)
+    state = mapping.to_transformers(arrays, release.name, config)
     architecture = 'BertForPreTraining' if any(
         name.startswith('cls.') for name in state) else 'BertModel'
     file_formats.write_safetensors(os.path.join(folder, WEIGHTS_FILE), state)
-    files.write_json(os.path.join(folder, CONFIG_FILE), mapping.config_to_transformers(
+    files.write_json(os.path.join(folder, CONFIG_FILE), config_files.config_to_transformers(
         config, architecture, tokens.index('[PAD]')))
     files.write_json(os.path.join(folder, TOKENIZER_CONFIG_FILE), {
         'tokenizer_class': 'BertTokenizer', 'do_lower_case': not config.cased,

@@ -77,7 +77,8 @@ def test_it_equals_numpy(num_heads, dtype, bound, is_padded):
 @pytest.mark.parametrize('threads', [1, 2, 3])
 @pytest.mark.parametrize('sizes', [{}, {'num_heads': 1}, {'units': 96, 'num_heads': 3},
                                    {'units': 256, 'hidden_size': 1024, 'num_heads': 4},
-                                   {'hidden_size': 1632}])
+                                   {'hidden_size': 1632}, {'token_type_vocab_size': 0},
+                                   {'token_type_vocab_size': 1, 'family': 'roberta'}])
 def test_it_equals_mxnets_operators(kernels, sizes, threads):
     kernels.use_threads(threads)
     compare(make(make_config(**sizes)), batch(LENGTHS))

@@ -291,7 +291,7 @@ BROKEN_FOLDERS = [
     (lambda folder: os.remove(folder / 'vocab.txt'),
      'model.safetensors: no vocab.txt beside it: .*--bert_dataset'),
     (lambda folder: (folder / 'config.json').write_text('{"a": '), 'config.json: not JSON'),
-    (change_config(model_type='albert'), 'config.json: model_type is "albert"'),
+    (change_config(model_type='albert'), 'config.json: the model_type is "albert"'),
     (change_config(vocab_size=300), 'the vocabulary has 110 tokens and the model 300'),
     (change_config(vocab_size=109), 'the vocabulary has 110 tokens and the model 109'),
     (change_config(hidden_size=16),

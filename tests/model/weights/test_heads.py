@@ -44,7 +44,7 @@ def test_the_names_identify_the_head(prefixes, head_tensors, architecture, num_u
         arrays = {name if loading.HEAD_PATTERN.match(name) else 'bert.' + name: array
                   for name, array in arrays.items()}
     head, head_arrays, unused_names = heads.identify_head(arrays, 'x')
-    assert head.architecture == architecture
+    assert heads.architecture_of(head, 'bert') == architecture
     assert len(unused_names) == num_unused and len(head_arrays) == len(arrays) - num_unused
     heads.check_head_arrays(CONFIG, head, head_arrays, 'x')
 

@@ -1,0 +1,164 @@
+"""Checkpoints of BERT's relatives: what doesn't fit together is one clear error."""
+import json
+import os
+import shutil
+
+import mxnet as mx
+import numpy as np
+import pytest
+from reference import numpy_bert
+from safetensors.numpy import load_file, save_file
+from support import tiny
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+import bert
+from bert.errors import UserError
+from bert.families import UNSUPPORTED
+from bert.model import zoo
+from bert.model.weights import checkpoint_reader
+
+ROBERTA_TOKENS = ('<s>', '<pad>', '</s>', '<unk>', '<mask>', *tiny.WORDS)
+ROWS = tiny.CONFIG.max_length + 2       # of RoBERTa's position table
+
+
+@pytest.fixture
+def roberta(tmp_path):
+    """A folder of a RoBERTa without a head, as transformers saves it."""
+    folder = tmp_path / 'roberta'
+    folder.mkdir()
+    tensors = {name.replace('bert.', ''): tensor
+               for name, tensor in numpy_bert.random_tensors(tiny.CONFIG).items()
+               if not name.startswith(('cls.', 'bert.pooler.'))}
+    positions = 'embeddings.position_embeddings.weight'
+    tensors[positions] = np.concatenate([np.full((2, tiny.CONFIG.units), 9, 'float32'),
+                                         tensors[positions]])
+    words = 'embeddings.word_embeddings.weight'
+    tensors[words] = tensors[words][:len(ROBERTA_TOKENS)].copy()
+    save_file(tensors, str(folder / 'model.safetensors'), {'format': 'pt'})
+    write_config(folder)
+    write_tokenizer(folder, ROBERTA_TOKENS)
+    return folder
+
+
+def write_config(folder, **changes):
+    values = dict(
+        model_type='roberta', num_hidden_layers=tiny.CONFIG.num_layers,
+        hidden_size=tiny.CONFIG.units, intermediate_size=tiny.CONFIG.hidden_size,
+        num_attention_heads=tiny.CONFIG.num_heads, vocab_size=len(ROBERTA_TOKENS),
+        max_position_embeddings=ROWS, type_vocab_size=2, pad_token_id=1)
+    (folder / 'config.json').write_text(json.dumps(dict(values, **changes)))
+
+
+def write_tokenizer(folder, tokens):
+    backend = Tokenizer(models.WordLevel({token: i for i, token in enumerate(tokens)}, '<unk>'))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.post_processor = processors.RobertaProcessing(
+        ('</s>', tokens.index('</s>')), ('<s>', tokens.index('<s>')))
+    backend.add_special_tokens(list(tokens[:5]))
+    backend.save(str(folder / 'tokenizer.json'))
+    (folder / 'tokenizer_config.json').write_text(json.dumps(dict(
+        tokenizer_class='PreTrainedTokenizerFast', unk_token='<unk>', pad_token='<pad>',
+        cls_token='<s>', sep_token='</s>', mask_token='<mask>')))
+
+
+def test_positions_begin_behind_the_padding_token(roberta):
+    checkpoint = checkpoint_reader.read_checkpoint(str(roberta))
+    assert (checkpoint.config.position_offset, checkpoint.config.max_length) == (2, 40)
+    assert checkpoint.arrays['encoder.position_weight'].shape == (40, tiny.CONFIG.units)
+    embedder = bert.open(str(roberta))
+    states = numpy_bert.sequence(
+        {'bert.' + name.removeprefix('bert.'): tensor for name, tensor in load_positions(roberta)},
+        checkpoint.config, [[0, 5, 6, 2]], [[0, 0, 0, 0]])
+    (_, vectors), = embedder.words(['good fine'], pieces=True)
+    np.testing.assert_allclose(vectors, states[0, 1:-1], atol=1e-5)
+
+
+def load_positions(folder):
+    """(name, tensor) of the weights, without the first two positions."""
+    for name, tensor in load_file(str(folder / 'model.safetensors')).items():
+        yield name, tensor[2:] if 'position_embeddings' in name else tensor
+
+
+def test_a_text_may_fill_all_positions_and_no_more(roberta):
+    network, _ = zoo.load_checkpoint(str(roberta), use_pooler=False)
+    ids = mx.nd.full((1, 40), 5)
+    assert network(ids, ids * 0).shape == (1, 40, tiny.CONFIG.units)
+    assert bert.open(str(roberta)).config.max_length == 40
+    write_config(roberta, max_position_embeddings=2)
+    with pytest.raises(UserError, match='max_position_embeddings is 2, and the positions of '
+                                        'roberta begin at 2'):
+        checkpoint_reader.read_checkpoint(str(roberta))
+
+
+@pytest.mark.parametrize('value', [-1, '1', True, 1.0])
+def test_a_padding_id_that_is_none(roberta, value):
+    write_config(roberta, pad_token_id=value)
+    with pytest.raises(UserError, match='"pad_token_id" is .*: expected a number from 0 on'):
+        checkpoint_reader.read_checkpoint(str(roberta))
+
+
+def test_a_tokenizer_of_another_model(roberta):
+    tokens = list(ROBERTA_TOKENS)
+    tokens[1], tokens[3] = tokens[3], tokens[1]
+    write_tokenizer(roberta, tuple(tokens))
+    with pytest.raises(UserError, match='the padding token <pad> at id 3, and the positions of the '
+                                        'model begin at 2, behind id 1: they don.t belong'):
+        checkpoint_reader.read_checkpoint(str(roberta))
+
+
+def test_a_configuration_of_another_family(roberta):
+    path = str(roberta / 'model.safetensors')
+    save_file({'roberta.' + name: tensor for name, tensor in load_file(path).items()}, path)
+    checkpoint_reader.read_checkpoint(str(roberta))
+    write_config(roberta, model_type='bert')
+    with pytest.raises(UserError, match='its tensor roberta.* is not of the model_type that '
+                                        'config.json has, "bert", whose names begin with bert.:'):
+        checkpoint_reader.read_checkpoint(str(roberta))
+
+
+def test_the_architecture_of_another_family(roberta):
+    write_config(roberta, architectures=['BertModel'])
+    with pytest.raises(UserError, match='architecture BertModel; supported: RobertaFor'):
+        bert.open(str(roberta))
+    write_config(roberta, architectures=['RobertaForPreTraining'])
+    with pytest.raises(UserError, match='architecture RobertaForPreTraining; supported'):
+        bert.open(str(roberta))
+
+
+@pytest.mark.parametrize('name', [*UNSUPPORTED, 'gpt2', '', None])
+def test_other_models_are_refused_by_name(roberta, name):
+    write_config(roberta, model_type=name)
+    with pytest.raises(UserError) as info:
+        bert.open(str(roberta))
+    assert str(info.value).startswith('%s: the model_type is "%s"'
+                                      % (os.path.join(roberta, 'config.json'), name))
+    assert 'this zoo runs BERT and its relatives (model_type bert, roberta, ' in str(info.value)
+    assert UNSUPPORTED.get(name, '') in str(info.value)
+
+
+def test_parameters_of_another_family(roberta, tmp_path):
+    network, vocabulary = zoo.load_checkpoint(str(roberta), use_pooler=False)
+    folder = tmp_path / 'other'
+    shutil.copytree(roberta, folder)
+    arrays = {name: parameter.data() for name, parameter in
+              network._collect_params_with_prefix().items() if 'token_type' not in name}
+    mx.nd.save(str(folder / 'model.params'), arrays)
+    with pytest.raises(UserError, match='missing: token_type_embed.0.weight'):
+        zoo.load_checkpoint(str(folder / 'model.params'), use_pooler=False)
+
+
+def test_unused_pooler_beside_a_classifier(roberta, caplog):
+    """Early releases of transformers saved both: only the classifier's first layer is used."""
+    path, units = str(roberta / 'model.safetensors'), tiny.CONFIG.units
+    tensors = {'roberta.' + name: tensor for name, tensor in load_file(path).items()}
+    rng = np.random.RandomState(0)
+    for name, shape in (('roberta.pooler.dense', (units, units)),
+                        ('classifier.dense', (units, units)), ('classifier.out_proj', (2, units))):
+        tensors[name + '.weight'] = rng.normal(size=shape).astype('float32')
+        tensors[name + '.bias'] = rng.normal(size=shape[0]).astype('float32')
+    save_file(tensors, path)
+    write_config(roberta, architectures=['RobertaForSequenceClassification'])
+    arrays = checkpoint_reader.read_checkpoint(str(roberta)).arrays
+    assert arrays['pooler.weight'] is not None
+    np.testing.assert_array_equal(arrays['pooler.weight'], tensors['classifier.dense.weight'])
+    assert len(bert.open(str(roberta))('good').probabilities) == 2
