@@ -6,7 +6,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 from support import hub_models
-from support.hub_models import PAIRS, TEXTS, assert_close, read_by
+from support.hub_models import PAIRS, TEXTS, assert_close, assert_same_entities, read_by
 
 import bert
 from bert.errors import UserError
@@ -112,12 +112,7 @@ def test_token_classification(tmp_path, data_dir, transformers, row):
         theirs = transformers.pipeline('token-classification', model=network, tokenizer=tokenizer,
                                        aggregation_strategy=aggregation)
         for text, records in zip(texts, tagger(texts, aggregation), strict=True):
-            expected = theirs(text) if text else []
-            assert [(record[0], record.start, record.end) for record in records] == [
-                (other['entity' if aggregation == 'none' else 'entity_group'], other['start'],
-                 other['end']) for other in expected]
-            assert_close([record.score for record in records],
-                         [other['score'] for other in expected])
+            assert_same_entities(records, theirs(text) if text else [], aggregation)
 
 
 @rows(hub_models.ENCODER_ROWS)

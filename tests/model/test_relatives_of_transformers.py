@@ -4,7 +4,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 from support import hub_models, relative_models
-from support.hub_models import PAIRS, TEXTS, assert_close, read_by
+from support.hub_models import PAIRS, TEXTS, assert_close, assert_same_entities, read_by
 
 import bert
 from bert import convert_checkpoint
@@ -88,12 +88,7 @@ def test_entities(write, transformers, family):
         theirs = transformers.pipeline('token-classification', model=network, tokenizer=tokenizer,
                                        aggregation_strategy=aggregation)
         for text, records in zip(SHORT_TEXTS, tagger(SHORT_TEXTS, aggregation), strict=True):
-            expected = theirs(text) if text else []
-            assert [(record[0], record.start, record.end) for record in records] == [
-                (other['entity' if aggregation == 'none' else 'entity_group'], other['start'],
-                 other['end']) for other in expected]
-            assert_close([record.score for record in records],
-                         [other['score'] for other in expected])
+            assert_same_entities(records, theirs(text) if text else [], aggregation)
 
 
 @families

@@ -346,3 +346,11 @@ def read_by(tokenizer, *texts):
     """Tensors of a text or a pair."""
     return tokenizer(*texts, truncation=True, max_length=LIMIT, return_tensors='pt',
                      return_token_type_ids=True)
+
+
+def assert_same_entities(ours, theirs, aggregation):
+    """The records of a text are those of transformers' pipeline."""
+    name = 'entity' if aggregation == 'none' else 'entity_group'
+    assert [(record[0], record.start, record.end) for record in ours] == [
+        (other[name], other['start'], other['end']) for other in theirs]
+    assert_close([record.score for record in ours], [other['score'] for other in theirs])
