@@ -95,8 +95,7 @@ def _optimize(graph, device):
 
 
 def _onnx_inputs(names, token_ids, segment_ids, valid_length):
-    """{name: array} of the inputs in `names`: a model that knows one segment has no input for it.
-    """
+    """{name: array} of the inputs in `names`. Models without segments have no token_type_ids."""
     mask = np.arange(token_ids.shape[1]) < valid_length[:, None]
     arrays = dict(zip(ONNX_INPUTS, (token_ids, mask, segment_ids)))
     return {name: arrays[name].astype('int64') for name in names}

@@ -206,6 +206,9 @@ class BERTModel(HybridBlock):
         sequence (batch, length, units), pooled (batch, units),
         next-sentence logits (batch, 2), token logits (batch, num_positions, vocab_size).
 
+    `BertConfig.family` makes it one of BERT's relatives. Where the configuration has fewer than two
+    segments, segment_ids are ignored.
+
     On a CPU that has kernels for it (bert.model.kernels), one fused operator computes the encoder.
     It skips padding: the sequence is zero beyond valid_length. compute_dtype is the type that its
     matrix products multiply: 'float32', 'bfloat16' or, for prediction only, 'int8' (weights with

@@ -179,8 +179,7 @@ MAKERS = {heads.QUESTION_ANSWERING: _make_answerer,
 def default_kind(head):
     """The kind of `bert.file_names.MODEL_KINDS` that the weights of a `heads.Head` are opened as if
     nothing is said: None where the head decides."""
-    decides = head.name in heads.TASK_HEADS and head.name != heads.DISCRIMINATOR
-    return None if decides else file_names.EMBEDDING
+    return None if head.name in heads.TASK_HEADS else file_names.EMBEDDING
 
 
 def _warn_of_output(checkpoint, arrays):

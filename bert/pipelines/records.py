@@ -81,8 +81,7 @@ class FilledMask(NamedTuple):
 
 
 class Mask(NamedTuple):
-    """A mask of a text, text[start:end], with the words for it. words: [`FilledMask`], likeliest
-    first."""
+    """A mask of a text: text[start:end]. words: [`FilledMask`], likeliest first."""
     start: int
     end: int
     words: list

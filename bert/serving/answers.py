@@ -3,7 +3,7 @@ import typing
 
 from pydantic import BaseModel, ConfigDict, create_model
 
-from bert.pipelines.records import EntitySpan, ExtractedAnswer, FilledMask
+from bert.pipelines.records import EntitySpan, ExtractedAnswer, FilledMask, TokenTag
 
 Vector = list[float]
 
@@ -108,7 +108,8 @@ class Answers(AnswerWithCuts):
 
 
 class Entities(BaseModel):
-    entities: list[list[_model_of(EntitySpan)]]
+    """The entities of each text; with the aggregation "none" the tags of its tokens."""
+    entities: list[list[_model_of(EntitySpan) | _model_of(TokenTag)]]
 
 
 class MaskWords(BaseModel):

@@ -4,14 +4,14 @@ import re
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from bert import file_names
+from bert.serving.hosting import CLASSIFIER_KINDS
 
 SECONDS = (.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60)
 TOKENS = (4, 8, 16, 32, 64, 128, 256, 384, 512, 1024, 4096, 16384)
 # What text-embeddings-inference counts of its two kinds of models, by our kinds
 EMBED, PREDICT = 'te_embed', 'te_predict'
-PREFIXES = {file_names.EMBEDDING: EMBED, **dict.fromkeys(
-    (file_names.CLASSIFICATION, file_names.MULTI_LABEL, file_names.REGRESSION,
-     file_names.RANKING), PREDICT)}
+PREFIXES = {file_names.EMBEDDING: EMBED,
+            **dict.fromkeys((*CLASSIFIER_KINDS, file_names.RANKING), PREDICT)}
 
 
 class _Times:

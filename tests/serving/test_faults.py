@@ -403,7 +403,7 @@ def test_overload_is_refused_at_once(shared):
     first.join(120)
     for answer, seconds in zip(second.answers, second.seconds):
         assert answer.status == 429 and 'the server is busy' in answer.cause
-        # some 10,000 texts of 32 tokens, 0.5 s of which may wait
+        # some 10,000 texts of 32 tokens wait, less the 0.5 s that are allowed
         assert 15 <= int(answer.headers['retry-after']) <= 32 and seconds < 2
     assert len(second.answers) == 10 and first.answers[0].status == 200
     answer, _ = post(shared.url, '/embed', {'inputs': 'good'}, headers=LARGE)

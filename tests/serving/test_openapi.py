@@ -86,6 +86,21 @@ def test_answers_are_as_described(server, path):
     assert as_described('POST', path, content) == content
 
 
+@pytest.mark.parametrize('path, body', [
+    ('/entities', {'inputs': 'good bad film', 'model': 'tags', 'aggregation': 'none'}),
+    ('/entities', {'inputs': ['good bad film'] * 2, 'model': 'tags'}),
+    ('/predict', {'inputs': 'good', 'model': 'labels'}),
+    ('/rerank', {'query': 'good', 'texts': ['bad'], 'model': 'ranks', 'return_text': True}),
+    ('/v1/rerank', {'query': 'good', 'documents': ['bad'], 'model': 'ranks',
+                    'return_documents': True}),
+    ('/v1/embeddings', {'input': 'good ' * 60, 'model': 'vectors', 'truncate': True,
+                        'encoding_format': 'base64'})])
+def test_other_forms_of_answers_are_as_described(server, path, body):
+    content = server.ask(path, body)
+    assert content.get('entities', [[1]])[0] if isinstance(content, dict) else content
+    assert as_described('POST', path, content) == content
+
+
 @pytest.mark.parametrize('path', ['/v1/models', '/info', '/health', '/v2', '/v2/health/live',
                                   '/v2/health/ready', '/v2/models/vectors/ready',
                                   '/v2/models/vectors'])

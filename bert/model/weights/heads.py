@@ -19,7 +19,7 @@ ENCODER, CLASSIFICATION, QUESTION_ANSWERING = 'encoder', 'classification', 'ques
 TOKEN_CLASSIFICATION, MASKED_WORDS = 'token classification', 'masked language model'
 PRETRAINING, DISCRIMINATOR = 'pre-training', 'discriminator'
 WORD_HEADS = MASKED_WORDS, PRETRAINING      # those with a decoder
-TASK_HEADS = CLASSIFICATION, QUESTION_ANSWERING, TOKEN_CLASSIFICATION, DISCRIMINATOR
+TASK_HEADS = CLASSIFICATION, QUESTION_ANSWERING, TOKEN_CLASSIFICATION
 TAGGER_ARCHITECTURE = 'ForTokenClassification'
 
 # The first row whose marks are all present applies.
@@ -121,7 +121,7 @@ def with_gluon_names(head, arrays, config):
     arrays = dict(arrays)
     if 'decoder.' in head.parts and config.tied_decoder:
         arrays[loading.DECODER_WEIGHT] = arrays[loading.EMBEDDING_WEIGHT]
-    if head.name not in TASK_HEADS:
+    if head.name not in (*TASK_HEADS, DISCRIMINATOR):
         return arrays
     return {name if loading.HEAD_PATTERN.match(name) else 'bert.' + name: array
             for name, array in arrays.items()}
