@@ -123,8 +123,7 @@ def test_a_mistake_of_the_user_is_422(engine, network):
 
 
 def test_overload_is_answered_at_once(engine, network):
-    run(engine, network, [100])
-    engine._speeds[network] = 10.0      # tokens a second, as of a slow network
+    engine.learn_speed(network, 10.0)   # tokens a second
     network.gate.clear()
 
     async def overload():
@@ -134,7 +133,7 @@ def test_overload_is_answered_at_once(engine, network):
         started = time.monotonic()
         with pytest.raises(ApiError) as info:
             await engine.run(network, network.plan([1]), ['t'], 'a')
-        assert time.monotonic() - started < 0.1
+        assert time.monotonic() - started < 1      # of the 10 s that it would wait
         # another client comes in turn, and so at once
         tasks.append(asyncio.ensure_future(engine.run(network, network.plan([1]), ['t'], 'b')))
         await asyncio.sleep(0.1)
@@ -183,8 +182,7 @@ def test_what_a_client_left_is_dropped(engine, network):
 
 
 def test_a_probe_passes_a_full_queue(engine, network):
-    run(engine, network, [1])
-    engine._speeds[network] = 1e-3
+    engine.learn_speed(network, 1e-3)
     engine._planned[network, 'a'] = 100
 
     async def probe():
