@@ -29,6 +29,7 @@ FAMILIES = {
                     counts_padding=True)
        for name, class_prefix in (('roberta', 'Roberta'), ('xlm-roberta', 'XLMRoberta'),
                                   ('camembert', 'Camembert'))},
+    'ernie': Family('ernie', 'Ernie'),
     'distilbert': Family('distilbert', 'DistilBert', pooler_activation='relu', has_types=False),
     'electra': Family('electra', 'Electra', pooler_activation='gelu', drops_first=True)}
 BERT = 'bert'

@@ -7,7 +7,8 @@ from bert.flags.options import parse
 
 MEGA = 1e6
 FLOAT32_BYTES = 4
-ROW_FORMAT = '%-16s  %-28s  %10s  %7s  %-6s  %s'
+ROW_FORMAT = '%-16s  %-31s  %10s  %7s  %-6s  %s'
+RELATIVE_ROW_FORMAT = '%-20s  %-40s  %s'
 HUB_ROW_FORMAT = '%-46s  %-40s  %8s  %s'
 
 
@@ -31,7 +32,16 @@ def print_table(root):
     print('\nParameters of the encoder and its pooler. A script takes them with --bert_model '
           'MODEL --bert_dataset CORPUS;\nmodels.py --fetch MODEL CORPUS downloads one '
           'beforehand.')
+    print_relatives()
     print_cached_models()
+
+
+def print_relatives():
+    """Print gluonnlp's models of other families."""
+    from bert.model.weights import catalogue
+    print('\n' + RELATIVE_ROW_FORMAT % ('relative of BERT', 'corpus', 'on the hub'))
+    for name, (corpus, repository) in catalogue.RELATIVES.items():
+        print(RELATIVE_ROW_FORMAT % (name, corpus, repository))
 
 
 def print_cached_models():
@@ -50,7 +60,9 @@ def describe(name):
     where the hub does not count them."""
     from bert import hub
     from bert.model.weights import catalogue
+    name = catalogue.find_relative(name) or name
     if is_released(name):
+        catalogue.resolve_names(name)
         raise UserError('%s is a released model, which models.py without it lists; MODEL is a name '
                         'on the hub: owner/name' % name)
     description = hub.describe_model(name)
@@ -90,19 +102,21 @@ def format_size(num_bytes):
 def is_released(name):
     """Whether a name is, or is meant to be, one of the released models and not one of the hub."""
     from bert.model.weights import catalogue
-    return '/' not in name and (name in catalogue.MODELS
-                                or bool(did_you_mean(name, catalogue.MODELS)))
+    return '/' not in name and (name in catalogue.NAMES
+                                or bool(did_you_mean(name, catalogue.NAMES)))
 
 
 def fetch(names, root):
     """Download a released model, or one of the hub, into its cache."""
     if len(names) > 2:
         raise UserError('--fetch takes a model and a corpus, found: %s' % ' '.join(names))
-    if len(names) == 2 or is_released(names[0]):
+    from bert.model.weights import catalogue
+    repository = catalogue.find_relative(*names)
+    if repository is None and (len(names) == 2 or is_released(names[0])):
         return fetch_release(names, root)
     if root:
         raise UserError('--root: the hub has a cache of its own: set HF_HUB_CACHE')
-    return fetch_from_hub(names[0])
+    return fetch_from_hub(repository or names[0])
 
 
 def fetch_release(names, root):

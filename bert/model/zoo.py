@@ -25,8 +25,9 @@ def get_model(name='bert_12_768_12', dataset_name=None, pretrained=True, ctx=Non
     """A released BERT and its vocabulary.
 
     name, dataset_name: a model and a corpus in `bert.model.weights.catalogue`. The default corpus
-    is the model's first one (book_corpus_wiki_en_uncased for Google's two models). Or name: a model
-    on the hub, owner/name or owner/name@revision, or a path that `load_checkpoint` takes.
+    is the model's first one (book_corpus_wiki_en_uncased for Google's two models). RoBERTa,
+    DistilBERT and ERNIE have gluonnlp's names there, and their files come from the hub. Or name: a
+    model on the hub, owner/name or owner/name@revision, or a path that `load_checkpoint` takes.
     pretrained: load the released weights onto `ctx` (default: CPU); if False, the parameters
     stay uninitialised, as in gluonnlp.
     root: the cache folder, default $MXNET_HOME/models. compute_dtype: see `BERTModel`.
@@ -39,7 +40,7 @@ def get_model(name='bert_12_768_12', dataset_name=None, pretrained=True, ctx=Non
     Parts that the released weights lack are initialised at random; one warning names them.
     Raises `UserError` for an unknown name, and when no source can be reached.
     """
-    is_released = isinstance(name, str) and (name in catalogue.MODELS or not (
+    is_released = isinstance(name, str) and (name in catalogue.NAMES or not (
         set('/@') & set(name) or os.path.exists(name) or catalogue.find_hub_release(name)))
     parts = dict(use_pooler=use_pooler, use_decoder=use_decoder, use_classifier=use_classifier,
                  compute_dtype=compute_dtype)
@@ -52,6 +53,9 @@ def get_released_model(name, dataset_name=None, pretrained=True, ctx=None, root=
                        **parts):
     """`get_model` for the names in the catalogue alone: what --bert_model and --model take. A name
     on the hub is for --bert_checkpoint, where jobs pin its commit."""
+    repository = catalogue.find_relative(name, dataset_name)
+    if repository:
+        return _get_any_model(repository, None, pretrained, ctx, dropout, parts)
     release = released_weights.Release(name, dataset_name, root)
     config = catalogue.config_of(release.model, release.corpus)
     if pretrained:

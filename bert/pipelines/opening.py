@@ -48,6 +48,9 @@ def open_any_pipeline(options, keywords):
 
 def _open_path(options, keywords):
     options = _name_export(options)
+    repository = catalogue.find_relative(options.path)
+    if repository and not os.path.exists(options.path):
+        options = options.replace(path=repository)
     if options.path not in catalogue.MODELS:
         options = options.replace(path=locate_model(pin_name(options.path)))
     if is_export(options.path):

@@ -6,12 +6,13 @@ SIZES = dict(hidden_size=64, num_hidden_layers=2, num_attention_heads=2, interme
 DISTILBERT_SIZES = dict(dim=64, n_layers=2, n_heads=2, hidden_dim=96)
 # {model_type: the beginning of the names of transformers' classes}
 CLASSES = {'roberta': 'Roberta', 'xlm-roberta': 'XLMRoberta', 'camembert': 'Camembert',
-           'distilbert': 'DistilBert', 'electra': 'Electra'}
+           'distilbert': 'DistilBert', 'electra': 'Electra', 'ernie': 'Ernie'}
 # Values of the published models, which are not all the defaults of the classes
 CONFIGS = {
     **dict.fromkeys(('roberta', 'xlm-roberta', 'camembert'), dict(
         SIZES, type_vocab_size=1, layer_norm_eps=1e-5, max_position_embeddings=514)),
-    'distilbert': DISTILBERT_SIZES, 'electra': dict(SIZES, embedding_size=32)}
+    'distilbert': DISTILBERT_SIZES, 'electra': dict(SIZES, embedding_size=32),
+    'ernie': dict(SIZES, hidden_act='relu', layer_norm_eps=1e-5, max_position_embeddings=513)}
 # Values without dropout
 NO_DROPOUT = {'roberta': dict(hidden_dropout_prob=0, attention_probs_dropout_prob=0),
               'distilbert': dict(dropout=0, attention_dropout=0, seq_classif_dropout=0)}

@@ -29,7 +29,7 @@ from bert.model import zoo
 from bert.model.classification import make_classifier_network
 from bert.model.inference import InterleavedNetwork
 from bert.model.qa import BertForQA
-from bert.model.weights import catalogue, checkpoint_reader, heads
+from bert.model.weights import checkpoint_reader, heads
 from bert.pipelines.classification import Classifier
 from bert.pipelines.classifier_folder import check_classes
 from bert.pipelines.model_folder import find_checkpoint_folder, find_head, folder_of
@@ -57,6 +57,9 @@ SYMBOL_WORKER = pathlib.Path(runtimes.__file__).with_name('symbol_worker.py')
 # to the greatest: logits of words are 15 and more
 MAX_SYMBOL_DIFFERENCE, MAX_ONNX_DIFFERENCE = 1e-5, 1e-4
 NUM_TIMED_BATCHES = 10
+# {flag that names a released model: fields of `BertConfig` that it tells}
+FIELDS_OF_FLAGS = {'bert_model': ('family', 'num_layers', 'units', 'hidden_size', 'num_heads'),
+                   'bert_dataset': ('vocab_size', 'cased')}
 MIN_WINDOW = 16         # tokens; a shorter window has no room beside the question
 SEQ_LENGTH = 128        # tokens of the longest text, for a random classifier: as for fine-tuning
 
@@ -146,15 +149,13 @@ def _is_embedding_model(options, checkpoint):
 def _check_released(options, explicit, config, path):
     """Raises `UserError` if the released model that the options name has other sizes than `config`,
     the configuration beside the parameters."""
-    name, corpus = catalogue.resolve_names(options.bert_model, options.bert_dataset)
-    released = catalogue.config_of(name, corpus)
-    for flag, value, keys in (('bert_model', name, catalogue.MODELS[name].sizes),
-                              ('bert_dataset', corpus, ('vocab_size', 'cased'))):
+    released = checkpoint_reader.released_config(options.bert_model, options.bert_dataset)
+    for flag, keys in FIELDS_OF_FLAGS.items():
         for key in keys if flag in explicit else ():
             expected, actual = getattr(released, key), getattr(config, key)
             if expected != actual:
                 raise UserError('%s %s: its %s is %s, and %s beside %s says %s: leave the flag out'
-                                % (explicit[flag], value, key, expected,
+                                % (explicit[flag], getattr(options, flag), key, expected,
                                    file_names.CONFIG_FILE, path, actual))
 
 

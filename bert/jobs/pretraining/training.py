@@ -135,6 +135,7 @@ def build_model(options, devices):
     else:
         network, vocab = zoo.get_released_model(options.model, options.dataset_name,
                                                 options.pretrained, **arguments)
+        check_family(network.config, '--model ' + options.model)
     if not options.pretrained:
         network.initialize(mx.init.Normal(options.init_std), ctx=devices)
         logging.info('the model starts from random weights; --pretrained takes released ones')

@@ -1,7 +1,8 @@
 """Catalogue of released models: their corpora, and the location of each file.
 
 Data only. The sizes of the models come from Devlin et al. 2018 (arXiv:1810.04805) and the
-config.json of all-MiniLM-L6-v2. A new model is one row in MODELS and its rows in HUB and WHEELS.
+config.json of all-MiniLM-L6-v2. A new model is one row in MODELS and its rows in HUB and WHEELS, or
+one in RELATIVES.
 """
 import collections
 
@@ -77,6 +78,20 @@ HUB = {
         Hub('sentence-transformers/all-MiniLM-L6-v2', MINILM_WEIGHTS_SHA256),
 }
 
+# corpus: gluonnlp's name of what the model was trained on; repository: of the hub, with all its files
+Relative = collections.namedtuple('Relative', 'corpus repository')
+
+# gluonnlp's models of other families than BERT: the names are gluonnlp's, the files the hub's
+RELATIVES = {
+    'roberta_12_768_12': Relative('openwebtext_ccnews_stories_books_cased',
+                                  'FacebookAI/roberta-base'),
+    'roberta_24_1024_16': Relative('openwebtext_ccnews_stories_books_cased',
+                                   'FacebookAI/roberta-large'),
+    'distilbert_6_768_12': Relative('distilbert_book_corpus_wiki_en_uncased',
+                                    'distilbert/distilbert-base-uncased'),
+    'ernie_12_768_12': Relative('baidu_ernie_uncased', 'nghuyong/ernie-1.0-base-zh')}
+NAMES = (*MODELS, *RELATIVES)
+
 # Files of sentence-transformers that a release has on the hub: {repository: {name: content}}
 SENTENCE_FILES = {'sentence-transformers/all-MiniLM-L6-v2': {
     'modules.json': [
@@ -100,9 +115,12 @@ def resolve_names(model, corpus=None):
     corpus: None for the model's first one. Raises `UserError`, which lists the choices, for an
     unknown name.
     """
+    if model in RELATIVES:
+        raise UserError('%s: not one of BERT\'s models here; on the hub it is %s'
+                        % (model, RELATIVES[model].repository))
     if model not in MODELS:
         raise UserError('unknown model "%s".%s Models: %s%s' % (
-            model, did_you_mean(str(model), MODELS), ', '.join(MODELS), '; --bert_checkpoint takes '
+            model, did_you_mean(str(model), NAMES), ', '.join(NAMES), '; --bert_checkpoint takes '
             'a path or a name on the hub' if '/' in str(model) else ''))
     choices = MODELS[model].corpora
     if corpus is None:
@@ -122,6 +140,18 @@ def find_corpus(name, heading='Corpora', choices=tuple(CORPORA)):
         raise UserError('unknown corpus "%s".%s %s: %s'
                         % (name, did_you_mean(str(name), CORPORA), heading, ', '.join(choices)))
     return name
+
+
+def find_relative(model, corpus=None):
+    """The repository of the hub with the files of a model of RELATIVES; None for another model.
+    corpus: its own, or None. Raises `UserError` for another corpus."""
+    relative = RELATIVES.get(model)
+    if relative is None:
+        return None
+    if corpus not in (None, relative.corpus):
+        raise UserError('there is no %s trained on %s: it was trained on %s'
+                        % (model, corpus, relative.corpus))
+    return relative.repository
 
 
 def find_hub_release(name):

@@ -7,6 +7,7 @@ import mxnet as mx
 
 from bert import files
 from bert.errors import UserError
+from bert.families import BERT
 from bert.file_names import (
     ALL_WEIGHTS_FILES,
     CONFIG_FILE,
@@ -72,11 +73,10 @@ def read_checkpoint(path, like_model=None, like_dataset=None, root=None):
     has_vocabulary = vocabulary is not None
     has_config = os.path.isfile(os.path.join(folder, CONFIG_FILE))
     if not (has_vocabulary and has_config):
-        release = fallback_release(weights, has_config, like_model, like_dataset, root)
-        config = catalogue.config_of(release.model, release.corpus)
+        config, released_vocabulary = describe_release(
+            *fallback_names(weights, has_config, like_model, like_dataset), root)
         if not has_vocabulary:
-            vocabulary = make_vocabulary(released_weights.fetch_tokens(release), release.corpus)
-            cased = config.cased
+            vocabulary, cased = released_vocabulary, config.cased
     if has_config:
         config = read_folder_config(folder, vocabulary, cased)
     check_vocabulary_size(config, vocabulary, weights)
@@ -148,8 +148,34 @@ def has_transformers_config(folder):
     return os.path.isfile(path) and 'units' not in files.read_json(path)
 
 
-def fallback_release(weights, has_config, like_model, like_dataset, root):
-    """The `Release` model that provides the files missing beside `weights`."""
+def describe_release(model, corpus=None, root=None):
+    """(`BertConfig`, vocabulary) of a released model. Arguments: as in `zoo.get_model`. Raises
+    `UserError`."""
+    repository = catalogue.find_relative(model, corpus)
+    if repository:
+        return _describe_folder(locate_model(repository))
+    release = released_weights.Release(model, corpus, root)
+    return catalogue.config_of(release.model, release.corpus), make_vocabulary(
+        released_weights.fetch_tokens(release), release.corpus)
+
+
+def released_config(model, corpus=None):
+    """The `BertConfig` of a released model, without its vocabulary. Raises `UserError`."""
+    repository = catalogue.find_relative(model, corpus)
+    if repository:
+        return _describe_folder(locate_model(repository))[0]
+    return catalogue.config_of(*catalogue.resolve_names(model, corpus))
+
+
+def _describe_folder(folder):
+    """(`BertConfig`, vocabulary) of a folder with both."""
+    vocabulary, cased = tokenizer_files.read_folder_tokenizer(folder)
+    return read_folder_config(folder, vocabulary, cased), vocabulary
+
+
+def fallback_names(weights, has_config, like_model, like_dataset):
+    """(model, corpus or None) of the released model that provides the files missing beside
+    `weights`."""
     if has_config and like_dataset:
         like_model = like_model or catalogue.models_of(like_dataset)[0]
     if not like_model:
@@ -157,7 +183,7 @@ def fallback_release(weights, has_config, like_model, like_dataset, root):
                         'convert_checkpoint.py also take it from the released model that '
                         '--bert_model and --bert_dataset name'
                         % (weights, VOCABULARY_FILE if has_config else CONFIG_FILE))
-    return released_weights.Release(like_model, like_dataset, root)
+    return like_model, like_dataset
 
 
 def refuse_model_name(path, name):
@@ -201,8 +227,9 @@ def read_parameters(path, vocabulary, config=None):
     """{Gluon name: array} of a weight file, its rows in the order of `vocabulary`. config: as in
     `read_arrays`.
 
-    A .params file without a vocabulary beside it is assumed to come from gluonnlp, whose
-    vocabularies have the five special tokens at other ids, and its rows are reordered. Our own
+    A .params file without a vocabulary beside it is assumed to come from gluonnlp. Its vocabularies
+    of BERT have the five special tokens at other ids, and the rows are reordered. Its other
+    families have the published ids, and `mapping.complete_relative` adds what they lack. Our own
     files always have their vocabulary beside them.
     """
     arrays = read_arrays(path, config)
@@ -217,6 +244,8 @@ def read_parameters(path, vocabulary, config=None):
         if file_tokens == tokens:
             return arrays
         return mapping.reorder_ids(arrays, file_tokens, tokens)
+    if path.endswith('.params') and config is not None and config.family != BERT:
+        return mapping.complete_relative(arrays, len(tokens), config)
     if path.endswith('.params') and mapping.has_published_order(tokens):
         LOG.warning('%s: no %s beside it: taken to have the ids of gluonnlp\'s vocabulary; if it '
                     'was saved with the ids of vocab.txt, put that file beside it',

@@ -42,7 +42,7 @@ def config_from_transformers(values, source, cased):
     """
     family = read_family(values, source)
     constants = {'position_embedding_type': 'absolute', 'is_decoder': False,
-                 'add_cross_attention': False}
+                 'add_cross_attention': False, 'use_task_id': False}
     for key, constant in constants.items():
         if values.get(key, constant) != constant:
             raise UserError('%s: %s is "%s"; supported: %s'

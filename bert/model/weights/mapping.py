@@ -17,7 +17,7 @@ from bert.model.weights.tensor_names import (
 
 LOG = logging.getLogger(__name__)
 
-POSITIONS = 'encoder.position_weight'
+POSITIONS, SEGMENTS = 'encoder.position_weight', 'token_type_embed.0.weight'
 
 # Buffers that some releases of transformers save: they hold 0, 1, 2, … and no weights.
 BUFFERS = ('position_ids', 'token_type_ids')
@@ -25,6 +25,10 @@ BUFFERS = ('position_ids', 'token_type_ids')
 # gluonnlp's conversion tool moved these tokens to the ids 0 to 4. In this order, it swapped each
 # with the token that had the id before, and permuted the embeddings in the same way.
 GLUONNLP_SPECIAL_TOKENS = ('[UNK]', '[PAD]', '[CLS]', '[SEP]', '[MASK]')
+
+# Arrays with a row for each id
+_VOCABULARY_ROWS = re.compile(
+    r'(bert\.)?(word_embed\.0\.weight|decoder\.3\.(weight|bias))$')
 
 
 # Names
@@ -156,6 +160,19 @@ def published_order(tokens):
     return tokens
 
 
+def complete_relative(arrays, num_tokens, config):
+    """The arrays of a gluonnlp file of BERT's relatives, with zeros for what it lacks: the rows of
+    the vocabulary that have no token, and the only segment of RoBERTa, which is 0 there too."""
+    def fill(array):
+        return np.concatenate([array, np.zeros_like(array, shape=(
+            config.vocab_size - num_tokens, *array.shape[1:]))])
+    result = {name: fill(array) if _VOCABULARY_ROWS.match(name) and len(array) == num_tokens
+              else array for name, array in arrays.items()}
+    if config.token_type_vocab_size == 1 and SEGMENTS not in arrays:
+        result[SEGMENTS] = np.zeros((1, config.units), 'float32')
+    return result
+
+
 def reorder_ids(arrays, old_tokens, new_tokens):
     """The arrays with every token's row moved from its old id to its new id, as a new dictionary.
 
@@ -167,7 +184,6 @@ def reorder_ids(arrays, old_tokens, new_tokens):
     result = dict(arrays)
     for name, array in arrays.items():
         # an array that is too small stays unchanged; the check of shapes reports it
-        if len(array) >= len(rows) and re.match(
-                r'(bert\.)?(word_embed\.0\.weight|decoder\.3\.(weight|bias))$', name):
+        if len(array) >= len(rows) and _VOCABULARY_ROWS.match(name):
             result[name] = np.concatenate([array[rows], array[len(rows):]])
     return result

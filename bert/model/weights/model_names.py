@@ -52,7 +52,7 @@ def is_hub_name(name):
     for anything else."""
     if os.path.exists(name):
         return False
-    if name in catalogue.MODELS:
+    if name in catalogue.NAMES:
         raise UserError('%s: no such file or folder; the released model of that name is taken by '
                         '--bert_model %s, in Python by get_model' % (name, name))
     parts = hub.split_model_name(name)

@@ -61,14 +61,18 @@ _TWO_LAYER_HEADS = (_dense('tag_classifier', 'classifier') +
                     _dense('classifier.1', 'classifier.out_proj') +
                     _dense('span_classifier', 'qa_outputs'))
 
-# {prefix in transformers: pairs}. decoder.3.weight is usually the word embedding.
-PAIRS = {
-    'bert': _encoder('bert', 'encoder.layer', 1) + _dense('pooler', 'bert.pooler.dense') +
+# BERT's heads of pre-training; decoder.3.weight is usually the word embedding
+_PRETRAINING_HEADS = (
     _dense('decoder.0', 'cls.predictions.transform.dense') +
     _norm('decoder.2', 'cls.predictions.transform.LayerNorm') + (
         ('decoder.3.weight', 'cls.predictions.decoder.weight'),
         ('decoder.3.bias', 'cls.predictions.bias')) +
-    _dense('classifier', 'cls.seq_relationship') + _TASK_HEADS,
+    _dense('classifier', 'cls.seq_relationship'))
+
+# {prefix in transformers: pairs}
+PAIRS = {
+    **{prefix: _encoder(prefix, 'encoder.layer', 1) + _dense('pooler', prefix + '.pooler.dense') +
+       _PRETRAINING_HEADS + _TASK_HEADS for prefix in ('bert', 'ernie')},
     'roberta': _encoder('roberta', 'encoder.layer', 1) +
     _dense('pooler', 'roberta.pooler.dense') + _dense('decoder.0', 'lm_head.dense') +
     _norm('decoder.2', 'lm_head.layer_norm') + (
@@ -85,8 +89,8 @@ PAIRS = {
 TO_GLUON = {name: gluon for pairs in (*PAIRS.values(), _TASK_HEADS) for gluon, name in pairs}
 # The pooler of a network without a classifier: RoBERTa's is another than in its classifier, and
 # DistilBERT and ELECTRA have none
-BARE_POOLERS = {'bert': dict(_dense('pooler', 'bert.pooler.dense')),
-                'roberta': dict(_dense('pooler', 'roberta.pooler.dense'))}
+BARE_POOLERS = {prefix: dict(_dense('pooler', prefix + '.pooler.dense'))
+                for prefix in ('bert', 'ernie', 'roberta')}
 
 # {a bias: the same parameter when the decoder is tied}; when it isn't, transformers uses the first
 SAME_BIASES = {'cls.predictions.decoder.bias': 'cls.predictions.bias',
