@@ -15,6 +15,7 @@ from bert.families import read_family
 from bert.file_names import (
     ADDED_TOKENS_FILE,
     CONFIG_FILE,
+    MERGES_FILE,
     MODEL_FILE,
     MODULES_FILE,
     OLD_SENTENCE_LENGTH_FILES,
@@ -22,6 +23,7 @@ from bert.file_names import (
     SENTENCE_LENGTH_FILE,
     SPECIAL_TOKENS_FILE,
     TASK_FILE,
+    TOKEN_IDS_FILE,
     TOKENIZER_CONFIG_FILE,
     TOKENIZER_FILE,
     TORCH_WEIGHTS_FILE,
@@ -29,6 +31,7 @@ from bert.file_names import (
     WEIGHTS_FILE,
 )
 from bert.torch_library import import_torch
+from bert.vocabulary import holds_tokenizer
 
 # sha256: as the hub declares it for large files, else None. size: in bytes, None where unknown
 HubFile = collections.namedtuple('HubFile', 'size sha256')
@@ -37,6 +40,7 @@ INDEX_SUFFIX = '.index.json'
 SMALL_FILES = (CONFIG_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE, VOCABULARY_FILE, TASK_FILE,
                SPECIAL_TOKENS_FILE, ADDED_TOKENS_FILE, MODULES_FILE, SENTENCE_CONFIG_FILE,
                SENTENCE_LENGTH_FILE, *OLD_SENTENCE_LENGTH_FILES)
+BYTE_PAIR_FILES = (TOKEN_IDS_FILE, MERGES_FILE)     # of use without TOKENIZER_FILE only
 # The weights that a model may have, the first that is there counts
 WEIGHT_NAMES = (WEIGHTS_FILE, WEIGHTS_FILE + INDEX_SUFFIX, MODEL_FILE, TORCH_WEIGHTS_FILE,
                 TORCH_WEIGHTS_FILE + INDEX_SUFFIX)
@@ -65,10 +69,11 @@ def choose_files(listing):
     check_configuration(listing)
     modules = [name for folder in module_folders(listing)
                for name in module_files(listing, folder)]
-    if not {VOCABULARY_FILE, TOKENIZER_FILE} & set(names):
+    if not holds_tokenizer(names):
         raise UserError('%s: no %s and no %s: a BERT needs one of them; files there: %s' % (
             listing.label, VOCABULARY_FILE, TOKENIZER_FILE, list_names(names)))
-    return [name for name in names if name in SMALL_FILES] + modules + weight_files(listing)
+    small_files = SMALL_FILES if TOKENIZER_FILE in names else SMALL_FILES + BYTE_PAIR_FILES
+    return [name for name in names if name in small_files] + modules + weight_files(listing)
 
 
 def check_configuration(listing):
@@ -235,7 +240,8 @@ def describe_listing(listing, is_cached):
 
 def describe_tokenizer(listing):
     """The class of the tokenizer, whether it keeps case, and its files, in words."""
-    names = [name for name in (VOCABULARY_FILE, TOKENIZER_FILE) if name in listing.files]
+    names = [name for name in (VOCABULARY_FILE, TOKENIZER_FILE, *BYTE_PAIR_FILES)
+             if name in listing.files]
     values = {}
     if TOKENIZER_CONFIG_FILE in listing.files:
         try:

@@ -5,7 +5,13 @@ import os
 
 from bert import files
 from bert.errors import UserError
-from bert.file_names import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, VOCABULARY_FILE
+from bert.file_names import (
+    MERGES_FILE,
+    TOKEN_IDS_FILE,
+    TOKENIZER_CONFIG_FILE,
+    TOKENIZER_FILE,
+    VOCABULARY_FILE,
+)
 
 BLANK_TOKEN = '[blank%d]'     # no text becomes this token: '[' is a word of its own
 SPECIAL_TOKENS = ('[UNK]', '[PAD]', '[CLS]', '[SEP]', '[MASK]')
@@ -106,6 +112,12 @@ def write_tokenizer(vocabulary, folder, **settings):
     files.write_json(os.path.join(folder, TOKENIZER_CONFIG_FILE), dict(
         tokenizer_class='PreTrainedTokenizerFast', **settings,
         **{key: token for key, token in zip(SPECIAL_KEYS, tokens) if token is not None}))
+
+
+def holds_tokenizer(names):
+    """Whether files of these names say how a model cuts texts into tokens."""
+    return any(set(group) <= set(names) for group in (
+        (VOCABULARY_FILE,), (TOKENIZER_FILE,), (TOKEN_IDS_FILE, MERGES_FILE)))
 
 
 def write_tokens(tokens, path):

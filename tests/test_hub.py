@@ -201,8 +201,9 @@ BARE = without(BERT, 'model.safetensors')
     dict(without(BARE, 'tokenizer.json', 'tokenizer_config.json'), **{
         'config.json': b'{"units": 8}', 'model.safetensors': b'weights'}),
     dict(without(BERT, 'vocab.txt'), **{'special_tokens_map.json': b'{}', 'added_tokens.json':
-                                        b'{}', 'sentence_xlm-roberta_config.json': b'{}'})],
-    ids=['sentences', 'shards', 'ours', 'no model_type', 'tokenizer.json'])
+                                        b'{}', 'sentence_xlm-roberta_config.json': b'{}'}),
+    dict(without(BERT, 'vocab.txt', 'tokenizer.json'), **{'vocab.json': b'{}', 'merges.txt': b''})],
+    ids=['sentences', 'shards', 'ours', 'no model_type', 'tokenizer.json', 'byte pairs'])
 def test_only_the_needed_files(server, wanted):
     put(server, dict(UNWANTED, **wanted))
     assert files_of(hub.model_folder(NAME)) == sorted(wanted)
@@ -375,7 +376,7 @@ FILES_THERE = '; files there: %s'
      'needs one of them; files there: config.json, model.safetensors, tokenizer_config.json'),
     (dict(BERT, **{'config.json': b'{"model_type": "mpnet"}'}), 'config.json: the model_type is '
      '"mpnet", and its attention has relative positions: this zoo runs BERT and its relatives '
-     '(model_type bert, roberta, xlm-roberta, camembert, distilbert, electra)'),
+     '(model_type bert, roberta, xlm-roberta, camembert, ernie, distilbert, electra)'),
     (dict(BERT, **{'config.json': b'{"model_type": "bert", "auto_map": {"AutoModel": "m.X"}}'}),
      'config.json: it needs code of its own (auto_map), which is never run here: take a model that '
      'transformers opens without trust_remote_code'),

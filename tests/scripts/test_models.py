@@ -148,7 +148,8 @@ def test_a_cached_model_of_the_hub(hub, tmp_path):
 def test_a_model_that_is_no_bert(hub, tmp_path):
     process = run(tmp_path, 'someone/gpt2', **hub.environment)
     problem = ('someone/gpt2: config.json: the model_type is "gpt2": this zoo runs BERT and its '
-               'relatives (model_type bert, roberta, xlm-roberta, camembert, distilbert, electra)')
+               'relatives (model_type bert, roberta, xlm-roberta, camembert, ernie, distilbert, '
+               'electra)')
     assert (process.returncode, process.stderr) == (0, '')
     assert process.stdout.splitlines()[-1] == '  can\'t be opened ' + problem
     process = run(tmp_path, '--fetch', 'someone/gpt2', **hub.environment)

@@ -78,7 +78,7 @@ HUB = {
         Hub('sentence-transformers/all-MiniLM-L6-v2', MINILM_WEIGHTS_SHA256),
 }
 
-# corpus: gluonnlp's name of what the model was trained on; repository: of the hub, with all its files
+# corpus: gluonnlp's name of what the model was trained on; repository: with its files on the hub
 Relative = collections.namedtuple('Relative', 'corpus repository')
 
 # gluonnlp's models of other families than BERT: the names are gluonnlp's, the files the hub's

@@ -13,7 +13,6 @@ from bert.file_names import (
     CONFIG_FILE,
     INDEX_FILE,
     MODEL_FILE,
-    TOKENIZER_FILE,
     TORCH_WEIGHTS_FILE,
     VOCABULARY_FILE,
     WEIGHTS_FILE,
@@ -30,7 +29,7 @@ from bert.model.weights import (
     tokenizer_files,
 )
 from bert.model.weights.model_names import locate_model
-from bert.vocabulary import make_vocabulary
+from bert.vocabulary import holds_tokenizer, make_vocabulary
 
 LOG = logging.getLogger(__name__)
 
@@ -190,9 +189,8 @@ def refuse_model_name(path, name):
     """Raises `UserError` if the checkpoint at `path` says itself which model it is. name: of a
     released model."""
     folder = os.path.dirname(os.path.abspath(find_weights(path)))
-    vocabulary_files = (VOCABULARY_FILE, TOKENIZER_FILE)
-    if os.path.isfile(os.path.join(folder, CONFIG_FILE)) and any(
-            os.path.isfile(os.path.join(folder, name)) for name in vocabulary_files):
+    names = os.listdir(folder)
+    if CONFIG_FILE in names and holds_tokenizer(names):
         raise UserError('model %s: %s has its own %s and vocabulary: give one of the two'
                         % (name, path, CONFIG_FILE))
 

@@ -2,7 +2,7 @@
 
 transformers 5 has two kinds. The classes of BERT_CLASSES take only the tokens from tokenizer.json
 or vocab.txt; their rules are those of tokenizer_config.json. All other classes are defined by
-tokenizer.json alone.
+tokenizer.json alone; where it is missing, RoBERTa's by two files with byte pairs.
 """
 import logging
 import os
@@ -22,15 +22,19 @@ from bert.errors import UserError
 from bert.file_names import (
     ADDED_TOKENS_FILE,
     CONFIG_FILE,
+    MERGES_FILE,
     SPECIAL_TOKENS_FILE,
+    TOKEN_IDS_FILE,
     TOKENIZER_CONFIG_FILE,
     TOKENIZER_FILE,
     VOCABULARY_FILE,
 )
+from bert.model.weights.byte_pairs import BYTE_PAIR_TOKENS, make_byte_pairs
 from bert.vocabulary import (
     BLANK_TOKEN,
     SPECIAL_KEYS,
     SPECIAL_TOKENS,
+    holds_tokenizer,
     looks_cased,
     make_vocabulary,
     read_tokens,
@@ -43,6 +47,7 @@ LOG = logging.getLogger(__name__)
 BERT_CLASSES = (None, 'BertTokenizer', 'DistilBertTokenizer', 'ConvBertTokenizer',
                 'ElectraTokenizer', 'MobileBertTokenizer', 'SqueezeBertTokenizer')
 GENERIC_CLASSES = ('PreTrainedTokenizer', 'TokenizersBackend')
+BYTE_PAIR_CLASSES = (None, 'RobertaTokenizer')
 JAPANESE_CLASSES = ('BertJapaneseTokenizer',)
 TOKEN_FLAGS = ('single_word', 'lstrip', 'rstrip', 'normalized', 'special')
 # A character for private use, which some normalizers remove, and a word of letters of old scripts:
@@ -51,6 +56,7 @@ RARE_TEXT = 'a \U0010fffd \ua66e\ua840\U00010400'
 MAX_GAPS = 1 << 16      # ids without a token; bounds the memory
 # {option in tokenizer_config.json: its value where the file does not say}
 BERT_OPTIONS = {'do_lower_case': True, 'strip_accents': None, 'tokenize_chinese_chars': True}
+BYTE_PAIR_OPTIONS = {'add_prefix_space': False, 'trim_offsets': True}
 
 
 class FolderTokenizer:
@@ -87,7 +93,8 @@ class FolderTokenizer:
             raise UserError('%s: split_special_tokens: special tokens in a text are read as usual '
                             'words, which is not supported: set it to false'
                             % self.path(TOKENIZER_CONFIG_FILE))
-        if not self.definition and self.class_name not in BERT_CLASSES + GENERIC_CLASSES:
+        if not (self.definition or self.has_byte_pairs
+                or self.class_name in BERT_CLASSES + GENERIC_CLASSES):
             raise UserError('%s: tokenizer_class is "%s", and there is no %s beside it: let '
                             'transformers write it, by AutoTokenizer.from_pretrained(FOLDER)'
                             '.save_pretrained(FOLDER)' % (
@@ -95,8 +102,16 @@ class FolderTokenizer:
 
     @property
     def has_bert_rules(self):
-        return not self.definition or (self.class_name in BERT_CLASSES
-                                       and self._model_type() == 'WordPiece')
+        return not (self.definition or self.has_byte_pairs) or (
+            self.class_name in BERT_CLASSES and self._model_type() == 'WordPiece')
+
+    @property
+    def has_byte_pairs(self):
+        """Whether the two files with byte pairs count."""
+        if self.definition or self.class_name not in BYTE_PAIR_CLASSES or (
+                self.class_name is None and os.path.isfile(self.path(VOCABULARY_FILE))):
+            return False
+        return all(os.path.isfile(self.path(name)) for name in (TOKEN_IDS_FILE, MERGES_FILE))
 
     def _model_type(self):
         model = self.definition.get('model')
@@ -108,19 +123,26 @@ class FolderTokenizer:
                                      'merges' not in model else None)
 
     def option(self, name):
-        """The value of one of BERT_OPTIONS."""
+        """The value of one of BERT_OPTIONS or BYTE_PAIR_OPTIONS."""
         value = self.settings.get(name)
         if value is not None and not isinstance(value, bool):
             raise UserError('%s: %s is %r: true or false expected'
                             % (self.path(TOKENIZER_CONFIG_FILE), name, value))
-        return BERT_OPTIONS[name] if value is None else value
+        return {**BERT_OPTIONS, **BYTE_PAIR_OPTIONS}[name] if value is None else value
 
     def special_token(self, key):
         """The special token under one of SPECIAL_KEYS; None where the files don't say."""
-        for values in self._sources:
-            if values.get(key):
-                return _content(values[key], self.folder)
-        return None
+        entry = self._special_entry(key)
+        return entry and _content(entry, self.folder)
+
+    def _special_entry(self, key):
+        return next((values[key] for values in self._sources if values.get(key)), None)
+
+    def special_flags(self):
+        """{special token: its flags} of those that special_tokens_map.json describes."""
+        entries = [self._special_entry(key) for key in SPECIAL_KEYS]
+        return {entry.get('content'): {flag: entry[flag] for flag in TOKEN_FLAGS if flag in entry}
+                for entry in entries if isinstance(entry, dict)}
 
     @property
     def _sources(self):
@@ -177,10 +199,11 @@ def read_folder_tokenizer(folder):
     """(`BERTVocab` with its `tokenizer_json`, whether case is kept) of a folder. The second is None
     where no file says so: transformers then lower-cases. (None, None) for a folder without a
     vocabulary. Raises `UserError`."""
-    if not any(os.path.isfile(os.path.join(folder, name))
-               for name in (VOCABULARY_FILE, TOKENIZER_FILE)):
+    if not (os.path.isdir(folder) and holds_tokenizer(os.listdir(folder))):
         return None, None
     tokenizer = FolderTokenizer(folder)
+    if tokenizer.has_byte_pairs:
+        return _read_byte_pairs(tokenizer)
     return _read_bert_tokenizer(tokenizer) if tokenizer.has_bert_rules else \
         _read_definition(tokenizer)
 
@@ -311,10 +334,26 @@ def _read_definition(tokenizer):
     known = {token.content for token in backend.get_added_tokens_decoder().values()}
     _add_tokens(backend, [token for token in tokenizer.added_tokens()
                           if token.content not in known])
+    return _read_backend(tokenizer, backend, TOKENIZER_FILE)
+
+
+def _read_backend(tokenizer, backend, name):
+    """(vocabulary, whether case is kept) of a `tokenizers.Tokenizer`. name: of its file."""
     tokens = _tokens_of(backend)
     special_tokens = _find_special_tokens(tokenizer, tokens)
-    return (make_vocabulary(tokens, path, special_tokens, backend.to_str()),
+    return (make_vocabulary(tokens, tokenizer.path(name), special_tokens, backend.to_str()),
             not _lowers_case(backend))
+
+
+def _read_byte_pairs(tokenizer):
+    paths = [tokenizer.path(name) for name in (TOKEN_IDS_FILE, MERGES_FILE)]
+    _order_by_id(read_json_file(tokenizer.folder, TOKEN_IDS_FILE), paths[0])    # a check
+    special_tokens = tuple(tokenizer.special_token(key) or default
+                           for key, default in zip(SPECIAL_KEYS, BYTE_PAIR_TOKENS))
+    backend = make_byte_pairs(
+        paths, special_tokens, tokenizer.added_tokens(special_tokens), tokenizer.special_flags(),
+        *(tokenizer.option(name) for name in BYTE_PAIR_OPTIONS))
+    return _read_backend(tokenizer, backend, TOKEN_IDS_FILE)
 
 
 def _add_tokens(backend, tokens):
@@ -328,8 +367,7 @@ def _tokens_of(backend):
 
 
 # Special tokens of files that don't name theirs: BERT's, and those of RoBERTa
-USUAL_TOKENS = (('[UNK]', '<unk>'), ('[PAD]', '<pad>'), ('[CLS]', '<s>'), ('[SEP]', '</s>'),
-                ('[MASK]', '<mask>'))
+USUAL_TOKENS = tuple(zip(SPECIAL_TOKENS, BYTE_PAIR_TOKENS))
 
 
 def _find_special_tokens(tokenizer, tokens):

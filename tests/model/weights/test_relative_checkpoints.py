@@ -1,5 +1,4 @@
 """Checkpoints of BERT's relatives: what doesn't fit together is one clear error."""
-import json
 import os
 import shutil
 
