@@ -68,6 +68,23 @@ RANDOM_MODELS = {
                                     {'save': {'max_shard_size': '100KB'}}),
 }
 
+# Relatives of BERT: {model_type: (beginning of transformers' names, values of the configuration)}
+RELATIVES = {
+    **{name: (start, {'max_position_embeddings': 42, 'type_vocab_size': 1})
+       for name, start in (('roberta', 'Roberta'), ('xlm-roberta', 'XLMRoberta'),
+                           ('camembert', 'Camembert'))},
+    'ernie': ('Ernie', {'hidden_act': 'relu', 'layer_norm_eps': 1e-5}),
+    'distilbert': ('DistilBert', {'hidden_dim': 96}),
+    'electra': ('Electra', {'embedding_size': 24})}
+# {head: (end of transformers' names, values of the configuration)}
+RELATIVE_HEADS = {
+    'encoder': ('Model', {}),
+    'classes': ('ForSequenceClassification', {'id2label': {0: 'sad', 1: 'glad', 2: 'neither'}}),
+    'score': ('ForSequenceClassification', {'num_labels': 1, 'problem_type': 'regression'}),
+    'classes of tokens': ('ForTokenClassification', {'id2label': {0: 'O', 1: 'B', 2: 'I'}}),
+    'question answering': ('ForQuestionAnswering', {}),
+    'masked language model': ('ForMaskedLM', {})}
+
 
 def make_parser():
     parser = harness.make_parser(__doc__.split('\n')[0], output='conversion.json')
@@ -102,10 +119,23 @@ def fetch_real_models(work):
               'AutoModelForSequenceClassification', {})]
 
 
+def relatives():
+    """The rows of RANDOM_MODELS for each family of RELATIVES with each head."""
+    rows = {}
+    for family, (start, family_values) in RELATIVES.items():
+        for head, (end, values) in RELATIVE_HEADS.items():
+            if (family, head) == ('electra', 'masked language model'):      # of its generator
+                head, end = 'replaced tokens', 'ForPreTraining'
+            rows['%s, %s' % (family, head)] = (
+                start + end, 'AutoModel' + end.removeprefix('Model'),
+                {'config': {**family_values, **values}})
+    return rows
+
+
 def make_random_models(worker, work):
     """The `Model`s with random weights, saved by transformers."""
     models = []
-    for name, (architecture, auto_class, options) in RANDOM_MODELS.items():
+    for name, (architecture, auto_class, options) in {**RANDOM_MODELS, **relatives()}.items():
         folder = str(work / 'made' / name.replace(' ', '-').replace(',', ''))
         worker.ask(job='make', folder=folder, architecture=architecture,
                    **dict({'config': {}}, **options))
@@ -171,13 +201,18 @@ def our_outputs(folder, arrays):
     results = list(results) if isinstance(results, (list, tuple)) else [results]
     outputs = {'hidden': results.pop(0)}
     if hasattr(bert, 'pooler'):
-        outputs['pooled'] = results.pop(0)
+        pooled = results.pop(0)
+        # of the relatives' classifiers, transformers counts this layer to the head
+        if checkpoint.config.family in ('bert', 'ernie') or head.name == heads.ENCODER:
+            outputs['pooled'] = pooled
     outputs.update(zip([name for name, part in (('next sentence', 'classifier.'),
                                                 ('token logits', 'decoder.'))
                         if part in head.parts], results))
     if network is not bert:
-        name = 'span' if head.name == 'question answering' else 'logits'
+        name = 'span' if head.name == heads.QUESTION_ANSWERING else 'logits'
         outputs[name] = network(tokens, segments, valid_length)
+        if head.name == heads.DISCRIMINATOR:        # transformers has the second of two classes
+            outputs[name] = outputs[name][:, :, 1]
     return {name: value.asnumpy() for name, value in outputs.items()}
 
 

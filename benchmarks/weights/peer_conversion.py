@@ -8,10 +8,13 @@ import pathlib
 import numpy as np
 import torch
 import transformers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from benchmarks import harness
 
-TOKENS = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'] + ['word%d' % i for i in range(115)]
+WORDS = ['word%d' % i for i in range(115)]
+TOKENS = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'] + WORDS
+ROBERTA_TOKENS = ['<s>', '<pad>', '</s>', '<unk>', '<mask>'] + WORDS
 SIZES = dict(vocab_size=len(TOKENS), hidden_size=48, num_hidden_layers=3, num_attention_heads=4,
              intermediate_size=96, max_position_embeddings=40)
 
@@ -21,16 +24,33 @@ def make(folder, architecture, config, dtype='float32', save=None, init=None, se
 
     config, save, init: arguments of the configuration, of save_pretrained and of the model."""
     torch.manual_seed(seed)
-    options = transformers.BertConfig(**dict(SIZES, **config))
-    model = getattr(transformers, architecture)(options, **(init or {}))
+    network_class = getattr(transformers, architecture)
+    keys = network_class.config_class.attribute_map
+    options = network_class.config_class(
+        **{keys.get(key, key): value for key, value in dict(SIZES, **config).items()})
+    model = network_class(options, **(init or {}))
     with torch.no_grad():
         for parameter in model.parameters():    # no part may be 0 or 1 throughout
             parameter += 0.1 * torch.randn_like(parameter)
     model.to(getattr(torch, dtype)).save_pretrained(folder, **(save or {}))
     path = pathlib.Path(folder)
-    (path / 'vocab.txt').write_text(''.join(token + '\n' for token in tokens_for(options)))
-    (path / 'tokenizer_config.json').write_text(json.dumps({'do_lower_case': True}))
+    if options.pad_token_id:
+        make_roberta_tokenizer().save_pretrained(folder)
+    else:
+        (path / 'vocab.txt').write_text(''.join(token + '\n' for token in tokens_for(options)))
+        (path / 'tokenizer_config.json').write_text(json.dumps({'do_lower_case': True}))
     return sorted(file.name for file in path.iterdir())
+
+
+def make_roberta_tokenizer():
+    """A tokenizer of words, with RoBERTa's special tokens."""
+    backend = Tokenizer(models.WordLevel({token: i for i, token in enumerate(ROBERTA_TOKENS)},
+                                         '<unk>'))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.post_processor = processors.RobertaProcessing(('</s>', 2), ('<s>', 0))
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=backend, cls_token='<s>', pad_token='<pad>', sep_token='</s>',
+        unk_token='<unk>', mask_token='<mask>')
 
 
 def tokens_for(options):
@@ -55,9 +75,11 @@ def outputs(folder, architecture, inputs, output, options=None):
     with np.load(inputs) as archive:
         arguments = {name: torch.from_numpy(archive[name].astype('int64'))
                      for name in archive.files}
-    encoder = model.bert if hasattr(model, 'bert') else model
+    if getattr(model.config, 'type_vocab_size', 0) < 2:      # it knows one segment
+        del arguments['token_type_ids']
+    encoder = model.base_model
     encoded = encoder(**arguments)
-    values = {'hidden': encoded.last_hidden_state, 'pooled': encoded.pooler_output}
+    values = {'hidden': encoded.last_hidden_state, 'pooled': encoded.get('pooler_output')}
     if encoder is not model:
         values.update(head_outputs(type(model).__name__, model(**arguments)))
     np.savez(output, **{name: value.numpy() for name, value in values.items()
@@ -73,8 +95,10 @@ def head_outputs(architecture, result):
     if 'prediction_logits' in result:
         return {'token logits': result.prediction_logits,
                 'next sentence': result.seq_relationship_logits}
-    name = {'BertForMaskedLM': 'token logits', 'BertForNextSentencePrediction': 'next sentence'}
-    return {name.get(architecture, 'logits'): result.logits}
+    name = next((name for end, name in (('ForMaskedLM', 'token logits'),
+                                        ('ForNextSentencePrediction', 'next sentence'))
+                 if architecture.endswith(end)), 'logits')
+    return {name: result.logits}
 
 
 def tokenize(folder, texts):

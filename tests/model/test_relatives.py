@@ -74,6 +74,23 @@ def test_the_outputs_equal_numpy(name, sizes, hybrid):
     np.testing.assert_allclose(pooled.asnumpy(), expected_pooled, atol=2e-5)
 
 
+@pytest.mark.usefixtures('kernels')
+@pytest.mark.parametrize('dtype', ['bfloat16', 'int8'])
+@pytest.mark.parametrize('name', [name for name in FAMILIES if 'narrow' not in name])
+def test_smaller_types_are_near(name, dtype):
+    """The fused operators, with the bound of BERT's own tests."""
+    config = make_config(name, SIZES[1])
+    tensors = make_tensors(config)
+    network = build(config, tensors, compute_dtype=dtype)
+    assert network.is_fused()
+    states = network(*inputs())[0].asnumpy()
+    expected = expected_outputs(config, tensors)[0]
+    difference = (states - expected)[MASK]
+    error = np.sqrt((difference ** 2).mean() / (expected[MASK] ** 2).mean())
+    assert 1e-5 < error < 0.02      # above what float32 has
+    assert not states[~MASK].any()
+
+
 PARTS = ('embeddings.word_embeddings.weight', 'embeddings.position_embeddings.weight',
          'encoder.layer.0.attention.self.key.weight', 'pooler.dense.weight')
 

@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 from reference import numpy_bert
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from support import tiny
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
@@ -26,6 +26,21 @@ def write_roberta(folder):
     write_config(folder)
     write_tokenizer(folder, ROBERTA_TOKENS)
     return folder
+
+
+def add_classifier(folder):
+    """Give a RoBERTa a random classifier of two classes, and the pooler that early releases of
+    transformers saved beside it. Returns the tensors."""
+    path, units = str(folder / 'model.safetensors'), tiny.CONFIG.units
+    tensors = {'roberta.' + name: tensor for name, tensor in load_file(path).items()}
+    rng = np.random.RandomState(0)
+    for name, shape in (('roberta.pooler.dense', (units, units)),
+                        ('classifier.dense', (units, units)), ('classifier.out_proj', (2, units))):
+        tensors[name + '.weight'] = rng.normal(size=shape).astype('float32')
+        tensors[name + '.bias'] = rng.normal(size=shape[0]).astype('float32')
+    save_file(tensors, path)
+    write_config(folder, architectures=['RobertaForSequenceClassification'])
+    return tensors
 
 
 def write_config(folder, **changes):

@@ -110,15 +110,7 @@ def test_parameters_of_another_family(roberta, tmp_path):
 
 def test_unused_pooler_beside_a_classifier(roberta, caplog):
     """Early releases of transformers saved both: only the classifier's first layer is used."""
-    path, units = str(roberta / 'model.safetensors'), tiny.CONFIG.units
-    tensors = {'roberta.' + name: tensor for name, tensor in load_file(path).items()}
-    rng = np.random.RandomState(0)
-    for name, shape in (('roberta.pooler.dense', (units, units)),
-                        ('classifier.dense', (units, units)), ('classifier.out_proj', (2, units))):
-        tensors[name + '.weight'] = rng.normal(size=shape).astype('float32')
-        tensors[name + '.bias'] = rng.normal(size=shape[0]).astype('float32')
-    save_file(tensors, path)
-    write_config(roberta, architectures=['RobertaForSequenceClassification'])
+    tensors = tiny_relatives.add_classifier(roberta)
     arrays = checkpoint_reader.read_checkpoint(str(roberta)).arrays
     assert arrays['pooler.weight'] is not None
     np.testing.assert_array_equal(arrays['pooler.weight'], tensors['classifier.dense.weight'])
