@@ -44,7 +44,7 @@ def make_application(service):
     app.add_exception_handler(Exception, answer_failure)
     app.router.redirect_slashes = False     # else to where the client's header Host says
     app.mount('/page', PageFiles(directory=PAGE), name='page')
-    app.add_api_route('/', show_page, methods=['GET', 'HEAD'], include_in_schema=False)
+    app.add_api_route('/', show_page, methods=['GET'], include_in_schema=False)
     options = service.options
     keys = None if options.api_key_file is None else read_keys(options.api_key_file)
     guard = Guard(app, keys, options, service.metrics)

@@ -51,6 +51,8 @@ class Guard:
             return
         exchange = Exchange(send)
         scope.setdefault('state', {})
+        if scope['method'] == 'HEAD':   # its answer is that to GET; the connection drops the body
+            scope = dict(scope, method='GET', asked_method='HEAD')
         started, kind = time.monotonic(), None
         try:
             self._check_key(scope)
@@ -72,7 +74,7 @@ class Guard:
     def _check_key(self, scope):
         path = scope['path']
         is_open = path in OPEN_PATHS or path.startswith(OPEN_PREFIXES) or \
-            scope['method'] == 'OPTIONS' or path == '/' and scope['method'] in ('GET', 'HEAD')
+            scope['method'] == 'OPTIONS' or path == '/' and scope['method'] == 'GET'
         if self._keys is None or is_open:
             return
         header = dict(scope['headers']).get(b'authorization', b'')
@@ -193,6 +195,7 @@ def log_request(scope, status, seconds):
     """Write a line of the access log: no text, no key and no query is in it."""
     state = scope['state']
     ACCESS_LOG.info('%s %s %s %s %.1f ms texts=%s tokens=%s',
-                    scope['client'][0] if scope.get('client') else '-', scope['method'],
+                    scope['client'][0] if scope.get('client') else '-',
+                    scope.get('asked_method', scope['method']),
                     ascii(scope['path'])[1:-1], status or 'left', 1000 * seconds,
                     state.get('num_texts', '-'), state.get('num_tokens', '-'))
