@@ -14,6 +14,7 @@ import warnings
 
 import numpy as np
 import pytest
+from support import tiny
 from support.processes import spawn
 
 from bert import _compat
@@ -185,6 +186,8 @@ REPAIR_CASES = {
         'print(json.dumps(metric.get()), both.get(), accuracy.get_global())',
         '["mae", 0.500000005] ([\'mae\', \'accuracy\'], [0.500000005, 0.5]) '
         '(\'accuracy\', 0.5)', 'TypeError'),
+    'mxnet.ndarray.utils': (
+        'mx.nd.array([1])\nprint("scipy.sparse" in sys.modules)', 'False', 'True'),
     'mxnet.gluon.block': (
         'block = mx.gluon.SymbolBlock(mx.sym.var("x") * mx.sym.var("w"), mx.sym.var("x"))\n'
         'block.params.get("w", shape=(1,)).initialize(mx.init.Constant(3))\n'
@@ -247,14 +250,49 @@ def test_each_patch_is_explained():
     """Each docstring says since when the patch is needed and when it can go. The page lists all."""
     from bert.model.kernels import gluon_hooks
     page = (REPOSITORY / 'docs' / 'patches.rst').read_text(encoding='utf-8')
-    patches = [*_compat.REPAIRS.values(), _compat.NumpyForMXNet, gluon_hooks.watch_tracing,
-               gluon_hooks.watch_gradients]
+    patches = [*_compat.REPAIRS.values(), _compat.NumpyForMXNet, _compat.LateModule,
+               _compat.replace_distutils, gluon_hooks.watch_tracing, gluon_hooks.watch_gradients]
     for patch in patches:
         assert 'Since' in patch.__doc__ and 'Can go' in patch.__doc__, patch
         assert '``%s``' % patch.__name__ in page
     for module in _compat.REPAIRS:
         assert module in page
-    assert page.count('Why:') == page.count('Since:') == page.count('Can go:') == 10
+    assert page.count('Why:') == page.count('Since:') == page.count('Can go:') == 13
+
+
+# ---- what MXNet imports and hardly anybody needs
+
+HARDLY_NEEDED = ('scipy', 'sklearn', 'onnx', 'setuptools', 'distutils')
+
+
+def test_what_is_hardly_needed_is_imported_late():
+    assert python(
+        'import sys, mxnet as mx, gluonnlp\n'
+        'print(set(%r) & set(sys.modules), mx.model.BASE_ESTIMATOR)\n'
+        'matrix = mx.nd.array([[0, 3], [0, 0]]).tostype("csr").asscipy()\n'
+        'import scipy.sparse\n'
+        'print(type(matrix) is scipy.sparse.csr_matrix, matrix.sum())\n'
+        'print(mx.nd.array(matrix).stype, mx.contrib.quantization.stats.entropy([1, 1]))'
+        % (HARDLY_NEEDED,)) == "set() <class 'object'>\nTrue 3.0\ncsr 0.6931471805599453"
+
+
+def test_what_a_program_has_imported_is_taken():
+    assert python(
+        'import scipy.sparse, sklearn.base, mxnet as mx\n'
+        'print(mx.nd.sparse.spsp is scipy.sparse, mx.model.BASE_ESTIMATOR is '
+        'sklearn.base.BaseEstimator)') == 'True True'
+
+
+def test_what_is_not_installed_is_missed_as_before():
+    assert python('import sys; sys.modules["scipy"] = sys.modules["onnx"] = None\n'
+                  'import mxnet as mx; print(mx.nd.sparse.spsp, mx.test_utils.ss)') == 'None None'
+
+
+def test_a_first_answer_imports_none_of_it(tmp_path):
+    folder = tiny.write_classifier(tmp_path / 'classifier')
+    assert python('import sys, bert\n'
+                  'print(bert.open(%r)("the film was good").label != "")\n'
+                  'print(set(%r) & set(sys.modules))' % (folder, HARDLY_NEEDED)) == 'True\nset()'
 
 
 def test_how_numbers_are_written():

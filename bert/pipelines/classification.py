@@ -2,7 +2,6 @@
 import logging
 
 import numpy as np
-from scipy.special import softmax
 
 from bert.data.glue.tasks import TRUNCATION
 from bert.data.text.readers import Example
@@ -12,6 +11,7 @@ from bert.pipelines.base import Pipeline, iterate_chunks
 from bert.pipelines.inference import Inference
 from bert.pipelines.records import Label, LabelSet, Score, counts_or_new
 from bert.pipelines.text_pieces import check_text
+from bert.probabilities import softmax
 from bert.train.metrics import label_probabilities
 
 LOG = logging.getLogger(__name__)

@@ -6,7 +6,6 @@ import os
 import re
 
 import numpy as np
-from scipy.special import softmax
 
 from bert import file_names, files
 from bert.data.text.readers import Example
@@ -21,6 +20,7 @@ from bert.pipelines.inference import Inference
 from bert.pipelines.model_folder import folder_of
 from bert.pipelines.records import FilledMask, Mask, counts_or_new
 from bert.pipelines.text_pieces import check_text
+from bert.probabilities import softmax
 from bert.vocabulary import make_vocabulary
 
 LOG = logging.getLogger(__name__)

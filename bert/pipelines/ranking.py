@@ -1,8 +1,6 @@
 """The ranking pipeline: documents in the order of their scores for a query, by a cross-encoder."""
 import numbers
 
-from scipy.special import expit
-
 from bert.errors import UserError
 from bert.file_names import IDENTITY, SIGMOID
 from bert.pipelines.base import is_ordered
@@ -10,9 +8,10 @@ from bert.pipelines.classification import Classifier
 from bert.pipelines.records import RankedDocument
 from bert.pipelines.task_file import describe_as_ranking
 from bert.pipelines.text_pieces import check_text
+from bert.probabilities import sigmoid
 
 # {activation: function of the network's outputs}
-ACTIVATION_FUNCTIONS = {SIGMOID: expit, IDENTITY: lambda outputs: outputs}
+ACTIVATION_FUNCTIONS = {SIGMOID: sigmoid, IDENTITY: lambda outputs: outputs}
 
 
 class CrossEncoder(Classifier):

@@ -13,6 +13,7 @@ import numpy as np
 from bert.errors import UserError
 from bert.flags.embedding import POOLER, POOLINGS
 from bert.pipelines.pooling import check_choice, normalize_rows, pool_tokens
+from bert.probabilities import sigmoid
 
 DOCUMENT_PROMPTS = ('document', 'passage', 'corpus')    # the first that a model has is taken
 QUERY_PROMPT = 'query'
@@ -23,15 +24,10 @@ def _gelu(rows):
     return rows * (1 + special.erf(rows / np.sqrt(2).astype('float32'))) / 2
 
 
-def _sigmoid(rows):
-    from scipy import special
-    return special.expit(rows)
-
-
 # {last word of PyTorch's name: function of an array}
 ACTIVATIONS = {'Tanh': np.tanh, 'Identity': lambda rows: rows,
-               'ReLU': lambda rows: np.maximum(rows, 0), 'GELU': _gelu, 'Sigmoid': _sigmoid,
-               'SiLU': lambda rows: rows * _sigmoid(rows)}
+               'ReLU': lambda rows: np.maximum(rows, 0), 'GELU': _gelu, 'Sigmoid': sigmoid,
+               'SiLU': lambda rows: rows * sigmoid(rows)}
 
 
 class DenseModule(NamedTuple):

@@ -4,7 +4,6 @@ import logging
 import os
 
 import numpy as np
-from scipy.special import softmax
 
 from bert import file_names, files
 from bert.data.ner.aggregation import aggregate_tokens, split_label
@@ -23,6 +22,7 @@ from bert.pipelines.model_folder import folder_of, max_folder_tokens
 from bert.pipelines.records import EntitySpan, TokenTag, counts_or_new
 from bert.pipelines.task_file import check_task
 from bert.pipelines.text_pieces import check_text
+from bert.probabilities import softmax
 from bert.train.workers import SingleWorker
 
 LOG = logging.getLogger(__name__)

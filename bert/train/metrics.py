@@ -1,11 +1,11 @@
-"""Metrics of classification and regression, from scikit-learn and scipy."""
+"""Metrics of classification and regression, from scikit-learn and scipy, which are imported where
+they are called: that takes a second, and prediction needs no metric."""
 import warnings
 
 import numpy as np
-from scipy import special, stats
-from sklearn.metrics import f1_score, matthews_corrcoef
 
 from bert.errors import UserError
+from bert.probabilities import sigmoid
 from bert.train.workers import SingleWorker
 
 
@@ -27,6 +27,7 @@ def accuracy(labels, predictions):
 
 def f1(labels, predictions):
     """F1 of class 1, as GLUE scores MRPC and QQP; 0 when the class never occurs."""
+    from sklearn.metrics import f1_score
     return float(f1_score(labels, predictions, labels=[1], average='macro', zero_division=0))
 
 
@@ -37,6 +38,7 @@ def micro_f1(labels, predictions):
 
 def macro_f1(labels, predictions):
     """The mean of the F1 of each label, on the same arrays; 0 for a label that never occurs."""
+    from sklearn.metrics import f1_score
     if labels.shape[1] == 1:        # scikit-learn takes a single column for classes 0 and 1
         return f1(labels[:, 0], predictions[:, 0])
     return float(f1_score(labels, predictions, average='macro', zero_division=0))
@@ -47,14 +49,17 @@ def mcc(labels, predictions):
     labels of one class."""
     if (labels == labels[0]).all():
         return NoValue('all labels are of one class')
+    from sklearn.metrics import matthews_corrcoef
     return float(matthews_corrcoef(labels, predictions))
 
 
 def pearsonr(labels, predictions):
+    from scipy import stats
     return _correlation(stats.pearsonr, labels, predictions)
 
 
 def spearmanr(labels, predictions):
+    from scipy import stats
     return _correlation(stats.spearmanr, labels, predictions)
 
 
@@ -78,7 +83,7 @@ METRICS = {'accuracy': accuracy, 'f1': f1, 'mcc': mcc, 'pearsonr': pearsonr,
 def label_probabilities(outputs):
     """The probability of each label where a text may have several: the sigmoid of its output,
     float64."""
-    return special.expit(np.asarray(outputs, 'float64'))
+    return sigmoid(np.asarray(outputs, 'float64'))
 
 
 class Metric:

@@ -1,8 +1,8 @@
 """Documents in the order of their scores for a query: text-embeddings-inference's route."""
 from fastapi import APIRouter, Request
-from scipy.special import expit
 
 from bert.file_names import RANKING
+from bert.probabilities import sigmoid
 from bert.serving.answers import CohereRanking, RankedText
 from bert.serving.api_errors import OpenAiError, describe_errors
 from bert.serving.json_route import JsonRoute
@@ -25,7 +25,7 @@ async def rerank(body: RerankRequest, request: Request, service: ServiceOfApp):
 
 def rank_outputs(outputs, body):
     """[{'index', 'score', perhaps 'text'}], best first. outputs: (texts,) of the network."""
-    scores = (outputs if body.raw_scores else expit(outputs)).tolist()
+    scores = (outputs if body.raw_scores else sigmoid(outputs)).tolist()
     order = sorted(range(len(scores)), key=lambda i: -scores[i])       # sorted is stable
     return [{'index': i, 'score': scores[i],
              **({'text': body.texts[i]} if body.return_text else {})} for i in order]
