@@ -10,11 +10,19 @@ before bert.
 """
 import builtins
 import functools
-import importlib.util
 import os
 import re
 import sys
 import types
+
+from bert._late_imports import (
+    GENERATING_MODULES,
+    OMITTED_MODULES,
+    compile_late,
+    late_module,
+    replace_distutils,
+    skip_sparse_check,
+)
 
 PACKAGES = ('mxnet', 'gluonnlp')
 
@@ -72,51 +80,10 @@ class NumpyForMXNet(types.ModuleType):
         return getattr(self._numpy, name)
 
 
-# ---- what MXNet imports and hardly anybody needs
-
-# Modules for single functions of MXNet, imported when one of them is called
-LATE_MODULES = {'scipy.sparse', 'scipy.stats', 'onnx'}
-# The base class of its deprecated FeedForward. MXNet goes without where it is not installed.
-OMITTED_MODULES = ('sklearn.base',)
-
-
-class LateModule(types.ModuleType):
-    """Stands for a module, and imports it when it is asked for an attribute.
-
-    `import mxnet` takes half as long again with LATE_MODULES and OMITTED_MODULES. Since MXNet
-    1.9.1. Can go with an MXNet that imports them where it uses them.
-    """
-
-    def __getattr__(self, name):
-        return getattr(importlib.import_module(self.__name__), name)
-
-
-def _late_module(name, fromlist):
-    """What an import of LATE_MODULES binds: the `LateModule` of a package, with its modules in it;
-    None for any other import, and for modules that are imported already or are not installed."""
-    names = {'%s.%s' % (name, submodule) for submodule in fromlist} if fromlist else {name}
-    package = name.partition('.')[0]
-    if not names <= LATE_MODULES or not names.isdisjoint(sys.modules) \
-            or importlib.util.find_spec(package) is None:
-        return None
-    module = LateModule(package)
-    for submodule in names - {package}:
-        setattr(module, submodule.rpartition('.')[2], LateModule(submodule))
-    return module
-
-
-def replace_distutils():
-    """distutils.version for MXNet, which compares numpy's version by it. Python dropped distutils,
-    and setuptools, which replaces it, takes long to import. Since Python 3.12. Can go with an MXNet
-    for it."""
-    from packaging.version import Version
-    return types.SimpleNamespace(LooseVersion=Version, StrictVersion=Version)
-
-
 def _builtins_for_mxnet():
-    """Builtins for a module of MXNet, in which `import numpy` returns a `NumpyForMXNet`, and the
-    imports above are late or left out. They are a plain dictionary, because Python is slower with
-    anything else there."""
+    """Builtins for a module of MXNet, in which `import numpy` returns a `NumpyForMXNet`, and what
+    `bert._late_imports` lists is imported or compiled late. They are a plain dictionary, because
+    Python is slower with anything else there."""
     cache = {}
 
     def import_(name, globals=None, locals=None, fromlist=(), level=0):
@@ -124,9 +91,9 @@ def _builtins_for_mxnet():
             return replace_distutils()
         if name in OMITTED_MODULES and name not in sys.modules:
             raise ImportError(name + ' is left out')
-        late_module = None if level else _late_module(name, fromlist)
-        if late_module is not None:
-            return late_module
+        late = None if level else late_module(name, fromlist)
+        if late is not None:
+            return late
         module = builtins.__import__(name, globals, locals, fromlist, level)
         if level or name.partition('.')[0] != 'numpy' or module is not sys.modules['numpy']:
             return module
@@ -248,19 +215,6 @@ def export_parameters(block):
     block.SymbolBlock.export = export
 
 
-def skip_sparse_check(utils):
-    """Keep `mx.nd.array` from importing scipy.sparse, for whose matrices it looks at each call:
-    there is none before somebody else has imported it. Since MXNet 1.9.1. Can go with `LateModule`.
-    """
-    array = utils.array
-
-    @functools.wraps(array)
-    def array_of_any(source_array, ctx=None, dtype=None):
-        utils.spsp = sys.modules.get('scipy.sparse')
-        return array(source_array, ctx, dtype)
-    utils.array = array_of_any
-
-
 REPAIRS = {
     'mxnet._ctypes.ndarray': write_plain_numbers,
     'mxnet._ctypes.symbol': write_plain_numbers,
@@ -346,7 +300,8 @@ class RepairingLoader:
         return getattr(self._loader, name)
 
     def exec_module(self, module):
-        vars(module)['__builtins__'] = self.builtins
+        vars(module)['__builtins__'] = {**self.builtins, 'exec': compile_late} \
+            if module.__name__ in GENERATING_MODULES else self.builtins
         self._loader.exec_module(module)
         if module.__name__ in REPAIRS:
             REPAIRS[module.__name__](module)

@@ -17,7 +17,7 @@ import pytest
 from support import tiny
 from support.processes import spawn
 
-from bert import _compat
+from bert import _compat, _late_imports
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 PTH = REPOSITORY / 'bert' / 'bert_mxnet_compat.pth'
@@ -250,14 +250,15 @@ def test_each_patch_is_explained():
     """Each docstring says since when the patch is needed and when it can go. The page lists all."""
     from bert.model.kernels import gluon_hooks
     page = (REPOSITORY / 'docs' / 'patches.rst').read_text(encoding='utf-8')
-    patches = [*_compat.REPAIRS.values(), _compat.NumpyForMXNet, _compat.LateModule,
-               _compat.replace_distutils, gluon_hooks.watch_tracing, gluon_hooks.watch_gradients]
+    patches = [*_compat.REPAIRS.values(), _compat.NumpyForMXNet, _late_imports.LateModule,
+               _late_imports.compile_late, _late_imports.replace_distutils,
+               gluon_hooks.watch_tracing, gluon_hooks.watch_gradients]
     for patch in patches:
         assert 'Since' in patch.__doc__ and 'Can go' in patch.__doc__, patch
         assert '``%s``' % patch.__name__ in page
     for module in _compat.REPAIRS:
         assert module in page
-    assert page.count('Why:') == page.count('Since:') == page.count('Can go:') == 13
+    assert page.count('Why:') == page.count('Since:') == page.count('Can go:') == 14
 
 
 # ---- what MXNet imports and hardly anybody needs
@@ -286,6 +287,24 @@ def test_what_a_program_has_imported_is_taken():
 def test_what_is_not_installed_is_missed_as_before():
     assert python('import sys; sys.modules["scipy"] = sys.modules["onnx"] = None\n'
                   'import mxnet as mx; print(mx.nd.sparse.spsp, mx.test_utils.ss)') == 'None None'
+
+
+def test_operators_are_compiled_when_they_are_called():
+    assert python(
+        'import inspect, sys, mxnet as mx\n'
+        'print(mx.nd.relu.__doc__.split(chr(10))[0], mx.nd.relu.__module__, mx.sym.relu.__name__)\n'
+        'print(mx.nd.relu(mx.nd.array([-1, 2])).asnumpy(), mx.nd.relu(data=mx.nd.ones(1)).shape)\n'
+        'if sys.version_info >= (3, 12):\n'
+        '    print(inspect.signature(mx.sym.relu))\n'
+        'else:\n'
+        '    print("(data=None, name=None, attr=None, out=None, **kwargs)")\n'
+        'try:\n'
+        '    mx.nd.relu(3)\n'
+        'except AssertionError as error:\n'
+        '    print(error)') == (
+            'Computes rectified linear activation. ndarray relu\n[0. 2.] (1,)\n'
+            '(data=None, name=None, attr=None, out=None, **kwargs)\n'
+            'Argument data must have NDArray type, but got 3')
 
 
 def test_a_first_answer_imports_none_of_it(tmp_path):

@@ -41,9 +41,9 @@ SUBPACKAGES = {
     'jobs.finetuning': 'jobs.int8 jobs.runs',
     'jobs': 'jobs.finetuning jobs.int8 jobs.runs',
 }
-BASE_MODULES = {'__init__', '_compat', 'downloads', 'errors', 'families', 'file_names', 'files',
-                'graph_names', 'hub', 'hub_errors', 'hub_files', 'locks', 'percentiles',
-                'probabilities', 'streams', 'torch_library', 'vocabulary'}
+BASE_MODULES = {'__init__', '_compat', '_late_imports', 'downloads', 'errors', 'families',
+                'file_names', 'files', 'graph_names', 'hub', 'hub_errors', 'hub_files', 'locks',
+                'percentiles', 'probabilities', 'streams', 'torch_library', 'vocabulary'}
 
 
 def module_name(path):

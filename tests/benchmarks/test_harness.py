@@ -22,6 +22,7 @@ SCRIPTS = ('classifier/losses.py', 'classifier/speed.py', 'classifier/scores.py'
            'classifier/kill_and_resume.py', 'classifier/chinese.py', 'weights/conversion.py',
            'squad/losses_and_answers.py', 'squad/speed.py', 'squad/scores.py', 'squad/split.py',
            'squad/static_shapes.py', 'inference/exported_models.py', 'inference/predictor.py',
+           'inference/first_answer.py',
            'inference/tuning.py', 'pretraining/data_creation.py', 'pretraining/rxnfp.py',
            'pretraining/from_scratch.py', 'pretraining/speed.py', 'embedding/speed_and_quality.py',
            'embedding/memory.py', 'ranking/speed.py', 'ranking/scores.py', 'ner/speed.py',

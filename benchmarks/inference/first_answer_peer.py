@@ -1,0 +1,36 @@
+"""The peers' side of first_answer.py: opens a model and prints its first result. The imports are
+those that a user of each library writes, and are a part of what is timed."""
+import os
+import sys
+
+TEXT, QUESTION = 'A film of quiet wonder .', 'What is it ?'
+
+
+def make_label(folder):
+    from transformers import pipeline
+    return pipeline('text-classification', model=folder)(TEXT)
+
+
+def make_vector(folder):
+    from sentence_transformers import SentenceTransformer
+    return SentenceTransformer(folder, device='cpu').encode([TEXT])[0][:2]
+
+
+def make_answer(folder):
+    import torch
+    from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForQuestionAnswering.from_pretrained(folder).eval()
+    inputs = tokenizer(QUESTION, TEXT, return_tensors='pt')
+    with torch.no_grad():
+        outputs = model(**inputs)
+    start, end = int(outputs.start_logits.argmax()), int(outputs.end_logits.argmax())
+    return tokenizer.decode(inputs['input_ids'][0, start:end + 1])
+
+
+MAKERS = {'label': make_label, 'vector': make_vector, 'answer': make_answer}
+
+if __name__ == '__main__':
+    kind, folder = sys.argv[1:]
+    os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')
+    print('result:', MAKERS[kind](folder), flush=True)
