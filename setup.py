@@ -27,7 +27,6 @@ INSTALL_REQUIRES = [
     'tokenizers>=0.20',
     'safetensors>=0.5',
     'huggingface_hub>=0.36',
-    'joblib>=1.4',
     'matplotlib>=3.9',
     'nltk>=3.9',
     'onnx>=1.17',

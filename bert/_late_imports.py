@@ -60,6 +60,23 @@ def skip_sparse_check(utils):
     utils.array = array_of_any
 
 
+def reuse_operators(base):
+    """Have `mx.library.load` make functions for the operators of the library alone. MXNet makes
+    those of all its operators anew. Since MXNet 1.9.1. Can go with an MXNet that does not.
+    """
+    init_module, made = base._init_op_module, {}
+
+    @functools.wraps(init_module)
+    def init_only_new(root_namespace, module_name, make_function):
+        def make(handle, name, function_name):
+            key = make_function, handle.value, name, function_name
+            if key not in made:
+                made[key] = make_function(handle, name, function_name)
+            return made[key]
+        return init_module(root_namespace, module_name, make)
+    base._init_op_module = init_only_new
+
+
 def compile_late(code, globals=None, locals=None):
     """`exec` for the code that MXNet generates for each of its operators, two thousand functions in
     all: binds one that compiles the code when it is called first, or asked for its signature.

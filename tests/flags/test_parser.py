@@ -152,15 +152,24 @@ def test_defaults_follow_the_seeds(parser):
 
 
 def test_cores_are_counted_by_affinity_and_by_limits(monkeypatch):
-    monkeypatch.setenv('LOKY_MAX_CPU_COUNT', '1')       # joblib reads a container's quota too
-    assert threads.usable_cores() == 1
-    monkeypatch.delenv('LOKY_MAX_CPU_COUNT')
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, list(cores)[:1])
     try:
         assert threads.usable_cores() == 1
     finally:
         os.sched_setaffinity(0, cores)
+
+
+@pytest.mark.parametrize('contents, expected', [
+    (('150000 100000\n',), 2), (('max 100000\n',), 8), (('50000 100000',), 1), (('x',), 8),
+    (('250000\n', '100000\n'), 3), (('-1\n', '100000\n'), 8), ((), 8)])
+def test_the_quota_of_a_container(contents, expected, tmp_path, monkeypatch):
+    paths = [tmp_path / str(i) for i in range(len(contents))]
+    for path, content in zip(paths, contents):
+        path.write_text(content)
+    monkeypatch.setattr(threads, 'QUOTA_FILES', (('/no/such/file',), tuple(map(str, paths))))
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: set(range(8)))
+    assert threads.usable_cores() == expected
 
 
 def test_help_names_each_default_once(parser):
