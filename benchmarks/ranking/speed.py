@@ -6,8 +6,8 @@ output, or --model_dir, a folder that both sides open. In each round all contend
 documents one after the other, by `rank` of either side, which sorts them by length and pads each
 batch: ours in bfloat16, int8 and float32, theirs in bfloat16 and float32. Opening the model is not
 counted. Exit status 1 when our scores in float32 differ from theirs by 1e-4, or when ours in
-bfloat16 is less than 1.9 times as fast as theirs in bfloat16. Compare within one run only, on a
-machine without other work.
+bfloat16 is less than 1.9 times as fast as theirs in bfloat16, where both are measured. Compare
+within one run only, on a machine without other work.
 """
 import contextlib
 import os
@@ -25,7 +25,7 @@ from benchmarks import harness
 CONTENDERS = {'ours bfloat16': ('ours', 'bfloat16'), 'ours int8': ('ours', 'int8'),
               'ours float32': ('ours', 'float32'), 'theirs bfloat16': ('peer', 'bfloat16'),
               'theirs float32': ('peer', 'float32')}
-REFERENCE, GOAL_OVER, GOAL = 'ours bfloat16', 'theirs bfloat16', 1.9
+GOAL_OF, GOAL_OVER, GOAL = 'ours bfloat16', 'theirs bfloat16', 1.9
 EXACT = 'ours float32', 'theirs float32'
 TOLERANCE = 1e-4
 PEER = 'peer-ranking'
@@ -36,6 +36,9 @@ def make_parser():
     harness.add_squad_flags(parser)
     parser.add_argument('--model_dir', metavar='FOLDER',
                         help='cross-encoder in Hugging Face layout; default: a random head')
+    parser.add_argument('--contenders', type=harness.comma_list, default=list(CONTENDERS),
+                        help='comma-separated, the first is set over the others; bfloat16 and '
+                             'int8 need a CPU with kernels for them')
     parser.add_argument('--queries', type=int, default=40, help='a round')
     parser.add_argument('--documents', type=int, default=50, help='of a query')
     parser.add_argument('--batch_size', type=int, default=32, help='pairs, of either side')
@@ -102,13 +105,13 @@ def draw_requests(texts, num_queries, num_documents, seed):
 # The comparison
 
 
-def start_workers(stack, folder, threads):
+def start_workers(stack, folder, contenders, threads):
     """{contender: its `Worker`}"""
     commands = {'ours': ('ours', 'benchmarks.ranking.ours', folder),
                 'peer': (PEER, 'benchmarks.ranking.peer', 'speed', '--weights', folder)}
     return {contender: stack.enter_context(harness.Worker(
-        *commands[side], '--dtype', dtype, threads=threads))
-        for contender, (side, dtype) in CONTENDERS.items()}
+        *commands[CONTENDERS[contender][0]], '--dtype', CONTENDERS[contender][1],
+        threads=threads)) for contender in contenders}
 
 
 def measure(args, folder, workers, texts):
@@ -138,50 +141,55 @@ def compare_order(scores, other_scores):
 
 
 def summarize(rates, scores):
-    """{contender: its speed, the reference over it, and its scores beside theirs in float32}"""
+    """{contender: its speed, the first one's over it, and its scores beside theirs in float32}"""
+    first = next(iter(rates))
     return {contender: dict(
         documents_per_second=harness.median_and_range(values),
-        ours_over_it=harness.ratio_range(rates[REFERENCE], values),
+        first_over_it=harness.ratio_range(rates[first], values),
         **compare_order(scores[contender], scores[EXACT[1]]))
         for contender, values in rates.items()}
 
 
 def print_table(summary):
-    print('\n%-16s %26s %26s %12s %11s' % ('', 'documents a second', REFERENCE + ' over it',
+    print('\n%-16s %26s %26s %12s %11s' % ('', 'documents a second',
+                                           next(iter(summary)) + ' over it',
                                            'difference', 'same first'))
     for contender, values in summary.items():
         print('%-16s %26s %26s %12.1e %9.0f %%' % (
             contender, harness.format_range(values['documents_per_second'], 0),
-            harness.format_range(values['ours_over_it']), values['difference'],
+            harness.format_range(values['first_over_it']), values['difference'],
             100 * values['same_first']))
     print(harness.RANGE_NOTE)
 
 
 def missed_goals(summary):
     """Yield what ours misses."""
-    if summary[EXACT[0]]['difference'] >= TOLERANCE:
+    if EXACT[0] in summary and summary[EXACT[0]]['difference'] >= TOLERANCE:
         yield 'the scores in float32 differ by %.1e' % summary[EXACT[0]]['difference']
-    ratio = summary[GOAL_OVER]['ours_over_it']['median']
-    if ratio < GOAL:
-        yield '%s over %s: %.2f, and %.1f is the goal' % (REFERENCE, GOAL_OVER, ratio, GOAL)
+    if next(iter(summary)) == GOAL_OF and GOAL_OVER in summary:
+        ratio = summary[GOAL_OVER]['first_over_it']['median']
+        if ratio < GOAL:
+            yield '%s over %s: %.2f, and %.1f is the goal' % (GOAL_OF, GOAL_OVER, ratio, GOAL)
 
 
 def main():
     args = make_parser().parse_args()
+    unknown = set(args.contenders) - set(CONTENDERS)
+    if unknown or EXACT[1] not in args.contenders:
+        sys.exit('--contenders: of %s, with %s' % (', '.join(CONTENDERS), EXACT[1]))
     harness.use_threads(args.threads)
     texts = read_texts(harness.read_json(harness.squad_file(args, 'dev')))
     with tempfile.TemporaryDirectory() as parent, contextlib.ExitStack() as stack:
         folder = pathlib.Path(parent)
         model = os.path.abspath(args.model_dir) if args.model_dir else write_model(folder / 'model')
-        workers = start_workers(stack, model, args.threads)
+        workers = start_workers(stack, model, args.contenders, args.threads)
         summary = summarize(*measure(args, folder, workers, texts))
     result = harness.make_result(args, peer=PEER, ranking=summary)
     harness.write_result(args.output, result)
     print_table(summary)
     harness.warn_if_busy(result)
     misses = list(missed_goals(summary))
-    print('missed: ' + '; '.join(misses) if misses else
-          'ours in bfloat16 is at least %.1f times as fast as theirs' % GOAL)
+    print('missed: ' + '; '.join(misses) if misses else 'every goal that was measured is reached')
     return 1 if misses else 0
 
 

@@ -2,10 +2,10 @@
 
 For each model: transformers' outputs on its own files, ours on the same files, ours on the Gluon
 folder that convert_checkpoint.py makes from them, and transformers' (through its Auto classes) on
-the folder that convert_checkpoint.py makes from the Gluon folder. The inputs are sentences, or
-reactions for the chemical models, of unequal lengths in one padded batch. Then the time and memory
-of converting a model of the size of BERT-base. Fails when an output differs by more than the
-tolerance, or a tensor by one bit.
+the folder that convert_checkpoint.py makes from the Gluon folder. BERT's relatives have a model for
+each family and head. The inputs are sentences, or reactions for the chemical models, of unequal
+lengths in one padded batch. Then the time and memory of converting a model of the size of
+BERT-base. Fails when an output differs by more than the tolerance, or a tensor by one bit.
 """
 import collections
 import os
@@ -335,11 +335,11 @@ def write_goldens(path, reports, real_models):
 
 
 def print_table(reports):
-    print('%-32s %-16s %12s %16s  %s  %s' % ('model', 'output', 'to Gluon', 'to transformers',
+    print('%-34s %-16s %12s %16s  %s  %s' % ('model', 'output', 'to Gluon', 'to transformers',
                                              'same bits', 'same ids'))
     for name, report in reports.items():
         for output, difference in report['to gluon'].items():
-            print('%-32s %-16s %12.1e %16.1e  %-9s  %s' % (
+            print('%-34s %-16s %12.1e %16.1e  %-9s  %s' % (
                 name, output, difference, report['to transformers'][output],
                 'yes' if report['same bits'] else 'NO', 'yes' if report['same ids'] else 'NO'))
 

@@ -81,7 +81,7 @@ def test_old_corpus_names(old_name, name):
 
 @pytest.mark.parametrize('model, corpus, message', [
     ('bert_12_768', None, 'unknown model "bert_12_768". Did you mean "bert_12_768_12"'),
-    ('roberta_12_768_12', None, 'Models: bert_12_768_12, bert_24_1024_16, bert_6_384_12'),
+    ('xlnet_12_768_12', None, 'Models: bert_12_768_12, bert_24_1024_16, bert_6_384_12'),
     ('bert_12_768_12', 'wiki_en', 'unknown corpus "wiki_en"'),
     ('bert_12_768_12', 'wiki_cn_case', 'Did you mean "wiki_cn_cased"'),
     ('bert_24_1024_16', 'wiki_cn', 'no bert_24_1024_16 trained on wiki_cn_cased; choose '
