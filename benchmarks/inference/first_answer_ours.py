@@ -9,7 +9,7 @@ if __name__ == '__main__':
     kind, folder = sys.argv[1:]
     model = bert.open(folder)
     if kind == 'answer':
-        result = model(QUESTION, TEXT).text
+        result = model(QUESTION, TEXT).answer
     else:
         result = model(TEXT) if kind == 'label' else model([TEXT])[0][:2]
     print('result:', result, flush=True)
