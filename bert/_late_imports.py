@@ -99,4 +99,5 @@ def compile_late(code, globals=None, locals=None):
         return inspect.signature(compiled())
     if sys.version_info >= (3, 12):     # before, it had to be a signature and no function
         operator.__signature__ = signature
+    operator.__qualname__ = name
     locals[name] = operator
