@@ -22,14 +22,13 @@ ROOT = os.path.dirname(os.path.abspath(__file__))
 INSTALL_REQUIRES = [
     'gluonnlp==0.10.0',     # the last release
     'numpy>=2.0',
-    # MXNet imports distutils. Python 3.12 dropped it, setuptools provides it.
-    'setuptools>=77',
     'tokenizers>=0.20',
     'safetensors>=0.5',
     'huggingface_hub>=0.36',
     'matplotlib>=3.9',
     'nltk>=3.9',
     'onnx>=1.17',
+    'packaging>=24',        # stands for distutils, which MXNet imports and Python 3.12 dropped
     'pyyaml>=6',
     'requests>=2.32',       # MXNet and gluonnlp need it, too
     'scikit-learn>=1.5',
@@ -59,6 +58,7 @@ EXTRAS_REQUIRE = {
         'pytest-xdist',
         'clang-format',
         'ruff',
+        'setuptools>=77',       # some tests run this file
     ],
 }
 

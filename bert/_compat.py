@@ -21,7 +21,6 @@ from bert._late_imports import (
     compile_late,
     late_module,
     replace_distutils,
-    reuse_operators,
     skip_sparse_check,
 )
 
@@ -221,7 +220,7 @@ REPAIRS = {
     'mxnet._ctypes.symbol': (write_plain_numbers,),
     'mxnet.symbol.symbol': (write_plain_numbers,),
     'mxnet.io.io': (write_plain_numbers,),
-    'mxnet.base': (accept_one_element_arrays, reuse_operators),
+    'mxnet.base': (accept_one_element_arrays,),
     'mxnet.metric': (sum_metrics_in_float64,),
     'mxnet.ndarray.utils': (skip_sparse_check,),
     'mxnet.gluon.block': (export_parameters,),

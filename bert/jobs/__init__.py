@@ -97,6 +97,7 @@ def _check_surroundings():
 def _pin_models(options):
     """The options with the commits of models that are named as on the hub, after their files are
     here. Raises `UserError`."""
+    options = _name_relatives(options)
     names = {option: getattr(options, option, None) for option in options.model_options}
     if not any(names.values()):
         return options
@@ -108,6 +109,19 @@ def _pin_models(options):
                                   for option, name in names.items() if name})
     finally:
         log.close_log()
+
+
+def _name_relatives(options):
+    """The options with the name on the hub in --bert_checkpoint for a relative of BERT in
+    --bert_model."""
+    if not getattr(options, 'bert_model', None) or getattr(options, 'bert_checkpoint', ''):
+        return options
+    catalogue = importlib.import_module('bert.model.weights.catalogue')
+    repository = catalogue.find_relative(options.bert_model, options.bert_dataset)
+    if repository is None or not hasattr(options, 'bert_checkpoint'):
+        return options
+    return options.replace(bert_model=next(iter(catalogue.MODELS)), bert_dataset=None,
+                           bert_checkpoint=repository)
 
 
 @contextlib.contextmanager

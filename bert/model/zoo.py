@@ -7,6 +7,7 @@ from bert.errors import UserError
 from bert.model.bert import BERTModel
 from bert.model.weights import catalogue, loading, released_weights
 from bert.model.weights.checkpoint_reader import (
+    describe_release,
     load_checkpoint,
     load_encoder,
     load_model,
@@ -54,8 +55,14 @@ def get_released_model(name, dataset_name=None, pretrained=True, ctx=None, root=
     """`get_model` for the names in the catalogue alone: what --bert_model and --model take. A name
     on the hub is for --bert_checkpoint, where jobs pin its commit."""
     repository = catalogue.find_relative(name, dataset_name)
+    if repository and root:
+        raise UserError('root: %s comes from the hub, which has a cache of its own: set '
+                        'HF_HUB_CACHE' % name)
+    if repository and pretrained:
+        return load_checkpoint(repository, ctx=ctx, dropout=dropout, **parts)
     if repository:
-        return _get_any_model(repository, None, pretrained, ctx, dropout, parts)
+        config, vocabulary = describe_release(name)
+        return BERTModel(config, dropout=dropout, **parts), vocabulary
     release = released_weights.Release(name, dataset_name, root)
     config = catalogue.config_of(release.model, release.corpus)
     if pretrained:

@@ -214,4 +214,4 @@ def set_array(parameter, array, ctx):
     if not contexts or parameter.shape != array.shape:
         parameter.shape = array.shape       # sets a size that was unknown
         parameter.initialize(init=mx.init.Zero(), ctx=contexts or ctx)
-    parameter.set_data(mx.nd.from_numpy(np.ascontiguousarray(array)))    # one copy, not two
+    parameter.set_data(array)

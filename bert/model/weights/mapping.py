@@ -168,8 +168,9 @@ def complete_relative(arrays, num_tokens, config):
             config.vocab_size - num_tokens, *array.shape[1:]))])
     result = {name: fill(array) if _VOCABULARY_ROWS.match(name) and len(array) == num_tokens
               else array for name, array in arrays.items()}
-    if config.token_type_vocab_size == 1 and SEGMENTS not in arrays:
-        result[SEGMENTS] = np.zeros((1, config.units), 'float32')
+    prefix = 'bert.' * any(name.startswith('bert.') for name in arrays)
+    if config.token_type_vocab_size == 1:
+        result.setdefault(prefix + SEGMENTS, np.zeros((1, config.units), 'float32'))
     return result
 
 

@@ -93,8 +93,9 @@ class FolderTokenizer:
             raise UserError('%s: split_special_tokens: special tokens in a text are read as usual '
                             'words, which is not supported: set it to false'
                             % self.path(TOKENIZER_CONFIG_FILE))
-        if not (self.definition or self.has_byte_pairs
-                or self.class_name in BERT_CLASSES + GENERIC_CLASSES):
+        is_known = self.class_name in BERT_CLASSES + GENERIC_CLASSES and \
+            os.path.isfile(self.path(VOCABULARY_FILE))
+        if not (self.definition or self.has_byte_pairs or is_known):
             raise UserError('%s: tokenizer_class is "%s", and there is no %s beside it: let '
                             'transformers write it, by AutoTokenizer.from_pretrained(FOLDER)'
                             '.save_pretrained(FOLDER)' % (

@@ -96,3 +96,10 @@ def test_half_of_the_files_is_no_vocabulary(tmp_path):
     (roberta / 'vocab.json').write_text('{}')
     with pytest.raises(UserError, match='no vocab.txt beside it'):
         read_checkpoint(str(roberta))
+
+
+@pytest.mark.parametrize('name', ['BertTokenizer', 'PreTrainedTokenizerFast'])
+def test_byte_pairs_of_another_class(make_folder, name):
+    folder = make_folder({'tokenizer_config.json': {'tokenizer_class': name}})
+    with pytest.raises(UserError, match='and there is no tokenizer.json beside it'):
+        read_folder_tokenizer(str(folder))

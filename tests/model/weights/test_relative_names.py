@@ -83,6 +83,8 @@ def test_networks_and_vocabularies(hub, folders, name):
                                       expected(ids, ids * 0)[0].asnumpy())
     network, _ = zoo.get_model(name, pretrained=False)
     assert network.config == expected.config
+    with pytest.raises(UserError, match='root: %s comes from the hub' % name):
+        zoo.get_model(name, root='x')
     with pytest.raises(UserError, match='there is no %s trained on wiki_cn_cased: it was trained '
                                         'on %s' % (name, corpus)):
         zoo.get_model(name, 'wiki_cn_cased')
@@ -106,6 +108,9 @@ def test_names_where_a_model_is_named(hub, folders, in_tmp, capsys, monkeypatch)
               for folder, model in (('a', {'bert_model': ROBERTA}),
                                     ('b', {'bert_checkpoint': folders[ROBERTA]}))]
     assert losses[0] == losses[1]
+    recorded = json.loads((in_tmp / 'a' / 'options.json').read_text())
+    commit = hub.repositories['FacebookAI/roberta-base'].refs['main']
+    assert recorded['bert_checkpoint'] == 'FacebookAI/roberta-base@' + commit
     # a folder of that name is taken for itself
     shutil.copytree(folders[DISTILBERT], ROBERTA)
     assert bert.open(ROBERTA).config.family == 'distilbert'
