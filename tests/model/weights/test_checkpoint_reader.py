@@ -464,3 +464,14 @@ def test_an_incomplete_part_is_an_error(arrays):
 def test_find_weights_needs_no_network(tmp_path, arrays):
     path = write_own_folder(tmp_path / 'x', arrays)
     assert checkpoint_reader.find_weights(str(path)) == str(path / 'model.params')
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'float64', 'int8'])
+def test_the_callers_arrays_stay_its_own(dtype):
+    """The network has a copy, which is made when the call ends."""
+    block = mx.gluon.nn.Dense(3, in_units=2, use_bias=False)
+    array = np.arange(6, dtype=dtype).reshape(2, 3).T       # not contiguous
+    loading.load_parameters(block, {'weight': array}, 'test', mx.cpu())
+    expected = array.copy()
+    array[:] = 9
+    np.testing.assert_array_equal(block.weight.data().asnumpy(), expected)
