@@ -63,7 +63,7 @@ def skip_sparse_check(utils):
     @functools.wraps(array)
     def array_of_any(source_array, ctx=None, dtype=None):
         sparse = sys.modules.get('scipy.sparse')    # another thread may be importing it
-        if hasattr(sparse, 'csr') and isinstance(source_array, sparse.csr.csr_matrix):
+        if hasattr(sparse, 'csr_matrix') and isinstance(source_array, sparse.csr_matrix):
             return utils._sparse_array(source_array, ctx=ctx, dtype=dtype)
         return array(source_array, ctx, dtype)
     utils.array = array_of_any
