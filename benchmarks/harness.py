@@ -20,6 +20,7 @@ from benchmarks.peer_pins import PINS
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 WEIGHTS = ('bert_6_384_12', 'all_minilm_l6_v2')     # the weights that every comparison starts from
+WEIGHTS_WIDTH = 384         # of its layers
 
 # Question answering, the same on both sides, in tokens: the defaults of finetune_squad.py and of
 # transformers' run_qa example

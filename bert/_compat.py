@@ -216,14 +216,14 @@ def export_parameters(block):
 
 
 REPAIRS = {
-    'mxnet._ctypes.ndarray': (write_plain_numbers,),
-    'mxnet._ctypes.symbol': (write_plain_numbers,),
-    'mxnet.symbol.symbol': (write_plain_numbers,),
-    'mxnet.io.io': (write_plain_numbers,),
-    'mxnet.base': (accept_one_element_arrays,),
-    'mxnet.metric': (sum_metrics_in_float64,),
-    'mxnet.ndarray.utils': (skip_sparse_check,),
-    'mxnet.gluon.block': (export_parameters,),
+    'mxnet._ctypes.ndarray': write_plain_numbers,
+    'mxnet._ctypes.symbol': write_plain_numbers,
+    'mxnet.symbol.symbol': write_plain_numbers,
+    'mxnet.io.io': write_plain_numbers,
+    'mxnet.base': accept_one_element_arrays,
+    'mxnet.metric': sum_metrics_in_float64,
+    'mxnet.ndarray.utils': skip_sparse_check,
+    'mxnet.gluon.block': export_parameters,
 }
 
 
@@ -303,8 +303,8 @@ class RepairingLoader:
         vars(module)['__builtins__'] = {**self.builtins, 'exec': compile_late} \
             if module.__name__ in GENERATING_MODULES else self.builtins
         self._loader.exec_module(module)
-        for repair in REPAIRS.get(module.__name__, ()):
-            repair(module)
+        if module.__name__ in REPAIRS:
+            REPAIRS[module.__name__](module)
 
 
 class RepairingFinder:

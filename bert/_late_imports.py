@@ -1,5 +1,5 @@
-"""What `import mxnet` does for hardly anybody's use: it is left until somebody uses it. With this,
-the import takes a third to a quarter of the time. `bert._compat` applies it."""
+"""Leaves work of `import mxnet` that hardly any program needs until a program needs it, because it
+takes longer than the rest. `bert._compat` applies it."""
 import functools
 import importlib
 import sys
@@ -16,8 +16,8 @@ GENERATING_MODULES = 'mxnet.ndarray.register', 'mxnet.symbol.register'
 class LateModule(types.ModuleType):
     """Stands for a module, and imports it when it is asked for an attribute.
 
-    LATE_MODULES and OMITTED_MODULES take a third of the time of `import mxnet`. Since MXNet 1.9.1.
-    Can go with an MXNet that imports them where it uses them.
+    LATE_MODULES and OMITTED_MODULES delay `import mxnet`. Since MXNet 1.9.1. Can go with an MXNet
+    that imports them where it uses them.
     """
 
     def __getattr__(self, name):
@@ -49,7 +49,7 @@ def _is_installed(package):
 def replace_distutils():
     """distutils.version for MXNet, which compares numpy's version by it. Python dropped distutils,
     and setuptools, which replaces it, takes long to import. Since Python 3.12. Can go with an MXNet
-    for it."""
+    for Python 3.12."""
     from packaging.version import Version
     return types.SimpleNamespace(LooseVersion=Version, StrictVersion=Version)
 

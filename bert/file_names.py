@@ -42,7 +42,7 @@ EXPORT_LOG_FILE = 'hybrid_export_bert.log'  # as in the original
 # transformers' names, which our folders use, too
 CONFIG_FILE, VOCABULARY_FILE = 'config.json', 'vocab.txt'
 TOKENIZER_FILE, TOKENIZER_CONFIG_FILE = 'tokenizer.json', 'tokenizer_config.json'
-TOKEN_IDS_FILE, MERGES_FILE = 'vocab.json', 'merges.txt'     # of byte pairs
+BYTE_PAIR_FILES = 'vocab.json', 'merges.txt'     # instead of tokenizer.json, by RoBERTa
 SPECIAL_TOKENS_FILE, ADDED_TOKENS_FILE = 'special_tokens_map.json', 'added_tokens.json'
 WEIGHTS_FILE, TORCH_WEIGHTS_FILE = 'model.safetensors', 'pytorch_model.bin'
 # All of transformers' names for weights. An index lists several files.

@@ -14,8 +14,8 @@ from bert.errors import UserError
 from bert.families import read_family
 from bert.file_names import (
     ADDED_TOKENS_FILE,
+    BYTE_PAIR_FILES,
     CONFIG_FILE,
-    MERGES_FILE,
     MODEL_FILE,
     MODULES_FILE,
     OLD_SENTENCE_LENGTH_FILES,
@@ -23,7 +23,6 @@ from bert.file_names import (
     SENTENCE_LENGTH_FILE,
     SPECIAL_TOKENS_FILE,
     TASK_FILE,
-    TOKEN_IDS_FILE,
     TOKENIZER_CONFIG_FILE,
     TOKENIZER_FILE,
     TORCH_WEIGHTS_FILE,
@@ -40,7 +39,6 @@ INDEX_SUFFIX = '.index.json'
 SMALL_FILES = (CONFIG_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE, VOCABULARY_FILE, TASK_FILE,
                SPECIAL_TOKENS_FILE, ADDED_TOKENS_FILE, MODULES_FILE, SENTENCE_CONFIG_FILE,
                SENTENCE_LENGTH_FILE, *OLD_SENTENCE_LENGTH_FILES)
-BYTE_PAIR_FILES = (TOKEN_IDS_FILE, MERGES_FILE)     # of use without TOKENIZER_FILE only
 # The weights that a model may have, the first that is there counts
 WEIGHT_NAMES = (WEIGHTS_FILE, WEIGHTS_FILE + INDEX_SUFFIX, MODEL_FILE, TORCH_WEIGHTS_FILE,
                 TORCH_WEIGHTS_FILE + INDEX_SUFFIX)
@@ -70,8 +68,9 @@ def choose_files(listing):
     modules = [name for folder in module_folders(listing)
                for name in module_files(listing, folder)]
     if not holds_tokenizer(names):
-        raise UserError('%s: no %s and no %s: a BERT needs one of them; files there: %s' % (
-            listing.label, VOCABULARY_FILE, TOKENIZER_FILE, list_names(names)))
+        raise UserError('%s: no %s, no %s, and not both %s and %s: a model needs one of them; '
+                        'files there: %s' % (listing.label, VOCABULARY_FILE, TOKENIZER_FILE,
+                                             *BYTE_PAIR_FILES, list_names(names)))
     small_files = SMALL_FILES if TOKENIZER_FILE in names else SMALL_FILES + BYTE_PAIR_FILES
     return [name for name in names if name in small_files] + modules + weight_files(listing)
 

@@ -62,7 +62,7 @@ def describe(name):
     from bert.model.weights import catalogue
     name = catalogue.find_relative(name) or name
     if is_released(name):
-        catalogue.resolve_names(name)
+        catalogue.resolve_names(name)       # raises for a misspelt name
         raise UserError('%s is a released model, which models.py without it lists; MODEL is a name '
                         'on the hub: owner/name' % name)
     description = hub.describe_model(name)
@@ -108,9 +108,9 @@ def is_released(name):
 
 def fetch(names, root):
     """Download a released model, or one of the hub, into its cache."""
+    from bert.model.weights import catalogue
     if len(names) > 2:
         raise UserError('--fetch takes a model and a corpus, found: %s' % ' '.join(names))
-    from bert.model.weights import catalogue
     repository = catalogue.find_relative(*names)
     if repository is None and (len(names) == 2 or is_released(names[0])):
         return fetch_release(names, root)

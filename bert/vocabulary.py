@@ -6,8 +6,7 @@ import os
 from bert import files
 from bert.errors import UserError
 from bert.file_names import (
-    MERGES_FILE,
-    TOKEN_IDS_FILE,
+    BYTE_PAIR_FILES,
     TOKENIZER_CONFIG_FILE,
     TOKENIZER_FILE,
     VOCABULARY_FILE,
@@ -117,7 +116,7 @@ def write_tokenizer(vocabulary, folder, **settings):
 def holds_tokenizer(names):
     """Whether files of these names say how a model cuts texts into tokens."""
     return any(set(group) <= set(names) for group in (
-        (VOCABULARY_FILE,), (TOKENIZER_FILE,), (TOKEN_IDS_FILE, MERGES_FILE)))
+        (VOCABULARY_FILE,), (TOKENIZER_FILE,), BYTE_PAIR_FILES))
 
 
 def write_tokens(tokens, path):

@@ -4,7 +4,6 @@ import ast
 import functools
 import importlib.machinery
 import importlib.util
-import itertools
 import json
 import os
 import pathlib
@@ -251,7 +250,7 @@ def test_each_patch_is_explained():
     """Each docstring says since when the patch is needed and when it can go. The page lists all."""
     from bert.model.kernels import gluon_hooks
     page = (REPOSITORY / 'docs' / 'patches.rst').read_text(encoding='utf-8')
-    patches = [*itertools.chain(*_compat.REPAIRS.values()), _compat.NumpyForMXNet,
+    patches = [*_compat.REPAIRS.values(), _compat.NumpyForMXNet,
                _late_imports.LateModule, _late_imports.compile_late,
                _late_imports.replace_distutils, gluon_hooks.watch_tracing,
                gluon_hooks.watch_gradients]
@@ -366,8 +365,8 @@ def test_every_text_that_mxnet_sends_is_repaired():
                     and any(isinstance(child, ast.Call) and getattr(child.func, 'id', '') == 'str'
                             for child in ast.walk(node))):
                 senders.add('.'.join(path.relative_to(folder.parent).with_suffix('').parts))
-    repaired_modules = {name for name, repairs in _compat.REPAIRS.items()
-                        if _compat.write_plain_numbers in repairs}
+    repaired_modules = {name for name, repair in _compat.REPAIRS.items()
+                        if repair is _compat.write_plain_numbers}
     # io.io collects the texts in a list first; the other two send no tuples
     assert senders - {'mxnet.profiler', 'mxnet.kvstore.base'} == repaired_modules - {'mxnet.io.io'}
 

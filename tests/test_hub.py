@@ -209,6 +209,11 @@ def test_only_the_needed_files(server, wanted):
     assert files_of(hub.model_folder(NAME)) == sorted(wanted)
 
 
+def test_byte_pairs_are_for_folders_without_tokenizer_json(server):
+    put(server, dict(BERT, **{'vocab.json': b'{}', 'merges.txt': b''}))
+    assert files_of(hub.model_folder(NAME)) == sorted(BERT)
+
+
 @pytest.mark.parametrize('wanted', [
     dict(BARE, **{'pytorch_model.bin': b'bin'}),
     dict(BARE, **{'pytorch_model.bin.index.json': index_of(*TORCH_SHARDS)},
@@ -372,8 +377,9 @@ FILES_THERE = '; files there: %s'
      'there: config.json, flax_model.msgpack, tokenizer.json, tokenizer_config.json, vocab.txt'),
     (BARE, 'no weights that this zoo reads (model.safetensors, pytorch_model.bin, model.params); '
      'files there: config.json, tokenizer.json, tokenizer_config.json, vocab.txt'),
-    (without(BERT, 'vocab.txt', 'tokenizer.json'), 'no vocab.txt and no tokenizer.json: a BERT '
-     'needs one of them; files there: config.json, model.safetensors, tokenizer_config.json'),
+    (without(BERT, 'vocab.txt', 'tokenizer.json'), 'no vocab.txt, no tokenizer.json, and not both '
+     'vocab.json and merges.txt: a model needs one of them; files there: config.json, '
+     'model.safetensors, tokenizer_config.json'),
     (dict(BERT, **{'config.json': b'{"model_type": "mpnet"}'}), 'config.json: the model_type is '
      '"mpnet", and its attention has relative positions: this zoo runs BERT and its relatives '
      '(model_type bert, roberta, xlm-roberta, camembert, ernie, distilbert, electra)'),

@@ -1,9 +1,12 @@
 """Our side of the classifier comparisons: data, network and optimizer step from `bert`."""
 import argparse
+import pathlib
+import shutil
 import time
 
 import mxnet as mx
 import numpy as np
+from safetensors.numpy import load_file, save_file
 
 from benchmarks import harness
 from bert.data.batches import collate, training_batches
@@ -13,6 +16,7 @@ from bert.data.glue.tasks import find_task
 from bert.data.text.readers import read_examples
 from bert.data.text.tokenizer import BertTokenizer
 from bert.data.transform import Features, featurize
+from bert.file_names import CONFIG_FILE, TOKENIZER_CONFIG_FILE, WEIGHTS_FILE
 from bert.flags import allocator
 from bert.model import classification, zoo
 from bert.model.bert import is_fused, set_compute_dtype
@@ -29,6 +33,26 @@ def weights_folder():
     """Folder of the weights in Hugging Face layout, fetched by our zoo. Both sides read it."""
     zoo.get_model(*harness.WEIGHTS, use_decoder=False, use_classifier=False)
     return Release(*harness.WEIGHTS).folder
+
+
+def write_with_head(folder, architecture, shapes, **config):
+    """Write the weights with a random head, in Hugging Face layout. Returns the folder.
+
+    architecture: transformers' name of the network; shapes: {tensor of the head: its shape};
+    config: more keys of config.json.
+    """
+    weights, random = pathlib.Path(weights_folder()), np.random.RandomState(0)
+    shutil.copytree(weights, folder)
+    tensors = {name if name.startswith('bert.') else 'bert.' + name: array
+               for name, array in load_file(str(weights / WEIGHTS_FILE)).items()}
+    tensors.update({name: random.normal(0, 0.1, shape).astype('float32')
+                    for name, shape in shapes.items()})
+    save_file(tensors, str(folder / WEIGHTS_FILE), {'format': 'pt'})
+    path = folder / CONFIG_FILE
+    harness.write_json(path, dict(harness.read_json(path), architectures=[architecture], **config))
+    harness.write_json(folder / TOKENIZER_CONFIG_FILE, {
+        'tokenizer_class': 'BertTokenizer', 'do_lower_case': True, 'model_max_length': 512})
+    return folder
 
 
 def read_features(task, segment, data_dir, max_len):

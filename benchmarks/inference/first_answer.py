@@ -9,13 +9,10 @@ takes root. Compare within one run only, on a machine without other work.
 """
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
-
-import numpy as np
 
 from benchmarks import harness
 
@@ -25,11 +22,12 @@ SIDES = {'ours': ('ours', 'benchmarks.inference.first_answer_ours'),
          'theirs': (PEER, 'benchmarks.inference.first_answer_peer')}
 # {kind: (architecture, {tensor of the head: shape}) of the model, None for MiniLM as it is}
 HEADS = {
-    'label': ('BertForSequenceClassification', {'classifier.weight': (2, 384),
+    'label': ('BertForSequenceClassification', {'classifier.weight': (2, harness.WEIGHTS_WIDTH),
                                                 'classifier.bias': (2,)}),
     'vector': None,
-    'answer': ('BertForQuestionAnswering', {'qa_outputs.weight': (2, 384),
+    'answer': ('BertForQuestionAnswering', {'qa_outputs.weight': (2, harness.WEIGHTS_WIDTH),
                                             'qa_outputs.bias': (2,)})}
+TEXT, QUESTION = 'A film of quiet wonder .', 'What is it ?'
 DROP_CACHES = pathlib.Path('/proc/sys/vm/drop_caches')
 GOAL = 2.5      # times as fast as theirs
 
@@ -44,32 +42,16 @@ def make_parser():
 
 def write_model(kind, folder):
     """Write MiniLM with a random head; returns the folder. MiniLM itself for a kind without one."""
-    from safetensors.numpy import load_file, save_file
-
-    from benchmarks.classifier.ours import weights_folder  # imports mxnet, which reads the threads
-    weights = pathlib.Path(weights_folder())
+    from benchmarks.classifier import ours  # imports mxnet, which reads the threads
     if HEADS[kind] is None:
-        return weights
-    architecture, shapes = HEADS[kind]
-    shutil.copytree(weights, folder)
-    random = np.random.RandomState(0)
-    tensors = {name if name.startswith('bert.') else 'bert.' + name: array
-               for name, array in load_file(str(weights / 'model.safetensors')).items()
-               if kind == 'label' or 'pooler' not in name}
-    tensors.update({name: random.normal(0, 0.1, shape).astype('float32')
-                    for name, shape in shapes.items()})
-    save_file(tensors, str(folder / 'model.safetensors'), {'format': 'pt'})
-    config = harness.read_json(folder / 'config.json')
-    harness.write_json(folder / 'config.json', dict(config, architectures=[architecture]))
-    harness.write_json(folder / 'tokenizer_config.json', {
-        'tokenizer_class': 'BertTokenizer', 'do_lower_case': True, 'model_max_length': 512})
-    return folder
+        return ours.weights_folder()
+    return ours.write_with_head(folder, *HEADS[kind])
 
 
 def seconds_to_answer(side, kind, folder, threads):
     """Seconds from the start of a process to the line with its result."""
     environment, module = SIDES[side]
-    command = harness.worker_command(environment, module, kind, folder)
+    command = harness.worker_command(environment, module, kind, folder, TEXT, QUESTION)
     started = time.perf_counter()
     with subprocess.Popen(command, env=harness.worker_environ(threads), stdout=subprocess.PIPE,
                           text=True) as process:

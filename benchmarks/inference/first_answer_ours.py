@@ -3,13 +3,11 @@ import sys
 
 import bert
 
-TEXT, QUESTION = 'A film of quiet wonder .', 'What is it ?'
-
 if __name__ == '__main__':
-    kind, folder = sys.argv[1:]
+    kind, folder, text, question = sys.argv[1:]
     model = bert.open(folder)
     if kind == 'answer':
-        result = model(QUESTION, TEXT).answer
+        result = model(question, text).answer
     else:
-        result = model(TEXT) if kind == 'label' else model([TEXT])[0][:2]
+        result = model(text) if kind == 'label' else model([text])[0][:2]
     print('result:', result, flush=True)

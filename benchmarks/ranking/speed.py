@@ -13,7 +13,6 @@ import contextlib
 import os
 import pathlib
 import re
-import shutil
 import sys
 import tempfile
 
@@ -53,29 +52,12 @@ def make_parser():
 def write_model(folder):
     """Write MiniLM with a random head of one output, as sentence-transformers has cross-encoders.
     Returns the folder."""
-    from safetensors.numpy import load_file, save_file
-
-    from benchmarks.classifier.ours import weights_folder  # imports mxnet, which reads the threads
-    weights, random = pathlib.Path(weights_folder()), np.random.RandomState(0)
-    folder.mkdir()
-    for path in weights.iterdir():
-        if path.is_file() and path.suffix in ('.json', '.txt'):
-            shutil.copy(path, folder / path.name)
-    tensors = load_file(str(weights / 'model.safetensors'))
-    tensors = {name if name.startswith('bert.') else 'bert.' + name: array
-               for name, array in tensors.items()}
-    width = len(tensors['bert.pooler.dense.bias'])
-    tensors['classifier.weight'] = random.normal(0, 0.1, (1, width)).astype('float32')
-    tensors['classifier.bias'] = np.zeros(1, 'float32')
-    save_file(tensors, str(folder / 'model.safetensors'), {'format': 'pt'})
-    config = harness.read_json(folder / 'config.json')
-    config.update(architectures=['BertForSequenceClassification'], id2label={'0': 'LABEL_0'},
-                  label2id={'LABEL_0': 0}, sentence_transformers={
-                      'activation_fn': 'torch.nn.modules.activation.Sigmoid'})
-    harness.write_json(folder / 'config.json', config)
-    harness.write_json(folder / 'tokenizer_config.json', {
-        'tokenizer_class': 'BertTokenizer', 'do_lower_case': True, 'model_max_length': 512})
-    return folder
+    from benchmarks.classifier.ours import write_with_head  # imports mxnet, which reads the threads
+    return write_with_head(
+        folder, 'BertForSequenceClassification', {'classifier.weight': (1, harness.WEIGHTS_WIDTH),
+                                                  'classifier.bias': (1,)},
+        id2label={'0': 'LABEL_0'}, label2id={'LABEL_0': 0},
+        sentence_transformers={'activation_fn': 'torch.nn.modules.activation.Sigmoid'})
 
 
 def read_texts(content):

@@ -112,16 +112,14 @@ def _pin_models(options):
 
 
 def _name_relatives(options):
-    """The options with the name on the hub in --bert_checkpoint for a relative of BERT in
-    --bert_model."""
-    if not getattr(options, 'bert_model', None) or getattr(options, 'bert_checkpoint', ''):
+    """The options with the repository of the hub in --bert_checkpoint, where --bert_model names a
+    relative of BERT: its commit is recorded then."""
+    names = options.as_dict()
+    if names.get('bert_checkpoint', '') is not None or not names.get('bert_model'):
         return options
     catalogue = importlib.import_module('bert.model.weights.catalogue')
-    repository = catalogue.find_relative(options.bert_model, options.bert_dataset)
-    if repository is None or not hasattr(options, 'bert_checkpoint'):
-        return options
-    return options.replace(bert_model=next(iter(catalogue.MODELS)), bert_dataset=None,
-                           bert_checkpoint=repository)
+    return options.replace(bert_checkpoint=catalogue.find_relative(options.bert_model,
+                                                                   options.bert_dataset))
 
 
 @contextlib.contextmanager

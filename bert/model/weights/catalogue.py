@@ -115,9 +115,6 @@ def resolve_names(model, corpus=None):
     corpus: None for the model's first one. Raises `UserError`, which lists the choices, for an
     unknown name.
     """
-    if model in RELATIVES:
-        raise UserError('%s: not one of BERT\'s models here; on the hub it is %s'
-                        % (model, RELATIVES[model].repository))
     if model not in MODELS:
         raise UserError('unknown model "%s".%s Models: %s%s' % (
             model, did_you_mean(str(model), NAMES), ', '.join(NAMES), '; --bert_checkpoint takes '

@@ -10,26 +10,21 @@ import os
 from tokenizers import (
     AddedToken,
     Tokenizer,
-    decoders,
-    models,
     normalizers,
-    pre_tokenizers,
-    processors,
 )
 
 from bert import files
 from bert.errors import UserError
 from bert.file_names import (
     ADDED_TOKENS_FILE,
+    BYTE_PAIR_FILES,
     CONFIG_FILE,
-    MERGES_FILE,
     SPECIAL_TOKENS_FILE,
-    TOKEN_IDS_FILE,
     TOKENIZER_CONFIG_FILE,
     TOKENIZER_FILE,
     VOCABULARY_FILE,
 )
-from bert.model.weights.byte_pairs import BYTE_PAIR_TOKENS, make_byte_pairs
+from bert.model.weights.tokenizer_backends import add_tokens, make_byte_pairs, make_word_piece
 from bert.vocabulary import (
     BLANK_TOKEN,
     SPECIAL_KEYS,
@@ -55,8 +50,8 @@ TOKEN_FLAGS = ('single_word', 'lstrip', 'rstrip', 'normalized', 'special')
 RARE_TEXT = 'a \U0010fffd \ua66e\ua840\U00010400'
 MAX_GAPS = 1 << 16      # ids without a token; bounds the memory
 # {option in tokenizer_config.json: its value where the file does not say}
-BERT_OPTIONS = {'do_lower_case': True, 'strip_accents': None, 'tokenize_chinese_chars': True}
-BYTE_PAIR_OPTIONS = {'add_prefix_space': False, 'trim_offsets': True}
+OPTIONS = {'do_lower_case': True, 'strip_accents': None, 'tokenize_chinese_chars': True,
+           'add_prefix_space': False, 'trim_offsets': True}
 
 
 class FolderTokenizer:
@@ -112,7 +107,7 @@ class FolderTokenizer:
         if self.definition or self.class_name not in BYTE_PAIR_CLASSES or (
                 self.class_name is None and os.path.isfile(self.path(VOCABULARY_FILE))):
             return False
-        return all(os.path.isfile(self.path(name)) for name in (TOKEN_IDS_FILE, MERGES_FILE))
+        return all(os.path.isfile(self.path(name)) for name in BYTE_PAIR_FILES)
 
     def _model_type(self):
         model = self.definition.get('model')
@@ -124,12 +119,12 @@ class FolderTokenizer:
                                      'merges' not in model else None)
 
     def option(self, name):
-        """The value of one of BERT_OPTIONS or BYTE_PAIR_OPTIONS."""
+        """The value of one of OPTIONS."""
         value = self.settings.get(name)
         if value is not None and not isinstance(value, bool):
             raise UserError('%s: %s is %r: true or false expected'
                             % (self.path(TOKENIZER_CONFIG_FILE), name, value))
-        return {**BERT_OPTIONS, **BYTE_PAIR_OPTIONS}[name] if value is None else value
+        return OPTIONS[name] if value is None else value
 
     def special_token(self, key):
         """The special token under one of SPECIAL_KEYS; None where the files don't say."""
@@ -139,11 +134,12 @@ class FolderTokenizer:
     def _special_entry(self, key):
         return next((values[key] for values in self._sources if values.get(key)), None)
 
-    def special_flags(self):
-        """{special token: its flags} of those that special_tokens_map.json describes."""
+    def with_flags(self, tokens):
+        """[`AddedToken`] with the flags that the files give the special tokens among them."""
         entries = [self._special_entry(key) for key in SPECIAL_KEYS]
-        return {entry.get('content'): {flag: entry[flag] for flag in TOKEN_FLAGS if flag in entry}
-                for entry in entries if isinstance(entry, dict)}
+        described = {entry['content']: _added_token({'special': True, 'normalized': False, **entry})
+                     for entry in entries if isinstance(entry, dict)}
+        return [described.get(token.content, token) for token in tokens]
 
     @property
     def _sources(self):
@@ -261,10 +257,10 @@ def _read_bert_tokenizer(tokenizer):
     source = tokenizer.path(TOKENIZER_FILE if tokenizer.definition else VOCABULARY_FILE)
     if is_usual:
         return make_vocabulary(tokens, source), cased
-    backend = _make_word_piece(tokens, special_tokens, normalizers.BertNormalizer(
+    backend = make_word_piece(tokens, special_tokens, normalizers.BertNormalizer(
         handle_chinese_chars=tokenizer.option('tokenize_chinese_chars'),
         strip_accents=strip_accents, lowercase=lower), source)
-    _add_tokens(backend, added_tokens)
+    add_tokens(backend, added_tokens)
     return make_vocabulary(_tokens_of(backend), source, special_tokens, backend.to_str()), cased
 
 
@@ -304,22 +300,6 @@ def _order_by_id(ids, source):
     return [by_id.get(i, BLANK_TOKEN % i) for i in range(max(by_id, default=-1) + 1)]
 
 
-def _make_word_piece(tokens, special_tokens, normalizer, source):
-    """The `tokenizers.Tokenizer` of BERT's WordPiece."""
-    unknown, _, cls, sep, _ = special_tokens
-    ids = {token: i for i, token in enumerate(tokens)}
-    missing = [token for token in (unknown, cls, sep) if token not in ids]
-    if missing:
-        raise UserError('%s: no %s among its %d tokens: not a BERT vocabulary'
-                        % (source, ', '.join(missing), len(tokens)))
-    backend = Tokenizer(models.WordPiece(ids, unk_token=unknown))
-    backend.normalizer = normalizer
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    backend.decoder = decoders.WordPiece()
-    backend.post_processor = processors.BertProcessing((sep, ids[sep]), (cls, ids[cls]))
-    return backend
-
-
 # tokenizer.json as it is
 
 
@@ -333,7 +313,7 @@ def _read_definition(tokenizer):
     backend.no_truncation()
     backend.no_padding()
     known = {token.content for token in backend.get_added_tokens_decoder().values()}
-    _add_tokens(backend, [token for token in tokenizer.added_tokens()
+    add_tokens(backend, [token for token in tokenizer.added_tokens()
                           if token.content not in known])
     return _read_backend(tokenizer, backend, TOKENIZER_FILE)
 
@@ -347,20 +327,14 @@ def _read_backend(tokenizer, backend, name):
 
 
 def _read_byte_pairs(tokenizer):
-    paths = [tokenizer.path(name) for name in (TOKEN_IDS_FILE, MERGES_FILE)]
-    _order_by_id(read_json_file(tokenizer.folder, TOKEN_IDS_FILE), paths[0])    # a check
+    paths = [tokenizer.path(name) for name in BYTE_PAIR_FILES]
+    _order_by_id(files.read_json(paths[0]), paths[0])    # a check
     special_tokens = tuple(tokenizer.special_token(key) or default
-                           for key, default in zip(SPECIAL_KEYS, BYTE_PAIR_TOKENS))
+                           for key, default in zip(SPECIAL_KEYS, ROBERTA_TOKENS))
     backend = make_byte_pairs(
-        paths, special_tokens, tokenizer.added_tokens(special_tokens), tokenizer.special_flags(),
-        *(tokenizer.option(name) for name in BYTE_PAIR_OPTIONS))
-    return _read_backend(tokenizer, backend, TOKEN_IDS_FILE)
-
-
-def _add_tokens(backend, tokens):
-    """Add tokens. transformers gives them ids in this order, whatever ids the files declare."""
-    for token in tokens:
-        (backend.add_special_tokens if token.special else backend.add_tokens)([token])
+        paths, tokenizer.with_flags(tokenizer.added_tokens(special_tokens)), special_tokens,
+        tokenizer.option('add_prefix_space'), tokenizer.option('trim_offsets'))
+    return _read_backend(tokenizer, backend, BYTE_PAIR_FILES[0])
 
 
 def _tokens_of(backend):
@@ -368,7 +342,8 @@ def _tokens_of(backend):
 
 
 # Special tokens of files that don't name theirs: BERT's, and those of RoBERTa
-USUAL_TOKENS = tuple(zip(SPECIAL_TOKENS, BYTE_PAIR_TOKENS))
+ROBERTA_TOKENS = ('<unk>', '<pad>', '<s>', '</s>', '<mask>')
+USUAL_TOKENS = tuple(zip(SPECIAL_TOKENS, ROBERTA_TOKENS))
 
 
 def _find_special_tokens(tokenizer, tokens):

@@ -60,8 +60,8 @@ def test_token_ids_of_transformers(make_folder, transformers, says):
         assert encode(vocabulary, *texts) == theirs(*texts).input_ids
 
 
-def test_a_checkpoint_with_byte_pairs(make_folder, tmp_path):
-    """A run of ours then has a tokenizer.json, with the same token ids."""
+def test_a_tokenizer_json_of_byte_pairs(make_folder):
+    """A run of ours has it instead, with the same token ids."""
     folder = make_folder({})
     vocabulary, _ = read_folder_tokenizer(str(folder))
     assert vocabulary.idx_to_token[:5] == SPECIAL_TOKENS and len(vocabulary) == NUM_TOKENS
@@ -72,7 +72,7 @@ def test_a_checkpoint_with_byte_pairs(make_folder, tmp_path):
 
 
 @pytest.mark.parametrize('name, content, message', [
-    ('vocab.json', '[]', 'vocab.json: '),
+    ('vocab.json', '[]', 'vocab.json: holds a list'),
     ('vocab.json', '{"<s>": 0, "a": 0}', 'vocab.json: two tokens of its vocabulary have the same'),
     ('vocab.json', '{"<s>": "0"}', 'vocab.json: the id of "<s>" is \'0\': expected a whole number'),
     ('merges.txt', '#version: 0.2\na b c\n', 'merges.txt: the library tokenizers can\'t read them'),

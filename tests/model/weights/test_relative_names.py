@@ -90,7 +90,7 @@ def test_networks_and_vocabularies(hub, folders, name):
         zoo.get_model(name, 'wiki_cn_cased')
 
 
-def test_names_where_a_model_is_named(hub, folders, in_tmp, capsys, monkeypatch):
+def test_names_where_a_model_is_named(hub, folders, in_tmp, capsys):
     expected = bert.open(folders[ROBERTA])(TEXTS)
     np.testing.assert_array_equal(bert.open(ROBERTA)(TEXTS), expected)
     np.testing.assert_array_equal(Embedder(model=ROBERTA)(TEXTS), expected)
@@ -135,8 +135,6 @@ def test_what_is_refused(hub, folders, in_tmp):
         pretrain(data='x', model=ROBERTA, ckpt_dir='p')
     with pytest.raises(UserError, match='no such file or folder; the released model of that name'):
         read_checkpoint(ROBERTA)
-    with pytest.raises(UserError, match='on the hub it is FacebookAI/roberta-base'):
-        catalogue.resolve_names(ROBERTA)
     with pytest.raises(UserError, match='its family is roberta, and config.json beside .* says '
                                         'distilbert: leave the flag out'):
         export_symbol(model_parameters=folders[DISTILBERT] + '/model.safetensors',
