@@ -45,6 +45,9 @@ RUNTIMES = ['onnxruntime>=1.19', 'openvino>=2024.4']
 SERVE = ['fastapi>=0.115', 'fastapi-offline>=1.7', 'httptools>=0.6', 'orjson>=3.10',
          'prometheus_client>=0.21', 'pydantic>=2.10', 'uvicorn>=0.32', 'uvloop>=0.21']
 
+# The documentation: `./run docs`
+DOCS = ['furo>=2024.8.6', 'sphinx>=8.1']
+
 # On a GPU, `mxnet-cu112==1.9.1` or `mxnet-cu117==1.9.1` takes the place of mxnet.
 EXTRAS_REQUIRE = {
     # create_pretraining_data.py --engine dask
@@ -53,7 +56,8 @@ EXTRAS_REQUIRE = {
     'onnx': RUNTIMES,
     # serve.py
     'serve': SERVE,
-    'tests': DASK + RUNTIMES + SERVE + [
+    'docs': DOCS,
+    'tests': DASK + RUNTIMES + SERVE + DOCS + [
         'pytest',
         'pytest-xdist',
         'clang-format',

@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 from support.help_pages import help_pages
+from support.pages import DOCS, commands
 
 from benchmarks import harness
 from benchmarks.peer_pins import PINS
@@ -43,11 +44,12 @@ def test_every_comparison_explains_itself(script, pages):
     assert page.startswith('usage: ') and '--output' in page
 
 
-def test_every_command_of_the_page_is_understood():
-    page = (BENCHMARKS.parent / 'docs' / 'benchmarks.rst').read_text(encoding='utf-8')
-    commands = re.findall(r'^ +\./run python -m benchmarks\.([\w.]+)(.*)$', page, re.MULTILINE)
-    assert {name.replace('.', '/') + '.py' for name, _ in commands} == set(SCRIPTS)
-    for name, arguments in commands:
+def test_every_command_of_the_pages_is_understood():
+    lines = [line for page in (DOCS / 'benchmarks').glob('*.rst') for line in commands(page)]
+    calls = [match.groups() for line in lines
+             if (match := re.match(r'\./run python -m benchmarks\.([\w.]+)(.*)', line))]
+    assert {name.replace('.', '/') + '.py' for name, _ in calls} == set(SCRIPTS)
+    for name, arguments in calls:
         script = importlib.import_module('benchmarks.' + name)
         script.make_parser().parse_args(shlex.split(arguments))
 

@@ -7,7 +7,6 @@ import re
 import runpy
 import shlex
 import shutil
-import textwrap
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from reference.hub_server import HubServer, Repository
 from support import tiny
 from support.cross_encoders import write_cross_encoder
 from support.hub_settings import use_hub
+from support.pages import commands, read, snippets
 from support.processes import spawn
 from support.sentence_folders import write_folder
 
@@ -42,8 +42,8 @@ from bert.data.pretraining.shards import read_shard
 from bert.export import export, to_onnx
 from bert.model.kernels import library
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = ['README.rst', 'docs/classification.rst', 'docs/multi_label.rst', 'docs/models.rst',
+         'docs/transformers.rst',
          'docs/question_answering.rst', 'docs/entities.rst', 'docs/pretraining.rst',
          'docs/embedding.rst', 'docs/fill_mask.rst', 'docs/reranking.rst',
          'docs/deployment.rst', 'docs/tutorial.rst', 'docs/kernels.rst', 'docs/python.rst']
@@ -59,7 +59,6 @@ SCRIPTS = {'finetune_classifier.py': finetune_classifier, 'predict.py': predict,
            'run_pretraining.py': run_pretraining, 'embedding.py': embedding,
            'export/export.py': export, 'export/to_onnx.py': to_onnx, 'deploy.py': deploy,
            'quantize.py': quantize, 'run_glue_tune.py': run_glue_tune}
-PYTHON_BLOCK = runpy.run_path(str(ROOT / 'docs' / 'run_page.py'))['BLOCK']
 # scripts that load BERT's weights
 BERT_SCRIPTS = ('finetune_classifier.py', 'finetune_ner.py', 'finetune_squad.py',
                 'static_finetune_squad.py', 'embedding.py')
@@ -68,7 +67,7 @@ PYTHON_OUTPUT = (
     "['accuracy', 'f1'] output_dir/MRPC-002\n2\n"
     'unknown argument --epoch. Did you mean "--epochs"?\n'
     'output_dir/MRPC-003\noutput_dir/MRPC-004\n')
-MODELS_OUTPUT = ("384 30522\n['a', 'film', 'of', 'quiet', 'wonder', '.'] "
+TRANSFORMERS_OUTPUT = ("['a', 'film', 'of', 'quiet', 'wonder', '.'] "
                  '[ 101 1037 2143 1997 4251 4687 1012  102]\n')
 EMBEDDING_OUTPUT = ("['the', 'quick', 'fox', 'jumped', 'over', 'it', '.'] 7 (384,)\n"
                     "(3, 384) [[0.7 0.1]]\n(1, 8) (1, 2) ('cls',)\n")
@@ -76,18 +75,6 @@ FILL_MASK_OUTPUT = "True True\n['film', 'good']\n['film', 'good']\n"
 SCHEDULER = 'tcp://localhost:8786'      # Dask's default port; the tests use another one
 SKIPPED_COMMANDS = ['./run tests',      # these tests
                     './run python docs/run_page.py docs/tutorial.rst']      # test_tutorial.py
-
-
-def commands(page):
-    """The `./run` commands of a page, one line each."""
-    text = (ROOT / page).read_text(encoding='utf-8')
-    return [line.strip() for line in text.splitlines()
-            if re.match(r'    ([A-Z_]+=\S+ )?\./run ', line)]
-
-
-def snippets(page):
-    text = (ROOT / page).read_text(encoding='utf-8')
-    return [textwrap.dedent(block) for block in PYTHON_BLOCK.findall(text)]
 
 
 def binary(similarity):
@@ -177,7 +164,7 @@ def write_masked_model(folder):
 
 def write_texts(folder):
     """Write pre-training texts, a vocabulary, and the sizes that the page shows."""
-    page = (ROOT / 'docs/pretraining.rst').read_text(encoding='utf-8')
+    page = read('docs/pretraining.rst')
     sizes = re.search(r'^    (\{"num_layers".*\})$', page, re.MULTILINE)
     (folder / 'sizes.json').write_text(sizes.group(1))
     (folder / 'vocab.txt').write_text(''.join(token + '\n' for token in tiny.TOKENS))
@@ -270,7 +257,7 @@ def test_commands(page, call, roomy_bert, workplace, runs, monkeypatch, fast_int
     if page in ('docs/models.rst', 'docs/pretraining.rst'):     # they need the real cache
         monkeypatch.delenv('MXNET_HOME')
     shutil.copytree(runs / 'trained', 'trained')
-    if page == 'docs/models.rst':       # which removes a run of another page
+    if page == 'docs/transformers.rst':     # which converts a run of another page
         shutil.copytree('trained', 'output_dir/MRPC-001')
     if page == 'docs/deployment.rst':
         shutil.copytree(runs / 'mrpc', 'output_dir/MRPC-001')
@@ -328,7 +315,9 @@ def test_snippets(page, in_tmp, tmp_path, capsys, monkeypatch, runs, shards, fas
                 'docs/entities.rst': "True\n2\n[Entity(type='PER', start=1, stop=3), "
                                      "Entity(type='LOC', start=3, stop=4)]\n",
                 'docs/kernels.rst': '%s\n' % bool(library.load()),
-                'docs/models.rst': MODELS_OUTPUT, 'docs/question_answering.rst': '(2, 64, 2)\n',
+                'docs/models.rst': '384 30522\n',
+                'docs/transformers.rst': TRANSFORMERS_OUTPUT,
+                'docs/question_answering.rst': '(2, 64, 2)\n',
                 'docs/pretraining.rst': '%d %s %d\n' % (
                     examples.size, examples.input_ids[:examples.token_offsets[1]],
                     examples.next_sentence_labels[0])}
@@ -348,10 +337,3 @@ def write_python_page_files(folder, runs):
     finetune_squad.main(['--bert_checkpoint', 'tiny', '--train_file', 'train.json', '--dev_file',
                          'dev.json', '--max_seq_length', '30', '--doc_stride', '8',
                          '--max_query_length', '10', '--epochs', '1'])
-
-
-def test_links_of_the_readme_exist():
-    links = re.findall(r'<(docs/[^>]+)>`_', (ROOT / 'README.rst').read_text(encoding='utf-8'))
-    assert links
-    for link in links:
-        assert (ROOT / link).exists(), link

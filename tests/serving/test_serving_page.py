@@ -7,17 +7,17 @@ import subprocess
 import pytest
 from reference.hub_server import HubServer, Repository
 from support import servers, tiny
+from support.pages import indented_lines, read
 from support.sentence_folders import write_folder
 
 from bert.serving.application import ROUTERS
 
-PAGE = pathlib.Path(__file__).resolve().parents[2] / 'docs' / 'serving.rst'
+PAGE = 'docs/serving.rst'
 ADDRESS = 'http://127.0.0.1:8080'
 
 
 def lines(start):
-    return [line.strip() for line in PAGE.read_text(encoding='utf-8').splitlines()
-            if line.startswith('    ' + start)]
+    return [line for line in indented_lines(PAGE) if line.startswith(start)]
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def check_curl_lines(running):
 
 
 def test_the_table_names_all_routes():
-    text = PAGE.read_text(encoding='utf-8')
+    text = read(PAGE)
     table = text[text.index('=====\n'):text.rindex('=====\n')].replace('NAME', '{name}')
     for router in ROUTERS:
         for route in router.routes:
@@ -75,7 +75,7 @@ def test_the_table_names_all_routes():
 def test_the_snippet(workplace, capsys, client_library):
     client_library('openai')
     code = '\n'.join(line[4:] for line in re.search(
-        r'code-block:: python\n\n((    .*\n|\n)+)', PAGE.read_text(encoding='utf-8'))
+        r'code-block:: python\n\n((    .*\n|\n)+)', read(PAGE))
         .group(1).splitlines())
     with servers.running_server(('vectors=bge-small',)) as running:
         exec(code.replace(ADDRESS, running.url), {})

@@ -1,0 +1,47 @@
+"""Settings of Sphinx for the site that `./run docs` builds."""
+import os
+import sys
+
+from docutils import nodes
+from sphinx.addnodes import pending_xref
+from sphinx.transforms import SphinxTransform
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from bert import __version__ as version  # noqa: E402  (the path of the package comes first)
+
+project = 'BERT for Apache MXNet'
+author = 'the authors of the package bert'
+extensions = ['sphinx.ext.autodoc']
+exclude_patterns = ['_site']
+html_theme = 'furo'
+html_title = 'BERT for Apache MXNet %s' % version
+html_static_path = ['static']
+html_css_files = ['site.css']
+html_copy_source = False
+html_show_sphinx = False
+autodoc_member_order = 'bysource'
+autodoc_typehints = 'none'
+add_module_names = False
+highlight_language = 'sh'       # most blocks are commands
+nitpicky = False
+
+
+class LinkPages(SphinxTransform):
+    """Pages link to each other by file name, which works in a viewer of the repository. In the site
+    such a link becomes one to the page. A page that does not exist is a warning."""
+
+    default_priority = 5        # before Sphinx resolves its own references
+
+    def apply(self, **kwargs):
+        for link in list(self.document.findall(nodes.reference)):
+            page, _, anchor = link.get('refuri', '').partition('#')
+            if page.endswith('.rst') and '://' not in page and not anchor:
+                link.replace_self(pending_xref(
+                    '', nodes.inline('', link.astext()), refdomain='std', reftype='doc',
+                    refexplicit=True, refwarn=True, reftarget=page[:-len('.rst')],
+                    refdoc=self.env.docname))
+
+
+def setup(app):
+    app.add_transform(LinkPages)
