@@ -12,6 +12,7 @@ from bert import file_names, files
 from bert.data.batches import evaluation_batches
 from bert.data.text.tokenizer import BertTokenizer
 from bert.errors import UserError
+from bert.model.arrays import to_device
 from bert.model.config import BertConfig
 from bert.model.inference import Predictor, min_uniform_tokens
 from bert.pipelines.inference import NetworkRunner
@@ -85,16 +86,16 @@ class Pipeline(NotCopyable):
     def outputs(self, batch, *others):
         """The network's outputs for a `Batch`, a float32 NDArray. others: NumPy arrays, further
         inputs of the network."""
-        token_ids, segment_ids, valid_length = (
-            mx.nd.array(array, ctx=self.device, dtype=array.dtype)
-            for array in (batch.token_ids, batch.segment_ids, batch.valid_length))
         compute_dtype = self.network.bert.word_embed[0].weight.dtype
-        arrays = token_ids, segment_ids, valid_length.astype(compute_dtype)
-        others = [mx.nd.array(array, ctx=self.device, dtype=array.dtype) for array in others]
+        arrays = [to_device(array, self.device) for array in (
+            batch.token_ids, batch.segment_ids, batch.valid_length.astype(compute_dtype))]
+        others = [to_device(array, self.device) for array in others]
         if mx.autograd.is_training():
-            return self.network(*arrays, *others).astype('float32')
-        is_padded = bool((batch.valid_length < batch.token_ids.shape[1]).any())
-        return self._predict(*arrays, is_padded, *others).astype('float32')
+            outputs = self.network(*arrays, *others)
+        else:
+            is_padded = bool((batch.valid_length < batch.token_ids.shape[1]).any())
+            outputs = self._predict(*arrays, is_padded, *others)
+        return outputs.astype('float32', copy=False)
 
     def batches(self, lengths, batch_size):
         """`evaluation_batches` of texts with these lengths in tokens, so that `outputs` is

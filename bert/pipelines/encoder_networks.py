@@ -2,12 +2,12 @@
 import numbers
 import warnings
 
-import mxnet as mx
 from mxnet.gluon import HybridBlock
 
 from bert.errors import UserError
 from bert.flags.embedding import DEFAULT_LAYERS, POOLER, POOLINGS
 from bert.model import zoo
+from bert.model.arrays import to_device
 from bert.model.bert import set_compute_dtype
 from bert.model.inference import Predictor
 from bert.model.weights.checkpoint_reader import Checkpoint
@@ -109,11 +109,9 @@ class EncoderNetworks:
     def compute(self, name, batch):
         """The outputs of the network `name` for a `Batch`."""
         network = self.predictor(name)
-        token_ids, segment_ids, valid_length = (
-            mx.nd.array(array, ctx=self._device, dtype=array.dtype)
-            for array in (batch.token_ids, batch.segment_ids, batch.valid_length))
+        arrays = [to_device(array, self._device) for array in (
+            batch.token_ids, batch.segment_ids, batch.valid_length.astype(self._input_dtype))]
         is_padded = bool((batch.valid_length < batch.token_ids.shape[1]).any())
         with warnings.catch_warnings():     # about layers above the highest of `layers`
             warnings.filterwarnings('ignore', 'Parameter .* is not used', UserWarning)
-            return network(token_ids, segment_ids, valid_length.astype(self._input_dtype),
-                           is_padded)
+            return network(*arrays, is_padded)

@@ -13,6 +13,7 @@ import numpy as np
 
 from bert.data.batches import collate
 from bert.errors import UserError
+from bert.model.arrays import to_numpy
 from bert.model.weights.file_formats import is_finite
 from bert.train.log import progress_bar
 from bert.train.loop import EvaluationInterrupted
@@ -38,7 +39,7 @@ class NetworkRunner:
         """(`Batch`, outputs NumPy) of `Features`. padding: arguments of `collate`."""
         batch = collate(features, self.padding_id, **padding)
         with NETWORK_LOCK:
-            return batch, self.compute(batch).asnumpy()
+            return batch, to_numpy(self.compute(batch))
 
     def run(self, features, batches, interrupt=None, unit=None, description=None, numbers=None,
             **padding):

@@ -20,7 +20,8 @@ SEED_BITS = 64
 def check_dtype(dtype):
     """Raises `UserError` unless `dtype` is one of `COMPUTE_DTYPES`."""
     if dtype not in COMPUTE_DTYPES:
-        raise UserError('compute_dtype "%s": %s expected' % (dtype, ', '.join(COMPUTE_DTYPES)))
+        raise UserError('compute_dtype "%s": one of %s expected'
+                        % (dtype, ', '.join(COMPUTE_DTYPES)))
 
 
 class FusedEncoder:
@@ -54,8 +55,8 @@ class FusedEncoder:
         check_dtype(dtype)
         self._dtype = dtype
         if not self.supports_dtype(dtype):
-            LOG.warning('no fused kernels with %s for this CPU and network: float32 computes',
-                        dtype)
+            LOG.warning('no fused kernels in %s for this CPU and network: computing in float32 '
+                        'instead', dtype)
 
     def supports_dtype(self, dtype):
         """Whether matrix products in `dtype` are possible on this CPU and with these sizes."""

@@ -79,8 +79,8 @@ def watch_tracing():
                 if _is_quantizing():
                     block._clear_cached_op()
         if not hasattr(block, '_trace_inputs'):
-            raise UserError('%s: its graph holds the operator %s, which runs with this package '
-                            'alone: export the block that it was made from'
+            raise UserError('%s: the graph contains the operator %s, which runs only with this '
+                            'package: export the block that the graph was made from'
                             % (block.name, FUSED_OPERATOR))
         block._cached_graph = ()
         try:

@@ -14,7 +14,7 @@ LOG = logging.getLogger(__name__)
 
 # environment variable: 0 disables the kernels, the name of a build selects it
 KERNELS_VARIABLE = 'BERT_KERNELS'
-REBUILD_ADVICE = 'install this package again from its sources, for ./run after deleting .venv'
+REBUILD_ADVICE = 'reinstall this package from its sources (with ./run: delete .venv first)'
 # Header of a 64-bit ELF file (man 5 elf): the magic number, then e_shoff, e_shentsize and e_shnum.
 # They are the offset of the table that the linker puts at the end of the file, the size of an entry
 # in bytes, and the number of entries.
@@ -51,8 +51,8 @@ def find_library():
     build = _choose(os.environ.get(KERNELS_VARIABLE, ''))
     path = path_of(build)
     if not os.path.isfile(path):
-        raise KernelsUnavailable('they were not built, for want of GCC 11 or later: %s'
-                                 % REBUILD_ADVICE)
+        raise KernelsUnavailable('they were not built, because GCC 11 or later was missing: '
+                                 '%s' % REBUILD_ADVICE)
     return build, path
 
 
@@ -95,7 +95,7 @@ class Library:
         self.name, self.dtypes = build.name, build.dtypes
         try:
             if _is_truncated(path):
-                raise OSError('its end is missing')
+                raise OSError('the file is truncated')
             self._functions = ctypes.CDLL(path)
             self._functions.bert_kernels_built_from.restype = ctypes.c_char_p
             built_from = self._functions.bert_kernels_built_from().decode()

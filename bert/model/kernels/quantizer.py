@@ -29,7 +29,7 @@ class FusedQuantizer:
             self._graph = network(*[mx.sym.var(name) for name in SYMBOL_INPUTS])
         if not kernels or FUSED_NODE not in self._graph.tojson():
             raise UserError('no fused kernels for this CPU and network: see '
-                            'docs/kernels.rst, or take another --calib_mode')
+                            'docs/kernels.rst, or use another --calib_mode')
         self._parameters = {name: value.data().as_in_context(mx.cpu())
                             for name, value in network.collect_params().items()}
         self.operators = self._find_operators(network)

@@ -20,9 +20,10 @@ class BackwardPass {
   }
 
   void run() {
+    Barrier barrier;
 #pragma omp parallel num_threads(context_.settings.threads)
     {
-      const Team team = Team::of_region();
+      const Team team = Team::of_region(barrier);
       const Range tokens = team.share(context_.tokens.count());
       VectorGradients& vectors = vector_gradients_[team.rank];
       start_gradient(team);

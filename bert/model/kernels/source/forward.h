@@ -23,9 +23,10 @@ class ForwardPass {
   }
 
   void run() {
+    Barrier barrier;
 #pragma omp parallel num_threads(context_.settings.threads)
     {
-      const Team all = Team::of_region();
+      const Team all = Team::of_region(barrier);
       if (is_one_team_)
         run_shard(0, all, attentions_[all.rank]);
       else
