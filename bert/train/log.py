@@ -5,7 +5,11 @@ import sys
 
 from tqdm import tqdm
 
+from bert.train.terminal import DIM, RED, YELLOW, style
+
+# Where programs read: in files, and on standard error that is no terminal
 LINE_FORMAT = '%(levelname)s:%(name)s:%(asctime)s %(message)s'
+TIME_FORMAT = '%H:%M:%S'
 # They log every font search, and every request, at INFO
 CHATTY_LIBRARIES = ('matplotlib', 'httpx', 'httpx2')
 
@@ -17,6 +21,19 @@ class _FileHandler(logging.FileHandler):
         logging.getLogger().removeHandler(self)
         print('warning: %s: the log can\'t be written any more: %s'
               % (self.baseFilename, sys.exc_info()[1]), file=sys.stderr)
+
+
+class _ReadableFormatter(logging.Formatter):
+    """Lines for a person at a terminal: the time, and the message alone unless it is a warning or
+    an error."""
+
+    def format(self, record):
+        message = super().format(record)
+        if record.levelno >= logging.WARNING:
+            message = style('%s: ' % record.levelname.lower(),
+                            YELLOW if record.levelno == logging.WARNING else RED,
+                            sys.stderr) + message
+        return '%s %s' % (style(self.formatTime(record, TIME_FORMAT), DIM, sys.stderr), message)
 
 
 class _TerminalHandler(logging.Handler):
@@ -49,8 +66,10 @@ def open_log(path=None, level=logging.INFO):
         os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
         handlers.append(_FileHandler(path, encoding='utf-8'))
     for handler in handlers:
-        handler.setFormatter(logging.Formatter(LINE_FORMAT, datefmt='%H:%M:%S'))
+        handler.setFormatter(logging.Formatter(LINE_FORMAT, datefmt=TIME_FORMAT))
         root.addHandler(handler)
+    if sys.stderr.isatty():
+        handlers[0].setFormatter(_ReadableFormatter())
 
 
 def close_log():

@@ -97,13 +97,25 @@ def test_parameters_depend_on_the_seed_only(train, sst, in_tmp):
 
 def test_predictions_are_shown_with_their_sentences(train, sst):
     outcome = train('--task_name', 'SST', '--data_dir', sst, '--epochs', 1)
-    lines = outcome.out.split('Some predictions on dev:\n')[1].splitlines()
-    assert len(lines) == 5
+    samples, score, commands = outcome.out.split('Some predictions on dev:\n')[1].split('\n\n')
+    assert len(samples.splitlines()) == 5
     sentences = {text for text, _ in tiny.sentences(20, 2)}
-    for line in lines:
-        match = re.fullmatch(r'  ([01]) (\d+) % \(label ([01])\)  (right|wrong): (.+)', line)
+    for line in samples.splitlines():
+        match = re.fullmatch(r'  (right|wrong)  ([01]) (\d+) % \(label ([01])\): (.+)', line)
         assert match and match.group(5) in sentences
-        assert (match.group(1) == match.group(3)) == (match.group(4) == 'right')
+        assert (match.group(2) == match.group(4)) == (match.group(1) == 'right')
+    labels = [label for _, label in tiny.sentences(20, 2)]
+    most_frequent = max(set(labels), key=labels.count)
+    match = re.fullmatch(r'Accuracy on dev: ([\d.]+) %\. Always answering "([01])", the most frequent '
+                         r'class, gives ([\d.]+) %\.', score)
+    assert match.group(2) == str(most_frequent)
+    assert float(match.group(3)) == 100 * labels.count(most_frequent) / len(labels)
+    assert commands.splitlines() == [
+        'What next:',
+        '  ./run predict.py --model_dir output_dir/SST-001 "A text of your own."',
+        '  ./run serve.py --model_dir output_dir/SST-001',
+        '  ./run finetune_classifier.py --train_file train.csv --dev_file dev.csv '
+        '--text_columns text --label_column label']
 
 
 def test_submission_has_one_row_per_example(train, sst, in_tmp):
@@ -344,7 +356,7 @@ def test_training_data_may_move_before_a_resume(train, in_tmp):
     outcome = train('--output_dir', 'run', '--resume', '--train_file', 'moved.tsv')
     assert outcome.code == 0, outcome.err
     (in_tmp / 'moved.tsv').write_text('t\tc\ngood\tx\nbad\ty\n')
-    assert 'the training examples are not those that the run in run was started with' in train(
+    assert 'the training examples differ from those of the run in run' in train(
         '--output_dir', 'run', '--resume', '--train_file', 'moved.tsv').error
 
 
@@ -354,7 +366,7 @@ def test_label_missing_from_train_gives_a_warning(train, in_tmp):
     outcome = train('--train_file', 'a.tsv', '--dev_file', 'b.tsv', '--text_columns', 't',
                     '--label_column', 'c', '--output_dir', 'run')
     assert outcome.code == 0, outcome.err
-    assert 'warning: labels that train has no example of: z' in outcome.err
+    assert 'warning: train has no examples of these labels: z' in outcome.err
 
 
 # Before training

@@ -2,16 +2,14 @@
 import logging
 import os
 
-import numpy as np
-
 from bert import file_names, files
-from bert.data.batches import collate
 from bert.data.glue.labels import one_line
 from bert.data.glue.tasks import CUSTOM_SUBMISSION
 from bert.data.text.tokenizer import BertTokenizer
 from bert.data.transform import check_max_length
 from bert.jobs.finetuning.classifier_data import featurize_segments, read_segments, write_audit
 from bert.jobs.finetuning.classifier_task import ClassifierTask
+from bert.jobs.finetuning.summary import print_run_summary
 from bert.jobs.finetuning.task_from_options import make_task, run_name
 from bert.jobs.int8 import calibration
 from bert.jobs.runs import model_from_options, training
@@ -20,7 +18,6 @@ from bert.model.classification import make_classifier_network
 from bert.model.kernels.optimizer import fused_update
 from bert.pipelines.classifier_folder import classifier_class
 from bert.pipelines.evaluation_sets import TextSet
-from bert.pipelines.records import LabelSet, Score
 from bert.train.log import format_duration
 from bert.train.loop import TrainerState
 from bert.train.metrics import format_metrics
@@ -28,7 +25,6 @@ from bert.train.schedule import TrainingPlan
 from bert.train.trainer import Trainer
 
 SCRIPT = 'finetune_classifier.py'
-SAMPLES_SHOWN = 5       # dev predictions printed at the end
 DEFAULT_MODEL, CHINESE_DATASET = 'bert_12_768_12', 'wiki_cn_cased'
 
 
@@ -121,7 +117,7 @@ def _build_model(options, task, device):
 
 
 def _conclude(classifier_task, state):
-    """Write test predictions, results.json and curves.png, and print some predictions; returns the
+    """Write test predictions, results.json and curves.png, and print a summary; returns the
     report."""
     metrics = _final_metrics(classifier_task, state)
     for name in [name for name in classifier_task.data if name.startswith('test')]:
@@ -132,8 +128,8 @@ def _conclude(classifier_task, state):
     if state.curve:
         logging.info('trained %s, %.1f examples/s', format_duration(state.seconds),
                      report['examples_per_second'])
-    _show_predictions(classifier_task)
     logging.info('results: %s', os.path.join(classifier_task.folder, file_names.RESULTS_FILE))
+    print_run_summary(classifier_task, metrics)
     return report
 
 
@@ -164,35 +160,3 @@ def _write_submission(path, predictions):
         out.write('index\tprediction\n')
         for i, prediction in enumerate(predictions):
             out.write('%d\t%s\n' % (i, one_line(prediction)))
-
-
-def _show_predictions(classifier_task):
-    """Print predictions on a few dev examples, the same in every run."""
-    model, data = classifier_task.model, classifier_task.data
-    name = next((name for name in data if name.startswith('dev')), None)
-    if name is None:
-        return
-    rows = np.random.RandomState(0).permutation(len(data[name].examples))[:SAMPLES_SHOWN]
-    sample = data[name].subset(rows)
-    outputs = model.outputs(collate(sample.features, model.padding_id)).asnumpy()
-    print('\nSome predictions on %s:' % name)
-    for example, feature, record, output in zip(
-            sample.examples, sample.features, model.records(outputs), outputs):
-        print('  %s: %s' % (_compare(record, output, example.label, feature.label),
-                            ' | '.join(map(one_line, example.texts))))
-
-
-def _compare(record, output, text, label):
-    """A prediction beside the label of the file. text, label: that of `Example`, of `Features`."""
-    if isinstance(record, Score):       # a reranker learns shares of the file's scores
-        is_share = np.float32(text) != label
-        return '%.2f (label %s)' % (record.score, '%.2f' % label if is_share else one_line(text))
-    if isinstance(record, LabelSet):
-        predicted = ['%s %.0f %%' % (name, 100 * record.probabilities[name])
-                     for name in record.labels]
-        return '%s (labels %s)  %s' % (
-            *(one_line(', '.join(names)) or 'none' for names in (predicted, text)),
-            'right' if set(record.labels) == set(text) else 'wrong')
-    return '%s %.0f %% (label %s)  %s' % (
-        one_line(record.label), 100 * record.probability, one_line(text),
-        'right' if output.argmax() == label else 'wrong')

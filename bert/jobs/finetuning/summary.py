@@ -1,0 +1,104 @@
+"""What fine-tuning prints at its end for a reader at the terminal: some predictions, the score
+beside that of the most frequent class, and the commands that come next."""
+import collections
+import os
+import shlex
+import shutil
+import sys
+
+import numpy as np
+
+import bert
+from bert.data.batches import collate
+from bert.data.glue.labels import one_line
+from bert.pipelines.records import LabelSet, Score
+from bert.train.terminal import BOLD, GREEN, RED, style
+
+SAMPLES_SHOWN = 5       # predictions on dev
+MAX_WIDTH = 100         # columns of a sample where standard output is no terminal
+
+
+def print_run_summary(classifier_task, metrics):
+    """Print the summary of a finished run. metrics: {segment: {metric: value}}."""
+    name = next((name for name in classifier_task.data if name.startswith('dev')), None)
+    if name is None:
+        return
+    print('\n%s' % style('Some predictions on %s:' % name, BOLD))
+    for line in _sample_lines(classifier_task.model, classifier_task.data[name]):
+        print('  ' + line)
+    score = _describe_score(classifier_task, name, metrics)
+    if score:
+        print('\n' + score)
+    print('\n%s' % style('What next:', BOLD))
+    for line in _next_commands(classifier_task.folder, classifier_task.task.pair):
+        print('  ' + line)
+
+
+def _sample_lines(model, segment):
+    """Predictions on a few examples, the same in every run."""
+    rows = np.random.RandomState(0).permutation(len(segment.examples))[:SAMPLES_SHOWN]
+    sample = segment.subset(rows)
+    outputs = model.outputs(collate(sample.features, model.padding_id)).asnumpy()
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else MAX_WIDTH
+    for example, feature, record, output in zip(
+            sample.examples, sample.features, model.records(outputs), outputs):
+        verdict, prediction = _compare(record, output, example.label, feature.label)
+        texts = ' | '.join(map(one_line, example.texts))
+        yield _style_verdict(verdict) + _shorten('%s: %s' % (prediction, texts),
+                                               width - len(verdict) - 4)
+
+
+def _compare(record, output, text, label):
+    """('right', 'wrong' or '', a prediction beside the label of the file). text, label: that of
+    `Example`, of `Features`."""
+    if isinstance(record, Score):       # a reranker learns shares of the file's scores
+        is_share = np.float32(text) != label
+        return '', '%.2f (label %s)' % (record.score,
+                                        '%.2f' % label if is_share else one_line(text))
+    if isinstance(record, LabelSet):
+        predicted = ['%s %.0f %%' % (name, 100 * record.probabilities[name])
+                     for name in record.labels]
+        return ('right' if set(record.labels) == set(text) else 'wrong'), '%s (labels %s)' % tuple(
+            one_line(', '.join(names)) or 'none' for names in (predicted, text))
+    return ('right' if output.argmax() == label else 'wrong'), '%s %.0f %% (label %s)' % (
+        one_line(record.label), 100 * record.probability, one_line(text))
+
+
+def _style_verdict(verdict):
+    return style(verdict, GREEN if verdict == 'right' else RED) + '  ' * bool(verdict)
+
+
+def _shorten(text, width):
+    """The text in at most `width` columns, with … for what is left out."""
+    return text if len(text) <= width else text[:max(20, width) - 2].rstrip() + ' …'
+
+
+def _describe_score(classifier_task, name, metrics):
+    """A sentence with the accuracy on a dev segment and that of always answering the most frequent
+    class; '' for a task that has no accuracy."""
+    accuracy = metrics.get(name, {}).get('accuracy')
+    if accuracy is None or classifier_task.task.threshold is not None:
+        return ''
+    labels = [example.label for example in classifier_task.data[name].examples]
+    (label, count), = collections.Counter(labels).most_common(1)
+    return 'Accuracy on %s: %s. Always answering "%s", the most frequent class, gives %.1f %%.' % (
+        name, style('%.1f %%' % (100 * accuracy), BOLD), one_line(label),
+        100 * count / len(labels))
+
+
+def _next_commands(folder, pair):
+    """Commands for the run in a folder, as this installation has them."""
+    folder = shlex.quote(folder)
+    texts = '"The first text." "The second text."' if pair else '"A text of your own."'
+    return ['%s --model_dir %s %s' % (_script_command('predict.py'), folder, texts),
+            '%s --model_dir %s' % (_script_command('serve.py'), folder),
+            '%s --train_file train.csv --dev_file dev.csv --text_columns %s --label_column label'
+            % (_script_command('finetune_classifier.py'), 'text,text_2' if pair else 'text')]
+
+
+def _script_command(script):
+    """What starts a script: ./run where the repository is, else the installed module."""
+    package = os.path.dirname(os.path.abspath(bert.__file__))
+    if os.path.exists(os.path.join(os.path.dirname(package), 'run')):
+        return './run ' + script
+    return 'python -m bert.' + script[:-len('.py')]
