@@ -7,20 +7,18 @@ import mxnet as mx
 import numpy as np
 import pytest
 from support import tiny
+from support.pages import horovod_command
 from support.processes import PACKAGE, spawn
 from support.small_squad import QUICK, SIZES, read_json, write_files
 
 pytestmark = pytest.mark.horovod
 
-DOCS = PACKAGE.parent / 'docs'
 
-
-@pytest.mark.parametrize('page', ['classification.rst', 'question_answering.rst'])
+@pytest.mark.parametrize('page', ['docs/classification.rst', 'docs/question_answering.rst'])
 def test_the_commands_of_the_pages(page, run_command, tiny_bert, in_tmp):
     """The commands run as printed, with tiny weights and the sizes that suit them."""
-    text = (DOCS / page).read_text(encoding='utf-8')
-    line, = re.findall(r'^    ./run (horovodrun .*)$', text, re.MULTILINE)
-    if page == 'classification.rst':
+    line = horovod_command(page)
+    if page == 'docs/classification.rst':
         tiny.write_pairs(in_tmp / 'glue_data' / 'MRPC', ('#1 String', '#2 String', 'Quality'),
                          lambda similarity: int(similarity > 0.5))
         more_flags = ['--max_len', '24']
@@ -113,8 +111,8 @@ def test_a_killed_classifier_resumes_bit_for_bit(start_workers, run_workers, kil
     kill_worker(process, in_tmp / 'broken')
     assert not (in_tmp / 'broken' / 'results.json').exists(), 'killed too late to test anything'
     outcome = run_workers('finetune_classifier.py', 1, '--resume', '--output_dir', 'broken')
-    assert ('the run in broken was started with 2 workers or GPUs, and here are 1: take as many'
-            in outcome.err)
+    assert ('the run in broken was started with 2 workers or GPUs, but now there are 1: use the '
+            'same number' in outcome.err)
     outcome = run_workers('finetune_classifier.py', 2, '--resume', '--output_dir', 'broken')
     assert outcome.code == 0, outcome.err
     expected, actual = parameters(in_tmp / 'whole'), parameters(in_tmp / 'broken')

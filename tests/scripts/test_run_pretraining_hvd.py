@@ -8,6 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
+from support.pages import horovod_command
 from support.pretraining import flags, parameters, results
 from support.processes import PACKAGE, spawn
 
@@ -76,7 +77,8 @@ def test_a_killed_worker_ends_the_job(start, run, kill_worker, dataset, in_tmp):
     assert not (in_tmp / 'broken' / 'results.json').exists(), 'killed too late to test anything'
     shutil.copytree('broken', 'other')
     outcome = run(1, '--resume', '--ckpt_dir', 'other')
-    assert 'was started with 3 workers or GPUs, and here are 1: take as many' in outcome.err
+    assert ('was started with 3 workers or GPUs, but now there are 1: use the same '
+            'number') in outcome.err
     outcome = run(3, '--resume', '--ckpt_dir', 'broken')
     assert outcome.code == 0, outcome.err
     expected, actual = parameters('whole'), parameters('broken')
@@ -85,8 +87,7 @@ def test_a_killed_worker_ends_the_job(start, run, kill_worker, dataset, in_tmp):
 
 @pytest.mark.horovod
 def test_the_command_of_the_page(run_command, dataset, in_tmp):
-    page = (PACKAGE.parent / 'docs' / 'pretraining.rst').read_text(encoding='utf-8')
-    words = shlex.split(re.search(r'^    ./run (horovodrun .*)$', page, re.MULTILINE).group(1))
+    words = shlex.split(horovod_command('docs/pretraining.rst'))
     shutil.copytree(dataset / 'out', 'corpus')
     for name in ('vocab.txt', 'sizes.json'):
         shutil.copy(dataset / name, name)

@@ -26,6 +26,12 @@ def commands(page):
     return [line for line in indented_lines(page) if COMMAND.match(line)]
 
 
+def horovod_command(page):
+    """The only command of a page that starts workers, from `horovodrun` on."""
+    command, = [line for line in commands(page) if line.startswith('./run horovodrun -')]
+    return command.partition(' ')[2]
+
+
 def snippets(page):
     """The Python programs of a page."""
     return [textwrap.dedent(block) for block in BLOCK.findall(read(page))]
