@@ -6,17 +6,20 @@ from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.transforms import SphinxTransform
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.dirname(HERE), HERE]
 
-from bert import __version__ as version  # noqa: E402  (the path of the package comes first)
+from bert import __version__ as version  # noqa: E402  (its folder comes first)
 
 project = 'BERT for Apache MXNet'
 author = 'the authors of the package bert'
-extensions = ['sphinx.ext.autodoc']
+extensions = ['sphinx.ext.autodoc', 'job_keywords']
 exclude_patterns = ['_site']
 html_theme = 'furo'
 html_title = 'BERT for Apache MXNet %s' % version
 html_static_path = ['static']
+html_extra_path = ['nginx.conf', 'bert.service']
+smartquotes = False     # two hyphens begin a flag
 html_css_files = ['site.css']
 html_copy_source = False
 html_show_sphinx = False
@@ -24,7 +27,7 @@ autodoc_member_order = 'bysource'
 autodoc_typehints = 'none'
 add_module_names = False
 highlight_language = 'sh'       # most blocks are commands
-nitpicky = False
+default_role = 'code'     # of names in docstrings
 
 
 class LinkPages(SphinxTransform):

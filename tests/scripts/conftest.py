@@ -16,7 +16,7 @@ from bert import create_pretraining_data
 from bert.errors import run_script
 from bert.export import runtimes
 from bert.jobs.exporting import serving_folder
-from bert.jobs.runs import results
+from bert.jobs.runs import training
 from bert.quantization import loss, report
 
 
@@ -24,7 +24,7 @@ from bert.quantization import loss, report
 def drawing_functions():
     """Drawing takes longer than a tiny training, so runs in this process write empty pictures.
     Yields the drawing functions: tests that look at pictures restore them."""
-    functions = {(results, 'draw_curves'): results.draw_curves,
+    functions = {(training, 'draw_curves'): training.draw_curves,
                  (report, 'draw_trials'): report.draw_trials}
     with pytest.MonkeyPatch.context() as patch:
         for module, name in functions:

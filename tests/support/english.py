@@ -10,7 +10,8 @@ from docutils.core import publish_doctree
 from docutils.parsers.rst import Directive, directives
 
 MAX_WORDS, MAX_COLUMNS = 25, 100
-SPHINX_DIRECTIVES = ('toctree', 'autoclass', 'autoexception', 'autofunction', 'automodule')
+SPHINX_DIRECTIVES = ('toctree', 'autoclass', 'autoexception', 'autofunction', 'automodule',
+                     'job-keywords')
 LITERAL = 'CODE'        # stands for a literal, which counts as one word
 # A full stop before a small letter ends no sentence.
 SENTENCE_END = re.compile(r'(?<=[.!?])[)”"’]*\s+(?=[(“"‘]?[A-Z0-9])')

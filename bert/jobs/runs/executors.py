@@ -45,8 +45,8 @@ class ProcessExecutor(LocalExecutor):
             for future in concurrent.futures.as_completed(futures):
                 yield future.result()
         except concurrent.futures.process.BrokenProcessPool:
-            raise UserError('a worker process died, for want of memory perhaps: what is finished '
-                            'is kept; go on with --resume and fewer of them') from None
+            raise UserError('a worker process died, perhaps out of memory: finished parts are '
+                            'kept; continue with --resume and fewer workers') from None
         finally:
             for future in futures:
                 future.cancel()
@@ -92,7 +92,7 @@ class DaskExecutor(LocalExecutor):
             for future in self._distributed.as_completed(futures):
                 yield future.result()
         except self._distributed.scheduler.KilledWorker as error:
-            raise UserError('a worker of the Dask cluster died: %s; what is finished is kept; go '
-                            'on with --resume' % error) from None
+            raise UserError('a worker of the Dask cluster died: %s; finished parts are kept; '
+                            'continue with --resume' % error) from None
         finally:
             self._client.cancel(futures)

@@ -94,8 +94,8 @@ def _network_with_new_head(options, device, make_network):
     if options.model_parameters:
         zoo.load_model(network, options.model_parameters, vocabulary, device)
     elif options.only_predict:
-        logging.warning('no --model_parameters: the head is untrained, its answers are chance; '
-                        'the net.params of a run holds a trained one')
+        logging.warning('no --model_parameters: the head is untrained, so its answers are random; '
+                        'the net.params of a run holds a trained head')
     return network, vocabulary
 
 
@@ -106,8 +106,8 @@ def _with_case(config, vocabulary, uncased):
     if vocabulary.tokenizer_json is not None:
         raise UserError('--uncased: the tokenizer.json of this model has its own rule about case: '
                         'leave the flag out')
-    logging.warning('--uncased: the vocabulary of this model keeps case; text is lower-cased '
-                    'because you ask for it')
+    logging.warning('--uncased: the vocabulary of this model is cased, but text is lower-cased '
+                    'because of this flag')
     return dataclasses.replace(config, cased=False)
 
 
@@ -118,8 +118,8 @@ def apply_saved_task(options, explicit):
     if not opens_whole_model(options):
         return options, {}
     if options.pretrained_bert_parameters:
-        raise UserError('--pretrained_bert_parameters: --bert_checkpoint is opened whole here, its '
-                        'encoder included; give one of the two')
+        raise UserError('--pretrained_bert_parameters: the model in --bert_checkpoint already has '
+                        'an encoder; give one of the two')
     content = read_saved_task(checkpoint_reader.find_weights(options.bert_checkpoint))
     if not content:
         return options, {}

@@ -1,4 +1,4 @@
-"""results.json and curves.png: the command of a run, its environment and its results."""
+"""results.json: the command of a run, its environment and its results."""
 import dataclasses
 import importlib.metadata
 import os
@@ -73,31 +73,3 @@ def _command(options):
     package = os.path.dirname(os.path.realpath(bert.__file__))
     is_script = os.path.realpath(sys.argv[0]).startswith(package + os.sep)
     return shlex.join(sys.argv) if is_script else command_line(options)
-
-
-def draw_curves(path, state):
-    """Draw loss and learning rate over the steps, with the dev metrics below, as a PNG."""
-    import matplotlib
-    matplotlib.use('Agg')
-    from matplotlib import pyplot
-    figure, (losses, scores) = pyplot.subplots(2, 1, sharex=True, figsize=(7, 6))
-    steps = [point['step'] for point in state.curve]
-    losses.plot(steps, [point['loss'] for point in state.curve], label='training loss')
-    losses.set_ylabel('loss')
-    rates = losses.twinx()
-    rates.plot(steps, [point['lr'] for point in state.curve], 'k:', label='learning rate')
-    rates.set_ylabel('learning rate')
-    for segment in state.history[0]['metrics'] if state.history else ():
-        for name in state.history[0]['metrics'][segment]:
-            scores.plot([entry['step'] for entry in state.history],
-                        [entry['metrics'][segment][name] for entry in state.history], 'o-',
-                        label='%s %s' % (segment, name))
-    scores.set_xlabel('optimizer step')
-    scores.set_ylabel('dev metrics')
-    for axes in (losses, scores):
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend()
-    figure.tight_layout()
-    with files.atomic_write(path, 'wb') as out:
-        figure.savefig(out, format='png', dpi=100)
-    pyplot.close(figure)

@@ -87,10 +87,10 @@ def _make_empty(folder, options, can_resume):
     that raises `UserError`."""
     if _holds_run(folder):
         if not options.overwrite_output_dir:
-            raise UserError('%s holds a run: choose another %s, %sor replace it by '
+            raise UserError('%s holds a run: choose another %s, %sor replace it with '
                             '--overwrite_output_dir' % (
                                 folder, options.folder_flag,
-                                'go on with it by --resume, ' if can_resume else ''))
+                                'continue it with --resume, ' if can_resume else ''))
         _check_inputs(options, folder)
         _clear(folder)
 
@@ -107,8 +107,8 @@ def open_model_folder(options, name, script, output_files, can_resume=True, **va
         conflicts = sorted(name for name in output_files
                            if os.path.exists(os.path.join(folder, name)))
         if conflicts:
-            raise UserError('%s holds %s, and is no folder of %s: choose another, or have files '
-                            'replaced by --overwrite_output_dir' % (folder, conflicts[0], script))
+            raise UserError('%s holds %s, but no run of %s: choose another folder, or replace '
+                            'files with --overwrite_output_dir' % (folder, conflicts[0], script))
     with open_run_folder(options, name, script, output_files, can_resume, **values) as folder:
         yield folder
 
@@ -121,7 +121,7 @@ def output_beside_model(options, name, is_needed=False):
         return options.replace(
             output_dir=options.output_dir or os.path.join(options.model_dir, name))
     if is_needed:
-        raise UserError('--model_dir %s: it is no folder here, where the results could be written: '
+        raise UserError('--model_dir %s: this is not a local folder, and the results need one: '
                         'give --output_dir' % options.model_dir)
     return options
 
@@ -132,8 +132,8 @@ def _check_inputs(options, folder):
     for name in INPUT_OPTIONS:
         path = getattr(options, name, None)
         if path and (os.path.realpath(path) + os.sep).startswith(root):
-            raise UserError('--overwrite_output_dir: --%s %s lies in the run that it would '
-                            'replace: choose another %s' % (name, path, options.folder_flag))
+            raise UserError('--overwrite_output_dir: --%s %s is inside the run that would be '
+                            'replaced: choose another %s' % (name, path, options.folder_flag))
 
 
 def _holds_run(folder):
@@ -166,7 +166,7 @@ def _make_numbered_folder(name):
         except FileExistsError:
             number += 1
         except OSError as error:
-            raise UserError('%s: can\'t be made: %s; choose a folder with --output_dir'
+            raise UserError("%s: the folder can't be created: %s; choose another with --output_dir"
                             % (folder, error.strerror)) from None
 
 
@@ -196,7 +196,7 @@ def _restore_options(options, explicit, folder, script):
         raise UserError('--resume: %s holds no run (no readable %s)'
                         % (folder, file_names.OPTIONS_FILE))
     if saved.get('script', script) != script:
-        raise UserError('--resume: the run in %s is one of %s: go on with that script'
+        raise UserError('--resume: the run in %s was made by %s: continue with that script'
                         % (folder, saved.get('script')))
     if saved.get('threads') != options.threads:
         LOG.warning('the run was started with --threads %s: with %s its numbers may differ in the '

@@ -25,6 +25,7 @@ from bert.pipelines.task_file import kind_of
 LOG = logging.getLogger(__name__)
 
 LABEL_SET_OPTIONS = 'label_columns', 'label_separator'
+OWN_FILES_HAVE_COLUMNS = 'it is not for files of your own: name their columns instead'
 
 
 def choose_label_column(options, has_label_sets):
@@ -39,9 +40,10 @@ def choose_label_column(options, has_label_sets):
     if not names:
         return LabelSetColumns((options.label_column,), options.label_separator)
     if len(set(names)) < len(names) or not all(names):
-        raise UserError('--label_columns %s: give each once' % ','.join(names))
+        raise UserError('--label_columns %s: expected different names, none of them empty'
+                        % ','.join(names))
     if all(name.isdecimal() for name in names + options.text_columns):
-        raise UserError('--label_columns %s: the names of the columns are the labels: take files '
+        raise UserError('--label_columns %s: the names of the columns are the labels: use files '
                         'with a header, and name the columns' % ','.join(names))
     return LabelSetColumns(names)
 
@@ -52,9 +54,9 @@ def find_model_task(options, explicit, model):
     own_files = {'train': options.train_file, 'dev': options.dev_file}
     has_label_sets = kind_of(model.task) == MULTI_LABEL
     if any(own_files.values()):
-        refuse(explicit, ('task_name',), 'with files of your own their columns tell')
+        refuse(explicit, ('task_name',), OWN_FILES_HAVE_COLUMNS)
         if not options.text_columns:
-            raise UserError('--text_columns is needed with files of your own')
+            raise UserError('--text_columns is needed with files of your own: name the columns')
         label_column = choose_label_column(options, has_label_sets)
         labels = model.task['labels']
         if options.label_columns and sorted(options.label_columns) != sorted(labels):
@@ -66,11 +68,11 @@ def find_model_task(options, explicit, model):
     refuse(explicit, ('text_columns', 'label_column', *LABEL_SET_OPTIONS),
            'it is for files of your own')
     if has_label_sets:
-        raise UserError('the model gives a text several labels, which no task of the table has: '
+        raise UserError('the model gives a text several labels, but no known task has several: '
                         'name files of your own with --dev_file')
     name = options.task_name or model.task['name']
     if not is_task(name):
-        raise UserError('the model was trained on "%s", which is no task of the table: name one '
+        raise UserError('the model was trained on "%s", which is not a known task: name a task '
                         'with --task_name, or files of your own with --dev_file' % name)
     task = find_task(name)
     class_columns(task, model.task)
@@ -85,8 +87,8 @@ def read_evaluation_sets(options, explicit, model, kinds):
     own_files = {'train': options.train_file, 'dev': options.dev_file}
     if all(own_files.values()) and 'train' in kinds and \
             os.path.realpath(options.train_file) == os.path.realpath(options.dev_file):
-        raise UserError('--train_file and --dev_file are one file: what is calibrated on is not '
-                        'what is reported')
+        raise UserError('--train_file and --dev_file are the same file: the examples for '
+                        'calibration must not be scored')
     limits = {'train': options.max_train_samples, 'dev': options.max_eval_samples}
     kind_of_model = kind_of(model.task)
     if kind_of_model == TOKEN_CLASSIFICATION:
@@ -101,7 +103,7 @@ def read_evaluation_sets(options, explicit, model, kinds):
             limits[kind], trainable=kind == 'train') for kind in kinds}
     task = find_model_task(options, explicit, model)
     if has_placeholders(task, model.task):
-        LOG.warning('the classes of the model are called %s: they are taken for %s, in this order',
+        LOG.warning('the classes of the model are named %s: they are read as %s, in this order',
                     ', '.join(model.task['labels']), ', '.join(task.labels))
     has_own_files = any(own_files.values())
     paths = ({name: segment.file for name, segment in task.segments.items()} if has_own_files
@@ -119,16 +121,16 @@ def _read_tagged_sets(options, explicit, model, kinds, own_files, limits):
     """{kind: `TaggedSet`} for a `TokenClassifier`. --text_columns names the column of the word."""
     columns, paths, name = TagColumns(), own_files, options.task_name or model.task['name']
     if any(own_files.values()):
-        refuse(explicit, ('task_name',), 'with files of your own their columns tell')
+        refuse(explicit, ('task_name',), OWN_FILES_HAVE_COLUMNS)
         if len(options.text_columns or ()) > 1:
-            raise UserError('--text_columns %s: name one column, that of the word'
+            raise UserError('--text_columns %s: name only the column of the words'
                             % ','.join(options.text_columns))
         columns = TagColumns(*(options.text_columns or (None,)), options.label_column)
     else:
         refuse(explicit, ('text_columns', 'label_column'), 'it is for files of your own')
         if not (options.task_name or is_tag_task(name)):
-            raise UserError('the model was trained on "%s", which is no task of the table: name '
-                            'one with --task_name, or files of your own with --dev_file' % name)
+            raise UserError('the model was trained on "%s", which is not a known task: name a task '
+                            'with --task_name, or files of your own with --dev_file' % name)
         paths = locate_tag_task(find_tag_task(name), options.data_dir)
     for kind in kinds:
         if not paths.get(kind):
@@ -141,8 +143,8 @@ def _read_tagged_sets(options, explicit, model, kinds, own_files, limits):
 def read_masked_texts(options, model, kind, path, limit):
     """The `MaskedTextSet` of a file of one's own: one text a line, or a column of a table."""
     if path is None:
-        raise UserError('--%s_file is needed: a text file, one text a line: the model "%s" fills '
-                        'masks, and some tokens of the file are masked'
+        raise UserError('--%s_file is needed: a text file with one text per line. The model "%s" '
+                        'fills masks, and some tokens of the file are masked'
                         % (kind, model.task['name']))
     columns = options.text_columns
     if columns:

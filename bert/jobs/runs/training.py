@@ -11,6 +11,7 @@ import numpy as np
 from bert import file_names, files, locks
 from bert.data.batches import training_batches
 from bert.jobs.runs import results, run_folder
+from bert.jobs.runs.curves import draw_curves
 from bert.model import zoo
 from bert.pipelines.sentence_files import read_checkpoint_sentence_model, write_sentence_model
 from bert.train.devices import pick_device, seed_everything
@@ -213,7 +214,8 @@ class NetworkTask:
             training_loss=mean_loss(state.curve),
             stopped_early=state.stopped_early, workers=self.workers.size, **values)
         if state.curve:
-            results.draw_curves(os.path.join(self.folder, file_names.CURVES_FILE), state)
+            draw_curves(os.path.join(self.folder, file_names.CURVES_FILE), state,
+                        '%s, seed %d' % (self.name, self.options.seed))
         return report
 
 

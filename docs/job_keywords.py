@@ -1,0 +1,42 @@
+"""A directive of Sphinx for the reference of jobs: a table of the keywords of a job, their defaults
+and their help, from its options class.
+
+    .. job-keywords:: finetune_classifier
+"""
+import dataclasses
+import re
+
+from docutils.parsers.rst import Directive
+from docutils.statemachine import StringList
+
+from bert import jobs
+
+
+def keyword_rows(job):
+    """[(keyword, default, help)] of a job, without the hidden ones."""
+    for field in dataclasses.fields(job.options_class):
+        flag = field.metadata['flag']
+        if not flag.hidden:
+            default = job.options_class.default_of(field.name)
+            is_required = default is dataclasses.MISSING
+            yield (field.name, 'required' if is_required else '``%r``' % (default,),
+                   re.sub(r'([*_|`\\])', r'\\\1', flag.help.replace('%%', '%')))
+
+
+class JobKeywords(Directive):
+    required_arguments = 1
+
+    def run(self):
+        lines = ['.. list-table::', '   :header-rows: 1', '   :widths: 26 18 56', '',
+                 '   * - keyword', '     - default', '     - description']
+        for row in keyword_rows(getattr(jobs, self.arguments[0])):
+            lines += ['   %s %s' % ('* -' if i == 0 else '  -', '``%s``' % text if i == 0 else text)
+                      for i, text in enumerate(row)]
+        container = self.state_machine.node.__class__()     # a node of the kind that is built
+        self.state.nested_parse(StringList(lines, source=__file__), 0, container)
+        return container.children
+
+
+def setup(app):
+    app.add_directive('job-keywords', JobKeywords)
+    return {'parallel_read_safe': True}
