@@ -257,7 +257,7 @@ def check_installation(mxnet):
 
     mxnet: the `ModuleSpec` of the package mxnet, or None."""
     if mxnet is None or mxnet.origin is None:       # no origin: a folder that pip left behind
-        raise InstallationError("no MXNet here: install it with '%s'" % install_command(),
+        raise InstallationError("MXNet is not installed: install it with '%s'" % install_command(),
                                 name='mxnet')
     installed = installed_mxnets(os.path.dirname(os.path.dirname(mxnet.origin)))
     names = [name for name, _ in installed]

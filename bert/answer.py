@@ -1,4 +1,4 @@
-"""Answer questions from documents of your own: arguments, files, or standard input."""
+"""Answer questions from your own documents: arguments, files, or standard input."""
 from bert import jobs
 from bert.errors import run_script
 from bert.flags.options import parse

@@ -1,4 +1,4 @@
-"""Convert a BERT of transformers into a Gluon checkpoint folder, or one of Gluon back."""
+"""Convert a BERT model of transformers into a Gluon checkpoint folder, or a Gluon model back."""
 from bert import jobs
 from bert.errors import run_script
 from bert.flags.exporting import ConvertCheckpointOptions as OPTIONS

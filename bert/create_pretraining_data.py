@@ -1,4 +1,4 @@
-"""Make examples for pre-training BERT out of text: masked tokens and next sentences."""
+"""Create examples for pre-training BERT from text: masked tokens and next sentences."""
 from bert import jobs
 from bert.errors import run_script
 from bert.flags.options import parse

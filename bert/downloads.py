@@ -105,7 +105,7 @@ def resume_point(part, reply, num_bytes):
         raise DownloadError('HTTP %d %s' % (reply.status_code, reply.reason),
                             can_retry=reply.status_code >= 500)
     part.truncate(0)            # our part doesn't match the server's file
-    raise DownloadError('the server can\'t continue an earlier download')
+    raise DownloadError('the server can\'t resume an earlier download')
 
 
 def copy_body(part, reply, num_bytes, name):

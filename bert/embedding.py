@@ -1,5 +1,4 @@
-"""Embed words or whole texts, from arguments or from a file into a file, and search in the vectors.
-"""
+"""Embed words or whole texts, from arguments or from a file, and search in the embedded texts."""
 from bert import jobs
 from bert.errors import run_script
 from bert.flags.embedding import EmbedOptions as OPTIONS

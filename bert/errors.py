@@ -29,7 +29,7 @@ class UserError(Exception):
 
 
 # What a text can hold that is no character: from \ud800 in JSON, or from an argument or file name
-NOT_UNICODE = 'half a surrogate pair, or bytes that are no UTF-8'
+NOT_UNICODE = 'half a surrogate pair, or bytes that are not UTF-8'
 
 
 def is_unicode(text):
@@ -64,8 +64,8 @@ def run_script(main):
         print('error: %s' % error, file=sys.stderr)
         code = EXIT_USER_ERROR
     except MemoryError:
-        print('error: out of memory: free some, raise the limit (ulimit -v), or take smaller '
-              'batches', file=sys.stderr)
+        print('error: out of memory: free some memory, raise the limit (ulimit -v), or use '
+              'smaller batches', file=sys.stderr)
         streams.close()
         os._exit(EXIT_USER_ERROR)       # MXNet's own end would need memory
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Score a predictions.json as SQuAD 2.0's official evaluator does, whose rules it follows."""
+"""Score a predictions.json by the rules of the official SQuAD 2.0 evaluator."""
 from bert import jobs
 from bert.errors import run_script
 from bert.flags.options import parse

@@ -25,9 +25,9 @@ NPZ_ERRORS = (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, No
 WRITE_FIXES = {
     errno.ENOSPC: 'free some space, or choose another folder',
     errno.EDQUOT: 'free some of your quota, or choose another folder',
-    errno.EFBIG: 'choose a folder on a file system that takes larger files',
+    errno.EFBIG: 'choose a folder on a file system that allows larger files',
     errno.EACCES: 'choose a folder that you may write to',
-    errno.ENOENT: 'no folder can be made there: choose another path',
+    errno.ENOENT: 'the folder can\'t be created: choose another path',
     errno.EPERM: 'choose a folder that you may write to',
     errno.EROFS: 'choose a folder that is not read-only',
     errno.EIO: 'the disk reports a fault: choose another one',
@@ -36,11 +36,11 @@ WRITE_FIXES = {
     errno.EISDIR: 'the path is a folder: choose another name',
     errno.ENAMETOOLONG: 'choose a shorter name',
     errno.EBUSY: 'the path is a mount point: choose another name',
-    errno.ELOOP: 'its links lead in a circle: choose another path',
+    errno.ELOOP: 'the links form a loop: choose another path',
     errno.EBADF: 'that descriptor is not open: choose a file',
     errno.ENXIO: 'nothing is connected there: choose a file',
-    errno.ETXTBSY: 'it is a program that is running: choose another name',
-    errno.ENOTEMPTY: 'something was put there meanwhile: choose another path',
+    errno.ETXTBSY: 'the file is a running program: choose another name',
+    errno.ENOTEMPTY: 'another program created the path meanwhile: choose another path',
 }
 
 
@@ -107,7 +107,7 @@ def check_not_input(path, input_path, flag='--output'):
     """Raises `UserError` if the output `path` would replace an input. input_path: may be None."""
     if input_path and os.path.isfile(input_path) and \
             os.path.realpath(path) == os.path.realpath(input_path):
-        raise UserError('%s %s: it would replace the input of that name: choose another'
+        raise UserError('%s %s: the output would replace the input file: choose another name'
                         % (flag, path))
 
 
@@ -251,7 +251,8 @@ def find_files(patterns, expected):
         if os.path.isfile(pattern):     # a file name that contains wildcard characters
             paths = [pattern]
         if not paths:
-            raise UserError('%s: no such file: expected %s, as a comma list of names and wildcards'
+            raise UserError('%s: no such file: expected %s: names or wildcards, separated by '
+                            'commas'
                             % (pattern or repr(patterns), expected))
         for path in paths:
             if not is_unicode(path):
@@ -267,8 +268,8 @@ LFS_POINTER = 'version https://git-lfs.github.com/spec/'
 def refuse_pointer(path, text):
     """Raises `UserError` if the file that begins with `text` only points to the one in git-lfs."""
     if text.startswith(LFS_POINTER):
-        raise UserError('%s: only a pointer to the file, which git-lfs did not fetch: run "git lfs '
-                        'pull" in its folder' % path)
+        raise UserError('%s: a git-lfs pointer, not the file itself: run "git lfs pull" in its '
+                        'folder' % path)
 
 
 # JSON
@@ -339,5 +340,5 @@ def check_digest(path, sha256=None, sha1=None):
     """Raises `UserError` when a digest of the file is not the expected one."""
     problem = digest_mismatch(path, sha256, sha1)
     if problem:
-        raise UserError('%s: %s: remove the file, it is damaged or another version'
+        raise UserError('%s: %s: the file is damaged or of another version: remove it'
                         % (path, problem))

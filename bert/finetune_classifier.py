@@ -1,4 +1,4 @@
-"""Fine-tune BERT on a sentence or sentence-pair task: GLUE, Chinese tasks, your own files."""
+"""Fine-tune BERT on a sentence or sentence-pair task: GLUE, Chinese tasks, or your own files."""
 from bert import jobs
 from bert.errors import run_script
 from bert.flags.finetuning import FinetuneClassifierOptions as OPTIONS

@@ -1,4 +1,4 @@
-"""Fine-tune BERT to find entities: on WNUT-17, CoNLL-2003 or files of your own."""
+"""Fine-tune BERT to find entities: on WNUT-17, CoNLL-2003 or your own files."""
 from bert import jobs
 from bert.errors import run_script
 from bert.flags.options import parse

@@ -1,4 +1,4 @@
-"""Fine-tune BERT on SQuAD 1.1 or 2.0 and predict its questions, or only predict them."""
+"""Fine-tune BERT on SQuAD 1.1 or 2.0 and predict the dev set, or only predict it."""
 from bert import jobs
 from bert.errors import run_script
 from bert.flags.finetuning import FinetuneSquadOptions as OPTIONS

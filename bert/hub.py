@@ -54,11 +54,12 @@ def _require_model_name(name):
     """`split_model_name`, or a `UserError`, also for the name of a file or folder here."""
     parts = split_model_name(name)
     if os.path.exists(name):
-        raise UserError('%s: a file or folder here; expected the name of a model on the hub%s'
-                        % (name, ': %s@main' % name if parts and not parts[1] else ''))
+        raise UserError('%s: a local file or folder; expected the name of a model on the hub%s'
+                        % (name, ', such as %s@main' % name if parts and not parts[1] else ''))
     if not parts:
-        raise UserError('%s: no such file or folder, and no name of a model on the hub: that is '
-                        'owner/name or owner/name@revision, of letters, digits, ".", "-" and "_"'
+        raise UserError('%s: no such file or folder, and not the name of a model on the hub: '
+                        'expected owner/name or owner/name@revision, of letters, digits, ".", "-" '
+                        'and "_"'
                         % name)
     return parts
 
@@ -75,8 +76,8 @@ def pin_model(name):
     commit = cached_commit(repository, revision)
     if commit and holds_commit(repository, commit):
         if revision != commit:
-            LOG.info('%s: commit %s of the cache; models.py --fetch %s looks for a newer one',
-                     name, commit, name)
+            LOG.info('%s: using commit %s from the cache; models.py --fetch %s gets the newest '
+                     'commit', name, commit, name)
         return '%s@%s' % (repository, commit)
     try:
         listing = HubListing(repository, commit or revision, name)
@@ -84,8 +85,8 @@ def pin_model(name):
     except HubUnreachableError:
         if not commit or not has_all_files(repository, commit):
             raise
-        LOG.warning('%s: the hub is out of reach: commit %s of the cache is taken as another '
-                    'program left it', name, commit)
+        LOG.warning('%s: the hub is out of reach: using commit %s from the cache, which '
+                    'another program fetched, without verifying it', name, commit)
     else:
         commit = listing.commit
     return '%s@%s' % (repository, commit)
@@ -276,8 +277,9 @@ class HubListing:
                 return path
             LOG.debug('%s: %s', label, problem)
             remove_cached_file(path)
-        raise UserError('%s: not what the hub declares, after %d attempts: %s; try again later, or '
-                        'another mirror (HF_ENDPOINT)' % (label, MAX_ATTEMPTS, problem))
+        raise UserError('%s: the file is not as the hub declares it, after %d attempts: %s; try '
+                        'again later, or use another mirror (HF_ENDPOINT)'
+                        % (label, MAX_ATTEMPTS, problem))
 
     def _download(self, name, label, from_start):
         """(path, None), or (None, problem) for a file of another length than declared. from_start:
@@ -288,7 +290,7 @@ class HubListing:
                                    force_download=from_start), None
         except Exception as error:
             if is_length_error(error):
-                return None, 'not the %s bytes that were expected' % self.files[name].size
+                return None, 'the size is not the expected %s bytes' % self.files[name].size
             raise explain_hub_error(error, label, self.repository, self._revision) from None
 
 
@@ -343,6 +345,6 @@ def check_space(label, folder, num_bytes):
     """Raise `UserError` if the disk of the cache has less free space than `num_bytes`."""
     free = shutil.disk_usage(folder).free
     if free < num_bytes:
-        raise UserError('%s: it takes %.1f MB, and the hub\'s cache %s has %.1f MB left: free some '
-                        'space there, or set HF_HUB_CACHE to another folder' % (
+        raise UserError('%s: the model needs %.1f MB, but the hub\'s cache %s has %.1f MB left: '
+                        'free some space there, or set HF_HUB_CACHE to another folder' % (
                             label, num_bytes / MEGABYTE, os.path.dirname(folder), free / MEGABYTE))

@@ -46,18 +46,19 @@ MAX_NAMES = 8       # of files in a message
 
 # (what a repository without our files holds: end of a file name, what to do)
 FOREIGN_FORMATS = (
-    ('adapter_config.json', 'it is an adapter (LoRA), no model: merge it into its base model with '
-                            'peft (merge_and_unload, save_pretrained), and give that folder'),
-    ('model_index.json', 'it is a pipeline of diffusers, no text encoder'),
-    ('.gguf', 'GGUF is the format of llama.cpp: take the repository that it was made from'),
-    ('.onnx', 'ONNX files can\'t be trained or converted: take the repository that they were '
+    ('adapter_config.json', 'it is an adapter (LoRA), not a model: merge it into its base model '
+                            'with peft (merge_and_unload, save_pretrained), and give the new '
+                            'folder'),
+    ('model_index.json', 'it is a diffusers pipeline, not a text encoder'),
+    ('.gguf', 'GGUF is the format of llama.cpp: use the repository that it was made from'),
+    ('.onnx', 'ONNX files can\'t be trained or converted: use the repository that they were '
               'exported from'),
-    ('.h5', 'TensorFlow\'s weights are not read: let transformers 4 convert them (from_tf=True, '
-            'save_pretrained), and give that folder'),
-    ('.ckpt.index', 'TensorFlow\'s weights are not read: let transformers 4 convert them '
-                    '(convert_bert_original_tf_checkpoint_to_pytorch), and give that folder'),
-    ('.msgpack', 'Flax\'s weights are not read: let transformers 4 convert them (from_flax=True, '
-                 'save_pretrained), and give that folder'))
+    ('.h5', 'TensorFlow weights are not supported: convert them with transformers 4 (from_tf=True, '
+            'save_pretrained), and give the new folder'),
+    ('.ckpt.index', 'TensorFlow weights are not supported: convert them with transformers 4 '
+                    '(convert_bert_original_tf_checkpoint_to_pytorch), and give the new folder'),
+    ('.msgpack', 'Flax weights are not supported: convert them with transformers 4 '
+                 '(from_flax=True, save_pretrained), and give the new folder'))
 
 
 def choose_files(listing):
@@ -68,9 +69,9 @@ def choose_files(listing):
     modules = [name for folder in module_folders(listing)
                for name in module_files(listing, folder)]
     if not holds_tokenizer(names):
-        raise UserError('%s: no %s, no %s, and not both %s and %s: a model needs one of them; '
-                        'files there: %s' % (listing.label, VOCABULARY_FILE, TOKENIZER_FILE,
-                                             *BYTE_PAIR_FILES, list_names(names)))
+        raise UserError('%s: no tokenizer: expected %s, or %s, or both %s and %s; files there: %s'
+                        % (listing.label, VOCABULARY_FILE, TOKENIZER_FILE, *BYTE_PAIR_FILES,
+                           list_names(names)))
     small_files = SMALL_FILES if TOKENIZER_FILE in names else SMALL_FILES + BYTE_PAIR_FILES
     return [name for name in names if name in small_files] + modules + weight_files(listing)
 
@@ -85,8 +86,9 @@ def check_configuration(listing):
         if name == CONFIG_FILE:
             read_family(values, '%s: %s' % (listing.label, name))
         if values.get('auto_map'):
-            raise UserError('%s: %s: it needs code of its own (auto_map), which is never run here: '
-                            'take a model that transformers opens without trust_remote_code'
+            raise UserError('%s: %s: the model needs its own Python code (auto_map), which is '
+                            'never run here: use a model that transformers opens without '
+                            'trust_remote_code'
                             % (listing.label, name))
 
 
@@ -100,7 +102,7 @@ def weight_files(listing, folder=''):
         if TORCH_WEIGHTS_FILE in name:
             import_torch('%s: %s' % (listing.label, path))
         return [path] + (shards(listing, path) if name.endswith(INDEX_SUFFIX) else [])
-    raise UserError('%s: no weights that this zoo reads (%s)%s; files there: %s' % (
+    raise UserError('%s: no weights in a supported format (%s)%s; files there: %s' % (
         listing.label, ', '.join((WEIGHTS_FILE, TORCH_WEIGHTS_FILE, MODEL_FILE)),
         foreign_format(listing.files), list_names(listing.files)))
 
@@ -113,7 +115,7 @@ def shards(listing, index):
     missing = [path for path in paths if path not in listing.files]
     if missing or not paths:
         raise UserError('%s: %s: %s' % (
-            listing.label, index, 'lists %s, which is not there' % missing[0] if missing else
+            listing.label, index, 'lists %s, which is missing' % missing[0] if missing else
             'no "weight_map" of names and files in it'))
     return paths
 
@@ -128,7 +130,7 @@ def read_modules(listing):
     modules = files.read_json(listing.path(MODULES_FILE), list)
     for module in modules:
         if not isinstance(module, dict) or not isinstance(module.get('path'), str):
-            raise UserError('%s: %s: %r: expected a module with its "path"'
+            raise UserError('%s: %s: %r: expected a module with a "path"'
                             % (listing.label, MODULES_FILE, module))
     return modules
 
@@ -139,7 +141,7 @@ def module_folders(listing):
     folders = [module['path'] for module in read_modules(listing) if module['path']]
     for folder in folders:
         if '\\' in folder or {'', '.', '..'} & set(folder.split('/')):
-            raise UserError('%s: %s: the path "%s" is no folder of the repository: refused'
+            raise UserError('%s: %s: the path "%s" is not a folder of the repository: refused'
                             % (listing.label, MODULES_FILE, folder))
     return folders
 

@@ -63,7 +63,7 @@ def describe(name):
     name = catalogue.find_relative(name) or name
     if is_released(name):
         catalogue.resolve_names(name)       # raises for a misspelt name
-        raise UserError('%s is a released model, which models.py without it lists; MODEL is a name '
+        raise UserError('%s is a released model: models.py without MODEL lists it; MODEL is a name '
                         'on the hub: owner/name' % name)
     description = hub.describe_model(name)
     if description.num_parameters is None and not description.problem:
@@ -110,12 +110,12 @@ def fetch(names, root):
     """Download a released model, or one of the hub, into its cache."""
     from bert.model.weights import catalogue
     if len(names) > 2:
-        raise UserError('--fetch takes a model and a corpus, found: %s' % ' '.join(names))
+        raise UserError('--fetch %s: a model and a corpus expected' % ' '.join(names))
     repository = catalogue.find_relative(*names)
     if repository is None and (len(names) == 2 or is_released(names[0])):
         return fetch_release(names, root)
     if root:
-        raise UserError('--root: the hub has a cache of its own: set HF_HUB_CACHE')
+        raise UserError('--root is only for released models: set HF_HUB_CACHE for the hub')
     return fetch_from_hub(repository or names[0])
 
 

@@ -1,5 +1,5 @@
-"""What a fine-tuned model says of your own texts: labels, scores, entities, words for masks, or the
-order of documents for a query."""
+"""Predict with a fine-tuned model on your own texts: labels, scores, entities, words for masks, or
+the order of documents for a query."""
 from bert import jobs
 from bert.errors import run_script
 from bert.flags.options import parse

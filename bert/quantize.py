@@ -1,4 +1,4 @@
-"""Turn a fine-tuned BERT into an INT8 one for CPUs: calibrate it, or tune it to a goal."""
+"""Make an INT8 model for CPUs from a fine-tuned BERT: calibrate it, or tune it to a goal."""
 from bert import jobs
 from bert.errors import run_script
 from bert.flags.int8 import QuantizeOptions as OPTIONS

@@ -1,4 +1,4 @@
-"""Fine-tune, evaluate and tune BERT on a GLUE task, under the flags of lpot's BERT example."""
+"""Fine-tune, evaluate and tune BERT on a GLUE task, with the flags of lpot's BERT example."""
 from bert import jobs
 from bert.errors import run_script
 from bert.flags.lpot_example import RunGlueTuneOptions as OPTIONS

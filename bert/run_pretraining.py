@@ -1,4 +1,4 @@
-"""Pre-train BERT on what create_pretraining_data.py made: masked tokens and next sentences."""
+"""Pre-train BERT on files of create_pretraining_data.py: masked tokens and next sentences."""
 from bert import jobs
 from bert.errors import run_script
 from bert.flags.options import parse

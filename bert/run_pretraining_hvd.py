@@ -1,4 +1,4 @@
-"""Pre-train BERT in several processes on one machine or many, by Horovod."""
+"""Pre-train BERT in several processes on one or more machines, with Horovod."""
 from bert import jobs
 from bert.errors import run_script
 from bert.flags.options import parse

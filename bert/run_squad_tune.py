@@ -1,4 +1,4 @@
-"""Fine-tune, evaluate and tune BERT on SQuAD, under the flags of lpot's BERT example."""
+"""Fine-tune, evaluate and tune BERT on SQuAD, with the flags of lpot's BERT example."""
 from bert import jobs
 from bert.errors import run_script
 from bert.flags.lpot_example import RunSquadTuneOptions as OPTIONS

@@ -45,7 +45,7 @@ def read_tokens(path, special_tokens=SPECIAL_TOKENS):
         raise UserError('%s: can\'t read the vocabulary: %s' % (path, error.strerror)) from None
     except UnicodeDecodeError as error:
         raise UserError('%s: not UTF-8 at byte %d: a vocabulary is a UTF-8 text file with '
-                        'one token a line' % (path, error.start)) from None
+                        'one token per line' % (path, error.start)) from None
     while tokens and not tokens[-1]:
         tokens.pop()
     tokens = [token or BLANK_TOKEN % i for i, token in enumerate(tokens)]
@@ -59,7 +59,7 @@ def check_tokens(tokens, source, special_tokens=SPECIAL_TOKENS):
     if len(unique_tokens) != len(tokens):
         repeated = collections.Counter(tokens).most_common(1)[0][0]
         lines = [str(i + 1) for i, token in enumerate(tokens) if token == repeated]
-        raise UserError('%s: token %r stands on lines %s: each token may stand once'
+        raise UserError('%s: token %r is on lines %s: each token may occur only once'
                         % (source, repeated, ', '.join(lines)))
     missing = [token for token in special_tokens if token not in unique_tokens]
     if missing:

@@ -424,7 +424,7 @@ def test_the_pages_have_the_command(page):
         REPOSITORY / page).read_text(encoding='utf-8')
 
 
-NO_MXNET = "no MXNet here: install it with 'pip install --no-deps mxnet==1.9.1'"
+NO_MXNET = "MXNet is not installed: install it with 'pip install --no-deps mxnet==1.9.1'"
 
 
 @pytest.mark.parametrize('is_folder_left', [False, True])

@@ -53,8 +53,8 @@ def test_a_lack_of_memory_is_one_line():
             'run_script(main)')
     process = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert (process.returncode, process.stdout) == (2, 'text\n')
-    assert process.stderr == ('error: out of memory: free some, raise the limit (ulimit -v), or '
-                              'take smaller batches\n')
+    assert process.stderr == ('error: out of memory: free some memory, raise the limit (ulimit '
+                              '-v), or use smaller batches\n')
 
 
 def test_warnings_of_a_program_without_a_log_are_marked():

@@ -214,8 +214,8 @@ def make_socket(path):
     (pathlib.Path.mkdir, 'Is a directory; the path is a folder: choose another name'),
     (make_read_only, 'the file is read-only: choose another name, or chmod u+w'),
     (make_socket, 'it is a pipe, a device or a socket: name a file'),
-    (lambda path: path.symlink_to(path.name), 'Too many levels of symbolic links; its links lead '
-                                              'in a circle: choose another path')])
+    (lambda path: path.symlink_to(path.name), 'Too many levels of symbolic links; the links '
+                                              'form a loop: choose another path')])
 def test_what_is_never_replaced(tmp_path, monkeypatch, make, problem):
     monkeypatch.chdir(tmp_path)
     make(pathlib.Path('x'))
@@ -252,7 +252,7 @@ def test_an_output_is_checked_before(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('content, problem', [
     (b'[1]', 'holds a list, expected a dictionary'), (b'{"a": "\\ud800"}', 'half a surrogate pair, '
-                                                      'or bytes that are no UTF-8, in a text'),
+                                                      'or bytes that are not UTF-8, in a text'),
     (b'{"\\udfff": 1}', 'half a surrogate pair'), (b'{"a": "\xff"}', 'not JSON: '),
     (b'{"a":' * 100000, 'JSON that is nested too deeply'), (b'', 'not JSON: ')])
 def test_json_that_is_refused(tmp_path, content, problem):
@@ -560,8 +560,8 @@ def make_old_folder(tmp_path):
 
 def test_new_folder_replaces_only_on_request(tmp_path):
     path = make_old_folder(tmp_path)
-    with pytest.raises(UserError, match='a: can.t write: Directory not empty; something was put '
-                                        'there meanwhile'):
+    with pytest.raises(UserError, match='a: can.t write: Directory not empty; another program '
+                                        'created the path meanwhile'):
         with files.new_folder(path):
             pass
     assert os.listdir(path) == ['old']
@@ -632,5 +632,5 @@ def test_find_files_with_wildcards(tmp_path, monkeypatch):
     assert files.find_files('c.md, ?.txt,a.txt', 'text') == ['c.md', 'a.txt', 'b.txt']
     assert files.find_files('x[1].txt', 'text') == ['x[1].txt']
     for pattern in ('*.json', 'c.md,none.txt', 'c.md,', 'folder.txt'):
-        with pytest.raises(UserError, match='no such file: expected text, as a comma list'):
+        with pytest.raises(UserError, match='no such file: expected text: names or wildcards'):
             files.find_files(pattern, 'text')

@@ -54,7 +54,7 @@ class BlankLineCounter(logging.Handler):
     num_lines = 0
 
     def emit(self, record):
-        match = re.search(r': (\d+) blank lines are no rows', record.getMessage())
+        match = re.search(r': (\d+) blank lines skipped', record.getMessage())
         self.num_lines += int(match[1]) if match else 0
 
 

@@ -113,19 +113,19 @@ def test_texts_that_are_no_names(server, name):
         for function in (hub.pin_model, hub.fetch_model, hub.model_folder, hub.describe_model):
             message = message_of(function, name)
             assert message == ' '.join((
-                name + ': no such file or folder, and no name of a model on the hub: that is '
-                'owner/name or owner/name@revision, of letters, digits, ".", "-" and "_"'
+                name + ': no such file or folder, and not the name of a model on the hub: '
+                'expected owner/name or owner/name@revision, of letters, digits, ".", "-" and "_"'
             ).splitlines())
     assert server.requests == []
 
 
 def test_a_path_is_no_name(server, tmp_path):
     (tmp_path / 'someone' / 'tiny').mkdir(parents=True)
-    problem = ': a file or folder here; expected the name of a model on the hub'
+    problem = ': a local file or folder; expected the name of a model on the hub'
     for function in (hub.pin_model, hub.fetch_model, hub.model_folder, hub.describe_model):
         path = str(tmp_path / 'someone')
         assert message_of(function, path) == path + problem
-        assert message_of(function, NAME) == '%s%s: %s@main' % (NAME, problem, NAME)
+        assert message_of(function, NAME) == '%s%s, such as %s@main' % (NAME, problem, NAME)
     assert server.requests == []
 
 
@@ -163,7 +163,7 @@ def test_fetched_once(server, tmp_path, caplog, monkeypatch):
     assert hub.pin_model(NAME + '@main') == pinned
     assert server.requests == []
     assert messages(caplog) == [
-        '%s: commit %s of the cache; models.py --fetch %s looks for a newer one' % (
+        '%s: using commit %s from the cache; models.py --fetch %s gets the newest commit' % (
             name, commit, name) for name in (NAME, NAME, NAME + '@main')]
 
 
@@ -312,8 +312,8 @@ def test_files_of_another_program_without_network(server, caplog, monkeypatch):
     monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', True)
     assert hub.pin_model(NAME) == '%s@%s' % (NAME, commit_of(server))
     assert messages(caplog) == [
-        'someone/tiny: the hub is out of reach: commit %s of the cache is taken as another program '
-        'left it' % commit_of(server)]
+        'someone/tiny: the hub is out of reach: using commit %s from the cache, which another '
+        'program fetched, without verifying it' % commit_of(server)]
     assert server.requests == []
 
 
@@ -348,59 +348,60 @@ FILES_THERE = '; files there: %s'
 
 @pytest.mark.parametrize('files, message', [
     ({'README.md': b'', 'adapter_config.json': b'{}', 'adapter_model.safetensors': b''},
-     'no config.json: it is an adapter (LoRA), no model: merge it into its base model with peft '
-     '(merge_and_unload, save_pretrained), and give that folder; files there: README.md, '
+     'no config.json: it is an adapter (LoRA), not a model: merge it into its base model with '
+     'peft (merge_and_unload, save_pretrained), and give the new folder; files there: README.md, '
      'adapter_config.json, adapter_model.safetensors'),
-    ({'tiny.gguf': b''}, 'no config.json: GGUF is the format of llama.cpp: take the repository '
+    ({'tiny.gguf': b''}, 'no config.json: GGUF is the format of llama.cpp: use the repository '
      'that it was made from; files there: tiny.gguf'),
-    ({'model_index.json': b'{}', 'unet/config.json': b'{}'}, 'no config.json: it is a pipeline of '
-     'diffusers, no text encoder; files there: model_index.json, unet/config.json'),
+    ({'model_index.json': b'{}', 'unet/config.json': b'{}'}, 'no config.json: it is a diffusers '
+     'pipeline, not a text encoder; files there: model_index.json, unet/config.json'),
     ({'.gitattributes': b''}, 'no config.json; files there: none'),
     ({str(i): b'' for i in range(10)},
      'no config.json; files there: 0, 1, 2, 3, 4, 5, 6, 7, …'),
-    (dict(BARE, **{'onnx/model.onnx': b''}), 'no weights that this zoo reads (model.safetensors, '
-     'pytorch_model.bin, model.params): ONNX files can\'t be trained or converted: take the '
+    (dict(BARE, **{'onnx/model.onnx': b''}), 'no weights in a supported format (model.safetensors, '
+     'pytorch_model.bin, model.params): ONNX files can\'t be trained or converted: use the '
      'repository that they were exported from; files there: config.json, onnx/model.onnx, '
      'tokenizer.json, tokenizer_config.json, vocab.txt'),
-    (dict(BARE, **{'tf_model.h5': b''}), 'no weights that this zoo reads (model.safetensors, '
-     'pytorch_model.bin, model.params): TensorFlow\'s weights are not read: let transformers 4 '
-     'convert them (from_tf=True, save_pretrained), and give that folder; files there: '
+    (dict(BARE, **{'tf_model.h5': b''}), 'no weights in a supported format (model.safetensors, '
+     'pytorch_model.bin, model.params): TensorFlow weights are not supported: convert them with '
+     'transformers 4 (from_tf=True, save_pretrained), and give the new folder; files there: '
      'config.json, tf_model.h5, tokenizer.json, tokenizer_config.json, vocab.txt'),
-    (dict(BARE, **{'bert_model.ckpt.index': b''}), 'no weights that this zoo reads '
-     '(model.safetensors, pytorch_model.bin, model.params): TensorFlow\'s weights are not read: '
-     'let transformers 4 convert them (convert_bert_original_tf_checkpoint_to_pytorch), and give '
-     'that folder; files there: bert_model.ckpt.index, config.json, tokenizer.json, '
+    (dict(BARE, **{'bert_model.ckpt.index': b''}), 'no weights in a supported format '
+     '(model.safetensors, pytorch_model.bin, model.params): TensorFlow weights are not supported: '
+     'convert them with transformers 4 (convert_bert_original_tf_checkpoint_to_pytorch), and give '
+     'the new folder; files there: bert_model.ckpt.index, config.json, tokenizer.json, '
      'tokenizer_config.json, vocab.txt'),
-    (dict(BARE, **{'flax_model.msgpack': b''}), 'no weights that this zoo reads '
-     '(model.safetensors, pytorch_model.bin, model.params): Flax\'s weights are not read: let '
-     'transformers 4 convert them (from_flax=True, save_pretrained), and give that folder; files '
-     'there: config.json, flax_model.msgpack, tokenizer.json, tokenizer_config.json, vocab.txt'),
-    (BARE, 'no weights that this zoo reads (model.safetensors, pytorch_model.bin, model.params); '
+    (dict(BARE, **{'flax_model.msgpack': b''}), 'no weights in a supported format '
+     '(model.safetensors, pytorch_model.bin, model.params): Flax weights are not supported: '
+     'convert them with transformers 4 (from_flax=True, save_pretrained), and give the new folder; '
+     'files there: config.json, flax_model.msgpack, tokenizer.json, tokenizer_config.json, '
+     'vocab.txt'),
+    (BARE, 'no weights in a supported format (model.safetensors, pytorch_model.bin, model.params); '
      'files there: config.json, tokenizer.json, tokenizer_config.json, vocab.txt'),
-    (without(BERT, 'vocab.txt', 'tokenizer.json'), 'no vocab.txt, no tokenizer.json, and not both '
-     'vocab.json and merges.txt: a model needs one of them; files there: config.json, '
+    (without(BERT, 'vocab.txt', 'tokenizer.json'), 'no tokenizer: expected vocab.txt, or '
+     'tokenizer.json, or both vocab.json and merges.txt; files there: config.json, '
      'model.safetensors, tokenizer_config.json'),
     (dict(BERT, **{'config.json': b'{"model_type": "mpnet"}'}), 'config.json: the model_type is '
      '"mpnet", and its attention has relative positions: this zoo runs BERT and its relatives '
      '(model_type bert, roberta, xlm-roberta, camembert, ernie, distilbert, electra)'),
     (dict(BERT, **{'config.json': b'{"model_type": "bert", "auto_map": {"AutoModel": "m.X"}}'}),
-     'config.json: it needs code of its own (auto_map), which is never run here: take a model that '
-     'transformers opens without trust_remote_code'),
-    (dict(BERT, **{'tokenizer_config.json': b'{"auto_map": {"AutoTokenizer": ["m.X", null]}}'}),
-     'tokenizer_config.json: it needs code of its own (auto_map), which is never run here: take a '
+     'config.json: the model needs its own Python code (auto_map), which is never run here: use a '
      'model that transformers opens without trust_remote_code'),
+    (dict(BERT, **{'tokenizer_config.json': b'{"auto_map": {"AutoTokenizer": ["m.X", null]}}'}),
+     'tokenizer_config.json: the model needs its own Python code (auto_map), which is never run '
+     'here: use a model that transformers opens without trust_remote_code'),
     (dict(BARE, **{'model.safetensors.index.json': index_of(*SHARDS), SHARDS[0]: b''}),
-     'model.safetensors.index.json: lists model-00002-of-00002.safetensors, which is not there'),
+     'model.safetensors.index.json: lists model-00002-of-00002.safetensors, which is missing'),
     (dict(BARE, **{'model.safetensors.index.json': b'{"weight_map": []}'}),
      'model.safetensors.index.json: no "weight_map" of names and files in it'),
     (dict(BERT, **{'modules.json': b'[{"path": "../other"}]'}),
-     'modules.json: the path "../other" is no folder of the repository: refused'),
+     'modules.json: the path "../other" is not a folder of the repository: refused'),
     (dict(BERT, **{'modules.json': b'[{"path": "/etc"}]'}),
-     'modules.json: the path "/etc" is no folder of the repository: refused'),
+     'modules.json: the path "/etc" is not a folder of the repository: refused'),
     (dict(BERT, **{'modules.json': b'[{"path": "a\\\\b"}]'}),
-     'modules.json: the path "a\\b" is no folder of the repository: refused'),
+     'modules.json: the path "a\\b" is not a folder of the repository: refused'),
     (dict(BERT, **{'modules.json': b'[3]'}),
-     'modules.json: 3: expected a module with its "path"')])
+     'modules.json: 3: expected a module with a "path"')])
 def test_refused(server, files, message):
     put(server, files)
     assert message_of(hub.pin_model, NAME) == 'someone/tiny: ' + message
@@ -555,14 +556,14 @@ def test_a_connection_that_is_always_cut(server, impatient, tmp_path):
 @pytest.mark.parametrize('wrong, problem', [
     (WEIGHTS[:-1] + b'?', 'sha256 is %s, expected %s' % (sha256(WEIGHTS[:-1] + b'?'),
                                                          sha256(WEIGHTS))),
-    (WEIGHTS[:-9], 'not the 10240 bytes that were expected'),
-    (WEIGHTS + b'?', 'not the 10240 bytes that were expected')])
+    (WEIGHTS[:-9], 'the size is not the expected 10240 bytes'),
+    (WEIGHTS + b'?', 'the size is not the expected 10240 bytes')])
 def test_wrong_weights(server, wrong, problem, tmp_path):
     path = 'cdn/' + sha256(WEIGHTS)
     server.replace[path] = wrong
     assert message_of(hub.pin_model, NAME) == (
-        'someone/tiny: model.safetensors: not what the hub declares, after 2 attempts: %s; try '
-        'again later, or another mirror (HF_ENDPOINT)' % problem)
+        'someone/tiny: model.safetensors: the file is not as the hub declares it, after 2 '
+        'attempts: %s; try again later, or use another mirror (HF_ENDPOINT)' % problem)
     assert server.paths().count(path) == 2
     assert not [name for name in files_of(tmp_path / 'hub') if sha256(WEIGHTS) in name
                 and not name.endswith('.lock') or name.endswith('safetensors')]
@@ -587,8 +588,8 @@ def test_a_small_file_of_another_length(server):
     path = '%s/resolve/%s/vocab.txt' % (NAME, commit_of(server))
     server.replace[path] = b'short'
     assert message_of(hub.pin_model, NAME) == (
-        'someone/tiny: vocab.txt: not what the hub declares, after 2 attempts: not the %d bytes '
-        'that were expected; try again later, or another mirror (HF_ENDPOINT)'
+        'someone/tiny: vocab.txt: the file is not as the hub declares it, after 2 attempts: the '
+        'size is not the expected %d bytes; try again later, or use another mirror (HF_ENDPOINT)'
         % len(BERT['vocab.txt']))
 
 
@@ -634,8 +635,9 @@ def test_a_disk_that_is_too_small(server, monkeypatch):
     monkeypatch.setattr(hub.shutil, 'disk_usage', lambda path: usage)
     message = message_of(hub.pin_model, NAME)
     assert message == (
-        'someone/tiny: it takes 0.0 MB, and the hub\'s cache %s/models--someone--tiny/snapshots '
-        'has 0.0 MB left: free some space there, or set HF_HUB_CACHE to another folder'
+        'someone/tiny: the model needs 0.0 MB, but the hub\'s cache '
+        '%s/models--someone--tiny/snapshots has 0.0 MB left: free some space there, or set '
+        'HF_HUB_CACHE to another folder'
         % constants.HF_HUB_CACHE)
     assert [path for path in server.paths() if path.startswith('cdn/')] == []
 
@@ -734,8 +736,8 @@ def test_wrong_bytes_by_xet(server, tmp_path):
     server.replace['cdn/' + sha256(WEIGHTS)] = WEIGHTS[:-1] + b'?'
     code, out, err = finish(run(server, tmp_path / 'home'))
     assert (code, out) == (2, '')
-    assert err.startswith('error: someone/tiny: model.safetensors: not what the hub declares, '
-                          'after 2 attempts: sha256 is '), err
+    assert err.startswith('error: someone/tiny: model.safetensors: the file is not as the hub '
+                          'declares it, after 2 attempts: sha256 is '), err
 
 
 @pytest.mark.process

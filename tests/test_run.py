@@ -150,15 +150,15 @@ def refusal(machine, **environment):
 
 @pytest.mark.parametrize('prelude, missing_program, message', [
     (NO_VENV, None,
-     "error: no venv module in python3 (gluonnlp is built here): "
+     "error: no venv module in python3 (needed to build gluonnlp): "
      "install with 'apt-get install python3.11-venv'"),
     (NO_HEADERS, None,
-     "error: no Python.h (gluonnlp is built here): "
+     "error: no Python.h (needed to build gluonnlp): "
      "install with 'apt-get install python3.11-dev'"),
     ('', 'g++',
-     "error: no C++ compiler (gluonnlp is built here): install with 'apt-get install g++'"),
+     "error: no C++ compiler (needed to build gluonnlp): install with 'apt-get install g++'"),
     (NO_VENV + '\n' + NO_HEADERS, 'g++',
-     "error: no venv module in python3, no Python.h, no C++ compiler (gluonnlp is built here): "
+     "error: no venv module in python3, no Python.h, no C++ compiler (needed to build gluonnlp): "
      "install with 'apt-get install python3.11-venv python3.11-dev g++'"),
     ('', 'flock', "error: no flock: install it with 'apt-get install util-linux'"),
 ])
@@ -182,7 +182,7 @@ def test_another_machine(machine, name):
     machine.add_program('uname', '#!/bin/sh\n[ $1 = -m ] && echo %s || echo %s\n'
                         % (architecture, system))
     assert refusal(machine) == (
-        'error: MXNet 1.9.1 needs Linux x86_64, and this is %s: enter a container with '
+        'error: MXNet 1.9.1 needs Linux x86_64, but this is %s: enter a container with '
         '\'docker run -it --platform linux/amd64 -v "%s":/bert -w /bert python:3.13 bash\''
         % (name, machine.repo))
 
@@ -191,8 +191,9 @@ def test_another_machine(machine, name):
 def test_another_python(machine, minor):
     machine.add_python(VERSION % minor)
     assert refusal(machine) == (
-        "error: needs Python 3.10 to 3.14, and python3 is 3.%d: install one with 'apt-get install "
-        "pipx && pipx run uv python install 3.13', then 'PYTHON=~/.local/bin/python3.13 ./run …'"
+        "error: needs Python 3.10 to 3.14, but python3 is 3.%d: install another with "
+        "'apt-get install pipx && pipx run uv python install 3.13', then "
+        "'PYTHON=~/.local/bin/python3.13 ./run …'"
         % minor)
 
 
@@ -220,7 +221,7 @@ def test_the_environment_variable_chooses_python(machine):
 def test_the_environment_variable_names_an_unsupported_python(machine):
     machine.add_python(VERSION % 15, name='new')
     assert refusal(machine, PYTHON='new') == (
-        "error: PYTHON=new is not a Python 3.10 to 3.14: name one that is with "
+        "error: PYTHON=new is not Python 3.10 to 3.14: name another one with "
         "'PYTHON=/path/to/python3.13 ./run …'")
 
 
@@ -228,7 +229,7 @@ def test_an_unsupported_python_beside_a_ready_environment(machine):
     machine.run('models')
     status, output, errors = machine.run('models', PYTHON='/nowhere/python3.13')
     assert (status, output, errors.count('\n')) == (1, '', 1)
-    assert errors.startswith('error: PYTHON=/nowhere/python3.13 is not a Python 3.10 to 3.14: ')
+    assert errors.startswith('error: PYTHON=/nowhere/python3.13 is not Python 3.10 to 3.14: ')
 
 
 def test_a_failed_setup_ends_horovodrun(machine):
@@ -246,7 +247,7 @@ def test_pip_fails(machine):
     assert (status, output) == (1, '')
     assert errors.splitlines()[1:] == ['line %d' % n for n in range(26, 40)] + [
         'ERROR: no matching distribution',
-        'error: pip could not install bert: all that it said is in %s' % log]
+        'error: pip could not install bert: its whole output is in %s' % log]
     assert log.read_text().startswith('line 0\n')
     (machine.folder / 'BROKEN').unlink()
     assert machine.run('models')[0] == 0
@@ -256,7 +257,7 @@ def test_pip_fails(machine):
     ('libgomp.so.1: cannot open shared object file: No such file or directory',
      "error: MXNet needs two system libraries: "
      "install them with 'apt-get install libgomp1 libquadmath0'"),
-    ('no symbol', 'error: MXNet is installed and cannot be imported: OSError: no symbol'),
+    ('no symbol', 'error: MXNet is installed, but cannot be imported: OSError: no symbol'),
 ])
 def test_mxnet_cannot_be_imported(machine, problem, message):
     machine.add_python('class Loader:\n'
@@ -359,7 +360,7 @@ def test_another_python_makes_a_new_environment(machine):
 
 
 def rebuild_message(old_python, new_python):
-    return '.venv was made by %s: making it anew with %s …\n' % (old_python, new_python)
+    return '.venv was made by %s: making it again with %s …\n' % (old_python, new_python)
 
 
 def test_another_python_of_the_system(machine):
@@ -490,8 +491,8 @@ def test_horovod_is_built_again_for_another_mxnet(machine, temporary_folder):
 
 
 @pytest.mark.parametrize('missing_programs, message', [
-    (['make'], "no make (Horovod is built here): install with 'apt-get install make'"),
-    (['make', 'g++'], "no make, no C++ compiler (Horovod is built here): "
+    (['make'], "no make (needed to build Horovod): install with 'apt-get install make'"),
+    (['make', 'g++'], "no make, no C++ compiler (needed to build Horovod): "
                       "install with 'apt-get install make g++'"),
 ])
 def test_packages_that_horovod_lacks(ready, missing_programs, message):
@@ -506,7 +507,7 @@ def test_horovod_can_not_be_built(ready, temporary_folder):
     (ready.folder / 'BROKEN').write_text('CMake Error\n')
     log = ready.repo / '.venv' / 'pip.log'
     assert ready.run('horovodrun') == (
-        1, '', BUILD_MESSAGE + 'CMake Error\nerror: pip could not build Horovod: all that it said '
+        1, '', BUILD_MESSAGE + 'CMake Error\nerror: pip could not build Horovod: its whole output '
         'is in %s\n' % log)
     (ready.folder / 'BROKEN').unlink()
     assert ready.run('horovodrun') == (0, 'horovodrun\n', BUILD_MESSAGE)

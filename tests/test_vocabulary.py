@@ -80,7 +80,7 @@ def test_blank_lines_and_marks_as_the_library_tokenizers_reads_them(
 def test_repeated_token(tmp_path):
     path = write(tmp_path / 'vocab.txt', SPECIAL_TOKENS + ['a', 'b', 'a'])
     assert error_of(path) == \
-        "%s: token 'a' stands on lines 6, 8: each token may stand once" % path
+        "%s: token 'a' is on lines 6, 8: each token may occur only once" % path
 
 
 def test_special_tokens_that_are_missing(tmp_path):
@@ -94,7 +94,7 @@ def test_not_utf8(tmp_path):
     path = tmp_path / 'vocab.txt'
     path.write_bytes(b'[PAD]\ncaf\xe9\n')
     assert error_of(path) == ('%s: not UTF-8 at byte 9: a vocabulary is a UTF-8 text file with '
-                              'one token a line' % path)
+                              'one token per line' % path)
 
 
 def test_missing_and_unreadable_file(tmp_path):

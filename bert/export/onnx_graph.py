@@ -41,8 +41,9 @@ def build_onnx_model(arrays, config, producer_version=''):
     elif 'bert.decoder.0.weight' in arrays:
         outputs = add_decoder(graph, sequence, config)
     elif _classifier_layer(arrays) or any('decoder.' in name for name in arrays):
-        raise UserError('to ONNX: neither a classifier, nor a question-answering network, nor an '
-                        'encoder')
+        raise UserError('to ONNX: the head of this network is not supported: expected a classifier '
+                        'of texts or tokens, a regression, question answering, a masked language '
+                        'model or an encoder')
     else:
         outputs = add_token_vectors(graph, sequence, config)
     inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, [BATCH_DIM, LENGTH_DIM])
@@ -189,7 +190,7 @@ def add_activation(graph, x, name, activation):
         inner = graph.add('Tanh', name + '.inner', graph.add(
             'Mul', name + '.scaled', inner, scalar(math.sqrt(2 / math.pi))))
     else:
-        raise UserError('activation "%s": BERT here knows gelu, gelu_new and relu' % activation)
+        raise UserError('activation "%s": expected gelu, gelu_new or relu' % activation)
     gate = graph.add('Add', name + '.gate', inner, scalar(1.0))
     return graph.add('Mul', name, graph.add('Mul', name + '.gated', x, gate), scalar(0.5))
 

@@ -156,8 +156,8 @@ def _import_library(name):
         return importlib.import_module(name)
     except ImportError:
         raise RuntimeNotInstalledError(
-            '--engine %s: it is not installed: pip install %s, or "./run pip install %s" in the '
-            'repository' % (name, name, name)) from None
+            '--engine %s: the library is not installed: run "pip install %s", or in the repository '
+            '"./run pip install %s"' % (name, name, name)) from None
 
 
 def _unreadable_model(path, error):

@@ -67,9 +67,9 @@ def read_symbol(graph_path, parameters_path):
     """
     for path in (graph_path, parameters_path):
         if not os.path.isfile(path):
-            raise UserError('%s: no such file: a symbol and its parameters, %s and %s, belong '
-                            'together' % (path, os.path.basename(graph_path),
-                                          os.path.basename(parameters_path)))
+            raise UserError('%s: no such file: an exported network has two files, the symbol %s '
+                            'and the parameters %s' % (path, os.path.basename(graph_path),
+                                                       os.path.basename(parameters_path)))
     if needs_kernels(graph_path) and not hasattr(mx.sym, FUSED_OPERATOR):
         raise missing_kernels_error(graph_path)
     graph = _load_file(graph_path, mx.sym.load)
@@ -78,13 +78,13 @@ def read_symbol(graph_path, parameters_path):
         if isinstance(arrays, dict) else {}
     names = set(graph.list_inputs())
     if not names.issuperset(INPUTS):
-        raise UserError('%s: its inputs are not %s: no BERT that was exported here, or by '
-                        'gluonnlp' % (graph_path, ', '.join(INPUTS)))
+        raise UserError('%s: the inputs of the symbol are not %s: expected a BERT that this '
+                        'package or gluonnlp exported' % (graph_path, ', '.join(INPUTS)))
     missing = sorted(names - set(parameters) - set(INPUTS))
     if missing:
-        raise UserError('%s: %d parameters of %s are not in it (%s …): is it of another model?'
-                        % (parameters_path, len(missing), os.path.basename(graph_path),
-                           missing[0]))
+        raise UserError('%s: the file lacks %d parameters of %s (%s …): are both files from '
+                        'the same model?' % (parameters_path, len(missing),
+                                             os.path.basename(graph_path), missing[0]))
     return graph, parameters
 
 
@@ -113,6 +113,6 @@ def needs_kernels(path):
 
 def missing_kernels_error(path):
     """A `UserError` for a file that `needs_kernels`."""
-    return UserError('%s: --calib_mode %s made it, and it takes the fused CPU kernels, '
-                     'which are not here (docs/kernels.rst): quantize the model by another '
+    return UserError('%s: a model that --calib_mode %s made needs the fused CPU kernels, which '
+                     'are not available here (docs/kernels.rst): quantize the model with another '
                      '--calib_mode' % (path, FUSED_MODE))

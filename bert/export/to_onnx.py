@@ -1,4 +1,4 @@
-"""Export a fine-tuned BERT as an ONNX file, of open batch size and length."""
+"""Export a fine-tuned BERT as an ONNX file with dynamic batch size and length."""
 from bert import jobs
 from bert.errors import run_script
 from bert.flags.exporting import ExportOnnxOptions as OPTIONS

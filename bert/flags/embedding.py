@@ -31,7 +31,7 @@ def _only_for_sentences(names):
     def find_problem(options, explicit):
         if options.granularity == 'sentence' or options.query:
             return None
-        return next(('%s: it is for --granularity sentence' % explicit[name] for name in names
+        return next(('%s: it needs --granularity sentence' % explicit[name] for name in names
                      if is_explicit(options, explicit, name)), None)
     return Rule(find_problem, dict.fromkeys(names, 'only with --granularity sentence'),
                 can_mend=True)
@@ -39,12 +39,12 @@ def _only_for_sentences(names):
 
 @options('texts')
 class TextOptions(Options):
-    sentences: tuple | None = flag('texts', None, kinds.any_text, nargs='+',
+    sentences: tuple | None = flag('texts to embed', None, kinds.any_text, nargs='+',
                                    metavar='TEXT')
-    file: str | None = flag('.txt with one text a line; .csv, .tsv or .jsonl with --text_column',
-                            metavar='FILE')
-    text_column: str | None = flag('of --file, by name; by number from 0 in files without a header',
-                                   metavar='C')
+    file: str | None = flag('file of texts: .txt with one text per line, or .csv, .tsv or .jsonl '
+                            'with --text_column', metavar='FILE')
+    text_column: str | None = flag('column of the text in --file: its name, or its number from 0 '
+                                   'in files without a header', metavar='C')
     rules = (only_with(('text_column',), 'file'),)
 
 
@@ -52,69 +52,70 @@ class TextOptions(Options):
 # jobs/embedding/vector_files.py too: an index and a resumed run must have the same value.
 @options('vectors')
 class VectorOptions(Options):
-    granularity: str = flag('a vector for each word, word piece, or text', 'word',
-                            choices=('word', 'token', 'sentence'))
-    oov_way: str = flag('how the vectors of pieces become a word\'s vector', 'avg',
+    granularity: str = flag('what gets a vector: each word, each token (word piece) or each text '
+                            '(sentence)', 'word', choices=('word', 'token', 'sentence'))
+    oov_way: str = flag('how the vectors of word pieces become the vector of a word', 'avg',
                         choices=OOV_WAYS)
     pooling: tuple | None = flag(
-        'how the vectors of tokens become a text\'s vector: one of %s, or several, which are '
-        'concatenated; default: as a model of sentence-transformers says, else mean'
+        'how the vectors of tokens become the vector of a text: one or more of %s. Several are '
+        'concatenated. Default: that of a sentence-transformers model, else mean'
         % ', '.join(POOLINGS), None, choices=POOLINGS, nargs='+', metavar='WAY')
     normalize: bool | None = flag(
-        'scale a text\'s vector to length 1, or leave it as it is; default: as a model of '
-        'sentence-transformers says, else length 1', None,
+        'scale the vector of a text to length 1, or leave it as it is; default: as a '
+        'sentence-transformers model says, else length 1', None,
         names=('--normalize', '--no_normalize'), switch=True)
     dimensions: int | None = flag('keep only the first N numbers of a text\'s vector', None,
                                   kinds.positive_int, metavar='N')
     prompt_name: str | None = flag(
-        'the prompt before each text, by its name in a model of sentence-transformers; default: '
-        'the model\'s default prompt; for --query: its prompt "query"', None, metavar='NAME')
-    prompt: str | None = flag('the prompt itself; \'\' for none', None, kinds.any_text,
-                              metavar='TEXT')
-    layers: tuple = flag('hidden states to take, -1 the last, 0 the input of the first layer',
+        'name of the prompt before each text, in a sentence-transformers model; default: the '
+        'default prompt of the model; for --query: its prompt "query"', None, metavar='NAME')
+    prompt: str | None = flag('text of the prompt before each text; \'\': no prompt', None,
+                              kinds.any_text, metavar='TEXT')
+    layers: tuple = flag('hidden states to use: -1 is the last one, 0 the input of the first layer',
                          DEFAULT_LAYERS, kinds.whole_number, nargs='+', metavar='N')
-    combine: str = flag('how several hidden states become one', 'concat', choices=COMBINATIONS)
+    combine: str = flag('how several hidden states are combined', 'concat', choices=COMBINATIONS)
     max_seq_length: int | None = flag(
-        'of a text at most, [CLS] and [SEP] included; default: %d for words and word pieces, as in '
-        'the original; for texts as a model of sentence-transformers says, else all positions'
-        % WORD_VECTORS_MAX_LENGTH, None, kinds.positive_int, metavar='TOKENS')
-    long_text: str = flag('longer texts are cut and counted, are an error, or are read in '
-                          'windows whose vectors are averaged', 'warn', choices=LONG_TEXT_MODES)
-    precision: str = flag('of the numbers in --output', 'float32', choices=PRECISIONS)
+        'maximum length of a text in tokens, special tokens included. Default: %d for words and '
+        'word pieces, as in the original; for texts the length of a sentence-transformers model, '
+        'else all positions' % WORD_VECTORS_MAX_LENGTH, None, kinds.positive_int, metavar='TOKENS')
+    long_text: str = flag('for longer texts: warn cuts and counts them, error stops, split reads '
+                          'them in windows and averages the vectors', 'warn',
+                          choices=LONG_TEXT_MODES)
+    precision: str = flag('precision of the numbers in --output', 'float32', choices=PRECISIONS)
     rules = (excludes('prompt_name', 'prompt'),
              _only_for_sentences(('dimensions', 'prompt_name', 'prompt')))
 
 
 @options('model')
 class EmbeddingModelOptions(Options):
-    model: str = flag('which BERT; models.py lists them', DEFAULT_MODEL)
-    dataset_name: str | None = flag('corpus it was pre-trained on; default: the first one of the '
-                                    'model', metavar='NAME')
-    params_path: str | None = flag('other weights for --model', metavar='FILE')
-    bert_checkpoint: str | None = flag('instead of --model: a folder in Hugging Face layout, one '
-                                       'of its files, a checkpoint folder of ours, or ' + HUB_NAME,
-                                       metavar='PATH')
+    model: str = flag('name of the BERT model; models.py lists the names', DEFAULT_MODEL)
+    dataset_name: str | None = flag('pre-training corpus of --model; default: the first corpus of '
+                                    'the model', metavar='NAME')
+    params_path: str | None = flag('file with other weights for --model', metavar='FILE')
+    bert_checkpoint: str | None = flag('model to use instead of --model: a folder in Hugging Face '
+                                       'layout or one of its files; a checkpoint folder of these '
+                                       'scripts; ' + HUB_NAME, metavar='PATH')
     dtype: str = dtype_flag(*DTYPE_DESCRIPTIONS)
-    batch_size: int = flag('texts a batch', DEFAULT_BATCH_SIZE, kinds.positive_int)
+    batch_size: int = flag('texts per batch', DEFAULT_BATCH_SIZE, kinds.positive_int)
 
 
 @options('output')
 class VectorOutputOptions(Options):
-    output: str | None = flag('.npy (one row a text), .npz or .jsonl; FILE.json beside it records '
-                              'the options', metavar='FILE')
-    num_workers: int = flag('processes, which share --threads; what is written does not depend on '
-                            'it', 1, kinds.positive_int, metavar='N')
-    resume: bool = flag('go on with an unfinished run; finished parts are kept', False)
-    overwrite: bool = flag('replace an --output that exists', False)
+    output: str | None = flag('file for the vectors: .npy (one row per text), .npz or .jsonl; '
+                              'FILE.json beside it records the options', metavar='FILE')
+    num_workers: int = flag('number of processes, which share --threads; the output does not '
+                            'depend on it', 1, kinds.positive_int, metavar='N')
+    resume: bool = flag('continue an unfinished run; finished parts are kept', False)
+    overwrite: bool = flag('replace the --output file if it exists', False)
     verbose: bool = flag('no meaning: all is logged', False, hidden=True)
 
 
 @options('search')
 class SearchOptions(Options):
-    query: tuple | None = flag('print the texts of an embedded file that are most like these',
-                               None, kinds.any_text, nargs='+', metavar='TEXT')
-    index: str | None = flag('the embedded file', metavar='FILE.npy')
-    top_k: int = flag('texts a query', 5, kinds.positive_int)
+    query: tuple | None = flag('print the texts of an embedded file that are most similar to each '
+                               'TEXT', None, kinds.any_text, nargs='+', metavar='TEXT')
+    index: str | None = flag('the embedded file that --query searches', metavar='FILE.npy')
+    top_k: int = flag('number of texts to print per query', 5, kinds.positive_int)
 
 
 @options()
@@ -129,8 +130,8 @@ class EmbedOptions(TextOptions, VectorOptions, EmbeddingModelOptions, VectorOutp
                                                        '--query'),
              excludes('sentences', 'query'),
              excludes('sentences', 'file'),
-             not_with(INDEX_OPTIONS, 'query', '%s: --query takes what --index was made with'),
-             not_with(('output',), 'query', '%s: it is for --file'),
+             not_with(INDEX_OPTIONS, 'query', '%s: leave it out: --query uses that of --index'),
+             not_with(('output',), 'query', '%s: leave it out: --query prints its results'),
              only_with(('output',), 'file'),
              only_with(('resume', 'overwrite', 'num_workers', 'precision'), 'output'),
              only_with(('top_k',), 'query'),

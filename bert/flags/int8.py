@@ -13,8 +13,8 @@ from bert.flags.options import Options, flag, options
 from bert.flags.rules import excludes, needs, not_with, only_with
 from bert.flags.threads import prepare_mxnet
 
-CONFIG_HELP = ('YAML with the goal and when to stop; default: conf.yaml or bert.yaml in the '
-               'current folder, else a relative loss of 0.01')
+CONFIG_HELP = ('YAML file with the goal and the conditions to stop; default: conf.yaml or '
+               'bert.yaml in the current folder, else a relative loss of 0.01')
 
 
 @options('calibration')
@@ -22,62 +22,62 @@ class CalibrationOptions(Options):
     """How an INT8 network is calibrated."""
     num_calib_batches: int = flag('batches of training data to calibrate on', 5,
                                   kinds.positive_int)
-    calib_batch_size: int = flag('texts or windows in each', 32, kinds.positive_int)
-    quantized_dtype: str = flag('of activations; auto: uint8 where nothing negative was seen',
-                                'auto', choices=('auto', 'int8', 'uint8'))
+    calib_batch_size: int = flag('texts or windows per calibration batch', 32, kinds.positive_int)
+    quantized_dtype: str = flag('type of the quantized activations; auto: uint8 where calibration '
+                                'saw no negative value', 'auto', choices=('auto', 'int8', 'uint8'))
     calib_mode: str = flag(
-        'how the range of each activation is found: customize: least and greatest value seen, cut '
-        'for layer normalisation and GELU; naive: not cut; entropy: by Kullback-Leibler '
-        'divergence; none: anew for every batch that is computed; fused: by the CPU kernels of '
-        'this package instead of MXNet\'s operators, anew for every token', 'customize',
-        choices=file_names.CALIBRATION_MODES + (file_names.FUSED_MODE,))
+        'how the range of each activation is found. Mode naive: the lowest and highest value seen. '
+        'Mode customize: the same, but clipped for layer normalisation and GELU. Mode entropy: by '
+        'Kullback-Leibler divergence. Mode none: anew for every batch that is computed. Mode '
+        'fused: anew for every token, by the CPU kernels of this package instead of the operators '
+        'of MXNet.', 'customize', choices=file_names.CALIBRATION_MODES + (file_names.FUSED_MODE,))
 
 
 @options('data')
 class EvaluationSetOptions(Options):
     """The evaluation sets that a model is scored on."""
     task_name: str | None = flag(
-        'a task of the table; default: the one that the model was trained on', metavar='TASK')
-    data_dir: str | None = flag('folder of its files; default: as the script that trains looks',
-                                metavar='FOLDER')
-    dev_file: str | None = flag('instead: a file of your own', metavar='FILE')
-    label_column: str | None = flag('column of the label in files of your own', metavar='C')
+        'task of the dev set, by its name in the fine-tuning script; default: the task that the '
+        'model was trained on', metavar='TASK')
+    data_dir: str | None = flag('folder of the files of the task; default: where the fine-tuning '
+                                'script looks', metavar='FOLDER')
+    dev_file: str | None = flag('your own dev set, instead of --task_name', metavar='FILE')
+    label_column: str | None = flag('column of the label in your own files', metavar='C')
     label_columns: tuple | None = label_columns_flag()
     label_separator: str = label_separator_flag()
-    max_eval_samples: int | None = flag('score N examples of each, drawn at random', None,
-                                        kinds.positive_int, metavar='N')
+    max_eval_samples: int | None = flag('evaluate only N examples of each dev set, drawn at random',
+                                        None, kinds.positive_int, metavar='N')
     rules = LABEL_COLUMN_RULES
 
 
 @options('data')
 class CalibrationSetOptions(EvaluationSetOptions):
     """The data that a model is calibrated and scored on."""
-    train_file: str | None = flag('beside --dev_file: to calibrate on, of your own too',
+    train_file: str | None = flag('your own training set for calibration, with --dev_file',
                                   metavar='FILE')
-    text_columns: tuple | None = flag('columns of the text or pair in files of your own', None,
+    text_columns: tuple | None = flag('columns of the text or pair in your own files', None,
                                       kinds.text_list, metavar='A[,B]')
     max_train_samples: int | None = flag(
-        'calibrate on some of N training examples, drawn at random', None, kinds.positive_int,
-        metavar='N')
-    dev_batch_size: int = flag('texts or windows a batch where scores are computed', 32,
-                               kinds.positive_int)
+        'take the examples for calibration from N training examples, drawn at random', None,
+        kinds.positive_int, metavar='N')
+    dev_batch_size: int = flag('texts or windows per batch in evaluation', 32, kinds.positive_int)
 
 
 @options('tuning')
 class TuningOptions(Options):
     """Settings of the accuracy-driven search."""
-    tune: bool = flag('return operators to float until the score is within the goal', False)
+    tune: bool = flag('switch operators back to float until the score reaches the goal', False)
     config: str | None = flag(CONFIG_HELP, metavar='FILE')
-    rebuild: int | None = flag('with --resume: write the network of trial N', None,
+    rebuild: int | None = flag('write the network of trial N of the resumed run', None,
                                kinds.positive_int, metavar='N')
 
 
 @options('output')
 class QuantizedOutputOptions(Options):
-    output_dir: str | None = flag('default: quantized, or tuned, in --model_dir, if that is a '
-                                  'folder here', metavar='FOLDER')
+    output_dir: str | None = flag('output folder; default: quantized (with --tune: tuned) in '
+                                  '--model_dir, if that is a local folder', metavar='FOLDER')
     overwrite_output_dir: bool = overwrite_flag()
-    resume: bool = flag('go on with the tuning run in --output_dir', False)
+    resume: bool = flag('continue the tuning run in --output_dir', False)
     rules = (excludes('resume', 'overwrite_output_dir'),)
 
 
@@ -90,12 +90,12 @@ class ModelToQuantizeOptions(Options):
 class QuantizeOptions(ModelToQuantizeOptions, CalibrationOptions, CalibrationSetOptions,
                       TuningOptions, QuantizedOutputOptions, ThreadOptions):
     """quantize.py"""
-    seed: int = flag('of the bootstrap', 2,
+    seed: int = flag('seed of the bootstrap', 2,
                      kinds.Number(int, 'a whole number from 0 to 2^32 - 1', 0, 2 ** 32 - 1))
-    rules = (only_with(('config', 'resume', 'rebuild'), 'tune', '%s is for {}'),
-             needs('rebuild', 'resume', '--rebuild {}: the trial of which run? Give --resume too'),
+    rules = (only_with(('config', 'resume', 'rebuild'), 'tune', '%s needs {}'),
+             needs('rebuild', 'resume', '--rebuild {}: no run found: give --resume too'),
              not_with(('seed',), 'tune',
-                      '%s: the seed of --tune is random_seed in its configuration'))
+                      '%s: --tune has another seed: set random_seed in its configuration'))
 
     @property
     def continues_run(self):

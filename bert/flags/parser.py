@@ -10,9 +10,9 @@ from bert.errors import EXIT_USER_ERROR, NOT_UNICODE, did_you_mean, is_unicode
 UNSUPPORTED_FLAGS = {
     '--sentencepiece': 'SentencePiece models are not supported; a BERT vocabulary is a vocab.txt, '
                        'see --bert_checkpoint',
-    '--custom_pass_lib': 'compiled graph passes are not part of this zoo',
-    '--custom_passes': 'compiled graph passes are not part of this zoo',
-    '--comm_backend': 'it has no meaning here; this script runs in one process',
+    '--custom_pass_lib': 'compiled graph passes are not supported',
+    '--custom_passes': 'compiled graph passes are not supported',
+    '--comm_backend': 'this script runs in one process: leave the flag out',
 }
 
 # Names of our flags in other programs.
@@ -48,11 +48,12 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Adds the default to a flag's help, unless there is no default or the help names it."""
 
     def _get_help_string(self, action):
-        has_default = action.default is not None and action.default is not False
-        if not has_default or action.default == () or 'default:' in action.help:
+        is_switch = isinstance(action.default, bool)
+        if action.default in (None, ()) or is_switch or 'default:' in action.help:
             return action.help
-        if action.nargs == '+':
-            return '%s (default: %s)' % (action.help, ' '.join(map(str, action.default)))
+        if isinstance(action.default, tuple):
+            separator = ' ' if action.nargs == '+' else ','
+            return '%s (default: %s)' % (action.help, separator.join(map(str, action.default)))
         return super()._get_help_string(action)
 
 

@@ -42,7 +42,7 @@ def excludes(first, second, message='%s and %s: give one of the two'):
     return Rule(find_problem, {first: 'not with --' + second, second: 'not with --' + first})
 
 
-def only_with(names, conditions, message='%s: it is for {}'):
+def only_with(names, conditions, message='%s: it needs {}'):
     """The options `names` have no effect unless one of the options `conditions` (a name or several)
     is set. message: the error, with %s for the flag and {} for those of `conditions`."""
     conditions = (conditions,) if isinstance(conditions, str) else conditions

@@ -54,8 +54,8 @@ def _mxnet_threads():
 def check_threads(threads):
     """Raises `UserError` if MXNet computes with another number of threads in this process."""
     if 'mxnet' in sys.modules and _mxnet_threads() != threads:
-        raise UserError('--threads %d: MXNet computes with %s threads in this process: name the '
-                        'number at the first use of bert, or set OMP_NUM_THREADS'
+        raise UserError('--threads %d: MXNet already computes with %s threads in this process: '
+                        'give the number at the first use of bert, or set OMP_NUM_THREADS'
                         % (threads, _mxnet_threads() or 'half the'))
 
 
@@ -64,8 +64,8 @@ def check_address_space():
     where they get none, they end the process without a word."""
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if 0 <= limit < MIN_ADDRESS_SPACE:
-        raise UserError('the address space of a process is limited to %d kB, and MXNet alone takes '
-                        '%d: raise the limit, for example by ulimit -v unlimited'
+        raise UserError('a process may use %d kB of address space, and MXNet alone needs %d kB: '
+                        'raise the limit, for example with ulimit -v unlimited'
                         % (limit // 1024, MIN_ADDRESS_SPACE // 1024))
 
 

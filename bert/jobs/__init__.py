@@ -86,12 +86,12 @@ def _check_surroundings():
     try:
         paths = {'the working folder': os.getcwd()}
     except OSError as error:
-        raise UserError('the working folder: %s: go to another one by cd'
+        raise UserError('the working folder: %s: change to another folder with cd'
                         % error.strerror) from None
     paths.update((name, os.environ.get(name, '')) for name in FOLDER_VARIABLES)
     for name, path in paths.items():
         if not is_unicode(path):
-            raise UserError('%s, %a: %s: rename it, or take another' % (name, path, NOT_UNICODE))
+            raise UserError('%s, %a: %s: rename it, or choose another' % (name, path, NOT_UNICODE))
 
 
 def _pin_models(options):

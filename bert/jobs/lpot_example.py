@@ -68,7 +68,7 @@ def run_glue(options, explicit):
 def run_squad(options, explicit):
     """The same for SQuAD."""
     if options.task_name.lower() != 'squad':
-        raise UserError('--task_name %s: SQuAD expected' % options.task_name)
+        raise UserError('--task_name %s: expected SQuAD' % options.task_name)
     return _run_stages(options, explicit, SQUAD_PROFILE, {
         'max_seq_length': options.max_seq_length, 'doc_stride': options.doc_stride,
         'test_batch_size': options.per_gpu_eval_batch_size,
@@ -86,8 +86,9 @@ def _run_stages(options, explicit, profile, keywords):
     if options.do_train:
         report = _train(options, profile, dict(keywords, **model_keywords))
     elif 'bert_checkpoint' not in model_keywords:
-        raise UserError('--model_name_or_path %s: it is not trained for a task: give --do_train, '
-                        'or the folder that it made' % options.model_name_or_path)
+        raise UserError('--model_name_or_path %s: this model is not trained for a task: give '
+                        '--do_train, or the folder that --do_train made'
+                        % options.model_name_or_path)
     else:
         folder = options.model_name_or_path
     if not (options.do_eval or options.tune):
@@ -96,7 +97,7 @@ def _run_stages(options, explicit, profile, keywords):
     kinds = (file_names.QUESTION_ANSWERING,) if profile.is_squad else (
         file_names.CLASSIFICATION, file_names.REGRESSION)
     if kind_of(model.task) not in kinds:
-        raise UserError('--model_name_or_path %s: it is a model for %s, and the task is %s'
+        raise UserError('--model_name_or_path %s: the model is for %s, but the task is %s'
                         % (folder, kind_of(model.task).replace('_', ' '), options.task_name))
     _check_lengths(options, explicit, model)
     if options.do_eval:
@@ -116,7 +117,7 @@ def _train(options, profile, keywords):
         with run_folder.reopen_run_folder(
                 *_training_options(options, profile, keywords, resume=True), '', profile.script):
             pass
-        LOG.warning('%s is trained: going on with what follows', options.output_dir)
+        LOG.warning('%s is already trained: going on with the next step', options.output_dir)
         return files.read_json(results_path)
     resume = options.resume and checkpoint.newest_checkpoint(options.output_dir) is not None
     return profile.train(*_training_options(options, profile, keywords, resume)).report
@@ -127,8 +128,8 @@ def _check_lengths(options, explicit, model):
     lengths = {'max_seq_length': model.max_len, 'doc_stride': model.task.get('doc_stride')}
     for name in explicit.keys() & lengths.keys():
         if getattr(options, name) != lengths[name]:
-            raise UserError('--%s %d: the model was trained with %s, and reads as many: leave it '
-                            'out, or train another by --do_train'
+            raise UserError('--%s %d: the model was trained with %s, and needs the same here: '
+                            'leave the flag out, or train another model with --do_train'
                             % (name, getattr(options, name), lengths[name]))
 
 
@@ -160,7 +161,7 @@ def _training_options(options, profile, keywords, resume):
 
 def _whole_number(epochs):
     if epochs != math.floor(epochs):
-        raise UserError('--num_train_epochs %g: a whole number of epochs expected' % epochs)
+        raise UserError('--num_train_epochs %g: expected a whole number of epochs' % epochs)
     return int(epochs)
 
 

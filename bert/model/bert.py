@@ -115,7 +115,7 @@ def apply_activation(F, x, name):
         return 0.5 * x * (1 + F.tanh(inner))
     if name == 'relu':
         return F.relu(x)
-    raise UserError('activation "%s": BERT here knows gelu, gelu_new and relu' % name)
+    raise UserError('activation "%s": expected gelu, gelu_new or relu' % name)
 
 
 class EncoderCell(HybridBlock):

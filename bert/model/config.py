@@ -68,9 +68,10 @@ class BertConfig:
         required_names = {field.name for field in dataclasses.fields(cls)
                           if field.default is dataclasses.MISSING}
         for name in sorted(required_names - set(values)):
-            raise UserError('%s: no "%s": not a BERT configuration of ours' % (source, name))
+            raise UserError('%s: no key "%s": not a BERT configuration of this package'
+                            % (source, name))
         for name in sorted(set(values) - names):
-            raise UserError('%s: unknown key "%s"; known are %s'
+            raise UserError('%s: unknown key "%s"; known keys: %s'
                             % (source, name, ', '.join(sorted(names))))
         for field in dataclasses.fields(cls):
             is_usable, expected = EXPECTED_FIELDS.get(field.name) or EXPECTED_VALUES[field.type]
@@ -78,6 +79,6 @@ class BertConfig:
                 raise UserError('%s: "%s" is %r: expected %s'
                                 % (source, field.name, values[field.name], expected))
         if values['units'] % values['num_heads']:
-            raise UserError('%s: units %d is no multiple of num_heads %d'
+            raise UserError('%s: units %d is not a multiple of num_heads %d'
                             % (source, values['units'], values['num_heads']))
         return cls(**values)

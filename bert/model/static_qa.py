@@ -54,7 +54,8 @@ def resolve_width(input_size, units):
     """The width of a token's vector. Raises `UserError` unless it is the model's `units`."""
     value, source = _choose(input_size, '--input_size', WIDTH_VARIABLE, units)
     if value != units:
-        raise UserError('%s %d: this model is %d wide: leave it out' % (source, value, units))
+        raise UserError('%s %d: the width of this model is %d: leave the setting out'
+                        % (source, value, units))
     return value
 
 
@@ -73,4 +74,4 @@ def _choose(argument, flag, variable, default):
     if not text.isdecimal() or int(text) < 1:
         raise UserError('%s=%s in the environment: expected a whole number from 1 on'
                         % (variable, text))
-    return int(text), 'the environment\'s ' + variable
+    return int(text), 'the environment variable ' + variable

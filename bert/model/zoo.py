@@ -76,7 +76,7 @@ def get_released_model(name, dataset_name=None, pretrained=True, ctx=None, root=
 def _get_any_model(name, dataset_name, pretrained, ctx, dropout, parts):
     """`get_model` for a name on the hub or a path."""
     if dataset_name:
-        raise UserError('%s: it brings its own vocabulary: leave the corpus %s out'
+        raise UserError('%s: this model has its own vocabulary: leave out the corpus %s'
                         % (name, dataset_name))
     if pretrained:
         return load_checkpoint(name, ctx=ctx, dropout=dropout, **parts)

@@ -31,12 +31,12 @@ def iterate_chunks(items, size):
     """Yield lists of `size` items of an iterable in an order; the last one may be shorter. Raises
     `UserError` for anything else."""
     if not is_ordered(items):
-        raise UserError('texts: a str or an iterable of them expected, %s found'
+        raise UserError('texts: %s found, expected a str or an iterable of str'
                         % type(items).__name__)
     try:
         items = iter(items)
     except TypeError:       # an array without dimensions
-        raise UserError('texts: a str or an iterable of them expected, %r found'
+        raise UserError('texts: %r found, expected a str or an iterable of str'
                         % (items,)) from None
     while chunk := list(itertools.islice(items, size)):
         yield chunk
@@ -46,8 +46,8 @@ class NotCopyable:
     """An object with a network of MXNet, which can't be copied or sent to another process."""
 
     def __reduce_ex__(self, protocol):
-        raise TypeError('%s: a network of MXNet can\'t be copied or pickled: open it anew, in the '
-                        'other process too' % type(self).__name__)
+        raise TypeError("%s: a network of MXNet can't be copied or pickled: open the model again, "
+                        'in each process' % type(self).__name__)
 
 
 @dataclasses.dataclass(repr=False)

@@ -166,9 +166,9 @@ def _make_example(item, index, sizes):
     """The `Example` of a text or pair. sizes: how many texts it may have; index: for errors."""
     texts = tuple(item) if isinstance(item, (tuple, list)) else (item,)
     if len(texts) not in sizes:
-        raise UserError('text %d: %s expected, %d text%s found' % (
-            index, 'a pair of texts' if sizes == (2,) else 'a single text', len(texts),
-            '' if len(texts) == 1 else 's'))
+        raise UserError('text %d: %d text%s found, expected %s' % (
+            index, len(texts), '' if len(texts) == 1 else 's',
+            'a pair of texts' if sizes == (2,) else 'a single text'))
     for text in texts:
         check_text(text, index)
     return Example(texts, None, 'texts', index)

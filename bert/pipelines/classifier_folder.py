@@ -80,7 +80,7 @@ def check_classes(classes, is_classifier=True):
     """Raises `UserError` if the model is no classifier, or if the labels are not two or more
     different, non-empty texts."""
     if not is_classifier or not len(set(classes)) == len(classes) > 1 or not all(classes):
-        raise UserError('--classes %s: give two or more, each once, to a classifier'
+        raise UserError('--classes %s: expected two or more different names, for a classifier'
                         % ','.join(classes))
 
 
@@ -88,14 +88,14 @@ def _read_own_task(path, num_outputs, config):
     task = files.read_json(path)
     missing = [key for key in ('name', 'labels', 'pair', 'max_len') if key not in task]
     if missing:
-        raise UserError('%s: no "%s" in it: not the task of a classifier of ours'
+        raise UserError('%s: no key "%s": expected the task file of a classifier of this package'
                         % (path, missing[0]))
     check_task(path, task, config.max_length)
     if kind_of(task) not in TEXT_KINDS:
-        raise UserError('%s: kind is %s, and the weights beside it are of a classifier of texts'
+        raise UserError('%s: kind is %s, but the weights beside it are of a text classifier'
                         % (path, kind_of(task)))
     if len(task['labels'] or ['score']) != num_outputs:
-        raise UserError('%s: %d labels, and the weights beside it have %d outputs'
+        raise UserError('%s: %d labels, but the weights beside it have %d outputs'
                         % (path, len(task['labels'] or ['score']), num_outputs))
     return task
 

@@ -88,7 +88,7 @@ class Embedder(EmbeddingPlanner, NotCopyable):
                                   ('batch_tokens', 1 if batch_tokens is None else batch_tokens,
                                    'tokens')):
             if not (isinstance(value, numbers.Integral) and value > 0):
-                raise UserError('%s %s: a whole number of %s from 1 on expected'
+                raise UserError('%s %s: expected a whole number of %s from 1 on'
                                 % (name, value, unit))
         if params_path and checkpoint:
             raise UserError('params_path and %s: give one of the two' % self.checkpoint_keyword)
@@ -206,13 +206,13 @@ class Embedder(EmbeddingPlanner, NotCopyable):
         """Log how texts are read, once, if a folder of sentence-transformers says it."""
         if model.source and not self._is_logged:
             self._is_logged = True
-            LOG.info('%s: %s, as its %s says%s', os.path.dirname(model.source), model.describe(),
+            LOG.info('%s: %s, read from its %s%s', os.path.dirname(model.source), model.describe(),
                      os.path.basename(model.source),
-                     ', but for ' + ', '.join(model.given) if model.given else '')
+                     ', except ' + ', '.join(model.given) if model.given else '')
 
     def _pick_device(self, device, gpu, dtype):
         if device is not None and (gpu is not None or not isinstance(device, mx.Context)):
-            raise UserError('%s %r: an mxnet.Context expected, or gpu=NUMBER instead'
+            raise UserError('%s %r: expected an mxnet.Context; or give gpu=NUMBER instead'
                             % (self.device_keyword, device))
         if device is not None and device.device_type == 'gpu':
             gpu = device.device_id
@@ -226,8 +226,8 @@ class Embedder(EmbeddingPlanner, NotCopyable):
         num_specials = self._frame.num_specials
         if not (isinstance(length, numbers.Integral)
                 and num_specials < length <= self.config.max_length):
-            raise UserError('%s %s: from %d to %d expected: %d special tokens and one of the text, '
-                            'and the positions of this model'
+            raise UserError('%s %s: expected from %d to %d: at least %d special tokens and one of '
+                            'the text, at most the positions of this model'
                             % (self.length_keyword, length, num_specials + 1,
                                self.config.max_length, num_specials))
         return length
@@ -279,10 +279,10 @@ class Embedder(EmbeddingPlanner, NotCopyable):
             # None is the limit that a folder of sentence-transformers says
             value = self.config.max_length if self._own_sentence_model.source else None
             remedy = '' if limit == self.config.max_length else \
-                '; %s=%s takes up to %d' % (self.length_keyword, value, self.config.max_length)
-            LOG.warning('%d of %d texts were cut at %d tokens, [CLS] and [SEP] included%s; '
-                        'long_text=\'split\' reads all', counts.num_cut, counts.num_texts, limit,
-                        remedy)
+                '; %s=%s reads up to %d' % (self.length_keyword, value, self.config.max_length)
+            LOG.warning('%d of %d texts were cut at %d tokens, special tokens included%s; '
+                        "long_text='split' reads whole texts", counts.num_cut, counts.num_texts,
+                        limit, remedy)
 
     def sentence_chunk(self, texts, model, first=0):
         """((texts, width) float32, number of texts that were cut) of a list of texts.

@@ -77,8 +77,8 @@ class EncoderNetworks:
         layers = tuple(int(i) if isinstance(i, numbers.Integral) else i for i in layers)
         invalid = [i for i in layers if not (isinstance(i, int) and -depth - 1 <= i <= depth)]
         if invalid or not layers:
-            raise UserError('layers %s: numbers from %d to %d expected: this model has %d layers, '
-                            '0 is the input of the first'
+            raise UserError('layers %s: expected numbers from %d to %d: this model has %d layers, '
+                            'and 0 is the input of the first'
                             % (','.join(map(repr, layers)) or 'none', -depth - 1, depth, depth))
         self.layers = layers
         if layers != DEFAULT_LAYERS:
@@ -90,12 +90,12 @@ class EncoderNetworks:
         if name != POOLER:
             return self._predictors[STATES]
         if self.layers != DEFAULT_LAYERS:
-            raise UserError('pooling "pooler": it takes the last layer; leave layers out')
+            raise UserError('pooling "pooler": it reads only the last layer; leave layers out')
         with NETWORK_LOCK:
             if POOLER not in self._predictors:
                 network, _ = self._load(use_pooler=True)
                 if network.random_parts:
-                    raise UserError('pooling "pooler": these weights have none: choose one of %s'
+                    raise UserError('pooling "pooler": the weights have no pooler: choose one of %s'
                                     % ', '.join(POOLINGS[:-1]))
                 self._add(POOLER, PoolerNetwork(network))
         return self._predictors[POOLER]

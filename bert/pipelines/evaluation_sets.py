@@ -176,13 +176,14 @@ def remove_overlap(evaluation_set, other_sets):
     rows = [row for row, key in enumerate(evaluation_set.keys()) if key not in used_keys]
     sources = ', '.join(other_set.source for other_set in other_sets)
     if not rows:
-        raise UserError('%s: all its %d examples are in %s too, and would be scored after they '
-                        'were used: name other files'
+        raise UserError('%s: all %d examples are also in %s, and examples that were used must not '
+                        'be scored: name other files'
                         % (evaluation_set.source, len(evaluation_set), sources))
     if len(rows) == len(evaluation_set):
         return evaluation_set
-    LOG.warning('%s: %d of %d examples are left out: %s has them too', evaluation_set.source,
-                len(evaluation_set) - len(rows), len(evaluation_set), sources)
+    LOG.warning('%s: %d of %d examples are left out, because they are also in %s',
+                evaluation_set.source, len(evaluation_set) - len(rows), len(evaluation_set),
+                sources)
     return evaluation_set.subset(evaluation_set.name, rows)
 
 
@@ -215,8 +216,8 @@ def read_question_set(model, name, path, limit=None, trainable=False):
     num_unanswered = sum(question.is_impossible or question.answers == ()
                          for question in squad.questions)
     if squad.has_labels and num_unanswered and not model.task['version_2']:
-        raise UserError('%s: %d of its %d questions have no answer, as in SQuAD 2.0, and the model '
-                        'was trained on SQuAD 1.1: take a file of that'
+        raise UserError('%s: %d of its %d questions have no answer, as in SQuAD 2.0, but the model '
+                        'was trained on SQuAD 1.1: name a file of SQuAD 1.1'
                         % (path, num_unanswered, len(squad.questions)))
     if not squad.has_labels:
         raise UserError('%s: its questions have no "answers": there is nothing to compare with'
@@ -245,15 +246,15 @@ def class_columns(task, model_task):
     """
     labels = model_task['labels']
     if (task.labels is None) != (labels is None) or len(task.labels or ()) != len(labels or ()):
-        raise UserError('--task_name %s: it has %s, the model %s'
+        raise UserError('--task_name %s: the task has %s, but the model has %s'
                         % (task.name, _describe_labels(task.labels), _describe_labels(labels)))
     if labels is None or has_placeholders(task, model_task):
         return None
     task_labels = [label.lower() for label in task.labels]
     model_labels = [task.aliases.get(label.lower(), label.lower()) for label in labels]
     if sorted(model_labels) != sorted(task_labels):
-        raise UserError('--task_name %s: its classes are %s, and the model\'s %s: is it of another '
-                        'task? If not, name them as the task does with convert_checkpoint.py '
+        raise UserError('--task_name %s: the task has the classes %s, but the model has %s. If the '
+                        'model is for this task, rename its classes with convert_checkpoint.py '
                         '--classes' % (task.name, ', '.join(task.labels), ', '.join(labels)))
     return [model_labels.index(label) for label in task_labels]
 

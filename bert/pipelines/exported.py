@@ -157,7 +157,7 @@ def find_export(folder, prefix, runtime_name):
         return os.path.join(folder, matches[0])
     listing = ', '.join(exports) or 'none'
     if not matches:
-        raise UserError('--model_dir %s%s: no exported model in it (%s): found: %s' % (
+        raise UserError('--model_dir %s%s: expected an exported model (%s), found %s' % (
             folder, '' if prefix is None else ' --model_prefix ' + prefix,
             ' or '.join('*' + ending for ending in endings), listing))
     raise UserError('--model_dir %s holds several models: %s; choose one with --model_prefix'
@@ -175,7 +175,7 @@ def _open_runtime(path, name, device, threads):
             warn_without_vnni()
         return runtime
     if device.device_type != 'cpu':
-        raise UserError('--gpu: ONNX files are run on the CPU here; leave it out')
+        raise UserError('--gpu: ONNX files run only on the CPU here; leave the flag out')
     return runtimes.ONNX_RUNTIMES[name or runtimes.OnnxRuntime.name](path, threads)
 
 
@@ -183,9 +183,10 @@ def warn_without_vnni():
     """Log a warning if INT8 may be slow on this CPU, and rounds differently."""
     is_capped = os.environ.get('DNNL_MAX_CPU_ISA', '').upper() in ISA_LIMITS_WITHOUT_VNNI
     if is_capped or not VNNI_FLAGS.intersection(cpu.vector_flags()):
-        logging.warning('this CPU has no VNNI%s: INT8 works, may be no faster than float32, and '
-                        'rounds otherwise than with VNNI: a score taken there need not hold here '
-                        '(found: %s)', ' (DNNL_MAX_CPU_ISA takes it away)' if is_capped else '',
+        logging.warning('this CPU has no VNNI%s: INT8 works, but may be no faster than float32. It '
+                        'rounds differently than with VNNI, so scores can differ from those on '
+                        'other CPUs (found: %s)',
+                        ' (DNNL_MAX_CPU_ISA disables it)' if is_capped else '',
                         ' '.join(cpu.vector_flags()) or 'no vector instructions')
 
 
@@ -195,9 +196,9 @@ def _check_outputs(runtime, vocabulary, config, task, path):
     try:
         shape = runtime(token_ids, np.zeros_like(token_ids), np.array([2.], 'float32')).shape
     except mx.MXNetError as error:
-        raise UserError('%s: its parameters are of other sizes: %s'
+        raise UserError('%s: the parameters have other sizes than the network: %s'
                         % (path, str(error).strip().splitlines()[-1])) from None
     expected = (1, *_pipeline_class(task).output_shape(config, task, 2))
     if shape != expected:
-        raise UserError('%s gives outputs of shape %s, and %s beside it asks for %s: they don\'t '
-                        'belong together' % (path, shape, file_names.TASK_FILE, expected))
+        raise UserError('%s gives outputs of shape %s, but %s beside it needs %s: the two files '
+                        "don't belong together" % (path, shape, file_names.TASK_FILE, expected))

@@ -24,12 +24,12 @@ class ExportedNetworks:
     def compute(self, name, batch):
         """The vectors of tokens for a `Batch`."""
         if name == POOLER:
-            raise UserError('pooling "pooler": the exported model has none')
+            raise UserError('pooling "pooler": the exported model has no pooler')
         return mx.nd.array(self._runtime(*batch[:3]))
 
     def update_digest(self, digest, name):
-        raise UserError('an exported model makes no files of vectors: name the model that it was '
-                        'exported from')
+        raise UserError("an exported model can't write files of vectors: name the model that it "
+                        'was exported from')
 
 
 class ExportedEmbedder(Embedder):
@@ -61,8 +61,8 @@ def open_exported_embedder(folder, prefix, runtime_name, device, threads, **keyw
     keywords of `Embedder`. Raises `UserError`."""
     for name in ('model', 'dataset_name', 'params_path', 'root'):
         if keywords.get(name):
-            raise UserError('%s: %s holds an exported model, with weights of its own'
-                            % (name, folder))
+            raise UserError('%s: %s holds an exported model with its own weights: leave the '
+                            'keyword out' % (name, folder))
     runtime, vocabulary, config, _ = open_exported_network(
         folder, prefix, runtime_name, device, threads)
     return ExportedEmbedder(ExportedNetworks(runtime, vocabulary, config), folder, device=device,

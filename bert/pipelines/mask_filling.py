@@ -133,13 +133,13 @@ class MaskFiller(Pipeline):
         place = '%s:%d' % (example.path, example.line) if example.path != TEXTS else \
             'text %d' % example.line
         if not example.texts[0].strip():
-            raise UserError('%s: the text is empty: expected one with %s in it' % (place, name))
+            raise UserError('%s: the text is empty: expected a text with %s' % (place, name))
         if not len(positions):
-            raise UserError('%s: no %s in it: write it in the place of the word to find'
+            raise UserError('%s: no %s in the text: write it where a word is missing'
                             % (place, name))
         if positions[-1] >= room:
-            raise UserError('%s: its last %s is token %d, and the model reads %d tokens of a text: '
-                            'shorten the text' % (place, name, positions[-1] + 1, room))
+            raise UserError('%s: the last %s is token %d, but the model reads only %d tokens of a '
+                            'text: shorten the text' % (place, name, positions[-1] + 1, room))
 
     # Logits
 
@@ -191,10 +191,10 @@ class MaskFiller(Pipeline):
                     token_id]))
             ids.append(token_id)
         if not ids:
-            raise UserError('targets: none found: name the words to consider, or leave it out')
+            raise UserError('targets: no word given: name words, or leave targets out')
         if replaced:
-            LOG.warning('%d of %d targets are no tokens of the vocabulary, and are replaced by '
-                        'their first token: %s%s', len(replaced), len(targets),
+            LOG.warning('%d of %d targets are not in the vocabulary, and are replaced by their '
+                        'first token: %s%s', len(replaced), len(targets),
                         ', '.join(replaced[:MAX_NAMES]),
                         ' …' if len(replaced) > MAX_NAMES else '')
         return np.array(list(dict.fromkeys(ids)))
@@ -232,7 +232,7 @@ def _examples(texts):
 
 def _check_top_k(top_k):
     if not isinstance(top_k, numbers.Integral) or isinstance(top_k, bool) or top_k < 1:
-        raise UserError('top_k %s: a whole number of words from 1 on expected' % (top_k,))
+        raise UserError('top_k %s: expected a whole number of words from 1 on' % (top_k,))
 
 
 def find_masks(token_ids, mask_id):

@@ -62,9 +62,9 @@ def make_masked_text_set(model, name, source, examples, limit=None):
     for example, ids in zip(examples, model.tokenizer.encode(
             [example.texts[0] for example in examples])):
         if (ids == model.mask_id).any():
-            raise UserError('%s:%d: %s in it: the masks of a score are drawn, and the right words '
-                            'must be there' % (example.path, example.line,
-                                               model.tokenizer.vocab.mask_token))
+            raise UserError('%s:%d: %s found: a score draws its own masks, and needs the right '
+                            'words in their places' % (example.path, example.line,
+                                                       model.tokenizer.vocab.mask_token))
         token_ids, segment_ids, num_tokens = frame_texts([ids], model.max_len, frame)
         positions = draw_masks(token_ids, special_ids(model.tokenizer.vocab))
         if len(positions):

@@ -16,8 +16,8 @@ def find_checkpoint_folder(folder, script):
     folder = locate_model(folder)
     path = folder if has_weights(folder) else best_checkpoint(folder)
     if path is None:
-        raise UserError('--model_dir %s: no checkpoint in it%s: name the folder of a run of %s, or '
-                        'of such a model of transformers'
+        raise UserError('--model_dir %s: no checkpoint in this folder%s: name the folder of a run '
+                        'of %s, or of a transformers model of this kind'
                         % (folder, foreign_folder(folder), script))
     return path
 

@@ -39,8 +39,8 @@ def open_any_pipeline(options, keywords):
     pipeline = _open_path(options, keywords)
     if options.activation:
         if not isinstance(pipeline, CrossEncoder):
-            raise UserError('activation: it is for a CrossEncoder, and %s is opened as %s; task '
-                            '"%s" makes one of a model with one output'
+            raise UserError('activation: it is for a CrossEncoder, but %s is opened as %s; task '
+                            '"%s" opens a model with one output as a CrossEncoder'
                             % (options.path, type(pipeline).__name__, file_names.RANKING))
         pipeline.task['activation'] = options.activation
     return pipeline
@@ -57,7 +57,7 @@ def _open_path(options, keywords):
         return _open_export(options, keywords)
     for name in ('runtime', 'model_prefix'):
         if getattr(options, name):
-            raise UserError('%s: it is for an exported model, and %s holds none'
+            raise UserError('%s: it is for an exported model, but %s holds none'
                             % (name, options.path))
     if options.path in catalogue.MODELS and not os.path.exists(options.path):
         if options.task == file_names.FILL_MASK:
@@ -97,7 +97,7 @@ def _name_export(options):
 
 def _open_export(options, keywords):
     if options.dtype != 'float32':
-        raise UserError('dtype %s: the exported model in %s has its own'
+        raise UserError('dtype %s: the exported model in %s has its own dtype: leave dtype out'
                         % (options.dtype, options.path))
     arguments = (options.path, options.model_prefix, options.runtime,
                  pick_device(options.gpu, flag='gpu'), options.threads)
@@ -117,7 +117,7 @@ def is_export(path):
 
 def _refuse_keywords(options, keywords, description):
     if keywords:
-        raise UserError('%s: it is for an Embedder, and %s holds %s'
+        raise UserError('%s: it is for an Embedder, but %s holds %s'
                         % (sorted(keywords)[0], options.path, description))
 
 
@@ -150,17 +150,17 @@ def make_pipeline(checkpoint, device, classes=None, pair=False, kind=None, is_qu
     describes. Raises `UserError` for a kind that its head is not for."""
     head, arrays, _ = find_head(checkpoint)
     if kind == file_names.FILL_MASK and head.name not in heads.WORD_HEADS:
-        raise UserError('task %s: %s has no masked-language-model decoder but: %s'
+        raise UserError('task %s: %s has no masked-language-model decoder; found: %s'
                         % (kind, checkpoint.source, head.name))
     if head.name == heads.CLASSIFICATION:
         if not is_quiet and kind is None:
             _warn_of_output(checkpoint, arrays)
         return _make_text_classifier(checkpoint, arrays, device, classes, pair, kind)
     if head.name not in MAKERS:
-        raise UserError('%s holds no model for a task but: %s; %s trains one on it'
+        raise UserError('%s holds no model for a task; found: %s. Train a model on it with %s'
                         % (checkpoint.source, head.name, TRAINING_SCRIPTS))
     if classes or pair:
-        raise UserError('%s: %s holds no classifier of texts but: %s'
+        raise UserError('%s: %s holds no text classifier; found: %s'
                         % ('--classes' if classes else '--pair', checkpoint.source, head.name))
     pipeline = MAKERS[head.name](checkpoint, arrays, device)
     check_kind(kind, pipeline.task, checkpoint.source)
@@ -189,9 +189,9 @@ def _warn_of_output(checkpoint, arrays):
     """Warn if nothing says what the only output of a classifier is."""
     if heads.num_classes(arrays) == 1 and names_no_output(
             checkpoint, read_classifier_task(checkpoint, 1)):
-        LOG.warning('%s: config.json does not say what its one output is: scores are the output '
-                    'itself; as a reranker (predict.py --query, --task %s of export/export.py, '
-                    'task="%s" of bert.open) they have a sigmoid', checkpoint.source,
+        LOG.warning('%s: config.json does not describe the only output: scores are the raw output. '
+                    'As a reranker (predict.py --query, --task %s of export/export.py, task="%s" '
+                    'of bert.open) the model applies a sigmoid', checkpoint.source,
                     *2 * (file_names.RANKING,))
 
 
@@ -202,7 +202,7 @@ def _make_text_classifier(checkpoint, arrays, device, classes, pair, kind):
     if classes and _has_task(checkpoint):
         labels = read_classifier_task(checkpoint, num_outputs)['labels']
         if labels != list(classes):
-            raise UserError('--classes %s: %s beside the parameters names %s: leave it out'
+            raise UserError('--classes %s: %s beside the parameters names %s: leave the flag out'
                             % (','.join(classes), file_names.TASK_FILE, ','.join(labels)))
     check_kind(kind, task, checkpoint.source)
     model = make_classifier(checkpoint, arrays, task, device)
@@ -218,8 +218,8 @@ def refuse_overwriting_model(output_dir, source):
     weights = checkpoint_reader.find_weights(source)
     for path in (source, os.path.dirname(os.path.abspath(weights))):
         if output_dir and os.path.realpath(output_dir) == os.path.realpath(path):
-            raise UserError('--output_dir %s: the model lies there, and its files would be '
-                            'replaced: choose another folder' % output_dir)
+            raise UserError('--output_dir %s: this is the folder of the model, whose files would '
+                            'be replaced: choose another folder' % output_dir)
 
 
 def _names_from_indices(checkpoint, num_outputs):
@@ -227,8 +227,8 @@ def _names_from_indices(checkpoint, num_outputs):
     if num_outputs == 1 or _has_task(checkpoint) or \
             checkpoint_reader.has_transformers_config(folder_of(checkpoint)):
         return None
-    LOG.warning('%s: no %s beside it: the %d classes are called by their numbers; --classes names '
-                'them', checkpoint.source, file_names.TASK_FILE, num_outputs)
+    LOG.warning('%s: no %s beside it: the %d classes are named by their numbers; set names with '
+                '--classes', checkpoint.source, file_names.TASK_FILE, num_outputs)
     return tuple(map(str, range(num_outputs)))
 
 

@@ -8,7 +8,7 @@ from bert.flags.embedding import SIMILARITIES
 
 def check_choice(name, value, choices):
     if value not in choices:
-        raise UserError('%s "%s": one of %s expected' % (name, value, ', '.join(choices)))
+        raise UserError('%s "%s": expected one of %s' % (name, value, ', '.join(choices)))
 
 
 def merge_pieces(rows, word_indices, oov_way):
@@ -78,10 +78,10 @@ def similarity(a, b, function='cosine'):
         if not (np.isfinite(a).all() and np.isfinite(b).all()):
             raise ValueError('a number is not finite')
     except (TypeError, ValueError) as error:
-        raise UserError('similarity: arrays of vectors expected: %s' % error) from None
+        raise UserError('similarity: expected arrays of vectors: %s' % error) from None
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or not a.shape[1]:
-        raise UserError('similarity: arrays of the shapes %s and %s: (number, width) and (number, '
-                        'the same width) expected' % (a.shape, b.shape))
+        raise UserError('similarity: arrays of the shapes %s and %s found, expected (number, '
+                        'width) and (number, the same width)' % (a.shape, b.shape))
     return compare_rows(a, b, function)
 
 

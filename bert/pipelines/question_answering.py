@@ -170,15 +170,15 @@ class StaticQuestionAnswerer(QuestionAnswerer):
 
 def _check_top_k(top_k):
     if not (isinstance(top_k, numbers.Integral) and top_k > 0):
-        raise UserError('top_k %s: a whole number of answers from 1 on expected' % (top_k,))
+        raise UserError('top_k %s: expected a whole number of answers from 1 on' % (top_k,))
 
 
 def _check_item(item, index):
     """(question, documents as a list) of an item. Raises `UserError`. index: for errors."""
     if not isinstance(item, (tuple, list)) or len(item) != 2 or not (
             isinstance(item[1], str) or is_ordered(item[1])):
-        raise UserError('question %d: (question, document) or (question, list of documents) '
-                        'expected' % index)
+        raise UserError('question %d: expected (question, document) or (question, list of '
+                        'documents)' % index)
     question, documents = item[0], [item[1]] if isinstance(item[1], str) else list(item[1])
     if not documents:
         raise UserError('question %d: no document' % index)
@@ -226,8 +226,8 @@ def build_qa_network(checkpoint, device, make=BertForQA):
     holds a question-answering model."""
     head, arrays, _ = find_head(checkpoint)
     if head.name != heads.QUESTION_ANSWERING:
-        raise UserError('%s holds no question-answering model but: %s; finetune_squad.py '
-                        '--bert_checkpoint trains one on it' % (checkpoint.source, head.name))
+        raise UserError('%s holds no question-answering model; found: %s. Train a model on it with '
+                        'finetune_squad.py --bert_checkpoint' % (checkpoint.source, head.name))
     network = make(BERTModel(checkpoint.config, dropout=0.1, use_pooler=False))
     loading.load_parameters(network, arrays, checkpoint.source, device)
     return network
@@ -273,10 +273,10 @@ def read_saved_task(source):
     missing = [key for key in list(TASK_DEFAULTS) + ['max_len'] if key not in values]
     if 'doc_stride' in missing and 'max_query_length' in missing:
         if values:
-            LOG.warning('%s is none of a question-answering model of ours: the usual sizes of '
-                            'windows are taken', path)
+            LOG.warning('%s is not the task file of a question-answering model of this package: '
+                        'the default window sizes are used', path)
         return {}
     if missing:
-        raise UserError('%s: no "%s" in it: not the task of a question-answering model of ours'
-                        % (path, missing[0]))
+        raise UserError('%s: no key "%s": expected the task file of a question-answering model of '
+                        'this package' % (path, missing[0]))
     return values

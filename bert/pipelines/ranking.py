@@ -30,7 +30,8 @@ class CrossEncoder(Classifier):
         return ['%.6f' % score for score in self.activate(outputs)[:, 0]]
 
     def rank(self, query, documents, top_k=None, counts=None):
-        """The `RankedDocument`s of a query, best first; of equal scores the first one given.
+        """The `RankedDocument` of each document for a query, best first. Of equal scores, the
+        document that was given first comes first.
 
         documents: an iterable of texts; equal texts are scored once. top_k: how many documents at
         most; None: all. counts: as for `stream`. Raises `UserError`.
@@ -54,9 +55,9 @@ def _check_ranking(query, documents, top_k):
                               or not isinstance(top_k, numbers.Integral) or top_k < 1):
         raise UserError('top_k: %r found, a whole number from 1 on expected' % (top_k,))
     if not isinstance(query, str):
-        raise UserError('query: a str expected, %s found' % type(query).__name__)
+        raise UserError('query: %s found, expected a str' % type(query).__name__)
     if not is_ordered(documents):
-        raise UserError('documents: an iterable of texts expected, %s found'
+        raise UserError('documents: %s found, expected an iterable of texts'
                         % type(documents).__name__)
     documents = list(documents)
     for i, text in enumerate(documents):

@@ -47,7 +47,7 @@ def read_ranking(folder, max_len):
     lengths = _read(folder, SENTENCE_LENGTH_FILE)
     path = os.path.join(folder, SENTENCE_LENGTH_FILE)
     if lengths.get('do_lower_case'):
-        raise UserError('%s: "do_lower_case" is %r: supported for a cross-encoder: false'
+        raise UserError('%s: "do_lower_case" is %r: a cross-encoder supports only false'
                         % (path, lengths['do_lower_case']))
     limit = lengths.get('max_seq_length')
     if limit is not None and (type(limit) is not int or limit < 1):
@@ -61,8 +61,8 @@ def _check_modules(folder):
     path = os.path.join(folder, MODULES_FILE)
     modules = files.read_json(path, list) if os.path.isfile(path) else []
     if len(modules) > 1:
-        raise UserError('%s: %d modules, and a cross-encoder of one is supported: a Transformer'
-                        % (path, len(modules)))
+        raise UserError('%s: %d modules found, expected one: a cross-encoder with only a '
+                        'Transformer is supported' % (path, len(modules)))
 
 
 def _read_activation(folder, settings):

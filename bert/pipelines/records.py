@@ -105,6 +105,6 @@ class TextCounts:
 def counts_or_new(counts):
     """The `TextCounts` of a caller, or new ones for None. Raises `UserError` for anything else."""
     if counts is not None and not isinstance(counts, TextCounts):
-        raise UserError('counts: a TextCounts of bert.pipelines.records expected, %r found'
+        raise UserError('counts: %r found, expected a TextCounts of bert.pipelines.records'
                         % (counts,))
     return TextCounts() if counts is None else counts

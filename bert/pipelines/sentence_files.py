@@ -27,7 +27,7 @@ from bert.pipelines.sentence_model import (
     SentenceModel,
 )
 
-WITHOUT = 'without %s in the folder its BERT alone is read' % MODULES_FILE     # for messages
+WITHOUT = 'remove %s to read only the BERT of the folder' % MODULES_FILE     # for messages
 NAMESPACE = 'sentence_transformers.'
 SUPPORTED = 'Transformer, then Pooling, then any of Dense and Normalize'
 # {old key: pooling}, in the order in which several are concatenated
@@ -96,7 +96,7 @@ def _check_widths(model, units, path, settings_path):
     except UserError as error:
         raise UserError('%s: %s' % (path, error)) from None
     if model.dimensions is not None and model.dimensions > width:
-        raise UserError('%s: "truncate_dim" is %d, and the vectors have %d numbers'
+        raise UserError('%s: "truncate_dim" is %d, but the vectors have %d numbers'
                         % (settings_path, model.dimensions, width))
 
 
@@ -108,7 +108,8 @@ def _read_module_list(path):
     for i, entry in enumerate(entries):
         if not isinstance(entry, dict) or not isinstance(entry.get('type'), str) \
                 or not isinstance(entry.get('path'), str):
-            raise UserError('%s: module %d has no "type" and "path" that are texts' % (path, i))
+            raise UserError('%s: module %d: expected the keys "type" and "path" with texts'
+                            % (path, i))
         kind = entry['type'].rpartition('.')[2]
         if kind not in TYPES or not entry['type'].startswith(NAMESPACE):
             raise UserError('%s: module %d, %s, is a %s; supported: %s; %s'
@@ -165,7 +166,7 @@ def _read_pooling(path, units):
     key = next((key for key in SIZE_KEYS if key in values), SIZE_KEYS[0])
     size = _typed(values, key, int, None, path)
     if size != units:
-        raise UserError('%s: "%s" is %d, and the BERT beside it has %d units'
+        raise UserError('%s: "%s" is %d, but the BERT beside it has %d units'
                         % (path, key, size, units))
     old_poolings = tuple(pooling for key, pooling in OLD_POOLING_KEYS.items()
                          if _typed(values, key, bool, False, path))
@@ -173,7 +174,7 @@ def _read_pooling(path, units):
     poolings = (poolings,) if isinstance(poolings, str) else poolings
     if 'pooling_mode' not in values and not poolings:
         if values.keys() & OLD_POOLING_KEYS.keys():
-            raise UserError('%s: no pooling_mode_… in it is true' % path)
+            raise UserError('%s: no pooling_mode_… key is true' % path)
         poolings = ('mean',)
     known = tuple(OLD_POOLING_KEYS.values())
     if not isinstance(poolings, (list, tuple)) or not poolings or not all(
@@ -181,7 +182,7 @@ def _read_pooling(path, units):
         raise UserError('%s: "pooling_mode" is %r, expected one or a list of %s; %s'
                         % (path, values['pooling_mode'], ', '.join(known), WITHOUT))
     if old_poolings and set(old_poolings) != set(poolings):
-        raise UserError('%s: "pooling_mode" is %r, and %s true: leave out one of the two'
+        raise UserError('%s: "pooling_mode" is %r, but true are %s: remove one of the two'
                         % (path, values['pooling_mode'], ', '.join(
                             key for key in OLD_POOLING_KEYS if values.get(key))))
     return tuple(poolings), _typed(values, 'include_prompt', bool, True, path)
@@ -231,12 +232,12 @@ def _read_dense_arrays(folder, shapes):
         raise UserError('%s: no %s and no %s in it' % (folder, WEIGHTS_FILE, TORCH_WEIGHTS_FILE))
     arrays = file_formats.check_finite(file_formats.read_file(path), path)
     if arrays.keys() != shapes.keys():
-        raise UserError('%s: holds %s, and %s beside it asks for %s'
+        raise UserError('%s: found %s, but %s beside it needs %s'
                         % (path, ', '.join(sorted(arrays)) or 'nothing', CONFIG_FILE,
                            ', '.join(shapes)))
     for name, shape in shapes.items():
         if arrays[name].shape != shape:
-            raise UserError('%s: "%s" has the shape %s, and %s beside it says %s'
+            raise UserError('%s: "%s" has the shape %s, but %s beside it says %s'
                             % (path, name, arrays[name].shape, CONFIG_FILE, shape))
     return {name: array.astype('float32', copy=False) for name, array in arrays.items()}
 

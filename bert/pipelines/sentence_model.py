@@ -58,7 +58,7 @@ class DenseModule(NamedTuple):
         """The width after this layer. Raises `UserError` if it takes another one than `width`."""
         num_outputs, num_inputs = self.weight.shape
         if num_inputs != width:
-            raise UserError('%s takes vectors of %d numbers, and those that come to it have %d'
+            raise UserError('%s reads vectors of %d numbers, but its input has vectors of %d'
                             % (self.name, num_inputs, width))
         return num_outputs
 
@@ -127,7 +127,7 @@ class SentenceModel:
             values['pooling'] = as_poolings(pooling)
         values = {name: value for name, value in values.items() if value is not None}
         if not isinstance(values.get('normalize', True), bool):
-            raise UserError('normalize %r: True or False expected, or None for what the model says'
+            raise UserError("normalize %r: expected True, False, or None for the model's setting"
                             % (normalize,))
         return dataclasses.replace(self, given=self.given + tuple(values), **values)
 
@@ -136,10 +136,11 @@ class SentenceModel:
             raise UserError('prompt_name and prompt: give one of the two')
         if name is None:
             if text is not None and not isinstance(text, str):
-                raise UserError('prompt %r: a str expected' % (text,))
+                raise UserError('prompt %r: expected a str' % (text,))
             return text
         if name not in tuple(self.prompts):     # also a name that can't be hashed
-            raise UserError('prompt_name %s: %s; --prompt (in Python prompt=) gives its text'
+            raise UserError('prompt_name %s: %s; give the text of a prompt with --prompt (in '
+                            'Python prompt=)'
                             % (name, 'the prompts of this model are ' + ', '.join(self.prompts)
                                if self.prompts else 'this model has no prompts'))
         return self.prompts[name]
@@ -191,7 +192,7 @@ class SentenceModel:
             return width
         if isinstance(self.dimensions, bool) or not isinstance(self.dimensions, numbers.Integral) \
                 or not 0 < self.dimensions <= width:
-            raise UserError('dimensions %s: from 1 to %d expected, the numbers in a vector of this '
+            raise UserError('dimensions %s: expected from 1 to %d, the numbers in a vector of this '
                             'model' % (self.dimensions, width))
         return int(self.dimensions)
 
@@ -227,8 +228,8 @@ def as_poolings(pooling):
     for name in poolings:
         check_choice('pooling', name, POOLINGS)
     if not poolings:
-        raise UserError('pooling: it is empty: one or more of %s expected' % ', '.join(POOLINGS))
+        raise UserError('pooling: empty, expected one or more of %s' % ', '.join(POOLINGS))
     if POOLER in poolings and len(poolings) > 1:
-        raise UserError('pooling %s: "%s" can\'t be combined: another network computes it'
-                        % (' '.join(poolings), POOLER))
+        raise UserError('pooling %s: "%s" can\'t be combined with others, because another network '
+                        'computes it' % (' '.join(poolings), POOLER))
     return poolings

@@ -61,7 +61,8 @@ def describe_as_ranking(task):
 def check_kind(kind, task, source):
     """Raises `UserError`, with the name of `source`, for a task of another kind. None is any."""
     if kind == file_names.RANKING and kind_of(task) == file_names.REGRESSION:
-        raise UserError('task %s: %s reads single texts, and a reranker pairs' % (kind, source))
+        raise UserError('task %s: %s reads single texts, but a reranker reads pairs'
+                        % (kind, source))
     if kind not in (None, kind_of(task)):
         raise UserError('task %s: %s holds a model for %s' % (kind, source,
                                                               kind_of(task).replace('_', ' ')))
@@ -74,18 +75,18 @@ def check_task(path, task, num_positions):
     """
     for key, (is_usable, expected) in EXPECTED_VALUES.items():
         if key in task and not is_usable(task[key]):
-            raise UserError('%s: %s %s %r, %s expected' % (
+            raise UserError('%s: %s %s %r, expected %s' % (
                 path, key, 'are' if key.endswith('s') else 'is', task[key], expected))
     kind = kind_of(task)
     if kind in (file_names.MULTI_LABEL, file_names.TOKEN_CLASSIFICATION) and \
             not task.get('labels'):
-        raise UserError('%s: kind is %s, and there are no labels' % (path, kind))
+        raise UserError('%s: kind is %s, but there are no labels' % (path, kind))
     if kind == file_names.RANKING and \
             (task.get('labels') is not None or 'activation' not in task):
-        raise UserError('%s: kind is %s: labels that are null, and an activation expected'
+        raise UserError('%s: kind is %s: expected labels that are null, and an activation'
                         % (path, file_names.RANKING))
     max_len = task['max_len']
     if not _is_size(max_len) or not 2 < max_len <= num_positions:
-        raise UserError('%s: max_len is %r, a number of tokens up to the %d positions of the model '
-                        'expected' % (path, max_len, num_positions))
+        raise UserError('%s: max_len is %r, expected a number of tokens up to the %d positions of '
+                        'the model' % (path, max_len, num_positions))
     return task

@@ -27,9 +27,9 @@ class TextWindow(NamedTuple):
 def check_text(text, index):
     """Raises `UserError` for an item that is no text, or no Unicode. index: for the error."""
     if not isinstance(text, str):
-        raise UserError('text %d: a str expected, %s found' % (index, type(text).__name__))
+        raise UserError('text %d: %s found, expected a str' % (index, type(text).__name__))
     if not is_unicode(text):
-        raise UserError('text %d: half a surrogate pair in it: it can\'t be read as Unicode'
+        raise UserError('text %d: half a surrogate pair found: the text is not valid Unicode'
                         % index)
 
 
@@ -54,7 +54,7 @@ def pieces_of_ids(id_lists, prompt_ids, vocab_size):
     for i, ids in enumerate(id_lists):
         for token_id in ids:
             if not 0 <= token_id < vocab_size:
-                raise UserError('text %d: token id %s: from 0 to %d expected, the vocabulary of '
+                raise UserError('text %d: token id %s: expected from 0 to %d, the vocabulary of '
                                 'this model' % (i, token_id, vocab_size - 1))
         text_pieces.append(TextPieces(
             '', np.concatenate([prompt_ids, np.array(ids, 'int32')]), None, None))
@@ -74,7 +74,7 @@ def cut_into_text_windows(text_pieces, limit, num_specials, long_text, first, le
     for i, pieces in enumerate(text_pieces):
         length = len(pieces.token_ids)
         if length > room and long_text == 'error':
-            raise UserError('text %d (from 0): %d tokens, special ones included, and %s is %d: '
+            raise UserError('text %d (from 0): %d tokens, special tokens included, but %s is %d: '
                             'shorten the text, raise the length, or choose long_text warn or split'
                             % (first + i, length + num_specials, length_keyword, limit))
         if long_text == 'split':

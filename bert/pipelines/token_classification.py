@@ -66,7 +66,7 @@ class TokenClassifier(Pipeline):
         """The `Inference` whose result is the list of records of each of a list of texts. first:
         number of the first text, for errors."""
         if aggregation not in AGGREGATIONS:
-            raise UserError('aggregation %r: one of %s expected'
+            raise UserError('aggregation %r: expected one of %s'
                             % (aggregation, ', '.join(AGGREGATIONS)))
         for i, text in enumerate(texts, first):
             check_text(text, i)
@@ -84,7 +84,7 @@ class TokenClassifier(Pipeline):
         for chunk in iterate_chunks(sentences, CHUNK):
             for i, words in enumerate(chunk, number):
                 if not is_ordered(words):
-                    raise UserError('sentence %d: a sequence of words expected, %r found'
+                    raise UserError('sentence %d: %r found, expected a sequence of words'
                                     % (i, words))
             chunk = [list(words) for words in chunk]
             for i, word in ((i, word) for i, words in enumerate(chunk, number) for word in words):
@@ -111,7 +111,7 @@ class TokenClassifier(Pipeline):
             try:
                 split_tag(label)
             except ValueError:
-                raise UserError('the model has the class "%s", which is no tag of an entity: '
+                raise UserError('the model has the class "%s", which is not the tag of an entity: '
                                 'expected %s, and classes such as B-PER' % (label, OUTSIDE)
                                 ) from None
 
@@ -205,10 +205,11 @@ def read_token_task(checkpoint, num_outputs):
     if os.path.isfile(path):
         task = files.read_json(path)
         if task.get('kind') != file_names.TOKEN_CLASSIFICATION or 'max_len' not in task:
-            raise UserError('%s: not the task of a model for token classification of ours' % path)
+            raise UserError('%s: expected the task file of a token-classification model of this '
+                            'package' % path)
         check_task(path, task, checkpoint.config.max_length)
         if len(task['labels']) != num_outputs:
-            raise UserError('%s: %d labels, and the weights beside it have %d outputs'
+            raise UserError('%s: %d labels, but the weights beside it have %d outputs'
                             % (path, len(task['labels']), num_outputs))
         return task
     path = os.path.join(folder, file_names.CONFIG_FILE)

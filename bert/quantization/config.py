@@ -54,8 +54,8 @@ def read_config(path):
                         % (path, seed, MAX_RANDOM_SEED))
     strategy = (tuning.get('strategy') or {}).get('name', STRATEGIES[0])
     if strategy not in STRATEGIES:
-        raise UserError('%s: tuning.strategy.name: "%s" found, "%s" expected: the only one here'
-                        % (path, strategy, STRATEGIES[0]))
+        raise UserError('%s: tuning.strategy.name: "%s" found, "%s" expected: the only strategy '
+                        'here' % (path, strategy, STRATEGIES[0]))
     if values.get('device', 'cpu') != 'cpu':
         raise UserError('%s: device: "%s" found, "cpu" expected: INT8 is for CPUs here'
                         % (path, values['device']))
@@ -69,7 +69,7 @@ def _check_values(path, parent, values, keys):
     """Raises `UserError` for an unknown key, or a value of another kind than `keys` says. parent:
     the key that holds `values`, with dots; '' for the whole file."""
     if not isinstance(values, dict):
-        raise UserError('%s: %s: keys with values expected, %r found'
+        raise UserError('%s: %s: %r found, keys with values expected'
                         % (path, parent or 'the file', values))
     for key, value in values.items():
         name = (parent + '.' + str(key)).lstrip('.')

@@ -74,12 +74,12 @@ class Goal(NamedTuple):
     def check_score(self, score):
         """Raises `UserError` for a score of the float network that makes the goal meaningless."""
         if self.is_relative and not score:
-            raise UserError('the score of the float network is 0: no part of it can be lost; give '
-                            'an absolute goal, or train the network')
+            raise UserError('the score of the float network is 0, so a relative loss means '
+                            'nothing: give an absolute goal, or train the network')
         if not self.is_relative and 0 < score <= self.loss:
-            raise UserError('accuracy_criterion.absolute: %g found, and the float network\'s score '
-                            'is %g: it could lose all of it; an absolute loss counts as the score '
-                            'does' % (self.loss, score))
+            raise UserError('accuracy_criterion.absolute: %g found, but the score of the float '
+                            'network is only %g: expected a smaller loss, in the unit of the '
+                            'score' % (self.loss, score))
 
     def check(self):
         """Raises `UserError` unless the loss is a number of at least 0, and below 1 if relative.

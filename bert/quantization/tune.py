@@ -87,7 +87,8 @@ def rebuild_network(number, journal, network, calibration_batches, eval_func, co
     records = Journal(journal)
     num_trials = len(records.trials())
     if not 1 <= number <= num_trials:
-        raise UserError('--rebuild %d: %s has %d trials' % (number, journal, num_trials))
+        raise UserError('--rebuild %d: no such trial: %s has %d trials'
+                        % (number, journal, num_trials))
     search = _Search(calibration_batches, eval_func, config or TuningConfig(), None,
                      make or symbol_block, records, quantizer or Quantizer(network))
     search.prepare()
@@ -129,9 +130,9 @@ class Journal:
     def check(self, fingerprint):
         """Raises `UserError` when the trials have another fingerprint."""
         if self.compute_once(FINGERPRINT_KEY, lambda: fingerprint) != fingerprint:
-            raise UserError('%s: its trials are of other parameters, calibration batches, '
-                            'options, random_seed or kind of goal (relative, absolute), or scored '
-                            'on other examples: start anew in another folder, or by '
+            raise UserError('%s: these trials belong to other parameters, calibration batches, '
+                            'options, random_seed, kind of goal (relative, absolute) or scored '
+                            'examples: use another folder, or start anew with '
                             '--overwrite_output_dir' % self._path)
 
     def trials(self):
@@ -170,7 +171,7 @@ def _read_entry(location, line):
             return key, value
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
-    raise UserError('%s: not a trial of a tuning run: take the line out, or start anew by '
+    raise UserError('%s: not a trial of a tuning run: delete the line, or start anew with '
                     '--overwrite_output_dir' % location)
 
 
@@ -259,8 +260,8 @@ class _Search:
         result = self._evaluate(network)
         score, outputs = result if isinstance(result, tuple) else (result, None)
         if not np.isfinite(score):
-            raise UserError('the score is %r: there is nothing to tune by; is the set to score on '
-                            'large enough, and has it different labels?' % float(score))
+            raise UserError('the score is %r: tuning needs a finite score; are there enough '
+                            'examples to score, with different labels?' % float(score))
         return float(score), outputs
 
     def _run_trial(self, float_operators):

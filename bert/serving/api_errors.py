@@ -62,11 +62,12 @@ class ProtocolError(BaseModel):
     error: str
 
 
-STATUSES = {400: 'no JSON, or no text in it', 401: 'a key is missing or wrong',
-            403: 'only where keys are asked for', 404: 'there is no such model', 413: 'too large',
+STATUSES = {400: 'the body is not JSON, or has no text', 401: 'a key is missing or wrong',
+            403: 'only if the server asks for keys', 404: 'there is no such model',
+            413: 'too large',
             422: 'values that are not allowed, or a text that is too long',
-            424: 'the model is for something else, or has failed',
-            429: 'the server is busy: try again after the seconds of the header Retry-After',
+            424: 'the model is of another kind, or has failed',
+            429: 'the server is busy: try again after the seconds in the header Retry-After',
             503: 'a model does not answer'}
 
 

@@ -87,8 +87,8 @@ def answer_failure(request: Request, error: Exception):
 
 def answer_http_error(request: Request, error: HTTPException):
     """No such route, no such method, a body that is no JSON."""
-    message = {404: 'there is no %s' % request.url.path,
-               405: '%s is not for %s' % (request.url.path, request.method)}.get(
+    message = {404: 'there is no path %s' % request.url.path,
+               405: '%s does not support %s' % (request.url.path, request.method)}.get(
                    error.status_code, str(error.detail))
     return answer_api_error(request, ApiError(error.status_code, 'Validation', message,
                                               dict(error.headers or {})))
@@ -114,8 +114,8 @@ def describe_body_problems(problems):
 def describe_body_problem(problem):
     """A problem of pydantic, with the key that it is about."""
     if problem['type'] == 'json_invalid':
-        return 'the body is no JSON: %s at character %s' % (
+        return 'the body is not JSON: %s at character %s' % (
             problem.get('ctx', {}).get('error', 'an error'), problem['loc'][-1])
     if problem['type'] == 'model_attributes_type' and isinstance(problem.get('input'), bytes):
-        return 'the body is no JSON by its header: expected Content-Type: application/json'
+        return 'the body is not marked as JSON: expected the header Content-Type: application/json'
     return '%s: %s' % ('.'.join(map(str, problem['loc'][1:])) or 'the body', problem['msg'])

@@ -160,9 +160,9 @@ class Engine:
 
     def check_count(self, num_texts):
         if not num_texts:
-            raise ApiError(400, 'Empty', 'no text in the request: at least one expected')
+            raise ApiError(400, 'Empty', 'no text in the request: expected at least one')
         if num_texts > self.limits.max_texts:
-            raise ApiError(413, 'Validation', '%d texts in the request: %d at most expected: send '
+            raise ApiError(413, 'Validation', '%d texts in the request, expected at most %d: send '
                            'several requests' % (num_texts, self.limits.max_texts))
 
     def check_words(self, texts):
@@ -173,29 +173,30 @@ class Engine:
         num_words = sum(len(text.split()) if isinstance(text, str) else len(text)
                         for text in texts)
         if num_words > self.limits.max_tokens:
-            raise ApiError(413, 'Validation', '%d words in the request: at most %d tokens '
-                           'expected: send several requests' % (num_words, self.limits.max_tokens))
+            raise ApiError(413, 'Validation', '%d words in the request, expected at most %d '
+                           'tokens: send several requests' % (num_words, self.limits.max_tokens))
 
     def _check_tokens(self, inference, truncate):
         limit = inference.max_tokens
         too_long = [(i, count) for i, count in enumerate(inference.num_tokens) if count > limit]
         if too_long and not truncate:
-            raise ApiError(422, 'Validation', '%s %d has %d tokens%s, and the model reads %d%s: '
+            raise ApiError(422, 'Validation', '%s %d has %d tokens%s, but the model reads %d%s: '
                            'shorten it, or send "truncate": true' % (
                                inference.unit, *too_long[0],
-                               ', special ones included' * (inference.unit == 'text'), limit,
+                               ', special tokens included' * (inference.unit == 'text'), limit,
                                '' if len(too_long) == 1 else
                                ' (%d %ss are too long)' % (len(too_long), inference.unit)))
         if inference.num_read > self.limits.max_tokens:
-            raise ApiError(413, 'Validation', '%d tokens in the request: %d at most expected: send '
+            raise ApiError(413, 'Validation', '%d tokens in the request, expected at most %d: send '
                            'several requests' % (inference.num_read, self.limits.max_tokens))
 
     def check_capacity(self, runner, client, num_tokens):
         """Raises `ApiError` 429 while a request of `num_tokens` would wait longer than it may."""
         seconds = self.queue_seconds(runner, client, num_tokens)
         if seconds > self.limits.max_wait:
-            raise ApiError(429, 'Overloaded', 'the server is busy: what waits takes about %.0f s, '
-                           'and requests are taken up to %.0f s' % (seconds, self.limits.max_wait),
+            raise ApiError(429, 'Overloaded', 'the server is busy: waiting requests take about '
+                           '%.0f s, and new ones are accepted up to %.0f s'
+                           % (seconds, self.limits.max_wait),
                            {'Retry-After': str(math.ceil(seconds - self.limits.max_wait) or 1)})
 
     def queue_seconds(self, runner, client, num_tokens):

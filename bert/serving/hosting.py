@@ -105,8 +105,9 @@ class ModelHost:
     def find(self, name, kinds):
         """The model `name`, or for None the first of one of these kinds. Raises `ApiError`."""
         if name is not None and name not in self.models:
-            raise ApiError(404, 'ModelNotFound', 'model "%s": there is none.%s The models are %s'
-                           % (name, did_you_mean(name, self.models), ', '.join(self.models)))
+            raise ApiError(404, 'ModelNotFound', 'model "%s": there is no such model.%s The models '
+                           'are %s' % (name, did_you_mean(name, self.models),
+                                       ', '.join(self.models)))
         models = self.models.values() if name is None else [self.models[name]]
         for model in models:
             if model.kind in kinds:
@@ -147,9 +148,9 @@ def parse_models(values):
             path = value
             name = os.path.basename(os.path.abspath(value)) if os.path.exists(value) else value
         if not name or not path:
-            raise UserError('--model_dir %s: NAME=PATH, or a path alone, expected' % value)
+            raise UserError('--model_dir %s: expected NAME=PATH, or a path alone' % value)
         if name in models:
-            raise UserError('--model_dir: two models have the name "%s": name them, as in '
+            raise UserError('--model_dir: two models have the name "%s": give them names, as in '
                             'first=%s second=%s' % (name, models[name], path))
         models[name] = path
     return models

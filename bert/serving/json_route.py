@@ -9,7 +9,7 @@ class _JsonRequest(Request):
 
     async def json(self):
         if 'inference-header-content-length' in self.headers:       # an extension of Triton's
-            raise HTTPException(400, 'binary tensors are not read: send binary_data=False')
+            raise HTTPException(400, 'binary tensors are not supported: send binary_data=False')
         if not hasattr(self, '_json'):
             self._json = orjson.loads(await self.body())
         return self._json

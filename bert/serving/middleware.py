@@ -27,10 +27,10 @@ def read_keys(path):
         with open(path, encoding='utf-8') as lines:
             keys = [line.strip() for line in lines if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError('--api_key_file %s: it can\'t be read: %s' % (
-            path, getattr(error, 'strerror', None) or 'it is no UTF-8')) from None
+        raise UserError("--api_key_file %s: the file can't be read: %s" % (
+            path, getattr(error, 'strerror', None) or 'it is not UTF-8')) from None
     if not keys:
-        raise UserError('--api_key_file %s: no key in it: expected one a line' % path)
+        raise UserError('--api_key_file %s: no key in the file: expected one key per line' % path)
     return [key.encode() for key in keys]
 
 
@@ -84,7 +84,8 @@ class Guard:
         matches = [hmac.compare_digest(key.strip(), known) for known in self._keys]
         if scheme.lower() != b'bearer' or not any(matches):
             raise ApiError(401, 'Unauthorized', 'a key is missing or wrong: expected the header '
-                           'Authorization: Bearer KEY', {'WWW-Authenticate': 'Bearer'})
+                                                'Authorization: Bearer KEY',
+                                                {'WWW-Authenticate': 'Bearer'})
 
     async def _read_body(self, scope, receive):
         """The body of a request. Raises `ApiError` for one that is too long or too slow."""
@@ -96,7 +97,7 @@ class Guard:
             return await asyncio.wait_for(self._receive_body(scope, receive),
                                           self._options.body_timeout)
         except asyncio.TimeoutError:    # of its own kind in Python 3.10
-            raise ApiError(408, 'Validation', 'the body did not come within %g s'
+            raise ApiError(408, 'Validation', 'the body did not arrive within %g s'
                            % self._options.body_timeout, {'Connection': 'close'}) from None
 
     async def _receive_body(self, scope, receive):

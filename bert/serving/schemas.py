@@ -20,15 +20,15 @@ class _FirstProblem(FailFast):
 Strings = Annotated[list[str], _FirstProblem()]
 TokenIds = Annotated[list[int], _FirstProblem()]
 Texts = Annotated[str | TokenIds | Annotated[list[str | TokenIds], _FirstProblem()],
-                  Field(description='a text, a list of texts, or token ids in the place of a text')]
+                  Field(description='a text or a list of texts; token ids may replace a text')]
 PlainTexts = Annotated[str | Strings, Field(description='a text or a list of texts')]
 ModelName = Annotated[str | None, Field(
     None, max_length=MAX_NAME,
-    description='name of the model; default: the first one that can do this')]
+    description='name of the model; default: the first model that can do this')]
 Truncate = Annotated[bool | None, Field(
-    None, description='cut texts that are too long; default: what the server was started with')]
+    None, description='cut texts that are too long; default: the setting of the server')]
 Direction = Annotated[Literal['right', 'left', 'Right', 'Left'], Field(
-    'right', description='whether texts are cut at their end or, "left", at their beginning')]
+    'right', description='side at which texts are cut: "right" is the end, "left" the beginning')]
 
 
 def is_from_end(body):
@@ -58,7 +58,7 @@ class EmbedAllRequest(Request):
     truncation_direction: Direction
     prompt_name: str | None = Field(None, max_length=MAX_NAME,
                                     description='name of a prompt of the model')
-    dimensions: int | None = Field(None, description='how many numbers of a vector are kept')
+    dimensions: int | None = Field(None, description='number of dimensions to keep of each vector')
 
 
 class EmbedRequest(EmbedAllRequest):
@@ -70,22 +70,22 @@ class RerankRequest(Request):
     query: str
     texts: Strings
     truncation_direction: Direction
-    raw_scores: bool = Field(False, description='the outputs of the model, without a sigmoid')
+    raw_scores: bool = Field(False, description='scores are raw outputs, without a sigmoid')
     return_text: bool = False
 
 
 class CohereRerankRequest(Request):
     query: str
     documents: Strings
-    top_n: int | None = Field(None, ge=1, description='documents at most')
+    top_n: int | None = Field(None, ge=1, description='maximum number of documents')
     return_documents: bool = False
 
 
 class PredictRequest(Request):
     inputs: str | Strings | Annotated[list[Strings], _FirstProblem()] = Field(
-        description='a text; two texts: a pair; a list of lists: a batch of texts and pairs')
+        description='a text, a list of two texts as a pair, or a batch: a list of such lists')
     truncation_direction: Direction
-    raw_scores: bool = Field(False, description='the outputs of the model, not probabilities')
+    raw_scores: bool = Field(False, description='scores are raw outputs, not probabilities')
 
 
 class SimilarityInputs(Body):
@@ -122,14 +122,14 @@ class OpenAiEmbeddingRequest(Request):
     input: Texts
     model: str = Field(max_length=MAX_NAME, description='name of the model')
     encoding_format: Literal['float', 'base64'] = 'float'
-    dimensions: int | None = Field(None, description='how many numbers of a vector are kept')
+    dimensions: int | None = Field(None, description='number of dimensions to keep of each vector')
     user: str | None = None
 
 
 class AnswerRequest(Request):
     question: str
     documents: PlainTexts
-    top_k: int = Field(3, ge=1, le=MAX_TOP, description='answers at most')
+    top_k: int = Field(3, ge=1, le=MAX_TOP, description='maximum number of answers')
 
 
 class EntitiesRequest(Request):
@@ -139,7 +139,7 @@ class EntitiesRequest(Request):
 
 class FillRequest(Request):
     inputs: PlainTexts
-    top_k: int = Field(TOP_K, ge=1, le=MAX_TOP, description='words a mask')
+    top_k: int = Field(TOP_K, ge=1, le=MAX_TOP, description='number of words for each mask')
     targets: Strings | None = Field(None, description='consider only these words')
 
 
@@ -147,7 +147,7 @@ class InferenceInput(Body):
     name: Name
     shape: Annotated[list[Annotated[int, Field(ge=0)]], _FirstProblem(), Field(max_length=8)]
     datatype: Name
-    data: list = Field(description='flat or nested, row after row')
+    data: list = Field(description='values, flat or nested, row by row')
     parameters: dict | None = None
 
 

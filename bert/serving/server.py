@@ -35,8 +35,8 @@ def serve_models(options):
         listener = listen(options.host, options.port)   # when the models answer, and not before
         raise_descriptor_limit()
         if options.api_key_file is None and not is_loopback(listener):
-            LOG.warning('--host %s: whoever reaches this address may use the models: '
-                        '--api_key_file asks for a key', options.host)
+            LOG.warning('--host %s: everyone who can reach this address can use the models: give '
+                        '--api_key_file to ask for a key', options.host)
         for model in service.host.models.values():
             LOG.info('model %s: %s, up to %d tokens, from %s', model.name, model.kind,
                      model.max_tokens, model.path)
@@ -49,7 +49,7 @@ def serve_models(options):
         server.run([listener])
     finally:
         service.engine.close()
-    LOG.info('ended: what was under way is answered')
+    LOG.info('ended: all requests that had begun are answered')
 
 
 def make_service(options):
@@ -96,7 +96,7 @@ def listen(host, port):
         listener.bind(address)
         listener.listen(BACKLOG)
     except (OSError, OverflowError) as error:
-        raise UserError('--host %s --port %d: %s: choose another one' % (
+        raise UserError('--host %s --port %d: %s: choose another host or port' % (
             host, port, getattr(error, 'strerror', None) or error)) from None
     return listener
 

@@ -46,7 +46,7 @@ class Service:
                 await asyncio.wait_for(self.engine.probe(model.plan_sample), PROBE_SECONDS)
             except (ApiError, asyncio.TimeoutError) as error:
                 raise ApiError(503, 'Unhealthy', 'model "%s" does not answer: %s' % (
-                    model.name, error or 'nothing came within %d s' % PROBE_SECONDS)) from None
+                    model.name, error or 'no answer within %d s' % PROBE_SECONDS)) from None
 
     async def run(self, request, model, plan, texts, truncate=None):
         """The `Outcome` of a request to a `ServedModel`. plan: function → `Inference`; texts: all

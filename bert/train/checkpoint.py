@@ -37,8 +37,8 @@ def save(run_folder, state, network, optimizer_arrays, write_description, best=N
         _write(os.path.join(run_folder, name), state, network, optimizer_arrays,
                write_description)
     except (OSError, mx.MXNetError) as error:
-        raise UserError('%s: the checkpoint could not be written: %s; mend that, then go on with '
-                        '--resume from the checkpoint before'
+        raise UserError('%s: the checkpoint could not be written: %s; remove the cause, then '
+                        'continue from the previous checkpoint with --resume'
                         % (os.path.join(run_folder, name), failure_reason(error))) from None
     write_index(run_folder, name, best)
     return name
@@ -107,7 +107,7 @@ def _incomplete_write(path):
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if 0 <= largest_file <= os.path.getsize(path):
         return OSError(errno.EFBIG, os.strerror(errno.EFBIG))
-    return OSError(errno.EIO, 'only a part of it was written')
+    return OSError(errno.EIO, 'only a part of the file was written')
 
 
 def failure_reason(error):
@@ -154,5 +154,6 @@ def load_resume_state(folder):
                 scores.update((name, math.nan) for name, value in scores.items() if value is None)
         return state, mx.nd.load(os.path.join(folder, OPTIMIZER_FILE)) or {}
     except (OSError, ValueError, AttributeError, KeyError, TypeError, mx.MXNetError) as error:
-        raise UserError('%s: the checkpoint is damaged: %s; remove it to go on from an earlier '
-                        'one, if there is one' % (folder, failure_reason(error))) from None
+        raise UserError('%s: the checkpoint is damaged: %s; remove it to continue from an '
+                        'earlier checkpoint, if there is one'
+                        % (folder, failure_reason(error))) from None

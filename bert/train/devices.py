@@ -24,22 +24,23 @@ def pick_device(gpu=None, dtype='float32', flag='--gpu'):
     """
     if gpu is None:
         if dtype == 'float16':
-            raise UserError('--dtype float16 needs a GPU: MXNet\'s CPU operators lack it; leave '
-                            '--dtype out')
+            raise UserError('--dtype float16 needs a GPU: MXNet\'s CPU operators don\'t support '
+                            'it; leave --dtype out')
         return mx.cpu()
     if dtype in ('bfloat16', 'int8'):
-        raise UserError('--dtype %s is for CPUs: on a GPU it is float16' % dtype)
+        raise UserError('--dtype %s is for CPUs: use float16 on a GPU' % dtype)
     num_gpus = mx.context.num_gpus()
     if num_gpus == 0:
         raise UserError('%s %d: no GPU for this MXNet: %s; leave %s out to run on the CPU'
                         % (flag, gpu, 'no CUDA device is visible' if _built_with_cuda() else
-                           'it is the CPU build, mxnet-cu112 or mxnet-cu117 is the one for GPUs',
+                           'it is the CPU build, GPUs need mxnet-cu112 or mxnet-cu117',
                            flag))
     if not 0 <= gpu < num_gpus:
-        raise UserError('%s %d: there are %d GPUs, 0 to %d' % (flag, gpu, num_gpus, num_gpus - 1))
+        raise UserError('%s %d: there are %d GPUs, numbered 0 to %d'
+                        % (flag, gpu, num_gpus, num_gpus - 1))
     capability = compute_capability(gpu)
     if capability and (capability[0] > MAX_CAPABILITY_MAJOR or capability < MIN_CAPABILITY):
-        raise UserError('%s %d: it has compute capability %d.%d, and MXNet 1.9.1 holds code for '
+        raise UserError('%s %d: the GPU has compute capability %d.%d, but MXNet 1.9.1 supports '
                         '5.0 to 8.9 (Maxwell to Ada); leave %s out to run on the CPU'
                         % ((flag, gpu) + capability + (flag,)))
     return mx.gpu(gpu)

@@ -268,8 +268,8 @@ class Loop:
         step = self._saved_step
         checkpoint = ('the checkpoint of step %d is kept' % step if step
                       else 'there was no checkpoint yet')
-        raise UserError('%s: training stopped; %s. A lower --lr or a longer --warmup_ratio '
-                        'usually mends it' % (problem, checkpoint)) from None
+        raise UserError('%s: training stopped; %s. A lower --lr or a higher --warmup_ratio '
+                        'usually helps' % (problem, checkpoint)) from None
 
     def _evaluate(self):
         """The scores, which also go into the history."""
@@ -330,7 +330,8 @@ class EpochLoop(Loop):
             return
         segment, ((metric, score), *_) = next(iter(results.items()))
         if math.isnan(score):
-            logging.warning('%s %s has no value (%s): it chooses no checkpoint', segment, metric,
+            logging.warning('%s %s has no value (%s), so it can\'t choose the best checkpoint',
+                            segment, metric,
                             getattr(score, 'reason', 'undefined'))
             if state.best_score is None:
                 state.best_step = state.step

@@ -13,7 +13,7 @@ NO_DECAY_SUFFIXES = ('beta', 'gamma', 'bias')
 REGISTRY = mx.optimizer.Optimizer.opt_registry
 # Optimizers of the registry that BERT can't use, with the reason for the message.
 UNSUPPORTED_OPTIMIZERS = {'groupadagrad': 'it updates matrices only, and BERT has vectors too',
-                          'test': 'it is there for MXNet\'s own tests'}
+                          'test': 'it is only for MXNet\'s own tests'}
 OPTIMIZERS = sorted(set(REGISTRY) - set(UNSUPPORTED_OPTIMIZERS))
 
 
@@ -23,10 +23,10 @@ def check_optimizer(name, num_devices, num_workers):
     check_optimizer_name(name)
     if name == 'sgld' and num_devices * num_workers > 1:
         raise UserError('--optimizer sgld: each device and worker would draw its own noise; '
-                        'choose another one, or train on one device')
+                        'choose another optimizer, or train on one device')
     if name == 'nadam' and num_devices > 1:
-        raise UserError('--optimizer nadam: MXNet\'s keeps one schedule for all devices; choose '
-                        'another one, or train on one device')
+        raise UserError('--optimizer nadam: MXNet\'s nadam keeps one schedule for all devices; '
+                        'choose another optimizer, or train on one device')
 
 
 def check_optimizer_name(name):

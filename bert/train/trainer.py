@@ -80,7 +80,7 @@ class Trainer:
         if phase1_folder:
             content, arrays = checkpoint.load_resume_state(phase1_folder)
             optimizer.restore_optimizer_state(self._optimizer, arrays, content['optimizer'])
-            logging.info('phase 2 goes on from %s', phase1_folder)
+            logging.info('phase 2 continues from %s', phase1_folder)
         loop = make_loop(self.plan, self, self._resume())
         if self.workers.size > 1:
             self.task.materialize()
@@ -125,8 +125,8 @@ class Trainer:
         folder = checkpoint.newest_checkpoint(self.folder) if self.options.resume else None
         names = self.workers.gather(folder and os.path.basename(folder))
         if len(set(names)) > 1:
-            raise UserError('--resume: the newest checkpoint in %s is %s for worker 0, and %s for '
-                            'another: all must see the same folder'
+            raise UserError('--resume: the newest checkpoint in %s is %s for worker 0, but %s for '
+                            'another worker: all workers must see the same folder'
                             % (self.folder, names[0],
                                next(name for name in names if name != names[0])))
         if folder is None:
@@ -152,13 +152,13 @@ class Trainer:
     def _check_same_run(self, digest, num_shares):
         """Raises `UserError` if a checkpoint was made on other data or another number of parts."""
         if digest != self.task.digest:
-            raise UserError('--resume: the training examples are not those that the run in %s '
-                            'was started with: put them back, or start another run'
+            raise UserError('--resume: the training examples differ from those of the run in %s: '
+                            'restore them, or start a new run'
                             % self.folder)
         if num_shares != self.task.num_shares:
-            raise UserError('--resume: the run in %s was started with %d workers or GPUs, and here '
-                            'are %d: take as many' % (self.folder, num_shares,
-                                                      self.task.num_shares))
+            raise UserError('--resume: the run in %s was started with %d workers or GPUs, but now '
+                            'there are %d: use the same number'
+                            % (self.folder, num_shares, self.task.num_shares))
 
     def _load_checkpoint(self, folder):
         self.task.load_parameters(os.path.join(folder, file_names.MODEL_FILE))

@@ -43,8 +43,8 @@ class Horovod(SingleWorker):
         try:
             import horovod.mxnet
         except ImportError as error:
-            raise UserError('Horovod is not installed here (%s): start the script by \'./run '
-                            'horovodrun -np 2 python …\', which installs it at its first use'
+            raise UserError('Horovod is not installed here (%s): start the script with \'./run '
+                            'horovodrun -np 2 python …\', which installs Horovod at its first use'
                             % error) from None
         # Horovod would fuse gradients in the order of their arrival: with three or more workers two
         # runs would differ in the last bits
@@ -91,7 +91,7 @@ def _explain_shutdown():
     except mx.MXNetError as error:
         if 'Horovod has been shut down' not in str(error):
             raise
-        raise UserError('another worker ended, and this one with it') from None
+        raise UserError('another worker ended, so this worker ends too') from None
 
 
 def open_workers(backend=None):

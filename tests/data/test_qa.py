@@ -86,5 +86,5 @@ def test_case_of_gluonnlps_tokenizer():
 
 
 def test_sizes_that_leave_no_room_for_a_context(tokenizer):
-    with pytest.raises(UserError, match='--max_seq_length 60: more than --max_query_length 64'):
+    with pytest.raises(UserError, match='--max_seq_length 60: expected more than --max_query_len'):
         SQuADTransform(tokenizer, max_seq_length=60)

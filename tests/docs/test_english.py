@@ -51,7 +51,8 @@ def test_all_jobs_have_their_options_here():
 
 
 @pytest.mark.parametrize('text, number', [
-    ('One. Two.', 2), ('Version 1.9.1 is here. It runs', 2), ('See CODE. CODE is next.', 2), ('Is it so? Yes! No.', 3), ('About 3. 4 more', 2)])
+    ('One. Two.', 2), ('Version 1.9.1 is here. It runs', 2), ('See CODE. CODE is next.', 2),
+    ('Is it so? Yes! No.', 3), ('About 3. 4 more', 2)])
 def test_sentences(text, number):
     assert len(english.sentences(text)) == number
 

@@ -124,12 +124,14 @@ def test_names_and_dynamic_sizes():
 
 def test_unsupported_networks_and_activations():
     arrays = arrays_of(tiny_networks.make_classifier())
-    with pytest.raises(UserError, match='activation "swish": BERT here knows gelu'):
+    with pytest.raises(UserError, match='activation "swish": expected gelu, gelu_new or relu'):
         onnx_graph.build_onnx_model(arrays, dataclasses.replace(tiny.CONFIG, activation='swish'))
     other = dict(arrays, **{'bert.decoder.2.gamma': arrays['classifier.1.weight']})
     other = {name: array for name, array in other.items() if not name.startswith('classifier')}
-    with pytest.raises(UserError, match='neither a classifier, nor a question-answering network, '
-                                        'nor an encoder'):
+    with pytest.raises(UserError, match='to ONNX: the head of this network is not supported: '
+                                        'expected a classifier of texts or tokens, a regression, '
+                                        'question answering, a masked language model or an '
+                                        'encoder'):
         onnx_graph.build_onnx_model(other, tiny.CONFIG)
 
 

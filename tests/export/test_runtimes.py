@@ -77,26 +77,27 @@ def test_unreadable_symbols(tmp_path):
     export_network(tiny_networks.make_classifier(), str(tmp_path), 'other')
     (tmp_path / 'other-0000.params').replace(parameters)
     name = network.classifier[1].bias.name      # the first of 41: Gluon numbers its networks
-    assert message() == ('%s: 41 parameters of net-symbol.json are not in it (%s …): is it of '
-                         'another model?' % (parameters, name))
+    assert message() == ('%s: the file lacks 41 parameters of net-symbol.json (%s …): are both '
+                         'files from the same model?' % (parameters, name))
     (tmp_path / 'net-0000.params').unlink()
-    assert message() == ('%s: no such file: a symbol and its parameters, net-symbol.json and '
-                         'net-0000.params, belong together' % parameters)
+    assert message() == ('%s: no such file: an exported network has two files, the symbol '
+                         'net-symbol.json and the parameters net-0000.params' % parameters)
     (tmp_path / 'net-0000.params').write_bytes(b'nothing of MXNet')
     assert message().startswith('%s: not an exported network: ' % parameters)
     (tmp_path / 'net-symbol.json').write_text('{"nodes": 3')
     assert message().startswith('%s: not an exported network: ' % graph)
     mx.sym.FullyConnected(mx.sym.var('data'), num_hidden=2).save(graph)
     mx.nd.save(parameters, {'arg:x': mx.nd.zeros(1)})
-    assert message() == ('%s: its inputs are not data0, data1, data2: no BERT that was exported '
-                         'here, or by gluonnlp' % graph)
+    assert message() == ('%s: the inputs of the symbol are not data0, data1, data2: expected a '
+                         'BERT that this package or gluonnlp exported' % graph)
 
 
 @pytest.mark.parametrize('name', sorted(runtimes.ONNX_RUNTIMES))
 def test_onnx_without_its_library(name, monkeypatch):
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(runtimes.RuntimeNotInstalledError,
-                       match='--engine %s: it is not installed: pip install %s, or' % (name, name)):
+                       match='--engine %s: the library is not installed: run "pip install %s", or'
+                       % (name, name)):
         runtimes.ONNX_RUNTIMES[name]('x.onnx', 1)
 
 

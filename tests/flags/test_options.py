@@ -143,7 +143,7 @@ def test_invalid_values_have_one_error(arguments, keywords, capsys):
     ({'seeds': '\u00b2'}, 'argument --seeds: \u00b2 found, different whole numbers from 0 on with '
                           'commas between them expected'),
     ({'word': 'a\udce9'}, "argument --word: 'a\\udce9': half a surrogate pair, or bytes that are "
-                          'no UTF-8')])
+                          'not UTF-8')])
 def test_values_of_another_type(keywords, problem):
     with pytest.raises(UserError) as error:
         ScriptOptions(file='x', **keywords)
@@ -230,7 +230,7 @@ def problem_of(**keywords):
     ({'normalize': False, 'count': 5}, '--no_normalize: not with --count'),
     ({'no_normalize': True, 'count': 5}, '--no_normalize: not with --count'),
     ({'normalize': True, 'count': 5}, None),
-    ({'seeds': (1,)}, '--seeds: it is for --fast'), ({'seeds': (1,), 'fast': True}, None),
+    ({'seeds': (1,)}, '--seeds: it needs --fast'), ({'seeds': (1,), 'fast': True}, None),
     ({'columns': 'a,b'}, "--columns ('a', 'b') need --word"),
     ({'columns': 'a', 'word': 'y'}, None),
     ({'rate': 0.5, 'dtype': 'int8'}, '--rate: not with --dtype'), ({'dtype': 'int8'}, None),

@@ -55,8 +55,8 @@ def test_unknown_flag_suggests_the_nearest(flag, suggestion, refusal):
     ('--output_dir=\ud83d', "'--output_dir=\\ud83d'")])
 def test_arguments_that_are_not_unicode(word, shown, refusal):
     assert refusal('--lr', '1', word) == (
-        'argument 3, %s: half a surrogate pair, or bytes that are no UTF-8 (script.py --help lists '
-        'the flags)' % shown)
+        'argument 3, %s: half a surrogate pair, or bytes that are not UTF-8 (script.py --help '
+        'lists the flags)' % shown)
 
 
 @pytest.mark.parametrize('value', ['1', '1.5', '-0.1', 'nan'])

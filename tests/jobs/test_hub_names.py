@@ -89,8 +89,8 @@ def test_python(hub, folders):
     assert network.config.units == 8 and vocabulary.idx_to_token == list(tiny.TOKENS)
     uninitialised, _ = zoo.get_model(pathlib.Path('zoo/encoder'), pretrained=False)
     assert uninitialised.config == network.config
-    with pytest.raises(UserError, match='zoo/encoder: it brings its own vocabulary: leave the '
-                                        'corpus wiki_cn out'):
+    with pytest.raises(UserError, match='zoo/encoder: this model has its own vocabulary: leave out '
+                                        'the corpus wiki_cn'):
         zoo.get_model('zoo/encoder', 'wiki_cn')
 
 
@@ -115,8 +115,8 @@ def test_outputs_do_not_go_into_the_cache(hub, in_tmp):
     result = export_onnx(model_dir='zoo/classifier')
     assert result.folder == os.path.join('output_dir', 'onnx-001')
     assert result.report['options']['model_dir'] == pinned(hub, 'zoo/classifier')
-    with pytest.raises(UserError, match='--model_dir zoo/classifier@[0-9a-f]{40}: it is no folder '
-                                        'here, where the results could be written: give'):
+    with pytest.raises(UserError, match='--model_dir zoo/classifier@[0-9a-f]{40}: this is not a '
+                                        'local folder, and the results need one: give'):
         quantize(model_dir='zoo/classifier', train_file='x.tsv', dev_file='y.tsv')
     convert_checkpoint(input='zoo/classifier', output='gluon')
     assert json.loads(pathlib.Path('gluon/conversion.json').read_text())['options'][
@@ -135,7 +135,8 @@ def test_deployment_exports_into_the_cache(hub, folders, in_tmp, capfd, caplog):
             deploy(model_dir='zoo/classifier', texts=texts, engine=engine)
             assert [line.split('\t')[0]
                     for line in capfd.readouterr().out.splitlines()] == expected
-            assert ('it is exported first, into %s' % folder in caplog.text) is not is_exported
+            assert ('the model is exported first, into %s'
+                    % folder in caplog.text) is not is_exported
             caplog.clear()
     with pytest.raises(UserError, match='holds no model for a task'):
         deploy(model_dir='zoo/encoder', texts=texts)
@@ -165,14 +166,14 @@ def test_a_folder_of_that_name_wins(hub, folders, in_tmp, capfd):
     os.symlink(folders['zoo/classifier'], 'zoo/classifier')
     predict_labels(model_dir='zoo/classifier', texts=('good',))
     assert hub.requests == []
-    assert 'zoo/classifier: the file or folder here is taken, not the model of that name on the ' \
+    assert 'zoo/classifier: using the local file or folder, not the model of this name on the ' \
         'hub' in capfd.readouterr().err
     convert_checkpoint(input='zoo/classifier', output='zoo/gluon')
     capfd.readouterr()
     predict_labels(model_dir='zoo/gluon', texts=('good',))      # a folder of ours is none
     assert capfd.readouterr().err == ''
-    with pytest.raises(UserError, match='zoo/encoder: no such file or folder in zoo, which is a '
-                                        'folder here; the model of that name on the hub is '
+    with pytest.raises(UserError, match='zoo/encoder: no such file or folder in the local folder '
+                                        'zoo; for the model of this name on the hub, write '
                                         'zoo/encoder@main'):
         bert.open('zoo/encoder')
     assert type(bert.open('zoo/encoder@main')) is Embedder
@@ -181,11 +182,11 @@ def test_a_folder_of_that_name_wins(hub, folders, in_tmp, capfd):
 @pytest.mark.parametrize('name, message', [
     ('zoo/nothing', 'zoo/nothing: no such file or folder here, and .* has no public model of '
                     'that name'),
-    ('https://host/zoo/encoder', 'zoo/encoder: no such file or folder; a model on the hub is named '
-                                 'owner/name, without an address$'),
+    ('https://host/zoo/encoder', 'zoo/encoder: no such file or folder; for a model on the hub, '
+                                 'give owner/name, without an address$'),
     ('zoo/nothing/more', 'zoo/nothing/more: no such file or folder$'),
-    ('bert_6_384_12', 'bert_6_384_12: no such file or folder; the released model of that name is '
-                      'taken by --bert_model bert_6_384_12')])
+    ('bert_6_384_12', 'bert_6_384_12: no such file or folder; for the released model of this '
+                      'name, use --bert_model bert_6_384_12')])
 def test_names_of_nothing(hub, name, message):
     with pytest.raises(UserError, match=message):
         predict_labels(model_dir=name, texts=('a',))
@@ -200,7 +201,7 @@ def test_it_is_no_released_model(hub, in_tmp, use):
     """A run would not record the commit, and an embedder not read how texts become vectors."""
     tiny.write_sst(in_tmp / 'SST', train=20)
     with pytest.raises(UserError, match='unknown model "zoo/encoder".* Models: bert_12_768_12, .*; '
-                                        '--bert_checkpoint takes a path or a name on the hub'):
+                                        'for a path or a name on the hub, use --bert_checkpoint'):
         use()
     assert hub.requests == []
 
@@ -210,7 +211,7 @@ def test_what_is_no_text(hub, name):
     for function in (zoo.get_model, zoo.load_checkpoint):
         with pytest.raises(UserError) as excinfo:
             function(name)
-        assert str(excinfo.value) == 'model %r: a path, or a name on the hub, expected' % (name,)
+        assert str(excinfo.value) == 'model %r: expected a path or a name on the hub' % (name,)
 
 
 # The released models

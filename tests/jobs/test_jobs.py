@@ -113,12 +113,12 @@ def test_a_run_is_resumed_and_refused(run, keywords):
     ({'epoch': 1}, 'unknown argument --epoch. Did you mean "--epochs"?'),
     ({'learning_rate': 1}, '--learning_rate is called --lr here'),
     ({'epochs': 0}, 'argument --epochs: 0 found, a whole number from 1 on expected'),
-    ({'threads': 77}, '--threads 77: MXNet computes with 1 threads in this process: name the '
-                      'number at the first use of bert, or set OMP_NUM_THREADS'),
+    ({'threads': 77}, '--threads 77: MXNet already computes with 1 threads in this process: give '
+                      'the number at the first use of bert, or set OMP_NUM_THREADS'),
     ({'resume': True, 'overwrite_output_dir': True},
      '--resume and --overwrite_output_dir: give one of the two'),
-    ({'only_calibration': True}, '--only_calibration: of which parameters? Give '
-                                 '--model_parameters, or take quantize.py --model_dir'),
+    ({'only_calibration': True}, '--only_calibration: no model found: give '
+                                 '--model_parameters, or use quantize.py --model_dir'),
     ({'classes': ['a', 'b']}, '--classes is for files of your own: give --train_file and '
                               '--dev_file')])
 def test_mistakes_have_the_line_of_the_script(wrong, problem, keywords, tmp_path):
@@ -172,7 +172,8 @@ def test_the_working_folder_and_the_environment(run, tmp_path, monkeypatch):
         jobs.predict_labels(model_dir=run.folder, texts=['a'])
     monkeypatch.delenv('GLUE_DIR')
     for name, problem in (('caf\udce9', 'the working folder, .*: half a surrogate pair'),
-                          ('gone', 'the working folder: No such file or directory: go to another')):
+                          ('gone', 'the working folder: No such file or directory: change to '
+                                   'another')):
         (tmp_path / name).mkdir()
         with monkeypatch.context() as context:
             context.chdir(tmp_path / name)
@@ -184,7 +185,7 @@ def test_the_working_folder_and_the_environment(run, tmp_path, monkeypatch):
 def test_an_output_never_replaces_its_input(run, tmp_path):
     path = tmp_path / 'texts.txt'
     path.write_text('good film\n')
-    with pytest.raises(UserError, match='^--output .*: it would replace the input of that name'):
+    with pytest.raises(UserError, match='^--output .*: the output would replace the input file'):
         jobs.predict_labels(model_dir=run.folder, file=path, output=path, overwrite=True)
     assert path.read_text() == 'good film\n'
 

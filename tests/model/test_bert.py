@@ -160,7 +160,7 @@ def test_config_round_trip_and_mistakes():
     config = BertConfig(cased=True, **TINY)
     values = json.loads(config.to_json())
     assert BertConfig.from_dict(values) == config
-    with pytest.raises(UserError, match='file: no "units"'):
+    with pytest.raises(UserError, match='file: no key "units": not a BERT configuration'):
         BertConfig.from_dict({key: values[key] for key in values if key != 'units'}, 'file')
     with pytest.raises(UserError, match='file: unknown key "unit"'):
         BertConfig.from_dict(dict(values, unit=8), 'file')

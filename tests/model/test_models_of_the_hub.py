@@ -157,8 +157,9 @@ def test_bert_base_japanese(tmp_path, data_dir, transformers, name):
     """tohoku-nlp/bert-base-japanese and its third version."""
     hub_models.write_model(hub_models.ENCODER_ROWS[-1], tmp_path, data_dir)
     (tmp_path / 'tokenizer_config.json').write_text('{"tokenizer_class": "%s"}' % name)
-    with pytest.raises(UserError, match='"BertJapaneseTokenizer": it cuts Japanese into words by '
-                                        'MeCab first, which is not supported'):
+    with pytest.raises(UserError, match='"BertJapaneseTokenizer": this tokenizer first splits '
+                                        'Japanese text into words with MeCab, which is not '
+                                        'supported'):
         bert.open(str(tmp_path))
 
 

@@ -155,13 +155,13 @@ def test_arguments_override_the_environment(monkeypatch):
 
 
 @pytest.mark.parametrize('name,text,message', [
-    ('SEQLENGTH', '600', 'the environment\'s SEQLENGTH 600: this model reads 1 to 512 tokens: '
-                         'choose another --seq_length'),
+    ('SEQLENGTH', '600', 'the environment variable SEQLENGTH 600: this model reads 1 to 512 '
+                         'tokens: choose another --seq_length'),
     ('SEQLENGTH', '0', 'SEQLENGTH=0 in the environment: expected a whole number from 1 on'),
     ('SEQLENGTH', 'long',
      'SEQLENGTH=long in the environment: expected a whole number from 1 on'),
-    ('INPUTSIZE', '768', 'the environment\'s INPUTSIZE 768: this model is 1024 wide: leave it '
-                         'out')])
+    ('INPUTSIZE', '768', 'the environment variable INPUTSIZE 768: the width of this model is '
+                         '1024: leave the setting out')])
 def test_variables_that_contradict_the_model(monkeypatch, name, text, message):
     monkeypatch.setenv(name, text)
     with pytest.raises(UserError) as error:
@@ -173,7 +173,8 @@ def test_variables_that_contradict_the_model(monkeypatch, name, text, message):
 def test_arguments_that_contradict_the_model():
     with pytest.raises(UserError, match='^--seq_length 41: this model reads 1 to 40 tokens: '):
         StaticBertForQA(BERTModel(tiny.CONFIG), seq_length=41)
-    with pytest.raises(UserError, match='^--input_size 768: this model is 8 wide: leave it out$'):
+    with pytest.raises(UserError, match='^--input_size 768: the width of this model is 8: leave '
+                                        'the setting out$'):
         StaticBertForQA(BERTModel(tiny.CONFIG), input_size=768)
 
 
@@ -257,7 +258,7 @@ def test_a_symbol_refuses_another_length(tensors, tmp_path):
 
 
 def test_unreadable_symbols(tmp_path):
-    with pytest.raises(UserError, match='net-symbol.json: no such file: a symbol and its par'):
+    with pytest.raises(UserError, match='net-symbol.json: no such file: an exported network'):
         import_network(str(tmp_path), 'net', mx.cpu())
     (tmp_path / 'net-symbol.json').write_text(json.dumps({'nodes': 3}))
     (tmp_path / 'net-0000.params').write_text('')

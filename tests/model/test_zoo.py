@@ -84,11 +84,11 @@ def test_old_corpus_names(old_name, name):
     ('xlnet_12_768_12', None, 'Models: bert_12_768_12, bert_24_1024_16, bert_6_384_12'),
     ('bert_12_768_12', 'wiki_en', 'unknown corpus "wiki_en"'),
     ('bert_12_768_12', 'wiki_cn_case', 'Did you mean "wiki_cn_cased"'),
-    ('bert_24_1024_16', 'wiki_cn', 'no bert_24_1024_16 trained on wiki_cn_cased; choose '
+    ('bert_24_1024_16', 'wiki_cn', 'no bert_24_1024_16 trained on wiki_cn_cased; choose the corpus '
      'book_corpus_wiki_en_uncased or book_corpus_wiki_en_cased or '
      'book_corpus_wiki_en_uncased_wwm, or another model: '
      'bert_12_768_12'),
-    ('bert_6_384_12', 'wiki_cn', 'choose all_minilm_l6_v2'),
+    ('bert_6_384_12', 'wiki_cn', 'choose the corpus all_minilm_l6_v2'),
     ('bert_12_768_12', 'all_minilm_l6_v2', 'or another model: bert_6_384_12')])
 def test_wrong_names(model, corpus, message):
     with pytest.raises(UserError) as error:

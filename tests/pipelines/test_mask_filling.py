@@ -118,8 +118,8 @@ def test_targets(filler, caplog):
     check(filler(TEXTS, targets=['film', 'good', 'film', 'the']), 3, ids)
     assert not caplog.text
     check(filler(TEXTS, targets=['film', 'Goods', 'the'], top_k=2), 2, ids)
-    assert '1 of 3 targets are no tokens of the vocabulary, and are replaced by their first ' \
-        'token: "Goods" by "good"' in caplog.text
+    assert '1 of 3 targets are not in the vocabulary, and are replaced by their first token: ' \
+        '"Goods" by "good"' in caplog.text
 
 
 def test_a_stream_and_its_counts(filler):
@@ -140,15 +140,15 @@ def test_a_warning_counts_texts_that_were_cut(filler, caplog):
 
 
 @pytest.mark.parametrize('texts,keywords,message', [
-    (['[MASK]', 'no mask'], {}, r'text 1: no \[MASK\] in it: write it in the place of'),
-    (['[MASK]', ' '], {}, r'text 1: the text is empty: expected one with \[MASK\] in it'),
-    (['[MASK]', 3], {}, 'text 1: a str expected, int found'),
-    ({'[MASK]'}, {}, 'texts: a str or an iterable of them expected, set found'),
-    ('[MASK] ' + 'good ' * 61 + '[MASK]', {}, r'text 0: its last \[MASK\] is token 63, and the '
-                                              'model reads 62 tokens of a text: shorten'),
-    ('[MASK]', {'top_k': 0}, 'top_k 0: a whole number of words from 1 on expected'),
-    ('[MASK]', {'top_k': 1.5}, 'top_k 1.5: a whole number'),
-    ('[MASK]', {'targets': []}, 'targets: none found: name the words to consider'),
+    (['[MASK]', 'no mask'], {}, r'text 1: no \[MASK\] in the text: write it where'),
+    (['[MASK]', ' '], {}, r'text 1: the text is empty: expected a text with \[MASK\]'),
+    (['[MASK]', 3], {}, 'text 1: int found, expected a str'),
+    ({'[MASK]'}, {}, 'texts: set found, expected a str or an iterable of str'),
+    ('[MASK] ' + 'good ' * 61 + '[MASK]', {}, r'text 0: the last \[MASK\] is token 63, but the '
+                                              'model reads only 62 tokens of a text: shorten'),
+    ('[MASK]', {'top_k': 0}, 'top_k 0: expected a whole number of words from 1 on'),
+    ('[MASK]', {'top_k': 1.5}, 'top_k 1.5: expected a whole number'),
+    ('[MASK]', {'targets': []}, 'targets: no word given: name words, or leave targets out'),
     ('[MASK]', {'targets': ['a', ' ']}, "targets: ' ' found, a word expected"),
     ('[MASK]', {'targets': ['\u200b']}, 'targets: ".": the tokenizer finds no word in it'),
 ])
@@ -158,7 +158,7 @@ def test_errors(filler, texts, keywords, message):
 
 
 def test_an_example_is_named_by_its_place(filler):
-    with pytest.raises(UserError, match=r'a.txt:7: no \[MASK\] in it'):
+    with pytest.raises(UserError, match=r'a.txt:7: no \[MASK\] in the text'):
         list(filler.fill_examples([Example(('good',), None, 'a.txt', 7)]))
 
 
@@ -179,8 +179,8 @@ def test_without_a_task_it_is_an_embedder(folder):
     (tiny.write_question_answerer, 'question answering')])
 def test_models_without_a_decoder(tmp_path, write, head):
     path = write(tmp_path / 'model')
-    with pytest.raises(UserError, match='task fill_mask: .* has no masked-language-model decoder '
-                                        'but: ' + head):
+    with pytest.raises(UserError, match='task fill_mask: .* has no masked-language-model decoder; '
+                                        'found: ' + head):
         bert.open(path, task='fill_mask')
 
 
@@ -266,5 +266,5 @@ def test_texts_that_cannot_be_scored(filler, caplog):
     assert len(masked_set(filler, ['good', 'bad', 'so'], limit=2)) == 2
     with pytest.raises(UserError, match='dev.txt: no text in it'):
         masked_set(filler, ['', 'x'])
-    with pytest.raises(UserError, match=r'dev.txt:2: \[MASK\] in it: the masks of a score are'):
+    with pytest.raises(UserError, match=r'dev.txt:2: \[MASK\] found: a score draws its own masks'):
         masked_set(filler, ['good', 'a [MASK]'])

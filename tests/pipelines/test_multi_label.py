@@ -92,10 +92,10 @@ def test_exports(folder, tmp_path, export, ending):
 
 
 @pytest.mark.parametrize('change,message', [
-    ({'threshold': 0}, 'threshold is 0, a number above 0 and below 1 expected'),
-    ({'threshold': 1}, 'threshold is 1, a number above 0 and below 1 expected'),
-    ({'threshold': 'half'}, "threshold is 'half', a number above 0 and below 1 expected"),
-    ({'labels': None}, 'kind is multi_label, and there are no labels')])
+    ({'threshold': 0}, 'threshold is 0, expected a number above 0 and below 1'),
+    ({'threshold': 1}, 'threshold is 1, expected a number above 0 and below 1'),
+    ({'threshold': 'half'}, "threshold is 'half', expected a number above 0 and below 1"),
+    ({'labels': None}, 'kind is multi_label, but there are no labels')])
 def test_a_damaged_task(folder, tmp_path, change, message):
     convert_checkpoint(input=folder, output=tmp_path / 'model')
     path = tmp_path / 'model' / 'task.json'

@@ -120,8 +120,8 @@ def test_answers(folder, tmp_path):
         lr=1e-2, output_dir=str(tmp_path / 'run'))
     answer = bert.open(result.folder)('b a', ' a bc  b c a').answers[0]
     assert (answer.answer, answer.start, answer.end) == ('bc', 3, 5)
-    with pytest.raises(UserError, match='--max_seq_length 8: more than --max_query_length 4 and 4 '
-                                        'special tokens expected'):
+    with pytest.raises(UserError, match='--max_seq_length 8: expected more than --max_query_length '
+                                        '4 and 4 special tokens together'):
         finetune_squad(**files, max_seq_length=8, max_query_length=4,
                        output_dir=str(tmp_path / 'short'))
     with pytest.raises(UserError, match='--uncased: the tokenizer.json of this model has its own'):
@@ -130,7 +130,6 @@ def test_answers(folder, tmp_path):
 
 def test_raw_text_is_refused(folder, tmp_path):
     (tmp_path / 'text.txt').write_text('a b c\n\nb c\n')
-    with pytest.raises(UserError, match='--data with --raw: this model has a tokenizer.json of its '
-                                        'own'):
+    with pytest.raises(UserError, match='--data with --raw: this model has its own tokenizer.json'):
         pretrain(bert_checkpoint=folder, data=str(tmp_path / 'text.txt'), raw=True,
                  max_seq_length=16, ckpt_dir=str(tmp_path / 'run'))

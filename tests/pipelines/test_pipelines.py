@@ -76,25 +76,25 @@ def test_open_finds_out_what_lies_there(folders, exported):
 
 def test_what_cannot_be_opened(folders, exported, tmp_path):
     for path, keywords, problem in (
-            (tmp_path, {}, '--model_dir %s: no checkpoint in it' % tmp_path),
+            (tmp_path, {}, '--model_dir %s: no checkpoint in this folder' % tmp_path),
             (folders['qa'], {'batch_size': 2.5}, 'argument --batch_size: 2.5 found, a whole'),
             (folders['qa'], {'batch_tokens': 'x'}, 'argument --batch_tokens: x found, a whole'),
             (folders['qa'], {'threads': 0}, 'argument --threads: 0 found, a whole'),
             (folders['qa'], {'dtype': 'int4'}, 'argument --dtype: invalid choice'),
-            (folders['qa'], {'runtime': 'mxnet'}, 'runtime: it is for an exported model, and '),
+            (folders['qa'], {'runtime': 'mxnet'}, 'runtime: it is for an exported model, but '),
             (folders['encoder'], {'params_path': 'x'}, 'params_path and checkpoint: give one'),
             (folders['encoder'], {'batch_size': 0}, 'argument --batch_size: 0 found, a whole'),
             (folders['encoder'], {'model': 'bert_6_384_12'}, 'model bert_6_384_12: '
              '%s/model.safetensors has its own config.json and vocabulary' % folders['encoder']),
             (folders['encoder'], {'dataset_name': 'wiki_cn'}, 'model wiki_cn: '),
-            (folders['encoder'], {'layers': '-1,-2'}, "layers '-1,-2': numbers from -3 to 2"),
-            (folders['encoder'], {'device': 'cpu'}, "device 'cpu': an mxnet.Context expected"),
+            (folders['encoder'], {'layers': '-1,-2'}, "layers '-1,-2': expected numbers from -3"),
+            (folders['encoder'], {'device': 'cpu'}, "device 'cpu': expected an mxnet.Context"),
             ('', {}, 'argument path: an empty text found'),
             ('bert_6_384', {}, 'bert_6_384: no such file or folder'),
-            (folders['qa'], {'pooling': 'cls'}, 'pooling: it is for an Embedder, and %s holds'
+            (folders['qa'], {'pooling': 'cls'}, 'pooling: it is for an Embedder, but %s holds'
              % folders['qa']),
             (exported['qa', 'symbol'], {'dtype': 'bfloat16'}, 'dtype bfloat16: the exported model'),
-            (folders['qa'], {'threads': 77}, '--threads 77: MXNet computes with '),
+            (folders['qa'], {'threads': 77}, '--threads 77: MXNet already computes with '),
             (folders['qa'], {'gpu': 0}, 'gpu 0: no GPU for this MXNet')):
         with pytest.raises(UserError) as error:
             bert.open(path, **keywords)
@@ -126,7 +126,7 @@ def test_pipelines_are_not_copied_and_have_short_names(folders):
         model = bert.open(folders[name])
         assert repr(model) == shown
         for make in (copy.copy, copy.deepcopy, pickle.dumps):
-            with pytest.raises(TypeError, match="can't be copied or pickled: open it anew"):
+            with pytest.raises(TypeError, match="can't be copied or pickled: open the model again"):
                 make(model)
 
 
@@ -177,11 +177,11 @@ def test_a_model_of_transformers_cuts_pairs_by_its_rule(folders, exported):
 
 
 @pytest.mark.parametrize('pair, item, problem', [
-    (None, 3, 'text 1: a str expected, int found'),
-    (None, ('b', 'c'), 'text 1: a single text expected, 2 texts found'),
-    (None, '\ud800', "text 1: half a surrogate pair in it: it can't be read as Unicode"),
-    (False, ('a', 'b'), 'text 1: a single text expected, 2 texts found'),
-    (True, 'a', 'text 1: a pair of texts expected, 1 text found')])
+    (None, 3, 'text 1: int found, expected a str'),
+    (None, ('b', 'c'), 'text 1: 2 texts found, expected a single text'),
+    (None, '\ud800', 'text 1: half a surrogate pair found: the text is not valid Unicode'),
+    (False, ('a', 'b'), 'text 1: 2 texts found, expected a single text'),
+    (True, 'a', 'text 1: 1 text found, expected a pair of texts')])
 def test_items_that_are_no_text(folders, pair, item, problem):
     model = bert.open(folders['classifier'])
     model.task['pair'] = pair
@@ -274,9 +274,9 @@ def test_no_answer(folders):
     ('the film', [], 'question 0: no document'), ('the film', ['good', ' '],
                                                   'question 0: a document is empty'),
     (' ', 'good', 'question 0: the question is empty'),
-    ('the film', [3], 'text 0: a str expected, int found'),
-    ('the film', None, 'question 0: (question, document) or (question, list of documents) '
-                       'expected')])
+    ('the film', [3], 'text 0: int found, expected a str'),
+    ('the film', None, 'question 0: expected (question, document) or (question, list of '
+                       'documents)')])
 def test_questions_without_text(folders, question, documents, problem):
     with pytest.raises(UserError) as error:
         bert.open(folders['qa'])(question, documents)
@@ -286,23 +286,23 @@ def test_questions_without_text(folders, question, documents, problem):
 def test_wrong_items_and_numbers(folders):
     model = bert.open(folders['qa'])
     for questions, top_k, problem in (
-            (['a question'], 3, 'question 0: (question, document) or '),
-            (3, 3, 'texts: a str or '), ('abc', 3, 'texts: a str or '),
-            ({'a': 'b'}, 3, 'texts: a str or '),
-            (b'abc', 3, 'texts: a str or an iterable of them expected, bytes found'),
-            ([('q', {'a'})], 3, 'question 0: (question, document) or '),
-            (QUESTIONS, 0, 'top_k 0: a whole number of answers from 1 on expected')):
+            (['a question'], 3, 'question 0: expected (question, document) or '),
+            (3, 3, 'texts: int found, '), ('abc', 3, 'texts: str found, '),
+            ({'a': 'b'}, 3, 'texts: dict found, '),
+            (b'abc', 3, 'texts: bytes found, expected a str or an iterable of str'),
+            ([('q', {'a'})], 3, 'question 0: expected (question, document) or '),
+            (QUESTIONS, 0, 'top_k 0: expected a whole number of answers from 1 on')):
         with pytest.raises(UserError) as error:
             list(model.stream(questions, top_k))
         assert str(error.value).startswith(problem)
-    with pytest.raises(UserError, match='^texts: a str or an iterable of them expected, '
-                                        'NoneType found$'):
+    with pytest.raises(UserError, match='^texts: NoneType found, expected a str or an iterable of '
+                                        'str$'):
         bert.open(folders['classifier'])(None)
-    with pytest.raises(UserError, match='^texts: a str or an .*, dict found$'):
+    with pytest.raises(UserError, match='^texts: dict found, expected a str or an '):
         bert.open(folders['encoder'])({'text': 'good'})
     for name in ('classifier', 'encoder', 'qa'):
-        with pytest.raises(UserError, match='^counts: a TextCounts of bert.pipelines.records '
-                                            'expected, 3 found$'):
+        with pytest.raises(UserError, match='^counts: 3 found, expected a TextCounts of '
+                                            'bert.pipelines.records$'):
             list(bert.open(folders[name]).stream([], counts=3))
 
 
@@ -348,17 +348,17 @@ def test_options_of_an_embedder(folders, caplog):
     with caplog.at_level(logging.WARNING):
         vector = model('the film was good')
     assert caplog.messages == [
-        "1 of 1 texts were cut at 4 tokens, [CLS] and [SEP] included; max_tokens=None takes up to "
-        "40; long_text='split' reads all"]
+        '1 of 1 texts were cut at 4 tokens, special tokens included; max_tokens=None reads up to '
+        "40; long_text='split' reads whole texts"]
     counts = TextCounts()
     list(model.stream(['the film was good', 'good'], counts))
     assert counts == TextCounts(2, 1) and len(caplog.messages) == 1
     reference = Embedder(folders['encoder'], pooling='cls', normalize=False)
     np.testing.assert_allclose(vector, reference('the film'), atol=1e-5)
     assert abs(np.linalg.norm(vector) - 1) > 1e-3
-    with pytest.raises(UserError, match='^pooling "median": one of mean, cls, max, mean_sqrt'):
+    with pytest.raises(UserError, match='^pooling "median": expected one of mean, cls, max'):
         Embedder(folders['encoder'], pooling='median')
-    with pytest.raises(UserError, match='^batch_tokens 0: a whole number of tokens from 1 on '):
+    with pytest.raises(UserError, match='^batch_tokens 0: expected a whole number of tokens '):
         Embedder(folders['encoder'], batch_tokens=0)
 
 

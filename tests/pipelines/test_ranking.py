@@ -60,7 +60,7 @@ def test_scores_are_those_of_the_reference_after_the_activation(model, folder):
     np.testing.assert_allclose(scores_of(model), expected, atol=1e-5)
     single = model((QUERY, DOCUMENTS[0]))
     assert isinstance(single, Score) and single.score == pytest.approx(expected[0], abs=1e-5)
-    with pytest.raises(UserError, match='text 0: a pair of texts expected, 1 text found'):
+    with pytest.raises(UserError, match='text 0: 1 text found, expected a pair of texts'):
         model('good')
 
 
@@ -121,9 +121,10 @@ SENTENCE_CONFIG = 'config_sentence_transformers.json'
     (None, {'settings': {'default_prompt_name': ['q'], 'prompts': {}}},
      SENTENCE_CONFIG + ': "default_prompt_name" is [\'q\']: the prompt of a cross-encoder'),
     (None, {'modules': [{'type': 'x'}, {'type': 'y'}]},
-     'modules.json: 2 modules, and a cross-encoder of one is supported: a Transformer'),
+     'modules.json: 2 modules found, expected one: a cross-encoder with only a Transformer is '
+     'supported'),
     (None, {'sentence_bert_config': {'do_lower_case': True}},
-     'sentence_bert_config.json: "do_lower_case" is True: supported for a cross-encoder: false'),
+     'sentence_bert_config.json: "do_lower_case" is True: a cross-encoder supports only false'),
     (None, {'sentence_bert_config': {'max_seq_length': 'all'}},
      'sentence_bert_config.json: "max_seq_length" is \'all\', expected a whole number from 1 on')])
 def test_files_that_say_something_else(tmp_path, config, files, message):
@@ -178,7 +179,7 @@ def test_a_regression_stays_one_unless_it_is_asked_for_a_ranking(tmp_path, caplo
         plain = bert.open(path)
         assert type(plain) is Classifier and 'kind' not in plain.task
         np.testing.assert_allclose(scores_of(plain), expected_scores(path, float), atol=1e-5)
-        assert ('config.json does not say what its one output is' in caplog.text) == (
+        assert ('config.json does not describe the only output' in caplog.text) == (
             name == 'plain')
         caplog.clear()
         model = bert.open(path, task='ranking')
@@ -194,9 +195,9 @@ def test_what_cannot_rank(tmp_path, folder):
     for path, keywords, message in (
             (classifier, {'task': 'ranking'}, 'task ranking: .*holds a model for classification'),
             (classifier, {'activation': 'sigmoid'},
-             'activation: it is for a CrossEncoder, and .* is opened as Classifier; task "ranking'),
+             'activation: it is for a CrossEncoder, but .* is opened as Classifier; task "ranking'),
             (encoder, {'activation': 'sigmoid'}, 'opened as Embedder'),
-            (encoder, {'task': 'ranking'}, 'no model for a task but'),
+            (encoder, {'task': 'ranking'}, 'no model for a task; found'),
             (folder, {'activation': 'tanh'}, 'argument --activation: invalid choice: \'tanh\''),
             (folder, {'task': 'classification'}, 'task classification: .* a model for ranking')):
         with pytest.raises(UserError, match=message):
@@ -204,10 +205,10 @@ def test_what_cannot_rank(tmp_path, folder):
 
 
 @pytest.mark.parametrize('change, message', [
-    ({'activation': 'tanh'}, "activation is 'tanh', one of sigmoid, identity expected"),
-    ({'activation': None}, 'activation is None, one of'),
-    ({'activation': ['sigmoid']}, r"activation is \['sigmoid'\], one of"),
-    ({'labels': ['x']}, 'kind is ranking: labels that are null, and an activation expected')])
+    ({'activation': 'tanh'}, "activation is 'tanh', expected one of sigmoid, identity"),
+    ({'activation': None}, 'activation is None, expected one of'),
+    ({'activation': ['sigmoid']}, r"activation is \['sigmoid'\], expected one of"),
+    ({'labels': ['x']}, 'kind is ranking: expected labels that are null, and an activation')])
 def test_a_task_file_that_cannot_be_used(tmp_path, change, message):
     path = write_cross_encoder(tmp_path / 'm')
     task = {'name': 'm', 'labels': None, 'pair': True, 'metrics': ['spearmanr'], 'max_len': 40,
@@ -259,10 +260,10 @@ def test_texts_that_were_cut_are_counted(model, caplog):
 
 
 @pytest.mark.parametrize('arguments, message', [
-    ((3, ['a']), 'query: a str expected, int found'),
-    ((QUERY, 'abc'), 'documents: an iterable of texts expected, str found'),
-    ((QUERY, 3), 'documents: an iterable of texts expected, int found'),
-    ((QUERY, ['a', ('b', 'c')]), 'text 1: a str expected, tuple found'),
+    ((3, ['a']), 'query: int found, expected a str'),
+    ((QUERY, 'abc'), 'documents: str found, expected an iterable of texts'),
+    ((QUERY, 3), 'documents: int found, expected an iterable of texts'),
+    ((QUERY, ['a', ('b', 'c')]), 'text 1: tuple found, expected a str'),
     ((QUERY, ['a'], 0), 'top_k: 0 found, a whole number from 1 on expected'),
     ((QUERY, ['a'], 'x'), "top_k: 'x' found, a whole number"),
     ((QUERY, ['a'], True), 'top_k: True found'),

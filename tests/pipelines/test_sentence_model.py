@@ -83,9 +83,9 @@ def test_a_folder_that_says_cls_and_8_tokens(tmp_path, caplog):
             assert_close(embedder(TEXTS[0]), pooled(('cls',), limit=8)[0])
     assert [record.getMessage() for record in caplog.records
             if record.levelno == logging.INFO] == [
-        path + ': pooling cls, not normalised, 8 tokens, as its modules.json says']
-    assert ('1 of 4 texts were cut at 8 tokens, [CLS] and [SEP] included; max_tokens=40 takes up '
-            'to 40; long_text=\'split\' reads all') in caplog.text
+        path + ': pooling cls, not normalised, 8 tokens, read from its modules.json']
+    assert ('1 of 4 texts were cut at 8 tokens, special tokens included; max_tokens=40 reads up to '
+            "40; long_text='split' reads whole texts") in caplog.text
 
 
 def test_arguments_come_first(tmp_path, caplog):
@@ -94,8 +94,8 @@ def test_arguments_come_first(tmp_path, caplog):
         model = Embedder(path, pooling=['mean', 'max'], normalize=True, max_tokens=6)
         assert_close(model(TEXTS), normalized(pooled(('mean', 'max'), limit=6)))
     assert caplog.records[0].getMessage() == (
-        path + ': pooling mean + max, normalised, 6 tokens, as its modules.json says, but for '
-        'normalize, max_seq_length, pooling')
+        path + ': pooling mean + max, normalised, 6 tokens, read from its modules.json, except '
+               'normalize, max_seq_length, pooling')
     embedding = BertEmbedding(bert_checkpoint=path)
     assert_close(embedding.sentence(TEXTS), pooled(('cls',), limit=8))
     assert_close(embedding.sentence(TEXTS, 'mean', True, 40), normalized(pooled(('mean',))))
@@ -233,7 +233,7 @@ def test_fewer_dimensions(tmp_path):
     assert_close(Embedder(path, dimensions=2)(TEXTS), normalized(vectors[:, :2]))
     assert_close(Embedder(path, dimensions=8, normalize=False)(TEXTS), vectors)
     for dimensions in (9, 0, 2.5, True):
-        with pytest.raises(UserError, match='^dimensions %s: from 1 to 8 expected, the numbers in '
+        with pytest.raises(UserError, match='^dimensions %s: expected from 1 to 8, the numbers in '
                                             'a vector of this model$' % dimensions):
             Embedder(path, dimensions=dimensions)
 
@@ -256,7 +256,7 @@ def test_the_similarity_is_the_cosine_unless_told_otherwise(tmp_path):
     np.testing.assert_array_equal(similarity(A, B), similarity(A, B, 'cosine'))
     path = write_folder(tmp_path / 'm', settings={'similarity_fn_name': None})
     assert Embedder(path).sentence_model.similarity == 'cosine'
-    with pytest.raises(UserError, match='^similarity "maxsim": one of cosine, dot, euclidean, '):
+    with pytest.raises(UserError, match='^similarity "maxsim": expected one of cosine, dot, '):
         similarity(A, B, 'maxsim')
     with pytest.raises(UserError, match=r'^similarity: arrays of the shapes \(1, 0\) and \(1, 0\)'):
         similarity([], [])
@@ -332,22 +332,23 @@ def test_a_prompt_in_windows(tmp_path):
 
 
 @pytest.mark.parametrize('keywords, problem', [
-    ({'prompt_name': 'z'}, 'prompt_name z: the prompts of this model are query, passage, corpus, x'
-                           '; --prompt (in Python prompt=) gives its text'),
+    ({'prompt_name': 'z'}, 'prompt_name z: the prompts of this model are query, passage, corpus, '
+                           'x; give the text of a prompt with --prompt (in Python prompt=)'),
     ({'prompt_name': ['x']}, "prompt_name ['x']: the prompts of this model are query, passage, "
-                             'corpus, x; --prompt (in Python prompt=) gives its text'),
+                             'corpus, x; give the text of a prompt with --prompt (in Python '
+                             'prompt=)'),
     ({'prompt_name': 'x', 'prompt': 'a'}, 'prompt_name and prompt: give one of the two'),
-    ({'prompt': 3}, 'prompt 3: a str expected'),
-    ({'normalize': 'yes'}, "normalize 'yes': True or False expected, or None for what the model "
-                           'says'),
-    ({'pooling': ()}, 'pooling: it is empty: one or more of mean, cls, max, mean_sqrt_len_tokens, '
-                      'weightedmean, lasttoken, pooler expected'),
-    ({'pooling': 3}, 'pooling "3": one of mean, cls, max, mean_sqrt_len_tokens, weightedmean, '
-                     'lasttoken, pooler expected'),
-    ({'pooling': ('cls', 'pooler')}, 'pooling cls pooler: "pooler" can\'t be combined: '
-     'another network computes it'),
-    ({'max_tokens': 2}, 'max_tokens 2: from 3 to 40 expected: 2 special tokens and one of the '
-                        'text, and the positions of this model')])
+    ({'prompt': 3}, 'prompt 3: expected a str'),
+    ({'normalize': 'yes'}, "normalize 'yes': expected True, False, or None for the model's "
+                           'setting'),
+    ({'pooling': ()}, 'pooling: empty, expected one or more of mean, cls, max, '
+                      'mean_sqrt_len_tokens, weightedmean, lasttoken, pooler'),
+    ({'pooling': 3}, 'pooling "3": expected one of mean, cls, max, mean_sqrt_len_tokens, '
+                     'weightedmean, lasttoken, pooler'),
+    ({'pooling': ('cls', 'pooler')}, 'pooling cls pooler: "pooler" can\'t be combined with others, '
+                                     'because another network computes it'),
+    ({'max_tokens': 2}, 'max_tokens 2: expected from 3 to 40: at least 2 special tokens and one of '
+                        'the text, at most the positions of this model')])
 def test_arguments_that_make_no_sense(prompted, keywords, problem):
     with pytest.raises(UserError) as error:
         Embedder(prompted, **keywords)
@@ -356,13 +357,13 @@ def test_arguments_that_make_no_sense(prompted, keywords, problem):
 
 def test_a_model_without_prompts(tmp_path):
     path = tiny.write_checkpoint(tmp_path / 'm')
-    with pytest.raises(UserError, match='^prompt_name query: this model has no prompts; --prompt '):
+    with pytest.raises(UserError, match='^prompt_name query: this model has no prompts; give '):
         Embedder(path, prompt_name='query')
 
 
 # ---- folders that are refused
 
-ALONE = 'without modules.json in the folder its BERT alone is read'
+ALONE = 'remove modules.json to read only the BERT of the folder'
 SUPPORTED = 'supported: Transformer, then Pooling, then any of Dense and Normalize; ' + ALONE
 POOLING, DENSE = '1_Pooling/config.json', '2_Dense/config.json'
 LENGTH, SETTINGS = 'sentence_bert_config.json', 'config_sentence_transformers.json'
@@ -376,7 +377,7 @@ def entries(*kinds, **values):
 
 @pytest.mark.parametrize('name, content, problem', [
     ('modules.json', {}, 'holds a dict, expected a list'),
-    ('modules.json', [3], 'module 0 has no "type" and "path" that are texts'),
+    ('modules.json', [3], 'module 0: expected the keys "type" and "path" with texts'),
     ('modules.json', [], 'the modules are none; ' + SUPPORTED),
     ('modules.json', entries('Transformer'), 'the modules are Transformer; ' + SUPPORTED),
     ('modules.json', entries('Transformer', 'Pooling', 'CNN'),
@@ -396,21 +397,22 @@ def entries(*kinds, **values):
     (POOLING, {'pooling_mode': 'cls'}, '"embedding_dimension" is None, expected a whole number '
                                        'from 1 on'),
     (POOLING, new_pooling('cls', embedding_dimension=16),
-     '"embedding_dimension" is 16, and the BERT beside it has 8 units'),
+     '"embedding_dimension" is 16, but the BERT beside it has 8 units'),
     (POOLING, old_pooling('cls', word_embedding_dimension=16),
-     '"word_embedding_dimension" is 16, and the BERT beside it has 8 units'),
+     '"word_embedding_dimension" is 16, but the BERT beside it has 8 units'),
     (POOLING, old_pooling('cls', pooling_mode_attention=True),
      'unknown key "pooling_mode_attention"; known: embedding_dimension, word_embedding_dimension, '
      'pooling_mode, %s, include_prompt; %s' % (', '.join(OLD_KEYS.values()), ALONE)),
-    (POOLING, old_pooling(), 'no pooling_mode_… in it is true'),
+    (POOLING, old_pooling(), 'no pooling_mode_… key is true'),
     (POOLING, old_pooling('cls', pooling_mode_cls_token=1),
      '"pooling_mode_cls_token" is 1, expected true or false'),
     (POOLING, new_pooling('first'), '"pooling_mode" is \'first\', expected one or a list of cls, '
      'max, mean, mean_sqrt_len_tokens, weightedmean, lasttoken; ' + ALONE),
     (POOLING, new_pooling('cls', pooling_mode=[]), '"pooling_mode" is [], expected one or a list '
      'of cls, max, mean, mean_sqrt_len_tokens, weightedmean, lasttoken; ' + ALONE),
-    (POOLING, old_pooling('max', pooling_mode='cls'), '"pooling_mode" is \'cls\', and '
-     'pooling_mode_max_tokens true: leave out one of the two'),
+    (POOLING, old_pooling('max', pooling_mode='cls'), '"pooling_mode" is \'cls\', but true are '
+                                                      'pooling_mode_max_tokens: remove one of the '
+                                                      'two'),
     (POOLING, new_pooling('cls', include_prompt='no'),
      '"include_prompt" is \'no\', expected true or false'),
     (DENSE, {'in_features': 8}, '"out_features" is None, expected a whole number from 1 on'),
@@ -447,7 +449,7 @@ def entries(*kinds, **values):
                                              'prompts: there are none'),
     (SETTINGS, {'similarity_fn_name': 'maxsim'}, '"similarity_fn_name" is \'maxsim\', expected one '
                                                  'of cosine, dot, euclidean, manhattan'),
-    (SETTINGS, {'truncate_dim': 4}, '"truncate_dim" is 4, and the vectors have 3 numbers'),
+    (SETTINGS, {'truncate_dim': 4}, '"truncate_dim" is 4, but the vectors have 3 numbers'),
     (SETTINGS, {'truncate_dim': -1}, '"truncate_dim" is -1, expected a whole number from 1 on')])
 def test_folders_that_are_refused(tmp_path, name, content, problem):
     path = write_folder(tmp_path / 'm', modules=('Pooling', 'Dense', 'Normalize'),
@@ -463,16 +465,16 @@ def test_folders_that_are_refused(tmp_path, name, content, problem):
 
 @pytest.mark.parametrize('config, arrays, problem', [
     ({'in_features': 16, 'out_features': 3}, dense_arrays(16, 3),
-     'modules.json: 2_Dense takes vectors of 16 numbers, and those that come to it have 8'),
+     'modules.json: 2_Dense reads vectors of 16 numbers, but its input has vectors of 8'),
     ({'in_features': 8, 'out_features': 3}, dense_arrays(8, 4),
-     '2_Dense/model.safetensors: "linear.weight" has the shape (4, 8), and config.json beside it '
+     '2_Dense/model.safetensors: "linear.weight" has the shape (4, 8), but config.json beside it '
      'says (3, 8)'),
     ({'in_features': 8, 'out_features': 3, 'bias': False}, dense_arrays(8, 3),
-     '2_Dense/model.safetensors: holds linear.bias, linear.weight, and config.json beside it asks '
-     'for linear.weight'),
+     '2_Dense/model.safetensors: found linear.bias, linear.weight, but config.json beside it needs '
+     'linear.weight'),
     ({'in_features': 8, 'out_features': 3, 'use_residual': True}, dense_arrays(8, 3),
-     '2_Dense/model.safetensors: holds linear.bias, linear.weight, and config.json beside it asks '
-     'for linear.weight, linear.bias, residual.weight'),
+     '2_Dense/model.safetensors: found linear.bias, linear.weight, but config.json beside it needs '
+     'linear.weight, linear.bias, residual.weight'),
     ({'in_features': 8, 'out_features': 1},
      {'linear.weight': np.full((1, 8), np.nan, 'float32'), 'linear.bias': np.zeros(1, 'float32')},
      '2_Dense/model.safetensors: linear.weight holds numbers that are not finite (nan or inf): '
@@ -496,8 +498,8 @@ def test_a_layer_without_weights(tmp_path):
 def test_a_pooling_that_a_layer_does_not_take(tmp_path):
     path = write_folder(tmp_path / 'm', modules=('Pooling', 'Dense'), dense=[
         ({'in_features': 8, 'out_features': 3}, dense_arrays(8, 3))])
-    with pytest.raises(UserError, match='^2_Dense takes vectors of 8 numbers, and those that come '
-                                        'to it have 16$'):
+    with pytest.raises(UserError, match='^2_Dense reads vectors of 8 numbers, but its input has '
+                                        'vectors of 16$'):
         Embedder(path, pooling=('cls', 'mean'))
 
 

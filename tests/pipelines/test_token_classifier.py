@@ -168,11 +168,11 @@ def test_words_come_in_any_iterable(model):
 
 
 @pytest.mark.parametrize('sentences, problem', [
-    (['good film'], "sentence 0: a sequence of words expected, 'good film' found"),
-    ([['good'], {'a'}], "sentence 1: a sequence of words expected, {'a'} found"),
-    ([['good'], ['a', 3]], 'text 1: a str expected, int found'),
-    ([['\ud83d']], 'text 0: half a surrogate pair in it: it can\'t be read as Unicode'),
-    ('good', 'texts: a str or an iterable of them expected, str found')])
+    (['good film'], "sentence 0: 'good film' found, expected a sequence of words"),
+    ([['good'], {'a'}], "sentence 1: {'a'} found, expected a sequence of words"),
+    ([['good'], ['a', 3]], 'text 1: int found, expected a str'),
+    ([['\ud83d']], 'text 0: half a surrogate pair found: the text is not valid Unicode'),
+    ('good', 'texts: str found, expected a str or an iterable of str')])
 def test_wrong_words(model, sentences, problem):
     with pytest.raises(UserError) as error:
         list(model.tag_words(sentences))
@@ -183,12 +183,12 @@ def test_wrong_words(model, sentences, problem):
 
 
 @pytest.mark.parametrize('texts, keywords, problem', [
-    (['good', 3], {}, 'text 1: a str expected, int found'),
-    (None, {}, 'texts: a str or an iterable of them expected, NoneType found'),
-    ({'a': 1}, {}, 'texts: a str or an iterable of them expected, dict found'),
-    (['good', '\udc00'], {}, 'text 1: half a surrogate pair in it'),
+    (['good', 3], {}, 'text 1: int found, expected a str'),
+    (None, {}, 'texts: NoneType found, expected a str or an iterable of str'),
+    ({'a': 1}, {}, 'texts: dict found, expected a str or an iterable of str'),
+    (['good', '\udc00'], {}, 'text 1: half a surrogate pair found'),
     ('good', {'aggregation': 'mean'},
-     "aggregation 'mean': one of none, simple, first, average, max expected")])
+     "aggregation 'mean': expected one of none, simple, first, average, max")])
 def test_wrong_texts(model, texts, keywords, problem):
     with pytest.raises(UserError) as error:
         model(texts, **keywords)
@@ -237,9 +237,10 @@ def test_a_folder_of_ours(model, folder, tmp_path):
     task_path = tmp_path / 'ours' / 'task.json'
     task = json.loads(task_path.read_text())
     for changes, problem in (
-            ({'labels': ['O', 'B-LOC']}, '2 labels, and the weights beside it have 5 outputs'),
+            ({'labels': ['O', 'B-LOC']}, '2 labels, but the weights beside it have 5 outputs'),
             ({'labels': ['O', 'O', 'a', 'b', 'c']}, 'labels are '), ({'max_len': 41}, 'max_len is'),
-            ({'kind': 'tagging'}, 'not the task of a model for token classification of ours'),
+            ({'kind': 'tagging'}, 'expected the task file of a token-classification model of this '
+                                  'package'),
             ({'metrics': []}, 'metrics are')):
         task_path.write_text(json.dumps(dict(task, **changes)))
         with pytest.raises(UserError, match='task.json: ' + problem):
@@ -255,8 +256,8 @@ def test_classes_of_other_models(tmp_path, caplog):
     model = bert.open(tiny.write_token_classifier(tmp_path / 'a', ('NOUN', 'X-VERB', 'NOUN-', 'D')))
     types = {entity.type for entity in model(' '.join(LONG_TEXTS))}
     assert len(types) > 1 and types <= set(model.task['labels'])
-    with pytest.raises(UserError, match='^the model has the class "NOUN", which is no tag of an '
-                                        'entity: expected O, and classes such as B-PER$'):
+    with pytest.raises(UserError, match='^the model has the class "NOUN", which is not the tag of '
+                                        'an entity: expected O, and classes such as B-PER$'):
         model.check_tags()
     folder = tiny.write_with_head(tmp_path / 'b', 'BertForTokenClassification', tiny.TAG_HEAD,
                                   id2label={'0': 'O', '1': 'B-PER'})

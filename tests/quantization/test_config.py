@@ -63,7 +63,7 @@ def test_empty_sections_are_defaults(parse):
     ('tuning: {accuracy_criterion: {relative: 0.01, absolute: 1}}',
      'tuning.accuracy_criterion: relative and absolute: give one of the two'),
     ('tuning: {strategy: {name: bayesian}}',
-     'tuning.strategy.name: "bayesian" found, "basic" expected: the only one here'),
+     'tuning.strategy.name: "bayesian" found, "basic" expected: the only strategy here'),
     ('tuning: {random_seed: 99999999999}',
      'tuning.random_seed: 99999999999 found, at most 4294967295 expected'),
     ('tuning: {accuracy_criterion: {relative: 1}}',
@@ -71,8 +71,8 @@ def test_empty_sections_are_defaults(parse):
     ('tuning: {accuracy_criterion: {absolute: .inf}}',
      'tuning.accuracy_criterion: inf found, a number from 0 on expected'),
     ('device: gpu', 'device: "gpu" found, "cpu" expected: INT8 is for CPUs here'),
-    ('tuning: 3', 'tuning: keys with values expected, 3 found'),
-    ('', 'the file: keys with values expected, None found')])
+    ('tuning: 3', 'tuning: 3 found, keys with values expected'),
+    ('', 'the file: None found, keys with values expected')])
 def test_mistakes(parse, tmp_path, text, reason):
     with pytest.raises(UserError) as error:
         parse(text)

@@ -184,10 +184,11 @@ def test_trials_keep_their_numbers(network, tmp_path):
         assert float_operators == trial.kept
         assert evaluate(symbol_block(*symbol))[0] == pytest.approx(trial.score, abs=1e-6)
     for number in (0, len(Journal(path).trials()) + 1):
-        with pytest.raises(UserError, match='--rebuild %d: .*trials.jsonl has ' % number):
+        with pytest.raises(UserError, match='--rebuild %d: no such trial: .*trials.jsonl has '
+                           % number):
             rebuild_network(number, path, InterleavedNetwork(network), BATCHES, evaluate)
     other_network = tiny_networks.make_classifier(seed=4)
-    with pytest.raises(UserError, match='its trials are of other parameters'):
+    with pytest.raises(UserError, match='these trials belong to other parameters'):
         rebuild_network(1, path, InterleavedNetwork(other_network), BATCHES,
                         Evaluation(other_network), TuningConfig(Goal(goal, False)))
 
@@ -199,11 +200,12 @@ def test_a_journal_of_another_search(network, tmp_path):
     assert not search(network, 0, journal=str(path), config={'max_trials': 1}).is_goal_reached
     other_network = tiny_networks.make_classifier(seed=4)
     for arguments in ((other_network, 0.9, Evaluation(other_network)),):
-        with pytest.raises(UserError, match='trials.jsonl: its trials are of other parameters'):
+        with pytest.raises(UserError, match='trials.jsonl: these trials belong to other '
+                                            'parameters'):
             search(*arguments, journal=str(path))
     for options in ({'quantizer': Quantizer(InterleavedNetwork(network), 'naive')},
                     {'is_relative': True}, {'config': {'random_seed': 1}}):
-        with pytest.raises(UserError, match='its trials are of other'):
+        with pytest.raises(UserError, match='these trials belong to other'):
             search(network, 0.9, journal=str(path), **options)
 
 
@@ -214,7 +216,7 @@ def test_a_damaged_journal(tmp_path, line):
     path = tmp_path / 'trials.jsonl'
     path.write_bytes(b'{"key": "about", "value": {}}\n' + line.encode('utf-8', 'surrogateescape')
                      + b'\n')
-    with pytest.raises(UserError, match='trials.jsonl:2: not a trial of a tuning run: take the li'):
+    with pytest.raises(UserError, match='trials.jsonl:2: not a trial of a tuning run: delete the'):
         Journal(str(path))
 
 
@@ -230,9 +232,10 @@ def test_a_score_alone(network):
 
 
 def test_no_score(network):
-    with pytest.raises(UserError, match='the score is nan: there is nothing to tune by'):
+    with pytest.raises(UserError, match='the score is nan: tuning needs a finite score'):
         tune(network, BATCHES, lambda block: float('nan'))
-    with pytest.raises(UserError, match='the score of the float network is 0: no part of it can'):
+    with pytest.raises(UserError, match='the score of the float network is 0, so a relative '
+                                        'loss means nothing'):
         tune(network, BATCHES, lambda block: 0.0)
     assert tune(network, BATCHES, lambda block: 0.0,
                 TuningConfig(Goal(0.1, False))).is_goal_reached

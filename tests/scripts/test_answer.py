@@ -192,8 +192,8 @@ def test_a_model_of_1_1_always_answers_without_version_2(call, run):
     assert lines(call(answer, *flags))[0]['no_answer'] is False
     assert lines(call(answer, *flags, *threshold, '--version_2'))[0]['no_answer'] is True
     assert call(answer, *flags, *threshold).error == (
-        'error: --null_score_diff_threshold: the model always answers: it was trained on SQuAD '
-        '1.1; --version_2 if that is wrong')
+        'error: --null_score_diff_threshold: the model was trained on SQuAD 1.1 and always '
+        'answers; give --version_2 if that is wrong')
 
 
 def test_blank_lines_of_a_file_of_questions_are_counted(call, run, in_tmp, caplog):
@@ -202,14 +202,14 @@ def test_blank_lines_of_a_file_of_questions_are_counted(call, run, in_tmp, caplo
     results = lines(call(answer, '--model_dir', run, '--jsonl', 'questions.jsonl', '--format',
                          'jsonl'))
     assert [result['id'] for result in results] == ['1', '4']
-    assert 'questions.jsonl: 2 blank lines are no rows, the first of them line 2' in caplog.messages
+    assert 'questions.jsonl: 2 blank lines skipped, the first is line 2' in caplog.messages
 
 
 def test_an_id_that_is_not_unicode(call, run, in_tmp):
     (in_tmp / 'questions.jsonl').write_text('{"id": "a\\ud800", "question": "%s", "document": "%s"}'
                                             % (QUESTION, DOCUMENT))
     assert call(answer, '--model_dir', run, '--jsonl', 'questions.jsonl').error == (
-        'error: questions.jsonl:1: half a surrogate pair, or bytes that are no UTF-8, in the id')
+        'error: questions.jsonl:1: half a surrogate pair, or bytes that are not UTF-8, in the id')
 
 
 def test_max_answer_length(call, run):
@@ -243,7 +243,7 @@ def test_a_model_of_transformers(call, in_tmp, run, caplog):
     assert read_json(in_tmp / 'back' / 'task.json')['doc_stride'] == 13
     caplog.clear()
     assert call(answer, '--model_dir', 'hf', QUESTION, DOCUMENT).code == 0
-    assert 'task.json is none of a question-answering model of ours' in caplog.text
+    assert 'task.json is not the task file of a question-answering model' in caplog.text
     assert len(lines(call(answer, '--model_dir', 'hf', QUESTION, DOCUMENT, '--format',
                           'jsonl'))[0]['answers']) == 3
 
@@ -262,12 +262,12 @@ def test_output_is_not_overwritten(call, run, in_tmp):
 
 @pytest.mark.parametrize('arguments,message', [
     ((), 'give a question, or --jsonl with questions'),
-    (('--file', 'a.txt', QUESTION), 'give a question, or --jsonl with questions; --file takes all '
-                                    'that follows it: the question comes before'),
+    (('--file', 'a.txt', QUESTION), 'give a question, or --jsonl with questions; put the question '
+                                    'before --file: all arguments after --file are files'),
     ((QUESTION, '--jsonl', 'a.jsonl'), 'give a question, or --jsonl with questions, not both'),
     (('--jsonl', 'a.jsonl', '--file', 'a.txt'), '--jsonl has its own documents: leave --file out'),
     ((QUESTION, DOCUMENT, '--file', 'a.txt'),
-     'give documents as arguments or by --file, not both'),
+     'give documents as arguments or with --file, not both'),
     ((' ', DOCUMENT), 'arguments: the question is empty'),
     ((QUESTION, DOCUMENT, ''), 'arguments: document 2 is empty'),
     ((QUESTION, '--file', 'empty.txt'), 'arguments: empty.txt is empty'),
@@ -291,13 +291,13 @@ def test_mistakes(call, run, in_tmp, arguments, message):
      '"document" must be a text, or "documents" a list of texts'),
     ('{"question": "x", "documents": []}', 'no document'),
     ('{"question": "x", "document": "\\ud800"}',
-     'half a surrogate pair, or bytes that are no UTF-8, in a text'),
+     'half a surrogate pair, or bytes that are not UTF-8, in a text'),
     ('{"question": "", "document": "x"}', 'the question is empty'),
     ('{"question": "x", "document": " "}', 'document 1 is empty'),
     ('{"question": "x", "document": "y", "documents": ["z"]}',
      '"document" and "documents": give one of the two'),
     pytest.param('[' * 200000, 'JSON that is nested too deeply', id='deep'),
-    ('[1]', 'list found, expected one JSON object a line'),
+    ('[1]', 'list found, expected one JSON object per line'),
     ('{"question": ', 'not JSON: Expecting value: line 1 column 14 (char 13)')])
 def test_bad_lines(call, run, in_tmp, line, message):
     (in_tmp / 'a.jsonl').write_text('{"question": "x", "document": "y"}\n%s\n' % line)
@@ -312,7 +312,7 @@ def test_a_classifier_is_no_model_for_answers(call, in_tmp, tiny_bert, sst):
          tiny_bert, '--max_len', 24, '--epochs', 1, '--output_dir', 'run')
     outcome = call(answer, '--model_dir', 'run', QUESTION, DOCUMENT)
     assert outcome.code == 2
-    assert 'holds no question-answering model but: classification; ' in outcome.error
+    assert 'holds no question-answering model; found: classification. ' in outcome.error
 
 
 def test_no_model(call, in_tmp):

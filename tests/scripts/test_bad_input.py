@@ -47,7 +47,7 @@ OWN_FLAGS = ('--text_columns', 't', '--label_column', 'c', '--train_file', 'a.ts
     (b't\tc\ngood\tx\nb\xe4d\ty\n', 'a.tsv:3: not UTF-8 at byte 2 of the line: save the file '
                                     'as UTF-8'),
     (b't\tlabel\ngood\tx\n', 'a.tsv: no column "c"; its columns are t, label.'),
-    (b't\tc\ngood\tx\n', 'column "c" holds one class only (x); --regression is for numbers'),
+    (b't\tc\ngood\tx\n', 'column "c" holds only one class (x); for numbers, give --regression'),
 ], ids=['missing', 'empty', 'header only', 'columns', 'encoding', 'column name', 'one class'])
 def test_own_file(content, message, fail, in_tmp):
     if content is not None:
@@ -64,7 +64,7 @@ def test_own_classes(fail, in_tmp):
     write(in_tmp / 'a.tsv', 't\tc\ngood\tx\nbad\ty\n')
     for classes in ('x', 'x,x'):
         assert fail(*OWN_FLAGS, '--classes', classes) == \
-            'error: --classes %s: give two or more, each once' % classes
+            'error: --classes %s: expected two or more different names' % classes
 
 
 @pytest.mark.parametrize('flags,message', [
@@ -76,7 +76,7 @@ def test_own_classes(fail, in_tmp):
      '--pretrained_bert_parameters and --model_parameters: the second holds the encoder too; give '
      'one of the two'),
     (OWN_FLAGS + ('--task_name', 'a/b'),
-     '--task_name a/b: files get this name: give one without "/"'),
+     '--task_name a/b: this becomes the name of files: give a name without "/"'),
 ])
 def test_flags_that_contradict_each_other(flags, message, fail):
     assert fail(*flags) == 'error: ' + message
@@ -143,10 +143,10 @@ def test_missing_data(fail, in_tmp, monkeypatch):
     monkeypatch.setenv('MXNET_GLUON_REPO', 'http://127.0.0.1:9/')
     error = fail('--task_name', 'RTE')
     assert error.startswith('error: RTE is not in glue_data/RTE, ./RTE, ')
-    assert error.endswith('Put train.tsv, dev.tsv, test.tsv in a folder and name it with '
-                          '--data_dir')
+    assert error.endswith('Put train.tsv, dev.tsv, test.tsv in a folder, and give this '
+                          'folder as --data_dir')
     assert fail('--task_name', 'RTE', '--data_dir', 'nothing') == (
-        'error: --data_dir nothing: no data of RTE in it or in nothing/RTE; expected the files '
+        'error: --data_dir nothing: no files of RTE in this folder or in nothing/RTE; expected '
         'train.tsv, dev.tsv, test.tsv')
 
 
@@ -195,7 +195,7 @@ def test_weights_of_another_size(fail, sst, in_tmp):
     error = fail('--task_name', 'SST', '--data_dir', sst, '--bert_checkpoint', folder,
                  '--model_parameters', _classifier_params(in_tmp))
     assert 'bert.encoder.layer_norm.beta: (8,) in the file, (12,) in the model' in error
-    assert error.endswith('is --bert_model, or the config.json beside it, right?')
+    assert error.endswith('check --bert_model, or the config.json beside the file')
 
 
 def _classifier_params(folder):
@@ -229,8 +229,8 @@ def test_folder_without_a_checkpoint(fail, sst, in_tmp):
 # Devices
 
 def test_gpu_with_the_cpu_build(fail):
-    line = ('error: --gpu %d: no GPU for this MXNet: it is the CPU build, mxnet-cu112 or '
-            'mxnet-cu117 is the one for GPUs; leave --gpu out to run on the CPU')
+    line = ('error: --gpu %d: no GPU for this MXNet: it is the CPU build, GPUs need '
+            'mxnet-cu112 or mxnet-cu117; leave --gpu out to run on the CPU')
     assert fail('--gpu') == line % 0
     assert fail('--gpu', 3) == line % 3
 
@@ -239,14 +239,15 @@ def test_gpu_newer_than_the_wheel(fail, monkeypatch):
     monkeypatch.setattr(mx.context, 'num_gpus', lambda: 1)
     monkeypatch.setattr(devices, 'compute_capability', lambda gpu: (9, 0))
     assert fail('--gpu', 0) == (
-        'error: --gpu 0: it has compute capability 9.0, and MXNet 1.9.1 holds code for 5.0 to '
+        'error: --gpu 0: the GPU has compute capability 9.0, but MXNet 1.9.1 supports 5.0 to '
         '8.9 (Maxwell to Ada); leave --gpu out to run on the CPU')
-    assert fail('--gpu', 1) == 'error: --gpu 1: there are 1 GPUs, 0 to 0'
+    assert fail('--gpu', 1) == 'error: --gpu 1: there are 1 GPUs, numbered 0 to 0'
 
 
 def test_float16_on_the_cpu(fail):
     assert fail('--dtype', 'float16') == (
-        'error: --dtype float16 needs a GPU: MXNet\'s CPU operators lack it; leave --dtype out')
+        'error: --dtype float16 needs a GPU: MXNet\'s CPU operators don\'t support it; leave '
+        '--dtype out')
 
 
 # While training
@@ -301,8 +302,8 @@ def test_an_address_space_that_is_too_small_for_mxnet(tiny_bert):
          str(PACKAGE / 'predict.py'), '--model_dir', tiny_bert, 'text'],
         capture_output=True, text=True)
     assert (process.returncode, process.stderr) == (2, (
-        'error: the address space of a process is limited to 800000 kB, and MXNet alone takes '
-        '1400000: raise the limit, for example by ulimit -v unlimited\n'))
+        'error: a process may use 800000 kB of address space, and MXNet alone needs 1400000 kB: '
+        'raise the limit, for example with ulimit -v unlimited\n'))
 
 
 @pytest.mark.process
@@ -322,7 +323,7 @@ def test_the_smallest_address_space(tiny_bert, sst, tmp_path):
 def test_predict_without_a_model(call, in_tmp):
     (in_tmp / 'empty').mkdir()
     assert call(predict, '--model_dir', 'empty', 'text').error == (
-        'error: --model_dir empty: no checkpoint in it: name the folder of a run of '
-        'finetune_classifier.py or finetune_ner.py, or of such a model of transformers')
+        'error: --model_dir empty: no checkpoint in this folder: name the folder of a run of '
+        'finetune_classifier.py or finetune_ner.py, or of a transformers model of this kind')
     assert call(predict, '--model_dir', 'nowhere', 'text').error.startswith(
         'error: nowhere: no such file or folder here; as a model of the hub it is not in the cache')

@@ -46,12 +46,12 @@ def test_a_missing_field_names_its_place(run, in_tmp):
 
 
 @pytest.mark.parametrize('flags,message', [
-    (('--max_seq_length', 9), '--max_seq_length 9: more than --max_query_length 6 and 3 special '
-                              'tokens expected, or no context fits in'),
+    (('--max_seq_length', 9), '--max_seq_length 9: expected more than --max_query_length 6 and 3 '
+                              'special tokens together, to leave room for the context'),
     (('--max_seq_length', 41), '--max_seq_length 41 is more than the 40 positions of this model: '
                                'use 40 or less'),
     (('--threshold_file', 'x.json'),
-     '--threshold_file is for --version_2: SQuAD 1.1 has no threshold'),
+     '--threshold_file needs --version_2: SQuAD 1.1 has no threshold'),
     (('--threshold_file', 'x.json', '--version_2', '--null_score_diff_threshold', -1),
      '--threshold_file and --null_score_diff_threshold: give one of the two'),
     (('--resume', '--overwrite_output_dir', '--output_dir', 'x'),
@@ -59,8 +59,8 @@ def test_a_missing_field_names_its_place(run, in_tmp):
     (('--resume', '--output_dir', 'x'), '--resume: x holds no run (no readable options.json)'),
     (('--train_file', 'none.json'), 'none.json: can\'t be read: No such file or directory'),
     (('--optimizer', 'adan'), '--optimizer adan: no such optimizer. Did you mean "adam"?'),
-    (('--dtype', 'float16'), '--dtype float16 needs a GPU: MXNet\'s CPU operators lack it; leave '
-                             '--dtype out')])
+    (('--dtype', 'float16'), '--dtype float16 needs a GPU: MXNet\'s CPU operators don\'t support '
+                             'it; leave --dtype out')])
 def test_flags(run, in_tmp, flags, message):
     outcome = run(*flags)
     assert outcome.code == 2
@@ -74,7 +74,8 @@ def test_flags(run, in_tmp, flags, message):
                            '19'),
     (('--seq_length', 41), '--seq_length 41: this model reads 1 to 40 tokens: choose '
                             'another --seq_length'),
-    (('--input_size', 768), '--input_size 768: this model is 8 wide: leave it out')])
+    (('--input_size', 768), '--input_size 768: the width of this model is 8: leave the setting '
+                             'out')])
 def test_static_flags(run, flags, message):
     assert run(*flags, script=static_finetune_squad).error == 'error: ' + message
 
@@ -84,9 +85,10 @@ def test_threshold_file_shares_questions_with_dev(call, tiny_bert, in_tmp):
     outcome = call(finetune_squad, *files, '--bert_checkpoint', tiny_bert, *QUICK,
                    '--threshold_file', 'dev.json')
     assert outcome.code == 2
-    assert outcome.error.startswith('error: --threshold_file dev.json: 11 of its questions are in ')
-    assert outcome.error.endswith('/dev.json too, "2-0-0" say: a threshold is chosen on other '
-                                  'questions than those it is scored on')
+    assert outcome.error.startswith('error: --threshold_file dev.json: 11 of its questions are '
+                                    'also in ')
+    assert outcome.error.endswith('/dev.json, such as "2-0-0": choose the threshold on questions '
+                                  'that are not scored')
 
 
 def test_repeated_ids_in_dev(run, in_tmp):
@@ -96,11 +98,11 @@ def test_repeated_ids_in_dev(run, in_tmp):
             question['id'] = 'same'
     (in_tmp / 'dup.json').write_text(json.dumps(content))
     assert run('--dev_file', 'dup.json').error == (
-        'error: dup.json: 1 question ids stand twice or more, the first is "same": predictions '
-        'are stored by id: give each question its own')
+        'error: dup.json: 1 question ids occur more than once, the first is "same": give each '
+        'question its own id, because predictions are stored by id')
     outcome = run('--train_file', 'dup.json', '--output_dir', 'run')
     assert outcome.code == 0, outcome.err       # training accepts them with a warning
-    assert 'same (the file): its id stands 4 times' in outcome.err
+    assert 'same (the file): the id occurs 4 times' in outcome.err
 
 
 def test_training_needs_answers(run, in_tmp):
@@ -118,7 +120,7 @@ def test_nothing_to_train_on(run, in_tmp):
     content['data'][0]['paragraphs'][0]['context'] = ' '
     (in_tmp / 'empty.json').write_text(json.dumps(content))
     assert run('--train_file', 'empty.json').error == (
-        'error: empty.json: no question in it that can be trained on')
+        'error: empty.json: no question in it can be used for training')
 
 
 # Unusual input that has an answer
@@ -152,7 +154,7 @@ def test_an_empty_question(run, in_tmp):
 def test_an_empty_context(run, in_tmp):
     text, outcome = predict_answer(run, in_tmp, write_dev_file(in_tmp, ' ', answer=''))
     assert text == ''
-    assert 'its context is empty' in outcome.err
+    assert 'the context is empty' in outcome.err
 
 
 def test_a_stride_larger_than_the_window(run, in_tmp):
@@ -173,8 +175,8 @@ def test_a_question_longer_than_the_cap_is_counted(run, in_tmp):
 
 
 @pytest.mark.parametrize('flag,reason', [
-    ('--deploy', 'an exported model is run by deploy.py --model_dir FOLDER'),
-    ('--tune', 'tuning starts from a trained model: quantize.py --tune --model_dir FOLDER'),
+    ('--deploy', 'to run an exported model, use deploy.py --model_dir FOLDER'),
+    ('--tune', 'to tune a trained model, use quantize.py --tune --model_dir FOLDER'),
     ('--sentencepiece', 'SentencePiece models are not supported; a BERT vocabulary is a vocab.txt, '
                         'see --bert_checkpoint')])
 def test_unsupported_flags(call, in_tmp, flag, reason):

@@ -180,7 +180,7 @@ BROKEN_FOLDERS = {
     'a file': (write_old_file, 'file|folder|it exists'),
                   'a pipe': (os.mkfifo, 'file|folder|it exists'),
     'below a file': (lambda path: write_old_file(path.parent), 'Not a directory|part of the path'),
-    'in /proc': (None, "can't write|can't be made")}
+    'in /proc': (None, "can't write|can't be created")}
 
 
 @pytest.mark.parametrize('kind', BROKEN_FOLDERS)

@@ -103,8 +103,8 @@ def test_tensors_without_a_place_in_the_head_are_named(call, in_tmp):
                if not name.startswith('qa_outputs')}
     path = tiny.write_transformers(in_tmp / 'hf', tensors, id2label=LABELS)
     outcome = call(convert_checkpoint, path, 'gluon')
-    assert 'left out, as BertForSequenceClassification has no place for them: classifier.bias, ' \
-           'classifier.weight, decoder.0.bias' in outcome.out
+    assert 'left out, because BertForSequenceClassification has no place for them: ' \
+           'classifier.bias, classifier.weight, decoder.0.bias' in outcome.out
     assert len(read_json('gluon/conversion.json')['left_out']) == 7
 
 
@@ -238,7 +238,7 @@ def test_an_output_that_exists(call, in_tmp):
     (in_tmp / 'mine' / 'thesis.tex').write_text('years')
     for flags in ((), ('--overwrite',)):
         assert call(convert_checkpoint, path, 'mine', *flags).error == \
-            'error: mine: it exists, and no conversion made it: choose another OUTPUT'
+            'error: mine: it exists, but no conversion made it: choose another OUTPUT'
     assert (in_tmp / 'mine' / 'thesis.tex').read_text() == 'years'
     assert call(convert_checkpoint, path, 'gluon').code == 0
     assert call(convert_checkpoint, path, 'gluon').error == \
@@ -255,10 +255,11 @@ def test_an_output_that_would_replace_other_files(call, in_tmp):
     assert call(convert_checkpoint, path, 'gluon').code == 0
     for source in ('gluon', 'gluon/model.params', 'gluon/../gluon'):
         assert call(convert_checkpoint, source, 'gluon', '--overwrite').error == \
-            'error: gluon: INPUT lies in it: choose another OUTPUT'
+            'error: gluon: INPUT is inside this folder: choose another OUTPUT'
     (in_tmp / 'gluon' / 'README.md').write_text('mine')
     assert call(convert_checkpoint, path, 'gluon', '--overwrite').error == (
-        'error: gluon: it also holds what no conversion wrote: README.md; choose another OUTPUT')
+        'error: gluon: the folder also holds files that no conversion wrote: README.md; choose '
+        'another OUTPUT')
     assert set(os.listdir('gluon')) == GLUON_FILES | {'task.json', 'README.md'}
 
 
@@ -280,15 +281,15 @@ def change_config(**values):
 
 @pytest.mark.parametrize('damage,message', [
     (truncate_weights, 'model.safetensors: not a safetensors file, or damaged'),
-    (remove('model.safetensors'), 'hf: no model.params (ours) and no model.safetensors or '
-                                  'pytorch_model.bin (Hugging Face layout) in it'),
+    (remove('model.safetensors'), 'hf: no model.params (this package) and no model.safetensors '
+                                  'or pytorch_model.bin (Hugging Face layout) in this folder'),
     (remove('vocab.txt'), 'no vocab.txt beside it'),
     (remove('config.json'), 'no config.json beside it'),
     (lambda folder: (folder / 'config.json').write_text('{'), 'config.json: not JSON'),
     (lambda folder: (folder / 'vocab.txt').write_text('\n'.join(tiny.TOKENS + ('more', 'most'))),
      'the vocabulary has 27 tokens and the model 25'),
     (change_config(hidden_size=12), 'wrong shape: '),
-    (change_config(num_hidden_layers=3), 'missing: '),
+    (change_config(num_hidden_layers=3), 'missing tensors: '),
     (change_config(model_type='mpnet'), 'config.json: the model_type is "mpnet"'),
     (change_config(position_embedding_type='relative_key'), 'position_embedding_type is'),
     (change_config(architectures=['BertForMultipleChoice']),
@@ -309,13 +310,13 @@ def test_what_cannot_be_converted(damage, message, call, in_tmp):
     (('hf', 'out', '--classes', 'a,b'),
      '--classes a,b: 2 given, the classifier has 3 outputs'),
     (('hf', 'out', '--classes', 'a,a,b'),
-     '--classes a,a,b: give two or more, each once, to a classifier'),
+     '--classes a,a,b: expected two or more different names, for a classifier'),
     (('score', 'out', '--classes', 'good'),
-     '--classes good: give two or more, each once, to a classifier'),
+     '--classes good: expected two or more different names, for a classifier'),
     (('encoder', 'out', '--classes', 'a,b'),
-     '--classes: encoder/model.safetensors holds no classifier but: encoder'),
+     '--classes: encoder/model.safetensors holds no classifier; found: encoder'),
     (('encoder', 'out', '--pair'),
-     '--pair: encoder/model.safetensors holds no classifier but: encoder'),
+     '--pair: encoder/model.safetensors holds no classifier; found: encoder'),
 ])
 def test_arguments_that_do_not_fit(arguments, message, call, in_tmp):
     write_model(in_tmp / 'hf', 'BertForSequenceClassification')
@@ -336,7 +337,7 @@ def test_classes_may_be_given(call, in_tmp, caplog):
         'gluon: no task.json in it, and no config.json of transformers: the names of the 3 classes '
         'are missing')
     assert call(predict, '--model_dir', 'gluon', 'good').out.splitlines()[1][0] in '012'
-    assert 'the 3 classes are called by their numbers' in caplog.text
+    assert 'the 3 classes are named by their numbers' in caplog.text
     assert call(convert_checkpoint, 'gluon', 'back', '--classes', 'k,l,m').code == 0
     assert read_json('back/config.json')['id2label'] == {'0': 'k', '1': 'l', '2': 'm'}
 
@@ -347,7 +348,7 @@ def test_a_task_with_a_wrong_number_of_labels(call, in_tmp):
     task = read_json('gluon/task.json')
     (in_tmp / 'gluon' / 'task.json').write_text(json.dumps(dict(task, labels=['a', 'b'])))
     assert call(predict, '--model_dir', 'gluon', 'good').error.endswith(
-        'gluon/task.json: 2 labels, and the weights beside it have 3 outputs')
+        'gluon/task.json: 2 labels, but the weights beside it have 3 outputs')
 
 
 @pytest.mark.parametrize('target', ['gluon', 'transformers'])

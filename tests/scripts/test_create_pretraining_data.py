@@ -115,15 +115,15 @@ def test_case_and_unknown_words(call, corpus, in_tmp):
     outcome = create(call, text='upper.txt')
     assert '[UNK]' not in outcome.err
     outcome = create(call, '--cased', text='upper.txt', folder='cased')
-    assert '--cased: the vocabulary of vocab.txt has no upper case' in outcome.err
-    assert '3 tokens (33.33 %) are unknown to the vocabulary: [UNK]' in outcome.err
+    assert '--cased: the vocabulary of vocab.txt has no upper-case letters' in outcome.err
+    assert '3 tokens (33.33 %) are not in the vocabulary and become [UNK]' in outcome.err
     assert read_manifest(in_tmp / 'cased')['vocabulary']['cased'] is True
 
 
 def test_text_that_is_tokens_already(call, corpus, in_tmp):
     (in_tmp / 'tokens.txt').write_text('film ##s . nothing\n\nso [MASK]\n')
     outcome = create(call, '--tokenized', '--dupe_factor', 1, text='tokens.txt')
-    assert '1 tokens (16.67 %) are unknown' in outcome.err
+    assert '1 tokens (16.67 %) are not in the vocabulary' in outcome.err
     counts = read_manifest(in_tmp / 'out')['text']
     assert (counts['tokens'], counts['documents'], counts['sentences']) == (6, 2, 2)
 
@@ -142,7 +142,7 @@ def test_prose_is_split(call, corpus, in_tmp, monkeypatch):
 def test_text_without_tokens_is_left_out_and_counted(call, corpus, in_tmp):
     (in_tmp / 'odd.txt').write_text('so it was\n\u200b\nfine\n\n\u200b\n\nthe film\n')
     outcome = create(call, text='odd.txt')
-    assert '2 sentences hold no token and are left out, 1 documents with them' in outcome.err
+    assert '2 sentences and 1 documents hold no token and are left out' in outcome.err
     assert read_manifest(in_tmp / 'out')['text']['documents'] == 2
 
 
@@ -207,11 +207,11 @@ def test_finished_files_stay_after_a_kill(corpus, in_tmp, call):
     outcome = spawn('create_pretraining_data.py', *flags, '--output_dir', 'out')
     assert outcome.code == 2
     assert outcome.error == (
-        'error: out holds pre-training data: choose another --output_dir, go on with an '
-        'unfinished run by --resume, or replace it by --overwrite_output_dir')
+        'error: out holds pre-training data: choose another --output_dir, continue an unfinished '
+        'run with --resume, or replace the data with --overwrite_output_dir')
     outcome = spawn('create_pretraining_data.py', *flags, '--output_dir', 'out', '--resume')
     assert outcome.code == 0, outcome.err
-    assert '%d of 12 shards are there already' % len(mtimes) in outcome.err
+    assert '%d of 12 shards already exist' % len(mtimes) in outcome.err
     assert {name: (in_tmp / 'out' / name).stat().st_mtime_ns for name in mtimes} == mtimes
     assert read_data(in_tmp / 'out') == read_data(in_tmp / 'whole')
 
@@ -273,7 +273,7 @@ def test_files_of_the_user_stay(call, corpus, in_tmp, name, flags):
     os.mkdir('out')
     (in_tmp / 'out' / name).write_text('{"mine": 1}')
     assert run(call, *flags).error == (
-        'error: out/%s: a file that is none of create_pretraining_data.py\'s has the name of one: '
+        'error: out/%s: create_pretraining_data.py did not write this file, but needs its name: '
         'choose another --output_dir' % name)
     assert os.listdir('out') == [name]
     assert (in_tmp / 'out' / name).read_text() == '{"mine": 1}'
@@ -294,23 +294,23 @@ def test_remains_of_a_killed_removal_are_not_used(call, corpus, in_tmp):
 
 
 @pytest.mark.parametrize('flags, problem', [
-    (['--input_file', 'none*.txt'], 'none*.txt: no such file: expected text files, as a comma '
-                                    'list of names and wildcards'),
+    (['--input_file', 'none*.txt'], 'none*.txt: no such file: expected text files: names or '
+                                    'wildcards, separated by commas'),
     (['--input_file', 'empty.txt'], 'empty.txt: no text in it'),
     (['--input_file', 'one.txt'],
-     'one.txt: one document in 3 lines: put an empty line between documents; the random next '
-     'sentence of a pair comes from another one'),
+     'one.txt: one document in 3 lines, expected two or more: put an empty line between '
+     'documents. Random next sentences come from another document'),
     (['--input_file', 'bytes.txt'], 'bytes.txt: not UTF-8 at byte 6: save the file as UTF-8'),
     (['--vocab', 'none.txt'], 'none.txt: can\'t read the vocabulary: No such file or directory'),
     (['--vocab', 'one.txt'], 'one.txt: no [UNK], [PAD], [CLS], [SEP], [MASK] among its 3 tokens'),
     (['--vocab', 'book_corpus'], 'unknown corpus "book_corpus". Did you mean'),
     (['--max_predictions_per_seq', 30],
-     '--max_predictions_per_seq 30: only 29 tokens of --max_seq_length 32 are not special; about '
-     '5 expected'),
-    (['--max_seq_length', 4], '--max_seq_length 4: 5 or more expected'),
+     '--max_predictions_per_seq 30: only 29 tokens of --max_seq_length 32 are not special '
+     'tokens; expected about 5'),
+    (['--max_seq_length', 4], '--max_seq_length 4: expected 5 or more, for two'),
     (['--num_outputs', 1000], '--num_outputs 1000: this text with --dupe_factor 3 makes'),
     (['--engine', 'dask'], '--engine dask needs --scheduler ADDRESS, such as tcp://host:8786'),
-    (['--scheduler', 'tcp://localhost:1'], '--scheduler is for --engine dask'),
+    (['--scheduler', 'tcp://localhost:1'], '--scheduler needs --engine dask'),
     (['--format', 'recordio'], 'argument --format: invalid choice: \'recordio\''),
     (['--sentencepiece', 'a.model'], '--sentencepiece: SentencePiece models are not supported'),
     (['--sp_nbest', 1], '--sp_nbest: SentencePiece models are not supported'),
@@ -337,7 +337,7 @@ def test_two_runs_in_one_folder(call, corpus, in_tmp):
     create(call)
     (in_tmp / 'out' / '.work').mkdir()
     (in_tmp / 'out' / '.work' / 'plan.json').write_text('{"digest": "of the second"}')
-    with pytest.raises(Exception, match='another run has changed its plan'):
+    with pytest.raises(Exception, match='out: another run has changed the plan there'):
         worker_tasks.make_shard('out', 'of the first', 0)
 
 
@@ -346,5 +346,5 @@ def test_a_worker_that_dies(call, corpus, monkeypatch):
     outcome = run(call, '--num_workers', 2)
     assert outcome.code == 2
     assert outcome.error == (
-        'error: a worker process died, for want of memory perhaps: what is finished is kept; go '
-        'on with --resume and fewer of them')
+        'error: a worker process died, perhaps out of memory: finished parts are kept; continue '
+        'with --resume and fewer workers')

@@ -106,8 +106,8 @@ def test_scores_of_own_files(call, work, tmp_path):
     outcome = call(deploy, *command, '--text_columns', 'text', '--label_column', 'mood')
     assert outcome.code == 0 and ', 6 examples): accuracy:' in outcome.out
     assert call(deploy, *command, '--label_column', 'mood').error == \
-        'error: --text_columns is needed with files of your own'
-    assert 'error: --task_name MNLI: it has 3 classes, the model 2 classes' == call(
+        'error: --text_columns is needed with files of your own: name the columns'
+    assert 'error: --task_name MNLI: the task has 3 classes, but the model has 2 classes' == call(
         deploy, '--model_dir', work / 'sst-symbol', '--evaluate', '--task_name', 'MNLI').error
 
 
@@ -118,7 +118,7 @@ def test_latency(call, work, tmp_path):
     title, header, *rows = outcome.out.splitlines()
     assert ' · mxnet · ' in title and header.split() == [
         'batch', 'tokens', 'p50', 'ms', 'p90', 'ms', 'p99', 'ms', 'examples/s']
-    assert rows.pop() == '- : fewer than 20 rounds say nothing of it'
+    assert rows.pop() == '- : this percentile needs at least 20 rounds'
     assert [row.split()[:2] for row in rows] == [['1', '5'], ['1', '20'], ['3', '5'], ['3', '20']]
     assert {tuple(row.split()[3:5]) for row in rows} == {('-', '-')}
     for entry in read_json(tmp_path / 'speed.json')['latency']:
@@ -152,8 +152,8 @@ def test_int8(call, work, sst, tmp_path):
     outcome = spawn('deploy.py', '--model_dir', tmp_path / 'int8', 'the film was good',
                     env={'DNNL_MAX_CPU_ISA': 'AVX2'})
     assert outcome.code == 0 and (
-        'this CPU has no VNNI (DNNL_MAX_CPU_ISA takes it away): INT8 works, may be no faster than '
-        'float32, and rounds otherwise') in outcome.err
+        'this CPU has no VNNI (DNNL_MAX_CPU_ISA disables it): INT8 works, but may be no faster '
+        'than float32. It rounds differently') in outcome.err
 
 
 def test_a_folder_of_another_python(call):
@@ -181,8 +181,8 @@ def test_several_models_in_one_folder(call, work, tmp_path):
                    ('--model_prefix', 'classification')):
         assert call(deploy, '--model_dir', tmp_path / 'both', *choice, 'good').code == 0
     assert call(deploy, '--model_dir', tmp_path / 'both', '--model_prefix', 'other', 'x').error == (
-        'error: --model_dir %s --model_prefix other: no exported model in it (*-symbol.json or '
-        '*.onnx): found: classification-symbol.json, mine.onnx' % (tmp_path / 'both'))
+        'error: --model_dir %s --model_prefix other: expected an exported model (*-symbol.json or '
+        '*.onnx), found classification-symbol.json, mine.onnx' % (tmp_path / 'both'))
 
 
 def test_what_is_missing_or_does_not_fit(call, work, tmp_path):
@@ -197,30 +197,30 @@ def test_what_is_missing_or_does_not_fit(call, work, tmp_path):
     assert refusal('--evaluate', '--measure') == \
         'error: --evaluate and --measure: give one of the two'
     assert refusal('--evaluate', 'x') == \
-        'error: --evaluate and --measure take no texts: leave them and --file out'
+        'error: --evaluate and --measure read no texts: leave out TEXT and --file'
     assert refusal('--engine', 'openvino', 'x') == (
-        'error: --model_dir %s: no exported model in it (*.onnx): found: none' % folder)
+        'error: --model_dir %s: expected an exported model (*.onnx), found none' % folder)
     task = (folder / 'task.json').read_text()
     (folder / 'task.json').write_text(task.replace('"labels"', '"classes"'))
     assert refusal('x') == 'error: %s: no "version_2" in it' % (folder / 'task.json')
     (folder / 'task.json').write_text(json.dumps(dict(json.loads(task), labels=['a', 'b', 'c'])))
     assert refusal('x') == (
-        'error: %s gives outputs of shape (1, 2), and task.json beside it asks for (1, 3): they '
-        'don\'t belong together' % (folder / 'classification-symbol.json'))
+        'error: %s gives outputs of shape (1, 2), but task.json beside it needs (1, 3): the two '
+        "files don't belong together" % (folder / 'classification-symbol.json'))
     for value in ('x', 2, 41):
         (folder / 'task.json').write_text(json.dumps(dict(json.loads(task), max_len=value)))
-        assert refusal('x') == ('error: %s: max_len is %r, a number of tokens up to the 40 '
-                                'positions of the model expected' % (folder / 'task.json', value))
+        assert refusal('x') == ('error: %s: max_len is %r, expected a number of tokens up to the '
+                                '40 positions of the model' % (folder / 'task.json', value))
     (folder / 'task.json').write_text(json.dumps(dict(json.loads(task), labels='ab')))
-    assert refusal('x').endswith('labels are \'ab\', a list of texts expected')
+    assert refusal('x').endswith('labels are \'ab\', expected a list of texts')
     (folder / 'task.json').unlink()
     assert refusal('x') == (
         'error: --model_dir %s: no task.json in it: expected a folder that export/export.py, '
         'export/to_onnx.py or quantize.py wrote' % folder)
     (folder / 'task.json').write_text(task)
     (folder / 'classification-0000.params').unlink()
-    assert refusal('x').startswith('error: %s: no such file: a symbol and its parameters, '
-                                   % (folder / 'classification-0000.params'))
+    assert refusal('x').startswith('error: %s: no such file: an exported network has two '
+                                   'files, the symbol ' % (folder / 'classification-0000.params'))
 
 
 @pytest.mark.parametrize('model,arguments,error', [
@@ -232,12 +232,12 @@ def test_what_is_missing_or_does_not_fit(call, work, tmp_path):
     ('squad', ('--evaluate', '--text_columns', 'a'),
      'text_columns: the model in %s is for question answering'),
     ('squad', ('--evaluate', '--top_k', 2), 'top_k: it is not for --evaluate'),
-    ('sst', ('x', '--dev_file', 'a'), 'dev_file: it is for --evaluate'),
-    ('sst', ('--measure', '--data_dir', 'a'), 'data_dir: it is for --evaluate'),
-    ('sst', ('x', '--text_columns', 'a'), 'text_columns: it is for --file and --dev_file'),
+    ('sst', ('x', '--dev_file', 'a'), 'dev_file: it needs --evaluate'),
+    ('sst', ('--measure', '--data_dir', 'a'), 'data_dir: it needs --evaluate'),
+    ('sst', ('x', '--text_columns', 'a'), 'text_columns: it needs --file or --dev_file'),
     ('sst', ('--evaluate', '--label_column', 'a'), 'label_column: it is for files of your own'),
-    ('sst', ('x', '--lengths', '8'), 'lengths: it is for --measure'),
-    ('sst', ('--evaluate', '--rounds', 2), 'rounds: it is for --measure'),
+    ('sst', ('x', '--lengths', '8'), 'lengths: it needs --measure'),
+    ('sst', ('--evaluate', '--rounds', 2), 'rounds: it needs --measure'),
     ('sst', ('--measure', '--batch_size', 2), 'batch_size: it is not for --measure'),
     ('squad', ('--measure', '--version_2'), 'version_2: it is not for --measure'),
     ('sst', ('--measure', '--format', 'jsonl'), 'format: --evaluate and --measure write JSON')])
@@ -260,7 +260,7 @@ def test_flags_of_answers_count_in_scores(call, work, in_tmp):
     assert scores[0]['f1'] > 0 and scores[1] == {'exact_match': 0, 'f1': 0}
     tiny.write_squad(in_tmp / 'dev-v2.0.json', 6, 1, version_2=True)
     assert re.match(r'error: dev-v2\.0\.json: \d of its 6 questions have no answer, as in SQuAD '
-                    r'2\.0, and the model was trained on SQuAD 1\.1: take a file of that$',
+                    r'2\.0, but the model was trained on SQuAD 1\.1: name a file of SQuAD 1\.1$',
                     call(deploy, *command, '--dev_file', 'dev-v2.0.json', '--overwrite').error)
     assert call(deploy, *command, '--dev_file', 'dev-v2.0.json', '--version_2',
                 '--overwrite').code == 0

@@ -178,8 +178,8 @@ def test_texts_are_cut_at_25_with_one_warning(make_embedder, caplog):
         results = embedder(texts)
     assert [len(words) for words, _ in results] == [23, 1] * 3
     assert [record.getMessage() for record in caplog.records] == [
-        '3 of 6 texts were cut at 25 tokens, [CLS] and [SEP] included; max_seq_length=None takes '
-        'up to 40; long_text=\'split\' reads all']
+        '3 of 6 texts were cut at 25 tokens, special tokens included; max_seq_length=None reads up '
+        "to 40; long_text='split' reads whole texts"]
 
 
 def test_the_length_of_the_model(make_embedder, caplog):
@@ -188,8 +188,8 @@ def test_the_length_of_the_model(make_embedder, caplog):
     embedder = make_embedder(max_seq_length=None)
     embedder.sentence('so ' * 50)
     assert [record.getMessage() for record in caplog.records] == [
-        '1 of 1 texts were cut at 40 tokens, [CLS] and [SEP] included; long_text=\'split\' reads '
-        'all']
+        "1 of 1 texts were cut at 40 tokens, special tokens included; long_text='split' reads "
+        'whole texts']
 
 
 def test_sentences_have_the_length_of_the_model_by_default(make_embedder):
@@ -198,8 +198,8 @@ def test_sentences_have_the_length_of_the_model_by_default(make_embedder):
 
 
 def test_long_texts_are_an_error_if_requested(make_embedder):
-    with pytest.raises(UserError, match=r'text 1 \(from 0\): 32 tokens, special ones '
-                                        'included, and max_seq_length is 25: shorten'):
+    with pytest.raises(UserError, match=r'text 1 \(from 0\): 32 tokens, special tokens included, '
+                                        'but max_seq_length is 25: shorten'):
         make_embedder(long_text='error')(['so', 'so ' * 30])
 
 
@@ -268,9 +268,9 @@ def test_odd_texts(make_embedder, text, words):
 
 
 @pytest.mark.parametrize('texts, problem', [
-    (['a', None], 'text 1: a str expected, NoneType found'),
-    ([3.5], 'text 0: a str expected, float found'), ([b'a'], 'text 0: a str expected, bytes found'),
-    (['a', 'b', '\ud800'], 'text 2: half a surrogate pair in it')])
+    (['a', None], 'text 1: NoneType found, expected a str'),
+    ([3.5], 'text 0: float found, expected a str'), ([b'a'], 'text 0: bytes found, expected a str'),
+    (['a', 'b', '\ud800'], 'text 2: half a surrogate pair found')])
 def test_what_is_no_text(make_embedder, texts, problem):
     for embed in (make_embedder(), make_embedder().sentence):
         with pytest.raises(UserError, match=problem):
@@ -288,18 +288,18 @@ def test_a_str_is_one_text(make_embedder):
 
 
 @pytest.mark.parametrize('options, problem', [
-    ({'layers': (3,)}, 'layers 3: numbers from -3 to 2 expected: this model has 2 layers'),
-    ({'dtype': 'int4'}, 'dtype "int4": one of float32, bfloat16, int8, float16 expected'),
+    ({'layers': (3,)}, 'layers 3: expected numbers from -3 to 2: this model has 2 layers'),
+    ({'dtype': 'int4'}, 'dtype "int4": expected one of float32, bfloat16, int8, float16'),
     ({'dtype': 'float16'}, '--dtype float16 needs a GPU'),
-    ({'batch_size': 0}, 'batch_size 0: a whole number of texts from 1 on expected'),
-    ({'batch_size': 2.5}, 'batch_size 2.5: a whole number'),
-    ({'layers': 'last'}, "layers 'last': numbers from -3 to 2"),
-    ({'max_seq_length': '25'}, 'max_seq_length 25: from 3 to 40 expected'),
-    ({'layers': ()}, 'layers none: numbers from -3 to 2 expected'),
-    ({'combine': 'max'}, 'combine "max": one of concat, sum, mean expected'),
-    ({'long_text': 'cut'}, 'long_text "cut": one of warn, error, split expected'),
-    ({'max_seq_length': 2}, 'max_seq_length 2: from 3 to 40 expected'),
-    ({'max_seq_length': 41}, 'max_seq_length 41: from 3 to 40 expected'),
+    ({'batch_size': 0}, 'batch_size 0: expected a whole number of texts from 1 on'),
+    ({'batch_size': 2.5}, 'batch_size 2.5: expected a whole number'),
+    ({'layers': 'last'}, "layers 'last': expected numbers from -3 to 2"),
+    ({'max_seq_length': '25'}, 'max_seq_length 25: expected from 3 to 40'),
+    ({'layers': ()}, 'layers none: expected numbers from -3 to 2'),
+    ({'combine': 'max'}, 'combine "max": expected one of concat, sum, mean'),
+    ({'long_text': 'cut'}, 'long_text "cut": expected one of warn, error, split'),
+    ({'max_seq_length': 2}, 'max_seq_length 2: expected from 3 to 40'),
+    ({'max_seq_length': 41}, 'max_seq_length 41: expected from 3 to 40'),
     ({'sentencepiece': 'x.model'}, 'sentencepiece: SentencePiece models are not supported'),
     ({'params_path': 'x.params'}, 'params_path and bert_checkpoint: give one of the two')])
 def test_options_that_make_no_sense(make_embedder, options, problem):
@@ -318,18 +318,18 @@ def test_weights_without_a_pooler(tmp_path):
         if not name.startswith('cls.') and 'pooler' not in name})
     embedder = BertEmbedding(bert_checkpoint=path)
     assert embedder.sentence(['so good']).shape == (1, 8)
-    with pytest.raises(UserError, match='pooling "pooler": these weights have none: choose one of '
-                                        'mean, cls, max, mean_sqrt_len_tokens, weightedmean, '
+    with pytest.raises(UserError, match='pooling "pooler": the weights have no pooler: choose one '
+                                        'of mean, cls, max, mean_sqrt_len_tokens, weightedmean, '
                                         'lasttoken$'):
         embedder.sentence(['so good'], pooling='pooler')
 
 
 def test_calls_that_make_no_sense(make_embedder):
-    with pytest.raises(UserError, match='oov_way "max": one of avg, sum, last expected'):
+    with pytest.raises(UserError, match='oov_way "max": expected one of avg, sum, last'):
         make_embedder()(['a'], oov_way='max')
-    with pytest.raises(UserError, match='pooling "sum": one of mean, cls, max, mean_sqrt_len_'):
+    with pytest.raises(UserError, match='pooling "sum": expected one of mean, cls, max, mean'):
         make_embedder().sentence(['a'], pooling='sum')
-    with pytest.raises(UserError, match='pooling "pooler": it takes the last layer'):
+    with pytest.raises(UserError, match='pooling "pooler": it reads only the last layer'):
         make_embedder(layers=(-1, -2)).sentence(['a'], pooling='pooler')
 
 
@@ -362,7 +362,7 @@ def test_one_layer_by_its_number(make_embedder):
 def test_what_holds_no_texts(make_embedder, texts):
     for embed in (make_embedder(), make_embedder().sentence,
                   lambda values: list(make_embedder().embed_iter(values))):
-        with pytest.raises(UserError, match='texts: a str or an iterable of them expected, '):
+        with pytest.raises(UserError, match='texts: .* found, expected a str or an '):
             embed(texts)
 
 

@@ -126,7 +126,7 @@ def test_blank_lines_of_a_table_are_rows_or_counted(call, tiny_bert, in_tmp, nam
     texts, blanks, first = {'a.csv': (5, 0, 0), 'a.tsv': (4, 0, 0), 'b.csv': (3, 2, 5),
                             'b.tsv': (3, 2, 3), 'a.jsonl': (2, 2, 2)}[name]
     assert len(np.load('out.npy')) == texts
-    line = '%s: %d blank lines are no rows, the first of them line %d' % (name, blanks, first)
+    line = '%s: %d blank lines skipped, the first is line %d' % (name, blanks, first)
     assert (line in outcome.err) == bool(blanks)
 
 
@@ -154,11 +154,11 @@ def test_a_run_that_ended_goes_on_with_the_same_bytes(embed, monkeypatch, form, 
         context.setattr(vector_files, 'embed_part', fail_at_part_3)
         embed(*flags)
     assert indices == [0, 1, 2] and not os.path.exists('out.' + form)
-    assert embed(*flags).error == ('error: out.%s.work: an unfinished run: go on with it by '
-                                   '--resume, or give --overwrite' % form)
+    assert embed(*flags).error == ('error: out.%s.work: an unfinished run: continue it with '
+                                   '--resume, or replace it with --overwrite' % form)
     monkeypatch.setattr(vector_files, 'embed_part', count_part)
     outcome = check(embed(*flags, '--resume'))
-    assert '3 of 6 parts are there already' in outcome.err
+    assert '3 of 6 parts already exist' in outcome.err
     assert indices == [0, 1, 2, 3, 4, 5]
     assert '26 texts, 11 of them embedded now, ' in outcome.err
     assert read_json('out.%s.json' % form)['embedded'] == 11
@@ -186,7 +186,7 @@ def test_processes_and_kills_change_no_byte(tiny_bert, in_tmp, form, granularity
     process.kill()
     process.communicate()
     assert not list(in_tmp.glob('killed.' + form))
-    assert ' of 5 parts are there already' in check(spawn(*command('killed', 2, '--resume'))).err
+    assert ' of 5 parts already exist' in check(spawn(*command('killed', 2, '--resume'))).err
     expected, parallel_output, resumed_output = (
         (in_tmp / ('%s.%s' % (name, form))).read_bytes() for name in ('one', 'two', 'killed'))
     assert len(expected) > 4 * 8 * len(texts)
@@ -194,17 +194,17 @@ def test_processes_and_kills_change_no_byte(tiny_bert, in_tmp, form, granularity
 
 
 @pytest.mark.parametrize('extra_flags, problem', [
-    (['--pooling', 'max'], '--pooling mean, and not --pooling max: give the same, or start anew'),
-    (['--no_normalize'], '--normalize, and not --no_normalize: give the same'),
-    (['--dimensions', 3], 'no --dimensions, and not --dimensions 3: give the same'),
-    (['--prompt', 'so '], "--prompt '', and not --prompt so : give the same"),
-    (['--batch_size', 3], '--batch_size 256, and not --batch_size 3: give the same'),
-    (['--layers', -1, -2], '--layers -1, and not --layers -1 -2: give the same')])
+    (['--pooling', 'max'], '--pooling mean, not with --pooling max: give the same, or start again'),
+    (['--no_normalize'], '--normalize, not with --no_normalize: give the same'),
+    (['--dimensions', 3], 'no --dimensions, not with --dimensions 3: give the same'),
+    (['--prompt', 'so '], "--prompt '', not with --prompt so : give the same"),
+    (['--batch_size', 3], '--batch_size 256, not with --batch_size 3: give the same'),
+    (['--layers', -1, -2], '--layers -1, not with --layers -1 -2: give the same')])
 def test_other_options_are_refused(embed, monkeypatch, extra_flags, problem):
     flags = ('--granularity', 'sentence', '--output', 'out.npy')
     end_early(embed, monkeypatch, flags)
     assert embed(*flags, '--resume', *extra_flags).error.startswith(
-        'error: --resume: the run in out.npy.work has ' + problem)
+        'error: --resume: the run in out.npy.work was started with ' + problem)
 
 
 def test_other_texts_are_refused(embed, monkeypatch, in_tmp):
@@ -213,7 +213,7 @@ def test_other_texts_are_refused(embed, monkeypatch, in_tmp):
     (in_tmp / 'texts.txt').write_text('other\n')
     assert embed(*flags, '--resume').error == (
         'error: --resume: the texts of texts.txt are not those that the run in out.npy.work was '
-        'started with: start anew with --overwrite instead of --resume')
+        'started with: start again with --overwrite instead of --resume')
 
 
 def test_other_weights_are_refused(embed, monkeypatch, tiny_bert, in_tmp):
@@ -223,7 +223,7 @@ def test_other_weights_are_refused(embed, monkeypatch, tiny_bert, in_tmp):
         context.setattr(BertEmbedding, 'digest', lambda self, pooling: 'that of others')
         assert embed(*flags, '--resume').error == (
             'error: --resume: the weights are not those that the run in out.npy.work was started '
-            'with: start anew with --overwrite instead of --resume')
+            'with: start again with --overwrite instead of --resume')
     check(embed(*flags, '--resume'))
 
 
@@ -267,7 +267,7 @@ def test_a_damaged_plan(embed, monkeypatch, in_tmp):
     flags = ('--granularity', 'sentence', '--output', 'out.npy')
     end_early(embed, monkeypatch, flags)
     (in_tmp / 'out.npy.work' / 'plan.json').write_text('{')
-    assert re.match(r'error: out.npy.work/plan.json: not JSON: .*: start anew with --overwrite '
+    assert re.match('error: out.npy.work/plan.json: not JSON: .*: start again with --overwrite '
                     'instead of --resume$', embed(*flags, '--resume').error)
     check(embed(*flags, '--overwrite'))
 
@@ -377,12 +377,13 @@ def test_search_after_things_have_moved(embed, call, tiny_bert, in_tmp):
     lines = (in_tmp / 'moved.txt').read_text().splitlines()
     (in_tmp / 'moved.txt').write_text('\n'.join(lines[::-1]) + '\n')
     assert call(*command, '--bert_checkpoint', 'moved', '--file', 'moved.txt').error.startswith(
-        'error: moved.txt: its texts are not those that ')
+        'error: moved.txt: these are not the texts of the index ')
     tokens = list(tiny.TOKENS)
     tokens[7], tokens[8] = tokens[8], tokens[7]
     tiny.write_checkpoint(in_tmp / 'words', tokens=tokens)
     assert call(*command, '--bert_checkpoint', 'words').error.startswith(
-        'error: --index %s: it was made with other weights or another vocabulary than %s has now'
+        'error: --index %s: the index was made with other weights or another vocabulary than %s '
+        'has now'
         % (in_tmp / 'out.npy', 'words'))
 
 
@@ -394,7 +395,7 @@ def test_a_damaged_index(embed, call, in_tmp, name, content):
     original = (in_tmp / name).read_bytes()
     (in_tmp / name).write_bytes(original[:-4] if content is None else content)
     assert call(script, '--query', 'a', '--index', 'out.npy').error == (
-        'error: --index out.npy: an .npy expected that embedding.py --granularity sentence wrote, '
+        'error: --index out.npy: expected an .npy that embedding.py --granularity sentence wrote, '
         'with its out.npy.json')
 
 
@@ -411,13 +412,15 @@ def test_equal_rows_come_in_their_order():
     ([], 'give one of --sentences, --file and --query'),
     (['--sentences', 'a', '--file', 'texts.txt'], '--sentences and --file: give one of the two'),
     (['--query', 'a'], '--query and --index: a search needs both'),
-    (['--sentences', 'a', '--output', 'x.npy'], '--output: it is for --file'),
-    (['--file', 'texts.txt', '--resume'], '--resume: it is for --output'),
-    (['--sentences', 'a', '--precision', 'float16'], '--precision: it is for --output'),
-    (['--sentences', 'a', '--top_k', 3], '--top_k: it is for --query'),
-    (['--sentences', 'a', '--text_column', 'b'], '--text_column: it is for --file'),
-    (['--query', 'a', '--index', 'x.npy', '--output', 'y.npy'], '--output: it is for --file'),
-    (['--query', 'a', '--index', 'x.npy', '--pooling', 'max'], '--pooling: --query takes what '),
+    (['--sentences', 'a', '--output', 'x.npy'], '--output: it needs --file'),
+    (['--file', 'texts.txt', '--resume'], '--resume: it needs --output'),
+    (['--sentences', 'a', '--precision', 'float16'], '--precision: it needs --output'),
+    (['--sentences', 'a', '--top_k', 3], '--top_k: it needs --query'),
+    (['--sentences', 'a', '--text_column', 'b'], '--text_column: it needs --file'),
+    (['--query', 'a', '--index', 'x.npy', '--output', 'y.npy'],
+     '--output: leave it out: --query prints its results'),
+    (['--query', 'a', '--index', 'x.npy', '--pooling', 'max'],
+     '--pooling: leave it out: --query uses that of --index'),
     (['--query', 'a', '--index', 'x.npy', '--sentences', 'b'], '--sentences and --query: give one'),
     (['--file', 'texts.txt', '--output', 'x.npz', '--resume', '--overwrite'],
      '--resume and --overwrite: give one of the two'),
@@ -426,16 +429,16 @@ def test_equal_rows_come_in_their_order():
     (['--file', 'a.jsonl', '--text_column', 'a', '--output', 'a.jsonl', '--overwrite'],
      '--output a.jsonl: it would replace --file a.jsonl: choose another name'),
     (['--file', 'a.jsonl', '--text_column', 'a', '--output', 'x.npz'],
-     'a.jsonl:2: half a surrogate pair, or bytes that are no UTF-8, in a text'),
+     'a.jsonl:2: half a surrogate pair, or bytes that are not UTF-8, in a text'),
     (['--file', 'head.csv', '--text_column', 'a'], 'head.csv: no text in it'),
     (['--file', 'head.csv', '--text_column', '²'], 'head.csv: no column "²"; its columns are a.'),
     (['--file', 'texts.txt', '--long_text', 'error', '--output', 'x.npz', '--max_seq_length', 12],
-     'texts.txt: text 25 (from 0): 62 tokens, special ones included, and max_seq_length is 12: '
+     'texts.txt: text 25 (from 0): 62 tokens, special tokens included, but max_seq_length is 12: '
      'shorten the text, raise the length, or choose long_text warn or split'),
-    (['--file', 'texts.txt', '--output', 'x.txt'], '--output x.txt: a name that ends in .npy, '
-                                                   '.npz, .jsonl expected'),
-    (['--file', 'texts.txt', '--output', 'x.npy'], '--output x.npy: an .npy holds one vector a '
-                                                   'text: for --granularity word take .npz or'),
+    (['--file', 'texts.txt', '--output', 'x.txt'], '--output x.txt: expected a name that ends in '
+                                                   '.npy, .npz, .jsonl'),
+    (['--file', 'texts.txt', '--output', 'x.npy'], '--output x.npy: an .npy holds one vector per '
+                                                   'text: for --granularity word choose .npz or'),
     (['--file', 'texts.txt', '--output', 'x.npz', '--resume'],
      '--resume: there is no unfinished run in x.npz.work'),
     (['--file', 'texts.txt', '--output', 'there.npz'], '--output there.npz: it exists: '),
@@ -444,12 +447,12 @@ def test_equal_rows_come_in_their_order():
     (['--file', 'bytes.txt', '--output', 'x.npz'], 'bytes.txt:2: not UTF-8 at byte 1 of the line'),
     (['--file', 'a.csv', '--output', 'x.npz'], '--file a.csv: name the column of the texts with'),
     (['--file', 'a.csv', '--text_column', 'b', '--output', 'x.npz'], 'a.csv: no column "b"'),
-    (['--query', 'a', '--index', 'there.npz'], '--index there.npz: an .npy expected that '),
-    (['--query', 'a', '--index', 'none.npy'], '--index none.npy: an .npy expected that '),
-    (['--sentences', 'a', '--layers', 3], 'layers 3: numbers from -3 to 2 expected: '),
+    (['--query', 'a', '--index', 'there.npz'], '--index there.npz: expected an .npy that '),
+    (['--query', 'a', '--index', 'none.npy'], '--index none.npy: expected an .npy that '),
+    (['--sentences', 'a', '--layers', 3], 'layers 3: expected numbers from -3 to 2: '),
     (['--sentences', 'a', '--sentencepiece', 'x'], '--sentencepiece: SentencePiece models are not'),
     (['--sentences', 'a', '--gpu'], '--gpu 0: no GPU for this MXNet: it is the CPU build'),
-    (['--sentences', 'a', '--max_seq_length', 41], 'max_seq_length 41: from 3 to 40 expected')])
+    (['--sentences', 'a', '--max_seq_length', 41], 'max_seq_length 41: expected from 3 to 40')])
 def test_mistakes_give_one_line(call, texts, tiny_bert, in_tmp, flags, problem):
     (in_tmp / 'there.npz').write_bytes(b'kept')
     (in_tmp / 'empty.txt').write_text('')

@@ -63,7 +63,7 @@ def test_a_file_and_its_report(call, model):
             options['max_seq_length']) == (['mean', 'max'], False, None, '', 9)
     assert report['similarity'] == 'manhattan' and report['width'] == 5
     line = (model + ': pooling mean + max, 2_Dense 16 → 6 Identity, normalised, 4_Dense 6 → 5 '
-            'Tanh, not normalised, 9 tokens, as its modules.json says')
+                    'Tanh, not normalised, 9 tokens, read from its modules.json')
     assert outcome.err.count(line) == 1
     assert '3 of 10 texts were cut at 9 tokens' in outcome.err
 
@@ -87,7 +87,7 @@ def test_texts_on_the_terminal(call, model):
     values = outcome.out.split('array(')[1].partition(']')[0] + ']'
     np.testing.assert_allclose(json.loads(values), Embedder(model, prompt='it\n')('so good'),
                                atol=1e-6)
-    assert 'prompt "it\\n", as its modules.json says, but for prompt' in outcome.err
+    assert 'prompt "it\\n", read from its modules.json, except prompt' in outcome.err
 
 
 def test_words_say_nothing_of_the_modules(call, model):
@@ -116,8 +116,8 @@ def test_queries_without_a_prompt_are_warned_of(call, in_tmp):
     path = write_folder(in_tmp / 'm')
     embed(call, path, '--prompt', 'the film ', '--output', 'out.npy')
     search = (script, '--query', 'bad', '--index', 'out.npy')
-    assert ('the index was made with the prompt "the film ", and the queries have none: --prompt '
-            'gives one, or \'\' for none') in run(call, *search).err
+    assert ('the index was made with the prompt "the film ", but the queries have none: give one '
+            "with --prompt, or '' for none") in run(call, *search).err
     for prompt in ('it ', ''):
         assert 'the queries' not in run(call, *search, '--prompt', prompt).err
 
@@ -142,22 +142,22 @@ def test_long_texts_count_with_their_prompt(call, model):
                    'texts.txt', '--long_text', 'error', '--output', 'out.npy', '--prompt',
                    'it ' * 7)
     num_tokens = len(TEXTS[0].split()) + 9
-    assert outcome.error.startswith('error: texts.txt: text 0 (from 0): %d tokens, special ones '
-                                    'included, and max_seq_length is 9: ' % num_tokens)
+    assert outcome.error.startswith('error: texts.txt: text 0 (from 0): %d tokens, special tokens '
+                                    'included, but max_seq_length is 9: ' % num_tokens)
     assert outcome.error.endswith('choose long_text warn or split')
 
 
 @pytest.mark.parametrize('flags, problem', [
-    (['--sentences', 'a', '--prompt', 'x'], '--prompt: it is for --granularity sentence'),
-    (['--sentences', 'a', '--dimensions', 2], '--dimensions: it is for --granularity sentence'),
+    (['--sentences', 'a', '--prompt', 'x'], '--prompt: it needs --granularity sentence'),
+    (['--sentences', 'a', '--dimensions', 2], '--dimensions: it needs --granularity sentence'),
     (['--sentences', 'a', '--granularity', 'sentence', '--prompt', 'x', '--prompt_name', 'y'],
      '--prompt_name and --prompt: give one of the two'),
     (['--query', 'a', '--index', 'x.npy', '--dimensions', 2],
-     '--dimensions: --query takes what --index was made with'),
+     '--dimensions: leave it out: --query uses that of --index'),
     (['--query', 'a', '--index', 'x.npy', '--normalize'],
-     '--normalize: --query takes what --index was made with'),
+     '--normalize: leave it out: --query uses that of --index'),
     (['--sentences', 'a', '--granularity', 'sentence', '--dimensions', 6],
-     'dimensions 6: from 1 to 5 expected, the numbers in a vector of this model')])
+     'dimensions 6: expected from 1 to 5, the numbers in a vector of this model')])
 def test_flags_that_make_no_sense(call, model, flags, problem):
     assert call(script, '--bert_checkpoint', model, *flags).error == 'error: ' + problem
 

@@ -53,17 +53,17 @@ def test_columns(files, call):
 
 @pytest.mark.parametrize('predicted, message', [
     (PREDICTED.replace('Bonn', 'bonn'),
-     'predicted.conll:7: "bonn", and gold.conll:7 has "Bonn": expected the same words'),
-    (PREDICTED.replace('Bonn B-LOC\n', ''), 'predicted.conll:7: the end of the sentence, and '
-     'gold.conll:7 has "Bonn": expected the same words'),
-    (PREDICTED + 'x O\n', 'predicted.conll:8: "x", and gold.conll:8 has the end of the sentence: '
-     'expected the same words'),
-    (PREDICTED[:20], 'predicted.conll: it ends before gold.conll does, where a sentence begins in '
-     'line 4: expected the same sentences'),
-    (PREDICTED + '\nx O\n', 'gold.conll: it ends before predicted.conll does, where a sentence '
-     'begins in line 9: expected the same sentences'),
+     'predicted.conll:7: "bonn" found, but gold.conll:7 has "Bonn": expected the same words'),
+    (PREDICTED.replace('Bonn B-LOC\n', ''), 'predicted.conll:7: the end of the sentence found, but '
+                                            'gold.conll:7 has "Bonn": expected the same words'),
+    (PREDICTED + 'x O\n', 'predicted.conll:8: "x" found, but gold.conll:8 has the end of the '
+                          'sentence: expected the same words'),
+    (PREDICTED[:20], 'predicted.conll: the file ends too early: gold.conll has one more sentence '
+                     'in line 4: expected the same sentences'),
+    (PREDICTED + '\nx O\n', 'gold.conll: the file ends too early: predicted.conll has one more '
+                            'sentence in line 9: expected the same sentences'),
     (PREDICTED.replace('B-LOC', 'LOC'), 'predicted.conll:7: the tag "LOC" of "Bonn": expected O, '
-     'or one of B-, I-, E-, S- and a type, such as B-PER'),
+     'or a prefix (B-, I-, E-, S-) and a type, such as B-PER'),
     ('', 'predicted.conll: no words in it')])
 def test_files_that_do_not_fit(files, call, predicted, message):
     (files / 'predicted.conll').write_text(predicted)

@@ -54,7 +54,7 @@ def test_a_1_1_file(tmp_path):
 
 @pytest.mark.parametrize('change,message', [
     (lambda predictions: predictions.pop('1-0-0'),
-     ': nothing for 1 of 12 questions, the first is "1-0-0": predict them too'),
+     ': no value for 1 of 12 questions, the first is "1-0-0": predict them too'),
     (lambda predictions: predictions.update({'1-0-0': None}),
      ': "1-0-0" is null, expected a text')])
 def test_mistakes(files, tmp_path, change, message):

@@ -77,8 +77,9 @@ def test_without_output_dir_the_run_gets_the_export(call, runs, in_tmp):
     for script in (export, to_onnx):
         for folder in ('run', best):
             outcome = call(script, '--model_dir', 'run', '--output_dir', folder)
-            assert outcome.error == ('error: --output_dir %s: the model lies there, and its files '
-                                     'would be replaced: choose another folder' % folder)
+            assert outcome.error == ('error: --output_dir %s: this is the folder of the model, '
+                                     'whose files would be replaced: choose another folder'
+                                     % folder)
 
 
 def test_bare_parameters(call, runs, tiny_bert, in_tmp, caplog):
@@ -90,7 +91,7 @@ def test_bare_parameters(call, runs, tiny_bert, in_tmp, caplog):
     command = ('--task', 'classification', '--model_parameters', 'bare/model.params')
     outcome = call(export, *command, '--output_dir', 'out', '--seq_length', 20)
     assert outcome.code == 0, outcome.err
-    assert 'the 2 classes are called by their numbers; --classes names them' in caplog.text
+    assert 'the 2 classes are named by their numbers; set names with --classes' in caplog.text
     task = read_json(in_tmp / 'out' / 'task.json')
     assert (task['labels'], task['max_len'], task['pair']) == (['0', '1'], 20, None)
     assert call(export, *command, '--classes', 'bad,good', '--pair', '--output_dir', 'b').code == 0
@@ -100,10 +101,10 @@ def test_bare_parameters(call, runs, tiny_bert, in_tmp, caplog):
         'error: --classes a,b,c: 3 given, the classifier has 2 outputs'
     # a released model must have the sizes of the config.json beside the parameters
     assert call(export, *command, '--model_name', 'bert_12_768_12').error == (
-        'error: --model_name bert_12_768_12: its num_layers is 12, and config.json beside '
+        'error: --model_name bert_12_768_12: its num_layers is 12, but config.json beside '
         'bare/model.params says 2: leave the flag out')
     assert call(export, *command, '--bert_dataset', 'book_corpus_wiki_en_cased').error.startswith(
-        'error: --bert_dataset book_corpus_wiki_en_cased: its vocab_size is 28996, and config.json')
+        'error: --bert_dataset book_corpus_wiki_en_cased: its vocab_size is 28996, but config.json')
 
 
 @pytest.mark.parametrize('kind,num_outputs', [('classification', 2), ('regression', 1)])
@@ -111,7 +112,7 @@ def test_random_network(call, in_tmp, monkeypatch, tiny_bert, kind, num_outputs,
     monkeypatch.setattr(serving_folder.zoo, 'get_released_model', _tiny_model)
     outcome = call(export, '--task', kind, '--output_dir', 'out')
     assert outcome.code == 0, outcome.err
-    assert 'the network is random, its answers are chance' in caplog.text
+    assert 'the network has random weights, so its answers are random' in caplog.text
     exported = open_exported_pipeline('out', None, None, mx.cpu(), 1)
     outputs = exported.network(*(np.ones((3, 5), 'int32'),) * 2, np.full(3, 5.))
     assert outputs.shape == (3, num_outputs)
@@ -139,44 +140,44 @@ def test_refusals(call, runs, tiny_bert, in_tmp):
         assert outcome.code == 2 and not os.path.exists('output_dir')
         return outcome.error
     run = str(runs / 'classification')
-    assert refusal() == ('error: --task is needed for a random network: classification, '
-                         'regression, question_answering')
+    assert refusal() == ('error: no model found: give --model_dir or --model_parameters, or --task '
+                         'for random weights: classification, regression, question_answering')
     assert refusal('--model_dir', run, '--model_parameters', 'x') == \
         'error: --model_dir and --model_parameters: give one of the two'
     assert refusal('--model_dir', run, '--task', 'regression') == (
         'error: task regression: %s/step-0000002/model.params holds a model for classification'
         % run)
-    assert 'holds no model for a task but: encoder; ' \
-        'finetune_classifier.py, finetune_ner.py or finetune_squad.py trains one on it' in refusal(
+    assert 'holds no model for a task; found: encoder. Train a model on it with ' \
+        'finetune_classifier.py, finetune_ner.py or finetune_squad.py' in refusal(
             '--model_parameters', tiny_bert)
     assert refusal('--model_dir', run, '--seq_length', 41) == \
         'error: --seq_length 41: this model has 40 positions'
     assert refusal('--model_dir', run, '--seq_length', 2).startswith('error: --seq_length 2 is too')
     for flags in (('--bert_model', 'bert_24_1024_16'), ('--bert_dataset', 'x'), ('--seed', 5)):
         assert refusal('--model_dir', run, *flags) == \
-            'error: %s: the model in --model_dir has its own' % flags[0]
+            'error: %s: the model in --model_dir decides this: leave the flag out' % flags[0]
     assert refusal('--task', 'classification', '--classes', 'a') == \
-        'error: --classes a: give two or more, each once, to a classifier'
+        'error: --classes a: expected two or more different names, for a classifier'
     for length in (41, 15):
         assert refusal('--model_dir', str(runs / 'question_answering'), '--seq_length', length) == \
-            'error: --seq_length %d: 16 to the 40 positions of this model expected' % length
+            'error: --seq_length %d: expected from 16 to 40, the positions of this model' % length
     assert refusal('--model_dir', run, '--pair').endswith(' was trained on single texts')
     squad = str(runs / 'question_answering')
     for flags in (('--classes', 'a,b'), ('--pair',)):
         error = refusal('--model_dir', squad, *flags)
         assert error.startswith('error: %s: %s' % (flags[0], squad))
-        assert error.endswith(' holds no classifier of texts but: question answering')
+        assert error.endswith(' holds no text classifier; found: question answering')
     assert refusal('--model_dir', run, '--classes', '1,0') == (
-        'error: --classes 1,0: task.json beside the parameters names 0,1: leave it out')
+        'error: --classes 1,0: task.json beside the parameters names 0,1: leave the flag out')
     assert refusal('--model_dir', str(runs / 'regression'), '--classes', 'a') == \
-        'error: --classes a: give two or more, each once, to a classifier'
+        'error: --classes a: expected two or more different names, for a classifier'
     for kind in ('regression', 'question_answering'):
         assert refusal('--task', kind, '--classes', 'a,b') == \
             'error: --classes: it is for --task classification'
     assert refusal('--task', 'question_answering', '--pair') == \
-        'error: --pair: questions and passages are pairs anyway'
+        'error: --pair: questions and passages are always pairs: leave the flag out'
     assert refusal('--model_dir', run, '--gpu', script=to_onnx) == \
-        'error: --gpu: ONNX is written and checked on the CPU; leave it out'
+        'error: --gpu: ONNX is written and checked on the CPU; leave the flag out'
     assert refusal('--model_dir', run, '--gpu').startswith('error: --gpu 0: no GPU for this MXNet')
 
 
@@ -201,7 +202,7 @@ def test_shorter_windows(call, runs, in_tmp):
 def test_a_difference_is_an_error(call, runs, in_tmp, monkeypatch):
     monkeypatch.setattr(serving_folder, 'MAX_SYMBOL_DIFFERENCE', -1.0)
     outcome = call(export, '--model_dir', runs / 'classification', '--output_dir', 'out')
-    assert outcome.code == 2 and 'read back, it differs by ' in outcome.error
+    assert outcome.code == 2 and 'the exported network differs by ' in outcome.error
     # no files that deploy.py would load
     assert set(os.listdir('out')) == {'options.json', 'hybrid_export_bert.log'}
 
@@ -210,7 +211,7 @@ def test_a_process_that_dies_is_an_error(call, runs, in_tmp, new_process, monkey
     (in_tmp / 'dies.py').write_text('import os\nos.kill(os.getpid(), 9)\n')
     monkeypatch.setattr(serving_folder, 'SYMBOL_WORKER', in_tmp / 'dies.py')
     assert call(export, '--model_dir', runs / 'classification', '--output_dir', 'out').error == (
-        'error: classification-symbol.json: read back in a new process, it could not be computed '
+        'error: classification-symbol.json: a new process could not compute the exported network '
         '(exit status -9): is there enough memory for a second network?')
 
 
@@ -221,8 +222,8 @@ def test_another_model_is_not_overwritten(call, runs, tiny_bert, in_tmp, script)
     config = (in_tmp / 'theirs' / 'config.json').read_text()
     command = ('--model_dir', runs / 'classification', '--output_dir', 'theirs')
     assert call(script, *command).error == (
-        'error: theirs holds config.json, and is no folder of export/%s.py: choose another, or '
-        'have files replaced by --overwrite_output_dir' % script.__name__.rpartition('.')[2])
+        'error: theirs holds config.json, but no run of export/%s.py: choose another folder, or '
+        'replace files with --overwrite_output_dir' % script.__name__.rpartition('.')[2])
     assert (in_tmp / 'theirs' / 'config.json').read_text() == config
     assert not os.path.exists('theirs/options.json')
     assert call(script, *command, '--overwrite_output_dir').code == 0
@@ -233,7 +234,7 @@ def test_without_a_runtime_onnx_is_written_unchecked(call, runs, in_tmp, monkeyp
         monkeypatch.setitem(serving_folder.sys.modules, name, None)
     outcome = call(to_onnx, '--model_dir', runs / 'classification', '--output_dir', 'out')
     assert outcome.code == 0
-    assert 'was checked by onnx, and not run: install onnxruntime or openvino' in outcome.err
+    assert 'was checked by onnx, but not run: install onnxruntime or openvino' in outcome.err
     assert 'largest_difference' not in read_json(in_tmp / 'out' / 'results.json')
 
 
@@ -241,5 +242,5 @@ def test_without_a_runtime_onnx_is_written_unchecked(call, runs, in_tmp, monkeyp
 def test_as_a_program(runs, in_tmp):
     outcome = spawn('export/export.py', '--model_dir', runs / 'regression', '--output_dir', 'out')
     assert outcome.code == 0, outcome.err
-    assert 'largest difference of its outputs from the network\'s on 16 texts: ' in outcome.err
+    assert 'largest difference from the outputs of the network on 16 texts: ' in outcome.err
     assert 'Batch size=1, Throughput=' in outcome.err

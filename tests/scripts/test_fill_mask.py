@@ -85,7 +85,7 @@ def test_targets_and_the_default_of_top_k(call, folder, caplog):
     flags = ('--model_dir', folder / 'model', TEXTS[0])
     outcome = call(predict, *flags, '--targets', 'bad,Poor')
     assert {line.split('\t')[3] for line in outcome.out.splitlines()[1:]} == {'bad', 'poor'}
-    assert '1 of 2 targets are no tokens of the vocabulary' in caplog.text
+    assert '1 of 2 targets are not in the vocabulary' in caplog.text
     assert len(call(predict, *flags).out.splitlines()) == 1 + 5
 
 
@@ -99,11 +99,12 @@ def test_a_column_of_a_table_and_a_text_that_is_cut(call, folder, expected, tmp_
 
 
 @pytest.mark.parametrize('arguments,message', [
-    (('the film',), 'arguments:1: no [MASK] in it: write it in the place of the word to find'),
-    (('[MASK]', ''), 'arguments:2: the text is empty: expected one with [MASK] in it'),
-    (('--file', 'texts.txt'), 'texts.txt:2: no [MASK] in it'),
-    (('--file', 'texts.csv', '--text_columns', 'a'), 'texts.csv:3: no [MASK] in it'),
-    (('so ' * 62 + '[MASK]',), 'arguments:1: its last [MASK] is token 63, and the model reads 62 '),
+    (('the film',), 'arguments:1: no [MASK] in the text: write it where a word is missing'),
+    (('[MASK]', ''), 'arguments:2: the text is empty: expected a text with [MASK]'),
+    (('--file', 'texts.txt'), 'texts.txt:2: no [MASK] in the text'),
+    (('--file', 'texts.csv', '--text_columns', 'a'), 'texts.csv:3: no [MASK] in the text'),
+    (('so ' * 62 + '[MASK]',), 'arguments:1: the last [MASK] is token 63, but the model reads only '
+                               '62 '),
     (('[MASK]', '--pair'), '--pair: the model in model is for fill mask'),
     (('[MASK]', '--top_k', '0'), 'argument --top_k: 0 found, a whole number from 1 on expected'),
     (('[MASK]', '--targets', ''), 'argument --targets: an empty text found, a value expected'),
@@ -123,7 +124,7 @@ def test_flags_of_other_models(call, tmp_path, tiny_bert):
     for flags in (('--top_k', 2), ('--targets', 'good')):
         assert call(predict, '--model_dir', classifier, 'good', *flags).error == (
             'error: %s: the model in %s is for classification' % (flags[0], classifier))
-    assert 'holds no model for a task but: encoder' in call(
+    assert 'holds no model for a task; found: encoder' in call(
         predict, '--model_dir', tiny_bert, '[MASK]').error
 
 
@@ -203,7 +204,7 @@ def accuracy(folder, name):
 @pytest.mark.parametrize('arguments,message', [
     (('[MASK]', '--version_2'), '--version_2: the model in symbol is for fill mask'),
     (('[MASK]', '--pair'), '--pair: the model in symbol is for fill mask'),
-    (('--evaluate',), '--dev_file is needed: a text file, one text a line: the model "model" '
+    (('--evaluate',), '--dev_file is needed: a text file with one text per line. The model "model" '
                       'fills masks'),
     (('--evaluate', '--task_name', 'SST'), '--task_name: the model in symbol is for fill mask'),
     (('--evaluate', '--targets', 'a'), '--targets: it is not for --evaluate'),
@@ -270,12 +271,13 @@ def test_the_product_of_a_tied_decoder_is_an_operator_of_its_own(folder):
 
 
 @pytest.mark.parametrize('flags,message', [
-    ((), '--train_file is needed: a text file, one text a line: the model "model" fills masks, '
-         'and some tokens of the file are masked'),
+    ((), '--train_file is needed: a text file with one text per line. The model "model" fills '
+         'masks, and some tokens of the file are masked'),
     (('--train_file', 'train.txt'), '--dev_file is needed: a text file'),
     (('--task_name', 'SST'), '--task_name: the model in model is for fill mask'),
     (('--label_column', 'a'), '--label_column: the model in model is for fill mask'),
-    (('--train_file', 'dev.txt', '--dev_file', 'dev.txt'), '--train_file and --dev_file are one'),
+    (('--train_file', 'dev.txt', '--dev_file', 'dev.txt'), '--train_file and --dev_file are the '
+                                                           'same file'),
     (('--train_file', 'train.txt', '--dev_file', 'dev.txt', '--text_columns', 'a,b'),
      '--text_columns a,b: the model reads one text: name one column'),
 ])

@@ -106,8 +106,8 @@ def test_predictions_are_shown_with_their_sentences(train, sst):
         assert (match.group(2) == match.group(4)) == (match.group(1) == 'right')
     labels = [label for _, label in tiny.sentences(20, 2)]
     most_frequent = max(set(labels), key=labels.count)
-    match = re.fullmatch(r'Accuracy on dev: ([\d.]+) %\. Always answering "([01])", the most frequent '
-                         r'class, gives ([\d.]+) %\.', score)
+    match = re.fullmatch(r'Accuracy on dev: ([\d.]+) %\. Always answering "([01])", '
+                         r'the most frequent class, gives ([\d.]+) %\.', score)
     assert match.group(2) == str(most_frequent)
     assert float(match.group(3)) == 100 * labels.count(most_frequent) / len(labels)
     assert commands.splitlines() == [
@@ -296,7 +296,8 @@ def test_a_test_file_with_other_labels_is_predicted_only(label, shown, train, in
         out.write('the plot was bad\t%s\n' % label)
     train('--output_dir', 'run', '--text_columns', 'review', '--label_column', 'mood',
           '--epochs', 1, *flags)
-    assert ('%s: it is not scored: a label in it is "%s", one of glad, sad expected in each row'
+    assert ('%s: the file is not scored: found the label "%s", expected one of glad, sad in each '
+            'row'
             % (flags[-1], shown)) in caplog.messages
     assert set(read_json(in_tmp / 'run' / 'results.json')['metrics']) == {'dev'}
     assert len((in_tmp / 'run' / 'test_predictions.tsv').read_text().splitlines()) == 8
@@ -309,8 +310,9 @@ def test_labels_that_differ_in_spelling_are_warned_of_and_not_joined(train, in_t
                     '--label_column', 'c', '--epochs', 1, '--output_dir', 'run')
     assert outcome.code == 0, outcome.err
     for group in (('Pos', 'pos', 'pos '), ('1', '1.0'), ('fine', '\ufb01ne')):
-        assert ('column "c": the classes %s differ only in spelling: write them alike if they are '
-                'one' % ' and '.join('%r (rows: 4)' % label for label in group)) in caplog.messages
+        assert ('column "c": the classes %s differ only in spelling: spell them the same way if '
+                'they are one class'
+                % ' and '.join('%r (rows: 4)' % label for label in group)) in caplog.messages
     assert caplog.text.count('differ only in spelling') == 3
     labels = read_json(in_tmp / 'run' / 'audit.json')['segments']['train']['labels']
     assert labels == dict.fromkeys(spellings, 2)

@@ -195,7 +195,7 @@ def test_flags_of_gluonnlp(call, ner, roomy_bert, in_tmp, run):
     assert read_json(in_tmp / 'run' / 'results.json')['metrics'] == read_json(
         run / 'results.json')['metrics']
     assert call(finetune_ner, *paths, '--cased', 'true').error.startswith(
-        'error: --cased: the vocabulary of the model decides: --bert_dataset '
+        'error: --cased: the vocabulary decides: give --bert_dataset '
         'book_corpus_wiki_en_cased')
 
 
@@ -227,8 +227,8 @@ def test_a_tag_of_another_task(fail, in_tmp):
     for name in ('train', 'dev'):
         (in_tmp / 'wnut17' / (name + '.conll')).write_text('EU\tO\n\nx\tB-person\ny\tB-PER\n')
     assert fail('--task_name', 'WNUT17') == (
-        './wnut17/train.conll:4: the tag "B-PER": WNUT17 has entities of the types corporation, '
-        'creative-work, group, location, person, product')
+        './wnut17/train.conll:4: tag "B-PER" found, but the entities of WNUT17 have the types '
+        'corporation, creative-work, group, location, person, product')
 
 
 @pytest.mark.exhaustive
@@ -266,15 +266,15 @@ def test_only_inference_needs_a_whole_model(call, run, ner, roomy_bert, in_tmp):
         'error: --only_inference: no model found: give --bert_checkpoint')
     assert only_inference(call, *files, '--bert_checkpoint', checkpoint(run), '--max_len', 9
                           ).error == ('error: --max_len: nothing is trained, and the model in '
-                                      '--bert_checkpoint has its own')
-    assert 'holds no model for a task but: encoder' in only_inference(
+                                      '--bert_checkpoint decides: leave it out')
+    assert 'holds no model for a task; found: encoder' in only_inference(
         call, *files, '--bert_checkpoint', roomy_bert).error
     classifier = tiny.write_classifier(in_tmp / 'classifier')
     assert only_inference(call, *files, '--bert_checkpoint', classifier).error.endswith(
         'model.safetensors holds a model for classification')
     tagger = tiny.write_token_classifier(in_tmp / 'tagger', ('NOUN', 'VERB'))
     assert only_inference(call, *files, '--bert_checkpoint', tagger).error == (
-        'error: the model has the class "NOUN", which is no tag of an entity: expected O, and '
+        'error: the model has the class "NOUN", which is not the tag of an entity: expected O, and '
         'classes such as B-PER')
 
 
@@ -283,15 +283,15 @@ def test_a_model_that_does_not_know_a_type(call, in_tmp, caplog):
     (in_tmp / 'dev.conll').write_text(TRAIN_LINES + '\ngood B-ORG\n')
     outcome = only_inference(call, '--dev_file', 'dev.conll', '--bert_checkpoint', tagger)
     assert outcome.code == 0, outcome.err
-    assert ('dev.conll: 2 entities are of types that the model does not know: LOC (1), ORG (1)'
+    assert ('dev.conll: 2 entities have types that the model does not know: LOC (1), ORG (1)'
             in caplog.messages)
 
 
 @pytest.mark.parametrize('flags, message', [
-    (('--only_calibration',), '--only_calibration: no model found: give --bert_checkpoint, or take '
+    (('--only_calibration',), '--only_calibration: no model found: give --bert_checkpoint, or use '
                               'quantize.py --model_dir'),
     (('--only_calibration', '--bert_checkpoint', 'x', '--scheme', 'BIOES'),
-     '--scheme: nothing is trained, and the model in --bert_checkpoint has its own')])
+     '--scheme: nothing is trained, and the model in --bert_checkpoint decides: leave it out')])
 def test_flags_of_calibration(call, ner, in_tmp, flags, message):
     assert call(finetune_ner, *own_files(ner), *flags).error == 'error: ' + message
 
@@ -312,14 +312,14 @@ def test_only_calibration(call, run, ner, in_tmp):
 @pytest.mark.parametrize('flags, message', [
     ((), 'no data: give --task_name, or --train_file and --dev_file'),
     (('--task_name', 'WNUT18'),
-     'no task "WNUT18". Did you mean "WNUT17"? The tasks are WNUT17, CoNLL2003; your own files go '
-     'with --train_file and --dev_file'),
+     'no task "WNUT18". Did you mean "WNUT17"? The tasks are WNUT17, CoNLL2003. Give your own '
+     'files as --train_file and --dev_file'),
     (('--train_file', 'train.conll'),
      'training on files of your own needs --train_file and --dev_file'),
     (('--task_name', 'WNUT17', '--word_column', '1'),
      '--word_column is for files of your own: give --train_file and --dev_file'),
     (('--task_name', 'a/b', '--train_file', 'a', '--dev_file', 'b'),
-     '--task_name a/b: files get this name: give one without "/"'),
+     '--task_name a/b: this becomes the name of files: give a name without "/"'),
     (('--train_file', 'nowhere', '--dev_file', 'b'),
      'nowhere: can\'t be read: No such file or directory'),
     (('--task_name', 'WNUT17', '--max_len', 2),
@@ -332,27 +332,28 @@ def test_wrong_flags(fail, in_tmp, flags, message):
 
 def test_no_files_of_a_task(fail, in_tmp, monkeypatch):
     expected = ('wnut17train.conll or train.conll, emerging.dev.conll or dev.conll, '
-                'emerging.test.annotated or test.conll. They can be had from '
-                'https://github.com/leondz/emerging_entities_17; --data_dir names their folder')
+                'emerging.test.annotated or test.conll. Get the files from '
+                'https://github.com/leondz/emerging_entities_17 and give their folder as '
+                '--data_dir')
     assert fail('--task_name', 'WNUT17', '--data_dir', 'x') == (
-        'WNUT17: no files of it in x/wnut17, x; expected ' + expected)
+        'WNUT17: no files in x/wnut17, x; expected ' + expected)
     (in_tmp / 'x').mkdir()
     (in_tmp / 'x' / 'train.conll').write_text('x O\n')
     assert fail('--task_name', 'WNUT17', '--data_dir', 'x') == (
         'WNUT17: no dev file among x/train.conll')
     monkeypatch.setenv('NER_DIR', 'y')
     error = fail('--task_name', 'WNUT17')
-    assert error.startswith('WNUT17: no files of it in y/wnut17, y, ner_data/wnut17, ner_data, '
+    assert error.startswith('WNUT17: no files in y/wnut17, y, ner_data/wnut17, ner_data, '
                             './wnut17, ., ')
 
 
 @pytest.mark.parametrize('text, message', [
     (b'', ': no words in it'), (b'-DOCSTART- O\n\n', ': no words in it'),
     (b'the O\nfilm\n', ':2: 1 column found ("film"), expected a word and its tag'),
-    (b'the O\ngood PER\n', ':2: the tag "PER" of "good": expected O, or one of B-, I-, E-, S- and '
-                           'a type, such as B-PER'),
+    (b'the O\ngood PER\n', ':2: the tag "PER" of "good": expected O, or a prefix (B-, I-, E-, '
+                           'S-) and a type, such as B-PER'),
     (b'the O\nf\xe4lm O\n', ':2: not UTF-8 at byte 2 of the line: save the file as UTF-8'),
-    (b'\xe2\x80\x8b B-PER\n', ': none of its words has a token of this vocabulary'),
+    (b'\xe2\x80\x8b B-PER\n', ': this vocabulary has no token for any word of the file'),
     (b'the O\nfilm O\n', ': no entity in it: all its tags are O')])
 def test_wrong_files(fail, in_tmp, text, message):
     (in_tmp / 'train.conll').write_bytes(text)
@@ -366,7 +367,7 @@ def test_an_unknown_type_in_dev_is_a_warning(train, in_tmp, caplog):
     (in_tmp / 'dev.conll').write_text('EU B-ORG\n\nso B-ORG\n\n' + TRAIN_LINES)
     outcome = train(*own_files('', names=('train', 'dev')), '--epochs', 1, '--output_dir', 'run')
     assert outcome.code == 0, outcome.err
-    assert ('dev.conll: 2 entities are of types that the model does not know: ORG (2)'
+    assert ('dev.conll: 2 entities have types that the model does not know: ORG (2)'
             in caplog.messages)
     assert read_json(in_tmp / 'run' / 'results.json')['metrics']['dev']['gold'] == 4
 
@@ -377,7 +378,7 @@ def test_tags_that_do_not_fit_the_scheme_are_a_warning(train, in_tmp, caplog):
     outcome = train(*own_files('', names=('train', 'dev')), '--epochs', 1, '--output_dir', 'run',
                     '--input_scheme', 'IOB2')
     assert outcome.code == 0, outcome.err
-    assert ('dev.conll: 1 tags do not fit the scheme IOB2, the first of them I-PER ("good") in '
+    assert ('dev.conll: 1 tags do not fit the scheme IOB2; the first is I-PER ("good") in '
             'dev.conll:2; they are read by the rules of conlleval' in caplog.messages)
 
 
@@ -386,7 +387,7 @@ def test_columns_of_own_files(train, fail, in_tmp):
         (in_tmp / (name + '.conll')).write_text('1 good B-PER x\n2 film O x\n')
     flags = own_files('', names=('train', 'dev'))
     assert fail(*flags, '--word_column', 'word') == (
-        'column of the word "word": the number of a column of train.conll expected, from 0')
+        'column of the word "word": expected the number of a column of train.conll, from 0')
     assert fail(*flags, '--tag_column', 5, '--output_dir', 'a') == (
         'train.conll:1: 4 columns found ("1 good B-PER x"), expected a word and its tag in column '
         '5, from 0')

@@ -131,7 +131,7 @@ def test_version_2(train, in_tmp):
         assert texts.count('') == 1     # "no answer" is among them
         answer = next(text for text in texts if text)
         assert predictions[name] == ('' if odds[name] > 0 else answer)
-    assert 'they are an oracle, not a score' in outcome.err
+    assert 'they are upper bounds, not scores' in outcome.err
 
 
 @pytest.mark.parametrize('threshold,expected', [(-1e6, 0), (1e6, 11)])
@@ -184,8 +184,8 @@ def test_only_predict_opens_one_set_of_weights(run, call):
     outcome = call(finetune_squad, '--only_predict', '--bert_checkpoint', 'run', '--dev_file',
                    'dev.json', '--pretrained_bert_parameters', 'other.params')
     assert (outcome.code, outcome.error) == (2, (
-        'error: --pretrained_bert_parameters: --bert_checkpoint is opened whole here, its encoder '
-        'included; give one of the two'))
+        'error: --pretrained_bert_parameters: the model in --bert_checkpoint already has an '
+        'encoder; give one of the two'))
 
 
 def test_an_early_warning_does_not_double_log_lines(run, call, in_tmp):
@@ -195,7 +195,8 @@ def test_an_early_warning_does_not_double_log_lines(run, call, in_tmp):
     outcome = spawn('finetune_squad.py', '--only_predict',
                     '--bert_checkpoint', 'hf', '--dev_file', 'dev.json', *SIZES, '--threads', 1)
     assert outcome.code == 0, outcome.err
-    assert outcome.err.count('task.json is none of a question-answering model of ours') >= 1
+    assert outcome.err.count('task.json is not the task file of a question-answering model of this '
+                             'package') >= 1
     assert outcome.err.count('Number of records in Dev data:11') == 1
 
 
@@ -219,8 +220,8 @@ def test_only_predict_needs_question_answering_weights(call, in_tmp, tiny_bert):
     outcome = call(finetune_squad, *SIZES, '--only_predict', '--dev_file', 'dev.json',
                    '--bert_checkpoint', tiny_bert)
     assert outcome.code == 2
-    assert outcome.error.startswith('error: %s/model.safetensors holds no question-answering model '
-                                    'but: encoder; ' % tiny_bert)
+    assert outcome.error.startswith('error: %s/model.safetensors holds no question-answering '
+                                    'model; found: encoder. ' % tiny_bert)
 
 
 def test_questions_without_answers_are_predicted(run, call, in_tmp):
@@ -294,7 +295,7 @@ def test_uncased_lower_cases(call, in_tmp, cased_bert, flags, lower_case):
     outcome = call(finetune_squad, *write_files(in_tmp), '--bert_checkpoint', cased_bert, *QUICK,
                    '--output_dir', 'run', *flags)
     assert outcome.code == 0, outcome.err
-    assert ('--uncased: the vocabulary of this model keeps case' in outcome.err) == lower_case
+    assert ('--uncased: the vocabulary of this model is cased' in outcome.err) == lower_case
     assert open_question_answerer('run', mx.cpu()).tokenizer.lower == lower_case
     assert open_question_answerer('run', mx.cpu()).config.cased != lower_case
 
@@ -321,7 +322,7 @@ def test_bad_questions_are_left_out_of_training_and_reported(call, in_tmp, tiny_
     outcome = call(finetune_squad, '--train_file', 'odd.json', '--dev_file', dev,
                    '--bert_checkpoint', tiny_bert, *QUICK, '--output_dir', 'run')
     assert outcome.code == 0, outcome.err
-    assert ' odd.json: 1 problems, 1 questions can\'t be trained on\n' in outcome.err
+    assert ' odd.json: 1 problems, 1 questions can\'t be used for training\n' in outcome.err
     assert 'is not at its answer_start 1000' in outcome.err
     assert 'Number of records in Train data:23\n' in outcome.err
     problems = read_json(in_tmp / 'run' / 'audit.json')['segments']['train']['problems']
@@ -384,8 +385,8 @@ def test_another_run_is_not_overwritten(run, train):
     before = (run / 'net.params').read_bytes()
     outcome = train('--output_dir', 'run', '--seed', 9)
     assert outcome.error == (
-        'error: run holds a run: choose another --output_dir, go on with it by --resume, or '
-        'replace it by --overwrite_output_dir')
+        'error: run holds a run: choose another --output_dir, continue it with --resume, or '
+        'replace it with --overwrite_output_dir')
     assert (run / 'net.params').read_bytes() == before
     (run / 'mine.txt').write_text('kept')
     assert train('--output_dir', 'run', '--seed', 9, '--overwrite_output_dir').code == 0
@@ -398,7 +399,7 @@ def test_overwriting_does_not_remove_input_files(run, call):
         outcome = call(finetune_squad, '--only_predict', *flags, '--dev_file', 'dev.json',
                        '--output_dir', 'run', '--overwrite_output_dir')
         assert outcome.error == (
-            'error: --overwrite_output_dir: %s %s lies in the run that it would replace: choose '
+            'error: --overwrite_output_dir: %s %s is inside the run that would be replaced: choose '
             'another --output_dir' % flags)
     assert (run / 'net.params').exists()
 
@@ -416,8 +417,8 @@ def test_overwriting_removes_files_of_the_other_script(train, call, in_tmp, sst,
 
 def test_resume_is_for_the_same_script(run, call):
     outcome = call(static_finetune_squad, '--resume', '--output_dir', 'run')
-    assert outcome.error == ('error: --resume: the run in run is one of finetune_squad.py: go on '
-                             'with that script')
+    assert outcome.error == ('error: --resume: the run in run was made by finetune_squad.py: '
+                             'continue with that script')
 
 
 # Static shapes

@@ -46,7 +46,8 @@ def test_one_kind_a_run(call, in_tmp, flags, message):
 def test_a_whole_model_has_its_own_weights(call, tagger, flag, value):
     assert call(finetune_ner, '--dev_file', 'dev.conll', '--bert_checkpoint', tagger,
                 '--only_inference', '--' + flag, value).error == (
-        'error: --%s: nothing is trained, and the model in --bert_checkpoint has its own' % flag)
+        'error: --%s: nothing is trained, and the model in --bert_checkpoint decides: leave it '
+        'out' % flag)
 
 
 def test_a_resume_knows_the_task_in_any_spelling(call, tiny_bert, in_tmp):
@@ -72,16 +73,16 @@ def test_an_int8_model_is_called_as_its_run(call, tagger, in_tmp, fast_int8):
 
 @pytest.mark.parametrize('flags, message', [
     (('--dev_file', 'dev.conll', '--task_name', 'WNUT17'),
-     '--task_name: with files of your own their columns tell'),
+     '--task_name: it is not for files of your own: name their columns instead'),
     (('--dev_file', 'dev.conll', '--text_columns', '0,1'),
-     '--text_columns 0,1: name one column, that of the word'),
+     '--text_columns 0,1: name only the column of the words'),
     (('--dev_file', 'dev.conll', '--label_column', 'ner'),
-     'column of the tag "ner": the number of a column of dev.conll expected, from 0'),
+     'column of the tag "ner": expected the number of a column of dev.conll, from 0'),
     (('--task_name', 'WNUT17', '--text_columns', '0'),
      '--text_columns: it is for files of your own'),
-    (('--task_name', 'MRPC'), 'no task "MRPC". The tasks are WNUT17, CoNLL2003; your own files go '
-                              'with --train_file and --dev_file'),
-    ((), 'the model was trained on "tagger", which is no task of the table: name one with '
+    (('--task_name', 'MRPC'), 'no task "MRPC". The tasks are WNUT17, CoNLL2003. Give your own '
+                              'files as --train_file and --dev_file'),
+    ((), 'the model was trained on "tagger", which is not a known task: name a task with '
          '--task_name, or files of your own with --dev_file')])
 def test_sets_of_an_entity_model(call, tagger, flags, message):
     assert call(quantize, '--model_dir', tagger, '--calib_mode', 'none', '--output_dir', 'int8',
@@ -98,7 +99,7 @@ def test_the_example_of_glue_takes_classifiers_only(call, kind, request, in_tmp)
     folder = request.getfixturevalue(kind)
     error = call(run_glue_tune, '--task_name', 'MRPC', '--model_name_or_path', folder, '--do_eval',
                  '--data_dir', '.', '--output_dir', 'out').error
-    assert error == 'error: --model_name_or_path %s: it is a model for %s, and the task is MRPC' % (
+    assert error == 'error: --model_name_or_path %s: the model is for %s, but the task is MRPC' % (
         folder, {'tagger': 'token classification', 'fills_masks': 'fill mask'}[kind])
 
 
@@ -120,9 +121,9 @@ def test_a_task_that_an_export_is_not_for(call, tagger, in_tmp):
 
 @pytest.mark.parametrize('values, message', [
     ({'kind': 'token_classification', 'labels': None},
-     'kind is token_classification, and there are no labels'),
-    ({'kind': 'fill_mask'}, 'kind is fill_mask, and the weights beside it are of a classifier of '
-                            'texts')])
+     'kind is token_classification, but there are no labels'),
+    ({'kind': 'fill_mask'}, 'kind is fill_mask, but the weights beside it are of a text '
+                            'classifier')])
 def test_damaged_tasks(call, in_tmp, values, message):
     folder = tiny.write_classifier(in_tmp / 'model')
     task = {'name': 'x', 'labels': ['a', 'b', 'c'], 'pair': False, 'metrics': ['accuracy'],
@@ -137,5 +138,5 @@ def test_single_texts_are_not_ranked(in_tmp):
         'classifier.weight': (1, tiny.CONFIG.units), 'classifier.bias': (1,)})
     (in_tmp / 'score' / 'task.json').write_text(json.dumps({
         'name': 'x', 'labels': None, 'pair': False, 'metrics': ['pearsonr'], 'max_len': 20}))
-    with pytest.raises(UserError, match='reads single texts, and a reranker pairs'):
+    with pytest.raises(UserError, match='reads single texts, but a reranker reads pairs'):
         bert.open(folder, task='ranking')

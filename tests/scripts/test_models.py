@@ -63,7 +63,7 @@ def test_unknown_names(arguments, message):
 
 
 @pytest.mark.parametrize('arguments, message', [
-    (['--fetch', 'a', 'b', 'c'], 'error: --fetch takes a model and a corpus, found: a b c'),
+    (['--fetch', 'a', 'b', 'c'], 'error: --fetch a b c: a model and a corpus expected'),
     (['--fetsh', 'a'], 'error: unknown argument --fetsh. Did you mean "--fetch"')])
 def test_wrong_flags(arguments, message, capsys):
     with pytest.raises(SystemExit) as excinfo:
@@ -158,12 +158,12 @@ def test_a_model_that_is_no_bert(hub, tmp_path):
 
 
 @pytest.mark.parametrize('arguments, message', [
-    (['bert_6_384_12'], 'bert_6_384_12 is a released model, which models.py without it lists; '
+    (['bert_6_384_12'], 'bert_6_384_12 is a released model: models.py without MODEL lists it; '
      'MODEL is a name on the hub: owner/name'),
     (['a/b', '--fetch', 'c/d'], 'a/b and --fetch: give one of the two'),
     (['--json'], '--json needs a MODEL: owner/name'),
     (['--fetch', 'a/b', '--root', 'x'],
-     '--root: the hub has a cache of its own: set HF_HUB_CACHE')])
+     '--root is only for released models: set HF_HUB_CACHE for the hub')])
 def test_flags_that_do_not_go_together(arguments, message):
     with pytest.raises(UserError) as error:
         models.main(arguments)

@@ -226,8 +226,8 @@ def test_a_label_with_a_comma_is_named(call, tmp_path):
     folder = tiny.write_with_head(
         tmp_path / 'model', 'BertForSequenceClassification', tiny.CLASSIFIER_HEAD,
         id2label={'0': 'bad, very', '1': 'b', '2': 'c'}, problem_type='multi_label_classification')
-    warning = ('warning: there is a comma in the label "bad, very", and commas separate labels '
-               'here: --format jsonl tells them apart')
+    warning = ('warning: the label "bad, very" contains a comma, but commas separate labels here: '
+               'give --format jsonl to tell them apart')
     assert warning in call(predict, '--model_dir', folder, 'so').err
     assert warning not in call(predict, '--model_dir', folder, 'so', '--format', 'jsonl').err
 
@@ -305,19 +305,21 @@ def test_only_calibration(work, train):
      '--label_columns and --label_separator: columns of 0 and 1 have no separator'),
     ((*MULTI_LABEL, *INDICATORS, '--classes', 'good,bad'),
      '--classes and --label_columns: give one of the two'),
-    ((*FILES, *INDICATORS), '--label_columns: it is for --multi_label'),
-    ((*FILES, *LABELS, '--label_separator', ';'), '--label_separator: it is for --multi_label'),
-    ((*FILES, *LABELS, '--threshold', '0.4'), '--threshold: it is for --multi_label'),
+    ((*FILES, *INDICATORS), '--label_columns: it needs --multi_label'),
+    ((*FILES, *LABELS, '--label_separator', ';'), '--label_separator: it needs --multi_label'),
+    ((*FILES, *LABELS, '--threshold', '0.4'), '--threshold: it needs --multi_label'),
     (('--task_name', 'SST', '--multi_label'),
      '--multi_label is for files of your own: give --train_file and --dev_file'),
     ((*MULTI_LABEL, *LABELS, '--threshold', '1'),
      'argument --threshold: 1 found, a number above 0 and below 1 expected'),
     (MULTI_LABEL, '--label_column or --label_columns is needed with files of your own: name the '
                   'columns'),
-    ((*MULTI_LABEL, '--label_columns', 'good,good'), '--label_columns good,good: give each once'),
-    ((*MULTI_LABEL, *LABELS, '--classes', 'good,good'), '--classes good,good: give each once'),
+    ((*MULTI_LABEL, '--label_columns', 'good,good'), '--label_columns good,good: expected '
+                                                     'different names, none of them empty'),
+    ((*MULTI_LABEL, *LABELS, '--classes', 'good,good'), '--classes good,good: expected different '
+                                                        'names, none of them empty'),
     ((*MULTI_LABEL, '--text_columns', '0', '--label_columns', '2,3'),
-     '--label_columns 2,3: the names of the columns are the labels: take files with a header'),
+     '--label_columns 2,3: the names of the columns are the labels: use files with a header'),
     ((*MULTI_LABEL, *LABELS, '--classes', 'good'), 'train.csv:'),
     ((*MULTI_LABEL, '--label_columns', 'good,labels'), 'train.csv:2: "labels" is "'),
     ((*MULTI_LABEL, '--label_columns', 'good,awful'), 'train.csv: no column "awful"; its columns'),
@@ -375,7 +377,7 @@ def test_other_models_have_no_threshold(call, work, tmp_path):
     assert outcome.error == \
         'error: --label_columns: the model in %s is for classification' % folder
     assert call(deploy, '--model_dir', work / 'symbol', '--evaluate').error == (
-        'error: the model gives a text several labels, which no task of the table has: name files '
+        'error: the model gives a text several labels, but no known task has several: name files '
         'of your own with --dev_file')
     assert call(deploy, '--model_dir', work / 'symbol', '--evaluate', '--dev_file', 'dev.csv',
                 '--text_columns', 'text', *LABELS, *INDICATORS).error == \

@@ -97,7 +97,7 @@ def test_cut_texts_are_counted(model, call):
 
 
 @pytest.mark.parametrize('arguments,message', [
-    (('a', '--file', 'b.txt'), 'give texts as arguments or --file, not both'),
+    (('a', '--file', 'b.txt'), 'give texts as arguments or with --file, not both'),
     (('--file', 'none.txt'), 'none.txt: can\'t be read: No such file or directory'),
     (('--file', 'x.csv'), '--file x.csv: this model reads one text: name the column with '
                           '--text_columns'),
@@ -111,10 +111,10 @@ def test_errors(arguments, message, model, call, in_tmp):
 
 def test_pairs_need_two_texts(pair_model, call, in_tmp):
     assert call(predict, '--model_dir', pair_model, 'alone').error == \
-        'error: 1 texts given, and this model reads pairs: give two each'
+        'error: 1 texts given, but this model reads pairs: give two texts for each pair'
     (in_tmp / 'pairs.txt').write_text('one\ttwo\nthree\n')
     assert call(predict, '--model_dir', pair_model, '--file', 'pairs.txt').error == \
-        'error: pairs.txt:2: 1 texts found, 2 expected with a tab between them'
+        'error: pairs.txt:2: 1 texts found, expected 2 with a tab between them'
 
 
 def test_standard_input_in_a_process_of_its_own(model, tmp_path):
@@ -132,4 +132,5 @@ def test_task_file_of_another_program(model, call, tmp_path):
     folder = shutil.copytree(str(next(model.glob('step-*'))), str(tmp_path / 'copy'))
     (tmp_path / 'copy' / 'task.json').write_text('{"name": "x", "labels": ["a", "b"]}')
     assert call(predict, '--model_dir', folder, 'good').error == (
-        'error: %s/task.json: no "pair" in it: not the task of a classifier of ours' % folder)
+        'error: %s/task.json: no key "pair": expected the task file of a classifier of this package'
+        % folder)

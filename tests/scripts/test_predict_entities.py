@@ -90,10 +90,10 @@ def test_tags_of_words(call, folder, dev, in_tmp, scheme):
 
 @pytest.mark.parametrize('flags, message', [
     (('--pair', 'a', 'b'), '--pair: the model in {} is for token classification'),
-    (('--word_column', '1', 'a'), '--word_column: it is for --words'),
-    (('--scheme', 'IOB2', 'a'), '--scheme: it is for --words'),
+    (('--word_column', '1', 'a'), '--word_column: it needs --words'),
+    (('--scheme', 'IOB2', 'a'), '--scheme: it needs --words'),
     (('--words', '--aggregation', 'max', '--file', 'x'),
-     '--words and --aggregation: with words each has the tag of its first token'),
+     '--words and --aggregation: with --words, each word has the tag of its first token'),
     (('--words', 'a'),
      '--words: name a file of words with --file: CoNLL columns or .jsonl'),
     (('--words', '--file', '-'),
@@ -101,7 +101,7 @@ def test_tags_of_words(call, folder, dev, in_tmp, scheme):
     (('--words', '--file', 'nowhere'), 'nowhere: can\'t be read: No such file or directory'),
     (('--words', '--file', 'empty.txt'), 'empty.txt: no words in it'),
     (('--words', '--word_column', 'w', '--file', 'empty.txt'),
-     'column of the word "w": the number of a column of empty.txt expected, from 0'),
+     'column of the word "w": expected the number of a column of empty.txt, from 0'),
     (('--file', 'a.tsv'),
      '--file a.tsv: this model reads one text: name the column with --text_columns')])
 def test_wrong_flags(call, folder, in_tmp, flags, message):
@@ -121,7 +121,7 @@ def test_a_scheme_needs_tags(call, dev, in_tmp):
     folder = tiny.write_token_classifier(in_tmp / 'model', ('NOUN', 'VERB', 'DET'))
     flags = ('--model_dir', folder, '--words', '--file', dev)
     assert call(predict, *flags, '--scheme', 'IOB2').error.startswith(
-        'error: the model has the class "NOUN", which is no tag of an entity: expected O')
+        'error: the model has the class "NOUN", which is not the tag of an entity: expected O')
     outcome = call(predict, *flags)
     assert outcome.code == 0 and {row[1] for row in rows_of(outcome.out) if row[1:]} <= {
         'NOUN', 'VERB', 'DET'}
@@ -154,17 +154,17 @@ def test_an_exported_model_is_scored(call, folder, exported, dev, in_tmp):
     assert 'dev (%s, 20 examples): precision:' % dev in outcome.out
     for flags, message in (
             (('--aggregation', 'max'), '--aggregation: it is not for --evaluate'),
-            (('--scheme', 'IOB2'), '--scheme: it is for --words')):
+            (('--scheme', 'IOB2'), '--scheme: it needs --words')):
         assert call(deploy, '--model_dir', exported, '--evaluate', '--dev_file', dev,
                     *flags).error == 'error: ' + message
 
 
 def test_scores_need_a_file(call, exported, in_tmp):
     assert call(deploy, '--model_dir', exported, '--evaluate').error == (
-        'error: the model was trained on "model", which is no task of the table: name one with '
+        'error: the model was trained on "model", which is not a known task: name a task with '
         '--task_name, or files of your own with --dev_file')
     assert call(deploy, '--model_dir', exported, '--evaluate', '--task_name', 'WNUT17',
-                '--data_dir', 'x').error.startswith('error: WNUT17: no files of it in x/wnut17, x')
+                '--data_dir', 'x').error.startswith('error: WNUT17: no files in x/wnut17, x')
     (in_tmp / 'train.conll').write_text('EU O\n')
     assert call(deploy, '--model_dir', exported, '--evaluate', '--task_name', 'WNUT17',
                 '--data_dir', '.').error == 'error: WNUT17: no dev file'
@@ -234,7 +234,7 @@ def test_quantized(call, roomy_bert, dev, in_tmp, fast_int8):
     (in_tmp / 'empty.jsonl').write_text('{"tokens": ["\\u200b"], "tags": ["O"]}\n')
     assert call(quantize, '--model_dir', folder, '--train_file', 'empty.jsonl', '--dev_file', dev,
                 '--output_dir', 'int8').error == (
-        'error: empty.jsonl: none of its words has a token of this vocabulary')
+        'error: empty.jsonl: this vocabulary has no token for any word of the file')
     assert scores['loss']['value'] == pytest.approx(
         1 - scores['int8']['f1'] / scores['float']['f1'])
     assert scores['loss']['low'] <= scores['loss']['value'] <= scores['loss']['high']

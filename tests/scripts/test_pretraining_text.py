@@ -148,15 +148,15 @@ def test_another_text_is_not_taken_for_the_first(call, dataset, text, in_tmp):
     assert all(np.array_equal(expected[key], actual[key]) for key in expected)
     tiny.write_corpus(in_tmp / 'other.txt', 9)
     outcome = call(run_pretraining, '--resume', '--ckpt_dir', 'ckpt', '--data', 'other.txt')
-    assert outcome.error.startswith('error: --resume: the training examples are not those')
+    assert outcome.error.startswith('error: --resume: the training examples differ from those')
 
 
 def test_files_of_the_user_stay(call, dataset, text, in_tmp):
     (in_tmp / 'ckpt' / '.raw').mkdir(parents=True)
     (in_tmp / 'ckpt' / '.raw' / 'mine.txt').write_text('kept')
     assert call(run_pretraining, *raw_flags(dataset, text), '--ckpt_dir', 'ckpt').error == (
-        'error: ckpt/.raw: something of yours has the name of a folder that --raw makes: choose '
-        'another --ckpt_dir')
+        'error: ckpt/.raw: it exists, but --raw needs this name for a folder: choose another '
+        '--ckpt_dir')
     pretrain(call, *flags(dataset), '--ckpt_dir', 'ckpt')
     assert (in_tmp / 'ckpt' / '.raw' / 'mine.txt').read_text() == 'kept'
 
@@ -237,7 +237,7 @@ def test_phase_2_continues_the_optimizer(call, dataset, in_tmp):
     options = options[:index] + options[index + 4:]      # without sizes and vocabulary
     pretrain(call, *options, '--ckpt_dir', 'fresh')
     outcome = pretrain(call, *options, '--phase2', '--phase1_num_steps', 12, '--ckpt_dir', 'two')
-    assert 'phase 2 goes on from one/step-0000012' in outcome.err
+    assert 'phase 2 continues from one/step-0000012' in outcome.err
     assert (in_tmp / 'two' / 'phase2_log.0').exists()
     phase_1, baseline, phase_2 = states('one'), states('fresh'), states('two')
     for name, array in phase_1.items():
@@ -251,8 +251,8 @@ def test_start_step_is_a_checked_resume(call, dataset, in_tmp):
     pretrain(call, *flags(dataset), '--ckpt_dir', 'ckpt')
     assert 'resumed from' in pretrain(call, '--start_step', 12, '--ckpt_dir', 'ckpt').err
     assert call(run_pretraining, '--start_step', 7, '--ckpt_dir', 'ckpt').error == (
-        'error: --start_step 7: the newest checkpoint in ckpt is step-0000012: --resume goes on '
-        'from that one')
+        'error: --start_step 7: the newest checkpoint in ckpt is step-0000012: give --resume to '
+        'continue from that one')
     assert call(run_pretraining, '--start_step', 7, '--ckpt_dir', 'none').error == (
         'error: --start_step 7: no checkpoint in none')
 
@@ -261,7 +261,7 @@ def test_start_step_is_a_checked_resume(call, dataset, in_tmp):
 
 
 @pytest.mark.parametrize('more_flags, problem', [
-    (['--tokenized'], '--tokenized: it is for --raw: what is in the files of --data was decided'),
+    (['--tokenized'], '--tokenized: it is for --raw: the examples of --data are already made'),
     (['--max_seq_length', 20], '--max_seq_length: it is for --raw'),
     (['--raw', '--data', 'none.txt'], 'none.txt: no such file: expected text files'),
     (['--raw', '--data', 'single.txt'], 'single.txt: one document in 2 lines'),
@@ -269,13 +269,13 @@ def test_start_step_is_a_checked_resume(call, dataset, in_tmp):
     (['--raw', '--data', 'text.txt', '--max_seq_length', 20], '--max_predictions_per_seq 80: only '
                                                               '17 tokens'),
     (['--raw', '--data', 'text.txt', '--max_seq_length', 100, '--max_predictions_per_seq', 9],
-     '--data: an example of 100 tokens, and the model has 40 positions'),
+     '--data: an example has 100 tokens, but the model has 40 positions'),
     (['--phase2'], '--phase2: name the --ckpt_dir of phase 1 with --bert_checkpoint'),
-    (['--phase1_num_steps', 5], '--phase1_num_steps is for --phase2'),
-    (['--profile', 'x', '--num_steps', 13], '--profile: it looks at steps 10 to 14 of training'),
+    (['--phase1_num_steps', 5], '--phase1_num_steps needs --phase2'),
+    (['--profile', 'x', '--num_steps', 13], '--profile: it records steps 10 to 14 of training'),
     (['--profile', 'text.txt', '--num_steps', 20], '--profile text.txt: it exists: choose'),
     (['--profile', 'no/x', '--num_steps', 20], '--profile no/x: '),
-    (['--synthetic_data'], '--synthetic_data takes the place of --data: give one of the two'),
+    (['--synthetic_data'], '--synthetic_data replaces --data: give one of the two'),
     (['--sp_alpha', 1], '--sp_alpha: SentencePiece models are not supported')])
 def test_mistakes_are_reported_in_one_line(call, dataset, text, in_tmp, more_flags, problem):
     (in_tmp / 'single.txt').write_text('the film\nwas good\n')
@@ -289,13 +289,13 @@ def test_synthetic_examples_must_fit(call, dataset, in_tmp):
     outcome = call(run_pretraining, '--dummy_data_len', 41, '--bert_config', dataset / 'sizes.json',
                    '--dataset_name', dataset / 'vocab.txt', '--ckpt_dir', 'ckpt')
     assert outcome.error.startswith(
-        'error: --synthetic_data: an example of 41 tokens, and the model has 40')
+        'error: --synthetic_data: an example has 41 tokens, but the model has 40')
 
 
 @pytest.mark.parametrize('phase_1_flags, more_flags, problem', [
     ([], ['--phase1_num_steps', 5], '--phase1_num_steps 5: the newest checkpoint in one is of step '
                                     '12'),
-    (['--optimizer', 'lamb'], [], '--phase2: one/step-0000012 was trained by --optimizer lamb')])
+    (['--optimizer', 'lamb'], [], '--phase2: one/step-0000012 was trained with --optimizer lamb')])
 def test_a_phase_1_that_does_not_fit(call, dataset, in_tmp, phase_1_flags, more_flags, problem):
     pretrain(call, *flags(dataset, *phase_1_flags), '--ckpt_dir', 'one')
     phase_2 = functools.partial(call, run_pretraining, '--data', dataset / 'out' / '*.npz',
@@ -310,7 +310,7 @@ def test_a_classifier_is_no_phase_1(call, dataset, tiny_bert, sst, in_tmp):
                 tiny_bert, '--epochs', 1, '--max_len', 24, '--output_dir', 'tuned').code == 0
     assert call(run_pretraining, *flags(dataset)[:4], '--phase2', '--bert_checkpoint', 'tuned',
                 '--ckpt_dir', 'two').error == (
-        'error: --phase2: the run in tuned is none of run_pretraining.py')
+        'error: --phase2: the run in tuned was not made by run_pretraining.py')
 
 
 def test_weights_and_optimizer_of_phase_1_are_of_one_step(call, dataset, in_tmp):

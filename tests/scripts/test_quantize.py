@@ -132,7 +132,7 @@ def test_fewer_examples_than_requested(call, work, in_tmp):
                    '--output_dir', 'out')
     assert outcome.code == 0
     assert 'WARNING:root:' in outcome.err and (
-        'calibrated on 40 examples: %s has no more, and 5 batches of 32 were asked for'
+        'calibrated on 40 examples: %s has no more, but 5 batches of 32 were requested'
         % (work / 'MRPC' / 'train.tsv')) in outcome.err
     assert read_json(in_tmp / 'out' / 'results.json')['calibrated_on'] == 40
 
@@ -143,8 +143,8 @@ def test_a_cpu_without_vnni(work, in_tmp):
     outcome = spawn('quantize.py', '--model_dir', work / 'run-SST', '--data_dir', work / 'SST-2',
                     *BATCHES, '--output_dir', 'out', env={'DNNL_MAX_CPU_ISA': 'AVX2'})
     assert outcome.code == 0, outcome.err
-    assert 'this CPU has no VNNI (DNNL_MAX_CPU_ISA takes it away): INT8 works, may be no ' \
-        'faster than float32' in outcome.err
+    assert 'this CPU has no VNNI (DNNL_MAX_CPU_ISA disables it): INT8 works, but may be ' \
+        'no faster than float32' in outcome.err
     assert set(os.listdir('out')) == file_names(CALIBRATION_FILES, 'SST')
 
 
@@ -161,7 +161,7 @@ def test_tuning(call, work, in_tmp, fast_int8, is_picture):
                    work / 'MRPC', *BATCHES, '--output_dir', 'out')
     assert outcome.code == 0, outcome.err
     assert 'configuration: %s' % (in_tmp / 'conf.yaml') in outcome.err
-    assert 'framework: pytorch: the networks here are MXNet\'s' in outcome.err
+    assert 'framework: pytorch: ignored, because the networks here are MXNet\'s' in outcome.err
     assert set(os.listdir('out')) == file_names(TUNING_FILES, 'MRPC')
     assert is_picture(in_tmp / 'out' / 'trials.png')
     report = read_json(in_tmp / 'out' / 'results.json')
@@ -180,8 +180,8 @@ def test_an_impossible_goal(call, work, in_tmp, fast_int8, only_float_is_good):
     outcome = call(quantize, '--tune', '--model_dir', work / 'run-SST', '--data_dir',
                    work / 'SST-2', *BATCHES, '--output_dir', 'out')
     assert outcome.code == 1, outcome.err
-    assert 'the goal, a loss of at most 0 of the score by a network that is faster than float, ' \
-        'was not reached: trial ' in outcome.err
+    assert 'the goal was not reached: found no network that is faster than float with a loss of ' \
+        'at most 0 of the score. Trial ' in outcome.err
     assert set(os.listdir('out')) == file_names(TUNING_FILES, 'SST')
     report = read_json(in_tmp / 'out' / 'results.json')
     assert not report['reached'] and len(report['trials']) == 4
@@ -234,7 +234,7 @@ def test_resume_and_rebuild(call, work, in_tmp, fast_int8):
         open_exported_pipeline(folder, None, None, mx.cpu(), 1).network(*batch)
         for folder in ('out', 'out/trial-1')))
     assert call(quantize, *command, '--resume', '--output_dir', 'out', '--rebuild', 2).error == \
-        'error: --rebuild 2: out/trials.jsonl has 1 trials'
+        'error: --rebuild 2: no such trial: out/trials.jsonl has 1 trials'
 
 
 def test_locate_labelled_test(work, data_dir):
@@ -255,32 +255,32 @@ def test_refusals(call, work, tiny_bert, in_tmp):
         assert outcome.code == 2 and not (run / 'quantized').exists()
         return outcome.error
     for flag, value in (('--config', 'x.yaml'), ('--rebuild', 1)):
-        assert refusal('--model_dir', run, flag, value) == 'error: %s is for --tune' % flag
-    assert refusal('--model_dir', run, '--resume') == 'error: --resume is for --tune'
+        assert refusal('--model_dir', run, flag, value) == 'error: %s needs --tune' % flag
+    assert refusal('--model_dir', run, '--resume') == 'error: --resume needs --tune'
     assert refusal('--model_dir', run, '--tune', '--rebuild', 1) == \
-        'error: --rebuild 1: the trial of which run? Give --resume too'
+        'error: --rebuild 1: no run found: give --resume too'
     assert 'nowhere.yaml: can\'t be read: ' in refusal('--model_dir', run, '--tune', '--config',
                                                       'nowhere.yaml', '--output_dir', 'a')
-    assert 'holds no model for a task but: encoder' in refusal(
+    assert 'holds no model for a task; found: encoder' in refusal(
         '--model_dir', tiny_bert)
     assert refusal('--model_dir', run, '--task_name', 'STS-B') == \
-        'error: --task_name STS-B: it has scores, the model 2 classes'
-    assert 'no checkpoint in it' in refusal('--model_dir', in_tmp)
+        'error: --task_name STS-B: the task has scores, but the model has 2 classes'
+    assert 'no checkpoint in this folder' in refusal('--model_dir', in_tmp)
     path = work / 'SST-2' / 'train.tsv'
     assert refusal('--model_dir', run, '--train_file', path, '--dev_file', path, '--text_columns',
                    'sentence', '--label_column', 'label', '--output_dir', 'b') == (
-        'error: --train_file and --dev_file are one file: what is calibrated on is not what is '
-        'reported')
-    assert '--output_dir %s: the model lies there' % run in refusal('--model_dir', run,
+        'error: --train_file and --dev_file are the same file: the examples for calibration must '
+        'not be scored')
+    assert '--output_dir %s: this is the folder of the model' % run in refusal('--model_dir', run,
                                                                    '--output_dir', run)
     squad = work / 'run-squad'
     assert refusal('--model_dir', squad, '--label_column', 'a', '--output_dir', 'c') == (
         'error: --label_column: the model in %s is for question answering' % squad)
     assert '-1 found, a whole number from 0' in refusal('--model_dir', run, '--seed', -1)
     assert refusal('--model_dir', run, '--task_name', 'MRPC') == \
-        'error: --task_name MRPC: it has pairs, and the model was trained on single texts'
+        'error: --task_name MRPC: the task has pairs, but the model was trained on single texts'
     assert call(finetune_classifier, '--only_calibration', '--bert_checkpoint', run).error == (
-        'error: --only_calibration: of which parameters? Give --model_parameters, or take '
+        'error: --only_calibration: no model found: give --model_parameters, or use '
         'quantize.py --model_dir')
 
 
@@ -292,8 +292,8 @@ def test_a_killed_run_is_not_mixed_with_a_new_one(call, work, in_tmp, fast_int8)
     assert call(quantize, *command).code == 0
     os.remove('out/results.json')
     os.mkdir('out/trial-1')
-    message = ('error: out holds the trials of a tuning run: go on with it by --resume, or '
-               'replace it by --overwrite_output_dir')
+    message = ('error: out holds the trials of a tuning run: continue it with --resume, or replace '
+               'it with --overwrite_output_dir')
     assert call(quantize, *command).error == message
     assert call(quantize, *command, '--calib_mode', 'naive', '--overwrite_output_dir').code == 0
     assert len((in_tmp / 'out' / 'trials.jsonl').read_text().splitlines()) == 2
@@ -307,8 +307,8 @@ def test_a_killed_run_is_not_mixed_with_a_new_one(call, work, in_tmp, fast_int8)
     assert outcome.code == 0 and 'at most 80 % of the float score' in outcome.err
     write_config(in_tmp, 'absolute: 0.2')
     error = call(quantize, *resume, '--config', 'conf.yaml').error
-    assert 'its trials are of other parameters, calibration batches, options, random_seed or ' \
-        'kind of goal (relative, absolute)' in error
+    assert 'these trials belong to other parameters, calibration batches, options, random_seed, ' \
+        'kind of goal (relative, absolute) or scored examples' in error
 
 
 def test_only_trials_of_this_model_are_rebuilt(call, work, in_tmp, fast_int8):
@@ -321,7 +321,7 @@ def test_only_trials_of_this_model_are_rebuilt(call, work, in_tmp, fast_int8):
         mx.nd.save(str(path), {name: array / 2 if name.endswith('ffn_1.weight') else array
                                for name, array in arrays.items()})
     error = call(quantize, *command, '--resume', '--rebuild', 1).error
-    assert error.startswith('error: out/trials.jsonl: its trials are of other parameters, ')
+    assert error.startswith('error: out/trials.jsonl: these trials belong to other parameters, ')
 
 
 def test_a_resume_keeps_the_defaults(call, work, in_tmp, fast_int8):
@@ -359,9 +359,9 @@ def test_labels_in_another_order(call, work, in_tmp):
 def test_labels_of_another_task(call, work, in_tmp):
     assert call(quantize, '--model_dir', work / 'run-MRPC', '--task_name', 'RTE', '--output_dir',
                 'out').error == (
-        'error: --task_name RTE: its classes are not_entailment, entailment, and the model\'s 0, '
-        '1: is it of another task? If not, name them as the task does with convert_checkpoint.py '
-        '--classes')
+        'error: --task_name RTE: the task has the classes not_entailment, entailment, but the '
+        'model has 0, 1. If the model is for this task, rename its classes with '
+        'convert_checkpoint.py --classes')
 
 
 @pytest.mark.parametrize('labels,name,columns,are_placeholders', [
@@ -380,7 +380,7 @@ def test_calibration_does_not_resume(call, work, in_tmp):
                '--output_dir', 'out')
     assert call(quantize, *command).code == 0
     assert call(quantize, *command).error == (
-        'error: out holds a run: choose another --output_dir, or replace it by '
+        'error: out holds a run: choose another --output_dir, or replace it with '
         '--overwrite_output_dir')
 
 
@@ -405,8 +405,8 @@ def test_an_absolute_goal_that_allows_anything(call, work, in_tmp, fast_int8):
     outcome = call(quantize, '--tune', '--model_dir', work / 'run-MRPC', '--data_dir',
                    work / 'MRPC', *BATCHES, '--output_dir', 'out')
     assert outcome.code == 2
-    assert outcome.error.startswith('error: accuracy_criterion.absolute: 1 found, and the float '
-                                    'network\'s score is 0.')
+    assert outcome.error.startswith('error: accuracy_criterion.absolute: 1 found, but the score '
+                                    'of the float network is only 0.')
 
 
 def test_examples_of_dev_are_not_calibrated_on(call, work, in_tmp):
@@ -420,16 +420,17 @@ def test_examples_of_dev_are_not_calibrated_on(call, work, in_tmp):
                '--text_columns', 'sentence', '--label_column', 'label', '--output_dir', 'out')
     outcome = call(quantize, *command, '--train_file', 'train.tsv')
     assert outcome.code == 0, outcome.err
-    num_left_out = int(re.search(r'train\.tsv: (\d+) of %d examples are left out: \S+dev.tsv has '
-                                 r'them too' % (5 + len(new_lines)), outcome.err).group(1))
+    num_left_out = int(re.search(r'train\.tsv: (\d+) of %d examples are left out, because they '
+                                 r'are also in \S+dev.tsv'
+                                 % (5 + len(new_lines)), outcome.err).group(1))
     assert num_left_out >= 5
     assert read_json(in_tmp / 'out' / 'results.json')['calibrated_on'] == \
         5 + len(new_lines) - num_left_out
     (in_tmp / 'train.tsv').write_text(''.join(lines[:6]))
     outcome = call(quantize, *command, '--train_file', 'train.tsv', '--overwrite_output_dir')
     assert outcome.error == (
-        'error: train.tsv: all its 5 examples are in %s too, and would be scored after they were '
-        'used: name other files' % (work / 'SST-2' / 'dev.tsv'))
+        'error: train.tsv: all 5 examples are also in %s, and examples that were used must not be '
+        'scored: name other files' % (work / 'SST-2' / 'dev.tsv'))
 
 
 def test_scores_of_some_rows():

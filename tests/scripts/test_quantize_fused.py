@@ -16,8 +16,8 @@ FILES = {'model_bert_%s_quantized_fused-symbol.json', 'model_bert_%s_quantized_f
          'config.json', 'vocab.txt', 'task.json', 'options.json', 'results.json', 'quantize.log'}
 OPERATORS = ['bert.encoder.transformer_cells.%d.%s' % (layer, name) for layer in (0, 1) for name in
              ('attention_cell.query_key_value', 'proj', 'ffn.ffn_1', 'ffn.ffn_2')]
-REFUSAL = ('%s: --calib_mode fused made it, and it takes the fused CPU kernels, which '
-           'are not here (docs/kernels.rst): quantize the model by another --calib_mode')
+REFUSAL = ('%s: a model that --calib_mode fused made needs the fused CPU kernels, which are not '
+           'available here (docs/kernels.rst): quantize the model with another --calib_mode')
 
 
 def file_names(task):
@@ -99,8 +99,9 @@ def test_flags_that_would_do_nothing(call, work, in_tmp, script, flag, value):
         '--model_parameters', work / 'none.params')}
     outcome = call(script, *model_flags[script], '--data_dir', work / 'SST-2', '--calib_mode',
                    'fused', '--output_dir', 'out', flag, value)
-    assert (outcome.code, outcome.error) == (2, 'error: %s: --calib_mode fused: its products are '
-                                             'int8, and nothing is calibrated' % flag)
+    assert (outcome.code, outcome.error) == (2, 'error: %s: --calib_mode fused always computes in '
+                                                'int8, and calibrates nothing: leave the flag out'
+                                                % flag)
     assert not os.path.exists('out')
 
 
@@ -129,7 +130,7 @@ def test_without_the_kernels(call, kernels, work, in_tmp, monkeypatch):
     outcome = spawn('quantize.py', *arguments, '--overwrite_output_dir', env=environment)
     assert (outcome.code, outcome.error) == (
         2, 'error: no fused kernels for this CPU and network: see docs/kernels.rst, '
-           'or take another --calib_mode')
+           'or use another --calib_mode')
 
 
 @pytest.mark.process

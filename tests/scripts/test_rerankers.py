@@ -186,9 +186,9 @@ def test_a_killed_run_resumes_bit_for_bit(in_tmp, tiny_bert, data):
 
 
 @pytest.mark.parametrize('arguments, message', [
-    (('--ranking',), '--ranking: MRPC has classes, and a reranker learns scores: take --task_name '
-                     'STS-B, or files of your own'),
-    (('--max_score', '5'), '--max_score: it is for --ranking'),
+    (('--ranking',), '--ranking: MRPC has classes, but a reranker learns scores: use --task_name '
+                     'STS-B, or your own files'),
+    (('--max_score', '5'), '--max_score: it needs --ranking'),
     (('--ranking', '--max_score', '0'), 'argument --max_score: 0 found, a number above 0 expected'),
     (('--ranking', '--train_file', 'a.csv', '--dev_file', 'a.csv', '--text_columns', 'query',
       '--label_column', 'mark'),
@@ -268,7 +268,8 @@ def test_a_regression_ranks_with_a_sigmoid(call, in_tmp):
     (('--query', QUERY, '--file', 'empty.txt'), 'empty.txt: no text in it'),
     (('--query', QUERY, '--file', 'd.csv'),
      '--file d.csv: --query reads one text: name the column with --text_columns'),
-    (('--query', QUERY, '--file', 'd.csv', 'a'), 'give texts as arguments or --file, not both')])
+    (('--query', QUERY, '--file', 'd.csv', 'a'), 'give texts as arguments or with --file, not '
+                                                 'both')])
 def test_a_query_that_cannot_be_ranked(run, call, in_tmp, arguments, message):
     (in_tmp / 'empty.txt').write_text('')
     (in_tmp / 'd.csv').write_text('text,other\na,b\n')
@@ -277,8 +278,7 @@ def test_a_query_that_cannot_be_ranked(run, call, in_tmp, arguments, message):
 
 
 def test_models_that_cannot_rank(call, in_tmp):
-    remedy = ': name one that gives a score for a pair, such as a run of finetune_classifier.py ' \
-             '--ranking'
+    remedy = ': name a model that scores pairs, such as a run of finetune_classifier.py --ranking'
     for name, write, kind in (('c', tiny.write_classifier, 'classification'),
                               ('q', tiny.write_question_answerer, 'question answering')):
         write(in_tmp / name)
@@ -405,4 +405,4 @@ def test_deploy_refuses_a_query_for_classes(in_tmp, call):
     tiny.write_classifier(in_tmp / 'c')
     assert call(export, '--model_dir', 'c', '--output_dir', 'out').code == 0
     assert call(deploy, '--model_dir', 'out', '--query', QUERY, 'a').error.startswith(
-        'error: --query: the model in out is for classification: name one that gives a score')
+        'error: --query: the model in out is for classification: name a model that scores pairs')

@@ -113,8 +113,8 @@ def test_another_run_is_not_overwritten(task, tiny_bert, call, in_tmp):
     (in_tmp / 'run' / 'mine.txt').write_text('kept')
     outcome = call(finetune_classifier, *flags(task, tiny_bert, 'run'))
     assert outcome.code == 2
-    assert outcome.error == ('error: run holds a run: choose another --output_dir, go on with it '
-                             'by --resume, or replace it by --overwrite_output_dir')
+    assert outcome.error == ('error: run holds a run: choose another --output_dir, continue it '
+                             'with --resume, or replace it with --overwrite_output_dir')
     assert final_bytes('run') == before
     assert call(finetune_classifier, *flags(task, tiny_bert, 'run'), '--overwrite_output_dir',
                 '--epochs', 1).code == 0
@@ -127,8 +127,8 @@ def test_other_training_data_is_refused(tiny_bert, call, in_tmp):
     assert call(finetune_classifier, *flags(data, tiny_bert, 'run')).code == 0
     tiny.write_sst(in_tmp / 'SST-2', train=61)
     assert call(finetune_classifier, '--resume', '--output_dir', 'run').error == (
-        'error: --resume: the training examples are not those that the run in run was started '
-        'with: put them back, or start another run')
+        'error: --resume: the training examples differ from those of the run in run: restore '
+        'them, or start a new run')
 
 
 def test_own_task_keeps_its_name(tiny_bert, call, in_tmp):
@@ -226,8 +226,8 @@ def test_an_entity_run_goes_on_only_as_it_was_started(tiny_bert, call, in_tmp):
         'error: --scheme BIOES: the run in run was started with IOB2; leave the flag out, or start '
         'another run')
     assert call(finetune_classifier, '--resume', '--output_dir', 'run').error == (
-        'error: --resume: the run in run is one of finetune_ner.py: go on with that script')
+        'error: --resume: the run in run was made by finetune_ner.py: continue with that script')
     tiny.write_ner(in_tmp / 'data', train=61)
     assert call(finetune_ner, '--resume', '--output_dir', 'run').error == (
-        'error: --resume: the training examples are not those that the run in run was started '
-        'with: put them back, or start another run')
+        'error: --resume: the training examples differ from those of the run in run: restore '
+        'them, or start a new run')

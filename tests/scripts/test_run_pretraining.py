@@ -231,7 +231,7 @@ def test_other_data_is_refused(call, dataset, in_tmp):
     pretrain(call, *flags(dataset, '--data', 'data/*.npz'), '--ckpt_dir', 'second')
     write_shard('data/part-000.npz', shard.select(np.arange(5)))
     outcome = call(run_pretraining, '--resume', '--ckpt_dir', 'second')
-    assert outcome.error.startswith('error: --resume: the training examples are not those')
+    assert outcome.error.startswith('error: --resume: the training examples differ from those')
 
 
 def test_a_checkpoint_of_another_model_is_refused(call, dataset, tiny_bert, sst, in_tmp):
@@ -247,12 +247,12 @@ def test_a_checkpoint_of_another_model_is_refused(call, dataset, tiny_bert, sst,
         'file, (2, 16) in the model')
     sizes.write_bytes((dataset / 'sizes.json').read_bytes())
     vocab.write_text(vocab.read_text().replace('good', 'gut'))
-    assert 'manifest.json: made with another vocabulary' in call(
+    assert 'manifest.json: the data was made with another vocabulary' in call(
         run_pretraining, '--resume', '--ckpt_dir', 'ckpt').error
     assert call(finetune_classifier, '--task_name', 'SST', '--data_dir', sst, '--bert_checkpoint',
                 tiny_bert, '--epochs', 1, '--max_len', 24, '--output_dir', 'tuned').code == 0
     assert call(run_pretraining, '--resume', '--ckpt_dir', 'tuned').error == (
-        'error: --resume: the run in tuned is one of finetune_classifier.py: go on with that '
+        'error: --resume: the run in tuned was made by finetune_classifier.py: continue with that '
         'script')
     (in_tmp / 'other').mkdir()
     (in_tmp / 'other' / 'config.json').write_text('{"model_type": "gpt2"}')
@@ -288,28 +288,29 @@ def test_the_original_format(call, dataset, in_tmp):
 
 
 @pytest.mark.parametrize('more_flags, problem', [
-    (['--data', 'none/*.npz'], 'none/*.npz: no such file: expected for --data what '
-                               'create_pretraining_data.py writes'),
-    (['--data_eval', 'none.npz'], 'none.npz: no such file: expected for --data_eval what'),
-    (['--data', 'broken.npz'], 'broken.npz: not a shard of create_pretraining_data.py, or a '
-                               'damaged one'),
+    (['--data', 'none/*.npz'], 'none/*.npz: no such file: expected for --data the files of '
+                               'create_pretraining_data.py'),
+    (['--data_eval', 'none.npz'], 'none.npz: no such file: expected for --data_eval the files'),
+    (['--data', 'broken.npz'], 'broken.npz: damaged, or not a shard of '
+                               'create_pretraining_data.py: '),
     (['--data', 'empty.npz'], 'empty.npz: no example in it'),
     (['--dataset_name', 'other.txt', '--data', 'beside/*.npz'],
-     'beside/manifest.json: made with another vocabulary, of 25 tokens; the model\'s has 24'),
+     'beside/manifest.json: the data was made with another vocabulary of 25 tokens'),
     (['--dataset_name', 'other.txt', '--data', 'alone.npz'],
-     'alone.npz: an id is 24, and the vocabulary has 24 tokens'),
-    (['--bert_config', 'short.json'], '--data: an example of 32 tokens, and the model has 20 '
+     'alone.npz: an id is 24, but the vocabulary has 24 tokens'),
+    (['--bert_config', 'short.json'], '--data: an example has 32 tokens, but the model has 20 '
                                       'positions: make the data with --max_seq_length 20'),
-    (['--bert_config', 'large.json'], 'large.json: vocab_size 99, and the vocabulary has 25'),
+    (['--bert_config', 'large.json'], 'large.json: vocab_size is 99, but the vocabulary has 25'),
     (['--pretrained'], '--pretrained and --bert_config: released weights have their own sizes'),
-    (['--bert_checkpoint', 'x'], '--bert_checkpoint brings its own weights and sizes'),
+    (['--bert_checkpoint', 'x'], '--bert_checkpoint has its own weights and sizes'),
     (['--total_batch_size', 10, '--accumulate', 4],
-     '--total_batch_size 10: not a multiple of 4: --accumulate 4 on 1 devices'),
+     '--total_batch_size 10: expected a multiple of 4: --accumulate 4 on 1 devices'),
     (['--total_batch_size', 8, '--batch_size', 4],
      '--total_batch_size and --batch_size: give one of the two'),
-    (['--data', 'array.npy'], 'array.npy: not a shard of create_pretraining_data.py'),
+    (['--data', 'array.npy'], 'array.npy: damaged, or not a shard of'),
     (['--use_avg_len', '--batch_size', 31],
-     '--batch_size 31: tokens, with --use_avg_len, and the longest example has 32: give as many'),
+     '--batch_size 31: with --use_avg_len it counts tokens, and the longest example has 32: give '
+     'at'),
     (['--dtype', 'float16'], '--dtype float16 needs a GPU'),
     (['--gpus', 0], '--gpus 0: no GPU for this MXNet: it is the CPU build'),
     (['--gpus', '3,0'], '--gpus 3: no GPU for this MXNet: it is the CPU build'),

@@ -29,7 +29,7 @@ def test_without_horovod_the_error_is_one_line(in_tmp):
     (in_tmp / 'horovod.py').write_text('raise ImportError("not here")')
     outcome = spawn('run_pretraining_hvd.py', '--data', 'x.npz', env={'PYTHONPATH': str(in_tmp)})
     assert outcome.code == 2
-    assert "start the script by './run horovodrun -np 2 python …'" in outcome.error
+    assert "start the script with './run horovodrun -np 2 python …'" in outcome.error
 
 
 @pytest.mark.horovod

@@ -72,8 +72,8 @@ def test_a_missing_gpu_is_reported_in_one_line(environment, script, arguments, t
     outcome = call(SCRIPTS[script], *arguments)
     assert outcome.code == 2
     assert outcome.err == (
-        'error: --gpu 0: no GPU for this MXNet: it is the CPU build, mxnet-cu112 or mxnet-cu117 '
-        'is the one for GPUs; leave --gpu out to run on the CPU\n')
+        'error: --gpu 0: no GPU for this MXNet: it is the CPU build, GPUs need mxnet-cu112 or '
+        'mxnet-cu117; leave --gpu out to run on the CPU\n')
 
 
 @pytest.fixture(scope='session')
@@ -165,8 +165,8 @@ def test_pretraining(arguments, call, in_tmp):
     runs on the CPU with the test's data and model."""
     check_parsed(run_pretraining, arguments)
     assert call(run_pretraining, *arguments).err == (
-        'error: --gpus 0: no GPU for this MXNet: it is the CPU build, mxnet-cu112 or mxnet-cu117 '
-        'is the one for GPUs; leave --gpus out to run on the CPU\n')
+        'error: --gpus 0: no GPU for this MXNet: it is the CPU build, GPUs need mxnet-cu112 or '
+        'mxnet-cu117; leave --gpus out to run on the CPU\n')
     write_pretraining_data(in_tmp, call)
     outcome = call(run_pretraining, *cpu_arguments(arguments), *TINY_MODEL_FLAGS)
     assert outcome.code == 0, outcome.err

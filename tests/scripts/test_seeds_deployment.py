@@ -172,12 +172,12 @@ def test_names_of_models():
     (('--do_eval', '--task_name', 'XNLI'), '--task_name XNLI: expected one of CoLA, SST-2, MRPC, '
                                           'STS-B, QQP, MNLI, QNLI, RTE, WNLI'),
     (('--do_eval', '--model_name_or_path', 'bert-base-uncased'),
-     '--model_name_or_path bert-base-uncased: it is not trained for a task: give --do_train, or '
-     'the folder that it made'),
-    (('--do_eval', '--learning_rate', 1), '--learning_rate: it is for --do_train'),
-    (('--do_eval', '--config', 'x'), '--config: it is for --tune'),
+     '--model_name_or_path bert-base-uncased: this model is not trained for a task: give '
+     '--do_train, or the folder that --do_train made'),
+    (('--do_eval', '--learning_rate', 1), '--learning_rate: it needs --do_train'),
+    (('--do_eval', '--config', 'x'), '--config: it needs --tune'),
     (('--do_train', '--num_train_epochs', 2.5),
-     '--num_train_epochs 2.5: a whole number of epochs expected')])
+     '--num_train_epochs 2.5: expected a whole number of epochs')])
 def test_refusals(call, roomy_bert, in_tmp, arguments, reason):
     outcome = call(run_glue_tune, '--model_name_or_path', roomy_bert, '--task_name', 'MRPC',
                    '--data_dir', 'x', '--output_dir', 'out', *arguments)
@@ -192,12 +192,12 @@ def test_lengths_are_those_of_training(call, roomy_bert, in_tmp):
                 40).code == 0
     evaluation_command = ('--model_name_or_path', 'out') + command[2:]
     assert call(run_glue_tune, *evaluation_command, '--do_eval', '--max_seq_length', 128).error == (
-        'error: --max_seq_length 128: the model was trained with 40, and reads as many: leave it '
-        'out, or train another by --do_train')
+        'error: --max_seq_length 128: the model was trained with 40, and needs the same here: '
+        'leave the flag out, or train another model with --do_train')
     assert call(run_glue_tune, *evaluation_command, '--do_eval').code == 0
     assert call(run_squad_tune, '--model_name_or_path', 'out', '--do_eval', '--output_dir',
                 'out').error == (
-        'error: --model_name_or_path out: it is a model for classification, and the task is SQuAD')
+        'error: --model_name_or_path out: the model is for classification, but the task is SQuAD')
 
 
 def test_resume(call, roomy_bert, in_tmp, fast_int8, monkeypatch):
@@ -240,4 +240,4 @@ def test_an_unknown_model(call, in_tmp):
     assert error.startswith('error: --model_name_or_path bert-base-uncase: no such folder, and no '
                             'model of that name. Did you mean "bert-base-uncased"? Models: ')
     assert call(run_squad_tune, '--task_name', 'MRPC', '--model_name_or_path', 'x', '--output_dir',
-                'out', '--do_eval').error == 'error: --task_name MRPC: SQuAD expected'
+                'out', '--do_eval').error == 'error: --task_name MRPC: expected SQuAD'

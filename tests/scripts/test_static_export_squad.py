@@ -86,7 +86,7 @@ def test_a_network_that_differs_is_an_error(call, run, monkeypatch):
     outcome = call(static_export_squad, '--bert_checkpoint', run, *SIZES, '--export',
                    '--output_dir', 'a')
     assert outcome.code == 2
-    assert 'the symbol read back differs by ' in outcome.error
+    assert 'the exported symbol differs by ' in outcome.error
 
 
 def test_nothing_to_do(call, in_tmp):
@@ -101,11 +101,12 @@ def test_sizes_that_dont_fit(call, run, monkeypatch):
                              '--seq_length 24')
     outcome = call(static_export_squad, '--bert_checkpoint', run, '--export', *SIZES,
                    '--input_size', 768)
-    assert outcome.error == 'error: --input_size 768: this model is 8 wide: leave it out'
+    assert outcome.error == ('error: --input_size 768: the width of this model is 8: leave the '
+                             'setting out')
     monkeypatch.setenv('INPUTSIZE', '1024')
     outcome = call(static_export_squad, '--bert_checkpoint', run, '--export', *SIZES)
-    assert outcome.error == ('error: the environment\'s INPUTSIZE 1024: this model is 8 wide: '
-                             'leave it out')
+    assert outcome.error == ('error: the environment variable INPUTSIZE 1024: the width of this '
+                             'model is 8: leave the setting out')
 
 
 def test_an_export_is_not_overwritten(call, run, in_tmp):

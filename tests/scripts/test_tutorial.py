@@ -60,9 +60,3 @@ def test_what_it_writes(tutorial):
     assert {path.name for path in folder.iterdir()} == {'glue_data', 'paraphrase',
                                                         'tutorial_harms.svg'}
     assert set(os.listdir(str(folder / 'paraphrase'))) == {'int8-symbol.json', 'int8-0000.params'}
-
-
-def test_its_pictures():
-    """The page names all files of the folder, and only these."""
-    names = re.findall(r'\.\. image:: figures/(\S+)', PAGE.read_text(encoding='utf-8'))
-    assert sorted(names) == sorted(os.listdir(str(ROOT / 'docs' / 'figures')))

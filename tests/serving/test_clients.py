@@ -67,7 +67,8 @@ def test_openai_models(server, openai):
 def test_openai_errors(server, locked, openai):
     embeddings = openai_client(openai, server).embeddings
     for error, status, message, arguments in (
-            (openai.NotFoundError, 404, 'there is none', {'model': 'none', 'input': 'good'}),
+            (openai.NotFoundError, 404, 'there is no such model',
+                                        {'model': 'none', 'input': 'good'}),
             (openai.BadRequestError, 400, 'at least one', {'model': 'vectors', 'input': []}),
             (openai.BadRequestError, 400, 'input', {'model': 'vectors', 'input': [{}]}),
             (openai.UnprocessableEntityError, 422, 'the model reads 40',
@@ -252,7 +253,7 @@ def test_triton_errors(triton):
     module, client = triton
     with pytest.raises(module.InferenceServerException, match='input "text" is missing'):
         client.infer('vectors', [])
-    with pytest.raises(module.InferenceServerException, match='there is none'):
+    with pytest.raises(module.InferenceServerException, match='there is no such model'):
         client.get_model_metadata('none')
     inputs = [module.InferInput('text', [1], 'BYTES')]
     inputs[0].set_data_from_numpy(np.array(['good'], object), binary_data=True)

@@ -97,14 +97,14 @@ def test_limits_of_a_request(engine, network):
     def error(*lengths, **options):
         error, = run(engine, network, list(lengths), **options)
         return error.status, error.message
-    assert error() == (400, 'no text in the request: at least one expected')
+    assert error() == (400, 'no text in the request: expected at least one')
     assert error(*[1] * 11) == (
-        413, '11 texts in the request: 10 at most expected: send several requests')
+        413, '11 texts in the request, expected at most 10: send several requests')
     assert error(*[99] * 6) == (
-        413, '594 tokens in the request: 500 at most expected: send several requests')
+        413, '594 tokens in the request, expected at most 500: send several requests')
     status, message = error(3, 50, 60, limit=40)
     assert status == 422 and message.startswith(
-        'text 1 has 50 tokens, special ones included, and the model reads 40 (2 texts are too '
+        'text 1 has 50 tokens, special tokens included, but the model reads 40 (2 texts are too '
         'long)')
     outcome, = run(engine, network, [3, 50], limit=40, truncate=True)
     assert outcome.truncated == [{'index': 1, 'tokens': 50, 'kept': 40}]
@@ -113,7 +113,7 @@ def test_limits_of_a_request(engine, network):
 
 def test_a_mistake_of_the_user_is_422(engine, network):
     def plan():
-        raise UserError('text 0: half a surrogate pair in it')
+        raise UserError('text 0: half a surrogate pair found')
 
     async def send():
         await engine.run(network, plan, ['text'], 'client')
@@ -142,8 +142,8 @@ def test_overload_is_answered_at_once(engine, network):
         return info.value
     error = asyncio.run(overload())
     assert error.status == 429 and error.headers == {'Retry-After': '5'}    # 100 / 10 − 5
-    assert error.message == ('the server is busy: what waits takes about 10 s, and requests are '
-                             'taken up to 5 s')
+    assert error.message == ('the server is busy: waiting requests take about 10 s, and new ones '
+                             'are accepted up to 5 s')
 
 
 def test_each_network_has_its_own_speed(engine, network):

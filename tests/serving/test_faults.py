@@ -253,7 +253,7 @@ def test_a_body_by_the_byte_is_given_up(strict):
             connection.sendall(b' ')
             time.sleep(0.05)
         answer = read_answer(connection.makefile('rb'))
-    assert answer.status == 408 and answer.cause == 'the body did not come within 1.5 s'
+    assert answer.status == 408 and answer.cause == 'the body did not arrive within 1.5 s'
 
 
 def test_a_body_without_end_is_refused(strict):
@@ -549,7 +549,7 @@ def test_a_model_that_is_deleted_or_broken_while_it_is_served(tmp_path):
         assert post(running.url, '/embed', {'inputs': 'good'}, headers=key)[0].content == old
         shutil.rmtree(path)
         answer, _ = post(running.url, '/admin/reload', {}, headers=key)
-        assert answer.status == 424 and 'the model stays as it was' in answer.cause
+        assert answer.status == 424 and 'the old model stays in use' in answer.cause
         assert post(running.url, '/embed', {'inputs': 'good'}, headers=key)[0].content == old
         info = send(running.url, make_request('/info', method='GET', headers=key))
         assert info.content['model_id'] == 'own' and str(tmp_path) not in info.body.decode()

@@ -101,7 +101,7 @@ def test_the_log_has_no_texts_and_no_keys(locked, caplog):
 
 
 @pytest.mark.parametrize('content, message', [
-    (b'\n \n', 'no key in it: expected one a line'), (b'\xff\xfe', 'it is no UTF-8'),
+    (b'\n \n', 'no key in the file: expected one key per line'), (b'\xff\xfe', 'it is not UTF-8'),
     (None, 'No such file or directory')])
 def test_files_without_keys(tmp_path, content, message):
     if content is not None:
@@ -138,7 +138,7 @@ def test_a_body_that_is_too_slow(locked):
         connection.sendall(b'POST /embed HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n'
                            b'Authorization: Bearer %s\r\n\r\n{' % KEY.encode())
         status, content = answer_of(connection)
-    assert status == 408 and content['error'] == 'the body did not come within 1 s'
+    assert status == 408 and content['error'] == 'the body did not arrive within 1 s'
 
 
 def test_clients_that_vanish(locked):
@@ -252,7 +252,7 @@ def test_reload(locked, own_model):
     shutil.rmtree(path)
     assert locked.ask('/embed', {'inputs': 'good'}) == new      # its weights are in the memory
     response = locked.send('/admin/reload', {})
-    assert response.status_code == 424 and 'the model stays as it was' in response.json()['error']
+    assert response.status_code == 424 and 'the old model stays in use' in response.json()['error']
     assert locked.ask('/embed', {'inputs': 'good'}) == new
     tiny.write_checkpoint(path)
     locked.ask('/admin/reload', {})
@@ -309,14 +309,14 @@ def test_sigterm_finishes_what_is_under_way(tiny_model):
         log = process.stderr.read()
         process.wait(30)
     assert request.response.status_code == 200 and len(request.response.json()) == len(texts)
-    assert process.returncode == 0 and 'what was under way is answered' in log
+    assert process.returncode == 0 and 'all requests that had begun are answered' in log
     assert 'texts=2000' in log and 'Traceback' not in log
 
 
 @pytest.mark.parametrize('values, message', [
     ({'model_dir': ('nothing-here',)}, 'nothing-here'),
     ({'host': 'no.such.host.invalid'}, '--host no.such.host.invalid --port 8080: '),
-    ({'api_key_file': 'none'}, '--api_key_file none: it can\'t be read: No such file'),
+    ({'api_key_file': 'none'}, "--api_key_file none: the file can't be read: No such file"),
     ({'task': ('fill_mask',)}, 'has no masked-language-model decoder')])
 def test_errors_of_the_command(tiny_model, in_tmp, values, message):
     with pytest.raises(UserError, match=re.escape(message)):
@@ -337,7 +337,7 @@ def test_a_port_that_is_taken(tiny_model):
     with socket.create_server(('127.0.0.1', 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(UserError, match='--host 127.0.0.1 --port %d: Address already in use: '
-                                            'choose another one' % port):
+                                            'choose another host or port' % port):
             serve(ServingOptions(model_dir=(tiny_model,), threads=1, port=port), {})
 
 

@@ -319,7 +319,7 @@ def test_a_key(open_page, locked):
     field = page.page.get_by_label('Key')
     field.fill('wrong')
     field.press('Enter')
-    page.page.get_by_text('The server does not take this key.').wait_for()
+    page.page.get_by_text('The server does not accept this key.').wait_for()
     assert field.input_value() == ''
     field.fill(' %s ' % KEY)
     field.press('Enter')

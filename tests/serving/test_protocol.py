@@ -111,22 +111,22 @@ def test_cut_texts_are_named(server):
 
 
 @pytest.mark.parametrize('model, inputs, keys, status, message', [
-    ('none', [], {}, 404, 'model "none": there is none'),
+    ('none', [], {}, 404, 'model "none": there is no such model'),
     ('vectors', [], {}, 400, 'input "text" is missing: the inputs are text'),
-    ('vectors', [tensor('texts', TEXTS)], {}, 400, 'input "texts": the inputs are text'),
-    ('vectors', [tensor('text', TEXTS)] * 2, {}, 400, 'input "text": it comes twice'),
+    ('vectors', [tensor('texts', TEXTS)], {}, 400, 'input "texts": unknown; the inputs are text'),
+    ('vectors', [tensor('text', TEXTS)] * 2, {}, 400, 'input "text": it occurs twice'),
     ('vectors', [tensor('text', TEXTS, [4])], {}, 400,
-     'input "text": 3 texts found, and its shape is [4]'),
-    ('vectors', [tensor('text', [1.5])], {}, 400, 'input "text": texts expected, float found'),
+     'input "text": 3 texts found, but its shape is [4]'),
+    ('vectors', [tensor('text', [1.5])], {}, 400, 'input "text": expected texts, found float'),
     ('vectors', [dict(tensor('text', TEXTS), datatype='FP32')], {}, 400,
-     'input "text": datatype FP32 found, BYTES expected'),
+     'input "text": datatype FP32 found, expected BYTES'),
     ('vectors', [tensor('text', TEXTS)], {'outputs': [{'name': 'x'}]}, 400,
-     'output "x": the outputs are embedding'),
+     'output "x": unknown; the outputs are embedding'),
     ('vectors', [tensor('text', [])], {}, 400, 'no text in the request'),
     ('answers', [tensor('question', TEXTS), tensor('document', TEXTS[:1])], {}, 400,
-     'inputs of one size expected, found 3 of question, 1 of document'),
+     'expected inputs of one size, found 3 of question, 1 of document'),
     ('ranks', [tensor('query', TEXTS), tensor('text', TEXTS)], {}, 400,
-     'query: 3 texts found, 1 expected'),
+     'query: 3 texts found, expected 1'),
     ('vectors', 'text', {}, 400, 'inputs: '),
     ('vectors', [{'name': 'text'}], {}, 400, 'inputs.0.shape: Field required'),
 ])
@@ -139,4 +139,5 @@ def test_errors(server, model, inputs, keys, status, message):
 def test_an_unknown_version(server):
     response = server.send('/v2/models/vectors/versions/2')
     assert response.status_code == 404
-    assert response.json() == {'error': 'model "vectors": there is no version "2" but "1"'}
+    assert response.json() == {'error': 'model "vectors": there is no version "2"; the only '
+                                        'version is "1"'}

@@ -24,7 +24,7 @@ def test_vectors_and_tokens(server):
     # the table has two rows that no position uses
     response = server.send('/embed', {'inputs': 'good ' * 39})
     assert response.status_code == 422
-    assert 'has 41 tokens, special ones included, and the model reads 40' in response.text
+    assert 'has 41 tokens, special tokens included, but the model reads 40' in response.text
 
 
 def test_classes_of_pairs(server):

@@ -50,7 +50,7 @@ def test_embed_token_ids(server):
     assert np.allclose(server.ask('/embed', {'inputs': [ids, TEXTS[1]]}), expected,
                        atol=TOLERANCE)
     assert error(server, '/embed', {'inputs': [[5], [99]]}, 422) == \
-        'text 1: token id 99: from 0 to %d expected, the vocabulary of this model' % (
+        'text 1: token id 99: expected from 0 to %d, the vocabulary of this model' % (
             len(tiny.TOKENS) - 1)
 
 
@@ -63,7 +63,7 @@ def test_embed_all(server):
     assert np.allclose(server.ask('/embed_all', {'inputs': TEXTS[0], 'dimensions': 2})[0],
                        np.array(results[0])[:, :2], atol=TOLERANCE)
     assert error(server, '/embed_all', {'inputs': 'good', 'dimensions': 9}, 422) == \
-        'dimensions 9: from 1 to 8 expected'
+        'dimensions 9: expected from 1 to 8'
 
 
 def test_similarity(server):
@@ -74,7 +74,7 @@ def test_similarity(server):
     assert values == pytest.approx(expected, abs=TOLERANCE)
     assert values[0] == pytest.approx(1)
     assert error(server, '/similarity', {'inputs': {'source_sentence': 'a', 'sentences': []}},
-                 400) == 'inputs.sentences is empty: at least one text expected'
+                 400) == 'inputs.sentences is empty: expected at least one text'
 
 
 def test_openai_embeddings(server):
@@ -92,7 +92,7 @@ def test_openai_embeddings(server):
     response = server.send('/v1/embeddings', {'model': 'none', 'input': 'good'})
     assert response.status_code == 404 and response.json()['error']['type'] == \
         'invalid_request_error'
-    assert 'there is none' in response.json()['error']['message']
+    assert 'there is no such model' in response.json()['error']['message']
     assert server.send('/v1/embeddings', dict(body, dimensions=9)).status_code == 422
     assert server.send('/v1/embeddings', dict(body, dimensions=0)).status_code == 422
 
@@ -242,7 +242,7 @@ def test_fill(server):
     targets = server.ask('/fill', {'inputs': texts[0], 'targets': ['bad', 'good']})['masks']
     assert {word['word'] for word in targets[0][0]['words']} == {'bad', 'good'}
     assert error(server, '/fill', {'inputs': ['[MASK]', 'good']}, 422) == \
-        'text 1: no [MASK] in it: write it in the place of the word to find'
+        'text 1: no [MASK] in the text: write it where a word is missing'
 
 
 # Tokens
@@ -276,18 +276,18 @@ def error(server, path, body, status):
 
 
 def test_a_long_text_is_refused(server):
-    message = 'text 1 has 102 tokens, special ones included, and the model reads 40: shorten it, ' \
-        'or send "truncate": true'
+    message = 'text 1 has 102 tokens, special tokens included, but the model reads 40: shorten ' \
+        'it, or send "truncate": true'
     assert error(server, '/embed', {'inputs': ['good', LONG_TEXT]}, 422) == message
     assert error(server, '/v1/embeddings', {'input': ['good', LONG_TEXT], 'model': 'vectors'},
                  422) == message
     assert error(server, '/embed', {'inputs': [LONG_TEXT, LONG_TEXT]}, 422) == \
-        'text 0 has 102 tokens, special ones included, and the model reads 40 (2 texts are too ' \
+        'text 0 has 102 tokens, special tokens included, but the model reads 40 (2 texts are too ' \
         'long): shorten it, or send "truncate": true'
     assert 'has 104 tokens' in error(server, '/rerank', {'query': 'a', 'texts': [LONG_TEXT]}, 422)
     assert 'has 102 tokens' in error(server, '/predict', {'inputs': LONG_TEXT}, 422)
     assert error(server, '/answer', {'question': LONG_TEXT, 'documents': 'good'}, 422) == \
-        'question 0 has 100 tokens, and the model reads 20: shorten it, or send "truncate": true'
+        'question 0 has 100 tokens, but the model reads 20: shorten it, or send "truncate": true'
 
 
 def test_a_long_text_is_cut_if_the_request_says_so(server):
@@ -365,15 +365,15 @@ def test_the_files_of_the_page(server):
     assert server.session.head(server.url + '/', timeout=60).status_code == 200
     for path in ('/page/none.js', '/page/../server.py', '/page/%2e%2e/server.py'):
         assert server.send(path).status_code == 404
-        assert 'there is no ' in server.send(path).json()['error']
+        assert 'there is no path ' in server.send(path).json()['error']
 
 
 def test_unknown_paths_and_methods(server):
-    assert error(server, '/embeddings/x', {}, 404) == 'there is no /embeddings/x'
+    assert error(server, '/embeddings/x', {}, 404) == 'there is no path /embeddings/x'
     response = server.send('/embed')
-    assert response.status_code == 405 and response.json()['error'] == '/embed is not for GET'
+    assert response.status_code == 405 and response.json()['error'] == '/embed does not support GET'
     assert error(server, '/v2/models/none/infer', {'inputs': []}, 404).startswith(
-        'model "none": there is none. The models are vectors, ')
+        'model "none": there is no such model. The models are vectors, ')
 
 
 # What one request may ask for
@@ -396,7 +396,7 @@ def test_cut_documents_are_named_by_their_places(server):
 def test_words_of_all_masks_are_bounded(server):
     body = {'inputs': ['[MASK] ' * 30] * 10, 'top_k': 100}
     assert error(server, '/fill', body, 413) == (
-        '30000 words asked for (masks × top_k), at most 20000 expected: lower top_k, or send '
+        '30000 words requested (masks × top_k), expected at most 20000: lower top_k, or send '
         'several requests')
 
 

@@ -208,8 +208,8 @@ def test_full_disk(free_bytes, disk):
     disk.free()
     reason = str(error.value).replace('File too large', 'No space left on device')
     assert reason == (
-        '%s: the checkpoint could not be written: No space left on device; mend that, then go on '
-        'with --resume from the checkpoint before' % (run / 'step-0000002'))
+        '%s: the checkpoint could not be written: No space left on device; remove the cause, '
+        'then continue from the previous checkpoint with --resume' % (run / 'step-0000002'))
     assert set(os.listdir(str(run))) == {'step-0000001', 'checkpoints.json'}
     assert read_files(run / 'step-0000001') == before
     assert checkpoint.newest_checkpoint(str(run)) == str(run / 'step-0000001')
@@ -236,7 +236,7 @@ def test_bytes_that_are_lost_when_the_file_is_closed(tmp_path, monkeypatch):
     monkeypatch.setattr(mx.nd, 'save', lossy_save)
     with pytest.raises(OSError) as error:
         checkpoint.save_arrays(str(tmp_path / 'x.params'), {'a': mx.nd.ones(3)})
-    assert error.value.strerror == 'only a part of it was written'       # there is space
+    assert error.value.strerror == 'only a part of the file was written'       # there is space
     monkeypatch.setattr(os, 'statvfs', lambda path: SimpleNamespace(f_bavail=1, f_frsize=4096))
     with pytest.raises(OSError) as error:
         checkpoint.save_arrays(str(tmp_path / 'x.params'), {'a': mx.nd.ones(3)})
@@ -245,7 +245,7 @@ def test_bytes_that_are_lost_when_the_file_is_closed(tmp_path, monkeypatch):
 
 def test_a_file_in_place_of_the_run_folder(tmp_path):
     (tmp_path / 'run').write_text('a file')
-    with pytest.raises(UserError, match='could not be written: Not a directory; mend that'):
+    with pytest.raises(UserError, match='could not be written: Not a directory; remove the'):
         save(tmp_path / 'run', 1)
 
 
@@ -264,7 +264,7 @@ def test_damaged_checkpoint(name, damage, tmp_path):
         checkpoint.load_resume_state(str(path.parent))
     message = str(error.value)
     assert message.startswith('%s: the checkpoint is damaged: ' % path.parent)
-    assert message.endswith('; remove it to go on from an earlier one, if there is one')
+    assert message.endswith('; remove it to continue from an earlier checkpoint, if there is one')
     assert '\n' not in message
 
 

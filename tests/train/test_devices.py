@@ -31,14 +31,14 @@ def test_the_cpu_by_default():
 
 
 def test_float16_on_the_cpu():
-    assert refusal(dtype='float16') == ('--dtype float16 needs a GPU: MXNet\'s CPU operators lack '
-                                        'it; leave --dtype out')
+    assert refusal(dtype='float16') == ('--dtype float16 needs a GPU: MXNet\'s CPU operators '
+                                        'don\'t support it; leave --dtype out')
 
 
 def test_no_gpu(machine):
     machine(0, cuda=False)
-    assert refusal(0) == ('--gpu 0: no GPU for this MXNet: it is the CPU build, mxnet-cu112 or '
-                          'mxnet-cu117 is the one for GPUs; leave --gpu out to run on the CPU')
+    assert refusal(0) == ('--gpu 0: no GPU for this MXNet: it is the CPU build, GPUs need '
+                          'mxnet-cu112 or mxnet-cu117; leave --gpu out to run on the CPU')
     machine(0, cuda=True)
     assert refusal(0) == ('--gpu 0: no GPU for this MXNet: no CUDA device is visible; leave --gpu '
                           'out to run on the CPU')
@@ -53,7 +53,7 @@ def test_this_build_is_the_cpu_build():
 @pytest.mark.parametrize('gpu', [2, 7, -1])
 def test_a_number_that_no_gpu_has(gpu, machine):
     machine(2, (8, 0))
-    assert refusal(gpu) == '--gpu %d: there are 2 GPUs, 0 to 1' % gpu
+    assert refusal(gpu) == '--gpu %d: there are 2 GPUs, numbered 0 to 1' % gpu
 
 
 @pytest.mark.parametrize('capability', [(5, 0), (7, 0), (8, 0), (8, 6), (8, 9), None])
@@ -67,7 +67,7 @@ def test_gpus_that_the_wheels_support(capability, machine):
 def test_gpus_that_the_wheels_hold_no_code_for(capability, text, machine):
     machine(1, capability)
     assert refusal(0) == (
-        '--gpu 0: it has compute capability %s, and MXNet 1.9.1 holds code for 5.0 to 8.9 '
+        '--gpu 0: the GPU has compute capability %s, but MXNet 1.9.1 supports 5.0 to 8.9 '
         '(Maxwell to Ada); leave --gpu out to run on the CPU' % text)
 
 

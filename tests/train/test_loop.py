@@ -284,8 +284,8 @@ def test_a_score_without_a_value_chooses_no_checkpoint(caplog):
     assert run_with_scores([nan, -0.5])[0].best_step == 10
     caplog.clear()
     state, recorder = run_with_scores([NoValue('all predictions are equal'), 0.2])
-    assert 'dev accuracy has no value (all predictions are equal): it chooses no checkpoint' in \
-        caplog.messages
+    assert ('dev accuracy has no value (all predictions are equal), so it can\'t choose the best '
+            'checkpoint') in caplog.messages
     assert [saved_state['best_step'] for saved_state in recorder.states] == [5, 10]
 
 
@@ -341,7 +341,7 @@ def fail_run(losses=None, norms=None, float16=False, **options):
     return str(error.value), recorder
 
 
-HINT = '. A lower --lr or a longer --warmup_ratio usually mends it'
+HINT = '. A lower --lr or a higher --warmup_ratio usually helps'
 
 
 @pytest.mark.parametrize('value,text', [(math.nan, 'nan'), (math.inf, 'inf')])

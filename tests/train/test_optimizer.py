@@ -137,7 +137,7 @@ def test_names_that_cannot_train_bert():
         make('groupadagrad')
     assert str(error.value).startswith('--optimizer groupadagrad: it updates matrices only, and '
                                        'BERT has vectors too; choose one of adadelta, ')
-    with pytest.raises(UserError, match='--optimizer test: it is there for MXNet\'s own tests'):
+    with pytest.raises(UserError, match='--optimizer test: it is only for MXNet\'s own tests'):
         make('test')
     assert not {'groupadagrad', 'test'} & set(OPTIMIZERS)
 

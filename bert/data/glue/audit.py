@@ -76,7 +76,7 @@ def describe_audit(report):
     for name, segment in report['segments'].items():
         lines += _describe_problem(name, segment)
     if report['labels_missing_in_train']:
-        lines.append('warning: labels that train has no example of: %s'
+        lines.append('warning: train has no examples of these labels: %s'
                      % ', '.join(map(one_line, report['labels_missing_in_train'])))
     return lines
 

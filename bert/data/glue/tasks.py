@@ -92,8 +92,8 @@ class Task:
         """The same task for a cross-encoder. max_score: instead of the task's own. Raises
         `UserError` unless it has scores of pairs."""
         if not self.is_regression:
-            raise UserError('--ranking: %s has classes, and a reranker learns scores: take '
-                            '--task_name STS-B, or files of your own' % self.name)
+            raise UserError('--ranking: %s has classes, but a reranker learns scores: use '
+                            '--task_name STS-B, or your own files' % self.name)
         if not self.pair:
             raise UserError('--ranking: a reranker reads pairs: give two --text_columns')
         return dataclasses.replace(self, is_ranking=True, max_score=max_score or self.max_score)
@@ -207,7 +207,7 @@ def find_task(name):
     """The `Task` called `name`, in any case and spelling; `UserError` for an unknown task."""
     tasks = _by_spelling()
     if name.lower() not in tasks:
-        raise UserError('no task "%s".%s The tasks are %s; your own files go with --train_file '
+        raise UserError('no task "%s".%s The tasks are %s. Give your own files as --train_file '
                         'and --dev_file' % (name, did_you_mean(name, list(TASKS) + list(SPELLINGS)),
                                             ', '.join(TASKS)))
     return tasks[name.lower()]

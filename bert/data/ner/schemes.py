@@ -42,7 +42,7 @@ class SchemeReport(NamedTuple):
     def describe_misfits(self):
         """A sentence for a warning."""
         sentence, word = self.first_misfit
-        return '%d tags do not fit the scheme %s, the first of them %s ("%s") in %s:%d' % (
+        return '%d tags do not fit the scheme %s; the first is %s ("%s") in %s:%d' % (
             self.num_misfits, self.scheme, sentence.tags[word], sentence.words[word],
             sentence.path, sentence.line_of(word))
 

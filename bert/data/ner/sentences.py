@@ -52,11 +52,10 @@ def check_tags(sentence):
         try:
             split_tag(tag)
         except ValueError:
-            raise UserError('%s:%d: the tag "%s" of "%s": expected %s, or one of %s and a type, '
-                            'such as B-PER' % (sentence.path, sentence.line_of(i), tag,
-                                               sentence.words[i], OUTSIDE,
-                                               ', '.join(name + '-' for name in PREFIXES))
-                            ) from None
+            raise UserError('%s:%d: the tag "%s" of "%s": expected %s, or a prefix (%s) and a '
+                            'type, such as B-PER'
+                            % (sentence.path, sentence.line_of(i), tag, sentence.words[i], OUTSIDE,
+                               ', '.join(name + '-' for name in PREFIXES))) from None
 
 
 # CoNLL columns
@@ -65,7 +64,7 @@ def check_tags(sentence):
 def _read_columns(path, columns):
     for name, column in (('word', columns.word), ('tag', columns.tag)):
         if column not in (None, '-1') and not column.isdecimal():
-            raise UserError('column of the %s "%s": the number of a column of %s expected, from 0'
+            raise UserError('column of the %s "%s": expected the number of a column of %s, from 0'
                             % (name, column, path))
     return read_sentences(path, int(columns.word or 0), None if not columns.has_tags
                           else int(columns.tag or -1))
@@ -124,7 +123,7 @@ def _read_json_lines(path, columns):
             key = columns.tag or next((key for key in TAG_KEYS if key in row), TAG_KEYS[0])
             tags = _list_of_texts(path, line_number, row, key)
             if len(tags) != len(words):
-                raise UserError('%s:%d: %d words and %d tags found, expected as many'
+                raise UserError('%s:%d: %d words and %d tags found, expected a tag for each word'
                                 % (path, line_number, len(words), len(tags)))
         if words:
             has_sentences = True
@@ -135,13 +134,13 @@ def _read_json_lines(path, columns):
 
 def _list_of_texts(path, line_number, row, key):
     if key not in row:
-        raise UserError('%s:%d: no "%s" in it, found %s'
+        raise UserError('%s:%d: no key "%s", found %s'
                         % (path, line_number, key, ', '.join(row) or 'an empty object'))
     values = row[key]
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        hint = ': write the names of the tags instead of their numbers' \
+        hint = ': write the tags as names, not as numbers' \
             if isinstance(values, list) and values and isinstance(values[0], int) else ''
-        raise UserError('%s:%d: "%s" is no list of texts%s' % (path, line_number, key, hint))
+        raise UserError('%s:%d: "%s" is not a list of texts%s' % (path, line_number, key, hint))
     if not all(map(is_unicode, values)):
         raise UserError('%s:%d: %s, in "%s"' % (path, line_number, NOT_UNICODE, key))
     return tuple(values)

@@ -37,7 +37,7 @@ class TaggedData:
             self.sequences, tokenizer.frame(pair=False), max_length, None if labels is None else
             [[indices[tag] for tag in convert_tags(tags, scheme)] for tags in self.tags])
         if not windows:
-            raise UserError('%s: none of its words has a token of this vocabulary' % self.path)
+            raise UserError('%s: this vocabulary has no token for any word of the file' % self.path)
         return windows
 
     def audit(self, frame, max_length):

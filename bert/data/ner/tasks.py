@@ -54,7 +54,7 @@ def find_tag_task(name):
     """The `TagTask` called `name`, in any case, with or without a hyphen. Raises `UserError`."""
     tasks = {_spelling(key): task for key, task in TAG_TASKS.items()}
     if _spelling(name) not in tasks:
-        raise UserError('no task "%s".%s The tasks are %s; your own files go with --train_file '
+        raise UserError('no task "%s".%s The tasks are %s. Give your own files as --train_file '
                         'and --dev_file' % (name, did_you_mean(name, list(TAG_TASKS)),
                                             ', '.join(TAG_TASKS)))
     return tasks[_spelling(name)]
@@ -85,10 +85,10 @@ def locate_tag_task(task, data_dir=None):
                  for path in [_first_file(folder, names)] if path}
         if paths.keys() & {'train', 'dev'}:
             return paths
-    problem = '%s: no files of it in %s; expected %s' % (task.name, ', '.join(folders), ', '.join(
+    problem = '%s: no files in %s; expected %s' % (task.name, ', '.join(folders), ', '.join(
         ' or '.join(names) for names in task.segments.values()))
     if data_dir or not task.downloads:
-        raise UserError('%s. They can be had from %s; --data_dir names their folder'
+        raise UserError('%s. Get the files from %s and give their folder as --data_dir'
                         % (problem, task.source))
     try:
         return {segment: download(DOWNLOAD_URL % names[0],
@@ -96,7 +96,7 @@ def locate_tag_task(task, data_dir=None):
                                   sha256=task.downloads[segment])
                 for segment, names in task.segments.items()}
     except UserError as error:
-        raise UserError('%s, and they could not be downloaded: %s' % (problem, error)) from None
+        raise UserError('%s, and the download failed: %s' % (problem, error)) from None
 
 
 def _first_file(folder, names):

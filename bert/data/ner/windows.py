@@ -95,8 +95,8 @@ def make_tag_windows(sequences, frame, max_length, labels=None):
     """
     room = max_length - frame.num_specials
     if room < 1:
-        raise UserError('a length of %d tokens is too small: %d special tokens and at least one '
-                        'token of text expected' % (max_length, frame.num_specials))
+        raise UserError('a length of %d tokens is too small for %d special tokens and at least '
+                        'one token of text' % (max_length, frame.num_specials))
     windows = []
     for i, sequence in enumerate(sequences):
         spans = cut_at_words(sequence.words, room, int(room * OVERLAP_SHARE))

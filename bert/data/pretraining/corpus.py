@@ -49,8 +49,8 @@ def scan(path, block_size):
     except OSError as error:
         raise UserError('%s: can\'t be read: %s' % (path, error.strerror)) from None
     if lines == 1 and has_returns:
-        raise UserError('%s: its lines end as on old Macintoshs: convert them, for example by tr '
-                        '"\\r" "\\n"' % path)
+        raise UserError('%s: the lines end with carriage returns, as on old Macs: convert them, '
+                        'for example with tr "\\r" "\\n"' % path)
     if documents:
         blocks.append(Block(path, start, position, documents))
     return Scan(path, position, digest.hexdigest(), lines, tuple(blocks))
@@ -92,6 +92,6 @@ def check_documents(scans):
     if not documents:
         raise UserError('%s: no text in it' % names)
     if documents == 1:
-        raise UserError('%s: one document in %d lines: put an empty line between documents; the '
-                        'random next sentence of a pair comes from another one'
+        raise UserError('%s: one document in %d lines, expected two or more: put an empty line '
+                        'between documents. Random next sentences come from another document'
                         % (names, sum(scan.lines for scan in scans)))

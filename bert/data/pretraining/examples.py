@@ -34,15 +34,15 @@ class SamplingOptions(NamedTuple):
     def check(self):
         """Raises `UserError` for values that contradict each other."""
         if self.max_seq_length < NUM_SPECIALS + 2:
-            raise UserError('--max_seq_length %d: %d or more expected: two segments of a token '
-                            'and %d special ones'
+            raise UserError('--max_seq_length %d: expected %d or more, for two segments of one '
+                            'token and %d special tokens'
                             % (self.max_seq_length, NUM_SPECIALS + 2, NUM_SPECIALS))
         if self.max_seq_length > MAX_LENGTH:
-            raise UserError('--max_seq_length %d: %d or fewer expected'
+            raise UserError('--max_seq_length %d: expected %d or less'
                             % (self.max_seq_length, MAX_LENGTH))
         if self.max_predictions_per_seq > self.max_seq_length - NUM_SPECIALS:
             raise UserError('--max_predictions_per_seq %d: only %d tokens of --max_seq_length %d '
-                            'are not special; about %d expected'
+                            'are not special tokens; expected about %d'
                             % (self.max_predictions_per_seq, self.max_seq_length - NUM_SPECIALS,
                                self.max_seq_length,
                                self.max_seq_length * self.masked_lm_prob + 1))

@@ -67,8 +67,8 @@ def _unreadable(path, error):
 
 
 def _damaged(path, error):
-    return UserError('%s: not a shard of create_pretraining_data.py, or a damaged one: %s; make it '
-                     'again' % (path, error))
+    return UserError('%s: damaged, or not a shard of create_pretraining_data.py: %s; create the '
+                     'shard again' % (path, error))
 
 
 def check_examples(path, examples, vocab_size=None):
@@ -96,7 +96,7 @@ def _problem_of_sizes(examples):
                           ('masked_lm_ids', examples.masked_offsets)):
         if len(offsets) != examples.size + 1 or offsets[0] or (np.diff(offsets) < 0).any() or \
                 offsets[-1] != len(getattr(examples, name)):
-            return 'damaged: %s and its offsets don\'t fit together' % name
+            return 'damaged: %s and its offsets don\'t match' % name
     return None
 
 
@@ -108,8 +108,8 @@ def _problem_of_values(examples, vocab_size):
     if any(array.min() < 0 for array in ids):
         return 'damaged: an id is negative'
     if vocab_size and any(array.max() >= vocab_size for array in ids):
-        return ('an id is %d, and the vocabulary has %d tokens: the shard was made with another '
-                'one' % (max(array.max() for array in ids), vocab_size))
+        return ('an id is %d, but the vocabulary has %d tokens: the shard was made with another '
+                'vocabulary' % (max(array.max() for array in ids), vocab_size))
     return None
 
 
@@ -117,8 +117,9 @@ def read_original_shard(path, allow_pickle):
     """The `PretrainingExamples` of a shard in the original's format."""
     if not allow_pickle:
         raise UserError('%s: a shard of the original format, whose arrays are pickled Python '
-                        'objects: reading them runs whatever code the file brings. If you trust '
-                        'it, give --allow_pickle; or make it again by create_pretraining_data.py'
+                        'objects: reading it runs any code that the file contains. Give '
+                        '--allow_pickle if you trust the file, or create the shard again with '
+                        'create_pretraining_data.py'
                         % path)
     with np.load(path, allow_pickle=True) as archive:
         rows = {name: archive[name] for name in ORIGINAL_ARRAYS}

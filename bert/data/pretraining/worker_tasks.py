@@ -57,7 +57,8 @@ def open_data_plan(folder, key):
     `splitter`, `masking_vocabulary`, `sampling`."""
     content = files.read_json(work_path(folder, PLAN_FILE))
     if content.get('key') != key:
-        raise UserError('%s: another run has changed its plan: give each run its own --output_dir'
+        raise UserError('%s: another run has changed the plan there: give each run its own '
+                        '--output_dir'
                         % folder)
     plan = types.SimpleNamespace(**content)
     tokens = read_tokens(os.path.join(folder, file_names.VOCABULARY_FILE))

@@ -31,7 +31,7 @@ def locate_squad(segment, version_2=False, data_dir=None):
         if os.path.isfile(path):
             return path
     if data_dir:
-        raise UserError('--data_dir %s: no %s in it' % (data_dir, name))
+        raise UserError('--data_dir %s: no %s in this folder' % (data_dir, name))
     return _download(name, segment, os.path.join(cache, name))
 
 
@@ -44,8 +44,8 @@ def _download(name, segment, path):
         except Exception as error:  # gluonnlp's download lets any exception of requests through
             reason = error if isinstance(error, UserError) else downloads.network_reason(error)
             reasons.append('from %s: %s' % (source, reason))
-    raise UserError('%s is not in SQUAD_DIR, ./squad, . or %s, and could not be had %s. Put it in '
-                    'a folder and name that with --data_dir, or give --%s_file'
+    raise UserError('%s is not in SQUAD_DIR, ./squad, . or %s, and the download failed: %s. Put '
+                    'it in a folder and give this folder as --data_dir, or give --%s_file'
                     % (name, os.path.dirname(path), '; '.join(reasons), segment))
 
 

@@ -138,7 +138,8 @@ def _with_listed_answers(path, where, row):
     texts, starts = (_get(path, '"answers" of ' + where, answers, key, list)
                      for key in ('text', 'answer_start'))
     if len(texts) != len(starts):
-        raise UserError('%s: "answers" of %s has %d texts and %d starts'
+        raise UserError('%s: "answers" of %s has %d texts and %d starts, expected as many starts '
+                        'as texts'
                         % (path, where, len(texts), len(starts)))
     return dict(row, answers=[{'text': text, 'answer_start': start}
                               for text, start in zip(texts, starts)])
@@ -183,8 +184,8 @@ def _get(path, where, values, key, kind):
         raise UserError('%s: %s has no "%s": expected %s' % (path, where, key, TYPE_NAMES[kind]))
     _expect(path, '"%s" of %s' % (key, where), values[key], kind)
     if kind is str and not is_unicode(values[key]):
-        raise UserError('%s: "%s" of %s holds half a surrogate pair (\\ud800 to \\udfff alone), '
-                        'which is no character' % (path, key, where))
+        raise UserError('%s: "%s" of %s contains half a surrogate pair (\\ud800 to \\udfff '
+                        'alone), which is not a character' % (path, key, where))
     return values[key]
 
 
@@ -202,14 +203,14 @@ def _expect(path, where, value, kind):
 def _find_problems(question, context):
     """Yield (reason, whether training can use the question) for each fault of a question."""
     if not context.strip():
-        yield 'its context is empty', False
+        yield 'the context is empty', False
     if not question.text.strip():
         yield 'the question is empty', True
     if question.is_impossible and question.answers:
-        yield ('is_impossible, and it has an answer: training takes it as impossible, scoring goes '
-               'by the answer, as the official evaluator does', True)
+        yield ('is_impossible is true, but the question has an answer. Training takes it as '
+               'impossible, scoring uses the answer, as the official evaluator does', True)
     if question.answers == () and not question.is_impossible:
-        yield 'it has no answer, and is_impossible is false', False
+        yield 'the question has no answer, but is_impossible is false', False
     for i, (text, start) in enumerate(question.answers or ()):
         if not text.strip():
             yield 'answer %d is empty' % (i + 1), i > 0
@@ -228,7 +229,7 @@ def _find_repeated_ids(questions):
     counts = {}
     for question in questions:
         counts[question.id] = counts.get(question.id, 0) + 1
-    return [Problem(-1, question_id, 'the file', 'its id stands %d times' % count, True)
+    return [Problem(-1, question_id, 'the file', 'the id occurs %d times' % count, True)
             for question_id, count in counts.items() if count > 1]
 
 
@@ -236,8 +237,8 @@ def check_unique_ids(squad):
     """Raises `UserError` when ids are repeated: predictions are stored by id."""
     repeated = [problem for problem in squad.problems if problem.question < 0]
     if repeated:
-        raise UserError('%s: %d question ids stand twice or more, the first is "%s": predictions '
-                        'are stored by id: give each question its own'
+        raise UserError('%s: %d question ids occur more than once, the first is "%s": give each '
+                        'question its own id, because predictions are stored by id'
                         % (squad.path, len(repeated), repeated[0].id))
 
 
@@ -245,8 +246,8 @@ def _check_answers_known(squad):
     """Raises `UserError` when only some of the questions have known answers."""
     unknown = [question for question in squad.questions if question.answers is None]
     if unknown and len(unknown) < len(squad.questions):
-        raise UserError('%s: question "%s" has no "answers", and others have: expected a list, '
-                        'empty where there is no answer' % (squad.path, unknown[0].id))
+        raise UserError('%s: question "%s" has no "answers", but others have: expected a list, '
+                        'empty if there is no answer' % (squad.path, unknown[0].id))
 
 
 def _check_version(squad, version_2, keys):
@@ -270,7 +271,7 @@ def describe_problems(squad, max_lines=5):
         return []
     num_excluded = len({problem.question for problem in squad.problems
                         if not problem.trainable})
-    lines = ['%s: %d problems, %d questions can\'t be trained on'
+    lines = ['%s: %d problems, %d questions can\'t be used for training'
              % (squad.path, len(squad.problems), num_excluded)]
     lines += ['  %s (%s): %s' % (problem.id, problem.where, problem.reason)
               for problem in squad.problems[:max_lines]]

@@ -37,10 +37,10 @@ class WindowOptions(NamedTuple):
         can't read it."""
         for name, value in self._asdict().items():
             if value < 1:
-                raise UserError('--%s %d: a whole number from 1 on expected' % (name, value))
+                raise UserError('--%s %d: expected a whole number from 1 on' % (name, value))
         if self.max_seq_length <= self.max_query_length + num_specials:
-            raise UserError('--max_seq_length %d: more than --max_query_length %d and %d special '
-                            'tokens expected, or no context fits in'
+            raise UserError('--max_seq_length %d: expected more than --max_query_length %d and %d '
+                            'special tokens together, to leave room for the context'
                             % (self.max_seq_length, self.max_query_length, num_specials))
         if num_positions is not None and self.max_seq_length > num_positions:
             raise UserError('--max_seq_length %d is more than the %d positions of this model: '
@@ -170,7 +170,7 @@ def load_windows(squad, tokenizer, options):
         with files.atomic_write(path, 'wb') as out:
             np.savez(out, **windows.arrays())
     except UserError as error:
-        LOG.warning('the features are not kept for the next time: %s', error)
+        LOG.warning('the features could not be saved for the next run: %s', error)
         path = None
     return windows, path, False
 

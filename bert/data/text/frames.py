@@ -61,6 +61,7 @@ def tokenizer_frame(tokenizer, pair):
             text_segments = []
             break
     if len(text_segments) != 1 + pair:
-        raise UserError('tokenizer.json: its post_processor puts no special tokens around %s: %s'
+        raise UserError('tokenizer.json: expected a post_processor that keeps %s whole and in '
+                        'order, found %s'
                         % ('a pair' if pair else 'a text', ' '.join(encoding.tokens)))
     return Frame(tuple(ids), tuple(segments), tuple(text_segments))

@@ -29,7 +29,7 @@ class LabelSetColumns(NamedTuple):
         for label in labels:
             self._check(place, label)
             if labels.count(label) > 1:
-                raise UserError('%s: the label "%s" is in it %d times: once expected'
+                raise UserError('%s: the label "%s" occurs %d times, expected once'
                                 % (place, label, labels.count(label)))
         return tuple(labels)
 
@@ -39,7 +39,7 @@ class LabelSetColumns(NamedTuple):
         if not is_unicode(label):
             raise UserError('%s: %s, in a label' % (place, NOT_UNICODE))
         if self.separator in label:
-            raise UserError('%s: the label "%s" contains "%s", which separates labels: rename it, '
+            raise UserError('%s: the label "%s" contains the separator "%s": rename the label, '
                             'or choose another --label_separator' % (place, label, self.separator))
 
 

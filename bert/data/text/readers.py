@@ -172,7 +172,7 @@ class _BlankLines:
 
     def warn(self):
         if self._lines:
-            LOG.warning('%s: %d blank lines are no rows, the first of them line %d', self._path,
+            LOG.warning('%s: %d blank lines skipped, the first is line %d', self._path,
                         len(self._lines), self._lines[0])
 
 
@@ -192,8 +192,8 @@ def format_of(path):
     """'tsv', 'csv' or 'jsonl' by the ending of `path`; `UserError` for any other ending."""
     ending = os.path.splitext(path)[1].lower()
     if ending not in FORMATS:
-        raise UserError('%s: the ending "%s" doesn\'t tell the format: name it .csv, .tsv or '
-                        '.jsonl' % (path, ending))
+        raise UserError('%s: unknown file ending "%s": expected .csv, .tsv or .jsonl'
+                        % (path, ending))
     return FORMATS[ending]
 
 
@@ -232,7 +232,7 @@ def parse_json_row(path, line_number, line):
     except RecursionError:
         raise UserError('%s:%d: JSON that is nested too deeply' % (path, line_number)) from None
     if not isinstance(row, dict):
-        raise UserError('%s:%d: %s found, expected one JSON object a line'
+        raise UserError('%s:%d: %s found, expected one JSON object per line'
                         % (path, line_number, type(row).__name__))
     return row
 
@@ -360,7 +360,7 @@ def _label(path, line_number, row, fields, table):
 
 def _value(path, line_number, row, field):
     if isinstance(row, dict) and field not in row:
-        raise UserError('%s:%d: no "%s" in it, found %s'
+        raise UserError('%s:%d: no key "%s", found %s'
                         % (path, line_number, field, ', '.join(row) or 'an empty object'))
     return row[field]
 
@@ -373,7 +373,8 @@ def _field(path, line_number, row, field):
         raise UserError('%s:%d: "%s" is %s, expected text or a number'
                         % (path, line_number, field, json.dumps(value)[:40]))
     if isinstance(value, float) and not math.isfinite(value):
-        raise UserError('%s:%d: "%s" is %s, which is no number' % (path, line_number, field, value))
+        raise UserError('%s:%d: "%s" is %s, which is not a number'
+                        % (path, line_number, field, value))
     if isinstance(value, str) and not is_unicode(value):
         raise UserError('%s:%d: %s, in a text' % (path, line_number, NOT_UNICODE))
     return value if isinstance(value, str) else json.dumps(value)

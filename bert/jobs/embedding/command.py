@@ -83,8 +83,8 @@ def search(options, explicit):
         values.update({name: getattr(options, name) for name in MODEL_OPTIONS})
     embedder = inputs.make_embedder(values)
     if embedder.digest(values['pooling']) != report['weights_sha256']:
-        raise UserError('--index %s: it was made with other weights or another vocabulary than %s '
-                        'has now: name the right one, or make it anew'
+        raise UserError('--index %s: the index was made with other weights or another vocabulary '
+                        'than %s has now: name the right model, or make the index again'
                         % (options.index, values['bert_checkpoint'] or values['model']))
     model = query_model(options, values, embedder)
     queries, _ = embedder.sentence_chunk(list(options.query), model)
@@ -106,15 +106,15 @@ def query_model(options, values, embedder):
     prompt for queries."""
     model = inputs.select_model(embedder, values).for_queries(options.prompt_name, options.prompt)
     if values['prompt'] and not model.prompt and options.prompt is None:
-        LOG.warning('the index was made with the prompt "%s", and the queries have none: --prompt '
-                    'gives one, or \'\' for none', values['prompt'])
+        LOG.warning('the index was made with the prompt "%s", but the queries have none: give one '
+                    "with --prompt, or '' for none", values['prompt'])
     return model
 
 
 def read_index(path):
     """(report beside an embedded file, rows of the file). Raises `UserError` if the file can't be
     searched."""
-    problem = UserError('--index %s: an .npy expected that embedding.py --granularity sentence '
+    problem = UserError('--index %s: expected an .npy that embedding.py --granularity sentence '
                         'wrote, with its %s%s' % (path, path, vector_files.REPORT_ENDING))
     try:
         report = files.read_json(path + vector_files.REPORT_ENDING)
@@ -164,6 +164,6 @@ def pick_texts(options, report, indices):
         if i in indices:
             texts[i] = text
     if digest.hexdigest() != report['texts_sha256']:
-        raise UserError('%s: its texts are not those that %s was made of: name the file of then '
-                        'with --file, or make it anew' % (path, options.index))
+        raise UserError('%s: these are not the texts of the index %s: name the original file with '
+                        '--file, or make the index again' % (path, options.index))
     return texts

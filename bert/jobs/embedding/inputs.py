@@ -65,5 +65,5 @@ def warn_of_cut_texts(embedder, limit, num_cut, num_texts):
     if num_cut:
         hint = '' if limit == embedder.config.max_length else \
             '--max_seq_length %d reads more, ' % embedder.config.max_length
-        logging.warning('%d of %d texts were cut at %d tokens, [CLS] and [SEP] included: %s'
-                        '--long_text split all', num_cut, num_texts, limit, hint)
+        logging.warning('%d of %d texts were cut at %d tokens, special tokens included: %s'
+                        '--long_text split reads whole texts', num_cut, num_texts, limit, hint)

@@ -82,10 +82,10 @@ def check_vector_output(options):
     path = options.output
     form = ending_of(path)
     if form not in ENDINGS:
-        raise UserError('--output %s: a name that ends in %s expected' % (path, ', '.join(ENDINGS)))
+        raise UserError('--output %s: expected a name that ends in %s' % (path, ', '.join(ENDINGS)))
     if form == '.npy' and options.granularity != 'sentence':
-        raise UserError('--output %s: an .npy holds one vector a text: for --granularity %s take '
-                        '.npz or .jsonl' % (path, options.granularity))
+        raise UserError('--output %s: an .npy holds one vector per text: for --granularity %s '
+                        'choose .npz or .jsonl' % (path, options.granularity))
     for target in (path, path + REPORT_ENDING):
         if os.path.isdir(target):
             raise UserError('--output %s: %s is a folder: choose another name' % (path, target))
@@ -123,8 +123,8 @@ def clear_work_folder(options, work):
     if options.resume:
         return
     if os.path.exists(os.path.join(work, PLAN_FILE)) and not options.overwrite:
-        raise UserError('%s: an unfinished run: go on with it by --resume, or give --overwrite'
-                        % work)
+        raise UserError('%s: an unfinished run: continue it with --resume, or replace it with '
+                        '--overwrite' % work)
     with files.explain_write_errors(work):
         for name in os.listdir(work):
             if name != locks.LOCK_FILE:
@@ -173,22 +173,24 @@ def check_plan(options, work, plan):
     path = os.path.join(work, PLAN_FILE)
     if not os.path.exists(path):
         return
-    remedy = 'start anew with --overwrite instead of --resume'
+    remedy = 'start again with --overwrite instead of --resume'
     try:
         old_plan = files.read_json(path)
     except UserError as error:
         raise UserError('%s: %s' % (error, remedy)) from None
     for name in PLAN_OPTIONS:
         if old_plan.get(name) != plan[name]:
-            raise UserError('--resume: the run in %s has %s, and not %s: give the same, or %s' % (
-                work, format_flag(name, old_plan.get(name)), format_flag(name, plan[name]), remedy))
+            raise UserError('--resume: the run in %s was started with %s, not with %s: give the '
+                            'same, or %s' % (work, format_flag(name, old_plan.get(name)),
+                                             format_flag(name, plan[name]), remedy))
     for name, label in (('texts_sha256', 'the texts of %s' % options.file),
                         ('weights_sha256', 'the weights')):
         if old_plan.get(name) != plan[name]:
             raise UserError('--resume: %s are not those that the run in %s was started with: %s'
                             % (label, work, remedy))
     if old_plan.get('key') != plan['key']:
-        raise UserError('--resume: the run in %s is of another version: %s' % (work, remedy))
+        raise UserError('--resume: the run in %s was started by another version: %s'
+                        % (work, remedy))
 
 
 def format_flag(name, value):
@@ -242,7 +244,7 @@ def embed_parts(options, work, plan, embedder):
     indices = part_indices(plan)
     missing = [i for i in indices if not is_part_complete(work, plan, i)]
     if len(missing) < len(indices):
-        logging.info('%d of %d parts are there already', len(indices) - len(missing), len(indices))
+        logging.info('%d of %d parts already exist', len(indices) - len(missing), len(indices))
     if options.num_workers == 1:
         executor = executors.LocalExecutor()
         function = functools.partial(embed_part, embedder, plan)
@@ -289,8 +291,9 @@ def embed_part(embedder, plan, work, index):
     with np.errstate(over='ignore'):
         arrays['vectors'] = arrays['vectors'].astype(plan['precision'])
     if not np.isfinite(arrays['vectors']).all():
-        raise UserError('--precision %s: a number in the vectors of texts %d to %d is beyond its '
-                        'range: take float32' % (plan['precision'], first, first + len(texts) - 1))
+        raise UserError('--precision %s: a number in the vectors of texts %d to %d is out of '
+                        'range: choose float32'
+                        % (plan['precision'], first, first + len(texts) - 1))
     if plan['form'] == '.npy':
         npy_files.write_rows(os.path.join(work, ROWS_FILE), first, arrays.pop('vectors'))
     with files.atomic_write(part_path(work, index), 'wb') as out:

@@ -24,7 +24,7 @@ def exported_folder(name, engine, threads):
     folder = os.path.join(files.cache_dir(), EXPORTS_FOLDER, name.replace('/', '--'),
                           'onnx' if is_onnx else 'symbol')
     if not os.path.exists(os.path.join(folder, file_names.RESULTS_FILE)):
-        LOG.warning('%s: it is exported first, into %s', name, folder)
+        LOG.warning('%s: the model is exported first, into %s', name, folder)
         os.makedirs(os.path.dirname(folder), exist_ok=True)
         # imports onnx, which nobody needs who runs an export that is there
         serving_folder = importlib.import_module('bert.jobs.exporting.serving_folder')

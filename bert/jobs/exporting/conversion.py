@@ -76,18 +76,18 @@ def check_conversion_output(options):
     if not os.path.lexists(output):
         return
     if not os.path.isfile(os.path.join(output, REPORT_FILE)):
-        raise UserError('%s: it exists, and no conversion made it: choose another OUTPUT'
+        raise UserError('%s: it exists, but no conversion made it: choose another OUTPUT'
                         % options.output)
     if not options.overwrite:
         raise UserError('%s: it exists: choose another OUTPUT, or give --overwrite'
                         % options.output)
     if (source + os.sep).startswith(output + os.sep):
-        raise UserError('%s: INPUT lies in it: choose another OUTPUT' % options.output)
+        raise UserError('%s: INPUT is inside this folder: choose another OUTPUT' % options.output)
     foreign_names = sorted(name for name in set(os.listdir(output)) - OUTPUT_FILES
                            if not is_sentence_file(name))
     if foreign_names:
-        raise UserError('%s: it also holds what no conversion wrote: %s; choose another OUTPUT'
-                        % (options.output, shorten(foreign_names)))
+        raise UserError('%s: the folder also holds files that no conversion wrote: %s; choose '
+                        'another OUTPUT' % (options.output, shorten(foreign_names)))
 
 
 def find_checkpoint_task(options, checkpoint, head, arrays):
@@ -96,7 +96,7 @@ def find_checkpoint_task(options, checkpoint, head, arrays):
     if head.name != heads.CLASSIFICATION:
         for flag in ('classes', 'pair'):
             if getattr(options, flag):
-                raise UserError('--%s: %s holds no classifier but: %s'
+                raise UserError('--%s: %s holds no classifier; found: %s'
                                 % (flag, checkpoint.source, head.name))
         if head.name == heads.TOKEN_CLASSIFICATION:
             return read_token_task(checkpoint, heads.num_classes(arrays))
@@ -172,7 +172,7 @@ def print_summary(options, report):
     if report['sentence_model']:
         print('vectors of texts: ' + report['sentence_model'])
     if report['left_out']:
-        print('left out, as %s has no place for them: %s'
+        print('left out, because %s has no place for them: %s'
               % (report['architecture'], shorten(report['left_out'])))
 
 

@@ -72,7 +72,7 @@ def export_symbol(options, explicit):
 def export_onnx(options, explicit):
     """Export an ONNX file. Returns a `JobResult`. Raises `UserError`."""
     if options.gpu is not None:
-        raise UserError('--gpu: ONNX is written and checked on the CPU; leave it out')
+        raise UserError('--gpu: ONNX is written and checked on the CPU; leave the flag out')
     return _export(options, explicit, 'export/to_onnx.py', 'onnx', write_onnx_folder)
 
 
@@ -116,12 +116,12 @@ def open_model_to_export(options, explicit, device):
     """The `Pipeline` that the options name; without parameters, a random one."""
     if options.model_dir:
         refuse(explicit, ('bert_model', 'bert_dataset', 'seed'),
-               'the model in --model_dir has its own')
+               'the model in --model_dir decides this: leave the flag out')
     elif options.model_parameters:
         refuse(explicit, ('seed',), 'it is for a random network')
     if not (options.model_dir or options.model_parameters):
-        LOG.warning('no --model_parameters and no --model_dir: the network is random, its answers '
-                    'are chance')
+        LOG.warning('no --model_parameters and no --model_dir: the network has random weights, so '
+                    'its answers are random')
         return make_random_pipeline(options, explicit, device)
     path = options.model_parameters or find_checkpoint_folder(options.model_dir, TRAINING_SCRIPTS)
     refuse_overwriting_model(options.output_dir, path)
@@ -154,7 +154,7 @@ def _check_released(options, explicit, config, path):
         for key in keys if flag in explicit else ():
             expected, actual = getattr(released, key), getattr(config, key)
             if expected != actual:
-                raise UserError('%s %s: its %s is %s, and %s beside %s says %s: leave the flag out'
+                raise UserError('%s %s: its %s is %s, but %s beside %s says %s: leave the flag out'
                                 % (explicit[flag], getattr(options, flag), key, expected,
                                    file_names.CONFIG_FILE, path, actual))
 
@@ -164,10 +164,10 @@ def make_random_pipeline(options, explicit, device):
     if options.task != file_names.CLASSIFICATION:
         refuse(explicit, ('classes',), 'it is for --task ' + file_names.CLASSIFICATION)
     if options.task == file_names.QUESTION_ANSWERING:
-        refuse(explicit, ('pair',), 'questions and passages are pairs anyway')
+        refuse(explicit, ('pair',), 'questions and passages are always pairs: leave the flag out')
     if options.task not in RANDOM_KINDS:
-        raise UserError('--task %s: name the model by --model_dir: a random one is made for %s'
-                        % (options.task, ', '.join(RANDOM_KINDS)))
+        raise UserError('--task %s: name the model with --model_dir: random models are made only '
+                        'for %s' % (options.task, ', '.join(RANDOM_KINDS)))
     network, vocabulary = zoo.get_released_model(
         options.bert_model, options.bert_dataset, pretrained=False,
         use_pooler=options.task != file_names.QUESTION_ANSWERING, use_decoder=False,
@@ -200,7 +200,7 @@ def _set_length(model, kind, seq_length):
     positions = model.config.max_length
     if kind == file_names.QUESTION_ANSWERING:
         if not MIN_WINDOW <= seq_length <= positions:
-            raise UserError('--seq_length %d: %d to the %d positions of this model expected'
+            raise UserError('--seq_length %d: expected from %d to %d, the positions of this model'
                             % (seq_length, MIN_WINDOW, positions))
         model.task.update(window_sizes(model.task, seq_length))
     elif seq_length > positions:
@@ -235,7 +235,7 @@ def compute_in_new_process(path, batch):
         command = [sys.executable, str(SYMBOL_WORKER), path, inputs, outputs]
         status = subprocess.run(command).returncode
         if status:
-            raise UserError('%s: read back in a new process, it could not be computed (exit status '
+            raise UserError('%s: a new process could not compute the exported network (exit status '
                             '%d): is there enough memory for a second network?'
                             % (os.path.basename(path), status))
         return np.load(outputs)
@@ -261,12 +261,12 @@ def compare_outputs(name, model, batch, outputs, tolerance):
         outputs, expected = outputs[is_token], expected[is_token]
     difference = \
         float(np.abs(outputs - expected).max()) if outputs.shape == expected.shape else np.inf
-    logging.info('%s: largest difference of its outputs from the network\'s on %d texts: %.1e',
+    logging.info('%s: largest difference from the outputs of the network on %d texts: %.1e',
                  name, len(batch.token_ids), difference)
     limit = tolerance * max(1.0, float(np.abs(expected).max()))     # of float32: it is relative
     if not difference <= limit:
-        raise UserError('%s: read back, it differs by %g from the network, more than %g: please '
-                        'report this' % (name, difference, limit))
+        raise UserError('%s: the exported network differs by %g from the network, more than %g: '
+                        'please report this' % (name, difference, limit))
     return {'largest_difference': difference, 'texts': len(batch.token_ids)}
 
 
@@ -297,8 +297,8 @@ def write_onnx_folder(folder, kind, model):
     values = {'files': [name], 'opset': onnx_graph.OPSET}
     runtime = _open_onnx(path, 1)
     if runtime is None:
-        logging.warning('%s was checked by onnx, and not run: install onnxruntime or openvino to '
-                        'have its outputs compared', name)
+        logging.warning('%s was checked by onnx, but not run: install onnxruntime or openvino to '
+                        'compare its outputs', name)
         return values
     batch = sample_text_batch(model)
     outputs = runtime(*batch[:3])

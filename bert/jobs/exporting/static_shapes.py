@@ -73,10 +73,10 @@ def write_static_symbol(folder, model, batch):
     inputs = [mx.nd.array(array, ctx=model.device, dtype=array.dtype) for array in batch[:3]]
     difference = float(np.abs(symbol(*inputs).asnumpy()
                               - model.outputs(batch).asnumpy()).max())
-    logging.info('symbol: %s; largest difference of its scores from the network\'s: %.1e',
+    logging.info('symbol: %s; largest difference from the scores of the network: %.1e',
                  ', '.join(paths), difference)
     if not difference <= MAX_DIFFERENCE:
-        raise UserError('%s: the symbol read back differs by %g from the network, more than %g'
+        raise UserError('%s: the exported symbol differs by %g from the network, more than %g'
                         % (paths[0], difference, MAX_DIFFERENCE))
     return {'symbol': paths, 'largest_difference': difference}
 

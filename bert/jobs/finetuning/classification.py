@@ -102,8 +102,8 @@ def _build_model(options, task, device):
     if options.model_parameters:
         zoo.load_model(network, options.model_parameters, vocabulary, device)
     elif not options.trains:
-        logging.warning('no --model_parameters: the head is untrained, its answers are '
-                        'chance; the model.params of a checkpoint holds a trained one')
+        logging.warning('no --model_parameters: the head is untrained, so its answers are random; '
+                        'the model.params of a checkpoint holds a trained head')
     network.hybridize()
     tokenizer = BertTokenizer(vocabulary, lower=not bert.config.cased)
     model = classifier_class(task.describe())(network, tokenizer, bert.config, task.describe(),

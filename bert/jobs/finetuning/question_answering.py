@@ -153,8 +153,8 @@ def _conclude(squad_task, state):
     if metrics:
         logging.info('scores of dev: %s', metrics['dev'])
         if options.version_2:
-            logging.info('best_exact and best_f1 have thresholds chosen on these very answers: '
-                         'they are an oracle, not a score')
+            logging.info('best_exact and best_f1 use thresholds chosen on these same answers: they '
+                         'are upper bounds, not scores')
     if not options.only_predict:
         path = os.path.join(folder, file_names.NET_FILE)
         write_parameters(path, model.network)

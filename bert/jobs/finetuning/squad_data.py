@@ -59,7 +59,7 @@ def _select_questions(options, kind, squad):
     if kind == 'train':
         squad = squad.select_trainable()
         if not squad.questions:
-            raise UserError('%s: no question in it that can be trained on' % squad.path)
+            raise UserError('%s: no question in it can be used for training' % squad.path)
     else:
         check_unique_ids(squad)
     if kind == 'dev' and options.evaluate_epochs and not squad.has_labels:
@@ -77,8 +77,8 @@ def _check_threshold_file(options, squads):
     shared = {q.id for q in squads['dev'].questions} & \
         {q.id for q in squads['threshold'].questions}
     if shared:
-        raise UserError('--threshold_file %s: %d of its questions are in %s too, "%s" say: a '
-                        'threshold is chosen on other questions than those it is scored on'
+        raise UserError('--threshold_file %s: %d of its questions are also in %s, such as "%s": '
+                        'choose the threshold on questions that are not scored'
                         % (options.threshold_file, len(shared), squads['dev'].path,
                            sorted(shared)[0]))
 
@@ -99,9 +99,9 @@ def write_squad_audit(folder, data, max_seq_length, is_first_worker):
     report = {'max_seq_length': max_seq_length, 'segments': {
         kind: describe_data(squad_data) for kind, squad_data in data.items()}}
     for kind, values in report['segments'].items():
-        logging.info('%s: %d questions on %d contexts of %s; %d windows (tokens: %s); %d '
-                     'questions need several, %d are cut at --max_query_length; %d answers '
-                     'are whole in no window', kind,
+        logging.info('%s: %d questions on %d contexts of %s; %d windows (tokens: %s); %d questions '
+                     'need several windows, %d are cut at --max_query_length; %d answers fit into '
+                     'no window', kind,
                      values['questions'], values['contexts'], values['file'],
                      values['windows'],
                      ', '.join('%s %d' % item for item in values['token_length'].items()),

@@ -5,6 +5,7 @@ import os
 import shlex
 import shutil
 import sys
+import textwrap
 
 import numpy as np
 
@@ -69,8 +70,8 @@ def _style_verdict(verdict):
 
 
 def _shorten(text, width):
-    """The text in at most `width` columns, with … for what is left out."""
-    return text if len(text) <= width else text[:max(20, width) - 2].rstrip() + ' …'
+    """The text in at most `width` columns, with … for the words that are left out."""
+    return text if len(text) <= width else textwrap.shorten(text, max(20, width), placeholder=' …')
 
 
 def _describe_score(classifier_task, name, metrics):

@@ -80,8 +80,9 @@ def _check_types(task, sentences):
         for i, tag in enumerate(sentence.tags):
             kind = split_tag(tag)[1]
             if kind and kind not in task.types:
-                raise UserError('%s:%d: the tag "%s": %s has entities of the types %s' % (
-                    sentence.path, sentence.line_of(i), tag, task.name, ', '.join(task.types)))
+                raise UserError('%s:%d: tag "%s" found, but the entities of %s have the types %s'
+                                % (sentence.path, sentence.line_of(i), tag, task.name,
+                                   ', '.join(task.types)))
 
 
 def find_types(task, segments):
@@ -99,7 +100,7 @@ def warn_unknown_types(types, segments):
         unknown = {kind: count for kind, count in sorted(count_types(sentences).items())
                    if kind not in types}
         if unknown:
-            LOG.warning('%s: %d entities are of types that the model does not know: %s', path,
+            LOG.warning('%s: %d entities have types that the model does not know: %s', path,
                         sum(unknown.values()), ', '.join(
                             '%s (%d)' % item for item in unknown.items()))
 
@@ -120,7 +121,7 @@ def write_tag_audit(folder, task, data, model, is_first_worker):
         logging.info('  entities: %s', ', '.join(
             '%s: %d' % item for item in values['entities'].items()) or 'none')
         logging.info('  tokens: %s; %d sentences need several windows of --max_len %d; %d words '
-                     'have no token and are taken as O',
+                     'have no token and count as O',
                      ', '.join('%s %d' % item for item in values['token_length'].items()),
                      values['sentences_in_several_windows'], model.max_len,
                      values['words_without_tokens'])

@@ -24,8 +24,8 @@ def make_task(options):
     own_files = {'train': options.train_file, 'dev': options.dev_file, 'test': options.test_file}
     for kind, path in own_files.items():
         if path and os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
-            raise UserError('--%s_file %s: a pipe or device, which can be read once only: write it '
-                            'to a file' % (kind, path))
+            raise UserError('--%s_file %s: a pipe or device can be read only once: write its '
+                            'content to a file' % (kind, path))
     if not options.text_columns:
         raise UserError('--text_columns is needed with files of your own: name the columns')
     label_column = choose_label_column(options, options.multi_label)
@@ -49,9 +49,9 @@ def _choose_labels(options, task):
     if options.multi_label:
         return _check_labels(options, classes)
     if options.classes and not len(classes) == len(set(classes)) > 1:
-        raise UserError('--classes %s: give two or more, each once' % ','.join(classes))
+        raise UserError('--classes %s: expected two or more different names' % ','.join(classes))
     if len(classes) < 2:
-        raise UserError('column "%s" holds one class only (%s); --regression is for numbers'
+        raise UserError('column "%s" holds only one class (%s); for numbers, give --regression'
                         % (options.label_column, ', '.join(classes)))
     if not options.classes and len(classes) > MANY_CLASSES and all(map(_is_number, classes)):
         raise UserError('column "%s" holds %d different numbers: --regression learns them as '
@@ -62,7 +62,8 @@ def _choose_labels(options, task):
 def _check_labels(options, labels):
     """Returns the labels where a text may have several. One label is enough."""
     if len(set(labels)) < len(labels) or not all(labels):
-        raise UserError('--classes %s: give each once' % ','.join(labels))
+        raise UserError('--classes %s: expected different names, none of them empty'
+                        % ','.join(labels))
     if not labels:
         raise UserError('column "%s" holds no label in any row' % options.label_column)
     return labels
@@ -92,7 +93,7 @@ def own_run_name(options):
     file = options.train_file or options.dev_file or options.test_file
     name = options.task_name or os.path.splitext(os.path.basename(file))[0]
     if os.sep in name:
-        raise UserError('--task_name %s: files get this name: give one without "%s"'
+        raise UserError('--task_name %s: this becomes the name of files: give a name without "%s"'
                         % (name, os.sep))
     return name
 
@@ -119,8 +120,8 @@ def _find_classes(options, task):
         if segment.table.header is not None and len(examples) > 1:      # columns by number
             first_examples.append(examples[0])
     for spellings in find_similar_spellings(counts):
-        LOG.warning('column "%s": the classes %s differ only in spelling: write them alike if they '
-                    'are one', options.label_column, ' and '.join(
+        LOG.warning('column "%s": the classes %s differ only in spelling: spell them the same way '
+                    'if they are one class', options.label_column, ' and '.join(
                         '%r (rows: %d)' % (label, counts[label]) for label in spellings))
     for example in first_examples:
         labels = _labels_of(example)
@@ -159,7 +160,7 @@ def _is_test_labelled(task):
         try:
             encode_label(label)
         except (KeyError, ValueError):
-            LOG.warning('%s: it is not scored: a label in it is "%s", %s expected in each row',
+            LOG.warning('%s: the file is not scored: found the label "%s", expected %s in each row',
                         test.file, one_line(label), encode_label.expected)
             return False
     return True

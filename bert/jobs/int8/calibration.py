@@ -71,7 +71,7 @@ def open_float_model(options, explicit, device):
     if options.task_name and isinstance(model, Classifier):
         task = sets_from_options.find_model_task(options, explicit, model)
         if model.task['pair'] not in (None, task.pair):
-            raise UserError('--task_name %s: it has %s, and the model was trained on %s' % (
+            raise UserError('--task_name %s: the task has %s, but the model was trained on %s' % (
                 (task.name,) + (('pairs', 'single texts') if task.pair else
                                 ('single texts', 'pairs'))))
         model.task.update(name=task.name, pair=task.pair, metrics=list(task.metrics))
@@ -94,7 +94,7 @@ def calibrate_model(options, model, sets, folder, batch_size):
     """Calibrate on the training data, write the INT8 network, score it on all other `sets`,
     {name: `EvaluationSet`}; returns the report."""
     if model.device.device_type != 'cpu':
-        raise UserError('--gpu: INT8 is for CPUs here; leave it out')
+        raise UserError('--gpu: INT8 runs only on CPUs here; leave the flag out')
     batches = []
     if options.calib_mode not in UNCALIBRATED_MODES:
         batches = calibration_batches(options, model, sets)
@@ -129,7 +129,7 @@ def write_and_compare(options, model, folder, network, settings, **values):
     sizes = {os.path.basename(path): os.path.getsize(path) for path in paths}
     float_bytes = sum(4 * int(np.prod(parameter.shape))
                       for parameter in model.network.collect_params().values())
-    logging.info('size: %.1f MB, of float32 %.1f MB', sum(sizes.values()) / 1e6, float_bytes / 1e6)
+    logging.info('size: %.1f MB, float32: %.1f MB', sum(sizes.values()) / 1e6, float_bytes / 1e6)
     report = results.write_results(
         folder, options, task=model.task['name'], files=paths, scores=scores, bytes=sizes,
         float_bytes=float_bytes, speed=compare_speed(model, int8_model), **values)
@@ -158,7 +158,7 @@ def check_calibration_options(options, explicit, is_tuned=False):
     calibration batches in every mode."""
     if options.calib_mode == file_names.FUSED_MODE:
         refuse(explicit, ('quantized_dtype',) + (() if is_tuned else CALIBRATION_OPTIONS),
-               '--calib_mode %s: its products are int8, and nothing is calibrated'
+               '--calib_mode %s always computes in int8, and calibrates nothing: leave the flag out'
                % file_names.FUSED_MODE)
 
 
@@ -173,8 +173,8 @@ def calibration_batches(options, model, sets):
         options.calib_batch_size, options.num_calib_batches, model.padding_id)]
     num_examples = sum(len(batch[0]) for batch in batches)
     if num_examples < num_requested:
-        logging.warning('calibrated on %d examples: %s has no more, and %d batches of %d were '
-                        'asked for', num_examples, train.source, options.num_calib_batches,
+        logging.warning('calibrated on %d examples: %s has no more, but %d batches of %d were '
+                        'requested', num_examples, train.source, options.num_calib_batches,
                         options.calib_batch_size)
     else:
         logging.info('Now we are doing calibration on %d examples of %s with %s.',
@@ -214,7 +214,7 @@ def compare_scores(model, int8_model, settings):
                         'goal': goal.describe(), 'verdict': verdict}
         logging.info('%s, %d examples: float %s; INT8 %s', name, len(evaluation_set),
                      format_metrics(float_scores.items()), format_metrics(int8_scores.items()))
-        logging.info('%s: loss of %s %.4f, 95 %% interval %.4f to %.4f; at most %s: %s', name,
+        logging.info('%s: loss of %s %.4f, 95 %% interval %.4f to %.4f; goal at most %s: %s', name,
                      evaluation_set.metric, *loss, goal.describe(), verdict)
     return report
 
@@ -252,8 +252,8 @@ def compare_speed(model, int8_model):
                        **{'over_' + name: [float(np.median(values)), float(values.min()),
                                            float(values.max())]
                           for name, values in ratios.items()}})
-        logging.info('batch %d, %d tokens: INT8 %.1f ms, %.2f (%.2f to %.2f) times stock float32, '
-                     '%.2f (%.2f to %.2f) times the fastest float32 here', size, length,
-                     report[-1]['int8']['p50_ms'], *report[-1]['over_float32'],
+        logging.info('batch %d, %d tokens: INT8 %.1f ms, %.2f (%.2f to %.2f) times as fast as '
+                     'stock float32, %.2f (%.2f to %.2f) times as fast as the fastest float32 here',
+                     size, length, report[-1]['int8']['p50_ms'], *report[-1]['over_float32'],
                      *report[-1]['over_predictor'])
     return report

@@ -55,8 +55,8 @@ def _log_config(config):
                  config.path or 'the defaults', config.goal.describe(), config.timeout,
                  config.max_trials)
     if config.framework and config.framework != 'mxnet':
-        logging.info('framework: %s: the networks here are MXNet\'s; the rest of the file holds',
-                     config.framework)
+        logging.info("framework: %s: ignored, because the networks here are MXNet's; the rest of "
+                     'the file is used', config.framework)
 
 
 def choose_config(options, explicit, folder):
@@ -74,8 +74,8 @@ def open_tuning_folder(options, name, config):
     holds a run or the trials of a killed run, and --overwrite_output_dir is not given."""
     trials = os.path.join(options.output_dir, JOURNAL_FILE)
     if os.path.exists(trials) and not options.overwrite_output_dir:
-        raise UserError('%s holds the trials of a tuning run: go on with it by --resume, or '
-                        'replace it by --overwrite_output_dir' % options.output_dir)
+        raise UserError('%s holds the trials of a tuning run: continue it with --resume, or '
+                        'replace it with --overwrite_output_dir' % options.output_dir)
     output_files = [calibration.LOG_FILE, JOURNAL_FILE, TABLE_FILE, PICTURE_FILE]
     with run_folder.open_model_folder(options, name, calibration.SCRIPT,
                                       output_files + calibration.quantized_files(name),
@@ -99,8 +99,8 @@ def tune_model(options, model, folder, config, sets):
                   **_search_arguments(options, model, folder, search_set))
     write_trials(folder, result, search_set, config.goal)
     if not result.is_goal_reached:
-        logging.warning('the goal, a loss of at most %s by a network that is faster than float, '
-                        'was not reached: trial %d is the best found', config.goal.describe(),
+        logging.warning('the goal was not reached: found no network that is faster than float with '
+                        'a loss of at most %s. Trial %d is the best found', config.goal.describe(),
                         result.trial.number)
     tuning_report = calibration.write_and_compare(
         options, model, folder, result.quantizer.quantize(result.trial.kept),
@@ -111,7 +111,7 @@ def tune_model(options, model, folder, config, sets):
                      'examples': len(search_set)})
     is_goal_missed = tuning_report['scores'][held_out_set.name]['verdict'] == GOAL_MISSED
     if result.is_goal_reached and is_goal_missed:
-        logging.warning('the goal was reached on %s, and missed on %s, which the search has not '
+        logging.warning('the goal was reached on %s, but missed on %s, which the search has not '
                         'seen', search_set.name, held_out_set.name)
     return tuning_report, EXIT_MISSED if is_goal_missed or not result.is_goal_reached else 0
 

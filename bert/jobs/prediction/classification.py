@@ -51,8 +51,8 @@ def _warn_of_commas(task):
     """Warn of labels that can't be told apart in a line of several labels."""
     labels = [label for label in task['labels'] or () if ',' in label]
     if kind_of(task) == MULTI_LABEL and labels:
-        print('warning: there is a comma in the label "%s", and commas separate labels here: '
-              '--format jsonl tells them apart' % labels[0], file=sys.stderr)
+        print('warning: the label "%s" contains a comma, but commas separate labels here: give '
+              '--format jsonl to tell them apart' % labels[0], file=sys.stderr)
 
 
 def check_output_file(options):
@@ -79,12 +79,12 @@ def read_input_examples(options, pair):
     texts_per_example = 2 if pair else 1
     reader = 'this model' if options.query is None else '--query'
     if options.texts and options.file:
-        raise UserError('give texts as arguments or --file, not both')
+        raise UserError('give texts as arguments or with --file, not both')
     if options.texts:
         return _examples_from_arguments(options.texts, texts_per_example)
     if options.file in (None, '-'):
         if options.file is None and sys.stdin and sys.stdin.isatty():
-            raise UserError('no text: give it as an argument, by --file, or to standard input')
+            raise UserError('no text: give it as an argument, with --file, or on standard input')
         return _examples_from_lines(
             STANDARD_INPUT, decode_lines(binary_input(), STANDARD_INPUT), texts_per_example)
     if options.text_columns is None and options.file.endswith('.txt'):
@@ -99,7 +99,8 @@ def read_input_examples(options, pair):
 
 def _examples_from_arguments(texts, texts_per_example):
     if len(texts) % texts_per_example:
-        raise UserError('%d texts given, and this model reads pairs: give two each' % len(texts))
+        raise UserError('%d texts given, but this model reads pairs: give two texts for each pair'
+                        % len(texts))
     return [Example(tuple(texts[i:i + texts_per_example]), None, 'arguments',
                     i // texts_per_example + 1)
             for i in range(0, len(texts), texts_per_example)]
@@ -110,7 +111,7 @@ def _examples_from_lines(source, lines, texts_per_example):
     for line_number, line in lines:
         texts = tuple(line.split('\t')) if texts_per_example == 2 else (line,)
         if len(texts) != texts_per_example:
-            raise UserError('%s:%d: %d texts found, 2 expected with a tab between them'
+            raise UserError('%s:%d: %d texts found, expected 2 with a tab between them'
                             % (source, line_number, len(texts)))
         examples.append(Example(texts, None, source, line_number))
     if not examples:

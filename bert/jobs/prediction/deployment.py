@@ -93,7 +93,7 @@ def measure_latency(model, options):
             print('%5d %6d %10s %10s %10s %12.1f' % (
                 size, length, *percentiles, latency['examples_per_second']), flush=True)
     if options.rounds < MIN_VALUES:
-        print('- : fewer than %d rounds say nothing of it' % MIN_VALUES)
+        print('- : this percentile needs at least %d rounds' % MIN_VALUES)
     return _make_report(options, model, latency=latencies)
 
 

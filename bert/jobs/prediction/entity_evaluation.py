@@ -43,7 +43,7 @@ def _read_pairs(options):
     for gold, predicted in itertools.zip_longest(*both):
         if gold is None or predicted is None:
             path, other = options.predictions, gold or predicted
-            raise UserError('%s: it ends before %s does, where a sentence begins in line %d: '
+            raise UserError('%s: the file ends too early: %s has one more sentence in line %d: '
                             'expected the same sentences' % (
                                 path if predicted is None else options.gold, other.path,
                                 other.line))
@@ -59,6 +59,6 @@ def _check_words(gold, predicted):
         if words[0] != words[1]:
             names = ['the end of the sentence' if word is None else '"%s"' % word
                      for word in words]
-            raise UserError('%s:%d: %s, and %s:%d has %s: expected the same words' % (
+            raise UserError('%s:%d: %s found, but %s:%d has %s: expected the same words' % (
                 predicted.path, predicted.line_of(i), names[1], gold.path, gold.line_of(i),
                 names[0]))

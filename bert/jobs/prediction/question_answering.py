@@ -60,12 +60,12 @@ class QuestionSources(NamedTuple):
                  if value is not None]
         if len(flags) != 1:
             raise UserError('give a question, or --jsonl with questions%s' % (
-                ', not both' if flags else '; --file takes all that follows it: the question '
-                'comes before' if self.file else ''))
+                ', not both' if flags else '; put the question before --file: all arguments after '
+                '--file are files' if self.file else ''))
         if self.jsonl is not None and self.file:
             raise UserError('--jsonl has its own documents: leave --file out')
         if self.file and self.documents:
-            raise UserError('give documents as arguments or by --file, not both')
+            raise UserError('give documents as arguments or with --file, not both')
 
 
 def write_answers(model, options, sources):
@@ -94,8 +94,8 @@ def apply_answer_options(model, options):
             model.task[name] = getattr(options, name)
     model.task['version_2'] = bool(model.task['version_2'] or options.version_2)
     if options.null_score_diff_threshold is not None and not model.task['version_2']:
-        raise UserError('--null_score_diff_threshold: the model always answers: it was trained on '
-                        'SQuAD 1.1; --version_2 if that is wrong')
+        raise UserError('--null_score_diff_threshold: the model was trained on SQuAD 1.1 and '
+                        'always answers; give --version_2 if that is wrong')
     model.batch_size = options.batch_size
 
 
@@ -132,7 +132,7 @@ def _read_document(name, file_flag):
     if name != '-':
         return read_text(name)
     if not file_flag and sys.stdin and sys.stdin.isatty():
-        raise UserError('no document: give it as an argument, by --file, or to standard input')
+        raise UserError('no document: give it as an argument, with --file, or on standard input')
     return decode_utf8(binary_input().read(), STANDARD_INPUT)
 
 

@@ -29,8 +29,8 @@ def model_for_query(model, options):
         return model
     is_regression = kind_of(model.task) == file_names.REGRESSION
     if not is_regression or model.task['pair'] is False:
-        raise UserError('--query: the model in %s is for %s: name one that gives a score for a '
-                        'pair, such as a run of finetune_classifier.py --ranking' % (
+        raise UserError('--query: the model in %s is for %s: name a model that scores pairs, such '
+                        'as a run of finetune_classifier.py --ranking' % (
                             options.model_dir, 'single texts' if is_regression
                             else kind_of(model.task).replace('_', ' ')))
     return as_cross_encoder(model, ExportedCrossEncoder if isinstance(model, ExportedPipeline)

@@ -38,7 +38,7 @@ def _read_values(path, ids, value_type, expected):
     values = files.read_json(path)
     missing = [name for name in ids if name not in values]
     if missing:
-        raise UserError('%s: nothing for %d of %d questions, the first is "%s": predict them too'
+        raise UserError('%s: no value for %d of %d questions, the first is "%s": predict them too'
                         % (path, len(missing), len(ids), missing[0]))
     for name in ids:
         value = values[name]

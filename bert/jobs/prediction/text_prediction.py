@@ -32,7 +32,7 @@ def predict_labels(options, explicit):
                                     options)
     kind = kind_of(model.task)
     if kind not in WRITERS:
-        raise UserError('--model_dir %s: the model is for %s: answer.py uses it'
+        raise UserError('--model_dir %s: the model is for %s: use answer.py'
                         % (options.model_dir, kind.replace('_', ' ')))
     refuse_other_kinds(options, explicit, kind)
     classification.apply_threshold(model, options)

@@ -91,8 +91,8 @@ def choose_vocabulary(options):
 
 
 def warn_of_case(name):
-    logging.warning('--cased: the vocabulary of %s has no upper case; words that have it become '
-                    '[UNK]', name)
+    logging.warning('--cased: the vocabulary of %s has no upper-case letters; words with '
+                    'upper-case letters become [UNK]', name)
 
 
 class DataCreationRun:
@@ -102,8 +102,8 @@ class DataCreationRun:
         self.options, self.folder, self._text = options, options.output_dir, text
         max_outputs = len(text.blocks) * options.dupe_factor
         if options.num_outputs and options.num_outputs > max_outputs:
-            raise UserError('--num_outputs %d: this text with --dupe_factor %d makes %d files at '
-                            'most' % (options.num_outputs, options.dupe_factor, max_outputs))
+            raise UserError('--num_outputs %d: this text with --dupe_factor %d makes at most %d '
+                            'files' % (options.num_outputs, options.dupe_factor, max_outputs))
 
     def _path(self, name):
         return os.path.join(self.folder, name)
@@ -118,8 +118,8 @@ class DataCreationRun:
         if options.resume:
             self._check_resume(state)
         elif state and not options.overwrite_output_dir:
-            raise UserError('%s holds pre-training data: choose another --output_dir, go on with '
-                            'an unfinished run by --resume, or replace it by '
+            raise UserError('%s holds pre-training data: choose another --output_dir, continue an '
+                            'unfinished run with --resume, or replace the data with '
                             '--overwrite_output_dir' % self.folder)
         elif state:
             self._clear()
@@ -145,8 +145,8 @@ class DataCreationRun:
         is_unfinished = os.path.isdir(self._path(worker_tasks.WORK_FOLDER))    # before its plan
         for name in (shards.MANIFEST, file_names.RESULTS_FILE, file_names.VOCABULARY_FILE):
             if os.path.exists(self._path(name)) and not is_unfinished:
-                raise UserError('%s: a file that is none of create_pretraining_data.py\'s has the '
-                                'name of one: choose another --output_dir' % self._path(name))
+                raise UserError('%s: create_pretraining_data.py did not write this file, but needs '
+                                'its name: choose another --output_dir' % self._path(name))
         return {}
 
     def _shard_names(self):

@@ -42,9 +42,9 @@ def check_vocabulary(paths, tokens):
             continue
         manifest = files.read_json(path).get('vocabulary', {})
         if manifest.get('sha256') not in (None, digest):
-            raise UserError('%s: made with another vocabulary, of %s tokens; the model\'s has %d: '
-                            'make the data with the model\'s, or choose another model'
-                            % (path, manifest.get('size'), len(tokens)))
+            raise UserError('%s: the data was made with another vocabulary of %s tokens, the '
+                            "model's has %d. Make the data with the model's vocabulary, or choose "
+                            'another model' % (path, manifest.get('size'), len(tokens)))
 
 
 class ShardExamples:
@@ -113,8 +113,8 @@ class RawTextExamples:
             if os.path.isdir(work) and not text.is_in_folder():     # another text is
                 self.remove()
             if os.path.exists(self._folder) and not os.path.isdir(work):
-                raise UserError('%s: something of yours has the name of a folder that --raw '
-                                'makes: choose another --ckpt_dir' % self._folder)
+                raise UserError('%s: it exists, but --raw needs this name for a folder: choose '
+                                'another --ckpt_dir' % self._folder)
             os.makedirs(work, exist_ok=True)
         return text
 

@@ -26,14 +26,14 @@ def resolve_options(options, explicit, num_devices=1):
         raise UserError('nothing to do: give --data to train on, --data_eval to evaluate on, or '
                         'both')
     if options.data and options.synthetic_data:
-        raise UserError('--synthetic_data takes the place of --data: give one of the two')
+        raise UserError('--synthetic_data replaces --data: give one of the two')
     check_sampling_options(options, explicit)
     check_profile_options(options)
     if not options.total_batch_size:
         return options
     num_parts = options.accumulate * num_devices
     if options.total_batch_size % num_parts:
-        raise UserError('--total_batch_size %d: not a multiple of %d: --accumulate %d on %d '
+        raise UserError('--total_batch_size %d: expected a multiple of %d: --accumulate %d on %d '
                         'devices' % (options.total_batch_size, num_parts, options.accumulate,
                                      num_devices))
     return options.replace(batch_size=options.total_batch_size // num_parts)
@@ -44,11 +44,10 @@ def check_sampling_options(options, explicit):
     draws_examples = options.raw or options.synthetic_data
     for names, is_used in ((RAW_TEXT_OPTIONS, options.raw), (SAMPLING_OPTIONS, draws_examples)):
         if not is_used:
-            refuse(explicit, names, 'it is for --raw: what is in the files of --data was '
-                                    'decided when they were made')
+            refuse(explicit, names, 'it is for --raw: the examples of --data are already made')
     if options.raw and not options.data and options.eval_use_npz:
-        raise UserError('--raw: there is no raw text to read: --data is missing, and --data_eval '
-                        'is said to be .npz by --eval_use_npz')
+        raise UserError('--raw: there is no raw text to read: --data is missing, and '
+                        '--eval_use_npz says that --data_eval is .npz')
 
 
 def check_profile_options(options):
@@ -56,14 +55,14 @@ def check_profile_options(options):
     if not options.profile:
         return
     if options.num_steps < LAST_PROFILED_STEP or not (options.data or options.synthetic_data):
-        raise UserError('--profile: it looks at steps %d to %d of training: give --data and '
+        raise UserError('--profile: it records steps %d to %d of training: give --data and '
                         '--num_steps %d or more'
                         % (FIRST_PROFILED_STEP, LAST_PROFILED_STEP, LAST_PROFILED_STEP))
     folder = os.path.dirname(os.path.abspath(options.profile))
     if os.path.exists(options.profile) or not os.access(folder, os.W_OK):
         raise UserError('--profile %s: %s: choose another name' % (
             options.profile, 'it exists' if os.path.exists(options.profile)
-            else '%s is no folder that can be written to' % folder))
+            else '%s is not a writable folder' % folder))
 
 
 def check_start_step(options):
@@ -73,8 +72,8 @@ def check_start_step(options):
         raise UserError('--start_step %d: no checkpoint in %s'
                         % (options.start_step, options.ckpt_dir))
     if os.path.basename(newest) != checkpoint.checkpoint_name(options.start_step):
-        raise UserError('--start_step %d: the newest checkpoint in %s is %s: --resume goes on from '
-                        'that one'
+        raise UserError('--start_step %d: the newest checkpoint in %s is %s: give --resume to '
+                        'continue from that one'
                         % (options.start_step, options.ckpt_dir, os.path.basename(newest)))
 
 
@@ -87,9 +86,10 @@ def find_phase1_checkpoint(options):
                         '--bert_checkpoint' % options.bert_checkpoint)
     report = files.read_json(os.path.join(folder, file_names.RESULTS_FILE))
     if report.get('task') != TASK_NAME:
-        raise UserError('--phase2: the run in %s is none of %s' % (options.bert_checkpoint, SCRIPT))
+        raise UserError('--phase2: the run in %s was not made by %s'
+                        % (options.bert_checkpoint, SCRIPT))
     if report['options']['optimizer'] != options.optimizer:
-        raise UserError('--phase2: %s was trained by --optimizer %s: give that one'
+        raise UserError('--phase2: %s was trained with --optimizer %s: give the same'
                         % (folder, report['options']['optimizer']))
     if options.phase1_num_steps and report['step'] != options.phase1_num_steps:
         raise UserError('--phase1_num_steps %d: the newest checkpoint in %s is of step %d'

@@ -122,14 +122,14 @@ class TokenizedCorpus:
         logging.info('%d documents, %d sentences, %d tokens', counts['documents'],
                      counts['sentences'] - counts['empty_sentences'], counts['tokens'])
         if counts['empty_sentences']:
-            logging.warning('%d sentences hold no token and are left out, %d documents with them',
+            logging.warning('%d sentences and %d documents hold no token and are left out',
                             counts['empty_sentences'], counts['empty_documents'])
         if counts['unknown']:
-            logging.warning('%d tokens (%.2f %%) are unknown to the vocabulary: [UNK]',
+            logging.warning('%d tokens (%.2f %%) are not in the vocabulary and become [UNK]',
                             counts['unknown'], 100 * counts['unknown'] / counts['tokens'])
         if counts['documents'] < 2:
-            raise UserError('%d documents with tokens: two or more expected; the random next '
-                            'sentence of a pair comes from another one' % counts['documents'])
+            raise UserError('%d documents with tokens found, expected two or more: the random next '
+                            'sentence of a pair comes from another document' % counts['documents'])
 
     # Then: tokens to examples
 
@@ -147,7 +147,7 @@ class TokenizedCorpus:
         pending_indices = [i for i, path in enumerate(paths) if not os.path.exists(path)]
         existing_paths = [path for path in paths if os.path.exists(path)]
         if existing_paths:
-            logging.info('%d of %d shards are there already', len(existing_paths), len(paths))
+            logging.info('%d of %d shards already exist', len(existing_paths), len(paths))
         entries = [shards.describe_shard(path) for path in existing_paths]
         task = worker_tasks.make_shard if epoch is None else \
             functools.partial(worker_tasks.make_shard, epoch=epoch)
@@ -164,6 +164,6 @@ class TokenizedCorpus:
             return min(max_shards, math.ceil(sum(scan.size for scan in self.scans) * num_copies
                                              / SHARD_SIZE))
         if num_shards > max_shards:
-            raise UserError('--num_outputs %d: this text with --dupe_factor %d makes %d files at '
-                            'most' % (num_shards, num_copies, max_shards))
+            raise UserError('--num_outputs %d: this text with --dupe_factor %d makes at most %d '
+                            'files' % (num_shards, num_copies, max_shards))
         return num_shards

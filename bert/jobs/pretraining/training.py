@@ -100,8 +100,9 @@ def pretrain_on_devices(options, devices, folder, workers):
 def make_pretraining_plan(options, data):
     """The `TrainingPlan`. Raises `UserError` if --batch_size counts tokens, and too few."""
     if options.use_avg_len and options.batch_size < data.longest:
-        raise UserError('--batch_size %d: tokens, with --use_avg_len, and the longest example '
-                        'has %d: give as many or more' % (options.batch_size, data.longest))
+        raise UserError('--batch_size %d: with --use_avg_len it counts tokens, and the longest '
+                        'example has %d: give at least as many'
+                        % (options.batch_size, data.longest))
     return TrainingPlan(math.inf, options.num_steps, options.accumulate,
                         options.log_interval * options.accumulate, options.ckpt_interval,
                         evaluation_interval=options.eval_interval)
@@ -113,8 +114,8 @@ def pick_devices(options, workers):
     if not isinstance(workers, Horovod):
         return [pick_device(gpu, options.dtype, '--gpus') for gpu in options.gpus or [None]]
     if options.gpus:
-        raise UserError('--gpus: it is for one process; each worker of Horovod takes the GPU of '
-                        'its place on the machine')
+        raise UserError('--gpus: it is for one process; each worker of Horovod uses the GPU of its '
+                        'local rank')
     gpu = workers.local_rank if mx.context.num_gpus() else None
     return [pick_device(gpu, options.dtype, 'GPU')]
 
@@ -138,15 +139,17 @@ def build_model(options, devices):
         check_family(network.config, '--model ' + options.model)
     if not options.pretrained:
         network.initialize(mx.init.Normal(options.init_std), ctx=devices)
-        logging.info('the model starts from random weights; --pretrained takes released ones')
+        logging.info('the model starts from random weights; give --pretrained to start from '
+                     'released weights')
     return network, vocab
 
 
 def check_family(config, source):
     """Raises `UserError` for one of BERT's relatives: they are pre-trained in other ways."""
     if config.family != BERT:
-        raise UserError('%s: a model of the family %s: pre-training is that of BERT, with next '
-                        'sentences; fine-tuning takes all families' % (source, config.family))
+        raise UserError('%s: a model of the family %s: only BERT can be pre-trained here, with '
+                        'next-sentence prediction; fine-tuning supports all families'
+                        % (source, config.family))
 
 
 def new_model(options):
@@ -160,7 +163,7 @@ def new_model(options):
     config = BertConfig.from_dict(values, options.bert_config)
     check_family(config, options.bert_config)
     if config.vocab_size != len(tokens):
-        raise UserError('%s: vocab_size %d, and the vocabulary has %d tokens: leave it out'
+        raise UserError('%s: vocab_size is %d, but the vocabulary has %d tokens: remove vocab_size'
                         % (options.bert_config, config.vocab_size, len(tokens)))
     return (BERTModel(config, dropout=options.dropout, **HEADS),
             vocabulary.make_vocabulary(tokens, options.dataset_name))
@@ -252,13 +255,13 @@ class PretrainingTask(training.NetworkTask):
             return None
         if is_raw:
             if self.model.tokenizer.definition:
-                raise UserError('%s with --raw: this model has a tokenizer.json of its own, and '
-                                'raw text is read by the usual rules of a vocab.txt: choose '
-                                'another model' % flag)
+                raise UserError('%s with --raw: this model has its own tokenizer.json, but --raw '
+                                'reads text only by the rules of a vocab.txt: choose another model'
+                                % flag)
             return self._check_length(flag, RawTextExamples(
                 flag, patterns, self.options, self._tokens, self.model.config.cased,
                 os.path.join(self.folder, folder), self.workers, seed))
-        paths = files.find_files(patterns, 'for %s what create_pretraining_data.py writes' % flag)
+        paths = files.find_files(patterns, 'for %s the files of create_pretraining_data.py' % flag)
         return self._check_length(flag, ShardExamples(paths, self._tokens,
                                                       self.options.allow_pickle))
 
@@ -266,7 +269,7 @@ class PretrainingTask(training.NetworkTask):
         """The source itself. Raises `UserError` if its examples are too long for the model."""
         logging.info('%s: %s', flag, source.describe())
         if source.longest > self.model.max_len:
-            raise UserError('%s: an example of %d tokens, and the model has %d positions: make '
+            raise UserError('%s: an example has %d tokens, but the model has %d positions: make '
                             'the data with --max_seq_length %d, or choose another model'
                             % (flag, source.longest, self.model.max_len, self.model.max_len))
         return source

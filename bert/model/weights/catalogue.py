@@ -117,14 +117,14 @@ def resolve_names(model, corpus=None):
     """
     if model not in MODELS:
         raise UserError('unknown model "%s".%s Models: %s%s' % (
-            model, did_you_mean(str(model), NAMES), ', '.join(NAMES), '; --bert_checkpoint takes '
-            'a path or a name on the hub' if '/' in str(model) else ''))
+            model, did_you_mean(str(model), NAMES), ', '.join(NAMES), '; for a path or a '
+            'name on the hub, use --bert_checkpoint' if '/' in str(model) else ''))
     choices = MODELS[model].corpora
     if corpus is None:
         return model, choices[0]
     corpus = find_corpus(corpus, '%s was trained on' % model, choices)
     if corpus not in choices:
-        raise UserError('there is no %s trained on %s; choose %s, or another model: %s'
+        raise UserError('there is no %s trained on %s; choose the corpus %s, or another model: %s'
                         % (model, corpus, ' or '.join(choices), ', '.join(models_of(corpus))))
     return model, corpus
 

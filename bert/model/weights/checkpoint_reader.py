@@ -114,9 +114,10 @@ def find_weights(path):
         if os.path.isfile(os.path.join(path, name)):
             return os.path.join(path, name)
     names = os.listdir(path)
-    raise UserError('%s: no %s (ours) and no %s or %s (Hugging Face layout) in it%s; it holds: %s'
-                    % (path, MODEL_FILE, WEIGHTS_FILE, TORCH_WEIGHTS_FILE, foreign_folder(path),
-                       loading.format_names(names) or 'nothing'))
+    raise UserError('%s: no %s (this package) and no %s or %s (Hugging Face layout) in this '
+                    'folder%s; it holds: %s' % (
+                        path, MODEL_FILE, WEIGHTS_FILE, TORCH_WEIGHTS_FILE, foreign_folder(path),
+                        loading.format_names(names) or 'nothing'))
 
 
 def checkpoint_of_run(folder):
@@ -125,7 +126,7 @@ def checkpoint_of_run(folder):
     pointers = files.read_json(path)
     name = pointers.get('best') or pointers.get('newest')
     if not name or not os.path.isdir(os.path.join(folder, name)):
-        raise UserError('%s: points to no checkpoint (best: %s, newest: %s)'
+        raise UserError('%s: names no checkpoint that exists (best: %s, newest: %s)'
                         % (path, pointers.get('best'), pointers.get('newest')))
     return os.path.join(folder, name)
 
@@ -178,9 +179,9 @@ def fallback_names(weights, has_config, like_model, like_dataset):
     if has_config and like_dataset:
         like_model = like_model or catalogue.models_of(like_dataset)[0]
     if not like_model:
-        raise UserError('%s: no %s beside it: put it there; finetune_classifier.py and '
-                        'convert_checkpoint.py also take it from the released model that '
-                        '--bert_model and --bert_dataset name'
+        raise UserError('%s: no %s beside it: put that file there; in finetune_classifier.py '
+                        'and convert_checkpoint.py, --bert_model and --bert_dataset can name a '
+                        'released model that has it'
                         % (weights, VOCABULARY_FILE if has_config else CONFIG_FILE))
     return like_model, like_dataset
 
@@ -191,8 +192,8 @@ def refuse_model_name(path, name):
     folder = os.path.dirname(os.path.abspath(find_weights(path)))
     names = os.listdir(folder)
     if CONFIG_FILE in names and holds_tokenizer(names):
-        raise UserError('model %s: %s has its own %s and vocabulary: give one of the two'
-                        % (name, path, CONFIG_FILE))
+        raise UserError('model %s: %s has its own %s and vocabulary: give either the model '
+                        'or the checkpoint' % (name, path, CONFIG_FILE))
 
 
 def check_vocabulary_size(config, vocabulary, source):
@@ -203,7 +204,7 @@ def check_vocabulary_size(config, vocabulary, source):
         raise UserError('%s: the vocabulary has %d tokens and the model %d: they don\'t belong '
                         'together' % (source, len(vocabulary), config.vocab_size))
     if spare_rows:
-        LOG.warning('%s: the last %d rows of the word embedding have no token: taken for padding',
+        LOG.warning('%s: the last %d rows of the word embedding have no token: treated as padding',
                     source, spare_rows)
 
 
@@ -212,8 +213,9 @@ def check_padding(config, vocabulary, source):
     a family where they do."""
     token = vocabulary.padding_token
     if config.family_traits.counts_padding and vocabulary[token] + 1 != config.position_offset:
-        raise UserError('%s: the vocabulary has the padding token %s at id %d, and the positions '
-                        'of the model begin at %d, behind id %d: they don\'t belong together' % (
+        raise UserError('%s: the padding token %s has the id %d in the vocabulary; the positions '
+                        'of the model begin at %d, which expects the id %d: they don\'t belong '
+                        'together' % (
                             source, token, vocabulary[token], config.position_offset,
                             config.position_offset - 1))
 
@@ -237,16 +239,16 @@ def read_parameters(path, vocabulary, config=None):
     if file_vocabulary is not None:
         file_tokens = file_vocabulary.idx_to_token
         if sorted(file_tokens) != sorted(tokens):
-            raise UserError('%s: made with another vocabulary (%d tokens) than the model has (%d '
-                            'tokens)' % (path, len(file_tokens), len(tokens)))
+            raise UserError('%s: the vocabulary beside this file (%d tokens) differs from that of '
+                            'the model (%d tokens)' % (path, len(file_tokens), len(tokens)))
         if file_tokens == tokens:
             return arrays
         return mapping.reorder_ids(arrays, file_tokens, tokens)
     if path.endswith('.params') and config is not None and config.family != BERT:
         return mapping.complete_relative(arrays, len(tokens), config)
     if path.endswith('.params') and mapping.has_published_order(tokens):
-        LOG.warning('%s: no %s beside it: taken to have the ids of gluonnlp\'s vocabulary; if it '
-                    'was saved with the ids of vocab.txt, put that file beside it',
+        LOG.warning('%s: no %s beside it: assuming the ids of gluonnlp\'s vocabulary; if '
+                    'the file has the ids of vocab.txt, put vocab.txt beside it',
                     path, VOCABULARY_FILE)
         return mapping.reorder_ids(arrays, mapping.gluonnlp_order(tokens), tokens)
     return arrays

@@ -49,7 +49,7 @@ def config_from_transformers(values, source, cased):
                             % (source, key, values[key], constant))
     if values.get('auto_map'):
         raise UserError('%s: auto_map: the model needs Python code of its own, which is never run: '
-                        'take one that transformers opens without trust_remote_code' % source)
+                        'use a model that transformers opens without trust_remote_code' % source)
     key = file_key('hidden_act', family)
     activation = values.get(key, 'gelu')
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
@@ -76,8 +76,8 @@ def _own_fields(values, family, fields, source):
         offset = values.get('pad_token_id', PADDING_ID) + 1
         rows = fields.get('max_length', BertConfig.max_length)
         if rows <= offset:
-            raise UserError('%s: max_position_embeddings is %d, and the positions of %s begin at '
-                            '%d' % (source, rows, family, offset))
+            raise UserError('%s: max_position_embeddings is %d: expected more, because the '
+                            'positions of %s begin at %d' % (source, rows, family, offset))
         return {'position_offset': offset, 'max_length': rows - offset}
     if not traits.has_types:
         return {'token_type_vocab_size': 0}
@@ -102,14 +102,14 @@ def check_config_sizes(values, source, family):
                             % (source, key, values[key]))
     padding_id = values.get('pad_token_id', PADDING_ID)
     if FAMILIES[family].counts_padding and not (type(padding_id) is int and padding_id >= 0):
-        raise UserError('%s: "pad_token_id" is %r: expected a number from 0 on, which tells where '
-                        'positions begin' % (source, padding_id))
+        raise UserError('%s: "pad_token_id" is %r: expected a whole number from 0 on, the id '
+                        'after which positions begin' % (source, padding_id))
     if not isinstance(values.get('tie_word_embeddings', True), bool):
         raise UserError('%s: "tie_word_embeddings" is %r: expected true or false'
                         % (source, values['tie_word_embeddings']))
     units, heads = (file_key(key, family) for key in ('hidden_size', 'num_attention_heads'))
     if values[units] % values[heads]:
-        raise UserError('%s: %s %d is no multiple of %s %d'
+        raise UserError('%s: %s %d is not a multiple of %s %d'
                         % (source, units, values[units], heads, values[heads]))
 
 
@@ -150,8 +150,9 @@ def labels_from_transformers(values, num_outputs, source):
     regression. Raises `UserError` for any other kind of output."""
     problem = values.get('problem_type')
     if problem == 'regression' and num_outputs > 1:
-        raise UserError('%s: problem_type is "%s" with %d outputs: supported are one class or '
-                        'several labels, and one score' % (source, problem, num_outputs))
+        raise UserError('%s: problem_type is "%s" with %d outputs: supported are regressions with '
+                        '1 output; for classes or labels, set another problem_type'
+                        % (source, problem, num_outputs))
     if problem == 'regression' or num_outputs == 1 and not is_multi_label(values):
         return None
     return class_names(values, num_outputs, source)
@@ -170,10 +171,10 @@ def class_names(values, num_outputs, source):
         raise UserError('%s: id2label has "%s" more than once: name the classes differently'
                         % (source, duplicates[0]))
     if names and len(names) != num_outputs:
-        LOG.warning('%s: id2label names %d classes, the weights have %d: they are called LABEL_0 '
+        LOG.warning('%s: id2label names %d classes, the weights have %d: using the names LABEL_0 '
                     'to LABEL_%d', source, len(names), num_outputs, num_outputs - 1)
         names = {}
     elif names and set(names) != set(map(str, range(num_outputs))):
-        raise UserError('%s: id2label has the ids %s: 0 to %d expected, the outputs in order'
+        raise UserError('%s: id2label has the ids %s: 0 to %d expected, one for each output'
                         % (source, ', '.join(sorted(names, key=int)), num_outputs - 1))
     return tuple(str(names.get(str(i), 'LABEL_%d' % i)) for i in range(num_outputs))

@@ -104,8 +104,8 @@ def read_torch(path):
     except Exception as error:      # the library's releases raise from several families
         code = re.search(r'GLOBAL (\S+)', str(error))
         if code:
-            raise UserError('%s: refused: it is more than a state dict and would run %s, which '
-                            'may do anything; get the weights as safetensors'
+            raise UserError('%s: refused: the file would run %s, which may do anything; expected '
+                            'a state dict alone: get the weights as safetensors'
                             % (path, code.group(1))) from None
         raise UserError('%s: not a file of torch.save, or damaged (%s); fetch it again'
                         % (path, str(error).split('\n')[0])) from None
@@ -120,14 +120,14 @@ def state_dict(torch, state, path):
                         % (path, type(state).__name__))
     for name, tensor in state.items():
         if not (isinstance(name, str) and isinstance(tensor, torch.Tensor)):
-            raise UserError('%s: %r is a %s, expected tensors by name: not a state dict; save '
-                            'model.state_dict() by itself' % (path, name, type(tensor).__name__))
+            raise UserError('%s: %r is a %s, expected a state dict, tensors by name: save only '
+                            'model.state_dict()' % (path, name, type(tensor).__name__))
         if tensor.layout != torch.strided or tensor.device.type != 'cpu':
             raise UserError('%s: "%s" has the layout %s on %s; supported: dense tensors with values'
                             % (path, name, tensor.layout, tensor.device))
         # a tiny file may claim terabytes, by repeating one value
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise UserError('%s: "%s" has %d values and the file fewer for it: save '
+            raise UserError('%s: "%s" has %d values, but the file stores fewer: save '
                             'tensor.contiguous()' % (path, name, tensor.numel()))
     return state.items()
 
@@ -150,12 +150,12 @@ def read_shards(index):
     weight_map = files.read_json(index).get('weight_map')
     if not isinstance(weight_map, dict) or not weight_map \
             or not all(isinstance(name, str) for name in weight_map.values()):
-        raise UserError('%s: no "weight_map" of names and files in it: not the index of a model '
-                        'in several files' % index)
+        raise UserError('%s: no "weight_map" of names and files in it: not the index of a '
+                        'sharded model' % index)
     arrays = {}
     for name in sorted(set(weight_map.values())):
         if os.path.basename(name) != name:
-            raise UserError('%s: lists the file %s: expected names in its own folder'
+            raise UserError('%s: lists the file %s: expected only files in the folder of the index'
                             % (index, name))
         arrays.update(read_file(os.path.join(os.path.dirname(index), name)))
     missing = sorted(set(weight_map) - set(arrays))
@@ -180,7 +180,8 @@ def read_file(path):
     for ending, read in READERS.items():
         if path.endswith(ending):
             return read(path)
-    raise UserError('%s: expected a file of weights: %s' % (path, ', '.join(READERS)))
+    raise UserError('%s: not a weight file: a name that ends in %s expected'
+                    % (path, ', '.join(READERS)))
 
 
 # MXNet's own file format (src/ndarray/ndarray.cc). We parse it ourselves because mx.nd.load may end
@@ -220,7 +221,7 @@ class ParamsReader:
     def array(self):
         """The next dense array, floating values as float32."""
         if self.number('<u4') not in ARRAY_MAGICS:
-            self.fail('an array without its mark (saved before MXNet 1.0?)')
+            self.fail('an array without its magic number (saved before MXNet 1.0?)')
         if self.number('<i4') != 0:
             self.fail('a sparse array; save it as dense')
         shape = self.values('<i8', self.number('<i4'))
@@ -229,7 +230,7 @@ class ParamsReader:
         if type_number not in PARAMS_TYPES:
             self.fail('unknown type number %d' % type_number)
         if (shape < 0).any() or np.prod(shape, dtype=np.float64) > self._bytes_left:
-            self.fail('an array of shape %s' % (tuple(shape),))
+            self.fail('an array has the impossible shape %s' % (tuple(shape),))
         array = self.values(PARAMS_TYPES[type_number], int(np.prod(shape))).reshape(shape)
         return bfloat16_to_float32(array) if type_number == BFLOAT16 else to_float32(array)
 
@@ -246,7 +247,7 @@ class ParamsReader:
         if len(names) != len(arrays):
             self.fail('%d arrays and %d names' % (len(arrays), len(names)))
         if len(set(names)) < len(names):
-            self.fail('%s is in it twice' % collections.Counter(names).most_common(1)[0][0])
+            self.fail('the name %s occurs twice' % collections.Counter(names).most_common(1)[0][0])
         if self._bytes_left:
             self.fail('%d bytes after its end' % self._bytes_left)
         return dict(zip(names, arrays))
@@ -271,7 +272,7 @@ def read_params(path):
     names = [re.sub(r'^(arg|aux):', '', name) for name in arrays]
     for name, count in collections.Counter(names).items():
         if count > 1:
-            raise UserError('%s: %s is in it twice' % (path, name))
+            raise UserError('%s: the name %s occurs twice' % (path, name))
     return dict(zip(names, arrays.values()))
 
 

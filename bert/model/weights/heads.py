@@ -59,7 +59,7 @@ def identify_head(arrays, source, architectures=()):
     parts = ENCODER_PREFIXES + tuple(part for head in HEADS for part in head.parts)
     unknown = [name for name in arrays if not name.startswith(parts)]
     if unknown:
-        raise UserError('%s: unknown: %s' % (source, loading.format_names(unknown)))
+        raise UserError('%s: unknown tensors: %s' % (source, loading.format_names(unknown)))
     head = next(head for head in HEADS if set(head.marks) <= set(arrays))
     head_arrays = {name: array for name, array in arrays.items()
                    if name.startswith(ENCODER_PREFIXES + head.parts)}

@@ -131,8 +131,8 @@ def remove_tied_copy(parameters, arrays, source):
         if not (decoder in arrays and embedding in arrays and is_tied(parameters, decoder)):
             continue
         if not np.array_equal(arrays.pop(decoder), arrays[embedding]):
-            raise UserError('%s: %s differs from %s: if it should, say so in config.json: '
-                            '"tie_word_embeddings" (ours: "tied_decoder") false'
+            raise UserError('%s: %s differs from %s: to keep both, set "tie_word_embeddings" to '
+                            'false in config.json ("tied_decoder" in a config.json of this package)'
                             % (source, decoder, embedding))
 
 
@@ -162,12 +162,12 @@ def check_fit(source, parameters, arrays, missing, extra):
               for name, array in sorted(arrays.items())
               if name in parameters and not shape_fits(parameters[name].shape, array.shape)]
     if shapes:
-        problems.append('wrong shape: %s: is --bert_model, or the config.json beside it, right?'
+        problems.append('wrong shape: %s: check --bert_model, or the config.json beside the file'
                         % format_names(shapes))
     if missing:
-        problems.append('missing: %s' % format_names(missing))
+        problems.append('missing tensors: %s' % format_names(missing))
     if extra:
-        problems.append('unknown: %s' % format_names(extra))
+        problems.append('unknown tensors: %s' % format_names(extra))
     if problems:
         raise UserError('%s: %s' % (source, '; '.join(problems)))
 

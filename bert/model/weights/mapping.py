@@ -67,8 +67,8 @@ def _check_family(state, family, source):
     for name in state:
         prefix = name.partition('.')[0]
         if prefix in PREFIXES and prefix != expected:
-            raise UserError('%s: its tensor %s is not of the model_type that config.json has, '
-                            '"%s", whose names begin with %s.: they don\'t belong together'
+            raise UserError('%s: the tensor %s does not fit the model_type "%s" in config.json, '
+                            'whose tensors begin with "%s.": they don\'t belong together'
                             % (source, name, family, expected))
 
 
@@ -90,9 +90,9 @@ def _without_prefixes(state, source):
     if not changed:
         return state
     if len(set(names.values())) < len(names):
-        raise UserError('%s: a tensor is in it twice, with and without the prefix module. or '
-                        '_orig_mod.: remove one' % source)
-    LOG.info('%s: the prefixes module. and _orig_mod. of %d tensors are left out', source, changed)
+        raise UserError('%s: a tensor occurs twice, with and without the prefix "module." or '
+                        '"_orig_mod.": remove one of the two' % source)
+    LOG.info('%s: removed the prefixes "module." and "_orig_mod." of %d tensors', source, changed)
     return {names[name]: array for name, array in state.items()}
 
 

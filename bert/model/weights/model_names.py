@@ -27,7 +27,7 @@ def locate_model(name):
     try:
         return hub.model_folder(name)
     except HubUnreachableError as failure:
-        LOG.info('%s: %s; its other sources are tried', name, failure)
+        LOG.info('%s: %s; trying its other sources', name, failure)
         return released_folders.fetch_folder(release)
 
 
@@ -38,7 +38,7 @@ def pin_name(name):
     name = _as_text(name)
     if not is_hub_name(name):
         if '/' in name and hub.split_model_name(name) and not _is_own_folder(name):
-            LOG.info('%s: the file or folder here is taken, not the model of that name on the hub',
+            LOG.info('%s: using the local file or folder, not the model of this name on the hub',
                      name)
         return name
     folder = locate_model(name)
@@ -53,17 +53,17 @@ def is_hub_name(name):
     if os.path.exists(name):
         return False
     if name in catalogue.NAMES:
-        raise UserError('%s: no such file or folder; the released model of that name is taken by '
-                        '--bert_model %s, in Python by get_model' % (name, name))
+        raise UserError('%s: no such file or folder; for the released model of this name, use '
+                        '--bert_model %s, or get_model in Python' % (name, name))
     parts = hub.split_model_name(name)
     if parts is None:
         raise UserError('%s: no such file or folder%s' % (
-            name, '; a model on the hub is named owner/name, without an address'
+            name, '; for a model on the hub, give owner/name, without an address'
             if '://' in name else ''))
     owner, _, _ = parts[0].partition('/')
     if parts[1] is None and owner != parts[0] and os.path.isdir(owner):
-        raise UserError('%s: no such file or folder in %s, which is a folder here; the model of '
-                        'that name on the hub is %s@main' % (name, owner, name))
+        raise UserError('%s: no such file or folder in the local folder %s; for the model of '
+                        'this name on the hub, write %s@main' % (name, owner, name))
     return True
 
 
@@ -72,7 +72,7 @@ def _as_text(name):
     try:
         return os.fsdecode(name)
     except TypeError:
-        raise UserError('model %r: a path, or a name on the hub, expected' % (name,)) from None
+        raise UserError('model %r: expected a path or a name on the hub' % (name,)) from None
 
 
 def _is_own_folder(path):

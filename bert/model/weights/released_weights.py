@@ -116,7 +116,7 @@ def fetch_from_first(sources, release, content):
             continue
         LOG.info('%s %s: %s', release.name, content, source.name)
         return result
-    advice = ('  What helps: a network once (everything is kept in the cache); local weights '
+    advice = ('  What helps: a network connection once (the cache keeps all files); local weights '
               'with --bert_checkpoint PATH (a folder in Hugging Face layout, a .safetensors '
               'or .params file) or --pretrained_bert_parameters FILE (embedding.py: --params_path)')
     if not release.wheel:

@@ -77,22 +77,22 @@ class FolderTokenizer:
     def _check(self):
         """Raises `UserError` for a tokenizer that no file describes."""
         if self.class_name in JAPANESE_CLASSES:
-            raise UserError('%s: tokenizer_class is "%s": it cuts Japanese into words by MeCab '
-                            'first, which is not supported' % (
+            raise UserError('%s: tokenizer_class is "%s": this tokenizer first splits Japanese '
+                            'text into words with MeCab, which is not supported' % (
                                 self.path(TOKENIZER_CONFIG_FILE), self.class_name))
         if self.settings.get('auto_map'):
             raise UserError('%s: auto_map: the tokenizer needs Python code of its own, which is '
                             'never run; supported: tokenizer.json, or BertTokenizer\'s vocab.txt'
                             % self.path(TOKENIZER_CONFIG_FILE))
         if self.settings.get('split_special_tokens'):
-            raise UserError('%s: split_special_tokens: special tokens in a text are read as usual '
-                            'words, which is not supported: set it to false'
+            raise UserError('%s: split_special_tokens: reading special tokens in a text as '
+                            'ordinary words is not supported: set it to false'
                             % self.path(TOKENIZER_CONFIG_FILE))
         is_known = self.class_name in BERT_CLASSES + GENERIC_CLASSES and \
             os.path.isfile(self.path(VOCABULARY_FILE))
         if not (self.definition or self.has_byte_pairs or is_known):
-            raise UserError('%s: tokenizer_class is "%s", and there is no %s beside it: let '
-                            'transformers write it, by AutoTokenizer.from_pretrained(FOLDER)'
+            raise UserError('%s: tokenizer_class is "%s", and there is no %s beside it: create '
+                            'that file with transformers: AutoTokenizer.from_pretrained(FOLDER)'
                             '.save_pretrained(FOLDER)' % (
                                 self.path(TOKENIZER_CONFIG_FILE), self.class_name, TOKENIZER_FILE))
 
@@ -112,7 +112,7 @@ class FolderTokenizer:
     def _model_type(self):
         model = self.definition.get('model')
         if not isinstance(model, dict) or not model.get('vocab'):
-            raise UserError('%s: no "model" with a "vocab" in it: let transformers write it anew'
+            raise UserError('%s: no "model" with a "vocab" in it: save it again with transformers'
                             % self.path(TOKENIZER_FILE))
         # early files don't name the type
         return model.get('type') or ('WordPiece' if 'continuing_subword_prefix' in model and
@@ -154,7 +154,7 @@ class FolderTokenizer:
         by_id = {}
         for token_id, token in self._declared_tokens():
             if by_id.setdefault(token_id, token).content != token.content:
-                raise UserError('%s: the tokens "%s" and "%s" have both the id %d' % (
+                raise UserError('%s: the tokens "%s" and "%s" both have the id %d' % (
                     self.folder, by_id[token_id].content, token.content, token_id))
         tokens = [by_id[token_id] for token_id in sorted(by_id)]
         contents = {token.content for token in tokens}
@@ -180,8 +180,8 @@ class FolderTokenizer:
                 yield _as_id(token_id), AddedToken(content, special=is_special,
                                                    normalized=not is_special)
         except (AttributeError, KeyError, TypeError, ValueError):
-            raise UserError('%s: the added tokens in %s, %s or %s are not as transformers writes '
-                            'them' % (self.folder, ADDED_TOKENS_FILE, TOKENIZER_CONFIG_FILE,
+            raise UserError('%s: the added tokens in %s, %s or %s do not have the format of '
+                            'transformers' % (self.folder, ADDED_TOKENS_FILE, TOKENIZER_CONFIG_FILE,
                                       TOKENIZER_FILE)) from None
 
     def _extra_tokens(self):
@@ -208,9 +208,9 @@ def read_folder_tokenizer(folder):
 def is_cased(folder, vocabulary, cased):
     """Whether a folder of transformers keeps case. cased: from `read_folder_tokenizer`."""
     if cased is None:
-        LOG.warning('%s: no %s says whether case is kept: text is lower-cased, as transformers '
-                    'does%s', folder, TOKENIZER_CONFIG_FILE, '; the vocabulary looks cased: '
-                    '"do_lower_case": false in that file keeps case'
+        LOG.warning('%s: no %s says whether to keep case: text is lower-cased, as transformers '
+                    'does%s', folder, TOKENIZER_CONFIG_FILE, '; the vocabulary looks cased: to '
+                    'keep case, set "do_lower_case" to false in that file'
                     if looks_cased(vocabulary.idx_to_token) else '')
     return bool(cased)
 
@@ -236,7 +236,7 @@ def _content(token, folder):
     """The text of a token, which is a str or a dictionary."""
     content = token.get('content') if isinstance(token, dict) else token
     if not isinstance(content, str):
-        raise UserError('%s: the special token %r is no text' % (folder, token))
+        raise UserError('%s: the special token %r is not a text' % (folder, token))
     return content
 
 
@@ -280,8 +280,8 @@ def _bert_tokens(tokenizer, special_tokens):
     if file_tokens is not None and file_tokens != tokens:
         i = next((i for i, pair in enumerate(zip(file_tokens, tokens)) if pair[0] != pair[1]),
                  min(len(file_tokens), len(tokens)))
-        LOG.warning('%s: %s and %s contradict each other, first at id %d: %s is taken, as '
-                    'transformers does', tokenizer.folder, VOCABULARY_FILE, TOKENIZER_FILE, i,
+        LOG.warning('%s: %s and %s differ, first at id %d: using %s, as transformers '
+                    'does', tokenizer.folder, VOCABULARY_FILE, TOKENIZER_FILE, i,
                     TOKENIZER_FILE)
     return tokens
 
@@ -289,11 +289,11 @@ def _bert_tokens(tokenizer, special_tokens):
 def _order_by_id(ids, source):
     """The tokens of {token: id} in the order of their ids; an id without one gets BLANK_TOKEN."""
     if not isinstance(ids, dict):
-        raise UserError('%s: its vocabulary is no dictionary of ids' % source)
+        raise UserError('%s: the vocabulary is not a dictionary of tokens and ids' % source)
     for token, i in ids.items():
         if type(i) is not int or not 0 <= i < len(ids) + MAX_GAPS:
-            raise UserError('%s: the id of "%s" is %r: expected a whole number near the %d of its '
-                            'tokens' % (source, token, i, len(ids)))
+            raise UserError('%s: the id of "%s" is %r: expected a whole number from 0 to about '
+                            'the number of tokens, %d' % (source, token, i, len(ids)))
     by_id = {i: token for token, i in ids.items() if token}
     if len(by_id) < len(ids) - ('' in ids):
         raise UserError('%s: two tokens of its vocabulary have the same id' % source)

@@ -51,7 +51,7 @@ function lookOf(rank, isMissing) {
 function answerList(answers, numDocuments, marks, isMissing) {
   const buttons = answers.map(answer => element(
     'button', {type: 'button', class: 'answer', 'aria-pressed': 'false',
-      title: 'Show where it stands'},
+      title: 'Show it in the document'},
     element('span', {class: `rank ${lookOf(answer.rank, isMissing)}`}, String(answer.rank)),
     element('span', {class: 'answer-text'}, answer.answer,
       numDocuments > 1 ? element('span', {class: 'place'}, ` document ${answer.document + 1}`)
@@ -98,5 +98,5 @@ export const questionAnswering = {
   fields, request, show,
   nameText: () => 'the question',
   cutLabel: 'Cut a question that is too long',
-  cutHint: 'Documents may have any length: they are read in parts.',
+  cutHint: 'Documents may have any length. Long ones are read in parts.',
 };

@@ -40,7 +40,7 @@ function withTag(label, fits) {
 }
 
 export const classification = {
-  name: 'Classification', purpose: 'Tells which label fits a text best.', action: 'Classify',
+  name: 'Classification', purpose: 'Finds the label that fits a text best.', action: 'Classify',
   fields: fieldsFor('The film was a delight, and the actors were great.'),
   request,
   show: items => [
@@ -50,7 +50,7 @@ export const classification = {
 };
 
 export const multiLabel = {
-  name: 'Several labels', purpose: 'Tells which labels fit a text: none, one or several.',
+  name: 'Several labels', purpose: 'Finds the labels that fit a text: none, one or several.',
   action: 'Find labels',
   fields: fieldsFor('The film was a delight, but the plot was poor.'),
   request,
@@ -68,7 +68,7 @@ export const multiLabel = {
 };
 
 export const regression = {
-  name: 'Score', purpose: 'Gives a text a number.', action: 'Score',
+  name: 'Score', purpose: 'Gives a text a score: a number.', action: 'Score',
   fields: fieldsFor('The film was a delight, and the actors were great.'),
   request,
   show: ([{score}]) => [

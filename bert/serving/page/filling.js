@@ -30,7 +30,7 @@ function filledText(text, mask, masks) {
 }
 
 export const fillMask = {
-  name: 'Missing words', purpose: 'Finds words for the gaps of a text.', action: 'Fill',
+  name: 'Missing words', purpose: 'Finds the words that are missing in a text.', action: 'Fill',
   fields, show,
   request: ({text}) => ({path: 'fill', body: {inputs: text}}),
 };

@@ -80,5 +80,5 @@ function makeCutOption(model, kind) {
     element('input', {type: 'checkbox', id, name: NAME_OF_CUT, 'aria-describedby': hintId}),
     element('label', {for: id}, cutLabel(kind)),
     element('p', {class: 'hint', id: hintId},
-      kind.cutHint || `${length} Without this, longer texts are refused.`));
+      kind.cutHint || `${length} If this box is not ticked, longer texts are refused.`));
 }

@@ -18,7 +18,7 @@ let chosen;                 // id of the model that is shown
 async function load() {
   page.message.replaceChildren();
   page.retry.hidden = true;
-  page.loading.textContent = 'Asking for the models…';
+  page.loading.textContent = 'Loading the models…';
   try {
     showModels(await listModels());
     if (!page.keyForm.hidden) {
@@ -34,7 +34,7 @@ async function load() {
 
 function showLoadError(error) {
   if (error.status === UNAUTHORIZED) {
-    askForKey(hasKey() ? 'The server does not take this key.' : '');
+    askForKey(hasKey() ? 'The server does not accept this key.' : '');
   } else {
     page.message.replaceChildren(element('p', {}, error.message));
     page.retry.hidden = false;

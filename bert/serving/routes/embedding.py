@@ -55,7 +55,7 @@ async def embed_all(body: EmbedAllRequest, request: Request,
     pipeline = model.pipeline
     inputs = as_list(body.inputs)
     if body.dimensions is not None and not 0 < body.dimensions <= pipeline.width:
-        raise ApiError(422, 'Validation', 'dimensions %d: from 1 to %d expected'
+        raise ApiError(422, 'Validation', 'dimensions %d: expected from 1 to %d'
                        % (body.dimensions, pipeline.width))
     outcome = await service.run(request, model, lambda: pipeline.plan_token_vectors(
         inputs, pipeline.select_sentence_model(prompt_name=body.prompt_name), is_from_end(body)),
@@ -64,7 +64,8 @@ async def embed_all(body: EmbedAllRequest, request: Request,
         np.ascontiguousarray(rows[:, :body.dimensions]) for rows in outcome.result], outcome)
 
 
-@router.post('/similarity', summary='How like a text others are', response_model=list[float])
+@router.post('/similarity', summary='How similar other texts are to a text',
+             response_model=list[float])
 async def compare(body: SimilarityRequest, request: Request,
                   service: ServiceOfApp):
     model = service.host.find(body.model, (EMBEDDING,))
@@ -72,7 +73,7 @@ async def compare(body: SimilarityRequest, request: Request,
     parameters = body.parameters or SimilarityParameters()
     texts = [body.inputs.source_sentence, *body.inputs.sentences]
     if len(texts) == 1:
-        raise ApiError(400, 'Empty', 'inputs.sentences is empty: at least one text expected')
+        raise ApiError(400, 'Empty', 'inputs.sentences is empty: expected at least one text')
     outcome = await service.run(request, model, lambda: plan_vectors(
         pipeline, texts, is_from_end(parameters), prompt_name=parameters.prompt_name), texts,
         parameters.truncate)
@@ -81,7 +82,7 @@ async def compare(body: SimilarityRequest, request: Request,
         rows[:1], rows[1:], pipeline.sentence_model.similarity)[0], outcome)
 
 
-@router.post('/v1/embeddings', summary='One vector for each text, as from OpenAI',
+@router.post('/v1/embeddings', summary='One vector for each text, in the form of OpenAI',
              responses=describe_errors(OpenAiError), response_model=OpenAiVectors)
 @router.post('/embeddings', include_in_schema=False)
 async def create_embeddings(body: OpenAiEmbeddingRequest, request: Request,

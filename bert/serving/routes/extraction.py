@@ -39,7 +39,7 @@ async def find_entities(body: EntitiesRequest, request: Request, service: Servic
         [item._asdict() for item in items] for items in outcome.result]}, outcome)
 
 
-@router.post('/fill', summary='The likeliest words at the masks of texts',
+@router.post('/fill', summary='The most likely words for the masks of texts',
              response_model=FilledTexts)
 async def fill_masks(body: FillRequest, request: Request, service: ServiceOfApp):
     model = service.host.find(body.model, (FILL_MASK,))
@@ -48,8 +48,8 @@ async def fill_masks(body: FillRequest, request: Request, service: ServiceOfApp)
     num_words = body.top_k * sum(text.count(pipeline.tokenizer.vocab.mask_token)
                                  for text in texts)
     if num_words > MAX_WORDS:
-        raise ApiError(413, 'Validation', '%d words asked for (masks × top_k), at most %d '
-                       'expected: lower top_k, or send several requests' % (num_words, MAX_WORDS))
+        raise ApiError(413, 'Validation', '%d words requested (masks × top_k), expected at most '
+                       '%d: lower top_k, or send several requests' % (num_words, MAX_WORDS))
     outcome = await service.run(
         request, model, lambda: pipeline.plan_masks(texts, body.top_k, body.targets), texts,
         body.truncate)

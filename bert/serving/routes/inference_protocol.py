@@ -48,8 +48,8 @@ async def is_ready(service: ServiceOfApp):
 def find_model(service, name, version=VERSION):
     """The `ServedModel` of a path. Raises `ApiError`."""
     if version != VERSION:
-        raise ApiError(404, 'ModelNotFound', 'model "%s": there is no version "%s" but "%s"'
-                       % (name, version, VERSION))
+        raise ApiError(404, 'ModelNotFound', 'model "%s": there is no version "%s"; the only '
+                       'version is "%s"' % (name, version, VERSION))
     return service.host.find(name, MODEL_KINDS)
 
 
@@ -61,7 +61,7 @@ async def is_model_ready(name: str, service: ServiceOfApp, version: str = VERSIO
     return answer({'name': name, 'ready': True})
 
 
-@router.post('/models/{name:path}/infer', summary='Compute a model',
+@router.post('/models/{name:path}/infer', summary='Run a model',
              response_model=ProtocolAnswer)
 @router.post('/models/{name:path}/versions/{version}/infer', include_in_schema=False)
 async def infer(name: str, body: InferenceRequest, request: Request, service: ServiceOfApp,

@@ -20,7 +20,7 @@ LOG = logging.getLogger(__name__)
 router = APIRouter(route_class=JsonRoute, tags=['operation'])
 
 
-@router.get('/v1/models', summary='The models, as from OpenAI',
+@router.get('/v1/models', summary='The models, in the form of OpenAI',
             responses=describe_errors(OpenAiError), response_model=OpenAiModels)
 @router.get('/models', include_in_schema=False)
 async def list_models(service: ServiceOfApp):
@@ -77,17 +77,17 @@ async def expose_metrics(service: ServiceOfApp):
     return Response(service.metrics.expose(), media_type=CONTENT_TYPE_LATEST)
 
 
-@router.post('/admin/reload', summary='Open a model anew from its path; needs a key',
+@router.post('/admin/reload', summary='Open a model again from its path; needs a key',
              response_model=ReloadedModel)
 async def reload(body: ReloadRequest, service: ServiceOfApp):
     if service.options.api_key_file is None:
-        raise ApiError(403, 'Forbidden', 'models are replaced only where keys are asked for: start '
-                       'the server with --api_key_file')
+        raise ApiError(403, 'Forbidden', 'models can be replaced only on a server with keys: start '
+                       'it with --api_key_file')
     name = service.host.find(body.model, file_names.MODEL_KINDS).name
     try:
         # its client may leave, and no other reload may begin before it ends
         new = await asyncio.shield(asyncio.ensure_future(service.reload(name)))
     except UserError as error:
-        raise ApiError(424, 'Backend', 'the model stays as it was: %s' % error) from None
-    LOG.info('model %s: opened anew from %s', name, new.path)
+        raise ApiError(424, 'Backend', 'the old model stays in use: %s' % error) from None
+    LOG.info('model %s: opened again from %s', name, new.path)
     return answer({'model': name, 'created': new.created})

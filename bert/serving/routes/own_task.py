@@ -22,7 +22,7 @@ OWN_TASKS = {
     file_names.FILL_MASK: (schemas.FillRequest, extraction.fill_masks)}
 
 
-@router.post('/', summary='As the route for the kind of the model: /embed, /predict, /rerank …')
+@router.post('/', summary='The route for the kind of the model: /embed, /predict, /rerank …')
 @router.post('/invocations', include_in_schema=False)
 async def do_own_task(body: schemas.OwnTaskRequest, request: Request, service: ServiceOfApp):
     model = service.host.find(body.model, file_names.MODEL_KINDS)

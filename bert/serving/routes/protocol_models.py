@@ -76,8 +76,7 @@ def _probabilities(model):
 
 def _plan_ranking(pipeline, texts):
     if len(texts['query']) != 1:
-        raise ApiError(400, 'Validation', 'query: %d texts found, 1 expected'
-                       % len(texts['query']))
+        raise ApiError(400, 'Validation', 'query: %d texts found, expected 1' % len(texts['query']))
     return pipeline.plan([(texts['query'][0], text) for text in texts['text']])
 
 
@@ -142,16 +141,17 @@ def read_texts(kind, tensors):
     texts = {}
     for tensor in tensors:
         if tensor.name not in names:
-            raise _refusal('input "%s": the inputs are %s' % (tensor.name, ', '.join(names)))
+            raise _refusal('input "%s": unknown; the inputs are %s'
+                           % (tensor.name, ', '.join(names)))
         if tensor.name in texts:
-            raise _refusal('input "%s": it comes twice' % tensor.name)
+            raise _refusal('input "%s": it occurs twice' % tensor.name)
         texts[tensor.name] = _read_strings(tensor)
     for name in names:
         if name not in texts and name not in model.optional:
             raise _refusal('input "%s" is missing: the inputs are %s' % (name, ', '.join(names)))
     sizes = {name: len(values) for name, values in texts.items() if name != 'query'}
     if len(set(sizes.values())) > 1:
-        raise _refusal('inputs of one size expected, found %s' % ', '.join(
+        raise _refusal('expected inputs of one size, found %s' % ', '.join(
             '%d of %s' % (size, name) for name, size in sizes.items()))
     return texts
 
@@ -159,17 +159,17 @@ def read_texts(kind, tensors):
 def _read_strings(tensor):
     """The texts of an input, row after row."""
     if tensor.datatype != BYTES:
-        raise _refusal('input "%s": datatype %s found, BYTES expected'
+        raise _refusal('input "%s": datatype %s found, expected BYTES'
                        % (tensor.name, tensor.datatype))
     values = tensor.data
     while values and all(isinstance(value, list) for value in values):
         values = [item for value in values for item in value]
     for value in values:
         if not isinstance(value, str):
-            raise _refusal('input "%s": texts expected, %s found'
+            raise _refusal('input "%s": expected texts, found %s'
                            % (tensor.name, type(value).__name__))
     if int(np.prod(tensor.shape, dtype=object)) != len(values):
-        raise _refusal('input "%s": %d texts found, and its shape is %s'
+        raise _refusal('input "%s": %d texts found, but its shape is %s'
                        % (tensor.name, len(values), tensor.shape))
     return values
 
@@ -181,7 +181,7 @@ def pick_outputs(model, requested):
     names = [output.name for output in requested or ()] or list(tensors)
     for name in names:
         if name not in tensors:
-            raise _refusal('output "%s": the outputs are %s' % (name, ', '.join(tensors)))
+            raise _refusal('output "%s": unknown; the outputs are %s' % (name, ', '.join(tensors)))
     return {name: tensors[name] for name in names}
 
 

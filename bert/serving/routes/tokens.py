@@ -19,7 +19,8 @@ async def tokenize(body: TokenizeRequest, request: Request, service: ServiceOfAp
     texts, prompt = as_list(body.inputs), ''
     if body.prompt_name is not None:
         if not hasattr(pipeline, 'select_sentence_model'):
-            raise ApiError(422, 'Validation', 'prompt_name: the model makes no vectors')
+            raise ApiError(422, 'Validation', 'prompt_name: only models that make vectors have '
+                           'prompts')
         prompt = (await service.engine.in_planning_thread(
             lambda: pipeline.select_sentence_model(prompt_name=body.prompt_name))).prompt
     prepared = [prompt + text for text in texts]
@@ -45,7 +46,7 @@ def describe_tokens(tokenizer, text, encoding, with_specials):
         yield describe(token_id, tokenizer.vocab.to_tokens(token_id), True)
 
 
-@router.post('/decode', summary='The texts that token ids make up', response_model=list[str])
+@router.post('/decode', summary='The texts of token ids', response_model=list[str])
 async def decode(body: DecodeRequest, request: Request, service: ServiceOfApp):
     pipeline = service.host.find(body.model, file_names.MODEL_KINDS).pipeline
     id_lists = [body.ids] if body.ids and isinstance(body.ids[0], int) else body.ids
@@ -60,6 +61,6 @@ def decode_ids(pipeline, id_lists, skips_specials):
     for i, ids in enumerate(id_lists):
         for token_id in ids:
             if not 0 <= token_id < vocab_size:
-                raise UserError('ids %d: token id %d: from 0 to %d expected'
+                raise UserError('ids %d: token id %d: expected from 0 to %d'
                                 % (i, token_id, vocab_size - 1))
     return [pipeline.tokenizer.decode(ids, skips_specials) for ids in id_lists]

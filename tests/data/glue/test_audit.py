@@ -86,7 +86,7 @@ def test_lines(report):
         '  tokens: max 200; --max_len 90 truncates 1 examples (33.3 %)',
         'test: 2 rows of test.tsv',
         '  tokens: max 4; --max_len 90 truncates 0 examples (0.0 %)',
-        'warning: labels that train has no example of: angry']
+        'warning: train has no examples of these labels: angry']
 
 
 def test_a_segment_of_one_class():
@@ -138,4 +138,4 @@ def test_several_labels_a_text():
     assert '  labels: film: 2, food: 1, art: 0' in lines
     assert [line for line in lines if 'warning' in line] == [
         'warning: train: 1 of 3 texts have no label',
-        'warning: labels that train has no example of: art']
+        'warning: train has no examples of these labels: art']

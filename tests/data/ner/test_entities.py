@@ -76,6 +76,7 @@ def test_scores():
 def test_what_is_no_tag(tag):
     with pytest.raises(ValueError):
         split_tag(tag)
-    with pytest.raises(UserError, match='^a.conll:8: the tag "%s" of "b": expected O, or one of '
-                                        'B-, I-, E-, S- and a type, such as B-PER$' % tag):
+    with pytest.raises(UserError, match='^a.conll:8: the tag "%s" of "b": expected O, or a '
+                                        r'prefix \(B-, I-, E-, S-\) and a type, such as B-PER$'
+                                        % tag):
         check_tags(TaggedSentence(('a', 'b'), ('O', tag), 'a.conll', 7))

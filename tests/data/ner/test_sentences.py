@@ -89,16 +89,16 @@ def test_words_without_tags(tmp_path):
 
 
 @pytest.mark.parametrize('columns, message', [
-    (TagColumns('x'), 'column of the word "x": the number of a column of %s expected, from 0'),
+    (TagColumns('x'), 'column of the word "x": expected the number of a column of %s, from 0'),
     (TagColumns('0', '-2'),
-     'column of the tag "-2": the number of a column of %s expected, from 0'),
+     'column of the tag "-2": expected the number of a column of %s, from 0'),
     (TagColumns('0', 'ner'),
-     'column of the tag "ner": the number of a column of %s expected, from 0'),
+     'column of the tag "ner": expected the number of a column of %s, from 0'),
     (TagColumns('2'), '%s:1: 2 columns found ("a O"), expected a word in column 2, from 0'),
     (TagColumns(None, '2'),
      '%s:1: 2 columns found ("a O"), expected a word and its tag in column 2, from 0'),
-    (TagColumns(None, '0'), '%s:1: the tag "a" of "a": expected O, or one of B-, I-, E-, S- and a '
-                            'type, such as B-PER')])
+    (TagColumns(None, '0'), '%s:1: the tag "a" of "a": expected O, or a prefix (B-, I-, E-, '
+                            'S-) and a type, such as B-PER')])
 def test_wrong_columns(tmp_path, columns, message):
     path = write(tmp_path, 'a.conll', 'a O\n')
     with pytest.raises(UserError) as error:
@@ -127,21 +127,21 @@ def test_keys_of_json_lines(tmp_path):
 
 
 @pytest.mark.parametrize('text, message', [
-    ('{"words": ["a"], "tags": ["O"]}', ':1: no "tokens" in it, found words, tags'),
-    ('{}', ':1: no "tokens" in it, found an empty object'),
-    ('{"tokens": ["a"]}', ':1: no "ner_tags" in it, found tokens'),
+    ('{"words": ["a"], "tags": ["O"]}', ':1: no key "tokens", found words, tags'),
+    ('{}', ':1: no key "tokens", found an empty object'),
+    ('{"tokens": ["a"]}', ':1: no key "ner_tags", found tokens'),
     ('{"tokens": ["a"], "ner_tags": [0]}',
-     ':1: "ner_tags" is no list of texts: write the names of the tags instead of their numbers'),
-    ('{"tokens": ["a"], "ner_tags": "O"}', ':1: "ner_tags" is no list of texts'),
-    ('{"tokens": null, "ner_tags": []}', ':1: "tokens" is no list of texts'),
+     ':1: "ner_tags" is not a list of texts: write the tags as names, not as numbers'),
+    ('{"tokens": ["a"], "ner_tags": "O"}', ':1: "ner_tags" is not a list of texts'),
+    ('{"tokens": null, "ner_tags": []}', ':1: "tokens" is not a list of texts'),
     ('\n{"tokens": ["a", "b"], "tags": ["O"]}',
-     ':2: 2 words and 1 tags found, expected as many'),
-    ('{"tokens": ["a"], "tags": ["PER"]}', ':1: the tag "PER" of "a": expected O, or one of B-, '
-                                           'I-, E-, S- and a type, such as B-PER'),
+     ':2: 2 words and 1 tags found, expected a tag for each word'),
+    ('{"tokens": ["a"], "tags": ["PER"]}', ':1: the tag "PER" of "a": expected O, or a '
+                                           'prefix (B-, I-, E-, S-) and a type, such as B-PER'),
     ('{"tokens": ["\\ud83d"], "tags": ["O"]}',
-     ':1: half a surrogate pair, or bytes that are no UTF-8, in "tokens"'),
+     ':1: half a surrogate pair, or bytes that are not UTF-8, in "tokens"'),
     ('{"tokens": ["a"], "tags": ["B-\\udc00"]}',
-     ':1: half a surrogate pair, or bytes that are no UTF-8, in "tags"'),
+     ':1: half a surrogate pair, or bytes that are not UTF-8, in "tags"'),
     ('{"tokens": [], "tags": []}\n', ': no words in it'), ('', ': no words in it')])
 def test_json_lines_that_do_not_fit(tmp_path, text, message):
     path = write(tmp_path, 'a.jsonl', text)

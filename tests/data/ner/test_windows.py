@@ -134,8 +134,8 @@ def test_padding_of_labels():
 
 def test_a_length_that_is_too_small(tokenizer):
     frame = tokenizer.frame(pair=False)
-    with pytest.raises(UserError, match='^a length of 2 tokens is too small: 2 special tokens and '
-                                        'at least one token of text expected$'):
+    with pytest.raises(UserError, match='^a length of 2 tokens is too small for 2 special tokens '
+                                        'and at least one token of text$'):
         make_tag_windows([], frame, 2)
     sequence, = tokenize_words(tokenizer, [['the', 'films', 'good']])
     windows = make_tag_windows([sequence], frame, 3)

@@ -59,7 +59,7 @@ def test_bytes_that_are_not_utf8_are_named(write_file):
 
 @pytest.mark.parametrize('content, problem', [
     ('', 'no text in it'), ('\n \n\n', 'no text in it'),
-    ('one\ntwo\n', 'one document in 2 lines: put an empty line between documents')])
+    ('one\ntwo\n', 'one document in 2 lines, expected two or more: put an empty line between')])
 def test_a_corpus_needs_two_documents(write_file, content, problem):
     path = write_file(content)
     with pytest.raises(UserError, match='a.txt: ' + problem):

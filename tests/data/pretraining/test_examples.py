@@ -267,7 +267,7 @@ def test_examples_are_joined_and_selected(store):
 
 
 @pytest.mark.parametrize('values, problem', [
-    (dict(max_seq_length=4, max_predictions_per_seq=1), 'max_seq_length 4: 5 or more expected'),
+    (dict(max_seq_length=4, max_predictions_per_seq=1), 'max_seq_length 4: expected 5 or more'),
     (dict(max_seq_length=10, max_predictions_per_seq=8),
      'max_predictions_per_seq 8: only 7 tokens of --max_seq_length 10 are not special')])
 def test_sizes_that_contradict_each_other(values, problem):

@@ -49,18 +49,18 @@ def test_the_same_examples_give_the_same_bytes(tmp_path, monkeypatch):
 @pytest.mark.parametrize('changes, problem', [
     (dict(input_ids=np.zeros(11)), 'input_ids is (11,) float64, expected (…,) int32'),
     (dict(segment_ids=np.zeros((11, 1), dtype='uint8')), 'segment_ids is (11, 1) uint8'),
-    (dict(input_ids=np.zeros(10, dtype='int32')), 'input_ids and its offsets don\'t fit'),
-    (dict(token_offsets=np.array([0, 11])), 'input_ids and its offsets don\'t fit'),
-    (dict(token_offsets=np.array([1, 5, 11])), 'input_ids and its offsets don\'t fit'),
+    (dict(input_ids=np.zeros(10, dtype='int32')), 'input_ids and its offsets don\'t match'),
+    (dict(token_offsets=np.array([0, 11])), 'input_ids and its offsets don\'t match'),
+    (dict(token_offsets=np.array([1, 5, 11])), 'input_ids and its offsets don\'t match'),
     (dict(masked_offsets=np.array([0, 4, 3])), 'masked_lm_positions and its offsets'),
-    (dict(segment_ids=np.zeros(12, dtype='uint8')), 'segment_ids and its offsets don\'t fit'),
-    (dict(masked_lm_ids=np.zeros(2, dtype='int32')), 'masked_lm_ids and its offsets don\'t fit'),
+    (dict(segment_ids=np.zeros(12, dtype='uint8')), 'segment_ids and its offsets don\'t match'),
+    (dict(masked_lm_ids=np.zeros(2, dtype='int32')), 'masked_lm_ids and its offsets don\'t match'),
     (dict(masked_lm_positions=np.array([5, 3, 4], dtype='uint16')),
      'a masked position lies after the end of its example'),
     (dict(masked_lm_ids=np.array([5, -1, 8], dtype='int32')), 'an id is negative'),
     (dict(masked_lm_ids=np.array([5, 10, 8], dtype='int32')),
-     'an id is 10, and the vocabulary has 10 tokens: the shard was made with another one'),
-    (dict(input_ids=np.arange(11, dtype='int32')), 'an id is 10, and the vocabulary has 10')])
+     'an id is 10, but the vocabulary has 10 tokens: the shard was made with another vocabulary'),
+    (dict(input_ids=np.arange(11, dtype='int32')), 'an id is 10, but the vocabulary has 10')])
 def test_arrays_that_don_t_fit_together(tmp_path, changes, problem):
     path = str(tmp_path / 'a.npz')
     np.savez(path, **make_examples(**changes)._asdict())
@@ -89,8 +89,9 @@ def test_files_that_are_no_shards(tmp_path):
 def test_the_original_format_needs_leave(tmp_path, fill):
     path = str(tmp_path / 'a.npz')
     write_original(path, fill)
-    with pytest.raises(UserError, match='pickled Python objects: reading them runs whatever code '
-                                        'the file brings. If you trust it, give --allow_pickle'):
+    with pytest.raises(UserError, match='pickled Python objects: reading it runs any code that '
+                                        'the file contains. Give --allow_pickle if you trust the '
+                                        'file'):
         shards.read_shard(path)
     assert equal_arrays(shards.read_shard(path, allow_pickle=True), make_examples())
 

@@ -56,7 +56,7 @@ def test_names_of_segments_and_versions(tmp_path):
 def test_not_in_data_dir(tmp_path):
     with pytest.raises(UserError) as error:
         locate_squad('train', True, str(tmp_path))
-    assert str(error.value) == '--data_dir %s: no train-v2.0.json in it' % tmp_path
+    assert str(error.value) == '--data_dir %s: no train-v2.0.json in this folder' % tmp_path
 
 
 def test_download_from_the_publisher(cache, monkeypatch):
@@ -96,11 +96,11 @@ def test_nowhere(cache):
         locate_squad('dev', version_2=True)
     message = str(error.value)
     assert message.startswith(
-        'dev-v2.0.json is not in SQUAD_DIR, ./squad, . or %s, and could not be had from its '
+        'dev-v2.0.json is not in SQUAD_DIR, ./squad, . or %s, and the download failed: from its '
         'publisher: http://127.0.0.1:9/dev-v2.0.json: ' % cache)
     assert '; from gluonnlp: ' in message
     assert message.endswith(
-        '. Put it in a folder and name that with --data_dir, or give --dev_file')
+        '. Put it in a folder and give this folder as --data_dir, or give --dev_file')
 
 
 def test_a_damaged_download_is_refused(cache, monkeypatch):

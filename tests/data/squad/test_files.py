@@ -89,7 +89,7 @@ def test_one_row_without_answers(path):
 
 @pytest.mark.parametrize('changes, problem', [
     ({'answers': {'text': ['a', 'b'], 'answer_start': [1]}},
-     '"answers" of row 2 has 2 texts and 1 starts'),
+     '"answers" of row 2 has 2 texts and 1 starts, expected as many starts as texts'),
     ({'answers': {'text': 'good', 'answer_start': [1]}},
      '"text" of "answers" of row 2 is "good", expected a list'),
     ({'answers': {'text': ['good']}}, '"answers" of row 2 has no "answer_start": expected a list'),
@@ -141,7 +141,7 @@ def test_problems_are_reported_with_id(path, question, reason, trainable):
     trainable_ids = [q.id for q in squad.select_trainable().questions]
     assert trainable_ids == (['fine', 'odd'] if trainable else ['fine'])
     assert describe_problems(squad) == [
-        '%s: 1 problems, %d questions can\'t be trained on' % (path, not trainable),
+        '%s: 1 problems, %d questions can\'t be used for training' % (path, not trainable),
         '  odd (article 1 "Films", paragraph 1, question 2): ' + reason]
 
 
@@ -149,9 +149,9 @@ def test_problems_of_version_2(path):
     squad = read_squad(write_squad(path, entry('a', is_impossible=True),
                                    entry('b', answers=[], is_impossible=False)), version_2=True)
     assert [(p.id, p.reason, p.trainable) for p in squad.problems] == [
-        ('a', 'is_impossible, and it has an answer: training takes it as impossible, scoring goes '
-              'by the answer, as the official evaluator does', True),
-        ('b', 'it has no answer, and is_impossible is false', False)]
+        ('a', 'is_impossible is true, but the question has an answer. Training takes it as '
+              'impossible, scoring uses the answer, as the official evaluator does', True),
+        ('b', 'the question has no answer, but is_impossible is false', False)]
 
 
 def test_a_title_that_cant_be_printed(path):
@@ -163,7 +163,7 @@ def test_a_title_that_cant_be_printed(path):
 
 def test_an_empty_context(path):
     squad = read_squad(write_squad(path, entry(answers=None), context=' \n'))
-    assert [(p.reason, p.trainable) for p in squad.problems] == [('its context is empty', False)]
+    assert [(p.reason, p.trainable) for p in squad.problems] == [('the context is empty', False)]
 
 
 def test_many_problems_are_counted(path):
@@ -181,12 +181,12 @@ def test_a_bad_question_removes_no_other_with_its_id(path):
 def test_repeated_ids(path):
     squad = read_squad(write_squad(path, entry(), entry(), entry('other')))
     assert [(p.id, p.reason, p.trainable) for p in squad.problems] == [
-        ('q1', 'its id stands 2 times', True)]
+        ('q1', 'the id occurs 2 times', True)]
     with pytest.raises(UserError) as error:
         check_unique_ids(squad)
     assert str(error.value) == (
-        '%s: 1 question ids stand twice or more, the first is "q1": predictions are stored by id: '
-        'give each question its own' % path)
+        '%s: 1 question ids occur more than once, the first is "q1": give each question its '
+        'own id, because predictions are stored by id' % path)
     check_unique_ids(read_squad(write_squad(path, entry())))
 
 
@@ -213,8 +213,8 @@ PLACE = 'article 1 "Films", paragraph 1, question 1'
     ('{"data": [{"paragraphs": [{"context": "x"}]}]}',
      ': article 1, paragraph 1 has no "qas": expected a list'),
     ('{"data": [{"paragraphs": [{"context": "\\ud83d", "qas": []}]}]}',
-     ': "context" of article 1, paragraph 1 holds half a surrogate pair (\\ud800 to \\udfff '
-     'alone), which is no character')])
+     ': "context" of article 1, paragraph 1 contains half a surrogate pair (\\ud800 to '
+     '\\udfff alone), which is not a character')])
 def test_malformed_files(path, content, message):
     path.write_text(content)
     with pytest.raises(UserError) as error:
@@ -252,7 +252,7 @@ def test_malformed_questions(path, changes, message):
     ([entry()], True, 'no question has "is_impossible" and all have answers, as in SQuAD 1.1: '
                       'leave --version_2 out'),
     ([entry(), entry('q2', answers=None)], False,
-     'question "q2" has no "answers", and others have: expected a list, empty where there is no '
+     'question "q2" has no "answers", but others have: expected a list, empty if there is no '
      'answer')])
 def test_files_of_the_other_version(path, questions, version_2, message):
     with pytest.raises(UserError) as error:

@@ -190,9 +190,9 @@ def test_a_stride_longer_than_the_window_leaves_nothing_out():
 
 
 @pytest.mark.parametrize('options,message', [
-    (WindowOptions(67, 128, 64), '--max_seq_length 67: more than --max_query_length 64 and 3 '
-                                 'special tokens expected, or no context fits in'),
-    (WindowOptions(384, 0, 64), '--doc_stride 0: a whole number from 1 on expected'),
+    (WindowOptions(67, 128, 64), '--max_seq_length 67: expected more than --max_query_length 64 '
+                                 'and 3 special tokens together, to leave room for the context'),
+    (WindowOptions(384, 0, 64), '--doc_stride 0: expected a whole number from 1 on'),
     (WindowOptions(600, 128, 64), '--max_seq_length 600 is more than the 512 positions of this '
                                   'model: use 512 or less')])
 def test_sizes_that_leave_no_room_for_a_context(options, message):
@@ -274,5 +274,5 @@ def test_a_cache_that_cannot_be_written(tokenizer, cache, caplog):
     cache.write_text('a file')
     windows, _, was_cached = load_windows(make_squad('it was good'), tokenizer, OPTIONS)
     assert len(windows) == 1 and not was_cached
-    assert 'the features are not kept for the next time: ' in caplog.text
+    assert 'the features could not be saved for the next run: ' in caplog.text
     assert str(files.cache_dir()) in caplog.text

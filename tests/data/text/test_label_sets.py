@@ -45,7 +45,7 @@ def test_forms(tmp_path):
 
 
 @pytest.mark.parametrize('cell,message', [
-    ('film,film', 'the label "film" is in it 2 times: once expected'),
+    ('film,film', 'the label "film" occurs 2 times, expected once'),
     ('film,,art', 'a label is empty'), ('film,', 'a label is empty'), (',', 'a label is empty'),
     ('film,fodo', 'label "fodo": expected one of film, food, art')])
 def test_bad_texts(tmp_path, cell, message):
@@ -65,9 +65,9 @@ def test_bad_texts(tmp_path, cell, message):
     ([1], '"topics" is [1], expected a list of texts'),
     ([['film']], '"topics" is [["film"]], expected a list of texts'),
     ({'film': 1}, '"topics" is {"film": 1}, expected a list of texts'),
-    ([' '], 'a label is empty'), (['film', 'film'], 'the label "film" is in it 2 times'),
+    ([' '], 'a label is empty'), (['film', 'film'], 'the label "film" occurs 2 times'),
     (['\ud800'], 'half a surrogate pair'),
-    (['film,art'], 'the label "film,art" contains ",", which separates labels: rename it, or '
+    (['film,art'], 'the label "film,art" contains the separator ",": rename the label, or '
                    'choose another --label_separator')])
 def test_bad_lists(tmp_path, value, message):
     path = write_json(tmp_path / 'a.jsonl', [['film'], value])
@@ -77,7 +77,7 @@ def test_bad_lists(tmp_path, value, message):
 
 
 def test_a_row_without_the_key(tmp_path):
-    with pytest.raises(UserError, match='a.jsonl:1: no "topics" in it, found text'):
+    with pytest.raises(UserError, match='a.jsonl:1: no key "topics", found text'):
         read(tmp_path / 'a.jsonl', ONE_COLUMN, '{"text": "a"}\n')
 
 

@@ -117,7 +117,7 @@ def test_blank_lines_of_other_tables_are_counted(write, caplog, name, content):
     assert [label for _, label, _ in read(write(name, content))] == ['1', '0']
     first = 2 if name == 'a.jsonl' else 3
     assert caplog.messages == [
-        '%s: 3 blank lines are no rows, the first of them line %d' % (name, first)]
+        '%s: 3 blank lines skipped, the first is line %d' % (name, first)]
 
 
 @pytest.mark.parametrize('name, content', [
@@ -142,7 +142,7 @@ def test_old_macintosh_line_ends_and_one_line_feed_at_the_end(write):
      'not JSON'),
     ('a.jsonl', b'{"text": "a", "label": 1}\n[1]\n{"text": "b", "label": 0}\n', 2, 'list found'),
     ('a.jsonl', b'{"text": "a", "label": 1}\n{"text": NaN, "label": 1}\n'
-                b'{"text": "b", "label": 0}\n', 2, '"text" is nan, which is no number')])
+                b'{"text": "b", "label": 0}\n', 2, '"text" is nan, which is not a number')])
 def test_every_kind_of_bad_row_may_be_skipped(write, name, content, line, reason):
     path = write(name, content)
     examples, rejected = read_examples(path, TEXT_LABEL, BINARY, skip_bad_rows=True)
@@ -157,7 +157,7 @@ def test_a_table_by_number_is_as_wide_as_its_rows(write, caplog):
     for column in ('0', '1'):
         texts = [texts for texts, _, _ in read(path, Table((column,), None, ()))]
         assert texts == ([('a',), ('b',)] if column == '0' else [('1',), ('2',)])
-    assert caplog.messages == ['a.tsv: 1 blank lines are no rows, the first of them line 2'] * 2
+    assert caplog.messages == ['a.tsv: 1 blank lines skipped, the first is line 2'] * 2
 
 
 def test_a_carriage_return_in_a_line_is_text(write):
@@ -169,7 +169,7 @@ def test_a_carriage_return_in_a_line_is_text(write):
 def test_half_a_surrogate_pair(write, row):
     path = write('a.jsonl', '{"text": "\\ud83d\\ude00", "label": "1"}\n%s\n' % row)
     assert error_of(path) == \
-        'a.jsonl:2: half a surrogate pair, or bytes that are no UTF-8, in a text'
+        'a.jsonl:2: half a surrogate pair, or bytes that are not UTF-8, in a text'
     examples, rejected = read_examples(path, TEXT_LABEL, None, skip_bad_rows=True)
     assert [example.texts for example in examples] == [('😀',)]
     assert [(row.line, row.reason) for row in rejected] == [(2, error_of(path))]
@@ -208,8 +208,8 @@ def test_file_endings_give_the_format():
         == ['tsv', 'tsv', 'csv', 'jsonl', 'jsonl']
     with pytest.raises(UserError) as error:
         format_of('train.xlsx')
-    assert str(error.value) == ('train.xlsx: the ending ".xlsx" doesn\'t tell the format: name it '
-                                '.csv, .tsv or .jsonl')
+    assert str(error.value) == ('train.xlsx: unknown file ending ".xlsx": expected .csv, .tsv or '
+                                '.jsonl')
 
 
 # ---- files that are refused
@@ -274,7 +274,7 @@ def test_bad_score(score, write):
 def test_score_that_json_calls_nan(write):
     path = write('a.jsonl', '{"text": "a", "label": NaN}\n')
     assert error_of(path, check_label=LabelEncoder()) == \
-        'a.jsonl:1: "label" is nan, which is no number'
+        'a.jsonl:1: "label" is nan, which is not a number'
 
 
 def test_not_utf8(write):
@@ -296,11 +296,11 @@ def test_json_errors(write):
     path = write('a.jsonl', '{"text": "a", "label": 1}\n{"text": "a", "label"\n')
     assert error_of(path).startswith('a.jsonl:2: not JSON: ')
     path = write('a.jsonl', '["a", 1]\n')
-    assert error_of(path) == 'a.jsonl:1: list found, expected one JSON object a line'
+    assert error_of(path) == 'a.jsonl:1: list found, expected one JSON object per line'
     path = write('a.jsonl', '{"text": "a"}\n')
-    assert error_of(path) == 'a.jsonl:1: no "label" in it, found text'
+    assert error_of(path) == 'a.jsonl:1: no key "label", found text'
     path = write('a.jsonl', '{}\n')
-    assert error_of(path) == 'a.jsonl:1: no "text" in it, found an empty object'
+    assert error_of(path) == 'a.jsonl:1: no key "text", found an empty object'
     path = write('a.jsonl', '{"text": ["a", "b"], "label": 1}\n')
     assert error_of(path) == 'a.jsonl:1: "text" is ["a", "b"], expected text or a number'
     path = write('a.jsonl', '{"text": null, "label": 1}\n')

@@ -346,5 +346,6 @@ def test_int8_refuses_to_train():
 
 
 def test_unknown_type():
-    with pytest.raises(UserError, match='compute_dtype "int4": float32, bfloat16, int8 expected'):
+    with pytest.raises(UserError, match='compute_dtype "int4": one of float32, bfloat16, int8 '
+                                        'expected'):
         make(dtype='int4')

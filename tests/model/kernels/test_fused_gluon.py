@@ -376,7 +376,7 @@ def test_unsupported_networks(config, caplog):
     assert not caplog.records
     make(config, dtype='bfloat16')
     assert [record.getMessage() for record in caplog.records] == [
-        'no fused kernels with bfloat16 for this CPU and network: float32 computes']
+        'no fused kernels in bfloat16 for this CPU and network: computing in float32 instead']
 
 
 def test_other_types_than_float32():

@@ -72,7 +72,7 @@ def test_a_symbol_block_of_the_operator_is_not_exported(tmp_path):
     inputs = [mx.sym.var('data%d' % i) for i in range(3)]
     block = mx.gluon.SymbolBlock(network._cached_graph[1], inputs, params=network.collect_params())
     block(*batch(LENGTHS))
-    with pytest.raises(UserError, match='export the block that it was made from'):
+    with pytest.raises(UserError, match='export the block that the graph was made from'):
         block.export(str(tmp_path / 'block'))
     assert not os.listdir(tmp_path)
 

@@ -83,7 +83,7 @@ def test_no_cpu_information(open_library, monkeypatch):
 
 def test_it_was_not_built(open_library):
     assert open_library() == \
-        'they were not built, for want of GCC 11 or later: ' + library.REBUILD_ADVICE
+        'they were not built, because GCC 11 or later was missing: ' + library.REBUILD_ADVICE
 
 
 def test_a_file_that_is_no_library(open_library, tmp_path):
@@ -98,8 +98,8 @@ def test_a_library_without_its_end(open_library, tmp_path, end):
     """The loader would map more than there is, and the process would be killed."""
     path = compile_library(tmp_path / 'whole.so', 'int nothing;')
     reason = open_library(content=path.read_bytes()[:end])
-    assert reason == '%s cannot be loaded (its end is missing): %s' % (tmp_path / 'kernels.so',
-                                                                     library.REBUILD_ADVICE)
+    assert reason == '%s cannot be loaded (the file is truncated): %s' % (
+        tmp_path / 'kernels.so', library.REBUILD_ADVICE)
 
 
 def test_a_foreign_library(open_library, tmp_path):

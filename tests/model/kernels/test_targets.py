@@ -60,5 +60,5 @@ def test_a_missing_type(need_cpu_for, build):
     for dtype, _, _, total in lines:
         assert (total == lines[0][3]) == (dtype not in build.dtypes or dtype == 'float32')
     assert process.stderr.splitlines() == [
-        'no fused kernels with %s for this CPU and network: float32 computes' % dtype
+        'no fused kernels in %s for this CPU and network: computing in float32 instead' % dtype
         for dtype in ('bfloat16', 'int8') if dtype not in build.dtypes]

@@ -68,14 +68,14 @@ def test_prefixes_of_parallel_and_compiled_models(rename, tensors, tmp_path, cap
     for name, array in arrays.items():
         np.testing.assert_array_equal(array, expected[name])
     number = sum(rename(name) != name for name in tensors)
-    assert '%s: the prefixes module. and _orig_mod. of %d tensors are left out' % (
+    assert '%s: removed the prefixes "module." and "_orig_mod." of %d tensors' % (
         changed / 'model.safetensors', number) in caplog.messages
 
 
 def test_a_tensor_with_and_without_a_prefix(tensors, tmp_path):
     name = 'bert.pooler.dense.bias'
     folder = write_folder(tmp_path / 'x', dict(tensors, **{'module.' + name: tensors[name]}))
-    with pytest.raises(UserError, match='a tensor is in it twice, with and without the prefix'):
+    with pytest.raises(UserError, match='a tensor occurs twice, with and without the prefix'):
         checkpoint_reader.read_checkpoint(str(folder))
 
 
@@ -276,14 +276,15 @@ def leave_an_adapter(folder):
     (folder / 'adapter_config.json').write_text('{}')
 
 
-IS_POINTER = ': only a pointer to the file, which git-lfs did not fetch: run "git lfs pull" in its'
+IS_POINTER = ': a git-lfs pointer, not the file itself: run "git lfs pull" in its folder'
 BROKEN_FOLDERS = [
     (point_to_lfs('model.safetensors'), 'model.safetensors' + IS_POINTER),
     (point_to_lfs('model.params'), 'model.params' + IS_POINTER),
     (point_to_lfs('vocab.txt'), 'vocab.txt' + IS_POINTER),
     (point_to_lfs('tokenizer.json'), 'tokenizer.json' + IS_POINTER),
-    (leave_onnx, 'in it: ONNX files can\'t be trained or converted: .*; it holds: '),
-    (leave_an_adapter, r'in it: it is an adapter \(LoRA\), no model: merge it .* it holds: '),
+    (leave_onnx, 'in this folder: ONNX files can\'t be trained or converted: .*; it holds: '),
+    (leave_an_adapter,
+     r'in this folder: it is an adapter \(LoRA\), not a model: merge it .* it holds: '),
     (remove_weights, 'hf: no model.params .* and no model.safetensors .* it holds: config.json, '),
     (truncate_weights, 'model.safetensors: not a safetensors file, or damaged: .*; fetch it again'),
     (lambda folder: os.remove(folder / 'config.json'),
@@ -296,8 +297,10 @@ BROKEN_FOLDERS = [
     (change_config(vocab_size=109), 'the vocabulary has 110 tokens and the model 109'),
     (change_config(hidden_size=16),
      r'wrong shape: encoder.layer_norm.beta: \(8,\) in the file, \(16,\) .* and \d+ more'),
-    (change_config(num_hidden_layers=1), 'unknown: encoder.transformer_cells.1.*and 11 more'),
-    (change_config(num_hidden_layers=3), 'missing: encoder.transformer_cells.2.*and 11 more'),
+    (change_config(num_hidden_layers=1),
+     'unknown tensors: encoder.transformer_cells.1.*and 11 more'),
+    (change_config(num_hidden_layers=3),
+     'missing tensors: encoder.transformer_cells.2.*and 11 more'),
     (lambda folder: (folder / 'vocab.txt').write_text('a\nb\n'), 'vocab.txt: no .UNK., .PAD.'),
 ]
 
@@ -316,7 +319,7 @@ def test_paths_without_a_checkpoint(tmp_path):
     with pytest.raises(UserError, match='it holds: nothing'):
         zoo.load_checkpoint(str(tmp_path))
     (tmp_path / 'checkpoints.json').write_text('{"newest": "step-1"}')
-    with pytest.raises(UserError, match='checkpoints.json: points to no checkpoint'):
+    with pytest.raises(UserError, match='checkpoints.json: names no checkpoint that exists'):
         zoo.load_checkpoint(str(tmp_path))
 
 
@@ -401,7 +404,7 @@ def test_bare_params_of_gluonnlp_for_an_encoder(tmp_path, release, caplog):
     with caplog.at_level(logging.INFO):
         zoo.load_encoder(bert, str(path), VOCABULARY)
     check_values(bert, release.tensors)
-    assert 'taken to have the ids of gluonnlp\'s vocabulary' in caplog.text
+    assert 'assuming the ids of gluonnlp\'s vocabulary' in caplog.text
 
 
 def test_the_vocabulary_beside_the_file_applies(tmp_path, tensors, arrays):
@@ -412,7 +415,7 @@ def test_the_vocabulary_beside_the_file_applies(tmp_path, tensors, arrays):
     zoo.load_encoder(bert, path, VOCABULARY)
     check_values(bert, tensors)
     (tmp_path / 'vocab.txt').write_text(tokens_text(TOKENS[:-1] + ['!']), encoding='utf-8')
-    with pytest.raises(UserError, match='net.params: made with another vocabulary'):
+    with pytest.raises(UserError, match='net.params: the vocabulary beside this file .* differs'):
         zoo.load_encoder(bert, path, VOCABULARY)
 
 
@@ -421,16 +424,16 @@ def without(arrays, *names):
 
 
 BAD_ARRAYS = [
-    (lambda a: without(a, 'pooler.bias'), 'net.params: missing: pooler.bias$'),
-    (lambda a: without(a, 'word_embed.0.weight'), 'missing: word_embed.0.weight'),
+    (lambda a: without(a, 'pooler.bias'), 'net.params: missing tensors: pooler.bias$'),
+    (lambda a: without(a, 'word_embed.0.weight'), 'missing tensors: word_embed.0.weight'),
     (lambda a: dict(a, **{'word_embed.0.weight': np.zeros((110, 6))}),
-     r'wrong shape: word_embed.0.weight: \(110, 6\) in the file, \(110, 8\) in the model: is '
-     '--bert_model, or the config.json beside it, right'),
+     r'wrong shape: word_embed.0.weight: \(110, 6\) in the file, \(110, 8\) in the model: '
+     'check --bert_model, or the config.json beside the file'),
     (lambda a: dict(a, **{'pooler.bias': np.zeros((8, 1))}), r'pooler.bias: \(8, 1\) in the file'),
-    (lambda a: dict(a, extra=np.zeros(2)), 'net.params: unknown: extra$'),
+    (lambda a: dict(a, extra=np.zeros(2)), 'net.params: unknown tensors: extra$'),
     (lambda a: dict(without(a, 'pooler.bias'), extra=np.zeros(2)),
-     'missing: pooler.bias; unknown: extra$'),
-    (lambda a: {}, r'missing: encoder.* and \d+ more$'),
+     'missing tensors: pooler.bias; unknown tensors: extra$'),
+    (lambda a: {}, r'missing tensors: encoder.* and \d+ more$'),
 ]
 
 
@@ -457,7 +460,7 @@ def test_an_untied_decoder_is_refused(arrays):
 
 
 def test_an_incomplete_part_is_an_error(arrays):
-    with pytest.raises(UserError, match='missing: decoder.2.gamma$'):
+    with pytest.raises(UserError, match='missing tensors: decoder.2.gamma$'):
         loading.build_bert(CONFIG, without(arrays, 'decoder.2.gamma'), 'x', use_decoder=True)
 
 

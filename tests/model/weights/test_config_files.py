@@ -45,7 +45,7 @@ def test_a_config_of_an_early_release():
     ('num_hidden_layers', '2', '"num_hidden_layers" is \'2\''),
     ('layer_norm_eps', 'small', '"layer_norm_eps" is \'small\''),
     ('max_position_embeddings', 0, '"max_position_embeddings" is 0'),
-    ('num_attention_heads', 3, 'hidden_size 8 is no multiple of num_attention_heads 3'),
+    ('num_attention_heads', 3, 'hidden_size 8 is not a multiple of num_attention_heads 3'),
 ])
 def test_unsupported_configurations(key, value, message):
     with pytest.raises(UserError, match='config.json: .*' + message):
@@ -97,7 +97,7 @@ def test_labels_that_are_the_default_of_transformers_and_unsaid(caplog):
     (['a', 'b'], 'x: id2label is .*: expected {"0": a label'),
     ({'a': 0, 'b': 1}, 'x: id2label is .*: expected {"0": a label'),
     ({'0': 'a', '1': 'a'}, 'x: id2label has "a" more than once'),
-    ({'1': 'a', '2': 'b'}, 'x: id2label has the ids 1, 2: 0 to 1 expected, the outputs in order'),
+    ({'1': 'a', '2': 'b'}, 'x: id2label has the ids 1, 2: 0 to 1 expected, one for each output'),
     ({'0': 'a', '10': 'b'}, 'x: id2label has the ids 0, 10: 0 to 1 expected'),
     ({'00': 'a', '1': 'b'}, 'x: id2label has the ids 00, 1: '),
 ])

@@ -174,8 +174,8 @@ def test_no_such_file(tmp_path, read):
 def test_unknown_extension(tmp_path):
     path = tmp_path / 'net.h5'
     path.write_bytes(b'x')
-    with pytest.raises(UserError, match='net.h5: expected a file of weights: .safetensors, .bin, '
-                                        '.pt, .pth, .params$'):
+    with pytest.raises(UserError, match='net.h5: not a weight file: a name that ends in '
+                                        '.safetensors, .bin, .pt, .pth, .params expected$'):
         file_formats.read_transformers(str(path))
 
 
@@ -217,7 +217,7 @@ def test_incomplete_shards(tmp_path, tensors):
                                    'x/model.safetensors'])
 def test_shards_in_other_folders_are_refused(tmp_path, tensors, place):
     index = write_shards(tmp_path, tensors, PLACES, weight_map={'b': place})
-    with pytest.raises(UserError, match='lists the file %s: expected names in its own folder'
+    with pytest.raises(UserError, match='lists the file %s: expected only files in the folder'
                                         % place):
         file_formats.read_transformers(index)
 
@@ -235,7 +235,7 @@ def test_invalid_index(tmp_path, content):
 def test_an_index_of_an_index_is_refused(tmp_path, tensors):
     index = write_shards(tmp_path, tensors, PLACES,
                          weight_map={'b': 'model.safetensors.index.json'})
-    with pytest.raises(UserError, match='expected a file of weights'):
+    with pytest.raises(UserError, match='not a weight file'):
         file_formats.read_transformers(index)
 
 
@@ -303,8 +303,8 @@ class Malice:
 def test_code_in_a_file_does_not_run(torch, tmp_path, legacy):
     path, marker = tmp_path / 'x.bin', tmp_path / 'ran'
     torch.save({'a': Malice(marker)}, str(path), _use_new_zipfile_serialization=not legacy)
-    with pytest.raises(UserError, match='x.bin: refused: it is more than a state dict and would '
-                                        'run %s.open, which may do anything' % open.__module__):
+    with pytest.raises(UserError, match='x.bin: refused: the file would run %s.open, which may do '
+                                        'anything; expected a state dict alone' % open.__module__):
         file_formats.read_torch(str(path))
     assert not marker.exists()
     torch.load(str(path), weights_only=False)
@@ -325,13 +325,13 @@ def test_code_in_a_bare_pickle_does_not_run(torch, tmp_path):
     (lambda torch: [torch.ones(2)], 'holds a list, expected a state dict'),
     (lambda torch: torch.ones(2), 'holds a Tensor, expected a state dict'),
     (lambda torch: {'model': {'a': torch.ones(2)}, 'epoch': 3},
-     "'model' is a dict, expected tensors by name: not a state dict; save model.state_dict"),
-    (lambda torch: {0: torch.ones(2)}, '0 is a Tensor, expected tensors by name'),
+     "'model' is a dict, expected a state dict, tensors by name: save only model.state_dict"),
+    (lambda torch: {0: torch.ones(2)}, '0 is a Tensor, expected a state dict, tensors by name'),
     (lambda torch: {'a': torch.ones(2, 2).to_sparse()},
      '"a" has the layout torch.sparse_coo on cpu'),
     (lambda torch: {'a': torch.ones(2, device='meta')}, '"a" has the layout torch.strided on meta'),
     (lambda torch: {'a': torch.zeros(1).expand(10 ** 13)},
-     '"a" has 10000000000000 values and the file fewer for it'),
+     '"a" has 10000000000000 values, but the file stores fewer'),
 ])
 def test_a_pickle_that_is_no_state_dict(torch, tmp_path, make, message):
     torch.save(make(torch), str(tmp_path / 'x.bin'))

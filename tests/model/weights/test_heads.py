@@ -63,14 +63,14 @@ def without(arrays, name):
 
 @pytest.mark.parametrize('change,message', [
     (lambda a: without(a, 'encoder.transformer_cells.1.proj.bias'),
-     'x: missing: bert.encoder.transformer_cells.1.proj.bias$'),
-    (lambda a: without(a, 'pooler.weight'), 'x: missing: bert.pooler.weight$'),
-    (lambda a: without(a, 'classifier.1.bias'), 'x: missing: classifier.1.bias$'),
+     'x: missing tensors: bert.encoder.transformer_cells.1.proj.bias$'),
+    (lambda a: without(a, 'pooler.weight'), 'x: missing tensors: bert.pooler.weight$'),
+    (lambda a: without(a, 'classifier.1.bias'), 'x: missing tensors: classifier.1.bias$'),
     (lambda a: dict(a, **{'pooler.bias': np.zeros((1, 8))}),
      r'x: wrong shape: bert.pooler.bias: \(1, 8\) in the file, \(8,\) in the model'),
     (lambda a: dict(a, **{'word_embed.0.weight': np.zeros((31, 8))}), r'\(31, 8\) in the file'),
     (lambda a: dict(a, **{'encoder.transformer_cells.2.proj.bias': np.zeros(8)}),
-     'x: unknown: bert.encoder.transformer_cells.2.proj.bias$'),
+     'x: unknown tensors: bert.encoder.transformer_cells.2.proj.bias$'),
 ])
 def test_errors_name_the_arrays_that_do_not_fit(change, message):
     arrays = change(arrays_of(ENCODER + (POOLER,), **CLASSIFIER))
@@ -81,7 +81,7 @@ def test_errors_name_the_arrays_that_do_not_fit(change, message):
 
 def test_names_that_no_head_has_are_refused():
     arrays = dict(arrays_of(ENCODER), **{'lstm.weight': np.zeros(2), 'crf': np.zeros(2)})
-    with pytest.raises(UserError, match='^x: unknown: crf, lstm.weight$'):
+    with pytest.raises(UserError, match='^x: unknown tensors: crf, lstm.weight$'):
         heads.identify_head(arrays, 'x')
 
 

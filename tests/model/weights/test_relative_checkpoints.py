@@ -46,15 +46,15 @@ def test_a_text_may_fill_all_positions_and_no_more(roberta):
     assert network(ids, ids * 0).shape == (1, 40, tiny.CONFIG.units)
     assert bert.open(str(roberta)).config.max_length == 40
     write_config(roberta, max_position_embeddings=2)
-    with pytest.raises(UserError, match='max_position_embeddings is 2, and the positions of '
-                                        'roberta begin at 2'):
+    with pytest.raises(UserError, match='max_position_embeddings is 2: expected more, because the '
+                                        'positions of roberta begin at 2'):
         checkpoint_reader.read_checkpoint(str(roberta))
 
 
 @pytest.mark.parametrize('value', [-1, '1', True, 1.0])
 def test_a_padding_id_that_is_none(roberta, value):
     write_config(roberta, pad_token_id=value)
-    with pytest.raises(UserError, match='"pad_token_id" is .*: expected a number from 0 on'):
+    with pytest.raises(UserError, match='"pad_token_id" is .*: expected a whole number from 0 on'):
         checkpoint_reader.read_checkpoint(str(roberta))
 
 
@@ -62,8 +62,9 @@ def test_a_tokenizer_of_another_model(roberta):
     tokens = list(ROBERTA_TOKENS)
     tokens[1], tokens[3] = tokens[3], tokens[1]
     write_tokenizer(roberta, tuple(tokens))
-    with pytest.raises(UserError, match='the padding token <pad> at id 3, and the positions of the '
-                                        'model begin at 2, behind id 1: they don.t belong'):
+    with pytest.raises(UserError, match='the padding token <pad> has the id 3 in the vocabulary; '
+                                        'the positions of the model begin at 2, which expects the '
+                                        'id 1: they don.t belong together'):
         checkpoint_reader.read_checkpoint(str(roberta))
 
 
@@ -72,8 +73,8 @@ def test_a_configuration_of_another_family(roberta):
     save_file({'roberta.' + name: tensor for name, tensor in load_file(path).items()}, path)
     checkpoint_reader.read_checkpoint(str(roberta))
     write_config(roberta, model_type='bert')
-    with pytest.raises(UserError, match='its tensor roberta.* is not of the model_type that '
-                                        'config.json has, "bert", whose names begin with bert.:'):
+    with pytest.raises(UserError, match='the tensor roberta.* does not fit the model_type "bert" '
+                                        'in config.json, whose tensors begin with "bert.":'):
         checkpoint_reader.read_checkpoint(str(roberta))
 
 
@@ -104,7 +105,7 @@ def test_parameters_of_another_family(roberta, tmp_path):
     arrays = {name: parameter.data() for name, parameter in
               network._collect_params_with_prefix().items() if 'token_type' not in name}
     mx.nd.save(str(folder / 'model.params'), arrays)
-    with pytest.raises(UserError, match='missing: token_type_embed.0.weight'):
+    with pytest.raises(UserError, match='missing tensors: token_type_embed.0.weight'):
         zoo.load_checkpoint(str(folder / 'model.params'), use_pooler=False)
 
 

@@ -82,9 +82,9 @@ def test_unsaid_case_is_lower_case_with_a_warning(tmp_path, caplog):
     vocabulary, cased = tokenizer_files.read_folder_tokenizer(write(tmp_path))
     assert not tokenizer_files.is_cased('folder', vocabulary, cased)
     assert caplog.messages == [
-        'folder: no tokenizer_config.json says whether case is kept: text is lower-cased, as '
-        'transformers does; the vocabulary looks cased: "do_lower_case": false in that file keeps '
-        'case']
+        'folder: no tokenizer_config.json says whether to keep case: text is lower-cased, as '
+        'transformers does; the vocabulary looks cased: to keep case, set "do_lower_case" to false '
+        'in that file']
     caplog.clear()
     vocabulary, _ = tokenizer_files.read_folder_tokenizer(write(tmp_path, SPECIAL_TOKENS + ('a',)))
     assert not tokenizer_files.is_cased('folder', vocabulary, None)
@@ -104,8 +104,8 @@ def test_the_tokens_of_tokenizer_json_count(tmp_path, caplog):
         assert vocabulary['word'] == changes.get('word', 5)
         assert len(vocabulary) == 8 + ('more' in changes) + 2 * ('[UNK]' in changes)
         assert caplog.messages == [] if first is None else [
-            '%s: vocab.txt and tokenizer.json contradict each other, first at id %d: '
-            'tokenizer.json is taken, as transformers does' % (folder, first)]
+            '%s: vocab.txt and tokenizer.json differ, first at id %d: using tokenizer.json, as '
+            'transformers does' % (folder, first)]
 
 
 @pytest.mark.parametrize('contents, tokens', [
@@ -197,22 +197,22 @@ def test_word_piece_of_a_generic_class_is_taken_as_it_is(tmp_path):
 
 @pytest.mark.parametrize('contents, message', [
     ({'tokenizer_config': {'tokenizer_class': 'BertJapaneseTokenizer'}},
-     'tokenizer_config.json: tokenizer_class is "BertJapaneseTokenizer": it cuts Japanese into '
-     'words by MeCab first, which is not supported'),
+     'tokenizer_config.json: tokenizer_class is "BertJapaneseTokenizer": this tokenizer '
+     'first splits Japanese text into words with MeCab, which is not supported'),
     ({'config': {'tokenizer_class': 'BertJapaneseTokenizer'}}, 'MeCab'),
     ({'tokenizer_config': {'auto_map': {'AutoTokenizer': ['code.Tokenizer', None]}}},
      'tokenizer_config.json: auto_map: the tokenizer needs Python code of its own, which is never '
      'run'),
     ({'tokenizer_config': {'split_special_tokens': True}},
-     'split_special_tokens: special tokens in a text are read as usual words, which is not'),
+     'split_special_tokens: reading special tokens in a text as ordinary words is not'),
     ({'tokenizer_config': {'tokenizer_class': 'XLMRobertaTokenizer'}},
-     'tokenizer_class is "XLMRobertaTokenizer", and there is no tokenizer.json beside it: let '
-     'transformers write it'),
+     'tokenizer_class is "XLMRobertaTokenizer", and there is no tokenizer.json beside it: create '
+     'that file with transformers'),
     ({'tokenizer_config': {'do_lower_case': 'yes'}},
      "do_lower_case is 'yes': true or false expected"),
     ({'tokenizer': {'model': None}}, 'tokenizer.json: no "model" with a "vocab" in it'),
     ({'tokenizer': word_piece_json({'a': '1'})}, 'the id of "a" is \'1\': expected a whole number'),
-    ({'tokenizer': word_piece_json({'a': 99999})}, 'near the 1 of its tokens'),
+    ({'tokenizer': word_piece_json({'a': 99999})}, 'from 0 to about the number of tokens, 1'),
     ({'tokenizer': word_piece_json({'a': 1, 'b': 1})},
      'tokenizer.json: two tokens of its vocabulary have the same id'),
     ({'tokenizer': word_piece_json({'a': 0})}, r'no \[UNK\], \[PAD\], .* among its 1 tokens'),
@@ -230,14 +230,15 @@ def test_word_piece_of_a_generic_class_is_taken_as_it_is(tmp_path):
     ({'tokenizer': dict(unigram(), added_tokens=[], post_processor=None, model={
         'type': 'Unigram', 'vocab': [['a', 0.0]], 'unk_id': 0})},
      'tokenizer.json: no padding token: name it as "pad_token" in tokenizer_config.json'),
-    ({'tokenizer': word_piece_json(added_tokens=['[E]'])}, 'are not as transformers writes them'),
-    ({'tokenizer_config': {'added_tokens_decoder': []}}, 'are not as transformers writes them'),
+    ({'tokenizer': word_piece_json(added_tokens=['[E]'])},
+     'do not have the format of transformers'),
+    ({'tokenizer_config': {'added_tokens_decoder': []}}, 'do not have the format of transformers'),
     ({'tokenizer_config': {'added_tokens_decoder': {'17': {'special': True}}}},
-     'are not as transformers writes them'),
-    ({'added_tokens': {'[E]': None}}, 'are not as transformers writes them'),
-    ({'added_tokens': {'[E]': 17.5}}, 'are not as transformers writes them'),
-    ({'added_tokens': {'[E]': float('inf')}}, 'are not as transformers writes them'),
-    ({'added_tokens': {'[E]': 17, '[E2]': 17}}, r'"\[E\]" and "\[E2\]" have both the id 17'),
+     'do not have the format of transformers'),
+    ({'added_tokens': {'[E]': None}}, 'do not have the format of transformers'),
+    ({'added_tokens': {'[E]': 17.5}}, 'do not have the format of transformers'),
+    ({'added_tokens': {'[E]': float('inf')}}, 'do not have the format of transformers'),
+    ({'added_tokens': {'[E]': 17, '[E2]': 17}}, r'"\[E\]" and "\[E2\]" both have the id 17'),
     ({'special_tokens_map': {'cls_token': ['[CLS]']}}, r"the special token \['\[CLS\]'\] is no"),
 ])
 def test_errors(tmp_path, contents, message):
@@ -258,5 +259,5 @@ def test_a_post_processor_that_is_no_frame(tmp_path):
         write(tmp_path, None, tokenizer=definition))
     tokenizer = BertTokenizer(vocabulary, False)
     assert tokenizer.frame(pair=False).join([[4]])[0].tolist() == [4]
-    with pytest.raises(UserError, match='its post_processor puts no special tokens around a pair'):
+    with pytest.raises(UserError, match='expected a post_processor that keeps a pair whole and'):
         tokenizer.frame(pair=True)

@@ -2,11 +2,14 @@
 #pragma once
 
 #include <immintrin.h>
+#include <linux/futex.h>
 #include <omp.h>
-#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <climits>
 
 namespace bert {
 
@@ -15,30 +18,41 @@ struct Range {
   int size() const { return end - begin; }
 };
 
-// Where the threads of a parallel region wait for one another: each looks at a counter until all
-// have come. libgomp's barrier puts them to sleep after a hundred looks once a process has more
-// OpenMP threads than cores. With MXNet it has, because each of MXNet's threads that computes has
-// OpenMP threads of its own. To wake a thread takes longer than a product for a single text.
+// Where the threads of a parallel region wait for one another: each looks at a counter for a while,
+// then sleeps. libgomp's barrier looks a hundred times only, once a process has more OpenMP threads
+// than cores. With MXNet it has: each of MXNet's threads that computes has OpenMP threads of its
+// own. To wake a thread takes longer than a product for a single text.
 class Barrier {
  public:
   void wait(int threads) {
     const unsigned round = round_.load(std::memory_order_relaxed);
     if (arrived_.fetch_add(1, std::memory_order_acq_rel) == threads - 1) {
       arrived_.store(0, std::memory_order_relaxed);
-      round_.store(round + 1, std::memory_order_release);
+      round_.store(round + 1);
+      if (sleepers_.load()) futex(FUTEX_WAKE_PRIVATE, INT_MAX);
       return;
     }
-    for (int looks = 0; round_.load(std::memory_order_acquire) == round; ++looks)
-      if (looks < LOOKS)
-        _mm_pause();
-      else
-        sched_yield();  // another program may have the core of the thread that is waited for
+    for (int looks = 0; looks < LOOKS; ++looks) {
+      if (round_.load(std::memory_order_acquire) != round) return;
+      _mm_pause();
+    }
+    // Another program may have the core of the thread that is waited for.
+    sleepers_.fetch_add(1);
+    while (round_.load() == round) futex(FUTEX_WAIT_PRIVATE, round);
+    sleepers_.fetch_sub(1);
   }
 
  private:
   static constexpr int LOOKS = 2000;  // about 50 microseconds on an AMD EPYC
+
+  void futex(int operation, unsigned value) {
+    static_assert(sizeof(round_) == sizeof(unsigned));
+    syscall(SYS_futex, &round_, operation, value, nullptr, nullptr, 0);
+  }
+
   alignas(64) std::atomic<int> arrived_{0};
   alignas(64) std::atomic<unsigned> round_{0};
+  std::atomic<int> sleepers_{0};
 };
 
 // The threads that compute one thing together, as one of them sees it: a single thread, or all of a
