@@ -23,13 +23,13 @@ SCRIPTS = ('classifier/losses.py', 'classifier/speed.py', 'classifier/scores.py'
            'classifier/kill_and_resume.py', 'classifier/chinese.py', 'weights/conversion.py',
            'squad/losses_and_answers.py', 'squad/speed.py', 'squad/scores.py', 'squad/split.py',
            'squad/static_shapes.py', 'inference/exported_models.py', 'inference/predictor.py',
-           'inference/first_answer.py',
-           'inference/tuning.py', 'pretraining/data_creation.py', 'pretraining/rxnfp.py',
+           'inference/first_answer.py', 'inference/single_text.py', 'inference/tuning.py',
+           'pretraining/data_creation.py', 'pretraining/rxnfp.py',
            'pretraining/from_scratch.py', 'pretraining/speed.py', 'embedding/speed_and_quality.py',
            'embedding/memory.py', 'ranking/speed.py', 'ranking/scores.py', 'ner/speed.py',
            'ner/scores.py', 'serving/throughput.py', 'serving/latency.py', 'serving/classifier.py',
            'serving/memory.py',
-           'kernels/training_step.py', 'kernels/product_limit.py',
+           'kernels/training_step.py', 'kernels/product_limit.py', 'kernels/memory_limit.py',
            'kernels/onednn_products.py', 'kernels/where_time_goes.py')
 
 

@@ -18,7 +18,7 @@ from support.pages import REPOSITORY, indented_lines, read
 
 pytestmark = [pytest.mark.process, pytest.mark.real_models]
 PAGE = 'docs/start.rst'
-TITLES = ('Your own texts', 'Search in your own texts', 'A smaller and faster model')
+TITLES = ('Your own texts', 'Search in your own texts', 'A faster model, and ONNX')
 # In the place of ./run, which would make an environment: the environment of the tests
 RUN = '#!/bin/sh\nscript=$1\nshift\nPYTHONPATH=$PWD exec %s "bert/$script" "$@"\n'
 KERNELS = 'bert/model/kernels'

@@ -95,7 +95,7 @@ def test_parameters_depend_on_the_seed_only(train, sst, in_tmp):
     assert a != c
 
 
-def test_predictions_are_shown_with_their_sentences(train, sst):
+def test_predictions_are_shown_with_their_sentences(train, sst, tiny_bert):
     outcome = train('--task_name', 'SST', '--data_dir', sst, '--epochs', 1)
     samples, score, commands = outcome.out.split('Some predictions on dev:\n')[1].split('\n\n')
     assert len(samples.splitlines()) == 5
@@ -115,7 +115,7 @@ def test_predictions_are_shown_with_their_sentences(train, sst):
         '  ./run predict.py --model_dir output_dir/SST-001 "A text of your own."',
         '  ./run serve.py --model_dir output_dir/SST-001',
         '  ./run finetune_classifier.py --train_file train.csv --dev_file dev.csv '
-        '--text_columns text --label_column label']
+        '--text_columns text --label_column label --bert_checkpoint %s' % tiny_bert]
 
 
 def test_submission_has_one_row_per_example(train, sst, in_tmp):

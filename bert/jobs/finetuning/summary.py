@@ -31,7 +31,8 @@ def print_run_summary(classifier_task, metrics):
     if score:
         print('\n' + score)
     print('\n%s' % style('What next:', BOLD))
-    for line in _next_commands(classifier_task.folder, classifier_task.task.pair):
+    for line in _next_commands(classifier_task.folder, classifier_task.task.pair,
+                               classifier_task.options):
         print('  ' + line)
 
 
@@ -87,14 +88,17 @@ def _describe_score(classifier_task, name, metrics):
         100 * count / len(labels))
 
 
-def _next_commands(folder, pair):
-    """Commands for the run in a folder, as this installation has them."""
+def _next_commands(folder, pair, options):
+    """Commands for the run in a folder, as this installation has them. options: of the run."""
     folder = shlex.quote(folder)
     texts = '"The first text." "The second text."' if pair else '"A text of your own."'
+    weights = '--bert_checkpoint %s' % shlex.quote(options.bert_checkpoint) \
+        if options.bert_checkpoint else '--bert_model %s' % options.bert_model
     return ['%s --model_dir %s %s' % (_script_command('predict.py'), folder, texts),
             '%s --model_dir %s' % (_script_command('serve.py'), folder),
-            '%s --train_file train.csv --dev_file dev.csv --text_columns %s --label_column label'
-            % (_script_command('finetune_classifier.py'), 'text,text_2' if pair else 'text')]
+            '%s --train_file train.csv --dev_file dev.csv --text_columns %s --label_column label %s'
+            % (_script_command('finetune_classifier.py'), 'text,text_2' if pair else 'text',
+               weights)]
 
 
 def _script_command(script):
