@@ -1,5 +1,4 @@
-"""Predict with a fine-tuned model on your own texts: labels, scores, entities, words for masks, or
-the order of documents for a query."""
+"""Predict on your own texts: labels, scores, entities, words for masks, ranked documents."""
 from bert import jobs
 from bert.errors import run_script
 from bert.flags.options import parse

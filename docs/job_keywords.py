@@ -14,13 +14,23 @@ from bert import jobs
 
 def keyword_rows(job):
     """[(keyword, default, help)] of a job, without the hidden ones."""
-    for field in dataclasses.fields(job.options_class):
+    cls = job.options_class
+    remarks = {}
+    for rule in cls.all_rules():
+        for name, remark in rule.remarks.items():
+            remarks.setdefault(name, []).append(remark)
+    for field in dataclasses.fields(cls):
         flag = field.metadata['flag']
         if not flag.hidden:
-            default = job.options_class.default_of(field.name)
-            is_required = default is dataclasses.MISSING
-            yield (field.name, 'required' if is_required else '``%r``' % (default,),
-                   re.sub(r'([*_|`\\])', r'\\\1', flag.help.replace('%%', '%')))
+            text = '; '.join([flag.help.replace('%%', '%'), *remarks.get(field.name, ())])
+            yield field.name, describe_default(field), re.sub(r'([*_|`\\])', r'\\\1', text)
+
+
+def describe_default(field):
+    """The default of an option. That of a factory depends on the machine."""
+    if field.default_factory is not dataclasses.MISSING:
+        return 'of this machine'
+    return 'required' if field.default is dataclasses.MISSING else '``%r``' % (field.default,)
 
 
 class JobKeywords(Directive):

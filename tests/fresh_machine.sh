@@ -100,7 +100,8 @@ readme_packages() {
 }
 
 readme_commands() {
-    sed -n '/^Two commands$/,/^The scripts$/s/^    \(\.\/run .*\)/\1/p' "$repository/README.rst"
+    sed -n '/^Start$/,/^Use a model$/p' "$repository/README.rst" |
+        sed ':next; /\\$/ { N; s/ *\\\n */ /; b next }' | sed -n 's/^    \(\.\/run .*\)/\1/p'
 }
 
 # ---- the host's settings for the package registries
@@ -254,7 +255,7 @@ packages=$(readme_packages)
 mapfile -t commands < <(readme_commands)
 [ -n "$packages" ] || fail "README.rst names no packages: it had '\`\`apt-get install …\`\`'"
 [ ${#commands[@]} -eq 2 ] ||
-    fail "README.rst has ${#commands[@]} commands './run …' under 'Two commands' and not two"
+    fail "README.rst has ${#commands[@]} commands './run …' under 'Start' and not two"
 first_command=${commands[0]} test_command=${commands[1]}
 
 mapfile -t -d '' environment < <(host_variables)

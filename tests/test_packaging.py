@@ -34,7 +34,8 @@ def test_every_file_is_installed_from_the_archive(tmp_path):
     with tarfile.open(str(archive)) as file:
         file.extractall(str(tmp_path / 'sources'))
     source_folder, = (tmp_path / 'sources').iterdir()
-    for name in ('run', 'setup.py', 'pyproject.toml', 'README.rst', 'LICENSE', '.clang-format'):
+    for name in ('run', 'setup.py', 'pyproject.toml', 'README.rst', 'CHANGELOG.rst', 'LICENSE',
+                 '.clang-format'):
         assert (source_folder / name).read_bytes() == (REPOSITORY / name).read_bytes()
     for folder in ('bert', 'benchmarks', 'constraints', 'docs', 'tests', '.ci'):
         assert files_of(source_folder / folder) == files_of(REPOSITORY / folder)

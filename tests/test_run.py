@@ -328,6 +328,14 @@ def test_the_server_installs_its_packages_once(machine):
         'prometheus_client pydantic uvicorn uvloop']
 
 
+def test_the_documentation_installs_its_packages_once(machine):
+    machine.run('models')
+    for _ in range(2):
+        machine.run('docs')     # there is no Sphinx on this machine
+    assert machine.pip_calls()[2:] == [
+        'pip -m pip install --disable-pip-version-check furo sphinx']
+
+
 def test_the_server_comes_first(machine):
     shutil.copy2(machine.repo / 'bert' / 'models.py', machine.repo / 'bert' / 'serve.py')
     assert machine.run('serve')[0] == 0

@@ -182,8 +182,8 @@ def _read_pooling(path, units):
         raise UserError('%s: "pooling_mode" is %r, expected one or a list of %s; %s'
                         % (path, values['pooling_mode'], ', '.join(known), WITHOUT))
     if old_poolings and set(old_poolings) != set(poolings):
-        raise UserError('%s: "pooling_mode" is %r, but true are %s: remove one of the two'
-                        % (path, values['pooling_mode'], ', '.join(
+        raise UserError('%s: "pooling_mode" is %r, but these keys are true: %s: remove one of the '
+                        'two' % (path, values['pooling_mode'], ', '.join(
                             key for key in OLD_POOLING_KEYS if values.get(key))))
     return tuple(poolings), _typed(values, 'include_prompt', bool, True, path)
 

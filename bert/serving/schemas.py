@@ -83,7 +83,8 @@ class CohereRerankRequest(Request):
 
 class PredictRequest(Request):
     inputs: str | Strings | Annotated[list[Strings], _FirstProblem()] = Field(
-        description='a text, a list of two texts as a pair, or a batch: a list of such lists')
+        description='a text, a list of two texts as a pair, or a batch: a list of lists of one '
+                    'text or two')
     truncation_direction: Direction
     raw_scores: bool = Field(False, description='scores are raw outputs, not probabilities')
 

@@ -5,7 +5,7 @@ import sys
 
 from tqdm import tqdm
 
-from bert.train.terminal import DIM, RED, YELLOW, style
+from bert.train.terminal import DIM, RED, YELLOW, is_terminal, style
 
 # Where programs read: in files, and on standard error that is no terminal
 LINE_FORMAT = '%(levelname)s:%(name)s:%(asctime)s %(message)s'
@@ -68,7 +68,7 @@ def open_log(path=None, level=logging.INFO):
     for handler in handlers:
         handler.setFormatter(logging.Formatter(LINE_FORMAT, datefmt=TIME_FORMAT))
         root.addHandler(handler)
-    if sys.stderr.isatty():
+    if is_terminal(sys.stderr):
         handlers[0].setFormatter(_ReadableFormatter())
 
 

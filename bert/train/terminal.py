@@ -6,9 +6,15 @@ import sys
 BOLD, DIM, RED, GREEN, YELLOW = '1', '2', '31', '32', '33'
 
 
+def is_terminal(stream):
+    """Whether a stream is a terminal. A program may put anything in the place of sys.stdout."""
+    return getattr(stream, 'isatty', bool)()
+
+
 def has_colours(stream):
     """Whether a stream is a terminal that shows colours; NO_COLOR (no-color.org) forbids them."""
-    return stream.isatty() and not os.environ.get('NO_COLOR') and os.environ.get('TERM') != 'dumb'
+    return is_terminal(stream) and not os.environ.get('NO_COLOR') \
+        and os.environ.get('TERM') != 'dumb'
 
 
 def style(text, parameter, stream=None):

@@ -61,8 +61,7 @@ def test_what_is_too_long():
     words = ' '.join(['word'] * 25)
     page = 'Title\n=====\n\n%s.\n\n- %s more.\n\n::\n\n    %s code code\n' % (3 * (words,))
     texts = list(english.paragraphs(english.parse(page)))
-    assert texts == ['Title', words + '.', words + ' more.'] or texts == [words + '.',
-                                                                          words + ' more.']
+    assert texts == ['Title', words + '.', words + ' more.']
     assert english.long_sentences(texts) == [words + ' more.']
     assert english.count_words('a ``b c`` – d') == ['a', '``b', 'c``', 'd']
     literal, = english.paragraphs(english.parse('Use ``one two three`` here.'))

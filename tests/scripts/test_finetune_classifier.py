@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 from support import tiny
+from support.processes import PACKAGE
 
 from bert import finetune_classifier, predict
 from bert.data.text import readers
@@ -110,12 +111,13 @@ def test_predictions_are_shown_with_their_sentences(train, sst, tiny_bert):
                          r'the most frequent class, gives ([\d.]+) %\.', score)
     assert match.group(2) == str(most_frequent)
     assert float(match.group(3)) == 100 * labels.count(most_frequent) / len(labels)
+    run = os.path.relpath(PACKAGE.parent / 'run')
     assert commands.splitlines() == [
         'What next:',
-        '  ./run predict.py --model_dir output_dir/SST-001 "A text of your own."',
-        '  ./run serve.py --model_dir output_dir/SST-001',
-        '  ./run finetune_classifier.py --train_file train.csv --dev_file dev.csv '
-        '--text_columns text --label_column label --bert_checkpoint %s' % tiny_bert]
+        '  %s predict.py --model_dir output_dir/SST-001 "A text of your own."' % run,
+        '  %s serve.py --model_dir output_dir/SST-001' % run,
+        '  %s finetune_classifier.py --train_file train.csv --dev_file dev.csv '
+        '--text_columns text --label_column label --bert_checkpoint %s' % (run, tiny_bert)]
 
 
 def test_submission_has_one_row_per_example(train, sst, in_tmp):

@@ -122,8 +122,8 @@ def test_all_forms_of_labels_train_the_same_model(train, files):
                         *(() if form == 'columns' else ('--classes', 'good,bad')))
         assert outcome.code == 0, outcome.err
         parameters[form] = next((files / form).glob('step-*/model.params')).read_bytes()
-        assert ' (labels ' in outcome.out and '  right  ' in outcome.out or '  wrong  ' in \
-            outcome.out
+        assert ' (labels ' in outcome.out
+        assert '  right  ' in outcome.out or '  wrong  ' in outcome.out
     assert len(set(parameters.values())) == 1
 
 

@@ -10,6 +10,7 @@ from docutils.core import publish_doctree
 from docutils.parsers.rst import Directive, directives
 
 MAX_WORDS, MAX_COLUMNS = 25, 100
+SENTENCES = nodes.paragraph, nodes.title, nodes.caption
 SPHINX_DIRECTIVES = ('toctree', 'autoclass', 'autoexception', 'autofunction', 'automodule',
                      'job-keywords')
 LITERAL = 'CODE'        # stands for a literal, which counts as one word
@@ -46,7 +47,7 @@ def parse(text, report_level=5):
 
 def paragraphs(document):
     """The texts of a document's paragraphs and titles; cells of tables and captions are some."""
-    for node in document.findall(lambda node: isinstance(node, nodes.paragraph | nodes.caption)):
+    for node in document.findall(lambda node: isinstance(node, SENTENCES)):
         words = [LITERAL if isinstance(text.parent, nodes.literal) else text.astext()
                  for text in node.findall(nodes.Text)]
         yield re.sub(r'\s+', ' ', ''.join(words)).strip()

@@ -1,11 +1,13 @@
 """What fine-tuning prints at its end for a reader at the terminal: some predictions, the score
 beside that of the most frequent class, and the commands that come next."""
+import bisect
 import collections
+import itertools
 import os
 import shlex
 import shutil
 import sys
-import textwrap
+import unicodedata
 
 import numpy as np
 
@@ -13,7 +15,7 @@ import bert
 from bert.data.batches import collate
 from bert.data.glue.labels import one_line
 from bert.pipelines.records import LabelSet, Score
-from bert.train.terminal import BOLD, GREEN, RED, style
+from bert.train.terminal import BOLD, GREEN, RED, is_terminal, style
 
 SAMPLES_SHOWN = 5       # predictions on dev
 MAX_WIDTH = 100         # columns of a sample where standard output is no terminal
@@ -30,6 +32,8 @@ def print_run_summary(classifier_task, metrics):
     score = _describe_score(classifier_task, name, metrics)
     if score:
         print('\n' + score)
+    if not classifier_task.options.trains:      # it has left no model
+        return
     print('\n%s' % style('What next:', BOLD))
     for line in _next_commands(classifier_task.folder, classifier_task.task.pair,
                                classifier_task.options):
@@ -41,7 +45,7 @@ def _sample_lines(model, segment):
     rows = np.random.RandomState(0).permutation(len(segment.examples))[:SAMPLES_SHOWN]
     sample = segment.subset(rows)
     outputs = model.outputs(collate(sample.features, model.padding_id)).asnumpy()
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else MAX_WIDTH
+    width = shutil.get_terminal_size().columns if is_terminal(sys.stdout) else MAX_WIDTH
     for example, feature, record, output in zip(
             sample.examples, sample.features, model.records(outputs), outputs):
         verdict, prediction = _compare(record, output, example.label, feature.label)
@@ -71,8 +75,27 @@ def _style_verdict(verdict):
 
 
 def _shorten(text, width):
-    """The text in at most `width` columns, with … for the words that are left out."""
-    return text if len(text) <= width else textwrap.shorten(text, max(20, width), placeholder=' …')
+    """The text in at most `width` columns, and what stands for the rest of it."""
+    if _count_columns(text) <= width:
+        return text
+    ellipsis = ' \u2026' if _can_print('\u2026') else ' ...'
+    columns = list(itertools.accumulate(map(_count_columns, text)))
+    end = bisect.bisect_right(columns, max(20, width) - len(ellipsis))
+    space = text.rfind(' ', end // 2, end + 1)      # there may be none, as in Chinese
+    return text[:space if space > 0 else end].rstrip() + ellipsis
+
+
+def _count_columns(text):
+    """The columns of a text at a terminal: a wide character takes two."""
+    return sum(1 + (unicodedata.east_asian_width(character) in 'WF') for character in text)
+
+
+def _can_print(text):
+    try:
+        text.encode(getattr(sys.stdout, 'encoding', None) or 'ascii')
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _describe_score(classifier_task, name, metrics):
@@ -81,8 +104,9 @@ def _describe_score(classifier_task, name, metrics):
     accuracy = metrics.get(name, {}).get('accuracy')
     if accuracy is None or classifier_task.task.threshold is not None:
         return ''
-    labels = [example.label for example in classifier_task.data[name].examples]
-    (label, count), = collections.Counter(labels).most_common(1)
+    labels = [feature.label for feature in classifier_task.data[name].features]
+    (index, count), = collections.Counter(labels).most_common(1)
+    label = classifier_task.task.labels[int(index)]
     return 'Accuracy on %s: %s. Always answering "%s", the most frequent class, gives %.1f %%.' % (
         name, style('%.1f %%' % (100 * accuracy), BOLD), one_line(label),
         100 * count / len(labels))
@@ -104,6 +128,8 @@ def _next_commands(folder, pair, options):
 def _script_command(script):
     """What starts a script: ./run where the repository is, else the installed module."""
     package = os.path.dirname(os.path.abspath(bert.__file__))
-    if os.path.exists(os.path.join(os.path.dirname(package), 'run')):
-        return './run ' + script
-    return 'python -m bert.' + script[:-len('.py')]
+    path = os.path.join(os.path.dirname(package), 'run')
+    if not os.path.isfile(path):
+        return 'python -m bert.' + script[:-len('.py')]
+    path = os.path.relpath(path)
+    return shlex.quote(path if os.sep in path else os.path.join('.', path)) + ' ' + script

@@ -43,7 +43,7 @@ def _read_pairs(options):
     for gold, predicted in itertools.zip_longest(*both):
         if gold is None or predicted is None:
             path, other = options.predictions, gold or predicted
-            raise UserError('%s: the file ends too early: %s has one more sentence in line %d: '
+            raise UserError('%s: the file ends too early: %s has a further sentence at line %d: '
                             'expected the same sentences' % (
                                 path if predicted is None else options.gold, other.path,
                                 other.line))

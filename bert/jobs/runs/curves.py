@@ -14,7 +14,7 @@ def draw_curves(path, state, title=''):
     with pyplot.rc_context(style):
         figure, (losses, scores) = pyplot.subplots(2, 1, sharex=True, figsize=(7, 6),
                                                    layout='constrained')
-        figure.suptitle(title)
+        figure.suptitle(title, parse_math=False)
         _draw_losses(losses, state)
         _draw_scores(scores, state)
         scores.set_xlabel('optimizer step')
@@ -25,7 +25,7 @@ def draw_curves(path, state, title=''):
 
 def _draw_losses(axes, state):
     steps = [point['step'] for point in state.curve]
-    axes.plot(steps, [point['loss'] for point in state.curve], color=LOSS_COLOUR,
+    axes.plot(steps, [point['loss'] for point in state.curve], '.-', color=LOSS_COLOUR,
               label='training loss')
     axes.set_ylabel('training loss', color=LOSS_COLOUR)
     axes.set_ylim(bottom=0)

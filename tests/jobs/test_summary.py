@@ -1,0 +1,44 @@
+"""The end of fine-tuning in terminals of other widths, scripts and encodings."""
+import io
+import os
+import sys
+import types
+
+import pytest
+
+from bert.jobs.finetuning import summary
+
+
+@pytest.mark.parametrize('text, width, expected', [
+    ('so very good', 40, 'so very good'),
+    ('the film was good and the plot was bad', 30, 'the film was good and the …'),
+    ('x' * 50, 30, 'x' * 28 + ' …'),                    # one long word
+    ('好' * 50, 30, '好' * 14 + ' …'),                   # two columns a character
+    ('good', 2, 'good'), ('x' * 50, 2, 'x' * 18 + ' …')])     # a terminal of no width
+def test_a_sample_fits_into_the_terminal(text, width, expected, monkeypatch):
+    monkeypatch.setattr(sys, 'stdout', io.TextIOWrapper(io.BytesIO(), 'utf-8'))
+    assert summary._shorten(text, width) == expected
+
+
+@pytest.mark.parametrize('stream', [
+    io.TextIOWrapper(io.BytesIO(), 'ascii'), types.SimpleNamespace(write=print)])
+def test_three_dots_where_the_output_has_no_ellipsis(stream, monkeypatch):
+    monkeypatch.setattr(sys, 'stdout', stream)
+    assert summary._shorten('x' * 50, 30) == 'x' * 26 + ' ...'
+
+
+def test_the_commands_are_those_of_this_installation(tmp_path, monkeypatch):
+    options = types.SimpleNamespace(bert_checkpoint=None, bert_model='bert_6_384_12')
+    root = os.path.dirname(os.path.dirname(os.path.abspath(summary.bert.__file__)))
+    monkeypatch.chdir(root)
+    assert summary._next_commands('a b', True, options) == [
+        './run predict.py --model_dir \'a b\' "The first text." "The second text."',
+        "./run serve.py --model_dir 'a b'",
+        './run finetune_classifier.py --train_file train.csv --dev_file dev.csv '
+        '--text_columns text,text_2 --label_column label --bert_model bert_6_384_12']
+    monkeypatch.chdir(tmp_path)
+    assert summary._next_commands('run', False, options)[1] == \
+        '%s serve.py --model_dir run' % os.path.relpath(os.path.join(root, 'run'))
+    monkeypatch.setattr(summary.bert, '__file__', str(tmp_path / 'bert' / '__init__.py'))
+    assert summary._next_commands('run', False, options)[1] == \
+        'python -m bert.serve --model_dir run'
