@@ -34,12 +34,9 @@ def open(path, *, task=None, activation=None, dtype='float32', threads=None, bat
     gpu
         Number of a GPU; the default is the CPU.
     runtime, model_prefix
-        Of an exported model: 'mxnet', 'onnxruntime' or 'openvino'; and which model, where a folder
-        holds several.
-    keywords
-        Of `Embedder`.
+        Of an exported model: 'mxnet', 'onnxruntime' or 'openvino'; which of several in a folder.
 
-    Raises `bert.errors.UserError`, which says what is missing, or does not fit.
+    Further keywords are those of `Embedder`. Raises `bert.errors.UserError`.
     """
     options = OpeningOptions(
         path=path, task=task, activation=activation, dtype=dtype, threads=threads,

@@ -19,6 +19,7 @@ from bert.train.terminal import BOLD, GREEN, RED, is_terminal, style
 
 SAMPLES_SHOWN = 5       # predictions on dev
 MAX_WIDTH = 100         # columns of a sample where standard output is no terminal
+MIN_WIDTH = 20          # of a sample in a narrower terminal
 
 
 def print_run_summary(classifier_task, metrics):
@@ -76,11 +77,12 @@ def _style_verdict(verdict):
 
 def _shorten(text, width):
     """The text in at most `width` columns, and what stands for the rest of it."""
+    width = max(MIN_WIDTH, width)
     if _count_columns(text) <= width:
         return text
     ellipsis = ' \u2026' if _can_print('\u2026') else ' ...'
     columns = list(itertools.accumulate(map(_count_columns, text)))
-    end = bisect.bisect_right(columns, max(20, width) - len(ellipsis))
+    end = bisect.bisect_right(columns, width - len(ellipsis))
     space = text.rfind(' ', end // 2, end + 1)      # there may be none, as in Chinese
     return text[:space if space > 0 else end].rstrip() + ellipsis
 
