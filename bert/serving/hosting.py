@@ -77,6 +77,12 @@ class ServedModel:
             self, speed=inference.num_read / max(time.monotonic() - started, 1e-6))
 
 
+def dtype_of(pipeline, dtype):
+    """What a pipeline computes in. An exported INT8 model has int8, whatever --dtype says."""
+    network = getattr(pipeline, 'network', None)        # embedders have none
+    return 'int8' if getattr(network, 'is_quantized', False) else dtype
+
+
 class ModelHost:
     """The models, by name. options: `bert.flags.serving.ServingOptions`."""
 
@@ -92,8 +98,8 @@ class ModelHost:
         options = self._options
         pipeline = bert.open(path, task=self._tasks[name], dtype=options.dtype,
                              threads=options.threads)
-        return ServedModel(name, path, pipeline, options.dtype, int(time.time()),
-                           None if os.path.exists(path) else path).measure_speed()
+        return ServedModel(name, path, pipeline, dtype_of(pipeline, options.dtype),
+                           int(time.time()), None if os.path.exists(path) else path).measure_speed()
 
     def reload(self, name):
         """Open a model anew from its path, and put it in the place of the old one, which goes on
