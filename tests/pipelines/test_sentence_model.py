@@ -410,9 +410,9 @@ def entries(*kinds, **values):
      'max, mean, mean_sqrt_len_tokens, weightedmean, lasttoken; ' + ALONE),
     (POOLING, new_pooling('cls', pooling_mode=[]), '"pooling_mode" is [], expected one or a list '
      'of cls, max, mean, mean_sqrt_len_tokens, weightedmean, lasttoken; ' + ALONE),
-    (POOLING, old_pooling('max', pooling_mode='cls'), '"pooling_mode" is \'cls\', but true are '
-                                                      'pooling_mode_max_tokens: remove one of the '
-                                                      'two'),
+    (POOLING, old_pooling('max', pooling_mode='cls'),
+     '"pooling_mode" is \'cls\', but these keys are true: pooling_mode_max_tokens: remove one of '
+     'the two'),
     (POOLING, new_pooling('cls', include_prompt='no'),
      '"include_prompt" is \'no\', expected true or false'),
     (DENSE, {'in_features': 8}, '"out_features" is None, expected a whole number from 1 on'),

@@ -58,10 +58,10 @@ def test_columns(files, call):
                                             'gold.conll:7 has "Bonn": expected the same words'),
     (PREDICTED + 'x O\n', 'predicted.conll:8: "x" found, but gold.conll:8 has the end of the '
                           'sentence: expected the same words'),
-    (PREDICTED[:20], 'predicted.conll: the file ends too early: gold.conll has one more sentence '
-                     'in line 4: expected the same sentences'),
-    (PREDICTED + '\nx O\n', 'gold.conll: the file ends too early: predicted.conll has one more '
-                            'sentence in line 9: expected the same sentences'),
+    (PREDICTED[:20], 'predicted.conll: the file ends too early: gold.conll has a further sentence '
+                     'at line 4: expected the same sentences'),
+    (PREDICTED + '\nx O\n', 'gold.conll: the file ends too early: predicted.conll has a further '
+                            'sentence at line 9: expected the same sentences'),
     (PREDICTED.replace('B-LOC', 'LOC'), 'predicted.conll:7: the tag "LOC" of "Bonn": expected O, '
      'or a prefix (B-, I-, E-, S-) and a type, such as B-PER'),
     ('', 'predicted.conll: no words in it')])
