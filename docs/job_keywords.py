@@ -15,10 +15,7 @@ from bert import jobs
 def keyword_rows(job):
     """[(keyword, default, help)] of a job, without the hidden ones."""
     cls = job.options_class
-    remarks = {}
-    for rule in cls.all_rules():
-        for name, remark in rule.remarks.items():
-            remarks.setdefault(name, []).append(remark)
+    remarks = cls.all_remarks()
     for field in dataclasses.fields(cls):
         flag = field.metadata['flag']
         if not flag.hidden:

@@ -134,7 +134,7 @@ def machine(tmp_path):
     return Machine(tmp_path)
 
 
-SETUP_MESSAGE = 'setting up .venv (once, about a minute) …\n'
+SETUP_MESSAGE = 'setting up .venv (once, about 2 minutes) …\n'
 
 
 def refusal(machine, **environment):

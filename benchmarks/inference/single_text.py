@@ -30,7 +30,7 @@ def make_parser():
 
 
 def count_weight_bytes(config, dtype):
-    """Bytes of the layers' weights, each of which a text needs once."""
+    """Bytes of the weights of all layers. A text reads them once."""
     layer = 4 * config.units ** 2 + 2 * config.units * config.hidden_size
     return BYTES[dtype] * config.num_layers * layer
 

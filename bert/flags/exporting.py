@@ -114,7 +114,7 @@ class ConversionOptions(Options):
                       metavar='INPUT', required=True)
     output: str = flag('folder to create', names=(), metavar='OUTPUT', required=True)
     model_options = ('input',)
-    to: str | None = flag('format of OUTPUT; default: the one that INPUT does not have',
+    to: str | None = flag('format of OUTPUT; default: the format that INPUT does not have',
                           choices=FORMATS)
     overwrite: bool = flag('replace the OUTPUT of an earlier conversion', False)
 

@@ -133,6 +133,15 @@ class Options:
         """The rules of the class and of all its groups."""
         return [rule for base in reversed(cls.__mro__) for rule in vars(base).get('rules', ())]
 
+    @classmethod
+    def all_remarks(cls):
+        """{option: [what --help says of the rules]}"""
+        remarks = {}
+        for rule in cls.all_rules():
+            for name, remark in rule.remarks.items():
+                remarks.setdefault(name, []).append(remark)
+        return remarks
+
     def check(self, explicit, is_final=True):
         """Raise `UserError` if a rule is broken.
 
@@ -268,7 +277,7 @@ def command_line(options):
 def build_parser(cls, description):
     """The `Parser` of an `Options` class."""
     parser = Parser(description, cls.unsupported)
-    remarks = _remarks(cls)
+    remarks = cls.all_remarks()
     groups = {None: parser}
     for base in cls.__mro__:
         for name in vars(base).get('own_names', ()):
@@ -286,15 +295,6 @@ def parse(cls, description, arguments=None):
     values = vars(namespace)
     explicit = values.pop('explicit_flags')
     return cls(**values), explicit
-
-
-def _remarks(cls):
-    """{option: [what --help says of the rules]}"""
-    remarks = {}
-    for rule in cls.all_rules():
-        for name, remark in rule.remarks.items():
-            remarks.setdefault(name, []).append(remark)
-    return remarks
 
 
 def _add_flag(group, field, remarks):

@@ -27,18 +27,28 @@ def test_three_dots_where_the_output_has_no_ellipsis(stream, monkeypatch):
     assert summary._shorten('x' * 50, 30) == 'x' * 26 + ' ...'
 
 
+def task(pair, kind='classification'):
+    return types.SimpleNamespace(pair=pair, kind=kind)
+
+
 def test_the_commands_are_those_of_this_installation(tmp_path, monkeypatch):
     options = types.SimpleNamespace(bert_checkpoint=None, bert_model='bert_6_384_12')
     root = os.path.dirname(os.path.dirname(os.path.abspath(summary.bert.__file__)))
     monkeypatch.chdir(root)
-    assert summary._next_commands('a b', True, options) == [
+    assert summary._next_commands('a b', task(True), options) == [
         './run predict.py --model_dir \'a b\' "The first text." "The second text."',
         "./run serve.py --model_dir 'a b'",
         './run finetune_classifier.py --train_file train.csv --dev_file dev.csv '
         '--text_columns text,text_2 --label_column label --bert_model bert_6_384_12']
     monkeypatch.chdir(tmp_path)
-    assert summary._next_commands('run', False, options)[1] == \
+    assert summary._next_commands('run', task(False), options)[1] == \
         '%s serve.py --model_dir run' % os.path.relpath(os.path.join(root, 'run'))
     monkeypatch.setattr(summary.bert, '__file__', str(tmp_path / 'bert' / '__init__.py'))
-    assert summary._next_commands('run', False, options)[1] == \
+    assert summary._next_commands('run', task(False), options)[1] == \
         'python -m bert.serve --model_dir run'
+
+
+def test_other_kinds_of_labels_need_other_flags():
+    options = types.SimpleNamespace(bert_checkpoint='owner/name', bert_model=None)
+    for kind, number in (('classification', 3), ('regression', 2), ('multi_label', 2)):
+        assert len(summary._next_commands('run', task(False, kind), options)) == number

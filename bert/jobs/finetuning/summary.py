@@ -12,6 +12,7 @@ import unicodedata
 import numpy as np
 
 import bert
+from bert import file_names
 from bert.data.batches import collate
 from bert.data.glue.labels import one_line
 from bert.pipelines.records import LabelSet, Score
@@ -36,7 +37,7 @@ def print_run_summary(classifier_task, metrics):
     if not classifier_task.options.trains:      # it has left no model
         return
     print('\n%s' % style('What next:', BOLD))
-    for line in _next_commands(classifier_task.folder, classifier_task.task.pair,
+    for line in _next_commands(classifier_task.folder, classifier_task.task,
                                classifier_task.options):
         print('  ' + line)
 
@@ -104,7 +105,7 @@ def _describe_score(classifier_task, name, metrics):
     """A sentence with the accuracy on a dev segment and that of always answering the most frequent
     class; '' for a task that has no accuracy."""
     accuracy = metrics.get(name, {}).get('accuracy')
-    if accuracy is None or classifier_task.task.threshold is not None:
+    if accuracy is None or classifier_task.task.kind != file_names.CLASSIFICATION:
         return ''
     labels = [feature.label for feature in classifier_task.data[name].features]
     (index, count), = collections.Counter(labels).most_common(1)
@@ -114,17 +115,20 @@ def _describe_score(classifier_task, name, metrics):
         100 * count / len(labels))
 
 
-def _next_commands(folder, pair, options):
+def _next_commands(folder, task, options):
     """Commands for the run in a folder, as this installation has them. options: of the run."""
     folder = shlex.quote(folder)
-    texts = '"The first text." "The second text."' if pair else '"A text of your own."'
+    texts = '"The first text." "The second text."' if task.pair else '"A text of your own."'
     weights = '--bert_checkpoint %s' % shlex.quote(options.bert_checkpoint) \
         if options.bert_checkpoint else '--bert_model %s' % options.bert_model
-    return ['%s --model_dir %s %s' % (_script_command('predict.py'), folder, texts),
-            '%s --model_dir %s' % (_script_command('serve.py'), folder),
+    commands = ['%s --model_dir %s %s' % (_script_command('predict.py'), folder, texts),
+                '%s --model_dir %s' % (_script_command('serve.py'), folder)]
+    if task.kind == file_names.CLASSIFICATION:      # other kinds take more flags
+        commands.append(
             '%s --train_file train.csv --dev_file dev.csv --text_columns %s --label_column label %s'
-            % (_script_command('finetune_classifier.py'), 'text,text_2' if pair else 'text',
-               weights)]
+            % (_script_command('finetune_classifier.py'), 'text,text_2' if task.pair else 'text',
+               weights))
+    return commands
 
 
 def _script_command(script):
