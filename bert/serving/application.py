@@ -25,8 +25,10 @@ from bert.serving.routes import (
 )
 
 PAGE = pathlib.Path(__file__).parent / 'page'
-ROUTERS = (operation.router, embedding.router, ranking.router, classification.router,
-           extraction.router, tokens.router, own_task.router, inference_protocol.router)
+# The most frequent ones first: a request is compared with them in this order
+ROUTERS = (embedding.router, ranking.router, classification.router,
+           extraction.router, tokens.router, own_task.router, inference_protocol.router,
+           operation.router)
 MAX_PROBLEMS = 3        # of a body, in a message
 
 

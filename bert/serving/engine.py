@@ -2,6 +2,7 @@
 import asyncio
 import collections
 import concurrent.futures
+import contextlib
 import logging
 import math
 import threading
@@ -19,6 +20,9 @@ LOG = logging.getLogger(__name__)
 # Threads that tokenize and finish requests. More than one, so that a large request does not hold
 # the small ones up; the tokenizer computes outside of Python.
 PLANNING_THREADS = 4
+# Up to so many tokens a request is planned, and finished, in the event loop: the way to a thread and
+# back takes longer than the work, which is less than a millisecond
+INLINE_TOKENS = 512
 # Bytes of UTF-8 a token, for texts that were not tokenized yet. A guess on the low side: it rather
 # overestimates the time that such texts will take.
 BYTES_PER_TOKEN = 3
@@ -88,7 +92,7 @@ class Engine:
         self._check_tokens(inference, truncate)
         planned = time.monotonic()
         work = await self._compute(inference, client)
-        result = await self.in_planning_thread(inference.result)
+        result = await self.finish(inference.result, inference.num_read)
         now = time.monotonic()
         started_at = planned if work is None else work.started_at
         return Outcome(result, inference.num_read, inference.num_tokens, inference.max_tokens,
@@ -109,20 +113,33 @@ class Engine:
         loop, future = asyncio.get_running_loop(), self._planning.submit(function)
         if on_end is not None:
             future.add_done_callback(lambda _: loop.call_soon_threadsafe(on_end))
-        try:
+        with _user_errors_as_422():
             return await asyncio.wrap_future(future)
-        except UserError as error:
-            raise ApiError(422, 'Validation', str(error)) from None
+
+    async def finish(self, function, num_tokens):
+        """Call a function that makes results or an answer: beside the event loop if they are of
+        many tokens, so that others don't wait. Raises `ApiError` for a `UserError`."""
+        if num_tokens > INLINE_TOKENS:
+            return await self.in_planning_thread(function)
+        with _user_errors_as_422():
+            return function()
 
     async def plan(self, function, texts, client, runner=None):
-        """Call a function that tokenizes texts, or reads their ids, in a planning thread, in turn
-        with other clients. runner: `NetworkRunner` that will compute them, or None. Raises
-        `ApiError`."""
+        """Call a function that tokenizes texts, or reads their ids: short texts at once, others
+        in a planning thread, in turn with other clients. runner: `NetworkRunner` that will compute
+        them, or None. Raises `ApiError`."""
         self.check_count(len(texts))
         self.check_words(texts)
         estimate = sum(map(estimate_tokens, texts))
         if runner is not None:
             self.check_capacity(runner, client, estimate)
+        if len(texts) + estimate <= INLINE_TOKENS:
+            with _user_errors_as_422():
+                return function()
+        return await self._plan_in_turn(function, estimate, client, runner)
+
+    async def _plan_in_turn(self, function, estimate, client, runner):
+        """`plan` in a planning thread. estimate: of the tokens."""
         turn = self._turns.get(client)
         if turn is None:
             # no client takes all threads
@@ -268,6 +285,15 @@ def estimate_tokens(text):
     """The tokens of a text that was not tokenized yet, roughly; of token ids their number."""
     return len(text.encode('utf-8', 'replace')) // BYTES_PER_TOKEN if isinstance(text, str) else \
         len(text)
+
+
+@contextlib.contextmanager
+def _user_errors_as_422():
+    """Context in which a `UserError` becomes an `ApiError`."""
+    try:
+        yield
+    except UserError as error:
+        raise ApiError(422, 'Validation', str(error)) from None
 
 
 def _with_list(inference):

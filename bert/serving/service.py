@@ -10,8 +10,6 @@ from bert.serving.api_errors import ApiError
 
 # The server is healthy if it has computed a batch in the last seconds; else it computes one
 HEALTHY_SECONDS, PROBE_SECONDS = 10, 30
-# Up to so many tokens an answer is made in the event loop: the way to a thread takes longer
-INLINE_TOKENS = 4096
 MAX_LISTED = 100    # texts that were cut, in a header
 
 
@@ -71,11 +69,9 @@ class Service:
             request.client.host if request.client else '')
 
     async def answer(self, make_content, outcome):
-        """The response to a request. make_content: function that gives its content; for many tokens
-        it is called, and written as JSON, beside the event loop, so that others don't wait."""
-        if outcome.num_read <= INLINE_TOKENS:
-            return answer(make_content(), outcome)
-        return await self.engine.in_planning_thread(lambda: answer(make_content(), outcome))
+        """The response to a request. make_content: function that gives its content; it is called,
+        and written as JSON, as `Engine.finish` does."""
+        return await self.engine.finish(lambda: answer(make_content(), outcome), outcome.num_read)
 
 
 async def _service_of(request: Request):     # async: FastAPI gives others to a thread

@@ -127,9 +127,11 @@ def test_overload_is_answered_at_once(engine, network):
     network.gate.clear()
 
     async def overload():
-        tasks = [asyncio.ensure_future(engine.run(network, network.plan([100]), ['t'], 'a'))
-                 for _ in range(2)]
-        await asyncio.sleep(0.3)
+        tasks = []
+        for _ in range(2):      # one is being computed, one waits
+            tasks.append(asyncio.ensure_future(engine.run(network, network.plan([100]), ['t'],
+                                                          'a')))
+            await asyncio.sleep(0.2)
         started = time.monotonic()
         with pytest.raises(ApiError) as info:
             await engine.run(network, network.plan([1]), ['t'], 'a')
