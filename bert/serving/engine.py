@@ -20,8 +20,8 @@ LOG = logging.getLogger(__name__)
 # Threads that tokenize and finish requests. More than one, so that a large request does not hold
 # the small ones up; the tokenizer computes outside of Python.
 PLANNING_THREADS = 4
-# Up to so many tokens a request is planned, and finished, in the event loop: the way to a thread and
-# back takes longer than the work, which is less than a millisecond
+# Up to so many tokens a request is planned, and finished, in the event loop: the way to a thread
+# and back takes longer than the work, which is less than a millisecond
 INLINE_TOKENS = 512
 # Bytes of UTF-8 a token, for texts that were not tokenized yet. A guess on the low side: it rather
 # overestimates the time that such texts will take.
