@@ -16,9 +16,11 @@ EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
 
 class UserError(Exception):
     """A mistake that the user can fix. The message names the place, the problem, the expected input
-    and the fix; scripts print it in one line, without a stack trace. Line ends in it, which come
-    from what was found, become spaces, and the middle of a very long one is left out. is_list: the
-    message has a line for each of several problems."""
+    and the fix. Scripts print it in one line, without a stack trace.
+
+    Line ends in a message come from what was found, and become spaces. The middle of a very long
+    message is left out. is_list: the message has a line for each of several problems.
+    """
 
     def __init__(self, message, is_list=False):
         message = str(message) if is_list else ' '.join(str(message).splitlines())

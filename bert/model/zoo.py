@@ -23,23 +23,34 @@ __all__ = ['get_model', 'get_released_model', 'load_checkpoint', 'load_encoder',
 def get_model(name='bert_12_768_12', dataset_name=None, pretrained=True, ctx=None,
               root=None, use_pooler=True, use_decoder=True, use_classifier=True, dropout=0.1,
               compute_dtype='float32'):
-    """A released BERT and its vocabulary.
+    """A released BERT and its vocabulary: (`BERTModel`, gluonnlp's `BERTVocab`). The model has its
+    `BertConfig` as `.config`.
 
-    name, dataset_name: a model and a corpus in `bert.model.weights.catalogue`. The default corpus
-    is the model's first one (book_corpus_wiki_en_uncased for Google's two models). RoBERTa,
-    DistilBERT and ERNIE have gluonnlp's names there, and their files come from the hub. Or name: a
-    model on the hub, owner/name or owner/name@revision, or a path that `load_checkpoint` takes.
-    pretrained: load the released weights onto `ctx` (default: CPU); if False, the parameters
-    stay uninitialised, as in gluonnlp.
-    root: the cache folder, default $MXNET_HOME/models. compute_dtype: see `BERTModel`.
-    Token ids are those of the published vocab.txt, whatever the source.
-    Returns (`BERTModel` with its `BertConfig` as `.config`, gluonnlp's `BERTVocab`). Where the
-    model's tokenizer is not BERT's own, the vocabulary's attribute `tokenizer_json` has its
-    definition, and `bert.data.text.tokenizer.BertTokenizer` runs it; else it is None. The
-    vocabulary has the tokens in the order of their ids, and the model's special tokens under the
-    usual attributes: cls_token may be '<s>'.
-    Parts that the released weights lack are initialised at random; one warning names them.
-    Raises `UserError` for an unknown name, and when no source can be reached.
+    name, dataset_name
+        A model and a corpus in `bert.model.weights.catalogue`. The default corpus is the model's
+        first corpus: book_corpus_wiki_en_uncased for Google's two models. RoBERTa, DistilBERT and
+        ERNIE have gluonnlp's names there, and their files come from the hub. Or a model on the hub,
+        owner/name or owner/name@revision, or a path that `load_checkpoint` takes.
+    pretrained
+        Whether to load the released weights. Without them the parameters stay uninitialised, as in
+        gluonnlp.
+    ctx
+        The `mx.Context` of the parameters. The default is the CPU.
+    root
+        The cache folder. The default is $MXNET_HOME/models.
+    use_pooler, use_decoder, use_classifier
+        Which parts the network has. Parts that the released weights lack are initialised at random,
+        and one warning names them.
+    dropout
+        The share of numbers that dropout sets to 0 in training.
+    compute_dtype
+        See `BERTModel`.
+
+    The vocabulary has the tokens in the order of the published vocab.txt, whatever the source. It
+    has the model's special tokens under the usual attributes: cls_token may be '<s>'. Its attribute
+    `tokenizer_json` is the definition of a tokenizer that is not BERT's own, else None;
+    `bert.data.text.tokenizer.BertTokenizer` runs it. Raises `UserError` for an unknown name, and
+    when no source can be reached.
     """
     is_released = isinstance(name, str) and (name in catalogue.NAMES or not (
         set('/@') & set(name) or os.path.exists(name) or catalogue.find_hub_release(name)))

@@ -21,10 +21,14 @@ CHUNK = 4096    # texts tokenized and sorted by length together; bounds the memo
 
 
 class Classifier(Pipeline):
-    """A pipeline whose outputs are logits (size, classes), or scores (size, 1).
+    """Gives each text, or each pair of texts, a label or a score.
 
-    task: {'name', 'labels' (None for regression), 'pair', 'metrics'}; a model of transformers also
-    has 'truncation', which says that long pairs are cut by its rule.
+    task
+        A dict with 'name', 'labels', 'pair' and 'metrics'. 'labels' is None for a regression.
+        'pair' says whether the model reads pairs, and is None where nothing says it. A model of
+        transformers also has 'truncation': long pairs are cut by its rule.
+
+    The network's outputs are logits (size, classes) float32, or scores (size, 1).
     """
     task_keys = 'name', 'labels', 'pair', 'metrics'
 
@@ -33,10 +37,14 @@ class Classifier(Pipeline):
         return len(task['labels'] or ['score']),
 
     def __call__(self, texts):
-        """The `Label` or `Score` of each text, a list in their order; a single record for a str.
+        """The `Label` or `Score` of each text, a list in the order of the texts. A single str gives
+        a single record.
 
-        texts: for a model of pairs, tuples of two; a single tuple is one pair. A model of
-        transformers, which does not say whether it reads pairs, takes either.
+        texts
+            An iterable of str, or of tuples of two str for a model of pairs. A single tuple is one
+            pair. A model of transformers does not say whether it reads pairs, and takes either.
+
+        Raises `UserError` for an item that is no text or pair.
         """
         is_single = isinstance(texts, str) or (
             isinstance(texts, tuple) and self.task['pair'] is not False)
@@ -44,11 +52,16 @@ class Classifier(Pipeline):
         return records[0] if is_single else records
 
     def stream(self, texts, counts=None):
-        """Yield the `Label` or `Score` of each text, in order. The texts may come from any
-        iterator, and are not kept; the first record comes after `CHUNK` texts or the last one.
+        """Yield the `Label` or `Score` of each text, in order.
 
-        counts: `TextCounts` to count in; without it, a warning says at the end how many texts were
-        cut at the length of the model. Raises `UserError` for an item that is no text or pair.
+        texts
+            As for a call, from any iterator. They are not kept: the first record comes after
+            `CHUNK` texts, or after the last text.
+        counts
+            The `TextCounts` to count in. Without it, a warning at the end says how many texts were
+            cut at the length of the model.
+
+        Raises `UserError` for an item that is no text or pair.
         """
         own_counts, sizes = counts_or_new(counts), self._sizes
         try:
@@ -75,18 +88,29 @@ class Classifier(Pipeline):
         return {True: (2,), False: (1,)}.get(self.task['pair'], (1, 2))
 
     def plan_outputs(self, texts, from_end=True):
-        """The `Inference` whose result is the outputs (texts, classes) float32. from_end: where
-        texts are cut that are too long."""
-        return self._plan_example_outputs(_make_examples(texts, 0, self._sizes), from_end)
+        """The `Inference` whose result is the outputs (texts, classes) float32. Texts and pairs may
+        be mixed for a model that takes either. from_end: where texts are cut that are too long."""
+        return self._plan_example_outputs(
+            [_make_example(item, i, self._sizes) for i, item in enumerate(texts)], from_end)
 
     def _plan_examples(self, examples):
         return self._plan_example_outputs(examples).then(self.records)
 
     def _plan_example_outputs(self, examples, from_end=True):
-        features = self.featurize(examples, from_end=from_end)
+        features = self._featurize_mixed(examples, from_end)
         outputs = np.empty((len(features), self.num_outputs), dtype='float32')
         return Inference(self.runner, features, outputs.__setitem__, lambda: outputs,
                          [feature.num_tokens for feature in features], self.max_len)
+
+    def _featurize_mixed(self, examples, from_end):
+        """`featurize` of texts and pairs, which have different special tokens."""
+        features = [None] * len(examples)
+        for size in sorted({len(example.texts) for example in examples}):
+            indices = [i for i, example in enumerate(examples) if len(example.texts) == size]
+            for i, item in zip(indices, self.featurize([examples[i] for i in indices],
+                                                       from_end=from_end)):
+                features[i] = item
+        return features
 
     def featurize(self, examples, encode_label=None, from_end=True):
         """`bert.data.transform.featurize` by the tokenizer, the length and the rule of the model.
@@ -132,12 +156,15 @@ class MultiLabelClassifier(Classifier):
     """A `Classifier` that gives a text none, one or several labels: a `LabelSet`. The probability
     of a label is the sigmoid of its output.
 
-    task: has 'kind' and 'threshold' too, the least probability of a label that is given.
+    task
+        As of a `Classifier`, with 'kind', and with 'threshold': the least probability of a label
+        that is given.
     """
     label_separator = ','       # in `predictions`
 
     @property
     def threshold(self):
+        """The least probability of a label that is given, from 0 to 1."""
         return self.task.get('threshold', DEFAULT_THRESHOLD)
 
     def predictions(self, outputs):

@@ -44,32 +44,50 @@ MAX_CHUNK_VALUES = 1 << 25
 
 
 class Embedder(EmbeddingPlanner, NotCopyable):
-    """Texts → vectors, by any BERT.
+    """Turns texts into vectors, by any BERT. Several threads may use one object.
 
-    checkpoint: what `bert.model.zoo.load_checkpoint` takes: a folder in Hugging Face layout, a
-    folder of ours, a file of weights, or the name of a model on the hub. model,
-    dataset_name: a released model (models.py lists them) and its corpus, instead of a checkpoint,
-    or for a file without config.json or vocab.txt beside it; default: bert_12_768_12.
-    params_path: a file with other weights for the model; root: the cache of released models.
-    device: `mx.Context`, or gpu: number of a GPU; default: the CPU. dtype: 'float32', 'bfloat16' or
-    'int8' on a CPU (the last two make the products of the encoder faster and less exact), or
-    'float16' on a GPU.
-    max_tokens: of a text, [CLS] and [SEP] included. batch_size: texts a batch; batch_tokens: tokens
-    a batch at most, padding included; default: as many as are fastest.
-    pooling, normalize, dimensions, prompt_name, prompt: how the vector of a text is made, see
-    `SentenceModel`: a name of `POOLINGS` or several, whether it is scaled to length 1, how many of
-    its numbers are kept, the name or the text of the prompt before each text (`encode_query` and
-    `encode_document` have prompts of their own). Default of these and of max_tokens: as a folder of
-    sentence-transformers says, else the mean, length 1, all numbers, no prompt, and the positions
-    of the model.
-    layers: indices of the hidden states: -1 is the last, 0 is the input of the first layer.
-    combine: how several of them become one vector: 'concat', 'sum' or 'mean'.
-    long_text: what happens to a text of more than max_tokens. 'warn': it is cut, and one warning
-    says how many texts were; 'error': it raises an error; 'split': it is read in windows that
-    overlap by half, and their vectors are averaged.
+    checkpoint
+        What `bert.model.zoo.load_checkpoint` takes: a folder in Hugging Face layout, a folder of
+        this package, a file of weights, or the name of a model on the hub.
+    model, dataset_name
+        A released model, which models.py lists, and its corpus. They take the place of a
+        checkpoint, or name the network of a file without config.json or vocab.txt beside it. The
+        default is bert_12_768_12.
+    params_path
+        A file with other weights for the model.
+    root
+        The cache of released models.
+    device, gpu
+        An `mx.Context`, or the number of a GPU. The default is the CPU.
+    dtype
+        'float32', 'bfloat16' or 'int8' on a CPU; 'float16' on a GPU. 'bfloat16' and 'int8' make the
+        products of the encoder faster and less exact.
+    max_tokens
+        The number of tokens of a text at most, special tokens included. The default is the one of a
+        folder of sentence-transformers, else the positions of the model.
+    batch_size, batch_tokens
+        Texts of a batch; tokens of a batch at most, padding included. The default of batch_tokens
+        is the fastest number.
+    pooling
+        How the vectors of tokens become the vector of a text: a name of `POOLINGS`, or several.
+    normalize
+        Whether vectors of texts are scaled to length 1.
+    dimensions
+        How many numbers of a vector are kept.
+    prompt_name, prompt
+        The name, or the text, of the prompt before each text. `encode_query` and `encode_document`
+        have prompts of their own. The defaults of this and of the three before are those of a
+        folder of sentence-transformers, else 'mean', length 1, all numbers and no prompt.
+    layers
+        Indices of the hidden states: -1 is the last, 0 is the input of the first layer.
+    combine
+        How several hidden states become one vector: 'concat', 'sum' or 'mean'.
+    long_text
+        What happens to a text of more than max_tokens. 'warn' cuts it, and one warning says how
+        many texts were cut. 'error' raises an error. 'split' reads the text in windows that overlap
+        by half, and averages their vectors.
 
-    Several threads may use one object. Raises `UserError` for an unknown model, unreadable weights,
-    a missing GPU, or invalid values.
+    Raises `UserError` for an unknown model, unreadable weights, a missing GPU, or invalid values.
     """
     # the names of arguments in messages
     length_keyword, device_keyword, checkpoint_keyword = 'max_tokens', 'device', 'checkpoint'
@@ -119,22 +137,34 @@ class Embedder(EmbeddingPlanner, NotCopyable):
             self._device)
 
     def __call__(self, texts):
-        """(texts, width) float32, one vector for each text; (width,) for a single str."""
+        """The vectors of texts, (texts, width) float32, in the order of the texts. A single str
+        gives (width,).
+
+        Raises `UserError` for an item that is no text.
+        """
         return self._encode(texts, self.sentence_model)
 
     def encode_query(self, texts, prompt_name=None, prompt=None):
-        """The same for the queries of a search. Their prompt is the given one, else the model's
-        prompt "query", else none."""
+        """The vectors of the queries of a search, as for a call.
+
+        prompt_name, prompt
+            The name, or the text, of the prompt before each query. The default is the prompt
+            "query" of the model, if it has one.
+        """
         return self._encode(texts, self.sentence_model.for_queries(prompt_name, prompt))
 
     def encode_document(self, texts, prompt_name=None, prompt=None):
-        """The same for documents. Their prompt is the given one, else the first of "document",
-        "passage" and "corpus" that the model has, else none."""
+        """The vectors of the documents of a search, as for a call.
+
+        prompt_name, prompt
+            The name, or the text, of the prompt before each document. The default is the first of
+            "document", "passage" and "corpus" that the model has, if it has one.
+        """
         return self._encode(texts, self.sentence_model.for_documents(prompt_name, prompt))
 
     def similarity(self, a, b):
-        """Similarities (rows of a, rows of b) of vectors of texts, by the model's own function;
-        see `bert.pipelines.pooling.similarity`."""
+        """The similarities (rows of a, rows of b) float32 of vectors of texts, by the model's own
+        function: see `bert.embedding.similarity`."""
         return similarity(a, b, self.sentence_model.similarity)
 
     def _encode(self, texts, model):
@@ -144,11 +174,16 @@ class Embedder(EmbeddingPlanner, NotCopyable):
         return np.array(rows, 'float32').reshape(len(rows), model.output_width(self.width))
 
     def stream(self, texts, counts=None):
-        """Yield the vector (width,) float32 of each text, in order. The texts may come from any
-        iterator, and are not kept; the first vector comes after `CHUNK` texts or the last one.
+        """Yield the vector (width,) float32 of each text, in order.
 
-        counts: `TextCounts` to count in; without it, a warning says at the end how many texts were
-        cut.
+        texts
+            An iterable of str. It is not kept: the first vector comes after `CHUNK` texts, or after
+            the last text.
+        counts
+            The `TextCounts` to count in. Without it, a warning at the end says how many texts were
+            cut.
+
+        Raises `UserError` for an item that is no text.
         """
         for rows in self._sentence_chunks(texts, self.sentence_model, counts):
             yield from rows
@@ -167,11 +202,17 @@ class Embedder(EmbeddingPlanner, NotCopyable):
                 self._warn_of_cut(own_counts, model.max_seq_length)
 
     def words(self, texts, oov_way='avg', pieces=False):
-        """Yield (words, vectors (words, width) float32) of each text, in order. The texts may come
-        from any iterator, and are not kept.
+        """Yield (words, vectors) of each text, in order: a list of str and an array (words, width)
+        float32.
 
-        oov_way: how the vectors of a word's pieces become one: 'avg', 'sum' or 'last'. pieces: word
-        pieces instead of words.
+        texts
+            An iterable of str. It is not kept.
+        oov_way
+            How the vectors of a word's pieces become one vector: 'avg', 'sum' or 'last'.
+        pieces
+            Whether to give word pieces in the place of words.
+
+        Raises `UserError` for an item that is no text.
         """
         counts = TextCounts()
         try:

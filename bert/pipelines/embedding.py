@@ -13,21 +13,37 @@ from bert.train.log import progress_bar
 
 
 class BertEmbedding(Embedder):
-    """Contextual vectors of the words of texts, and one vector for each text.
+    """The vectors of the words of texts, and one vector for each text.
 
-    ctx: `mx.Context`; default: the CPU. dtype: 'float32', 'bfloat16' or 'int8' on a CPU (the last
-    two make the products of the encoder faster and less exact), or 'float16' on a GPU.
-    model, dataset_name: a model that models.py lists, and its corpus; default: its first corpus.
-    params_path: a file with weights for this model. bert_checkpoint: any checkpoint instead: a
-    folder in Hugging Face layout, a folder of ours, or a file of weights.
-    max_seq_length: the most tokens of a text for vectors of words, [CLS] and [SEP] included;
-    default: 25, as in the original; None: the number of positions of the model. batch_size: in
-    texts. root: the cache of models. sentencepiece: not supported.
-    layers: indices of the hidden states: -1 is the last, 0 is the input of the first layer.
-    combine: how several of them become one vector: 'concat', 'sum' or 'mean'.
-    long_text: what happens to a text with more tokens. 'warn': it is cut, and one warning says how
-    many texts were; 'error': it raises an error; 'split': it is read in windows that overlap by
-    half, and their vectors are averaged.
+    ctx
+        An `mx.Context`. The default is the CPU.
+    dtype
+        'float32', 'bfloat16' or 'int8' on a CPU; 'float16' on a GPU. 'bfloat16' and 'int8' make the
+        products of the encoder faster and less exact.
+    model, dataset_name
+        A model that models.py lists, and its corpus. The default is its first corpus.
+    params_path
+        A file with weights for this model.
+    bert_checkpoint
+        Any checkpoint in the place of a released model: a folder in Hugging Face layout, a folder
+        of this package, or a file of weights.
+    max_seq_length
+        The number of tokens of a text at most for vectors of words, special tokens included. The
+        default is 25, as in the original. None stands for the positions of the model.
+    batch_size
+        Texts of a batch.
+    root
+        The cache of released models.
+    sentencepiece
+        Not supported.
+    layers
+        Indices of the hidden states: -1 is the last, 0 is the input of the first layer.
+    combine
+        How several hidden states become one vector: 'concat', 'sum' or 'mean'.
+    long_text
+        What happens to a text with more tokens. 'warn' cuts it, and one warning says how many texts
+        were cut. 'error' raises an error. 'split' reads the text in windows that overlap by half,
+        and averages their vectors.
 
     Raises `UserError` for an unknown model, unreadable weights, a missing GPU, or invalid values.
     """
@@ -50,10 +66,15 @@ class BertEmbedding(Embedder):
         self.sentence_model = self.select_sentence_model()      # max_seq_length is for words
 
     def __call__(self, sentences, oov_way='avg'):
-        """[(words, vectors)]: for each text its words, and a vector (width,) float32 per word.
+        """The words of each text with their vectors: a list of (words, vectors), each vector
+        (width,) float32.
 
-        sentences: texts; a single str is one text. oov_way: how the vectors of a word's pieces
-        become one: 'avg', 'sum' or 'last'. Raises `UserError` for an item that is no text.
+        sentences
+            An iterable of str. A single str is one text.
+        oov_way
+            How the vectors of a word's pieces become one vector: 'avg', 'sum' or 'last'.
+
+        Raises `UserError` for an item that is no text.
         """
         sentences = list(iterate_texts(sentences))
         with progress_bar(len(sentences), unit='text', description='embedding') as bar:
@@ -64,24 +85,39 @@ class BertEmbedding(Embedder):
         return results
 
     def embed_iter(self, sentences, oov_way='avg', pieces=False):
-        """Yield (words, vectors) text by text; texts may come from any iterator, and are not kept.
+        """Yield (words, vectors) of each text, in order.
 
-        pieces: word pieces instead of words.
+        sentences
+            An iterable of str. It is not kept.
+        oov_way
+            As for a call.
+        pieces
+            Whether to give word pieces in the place of words.
         """
         for names, rows in self.words(sentences, oov_way, pieces):
             yield names, list(rows)
 
     def sentence(self, texts, pooling=None, normalize=None, max_seq_length=None, dimensions=None,
                  prompt_name=None, prompt=None):
-        """(texts, width) float32: one vector per text.
+        """The vectors of texts, (texts, width) float32.
 
-        pooling: 'mean' or 'max' of the vectors of all tokens, [CLS] and [SEP] included; 'cls': the
-        vector of [CLS]; 'lasttoken': of [SEP]; 'mean_sqrt_len_tokens': their sum by the square root
-        of their number; 'weightedmean': weighed by their positions; 'pooler': the model's pooled
-        vector; or several, which are concatenated. normalize: scale to length 1. max_seq_length: in
-        tokens. dimensions: how many numbers of a vector are kept. prompt_name, prompt: the name or
-        the text of the prompt before each text. Defaults: what a folder of sentence-transformers
-        says, else 'mean', length 1, the model's positions, all numbers, no prompt.
+        pooling
+            'mean' or 'max' of the vectors of all tokens, special tokens included; 'cls': the vector
+            of [CLS]; 'lasttoken': the vector of [SEP]; 'mean_sqrt_len_tokens': the sum over the
+            square root of the number of tokens; 'weightedmean': a mean weighed by position;
+            'pooler': the model's pooled vector. Several are concatenated.
+        normalize
+            Whether vectors are scaled to length 1.
+        max_seq_length
+            The number of tokens of a text at most.
+        dimensions
+            How many numbers of a vector are kept.
+        prompt_name, prompt
+            The name, or the text, of the prompt before each text.
+
+        The defaults are those of a folder of sentence-transformers, else 'mean', length 1, the
+        model's positions, all numbers and no prompt. Raises `UserError` for an item that is no
+        text.
         """
         texts = list(iterate_texts(texts))
         model = self.select_sentence_model(
@@ -98,8 +134,8 @@ class BertEmbedding(Embedder):
 
     def sentence_iter(self, texts, pooling=None, normalize=None, max_seq_length=None,
                       dimensions=None, prompt_name=None, prompt=None):
-        """Yield the rows of `sentence`, some texts at a time, in order; texts may come from any
-        iterator, and are not kept."""
+        """Yield arrays with some rows of `sentence`, in order. The arguments are the same. The
+        texts may come from any iterator, and are not kept."""
         yield from self._sentence_chunks(texts, self.select_sentence_model(
             pooling=pooling, normalize=normalize, max_seq_length=max_seq_length,
             dimensions=dimensions, prompt_name=prompt_name, prompt=prompt))

@@ -36,10 +36,12 @@ CLEAN_UPS = ((' .', '.'), (' ?', '?'), (' !', '!'), (' ,', ','), (" ' ", "'"), (
 
 
 class MaskFiller(Pipeline):
-    """A pipeline whose outputs are logits of words at the masks of the texts.
+    """Finds the likeliest words at the masks of texts. The network's outputs are logits of words at
+    the masks.
 
-    task: {'name', 'kind': 'fill_mask', 'pair': False}, and 'clean_up' where the tokenizer's files
-    ask for `CLEAN_UPS`.
+    task
+        A dict with 'name', 'kind': 'fill_mask' and 'pair': False. It also has 'clean_up' where the
+        files of the tokenizer ask for `CLEAN_UPS`.
     """
 
     @staticmethod
@@ -51,25 +53,37 @@ class MaskFiller(Pipeline):
         return self.tokenizer.vocab[self.tokenizer.vocab.mask_token]
 
     def __call__(self, texts, top_k=TOP_K, targets=None):
-        """For each text the words at its mask, likeliest first: a list of `top_k` `FilledMask`; for
-        a text with several masks, a list of such lists. A single str gives its own list.
+        """The words at the mask of each text: a list of `top_k` `FilledMask`, the likeliest first.
+        A text with several masks gives a list of such lists, and a single str its own list.
 
-        A mask is written as the vocabulary's mask token, such as [MASK]. targets: consider only
-        these words, a str or several; of a word that is no token the first token is taken, and a
-        warning names it. Scores are probabilities among all words of the vocabulary; each mask is
-        filled while the others stay masks. Raises `UserError`.
+        texts
+            A str, or an iterable of str. A mask is written as the vocabulary's mask token, such as
+            [MASK]. Each mask is filled while the others stay masks.
+        targets
+            The only words to consider, a str or several. Of a word that is no token the first token
+            is taken, and a warning names it. Scores are probabilities among all words of the
+            vocabulary.
+
+        Raises `UserError` for an item that is no text, for a text without a mask, and for a text
+        whose masks would be cut off.
         """
         is_single = isinstance(texts, str)
         results = list(self.stream([texts] if is_single else texts, top_k, targets))
         return results[0] if is_single else results
 
     def stream(self, texts, top_k=TOP_K, targets=None, counts=None):
-        """Yield the result of each text, in order. The texts may come from any iterator, and are
-        not kept; the first result comes after `CHUNK` texts or the last one.
+        """Yield the result of each text, in order.
 
-        counts: `TextCounts` to count in; without it, a warning says at the end how many texts were
-        cut at the length of the model. Raises `UserError` for an item that is no text, for a text
-        without a mask, and for one whose masks would be cut off.
+        texts
+            As for a call, from any iterator. They are not kept: the first result comes after
+            `CHUNK` texts, or after the last text.
+        top_k, targets
+            As for a call.
+        counts
+            The `TextCounts` to count in. Without it, a warning at the end says how many texts were
+            cut at the length of the model.
+
+        Raises the errors of a call.
         """
         return self.fill_examples(_examples(texts), top_k, targets, counts)
 

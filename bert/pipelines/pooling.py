@@ -66,11 +66,15 @@ def normalize_rows(rows):
 
 
 def similarity(a, b, function='cosine'):
-    """Similarities (rows of a, rows of b) of two arrays of vectors; a single vector is one row.
+    """The similarities (rows of a, rows of b) float32 of two arrays of vectors. A single vector is
+    one row.
 
-    function: 'cosine', 'dot' (product), or 'euclidean' or 'manhattan', which are distances below
-    zero: the more, the nearer. Raises `UserError` if the vectors of the two arrays differ in width,
-    are none, or not finite.
+    function
+        'cosine'; 'dot': the product; 'euclidean' or 'manhattan': a distance below zero, so that
+        more is nearer.
+
+    Raises `UserError` if the vectors of the two arrays differ in width, are none, or are not
+    finite.
     """
     check_choice('similarity', function, SIMILARITIES)
     try:

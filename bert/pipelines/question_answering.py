@@ -37,7 +37,12 @@ TASK_DEFAULTS = {'name': 'SQuAD', 'version_2': False, 'doc_stride': 128, 'max_qu
 
 
 class QuestionAnswerer(Pipeline):
-    """A pipeline whose outputs are scores (size, length, 2). task: the keys of `TASK_DEFAULTS`."""
+    """Finds the answers to questions in documents of any length. The network's outputs are scores
+    (size, length, 2) of the first and the last token.
+
+    task
+        A dict with the keys of `TASK_DEFAULTS`.
+    """
     task_keys = tuple(TASK_DEFAULTS)
 
     @staticmethod
@@ -45,18 +50,31 @@ class QuestionAnswerer(Pipeline):
         return length, 2
 
     def __call__(self, question, documents, top_k=3):
-        """The `QuestionResult` of a question on a document, or on several in a list."""
+        """The `QuestionResult` of a question.
+
+        documents
+            The document, a str, or a list of several.
+        top_k
+            The number of answers at most.
+
+        Raises `UserError` for an item that is no text, and for an empty one.
+        """
         result, = self.stream([(question, documents)], top_k)
         return result
 
     def stream(self, questions, top_k=3, counts=None):
-        """Yield the `QuestionResult` of each question, in order, with at most `top_k` answers.
+        """Yield the `QuestionResult` of each question, in order.
 
-        questions: any iterable of (question, document or list of documents), which is not kept; the
-        first result comes after `CHUNK` questions or the last one.
-        counts: `TextCounts` to count the questions in; without it, a warning says at the end how
-        many questions were cut at max_query_length. Raises `UserError` for an item that is no text,
-        and for an empty one.
+        questions
+            Any iterable of (question, document or list of documents). It is not kept: the first
+            result comes after `CHUNK` questions, or after the last question.
+        top_k
+            The number of answers to a question at most.
+        counts
+            The `TextCounts` to count the questions in. Without it, a warning at the end says how
+            many questions were cut at max_query_length.
+
+        Raises `UserError` for an item that is no text, and for an empty one.
         """
         _check_top_k(top_k)
         own_counts = counts_or_new(counts)

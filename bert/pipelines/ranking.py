@@ -15,10 +15,12 @@ ACTIVATION_FUNCTIONS = {SIGMOID: sigmoid, IDENTITY: lambda outputs: outputs}
 
 
 class CrossEncoder(Classifier):
-    """A pipeline that reads a query and a document together, and gives one score: a `Score` for a
-    pair of texts. The network's output is (size, 1); the score is its `activation`.
+    """Reads a query and a document together, and gives the pair one `Score`. The network's output
+    is (size, 1); the score is its activation.
 
-    task: as of a `Classifier` for scores, with 'kind' and 'activation'.
+    task
+        As of a `Classifier` for scores, with 'kind', and with 'activation': 'sigmoid' or
+        'identity'.
     """
     task_keys = (*Classifier.task_keys, 'kind', 'activation')
 
@@ -30,11 +32,17 @@ class CrossEncoder(Classifier):
         return ['%.6f' % score for score in self.activate(outputs)[:, 0]]
 
     def rank(self, query, documents, top_k=None, counts=None):
-        """The `RankedDocument` of each document for a query, best first. Of equal scores, the
-        document that was given first comes first.
+        """The `RankedDocument` of each document for a query, a list with the best document first.
+        Of equal scores, the document that was given first comes first.
 
-        documents: an iterable of texts; equal texts are scored once. top_k: how many documents at
-        most; None: all. counts: as for `stream`. Raises `UserError`.
+        documents
+            An iterable of str. Equal texts are scored once.
+        top_k
+            The number of documents in the list at most. The default is all.
+        counts
+            As for `stream`.
+
+        Raises `UserError` for an item that is no text.
         """
         documents, texts = _check_ranking(query, documents, top_k)
         records = self.stream(((query, text) for text in texts), counts)

@@ -6,43 +6,67 @@ from bert.errors import UserError
 
 
 class Label(NamedTuple):
-    """The class of a text or pair."""
+    """The class of a text or pair.
+
+    probabilities
+        {class: probability} of all classes.
+    """
     label: str
     probability: float
-    probabilities: dict         # {label: probability} of all classes
+    probabilities: dict
 
 
 class LabelSet(NamedTuple):
-    """The labels of a text or pair that may have none, one or several."""
-    labels: list                # in the order of the model
-    probabilities: dict         # {label: probability} of all labels, each from 0 to 1
+    """The labels of a text or pair that may have none, one or several, in the order of the model.
+
+    probabilities
+        {label: probability} of all labels, each from 0 to 1.
+    """
+    labels: list
+    probabilities: dict
 
 
 class Score(NamedTuple):
-    """The output of a regression for a text or pair; of a `CrossEncoder`, after its activation."""
+    """The output of a regression for a text or pair. The score of a `CrossEncoder` is the output
+    after its activation."""
     score: float
 
 
 class RankedDocument(NamedTuple):
-    """A document with its score for a query. document: its index among those given."""
+    """A document with its score for a query.
+
+    document
+        Its index among the given documents.
+    """
     document: int
     score: float
     text: str
 
 
 class TokenTag(NamedTuple):
-    """The class of a token: text[start:end]. index: of the token in its text, from 0."""
+    """The class of a token, which is the text's [start:end].
+
+    score
+        The probability of the class.
+    token
+        The token as the vocabulary has it.
+    index
+        Of the token in its text, from 0.
+    """
     tag: str
-    score: float            # its probability
-    token: str              # as the vocabulary has it
+    score: float
+    token: str
     index: int
     start: int
     end: int
 
 
 class EntitySpan(NamedTuple):
-    """An entity in a text: its `text` is the text's [start:end]. score: the mean of the
-    probabilities of its parts."""
+    """An entity in a text, which is the text's [start:end].
+
+    score
+        The mean of the probabilities of its parts.
+    """
     type: str
     score: float
     text: str
@@ -51,17 +75,26 @@ class EntitySpan(NamedTuple):
 
 
 class ExtractedAnswer(NamedTuple):
-    """An answer in a document: `documents[document][start:end] == answer`."""
+    """An answer in a document: `documents[document][start:end] == answer`.
+
+    probability
+        Among the n-best answers and, for a model of SQuAD 2.0, no answer.
+    """
     answer: str
     start: int
     end: int
-    document: int           # index
-    probability: float      # among the n best answers and, for a model of SQuAD 2.0, no answer
+    document: int
+    probability: float
 
 
 class QuestionResult(NamedTuple):
-    """The answers to a question, best first. no_answer: the model finds none, whatever `answers`
-    holds; no_answer_probability: None for a model of SQuAD 1.1, which always answers."""
+    """The answers to a question, the best first.
+
+    no_answer
+        Whether the model finds no answer, whatever `answers` holds.
+    no_answer_probability
+        None for a model of SQuAD 1.1, which always answers.
+    """
     answers: list
     no_answer: bool
     no_answer_probability: float | None
@@ -73,11 +106,19 @@ class QuestionResult(NamedTuple):
 
 
 class FilledMask(NamedTuple):
-    """A word in the place of a mask."""
-    score: float            # its probability, among all words of the vocabulary
-    token: int              # its id
+    """A word in the place of a mask.
+
+    score
+        The probability of the word among all words of the vocabulary.
+    token
+        The id of the word.
+    sequence
+        The text with the word, as the tokenizer writes it.
+    """
+    score: float
+    token: int
     word: str
-    sequence: str           # the text with the word, as the tokenizer writes it
+    sequence: str
 
 
 class Mask(NamedTuple):

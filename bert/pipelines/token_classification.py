@@ -33,11 +33,15 @@ CHUNK = 1024    # texts or sentences whose windows are sorted by length together
 
 
 class TokenClassifier(Pipeline):
-    """A pipeline whose outputs are logits (size, length, classes) of tokens.
+    """Finds the entities in texts of any length. The network's outputs are logits (size, length,
+    classes) of tokens.
 
-    task: {'name', 'kind': 'token_classification', 'labels': the classes in order, 'pair': False,
-    'metrics'}. A text of any length is read in overlapping windows of `max_len` tokens, and each
-    word is decided in one of them.
+    task
+        A dict with 'name', 'kind': 'token_classification', 'labels': the classes in order, 'pair':
+        False, and 'metrics'.
+
+    A long text is read in overlapping windows of `max_len` tokens. Each word is decided in one
+    window.
     """
     task_keys = 'name', 'labels', 'pair', 'metrics'
 
@@ -46,15 +50,33 @@ class TokenClassifier(Pipeline):
         return length, len(task['labels'])
 
     def __call__(self, texts, aggregation=FIRST):
-        """The entities of each text, a list of `EntitySpan` for each, in their order; a single list
-        for a str. aggregation: how tokens become entities, see `bert.data.ner.aggregation`; 'none'
-        gives the `TokenTag` of every token that is not outside."""
+        """The entities of each text: a list of `EntitySpan` in their order. A single str gives a
+        single list.
+
+        texts
+            A str, or an iterable of str.
+        aggregation
+            How tokens become entities: 'none', 'simple', 'first', 'average' or 'max', as
+            transformers defines them. 'none' gives the `TokenTag` of every token that is not
+            outside of entities.
+
+        Raises `UserError` for an item that is no text.
+        """
         results = list(self.stream([texts] if isinstance(texts, str) else texts, aggregation))
         return results[0] if isinstance(texts, str) else results
 
     def stream(self, texts, aggregation=FIRST, counts=None):
-        """Yield the list of each text, in order. The texts may come from any iterator, and are not
-        kept. counts: `TextCounts` to count in; no text is ever cut. Raises `UserError`."""
+        """Yield the list of each text, in order.
+
+        texts
+            An iterable of str. It is not kept.
+        aggregation
+            As for a call.
+        counts
+            The `TextCounts` to count in. No text is ever cut.
+
+        Raises `UserError` for an item that is no text.
+        """
         counts = counts_or_new(counts)
         for chunk in iterate_chunks(texts, CHUNK):
             first = counts.num_texts

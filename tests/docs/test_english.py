@@ -1,6 +1,7 @@
 """The sentences of pages and of `--help` are short, and so are the lines of pages."""
 import importlib
 import inspect
+import pkgutil
 import re
 
 import pytest
@@ -48,6 +49,34 @@ def test_help(cls):
 def test_all_jobs_have_their_options_here():
     assert {job.options_class for job in vars(jobs).values() if isinstance(job, jobs.Job)} <= \
         options_classes()
+
+
+def documented_objects():
+    """{name: object} of what the reference takes from docstrings."""
+    for page in sorted((DOCS / 'reference').glob('*.rst')):
+        for name, body in re.findall(r'^\.\. auto\w+:: ([\w.]+).*\n((?: +\S.*\n)*)',
+                                     page.read_text(encoding='utf-8'), re.MULTILINE):
+            found = pkgutil.resolve_name(name)
+            if not inspect.ismodule(found):
+                yield name, found
+            members = re.search(r':members:((?: [\w, ]+\n?)+)', body)
+            for member in re.findall(r'\w+', members.group(1) if members else ''):
+                yield '%s.%s' % (name, member), getattr(found, member)
+
+
+@pytest.mark.parametrize('name, found', list(documented_objects()))
+def test_docstrings(name, found):
+    """Here too a semicolon separates values with their meanings."""
+    text = re.sub(r"'[^' ]*'|`[^`]*`", english.LITERAL, inspect.getdoc(found))
+    document = english.parse(text, 2)
+    assert not english.long_sentences(
+        part for text in english.paragraphs(document) for part in text.split('; '))
+
+
+def test_the_reference_is_found():
+    names = [name for name, _ in documented_objects()]
+    assert {'bert.open', 'bert.CrossEncoder.rank', 'bert.pipelines.records.Label',
+            'bert.errors.UserError', 'bert.model.zoo.get_model'} <= set(names)
 
 
 @pytest.mark.parametrize('text, number', [

@@ -125,6 +125,18 @@ def test_predict_pairs(server):
         pytest.approx(results[0][0], abs=TOLERANCE)
 
 
+def test_predict_a_mixture(server):
+    """A batch of texts and pairs is answered as each of them alone."""
+    batch = [[TEXTS[0][:50]], [TEXTS[1][:50], TEXTS[2][:50]], [TEXTS[3][:50]]]
+    results = server.ask('/predict', {'inputs': batch})
+    for item, labels in zip(batch, results, strict=True):
+        (alone,) = server.ask('/predict', {'inputs': [item]})
+        assert [label['label'] for label in labels] == [label['label'] for label in alone]
+        assert [label['score'] for label in labels] == pytest.approx(
+            [label['score'] for label in alone], abs=TOLERANCE)
+    assert server.send('/predict', {'inputs': [['a'], ['a', 'b', 'c']]}).status_code == 422
+
+
 def test_predict_several_labels_and_scores(server):
     records = server.pipeline('labels')(TEXTS)
     results = server.ask('/predict', {'inputs': [[text] for text in TEXTS], 'model': 'labels'})

@@ -19,9 +19,13 @@ PACKAGES = ('bert', 'gluonnlp', 'numpy', 'tokenizers')
 class JobResult:
     """What a job did.
 
-    report: the content of its results.json, or of the report that it writes elsewhere; None in all
-    workers of Horovod but worker 0. folder: of the run; None for a job without one. metrics:
-    {segment: {metric: value}}. exit_status: of the script.
+    report
+        The content of its results.json, or of the report that it writes elsewhere. None in all
+        workers of Horovod but worker 0.
+    folder
+        The folder of the run. None for a job without a run.
+    exit_status
+        The exit status of the script: 0 for success.
     """
     report: dict | None
     folder: str | None = None
@@ -29,6 +33,7 @@ class JobResult:
 
     @property
     def metrics(self):
+        """{segment: {metric: value}}, empty where nothing was scored."""
         return (self.report or {}).get('metrics', {})
 
     def __repr__(self):
