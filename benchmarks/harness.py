@@ -367,6 +367,20 @@ def format_range(values, digits=2):
     return '%.*f (%.*f–%.*f)' % sum(((digits, values[k]) for k in ('median', 'min', 'max')), ())
 
 
+def missed_goals(summary, goals):
+    """Yield a line for each goal that is missed.
+
+    summary: {contender: {'first_over_it': from `ratio_range`}}, the first contender first. goals:
+    {(contender, other one): least ratio of their speeds}; a goal counts where the contender is the
+    first one, and both were measured.
+    """
+    for (contender, other), goal in goals.items():
+        if next(iter(summary)) == contender and other in summary:
+            ratio = summary[other]['first_over_it']['median']
+            if ratio < goal:
+                yield '%s over %s: %.2f, and %.1f is the goal' % (contender, other, ratio, goal)
+
+
 def print_round(title, values, value_format, separator=', '):
     """Print the values of a round. values: {contender: number}; value_format: such as '%.1f s'."""
     print('%s: %s' % (title, separator.join(

@@ -110,7 +110,7 @@ def fetch(names, root):
     """Download a released model, or one of the hub, into its cache."""
     from bert.model.weights import catalogue
     if len(names) > 2:
-        raise UserError('--fetch %s: a model and a corpus expected' % ' '.join(names))
+        raise UserError('--fetch %s: expected a model and a corpus' % ' '.join(names))
     repository = catalogue.find_relative(*names)
     if repository is None and (len(names) == 2 or is_released(names[0])):
         return fetch_release(names, root)

@@ -16,6 +16,7 @@ BLANK_TOKEN = '[blank%d]'     # no text becomes this token: '[' is a word of its
 SPECIAL_TOKENS = ('[UNK]', '[PAD]', '[CLS]', '[SEP]', '[MASK]')
 # transformers' names of them, in the same order
 SPECIAL_KEYS = ('unk_token', 'pad_token', 'cls_token', 'sep_token', 'mask_token')
+CLEAN_UP_KEY = 'clean_up_tokenization_spaces'      # in tokenizer_config.json
 
 
 def read_vocabulary(path):
@@ -79,7 +80,8 @@ def make_vocabulary(tokens, source='vocabulary', special_tokens=SPECIAL_TOKENS,
 
     special_tokens: the model's names of `SPECIAL_TOKENS`, None for one that it lacks.
     tokenizer_json: the text of the tokenizer.json by which texts become these tokens; None for
-    BERT's WordPiece with its usual rules. It becomes an attribute of the vocabulary.
+    BERT's WordPiece with its usual rules. It becomes an attribute of the vocabulary. Another one is
+    clean_up: whether spaces are taken out of decoded texts, as some folders of transformers ask.
     """
     from gluonnlp.vocab import BERTVocab  # imports mxnet, which `read_tokens` doesn't need
     check_tokens(tokens, source, [token for token in special_tokens if token is not None])
@@ -88,7 +90,7 @@ def make_vocabulary(tokens, source='vocabulary', special_tokens=SPECIAL_TOKENS,
         collections.Counter(tokens), unknown_token=unknown, padding_token=padding, cls_token=cls,
         sep_token=sep, mask_token=mask,
         token_to_idx={token: index for index, token in enumerate(tokens)})
-    vocabulary.tokenizer_json = tokenizer_json
+    vocabulary.tokenizer_json, vocabulary.clean_up = tokenizer_json, False
     return vocabulary
 
 
@@ -102,15 +104,23 @@ def write_tokenizer(vocabulary, folder, **settings):
     """Write the files that describe a vocabulary and its tokenizer: vocab.txt, one token per line
     in the order of the ids; or, with a `tokenizer_json`, tokenizer.json and a tokenizer_config.json
     by which transformers, too, takes it as it is. settings: more keys of tokenizer_config.json."""
+    path = os.path.join(folder, TOKENIZER_CONFIG_FILE)
     if vocabulary.tokenizer_json is None:
         write_tokens(vocabulary.idx_to_token, os.path.join(folder, VOCABULARY_FILE))
+        if vocabulary.clean_up:
+            files.write_json(path, decoding_settings(vocabulary))
         return
     with open(os.path.join(folder, TOKENIZER_FILE), 'w', encoding='utf-8') as out:
         out.write(vocabulary.tokenizer_json)
     tokens = special_tokens_of(vocabulary)
-    files.write_json(os.path.join(folder, TOKENIZER_CONFIG_FILE), dict(
-        tokenizer_class='PreTrainedTokenizerFast', **settings,
+    files.write_json(path, dict(
+        tokenizer_class='PreTrainedTokenizerFast', **settings, **decoding_settings(vocabulary),
         **{key: token for key, token in zip(SPECIAL_KEYS, tokens) if token is not None}))
+
+
+def decoding_settings(vocabulary):
+    """The keys of tokenizer_config.json on how ids become texts."""
+    return {CLEAN_UP_KEY: True} if vocabulary.clean_up else {}
 
 
 def holds_tokenizer(names):

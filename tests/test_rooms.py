@@ -43,7 +43,8 @@ SUBPACKAGES = {
 }
 BASE_MODULES = {'__init__', '_compat', '_late_imports', 'downloads', 'errors', 'families',
                 'file_names', 'files', 'graph_names', 'hub', 'hub_errors', 'hub_files', 'locks',
-                'percentiles', 'probabilities', 'streams', 'torch_library', 'vocabulary'}
+                'percentiles', 'probabilities', 'streams', 'tokenizer_definitions',
+                'torch_library', 'vocabulary'}
 
 
 def module_name(path):

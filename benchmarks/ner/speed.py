@@ -3,8 +3,9 @@
 Both sides have the weights of one run of finetune_ner.py. Each round draws sentences of WNUT-17's
 test set, and all contenders tag them one after the other, from text to entities: ours sorts by
 length and skips padding, transformers' pipeline pads each batch to its longest, in the order of the
-texts. With --agree the entities of both float32 sides must be equal. Compare within one run only,
-on a machine without other work.
+texts. Exit status 1 when ours in bfloat16 is less than 1.9 times as fast as transformers in
+bfloat16, where both are measured, and with --agree when the entities in float32 differ. Compare
+within one run only, on a machine without other work.
 """
 import contextlib
 import os
@@ -19,6 +20,8 @@ from benchmarks import harness
 CONTENDERS = ('ours bfloat16', 'ours float32', 'ours int8', 'transformers float32',
               'transformers bfloat16')
 MAX_SCORE_DIFFERENCE = 1e-4
+# Least ratio of speed (issue 28 of this project)
+GOALS = {('ours bfloat16', 'transformers bfloat16'): 1.9}
 
 
 def make_parser():
@@ -105,8 +108,10 @@ def main():
     print(harness.RANGE_NOTE)
     print('entities in float32: %s' % ('equal' if agrees else 'different'))
     harness.warn_if_busy(result)
-    if args.agree and not agrees:
-        sys.exit('the entities differ')
+    misses = ['the entities differ'] * (args.agree and not agrees)
+    misses += harness.missed_goals(summary, GOALS)
+    if misses:
+        sys.exit('missed: ' + '; '.join(misses))
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""The peer's side of the ranking comparisons: sentence-transformers' CrossEncoder.
+"""The peer's side of the ranking comparisons: sentence-transformers' CrossEncoder, transformers.
 
 Runs in the peer's own environment (harness.py) and knows nothing of `bert`: it reads .json files,
 writes .npz files and answers JSON.
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from sentence_transformers import CrossEncoder
 from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
-from transformers import get_linear_schedule_with_warmup
+from transformers import get_linear_schedule_with_warmup, pipeline
 
 from benchmarks import harness
 from benchmarks.classifier.peer import adamw, autocast
@@ -31,6 +31,19 @@ def answer_with_scores(args):
             scores.append(values)
         return np.array(scores)
     harness.answer_with_vectors(rank)
+
+
+def answer_with_pipeline_scores(args):
+    """The same by the pipeline of transformers: each batch is padded to its longest pair."""
+    classify = pipeline('text-classification', model=args.weights, device='cpu',
+                        dtype=getattr(torch, args.dtype))
+
+    def score(requests, batch_size):
+        return np.array([[entry['score'] for entry in classify(
+            [{'text': query, 'text_pair': document} for document in documents],
+            batch_size=batch_size, function_to_apply='sigmoid', truncation=True)]
+            for query, documents in requests])
+    harness.answer_with_vectors(score)
 
 
 def write_dev_scores(args):
@@ -64,7 +77,8 @@ def write_dev_scores(args):
     np.savez(args.output, scores=np.stack(scores))
 
 
-JOBS = {'speed': answer_with_scores, 'scores': write_dev_scores}
+JOBS = {'speed': answer_with_scores, 'pipeline': answer_with_pipeline_scores,
+        'scores': write_dev_scores}
 
 
 def main():

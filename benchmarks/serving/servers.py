@@ -110,6 +110,10 @@ def model_folder(args, kind):
     return folder
 
 
+# The other servers refuse nothing; ours answers 429 by default once requests would wait 30 seconds
+UNLIMITED = '--max_wait', '600'
+
+
 def our_command(folder, dtype, threads, port, *arguments):
     """The command line of our server."""
     return [sys.executable, str(harness.REPOSITORY / 'bert' / 'serve.py'), '--model_dir',
@@ -134,7 +138,7 @@ def start(name, args, port):
     layout = way if way in ('onnx', 'onnx-int8', 'openvino') else 'embedder'
     folder = model_folder(args, layout)
     if side == 'ours':
-        command = our_command(folder, way, args.threads, port)
+        command = our_command(folder, way, args.threads, port, *UNLIMITED)
     elif side == 'infinity':
         command = infinity_command(way, port)
     else:

@@ -24,12 +24,12 @@ class Text:
 
     def __call__(self, text):
         if not text and not self._may_be_empty:
-            raise argparse.ArgumentTypeError('an empty text found, a value expected')
+            raise argparse.ArgumentTypeError('an empty text found, expected a value')
         return text
 
     def accept(self, value):
         if not isinstance(value, (str, os.PathLike)):
-            raise argparse.ArgumentTypeError('%r found, a text expected' % (value,))
+            raise argparse.ArgumentTypeError('%r found, expected a text' % (value,))
         text = os.fsdecode(value)
         if not is_unicode(text):
             raise argparse.ArgumentTypeError('%a: %s' % (text, NOT_UNICODE))
@@ -66,11 +66,11 @@ class Number:
         except (ValueError, OverflowError):
             is_usable = False
         if is_usable and self._kind is int and abs(number) > self._largest:
-            raise argparse.ArgumentTypeError('%s found, at most %d expected'
+            raise argparse.ArgumentTypeError('%s found, expected at most %d'
                                              % (shown, self._largest))
         if not (is_usable and self._low <= number <= self._high
                 and self._above < number < self._below):
-            raise argparse.ArgumentTypeError('%s found, %s expected' % (shown, self._expected))
+            raise argparse.ArgumentTypeError('%s found, expected %s' % (shown, self._expected))
         return number
 
 
@@ -85,7 +85,7 @@ class TextList:
             return self(value)
         parts = tuple(value) if isinstance(value, Iterable) else (None,)
         if not all(isinstance(part, str) for part in parts):
-            raise argparse.ArgumentTypeError('%r found, a list of texts expected' % (value,))
+            raise argparse.ArgumentTypeError('%r found, expected a list of texts' % (value,))
         return tuple(map(text.accept, parts))
 
 
@@ -99,7 +99,7 @@ class WholeNumberList:
         parts = [part.strip() for part in text.split(',')]
         if not all(part.isdecimal() and int(part) >= self._low for part in parts) or \
                 self._distinct and len(set(parts)) != len(parts):
-            raise argparse.ArgumentTypeError('%s found, %s with commas between them expected'
+            raise argparse.ArgumentTypeError('%s found, expected %s with commas between them'
                                              % (text, self._expected))
         return tuple(map(int, parts))
 

@@ -23,6 +23,7 @@ OPTION_KINDS = dict(
     **dict.fromkeys(('data_dir',), (*LABEL_KINDS, QUESTION_ANSWERING)),
     **dict.fromkeys(('threshold', 'label_columns', 'label_separator'), (MULTI_LABEL,)),
     text_columns=(*LABEL_KINDS, FILL_MASK), targets=(FILL_MASK,), query=(RANKING,),
+    activation=(RANKING,),
     pair=(CLASSIFICATION, REGRESSION, MULTI_LABEL, RANKING),
     top_k=(QUESTION_ANSWERING, FILL_MASK, RANKING))
 

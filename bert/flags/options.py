@@ -197,7 +197,7 @@ def _accept_single(declaration, action, value):
         value = value.item()        # a number or text of numpy
     if declaration.kind is None:
         if not isinstance(value, bool):
-            raise argparse.ArgumentTypeError('%r found, True or False expected' % (value,))
+            raise argparse.ArgumentTypeError('%r found, expected True or False' % (value,))
         return value
     value = declaration.kind.accept(value)
     if declaration.choices:

@@ -1,4 +1,5 @@
 """Options of predict.py, answer.py, deploy.py and evaluate-v2.0.py."""
+from bert.file_names import SCORE_ACTIVATIONS
 from bert.flags import kinds
 from bert.flags.common import (
     HUB_NAME,
@@ -39,6 +40,8 @@ class QueryOptions(Options):
     query: str | None = flag('rank the texts as documents for this query, best first; the model is '
                              'a cross-encoder or another model of pairs with one output',
                              metavar='TEXT')
+    activation: str | None = flag('how the output of a cross-encoder becomes its score; default: '
+                                  'as its files say', choices=SCORE_ACTIVATIONS)
     rules = (excludes('query', 'pair', '%s and %s: with a query each text is a document'),)
 
 
@@ -175,11 +178,12 @@ class DeployOptions(DeployedModelOptions, QueryOptions, AnswerOptions, EntityOpt
              only_with(SCORE_OPTIONS, 'evaluate'),
              only_with(('text_columns',), ('evaluate', 'file'),
                        '%s: it needs --file or --dev_file'),
-             not_with(('top_k', 'targets', 'pair', 'query', *ENTITY_OPTIONS), 'evaluate',
+             not_with(('top_k', 'targets', 'pair', 'query', 'activation', *ENTITY_OPTIONS),
+                      'evaluate',
                       '%s: it is not for --evaluate'),
              only_with(SPEED_OPTIONS, 'measure'),
              not_with((*ANSWER_OPTIONS, *ENTITY_OPTIONS, 'targets', 'top_k', 'pair', 'query',
-                       'text_columns', 'batch_size', 'threshold'), 'measure',
+                       'activation', 'text_columns', 'batch_size', 'threshold'), 'measure',
                       '%s: it is not for --measure'),
              *(not_with(('format',), action, '%s: --evaluate and --measure write JSON')
                for action in ('evaluate', 'measure')))

@@ -7,7 +7,7 @@ import numpy as np
 from bert.data.batches import collate, subsample
 from bert.data.glue.tasks import find_task, is_task
 from bert.data.ner.metric import EntityScore, entity_ratios
-from bert.data.ner.schemes import examine_scheme
+from bert.data.ner.schemes import examine_scheme, warn_of_unknown_types
 from bert.data.ner.sentences import read_tagged_file
 from bert.data.ner.tagged_data import tokenize_tagged
 from bert.data.squad import metric as squad_metric
@@ -15,6 +15,7 @@ from bert.data.squad.files import read_squad
 from bert.data.squad.windows import load_windows
 from bert.data.text.readers import read_examples
 from bert.errors import UserError
+from bert.pipelines.token_classification import model_types
 from bert.train.metrics import Metric
 
 LOG = logging.getLogger(__name__)
@@ -232,8 +233,7 @@ def read_tagged_set(model, name, path, columns, limit=None):
     """The `TaggedSet` of a file of words and tags. columns: `TagColumns`."""
     sentences = subsample(read_tagged_file(path, columns), limit)
     scheme = examine_scheme(sentences)
-    if scheme.num_misfits:
-        LOG.warning('%s: %s', path, scheme.describe_misfits())
+    warn_of_unknown_types(path, sentences, model_types(model.task['labels']))
     return TaggedSet(name, tokenize_tagged(path, sentences, scheme, model.tokenizer), model)
 
 

@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 
-from bert import file_names, files
+from bert import file_names
 from bert.data.text.readers import Example
 from bert.data.text.tokenizer import BertTokenizer
 from bert.data.transform import Features, frame_texts
@@ -194,7 +194,7 @@ class MaskFiller(Pipeline):
         ids, replaced = [], []
         for target in targets:
             if not isinstance(target, str) or not target.strip():
-                raise UserError('targets: %r found, a word expected' % (target,))
+                raise UserError('targets: %r found, expected a word' % (target,))
             token_id = self.tokenizer.token_id(target)
             if token_id is None:
                 pieces = self.tokenizer.encode([target])[0]
@@ -280,7 +280,7 @@ def best_words(logits, top_k, target_ids=None):
 def make_mask_filler(checkpoint, arrays, device):
     """The `MaskFiller` of a `Checkpoint` with a decoder. arrays: of its head."""
     folder = folder_of(checkpoint)
-    return _make(checkpoint, arrays, device, os.path.basename(folder), _asks_for_clean_up(folder))
+    return _make(checkpoint, arrays, device, os.path.basename(folder))
 
 
 def open_released_filler(name, device):
@@ -294,10 +294,10 @@ def open_released_filler(name, device):
         catalogue.config_of(release.model, release.corpus),
         make_vocabulary(released_weights.fetch_tokens(release), release.corpus), arrays,
         release.name)
-    return _make(checkpoint, arrays, device, name, False)
+    return _make(checkpoint, arrays, device, name)
 
 
-def _make(checkpoint, arrays, device, name, clean_up):
+def _make(checkpoint, arrays, device, name):
     config, vocabulary = checkpoint.config, checkpoint.vocabulary
     if vocabulary.mask_token is None:
         raise UserError('%s: its vocabulary has no mask token: name it as "mask_token" in %s'
@@ -307,18 +307,7 @@ def _make(checkpoint, arrays, device, name, clean_up):
         use_decoder=True))
     network.hybridize()
     task = {'name': name, 'kind': file_names.FILL_MASK, 'pair': False}
-    if clean_up:
+    if vocabulary.clean_up:
         task['clean_up'] = True
     return MaskFiller(network, BertTokenizer(vocabulary, lower=not config.cased), config, task,
                       config.max_length, device)
-
-
-def _asks_for_clean_up(folder):
-    """Whether the tokenizer's files say that decoded texts are cleaned up. transformers does not do
-    it for byte pairs."""
-    settings, definition = ({} if not os.path.isfile(path) else files.read_json(path)
-                            for path in (os.path.join(folder, name) for name in (
-                                file_names.TOKENIZER_CONFIG_FILE, file_names.TOKENIZER_FILE)))
-    model = definition.get('model')
-    is_byte_pair = isinstance(model, dict) and model.get('type') == 'BPE'
-    return settings.get('clean_up_tokenization_spaces') is True and not is_byte_pair

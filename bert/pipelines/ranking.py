@@ -61,7 +61,7 @@ def _check_ranking(query, documents, top_k):
     """(list of documents, list of these texts, each once). Raises `UserError`."""
     if top_k is not None and (isinstance(top_k, bool)
                               or not isinstance(top_k, numbers.Integral) or top_k < 1):
-        raise UserError('top_k: %r found, a whole number from 1 on expected' % (top_k,))
+        raise UserError('top_k: %r found, expected a whole number from 1 on' % (top_k,))
     if not isinstance(query, str):
         raise UserError('query: %s found, expected a str' % type(query).__name__)
     if not is_ordered(documents):

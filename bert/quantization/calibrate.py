@@ -35,7 +35,7 @@ class Quantizer:
 
     def __init__(self, network, mode='customize', dtype='auto'):
         if mode not in CALIBRATION_MODES:
-            raise ValueError('mode %r: one of %s expected' % (mode, ', '.join(CALIBRATION_MODES)))
+            raise ValueError('mode %r: expected one of %s' % (mode, ', '.join(CALIBRATION_MODES)))
         self._mode, self._dtype = mode, dtype
         graph = network(*[mx.sym.var(name) for name in INPUTS])
         self._float_graph = graph

@@ -50,7 +50,7 @@ def read_config(path):
     model, tuning = values.get('model') or {}, values.get('tuning') or {}
     seed = tuning.get('random_seed') or 0
     if seed > MAX_RANDOM_SEED:
-        raise UserError('%s: tuning.random_seed: %d found, at most %d expected'
+        raise UserError('%s: tuning.random_seed: %d found, expected at most %d'
                         % (path, seed, MAX_RANDOM_SEED))
     strategy = (tuning.get('strategy') or {}).get('name', STRATEGIES[0])
     if strategy not in STRATEGIES:
@@ -69,7 +69,7 @@ def _check_values(path, parent, values, keys):
     """Raises `UserError` for an unknown key, or a value of another kind than `keys` says. parent:
     the key that holds `values`, with dots; '' for the whole file."""
     if not isinstance(values, dict):
-        raise UserError('%s: %s: %r found, keys with values expected'
+        raise UserError('%s: %s: %r found, expected keys with values'
                         % (path, parent or 'the file', values))
     for key, value in values.items():
         name = (parent + '.' + str(key)).lstrip('.')
@@ -84,7 +84,7 @@ def _check_values(path, parent, values, keys):
         if expected == NUMBER and isinstance(value, str):
             value = values[key] = _parse_number(value)      # YAML reads 1e-2 as a text
         if not _is_of_kind(value, expected):
-            raise UserError('%s: %s: %r found, %s expected' % (path, name, value, expected))
+            raise UserError('%s: %s: %r found, expected %s' % (path, name, value, expected))
 
 
 def _parse_number(text):

@@ -86,6 +86,6 @@ class Goal(NamedTuple):
         Returns the goal."""
         limit = 1 if self.is_relative else np.inf
         if not (isinstance(self.loss, (int, float)) and 0 <= self.loss < limit):
-            raise UserError('accuracy_criterion: %r found, a number from 0 on%s expected'
+            raise UserError('accuracy_criterion: %r found, expected a number from 0 on%s'
                             % (self.loss, ' and below 1' * self.is_relative))
         return self

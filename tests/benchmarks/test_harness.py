@@ -19,8 +19,9 @@ from benchmarks.peer_pins import PINS
 
 BENCHMARKS = pathlib.Path(__file__).resolve().parents[2] / 'benchmarks'
 SCRIPTS = ('classifier/losses.py', 'classifier/speed.py', 'classifier/scores.py',
-           'classifier/scores_by_dtype.py', 'weights/tokenizer.py',
+           'classifier/scores_by_dtype.py', 'weights/tokenizer.py', 'weights/relative_tokens.py',
            'classifier/kill_and_resume.py', 'classifier/chinese.py', 'weights/conversion.py',
+           'weights/heads.py',
            'squad/losses_and_answers.py', 'squad/speed.py', 'squad/scores.py', 'squad/split.py',
            'squad/static_shapes.py', 'inference/exported_models.py', 'inference/predictor.py',
            'inference/first_answer.py', 'inference/single_text.py', 'inference/tuning.py',

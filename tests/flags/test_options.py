@@ -126,22 +126,22 @@ def test_invalid_values_have_one_error(arguments, keywords, capsys):
 
 
 @pytest.mark.parametrize('keywords, problem', [
-    ({'word': 3}, 'argument --word: 3 found, a text expected'),
-    ({'fast': 1}, 'argument --fast: 1 found, True or False expected'),
-    ({'count': True}, 'argument --count: True found, a whole number from 1 on expected'),
-    ({'count': '3'}, "argument --count: '3' found, a whole number from 1 on expected"),
-    ({'rate': '0.5'}, "argument --rate: '0.5' found, a number from 0 to 1 expected"),
-    ({'columns': [1]}, 'argument --columns: [1] found, a list of texts expected'),
-    ({'rate': 10 ** 400}, 'argument --rate: 1%s found, a number from 0 to 1 expected'
+    ({'word': 3}, 'argument --word: 3 found, expected a text'),
+    ({'fast': 1}, 'argument --fast: 1 found, expected True or False'),
+    ({'count': True}, 'argument --count: True found, expected a whole number from 1 on'),
+    ({'count': '3'}, "argument --count: '3' found, expected a whole number from 1 on"),
+    ({'rate': '0.5'}, "argument --rate: '0.5' found, expected a number from 0 to 1"),
+    ({'columns': [1]}, 'argument --columns: [1] found, expected a list of texts'),
+    ({'rate': 10 ** 400}, 'argument --rate: 1%s found, expected a number from 0 to 1'
      % ('0' * 400)),
-    ({'texts': [1]}, 'argument texts: 1 found, a text expected'),
+    ({'texts': [1]}, 'argument texts: 1 found, expected a text'),
     ({'word': 'a\0b'}, "argument --word: 'a\\x00b': it holds the character NUL"),
-    ({'count': 10 ** 400}, 'argument --count: 1%s found, a whole number from 1 on expected'
+    ({'count': 10 ** 400}, 'argument --count: 1%s found, expected a whole number from 1 on'
      % ('0' * 400)),
-    ({'count': 2 ** 63}, 'argument --count: %d found, at most %d expected'
+    ({'count': 2 ** 63}, 'argument --count: %d found, expected at most %d'
      % (2 ** 63, 2 ** 63 - 1)),
-    ({'seeds': '\u00b2'}, 'argument --seeds: \u00b2 found, different whole numbers from 0 on with '
-                          'commas between them expected'),
+    ({'seeds': '\u00b2'}, 'argument --seeds: \u00b2 found, expected different whole numbers from 0 '
+                          'on with commas between them'),
     ({'word': 'a\udce9'}, "argument --word: 'a\\udce9': half a surrogate pair, or bytes that are "
                           'not UTF-8')])
 def test_values_of_another_type(keywords, problem):

@@ -62,7 +62,7 @@ def test_arguments_that_are_not_unicode(word, shown, refusal):
 @pytest.mark.parametrize('value', ['1', '1.5', '-0.1', 'nan'])
 def test_a_dropout_rate_is_below_1(value, refusal):
     assert refusal('--dropout', value).startswith(
-        'argument --dropout: %s found, a number from 0 to below 1 expected' % value)
+        'argument --dropout: %s found, expected a number from 0 to below 1' % value)
 
 
 def test_no_abbreviations(refusal):
@@ -92,7 +92,7 @@ def test_unsupported_flag_says_why(refusal):
 @pytest.mark.parametrize('value', ['0', '-3'])
 def test_positive_int(value, refusal, parser):
     assert refusal('--batch_size', value).startswith(
-        'argument --batch_size: %s found, a whole number from 1 on expected' % value)
+        'argument --batch_size: %s found, expected a whole number from 1 on' % value)
     for valid_value in (1, 7):
         assert parser.parse_args(['--batch_size', str(valid_value)]).batch_size == valid_value
 
@@ -100,7 +100,7 @@ def test_positive_int(value, refusal, parser):
 @pytest.mark.parametrize('value', ['-0.1', '1.01', '10', 'nan'])
 def test_ratio(value, refusal, parser):
     assert refusal('--warmup_ratio', value).startswith(
-        'argument --warmup_ratio: %s found, a number from 0 to 1 expected' % value)
+        'argument --warmup_ratio: %s found, expected a number from 0 to 1' % value)
     for valid_value in ('0', '0.5', '1'):
         assert parser.parse_args(['--warmup_ratio', valid_value]).warmup_ratio == float(valid_value)
 
@@ -219,7 +219,7 @@ def test_threads_reach_mxnet():
 def test_number_out_of_bounds(flag, value, refusal):
     bound = 'from 0 on' if flag == '--weight_decay' else 'above 0'
     assert refusal(flag, value).startswith(
-        'argument %s: %s found, a number %s expected' % (flag, value, bound))
+        'argument %s: %s found, expected a number %s' % (flag, value, bound))
 
 
 def test_learning_rate_is_called_lr(refusal):

@@ -112,7 +112,7 @@ def test_a_run_is_resumed_and_refused(run, keywords):
 @pytest.mark.parametrize('wrong, problem', [
     ({'epoch': 1}, 'unknown argument --epoch. Did you mean "--epochs"?'),
     ({'learning_rate': 1}, '--learning_rate is called --lr here'),
-    ({'epochs': 0}, 'argument --epochs: 0 found, a whole number from 1 on expected'),
+    ({'epochs': 0}, 'argument --epochs: 0 found, expected a whole number from 1 on'),
     ({'threads': 77}, '--threads 77: MXNet already computes with 1 threads in this process: give '
                       'the number at the first use of bert, or set OMP_NUM_THREADS'),
     ({'resume': True, 'overwrite_output_dir': True},

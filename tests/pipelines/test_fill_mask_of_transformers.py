@@ -91,7 +91,9 @@ def test_a_decoder_with_weights_of_its_own(tmp_path, pipeline):
     compare(folder, pipeline(folder))
 
 
-def test_conversions_fill_equally(folder, pipeline, tmp_path):
+@pytest.mark.parametrize('settings', [{}, {'clean_up_tokenization_spaces': True}])
+def test_conversions_fill_equally(folder, pipeline, tmp_path, settings):
+    (pathlib.Path(folder) / 'tokenizer_config.json').write_text(json.dumps(settings))
     theirs = pipeline(folder)
     jobs.convert_checkpoint(input=folder, output=str(tmp_path / 'gluon'))
     compare(tmp_path / 'gluon', theirs)

@@ -149,7 +149,7 @@ def test_a_warning_counts_texts_that_were_cut(filler, caplog):
     ('[MASK]', {'top_k': 0}, 'top_k 0: expected a whole number of words from 1 on'),
     ('[MASK]', {'top_k': 1.5}, 'top_k 1.5: expected a whole number'),
     ('[MASK]', {'targets': []}, 'targets: no word given: name words, or leave targets out'),
-    ('[MASK]', {'targets': ['a', ' ']}, "targets: ' ' found, a word expected"),
+    ('[MASK]', {'targets': ['a', ' ']}, "targets: ' ' found, expected a word"),
     ('[MASK]', {'targets': ['\u200b']}, 'targets: ".": the tokenizer finds no word in it'),
 ])
 def test_errors(filler, texts, keywords, message):

@@ -1,5 +1,6 @@
 """Models whose texts may have none, one or several labels: their values beside NumPy's and
 transformers', and their exports."""
+import dataclasses
 import json
 import logging
 
@@ -14,6 +15,7 @@ import bert
 from bert import file_names
 from bert.errors import UserError
 from bert.jobs import convert_checkpoint, export_onnx, export_symbol
+from bert.model.bert import is_fused
 from bert.model.classification import make_loss
 from bert.pipelines.classification import Classifier, MultiLabelClassifier
 from bert.pipelines.exported import ExportedMultiLabelClassifier
@@ -22,6 +24,8 @@ from bert.pipelines.task_file import kind_of
 
 TEXTS = [text for text, _ in tiny.label_sets(12, 4)] + ['']
 LABELS = ['bad', 'fine', 'good']
+# the fused operators support it
+WIDE_CONFIG = dataclasses.replace(tiny.CONFIG, units=32, hidden_size=64, num_heads=1)
 
 
 @pytest.fixture(scope='module')
@@ -29,12 +33,12 @@ def folder(tmp_path_factory):
     return tiny.write_multi_label(tmp_path_factory.mktemp('models') / 'multi')
 
 
-def reference_logits(folder, model, texts):
+def reference_logits(folder, model, texts, config=tiny.CONFIG):
     """By NumPy, text by text."""
     tensors, rows = load_file(folder + '/model.safetensors'), []
     for ids in model.tokenizer.encode(texts):
         token_ids = np.array([[2, *ids, 3]])
-        states = numpy_bert.sequence(tensors, tiny.CONFIG, token_ids, np.zeros_like(token_ids))
+        states = numpy_bert.sequence(tensors, config, token_ids, np.zeros_like(token_ids))
         rows.append(numpy_bert.dense(numpy_bert.pooled(tensors, states), tensors, 'classifier')[0])
     return np.array(rows)
 
@@ -55,6 +59,22 @@ def test_probabilities_and_labels(folder):
     assert sum(sizes) == (expected >= model.threshold).sum() and len(set(sizes)) > 1
     record = model(TEXTS[0])        # alone, so with another padding
     assert isinstance(record, LabelSet) and record.labels == next(model.stream(TEXTS)).labels
+
+
+@pytest.mark.parametrize('dtype,atol', [('float32', 1e-5), ('bfloat16', 0.03), ('int8', 0.1)])
+def test_the_dtypes_of_the_fused_operators(kernels, tmp_path, dtype, atol):
+    path = tiny.write_multi_label(tmp_path / 'wide', WIDE_CONFIG)
+    model = bert.open(path, dtype=dtype)
+    assert is_fused(model.network.bert, dtype)
+    expected = 1 / (1 + np.exp(-reference_logits(path, model, TEXTS, WIDE_CONFIG)))
+    records = model(TEXTS)
+    probabilities = np.array([list(record.probabilities.values()) for record in records])
+    difference = np.abs(probabilities - expected).max()
+    assert difference < atol < np.ptp(expected, axis=0).max() / 2
+    assert (difference > 1e-5) == (dtype != 'float32')
+    for record, row in zip(records, expected):
+        assert all((label in record.labels) == (p >= 0.5) for label, p in zip(LABELS, row)
+                   if abs(p - 0.5) > atol)
 
 
 def test_the_threshold_decides(folder):

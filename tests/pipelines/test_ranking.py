@@ -1,5 +1,6 @@
 """Cross-encoders: their scores against the reference, the activation that their files name, and the
 order of documents."""
+import dataclasses
 import json
 import logging
 
@@ -18,6 +19,7 @@ from support.cross_encoders import (
 import bert
 from bert.data.text.readers import Example
 from bert.errors import UserError
+from bert.model.bert import is_fused
 from bert.model.classification import make_loss
 from bert.pipelines.classification import Classifier
 from bert.pipelines.ranking import CrossEncoder
@@ -27,6 +29,8 @@ from bert.pipelines.records import RankedDocument, Score, TextCounts
 QUERY = 'the film was good'
 DOCUMENTS = ['so very good', 'the plot was awful and poor', 'good', 'the ' * 50 + 'film',
              'it was a fine film'.replace('a ', ''), 'scene', 'good']
+# the fused operators support it
+WIDE_CONFIG = dataclasses.replace(tiny.CONFIG, units=32, hidden_size=64, num_heads=1)
 NO_OUTPUT = {'hidden_dropout_prob': 0.1}        # config.json of a model that says nothing
 
 
@@ -62,6 +66,20 @@ def test_scores_are_those_of_the_reference_after_the_activation(model, folder):
     assert isinstance(single, Score) and single.score == pytest.approx(expected[0], abs=1e-5)
     with pytest.raises(UserError, match='text 0: 1 text found, expected a pair of texts'):
         model('good')
+
+
+@pytest.mark.parametrize('dtype,atol', [('float32', 1e-5), ('bfloat16', 0.03), ('int8', 0.1)])
+def test_the_dtypes_of_the_fused_operators(kernels, tmp_path, dtype, atol):
+    path = write_cross_encoder(tmp_path / 'wide', sizes=WIDE_CONFIG)
+    model = bert.open(path, dtype=dtype)
+    assert is_fused(model.network.bert, dtype)
+    expected = np.array([sigmoid(logit(path, QUERY, text, sizes=WIDE_CONFIG))
+                         for text in DOCUMENTS])
+    difference = np.abs(np.array(scores_of(model)) - expected).max()
+    assert difference < atol < np.ptp(expected) / 2
+    assert (difference > 1e-5) == (dtype != 'float32')
+    order = [expected[entry.document] for entry in model.rank(QUERY, DOCUMENTS)]
+    assert (np.diff(order) < 2 * atol).all()
 
 
 def test_both_sides_of_a_pair_are_read(model):
@@ -264,8 +282,8 @@ def test_texts_that_were_cut_are_counted(model, caplog):
     ((QUERY, 'abc'), 'documents: str found, expected an iterable of texts'),
     ((QUERY, 3), 'documents: int found, expected an iterable of texts'),
     ((QUERY, ['a', ('b', 'c')]), 'text 1: tuple found, expected a str'),
-    ((QUERY, ['a'], 0), 'top_k: 0 found, a whole number from 1 on expected'),
-    ((QUERY, ['a'], 'x'), "top_k: 'x' found, a whole number"),
+    ((QUERY, ['a'], 0), 'top_k: 0 found, expected a whole number from 1 on'),
+    ((QUERY, ['a'], 'x'), "top_k: 'x' found, expected a whole number"),
     ((QUERY, ['a'], True), 'top_k: True found'),
     ((QUERY, ['a'], 1.5), 'top_k: 1.5 found')])
 def test_arguments_that_cannot_be_ranked(model, arguments, message):

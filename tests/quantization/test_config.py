@@ -51,28 +51,28 @@ def test_empty_sections_are_defaults(parse):
                                  'The keys here are strategy, accuracy_criterion, exit_policy, '
                                  'random_seed'),
     ('quantization: {}', 'unknown key "quantization". The keys here are model, device, tuning'),
-    ('tuning: {random_seed: 1.5}', 'tuning.random_seed: 1.5 found, a whole number expected'),
+    ('tuning: {random_seed: 1.5}', 'tuning.random_seed: 1.5 found, expected a whole number'),
     ('tuning: {exit_policy: {timeout: -1}}',
-     'tuning.exit_policy.timeout: -1 found, a whole number expected'),
+     'tuning.exit_policy.timeout: -1 found, expected a whole number'),
     ('tuning: {exit_policy: {max_trials: 0}}',
-     'tuning.exit_policy.max_trials: 0 found, a whole number from 1 on expected'),
+     'tuning.exit_policy.max_trials: 0 found, expected a whole number from 1 on'),
     ('tuning: {exit_policy: {timeout: true}}',
-     'tuning.exit_policy.timeout: True found, a whole number expected'),
+     'tuning.exit_policy.timeout: True found, expected a whole number'),
     ('tuning: {accuracy_criterion: {relative: much}}',
-     "tuning.accuracy_criterion.relative: 'much' found, a number expected"),
+     "tuning.accuracy_criterion.relative: 'much' found, expected a number"),
     ('tuning: {accuracy_criterion: {relative: 0.01, absolute: 1}}',
      'tuning.accuracy_criterion: relative and absolute: give one of the two'),
     ('tuning: {strategy: {name: bayesian}}',
      'tuning.strategy.name: "bayesian" found, "basic" expected: the only strategy here'),
     ('tuning: {random_seed: 99999999999}',
-     'tuning.random_seed: 99999999999 found, at most 4294967295 expected'),
+     'tuning.random_seed: 99999999999 found, expected at most 4294967295'),
     ('tuning: {accuracy_criterion: {relative: 1}}',
-     'tuning.accuracy_criterion: 1 found, a number from 0 on and below 1 expected'),
+     'tuning.accuracy_criterion: 1 found, expected a number from 0 on and below 1'),
     ('tuning: {accuracy_criterion: {absolute: .inf}}',
-     'tuning.accuracy_criterion: inf found, a number from 0 on expected'),
+     'tuning.accuracy_criterion: inf found, expected a number from 0 on'),
     ('device: gpu', 'device: "gpu" found, "cpu" expected: INT8 is for CPUs here'),
-    ('tuning: 3', 'tuning: 3 found, keys with values expected'),
-    ('', 'the file: None found, keys with values expected')])
+    ('tuning: 3', 'tuning: 3 found, expected keys with values'),
+    ('', 'the file: None found, expected keys with values')])
 def test_mistakes(parse, tmp_path, text, reason):
     with pytest.raises(UserError) as error:
         parse(text)

@@ -62,5 +62,5 @@ def test_judgement(loss, verdict, accepted):
 
 @pytest.mark.parametrize('loss', [-0.01, np.inf, np.nan, 'little', None])
 def test_invalid_goal(loss):
-    with pytest.raises(UserError, match='a number from 0 on and below 1 expected'):
+    with pytest.raises(UserError, match='expected a number from 0 on and below 1'):
         Goal(loss).check()

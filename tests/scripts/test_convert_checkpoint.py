@@ -251,7 +251,7 @@ def test_an_output_that_exists(call, in_tmp):
 def test_an_output_that_would_replace_other_files(call, in_tmp):
     path, _ = write_model(in_tmp / 'hf', 'BertForSequenceClassification')
     assert call(convert_checkpoint, path, '').error.startswith(
-        'error: argument OUTPUT: an empty text found, a value expected (')
+        'error: argument OUTPUT: an empty text found, expected a value (')
     assert call(convert_checkpoint, path, 'gluon').code == 0
     for source in ('gluon', 'gluon/model.params', 'gluon/../gluon'):
         assert call(convert_checkpoint, source, 'gluon', '--overwrite').error == \

@@ -71,6 +71,16 @@ def test_files_that_do_not_fit(files, call, predicted, message):
     assert (outcome.code, outcome.error) == (2, 'error: ' + message)
 
 
+def test_tags_that_fit_no_scheme_are_counted(files, call, caplog):
+    (files / 'predicted.conll').write_text(PREDICTED.replace('Peter B-PER\nBlackburn B-PER',
+                                                             'Peter I-PER\nBlackburn I-LOC'))
+    outcome = call(evaluate_ner, 'gold.conll', 'predicted.conll')
+    assert outcome.code == 0
+    assert caplog.messages == [
+        'predicted.conll: 2 tags do not fit the scheme IOB2; the first is I-PER ("Peter") in '
+        'predicted.conll:4; they are read by the rules of conlleval']
+
+
 def test_outputs_that_do_not_fit(files, call):
     assert call(evaluate_ner, 'gold.conll', 'nowhere').error == (
         'error: nowhere: can\'t be read: No such file or directory')

@@ -106,9 +106,9 @@ def test_a_column_of_a_table_and_a_text_that_is_cut(call, folder, expected, tmp_
     (('so ' * 62 + '[MASK]',), 'arguments:1: the last [MASK] is token 63, but the model reads only '
                                '62 '),
     (('[MASK]', '--pair'), '--pair: the model in model is for fill mask'),
-    (('[MASK]', '--top_k', '0'), 'argument --top_k: 0 found, a whole number from 1 on expected'),
-    (('[MASK]', '--targets', ''), 'argument --targets: an empty text found, a value expected'),
-    (('[MASK]', '--targets', 'a,,b'), 'argument --targets: an empty text found, a value expected'),
+    (('[MASK]', '--top_k', '0'), 'argument --top_k: 0 found, expected a whole number from 1 on'),
+    (('[MASK]', '--targets', ''), 'argument --targets: an empty text found, expected a value'),
+    (('[MASK]', '--targets', 'a,,b'), 'argument --targets: an empty text found, expected a value'),
 ])
 def test_errors(call, folder, monkeypatch, tmp_path, arguments, message):
     monkeypatch.chdir(tmp_path)
@@ -209,11 +209,16 @@ def accuracy(folder, name):
     (('--evaluate', '--task_name', 'SST'), '--task_name: the model in symbol is for fill mask'),
     (('--evaluate', '--targets', 'a'), '--targets: it is not for --evaluate'),
     (('--evaluate', '--dev_file', 'none.txt'), 'none.txt: can\'t be read'),
+    (('[MASK]', 'film'), 'arguments:2: no [MASK] in the text: write it where a word is missing'),
+    (('[MASK]', ''), 'arguments:2: the text is empty: expected a text with [MASK]'),
+    (('--file', 'texts.csv', '--text_columns', 'a'), 'texts.csv:3: no [MASK] in the text'),
 ])
 def test_refusals_of_deploy(call, exports, monkeypatch, arguments, message):
     monkeypatch.chdir(exports)
+    (exports / 'texts.csv').write_text('a\n[MASK]\nfilm\n')
     outcome = call(deploy, '--model_dir', 'symbol', *arguments)
     assert outcome.code == 2 and outcome.error.startswith('error: ' + message)
+    assert outcome.err.count('error: ') == 1 and not outcome.out.splitlines()[1:]    # no words
 
 
 # ---- INT8

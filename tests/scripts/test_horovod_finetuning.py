@@ -133,25 +133,56 @@ def test_best_checkpoint_is_shared(run_workers, task, tiny_bert, in_tmp):
     assert actual == expected
 
 
-def test_two_workers_find_entities_like_one_with_a_larger_batch(run_workers, tiny_bert, in_tmp):
-    """The last batch of an epoch has one sentence: one of two workers gets none."""
-    tiny.write_ner(in_tmp / 'data', train=33)
-    flags = [item for name in ('train', 'dev', 'test')
-             for item in ('--%s_file' % name, 'data/%s.conll' % name)]
-    flags += ['--bert_checkpoint', tiny_bert, '--max_len', 24, '--epochs', 2, '--lr', 1e-3,
+def write_entities(folder):
+    """Files of 33 examples, 20 and 10 → (script, their ending, flags for them)."""
+    tiny.write_ner(folder, train=33)
+    return 'finetune_ner.py', 'conll', ()
+
+
+def write_scores(folder):
+    tiny.write_pairs(folder, ('query', 'text', 'score'), lambda similarity: 5 * similarity,
+                     train=33, dev=20, test=10)
+    return 'finetune_classifier.py', 'tsv', ('--ranking', '--max_score', 5, '--text_columns',
+                                             'query,text', '--label_column', 'score')
+
+
+def write_label_sets(folder):
+    for name, count, seed in (('train', 33, 1), ('dev', 20, 2), ('test', 10, 3)):
+        tiny.write_tsv(folder / (name + '.tsv'), ('text', 'labels'), [
+            (text, ','.join(labels)) for text, labels in tiny.label_sets(count, seed)])
+    return 'finetune_classifier.py', 'tsv', ('--multi_label', '--text_columns', 'text',
+                                             '--label_column', 'labels')
+
+
+def read_predictions(path):
+    """The columns of the lines; scores as numbers."""
+    return [[float(word) if re.fullmatch(r'\d\.\d+', word) else word for word in line.split('\t')]
+            for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize('write', [write_entities, write_scores, write_label_sets])
+def test_two_workers_train_other_heads_like_one_with_a_larger_batch(write, run_workers, tiny_bert,
+                                                                    in_tmp):
+    """The last batch of an epoch has one example: one of two workers gets none."""
+    script, ending, flags = write(in_tmp / 'data')
+    flags += sum((('--%s_file' % name, 'data/%s.%s' % (name, ending))
+                  for name in ('train', 'dev', 'test')), ())
+    flags += ('--bert_checkpoint', tiny_bert, '--max_len', 24, '--epochs', 2, '--lr', 1e-3,
               '--dropout', 0, '--threads', 1, '--ckpt_interval', 1, '--log_interval', 1,
-              '--dev_batch_size', 4, '--seed', 0]
-    assert spawn('finetune_ner.py', *flags, '--batch_size', 16, '--output_dir', 'one').code == 0
-    outcome = run_workers('finetune_ner.py', 2, *flags, '--batch_size', 8, '--output_dir', 'two')
+              '--dev_batch_size', 4, '--seed', 0)
+    assert spawn(script, *flags, '--batch_size', 16, '--output_dir', 'one').code == 0
+    outcome = run_workers(script, 2, *flags, '--batch_size', 8, '--output_dir', 'two')
     assert outcome.code == 0, outcome.err
     reference, run = in_tmp / 'one', in_tmp / 'two'
     assert_same_parameters(reference, run)
     assert_same_curves(reference, run)
     assert set(os.listdir(reference)) == set(os.listdir(run))
-    assert (run / 'test_predictions.conll').read_text() == \
-        (reference / 'test_predictions.conll').read_text()
+    assert_close(*(read_predictions(folder / ('test_predictions.' + ending))
+                   for folder in (reference, run)))
     expected, actual = (read_json(folder / 'results.json') for folder in (reference, run))
-    assert (expected['metrics'], expected['types']) == (actual['metrics'], actual['types'])
+    assert set(expected['metrics']) == {'dev', 'test'}
+    assert_close(*({key: report.get(key) for key in ('metrics', 'types', 'best_step')}
+                   for report in (expected, actual)))
     assert metrics_of(run) == metrics_of(reference)
     assert (expected['workers'], actual['workers']) == (1, 2)
 

@@ -63,7 +63,7 @@ def test_unknown_names(arguments, message):
 
 
 @pytest.mark.parametrize('arguments, message', [
-    (['--fetch', 'a', 'b', 'c'], 'error: --fetch a b c: a model and a corpus expected'),
+    (['--fetch', 'a', 'b', 'c'], 'error: --fetch a b c: expected a model and a corpus'),
     (['--fetsh', 'a'], 'error: unknown argument --fetsh. Did you mean "--fetch"')])
 def test_wrong_flags(arguments, message, capsys):
     with pytest.raises(SystemExit) as excinfo:

@@ -150,6 +150,20 @@ def test_a_resume_is_equal(train, files, monkeypatch):
     assert read_json('parts/step-0000008/task.json')['threshold'] == 0.4
 
 
+def test_seeds_give_mean_and_deviation(train, files):
+    outcome = train(*MULTI_LABEL, *LABELS, '--seeds', '1,2', '--output_dir', 'run')
+    assert outcome.code == 0, outcome.err
+    spreads = read_json('run/results.json')['metrics']['dev']
+    single = [read_json('run/seed-%d/results.json' % seed)['metrics']['dev'] for seed in (1, 2)]
+    for name in ('micro_f1', 'macro_f1'):
+        values = [metrics[name] for metrics in single]
+        assert spreads.pop(name) == {'values': values, 'mean': pytest.approx(np.mean(values)),
+                                     'sd': pytest.approx(np.std(values, ddof=1))}
+        assert 'dev %s over 2 seeds: %.4f ± %.4f' % (
+            name, np.mean(values), np.std(values, ddof=1)) in outcome.err
+    assert not spreads and single[0] != single[1]
+
+
 def test_pairs_and_a_single_label(train, call):
     outcome = train('--train_file', 'train.tsv', '--dev_file', 'dev.tsv', '--text_columns',
                     'text,labels', '--multi_label', '--label_columns', 'good', '--output_dir',
@@ -311,7 +325,7 @@ def test_only_calibration(work, train):
     (('--task_name', 'SST', '--multi_label'),
      '--multi_label is for files of your own: give --train_file and --dev_file'),
     ((*MULTI_LABEL, *LABELS, '--threshold', '1'),
-     'argument --threshold: 1 found, a number above 0 and below 1 expected'),
+     'argument --threshold: 1 found, expected a number above 0 and below 1'),
     (MULTI_LABEL, '--label_column or --label_columns is needed with files of your own: name the '
                   'columns'),
     ((*MULTI_LABEL, '--label_columns', 'good,good'), '--label_columns good,good: expected '

@@ -159,6 +159,15 @@ def test_an_exported_model_is_scored(call, folder, exported, dev, in_tmp):
                     *flags).error == 'error: ' + message
 
 
+def test_what_an_exported_model_cannot_find_is_counted(call, exported, in_tmp, caplog):
+    (in_tmp / 'dev.conll').write_text('good B-NOBODY\nfilm I-NOWHERE\n')
+    assert call(deploy, '--model_dir', exported, '--evaluate', '--dev_file', 'dev.conll').code == 0
+    assert caplog.messages[:2] == [
+        'dev.conll: 1 tags do not fit the scheme IOB2; the first is I-NOWHERE ("film") in '
+        'dev.conll:2; they are read by the rules of conlleval',
+        'dev.conll: 2 entities have types that the model does not know: NOBODY (1), NOWHERE (1)']
+
+
 def test_scores_need_a_file(call, exported, in_tmp):
     assert call(deploy, '--model_dir', exported, '--evaluate').error == (
         'error: the model was trained on "model", which is not a known task: name a task with '
@@ -215,26 +224,59 @@ def test_transformers_opens_what_was_converted(call, folder, torch, transformers
             [best.values[record.index].item() for record in records], abs=1e-4)
 
 
-def test_quantized(call, roomy_bert, dev, in_tmp, fast_int8):
-    train = tiny.write_conll(in_tmp / 'train.conll', tiny.tagged_sentences(40, 1))
-    folder = jobs.finetune_ner(train_file=train, dev_file=dev, bert_checkpoint=roomy_bert,
-                               max_len=24, epochs=1, lr=1e-4, output_dir='run').folder
-    outcome = call(quantize, '--model_dir', folder, '--train_file', train, '--dev_file', dev,
-                   '--calib_mode', 'customize', '--calib_batch_size', 8, '--num_calib_batches', 3)
+@pytest.fixture(scope='module')
+def run(tmp_path_factory, roomy_bert, dev):
+    """A run with the data it was trained on, as flags for quantize.py."""
+    folder = tmp_path_factory.mktemp('run')
+    train = tiny.write_conll(folder / 'train.conll', tiny.tagged_sentences(160, 1))
+    jobs.finetune_ner(train_file=train, dev_file=dev, bert_checkpoint=roomy_bert, max_len=24,
+                      epochs=4, lr=2e-3, batch_size=8, dropout=0, optimizer='adamw', threads=1,
+                      output_dir=str(folder / 'run'))
+    return '--model_dir', folder / 'run', '--train_file', train, '--dev_file', dev
+
+
+@pytest.mark.parametrize('mode', ['customize', 'fused'])
+def test_quantized(call, run, dev, in_tmp, mode, request):
+    flags = ('--calib_batch_size', 8, '--num_calib_batches', 3)
+    if mode == 'fused':
+        request.getfixturevalue('kernels')
+        flags = ()
+    outcome = call(quantize, *run, '--calib_mode', mode, *flags, '--output_dir', 'quantized')
     assert outcome.code == 0, outcome.err
-    report = json.loads((in_tmp / 'run' / 'quantized' / 'results.json').read_text())
+    report = json.loads((in_tmp / 'quantized' / 'results.json').read_text())
     scores = report['scores']['dev']
-    assert report['calibrated_on'] == 24 and scores['examples'] == 20
-    for name, path in (('float', folder), ('int8', os.path.join(folder, 'quantized'))):
-        assert call(predict if name == 'float' else deploy, '--model_dir', path, '--words',
-                    '--file', dev, '--output', name + '.conll').code == 0
+    assert report['calibrated_on'] == (24 if flags else 0) and scores['examples'] == 20
+    for name, script, path in (('float', predict, run[1]), ('int8', deploy, 'quantized')):
+        assert call(script, '--model_dir', path, '--words', '--file', dev, '--output',
+                    name + '.conll').code == 0
         expected = jobs.evaluate_entities(gold=dev, predictions=name + '.conll').metrics['dev']
         assert scores[name] == {key: expected[key] for key in ('precision', 'recall', 'f1')}
-    assert scores['float']['f1'] > 0
-    (in_tmp / 'empty.jsonl').write_text('{"tokens": ["\\u200b"], "tags": ["O"]}\n')
-    assert call(quantize, '--model_dir', folder, '--train_file', 'empty.jsonl', '--dev_file', dev,
-                '--output_dir', 'int8').error == (
-        'error: empty.jsonl: this vocabulary has no token for any word of the file')
+    assert scores['float']['f1'] > 0.3
     assert scores['loss']['value'] == pytest.approx(
         1 - scores['int8']['f1'] / scores['float']['f1'])
     assert scores['loss']['low'] <= scores['loss']['value'] <= scores['loss']['high']
+    if mode == 'fused':     # the same numbers, from the weights in float32
+        texts = ('--aggregation', 'none', '--format', 'jsonl', *TEXTS)
+        outcome = call(deploy, '--model_dir', 'quantized', *texts)
+        assert outcome.out == call(predict, '--model_dir', run[1], '--dtype', 'int8', *texts).out
+        assert outcome.out != call(predict, '--model_dir', run[1], *texts).out
+
+
+def test_tuned(call, run, in_tmp, fast_int8):
+    (in_tmp / 'conf.yaml').write_text('tuning: {accuracy_criterion: {relative: 0.9}}')
+    outcome = call(quantize, '--tune', *run, '--calib_batch_size', 8, '--num_calib_batches', 2,
+                   '--output_dir', 'int8')
+    assert outcome.code == 0, outcome.err
+    report = json.loads((in_tmp / 'int8' / 'results.json').read_text())
+    assert (report['reached'], report['trial'], report['kept_in_float']) == (True, 1, [])
+    scores = report['scores']['dev, second half']
+    assert report['searched_on']['examples'] + scores['examples'] == 20
+    assert scores['metric'] == 'f1' and scores['loss']['value'] == pytest.approx(
+        1 - scores['int8']['f1'] / scores['float']['f1'])
+    assert bert.open('int8').network.is_quantized
+
+
+def test_calibration_needs_tokens(call, run, in_tmp):
+    (in_tmp / 'empty.jsonl').write_text('{"tokens": ["\\u200b"], "tags": ["O"]}\n')
+    assert call(quantize, *run, '--train_file', 'empty.jsonl', '--output_dir', 'int8').error == (
+        'error: empty.jsonl: this vocabulary has no token for any word of the file')

@@ -1,30 +1,31 @@
-"""Rerankers by the scripts: trained with --ranking, then ranked, converted, exported and quantized.
-"""
+"""Rerankers by the scripts: trained with --ranking, then ranked, converted and exported."""
 import json
 
 import numpy as np
 import pytest
-from scipy import stats
 from support import tiny
-from support.cross_encoders import IDENTITY, SIGMOID, logit, sigmoid, write_cross_encoder
+from support.cross_encoders import (
+    IDENTITY,
+    QUERY,
+    SIGMOID,
+    expected_metrics,
+    logit,
+    read_rows,
+    sigmoid,
+    write_cross_encoder,
+    write_sts,
+)
 from support.processes import spawn, start, wait_for_step
 
 import bert
-from bert import convert_checkpoint, deploy, finetune_classifier, predict, quantize
+from bert import convert_checkpoint, deploy, finetune_classifier, predict
 from bert.export import export, to_onnx
 from bert.jobs import export_symbol
-from bert.model.kernels import library
 from bert.pipelines.exported import ExportedCrossEncoder
 from bert.pipelines.ranking import CrossEncoder
 
-QUERY = 'the film was good'
 DOCUMENTS = ['so very good', 'the plot was awful and poor', 'good', 'the ' * 50 + 'film', 'scene']
 SENTENCE_CONFIG = 'config_sentence_transformers.json'
-
-
-def write_sts(folder):
-    return tiny.write_pairs(folder / 'STS-B', ('sentence1', 'sentence2', 'score'),
-                            lambda similarity: '%.3f' % (5 * similarity))
 
 
 @pytest.fixture(scope='module')
@@ -43,13 +44,6 @@ def train(folder, tiny_bert, *arguments):
 def run(tmp_path_factory, tiny_bert, data):
     return train(tmp_path_factory.mktemp('runs') / 'run', tiny_bert, '--task_name', 'STS-B',
                  '--data_dir', data, '--epochs', '2')
-
-
-def read_rows(path):
-    """[(text, text, score)] of a file of the task."""
-    lines = open(path, encoding='utf-8').read().splitlines()[1:]
-    return [(first, second, float(score)) for first, second, score in (
-        line.split('\t') for line in lines)]
 
 
 def ranked(outcome):
@@ -83,17 +77,6 @@ def wide(in_tmp, call):
     return in_tmp / 'wide'
 
 
-def expected_metrics(data, folder):
-    """The metrics on dev by the reference."""
-    rows = read_rows(data + '/dev.tsv')
-    labels = [label for *_, label in rows]
-    outputs = np.array([logit(folder, first, second) for first, second, _ in rows])
-    metrics = {name: function(labels, sigmoid(outputs))[0] for name, function in (
-        ('pearsonr', stats.pearsonr), ('spearmanr', stats.spearmanr))}
-    assert abs(stats.pearsonr(labels, outputs)[0] - metrics['pearsonr']) > 0.005
-    return pytest.approx(metrics, abs=1e-4)
-
-
 def test_metrics_are_those_of_the_sigmoids(wide, data, in_tmp, call):
     outcome = call(finetune_classifier, '--only_inference', '--ranking', '--task_name', 'STS-B',
                    '--data_dir', data, '--bert_checkpoint', wide, '--model_parameters',
@@ -123,6 +106,16 @@ def test_the_loss_of_the_first_step(tiny_bert, data, in_tmp, call):
     expected = -(labels * np.log(probabilities) + (1 - labels) * np.log(1 - probabilities)).mean()
     report = json.loads((in_tmp / 'run' / 'results.json').read_text())
     assert report['training_loss'] == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_audit_has_the_scores_of_the_files(run, data):
+    """Not their shares of the highest score, which the model learns."""
+    audit, log = (run / 'audit.json').read_text(), (run / 'log_STS-B.txt').read_text()
+    for name in ('train', 'dev'):
+        scores = np.array([score for *_, score in read_rows('%s/%s.tsv' % (data, name))])
+        expected = {'min': scores.min(), 'mean': scores.mean(), 'max': scores.max()}
+        assert json.loads(audit)['segments'][name]['labels'] == pytest.approx(expected)
+        assert 'labels: ' + ', '.join('%s %.3g' % item for item in expected.items()) in log
 
 
 def write_own(path, rows, header='query,text,mark'):
@@ -189,7 +182,7 @@ def test_a_killed_run_resumes_bit_for_bit(in_tmp, tiny_bert, data):
     (('--ranking',), '--ranking: MRPC has classes, but a reranker learns scores: use --task_name '
                      'STS-B, or your own files'),
     (('--max_score', '5'), '--max_score: it needs --ranking'),
-    (('--ranking', '--max_score', '0'), 'argument --max_score: 0 found, a number above 0 expected'),
+    (('--ranking', '--max_score', '0'), 'argument --max_score: 0 found, expected a number above 0'),
     (('--ranking', '--train_file', 'a.csv', '--dev_file', 'a.csv', '--text_columns', 'query',
       '--label_column', 'mark'),
      '--ranking: a reranker reads pairs: give two --text_columns'),
@@ -249,6 +242,17 @@ def test_pairs_without_a_query(run, call):
         assert float(row[0]) == pytest.approx(record.score, abs=1e-4)
 
 
+def test_the_activation_of_the_command_line(run, call, in_tmp):
+    outcome = call(predict, '--model_dir', run, '--query', QUERY, 'good', '--activation',
+                   'identity')
+    (value, _), = ranked(outcome)
+    record, = bert.open(str(run)).rank(QUERY, ['good'])
+    assert sigmoid(value) == pytest.approx(record.score, abs=1e-4)
+    classes = tiny.write_classifier(in_tmp / 'classes')
+    assert call(predict, '--model_dir', classes, 'a', '--activation', 'sigmoid').error == (
+        'error: --activation: the model in %s is for classification' % classes)
+
+
 def test_a_regression_ranks_with_a_sigmoid(call, in_tmp):
     path = write_cross_encoder(in_tmp / 'm', {'problem_type': 'regression'})
     scores = {text: sigmoid(logit(path, QUERY, text)) for text in ('good', 'awful')}
@@ -257,14 +261,31 @@ def test_a_regression_ranks_with_a_sigmoid(call, in_tmp):
         for text, score in sorted(scores.items(), key=lambda item: -item[1])]
 
 
+def test_the_case_of_the_shared_folder(data_dir, call):
+    """Its README has the scores of sentence-transformers; the outputs are -1.0706 and -0.8441."""
+    folder = data_dir.parent / 'cases' / 'cross_encoder_one_label' / 'model'
+    if not folder.is_dir():
+        pytest.skip('there is no folder %s' % folder)
+    outcome = call(predict, '--model_dir', folder, '--pair', 'good tea', 'fine coffee', 'rain',
+                   'sun')
+    assert outcome.out.splitlines() == [
+        'score\ttext_a\ttext_b', '0.2553\tgood tea\tfine coffee', '0.3007\train\tsun']
+    assert [text for _, text in ranked(call(
+        predict, '--model_dir', folder, '--query', 'rain', 'good tea', 'sun'))] == [
+            'sun', 'good tea']
+    outputs = bert.open(str(folder), activation='identity')(
+        [('good tea', 'fine coffee'), ('rain', 'sun')])
+    assert [output.score for output in outputs] == pytest.approx([-1.0706, -0.8441], abs=1e-4)
+
+
 @pytest.mark.parametrize('arguments, message', [
     (('--query', QUERY, '--pair', 'a', 'b'), '--query and --pair: with a query each text is a '
                                              'document'),
-    (('--query', '', 'a'), 'argument --query: an empty text found, a value expected'),
+    (('--query', '', 'a'), 'argument --query: an empty text found, expected a value'),
     (('--query', '  ', 'a'), '--query: it is empty'),
     (('--top_k', '2', 'a', 'b'), '--top_k: it is for --query'),
-    (('--query', QUERY, '--top_k', '0', 'a'), 'argument --top_k: 0 found, a whole number from 1 on '
-                                              'expected'),
+    (('--query', QUERY, '--top_k', '0', 'a'), 'argument --top_k: 0 found, expected a whole number '
+                                              'from 1 on'),
     (('--query', QUERY, '--file', 'empty.txt'), 'empty.txt: no text in it'),
     (('--query', QUERY, '--file', 'd.csv'),
      '--file d.csv: --query reads one text: name the column with --text_columns'),
@@ -292,7 +313,7 @@ def test_models_that_cannot_rank(call, in_tmp):
         'error: --query: the model in single is for single texts' + remedy
 
 
-# ---- conversion, export, INT8
+# ---- conversion, export
 
 def scores_of(model):
     return [record.score for record in model([(QUERY, text) for text in DOCUMENTS])]
@@ -341,39 +362,6 @@ def test_an_exported_regression_is_opened_for_a_ranking(tmp_path):
     export_symbol(model_dir=path, output_dir=str(tmp_path / 'ranking'), task='ranking')
     assert (tmp_path / 'ranking' / 'ranking-symbol.json').exists()
     assert type(bert.open(str(tmp_path / 'ranking'))) is ExportedCrossEncoder
-
-
-def test_int8(wide, data, in_tmp, call):
-    """The goal's metric is Spearman's; scores are taken after the activation."""
-    assert call(quantize, '--model_dir', wide, '--task_name', 'STS-B', '--data_dir', data,
-                '--output_dir', 'int8').code == 0
-    report = json.loads((in_tmp / 'int8' / 'results.json').read_text())
-    scores = report['scores']['dev']
-    assert scores['metric'] == 'spearmanr'
-    assert scores['float'] == expected_metrics(data, 'wide-hf')
-    model = bert.open('int8')
-    assert type(model) is ExportedCrossEncoder
-    rows = read_rows(data + '/dev.tsv')
-    records = model([row[:2] for row in rows])
-    assert scores['int8']['pearsonr'] == pytest.approx(stats.pearsonr(
-        [row[2] for row in rows], [record.score for record in records])[0], abs=1e-6)
-    floats = bert.open(str(wide))([row[:2] for row in rows])
-    assert stats.spearmanr([record.score for record in records],
-                           [record.score for record in floats])[0] > 0.9
-
-
-def test_fused_int8(roomy_bert, data, in_tmp, call):
-    if not library.load():
-        pytest.skip('there are no kernels for this CPU')
-    run = train(in_tmp / 'run', roomy_bert, '--task_name', 'STS-B', '--data_dir', data,
-                '--epochs', '1')
-    assert call(quantize, '--model_dir', run, '--data_dir', data, '--output_dir', 'fused',
-                '--calib_mode', 'fused').code == 0
-    documents = [text for text in DOCUMENTS if len(text) < 50]
-    np.testing.assert_allclose(
-        [record.score for record in bert.open('fused')([(QUERY, text) for text in documents])],
-        [record.score for record in bert.open('run')([(QUERY, text) for text in documents])],
-        atol=0.05)
 
 
 def test_deploy(wide, data, in_tmp, call):

@@ -325,7 +325,7 @@ def test_errors_of_the_command(tiny_model, in_tmp, values, message):
 
 @pytest.mark.parametrize('values, message', [
     ({'model_dir': 'x', 'port': 99999},
-     'argument --port: 99999 found, a whole number from 0 to 65535 expected'),
+     'argument --port: 99999 found, expected a whole number from 0 to 65535'),
     ({'model_dir': ()}, 'model_dir: it is empty'),
     ({}, 'the following arguments are required: --model_dir')])
 def test_values_of_options(values, message):

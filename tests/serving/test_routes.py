@@ -419,7 +419,7 @@ def test_truncation_of_the_protocol(server):
             'inputs': [{'name': 'text', 'shape': [1], 'datatype': 'BYTES', 'data': [LONG_TEXT]}]},
             422 if truncate is False else 400)
     assert 'has 102 tokens' in infer(False)
-    assert infer('yes') == "parameters.truncate: 'yes' found, true or false expected"
+    assert infer('yes') == "parameters.truncate: 'yes' found, expected true or false"
 
 
 def test_a_name_as_on_the_hub(model_dirs):

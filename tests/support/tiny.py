@@ -110,9 +110,10 @@ def label_sets(count, seed):
     return rows
 
 
-def write_multi_label(folder):
+def write_multi_label(folder, config=CONFIG):
     """Write a checkpoint of transformers whose texts may have several of three labels."""
-    return write_with_head(folder, 'BertForSequenceClassification', CLASSIFIER_HEAD,
+    head = {'classifier.weight': (3, config.units), 'classifier.bias': (3,)}
+    return write_with_head(folder, 'BertForSequenceClassification', head, config,
                            id2label={'0': 'bad', '1': 'fine', '2': 'good'},
                            problem_type='multi_label_classification')
 

@@ -43,8 +43,10 @@ def _segment_report(task, path, examples, features, max_length):
 
 def _label_report(task, labels):
     if task.is_regression:
-        return {'min': float(min(labels)), 'mean': float(np.mean(labels)),
-                'max': float(max(labels))}
+        # a cross-encoder learns shares of the highest score; the report has those of the files
+        scores = np.array(labels, 'float64') * (task.max_score if task.is_ranking else 1)
+        return {'min': float(scores.min()), 'mean': float(scores.mean()),
+                'max': float(scores.max())}
     if task.kind == MULTI_LABEL:
         return {label: int(count) for label, count in zip(task.labels, np.sum(labels, axis=0))}
     counts = collections.Counter(int(label) for label in labels)

@@ -1,9 +1,12 @@
 """The schemes of tags: IOB1, IOB2 and BIOES."""
 import collections
+import logging
 from typing import NamedTuple
 
 from bert.data.ner.entities import OUTSIDE, find_entities
 from bert.flags.token_classification import BIOES, IOB1, IOB2
+
+LOG = logging.getLogger(__name__)
 
 # the tags of a type in each scheme
 SCHEME_PREFIXES = {IOB1: 'BI', IOB2: 'BI', BIOES: 'BIES'}
@@ -42,18 +45,22 @@ class SchemeReport(NamedTuple):
     def describe_misfits(self):
         """A sentence for a warning."""
         sentence, word = self.first_misfit
-        return '%d tags do not fit the scheme %s; the first is %s ("%s") in %s:%d' % (
-            self.num_misfits, self.scheme, sentence.tags[word], sentence.words[word],
-            sentence.path, sentence.line_of(word))
+        return '%d tags do not fit the scheme %s; the first is %s ("%s") in %s:%d; they are read ' \
+            'by the rules of conlleval' % (
+                self.num_misfits, self.scheme, sentence.tags[word], sentence.words[word],
+                sentence.path, sentence.line_of(word))
 
 
 def examine_scheme(sentences, scheme=None):
-    """The `SchemeReport` of `TaggedSentence`s. scheme: what the tags should fit; default: the
-    scheme that most tags fit, IOB2 where several do."""
+    """The `SchemeReport` of `TaggedSentence`s of a file; a warning counts the misfits. scheme: what
+    the tags should fit; default: the scheme that most tags fit, IOB2 where several do."""
     misfits = {name: _find_misfits(sentences, name)
                for name in ([scheme] if scheme else (IOB2, IOB1, BIOES))}
     scheme = min(misfits, key=lambda name: len(misfits[name]))
-    return SchemeReport(scheme, len(misfits[scheme]), next(iter(misfits[scheme]), None))
+    report = SchemeReport(scheme, len(misfits[scheme]), next(iter(misfits[scheme]), None))
+    if report.num_misfits:
+        LOG.warning('%s: %s', sentences[0].path, report.describe_misfits())
+    return report
 
 
 def _find_misfits(sentences, scheme):
@@ -68,6 +75,15 @@ def make_labels(types, scheme):
     """The classes of a token: O, and those of each type in the scheme."""
     return (OUTSIDE, *('%s-%s' % (prefix, kind) for kind in types
                        for prefix in SCHEME_PREFIXES[scheme]))
+
+
+def warn_of_unknown_types(path, sentences, types):
+    """Warn of the entities in a file that a model of these types can't find."""
+    unknown = {kind: count for kind, count in sorted(count_types(sentences).items())
+               if kind not in types}
+    if unknown:
+        LOG.warning('%s: %d entities have types that the model does not know: %s', path,
+                    sum(unknown.values()), ', '.join('%s (%d)' % item for item in unknown.items()))
 
 
 def count_types(sentences):

@@ -1,11 +1,14 @@
 """Sentences of words and tags, and the readers of their files: CoNLL columns and JSON lines."""
 import json
+import logging
 import re
 from typing import NamedTuple
 
 from bert.data.ner.entities import OUTSIDE, PREFIXES, split_tag
 from bert.data.text.readers import format_of, read_lines, read_rows
 from bert.errors import NOT_UNICODE, UserError, is_unicode
+
+LOG = logging.getLogger(__name__)
 
 DOCUMENT_START = '-DOCSTART-'       # CoNLL-2003: a line for each new document, and no word
 JSON_ENDINGS = '.jsonl', '.json'
@@ -115,7 +118,7 @@ def _column(fields, column, path, line_number, description):
 
 def _read_json_lines(path, columns):
     """Yield the `TaggedSentence`s of lines {"tokens": […], "ner_tags": […]}."""
-    has_sentences = False
+    has_sentences, empty_lines = False, []
     for line_number, row in read_rows(path, format_of(path)):
         words = _list_of_texts(path, line_number, row, columns.word or WORD_KEY)
         tags = None
@@ -128,8 +131,13 @@ def _read_json_lines(path, columns):
         if words:
             has_sentences = True
             yield TaggedSentence(words, tags, path, line_number, has_line_per_word=False)
+        else:
+            empty_lines.append(line_number)
     if not has_sentences:
         raise UserError('%s: no words in it' % path)
+    if empty_lines:
+        LOG.warning('%s: %d lines without words are left out; the first is line %d', path,
+                    len(empty_lines), empty_lines[0])
 
 
 def _list_of_texts(path, line_number, row, key):

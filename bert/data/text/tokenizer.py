@@ -1,8 +1,9 @@
 """Tokenizers, run by Hugging Face `tokenizers`: the ids of transformers' tokenizers."""
 import numpy as np
-from tokenizers import BertWordPieceTokenizer, Tokenizer
+from tokenizers import BertWordPieceTokenizer
 
 from bert.data.text.frames import tokenizer_frame, vocabulary_frame
+from bert.tokenizer_definitions import load_definition
 
 # Number of texts in one call of the Rust tokenizer: enough for its threads, little memory.
 TEXTS_PER_CALL = 10000
@@ -23,7 +24,7 @@ class BertTokenizer:
         self.vocab = vocabulary
         self.lower = lower
         self.definition = getattr(vocabulary, 'tokenizer_json', None)
-        self._tokenizer = Tokenizer.from_str(self.definition) if self.definition else \
+        self._tokenizer = load_definition(self.definition) if self.definition else \
             BertWordPieceTokenizer(dict(vocabulary.token_to_idx), lowercase=lower)
         self._frames = {}       # {pair: Frame}
 

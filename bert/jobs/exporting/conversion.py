@@ -27,7 +27,7 @@ from bert.pipelines.sentence_files import (
 from bert.pipelines.task_file import kind_of
 from bert.pipelines.token_classification import read_token_task
 from bert.train.checkpoint import failure_reason, save_arrays
-from bert.vocabulary import write_tokenizer
+from bert.vocabulary import decoding_settings, write_tokenizer
 
 REPORT_FILE = 'conversion.json'      # marks a folder that a conversion made
 # and those that `is_sentence_file` knows
@@ -158,7 +158,7 @@ def write_transformers_description(folder, config, vocabulary, head, task):
             out.write(tokenizer.to_json())
         files.write_json(os.path.join(folder, file_names.TOKENIZER_CONFIG_FILE), {
             'tokenizer_class': 'BertTokenizer', 'do_lower_case': not config.cased,
-            'model_max_length': max_length})
+            'model_max_length': max_length, **decoding_settings(vocabulary)})
     if task is not None:
         files.write_json(os.path.join(folder, file_names.TASK_FILE), task)
 

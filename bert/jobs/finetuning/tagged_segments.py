@@ -18,7 +18,6 @@ from bert.data.ner.tasks import (
 from bert.errors import UserError
 from bert.jobs.finetuning.task_from_options import has_own_files, own_run_name
 
-LOG = logging.getLogger(__name__)
 TRAIN = 'train'
 
 
@@ -62,9 +61,6 @@ def read_tagged_segments(options, task):
     for name in [name for name in wanted if name in paths]:
         sentences = subsample(read_tagged_file(paths[name], task.columns), limits.get(name))
         scheme = examine_scheme(sentences, options.input_scheme)
-        if scheme.num_misfits:
-            LOG.warning('%s: %s; they are read by the rules of conlleval', paths[name],
-                        scheme.describe_misfits())
         if task.types:
             _check_types(task, sentences)
         segments[name] = paths[name], sentences, scheme
@@ -92,17 +88,6 @@ def find_types(task, segments):
     if not types:
         raise UserError('%s: no entity in it: all its tags are O' % segments[TRAIN][0])
     return types
-
-
-def warn_unknown_types(types, segments):
-    """Warn of entities that the model can't find: of types that are not in `types`."""
-    for path, sentences, _ in segments.values():
-        unknown = {kind: count for kind, count in sorted(count_types(sentences).items())
-                   if kind not in types}
-        if unknown:
-            LOG.warning('%s: %d entities have types that the model does not know: %s', path,
-                        sum(unknown.values()), ', '.join(
-                            '%s (%d)' % item for item in unknown.items()))
 
 
 def make_tagged_data(segments, tokenizer):

@@ -3,7 +3,7 @@ import logging
 import os
 
 from bert import file_names, files
-from bert.data.ner.schemes import make_labels
+from bert.data.ner.schemes import make_labels, warn_of_unknown_types
 from bert.data.ner.sentences import write_sentence
 from bert.data.ner.tasks import PREDICTIONS_FILE
 from bert.data.text.tokenizer import BertTokenizer
@@ -15,7 +15,6 @@ from bert.jobs.finetuning.tagged_segments import (
     output_files,
     read_tagged_segments,
     tag_run_name,
-    warn_unknown_types,
     write_tag_audit,
 )
 from bert.jobs.finetuning.token_task import TokenTask
@@ -70,7 +69,8 @@ def _run_seed(options, task, device, folder, workers):
     model = _build_model(options, task, segments, device)
     model_from_options.apply_dtype(model.network, options.dtype)
     check_max_length(model.max_len, False, model.config.max_length)
-    warn_unknown_types(model_types(model.task['labels']), segments)
+    for path, sentences, _ in segments.values():
+        warn_of_unknown_types(path, sentences, model_types(model.task['labels']))
     data = make_tagged_data(segments, model.tokenizer)
     write_tag_audit(folder, task, data, model, not workers.rank)
     if options.only_calibration:

@@ -4,6 +4,7 @@ import json
 
 from bert import files
 from bert.data.ner.metric import EntityScore
+from bert.data.ner.schemes import examine_scheme
 from bert.data.ner.sentences import check_tags, read_sentences
 from bert.errors import UserError
 from bert.jobs.runs.results import JobResult
@@ -20,7 +21,10 @@ def evaluate_entities(options, explicit):
         if options.out_file:
             files.check_not_input(options.out_file, path, '--out_file')
     score = EntityScore()
-    for gold, predicted in _read_pairs(options):
+    pairs = list(_read_pairs(options))
+    for sentences in zip(*pairs):
+        examine_scheme(sentences)       # warns of tags that don't fit
+    for gold, predicted in pairs:
         score.add(gold.tags, predicted.tags)
     scores = {ALL: score.scores(), 'types': {kind: score.scores(kind) for kind in score.types}}
     if options.out_file:

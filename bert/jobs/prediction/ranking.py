@@ -19,10 +19,16 @@ from bert.pipelines.task_file import kind_of
 
 
 def model_for_query(model, options):
-    """The open `Pipeline` as --query wants it: as a `CrossEncoder`, if it has one output and reads
-    pairs. Without --query the pipeline itself. Raises `UserError`."""
-    if options.query is None:
-        return model
+    """The open `Pipeline` as --query and --activation want it: with --query as a `CrossEncoder`, if
+    it has one output and reads pairs. Raises `UserError`."""
+    if options.query is not None:
+        model = _as_cross_encoder(model, options)
+    if options.activation and isinstance(model, CrossEncoder):
+        model.task['activation'] = options.activation
+    return model
+
+
+def _as_cross_encoder(model, options):
     if not options.query.strip():
         raise UserError('--query: it is empty')
     if isinstance(model, CrossEncoder):

@@ -20,7 +20,7 @@ SEED_BITS = 64
 def check_dtype(dtype):
     """Raises `UserError` unless `dtype` is one of `COMPUTE_DTYPES`."""
     if dtype not in COMPUTE_DTYPES:
-        raise UserError('compute_dtype "%s": one of %s expected'
+        raise UserError('compute_dtype "%s": expected one of %s'
                         % (dtype, ', '.join(COMPUTE_DTYPES)))
 
 

@@ -73,7 +73,7 @@ def _choose(name):
         choice = next((build for build in candidates if os.path.isfile(path_of(build))),
                       candidates[0])
     else:
-        raise KernelsUnavailable('%s="%s": 0, 1 or one of %s expected'
+        raise KernelsUnavailable('%s="%s": expected 0, 1 or one of %s'
                                  % (KERNELS_VARIABLE, name, ', '.join(builds)))
     missing = missing_flags(choice)
     if missing:

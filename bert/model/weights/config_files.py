@@ -175,6 +175,6 @@ def class_names(values, num_outputs, source):
                     'to LABEL_%d', source, len(names), num_outputs, num_outputs - 1)
         names = {}
     elif names and set(names) != set(map(str, range(num_outputs))):
-        raise UserError('%s: id2label has the ids %s: 0 to %d expected, one for each output'
+        raise UserError('%s: id2label has the ids %s: expected 0 to %d, one for each output'
                         % (source, ', '.join(sorted(names, key=int)), num_outputs - 1))
     return tuple(str(names.get(str(i), 'LABEL_%d' % i)) for i in range(num_outputs))

@@ -180,7 +180,7 @@ def read_file(path):
     for ending, read in READERS.items():
         if path.endswith(ending):
             return read(path)
-    raise UserError('%s: not a weight file: a name that ends in %s expected'
+    raise UserError('%s: not a weight file: expected a name that ends in %s'
                     % (path, ', '.join(READERS)))
 
 

@@ -2,6 +2,7 @@
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 from bert.errors import UserError
+from bert.tokenizer_definitions import add_tokens
 
 
 def make_word_piece(tokens, special_tokens, normalizer, source):
@@ -41,9 +42,3 @@ def make_byte_pairs(paths, added_tokens, special_tokens, add_prefix_space, trim_
         (sep, backend.token_to_id(sep)), (cls, backend.token_to_id(cls)), trim_offsets,
         add_prefix_space)
     return backend
-
-
-def add_tokens(backend, tokens):
-    """Add tokens. transformers gives them ids in this order, whatever ids the files declare."""
-    for token in tokens:
-        (backend.add_special_tokens if token.special else backend.add_tokens)([token])

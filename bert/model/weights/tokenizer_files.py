@@ -7,11 +7,7 @@ tokenizer.json alone; where it is missing, RoBERTa's by two files with byte pair
 import logging
 import os
 
-from tokenizers import (
-    AddedToken,
-    Tokenizer,
-    normalizers,
-)
+from tokenizers import AddedToken, normalizers
 
 from bert import files
 from bert.errors import UserError
@@ -24,9 +20,11 @@ from bert.file_names import (
     TOKENIZER_FILE,
     VOCABULARY_FILE,
 )
-from bert.model.weights.tokenizer_backends import add_tokens, make_byte_pairs, make_word_piece
+from bert.model.weights.tokenizer_backends import make_byte_pairs, make_word_piece
+from bert.tokenizer_definitions import add_tokens, added_token, load_definition
 from bert.vocabulary import (
     BLANK_TOKEN,
+    CLEAN_UP_KEY,
     SPECIAL_KEYS,
     SPECIAL_TOKENS,
     holds_tokenizer,
@@ -44,7 +42,6 @@ BERT_CLASSES = (None, 'BertTokenizer', 'DistilBertTokenizer', 'ConvBertTokenizer
 GENERIC_CLASSES = ('PreTrainedTokenizer', 'TokenizersBackend')
 BYTE_PAIR_CLASSES = (None, 'RobertaTokenizer')
 JAPANESE_CLASSES = ('BertJapaneseTokenizer',)
-TOKEN_FLAGS = ('single_word', 'lstrip', 'rstrip', 'normalized', 'special')
 # A character for private use, which some normalizers remove, and a word of letters of old scripts:
 # no vocabulary has them
 RARE_TEXT = 'a \U0010fffd \ua66e\ua840\U00010400'
@@ -118,11 +115,20 @@ class FolderTokenizer:
         return model.get('type') or ('WordPiece' if 'continuing_subword_prefix' in model and
                                      'merges' not in model else None)
 
+    @property
+    def cleans_up(self):
+        """Whether spaces are taken out of decoded texts. transformers never does it for byte pairs.
+        """
+        model = self.definition.get('model')
+        is_byte_pair = self.has_byte_pairs or \
+            isinstance(model, dict) and model.get('type') == 'BPE'
+        return self.settings.get(CLEAN_UP_KEY) is True and not is_byte_pair
+
     def option(self, name):
         """The value of one of OPTIONS."""
         value = self.settings.get(name)
         if value is not None and not isinstance(value, bool):
-            raise UserError('%s: %s is %r: true or false expected'
+            raise UserError('%s: %s is %r: expected true or false'
                             % (self.path(TOKENIZER_CONFIG_FILE), name, value))
         return OPTIONS[name] if value is None else value
 
@@ -137,7 +143,7 @@ class FolderTokenizer:
     def with_flags(self, tokens):
         """[`AddedToken`] with the flags that the files give the special tokens among them."""
         entries = [self._special_entry(key) for key in SPECIAL_KEYS]
-        described = {entry['content']: _added_token({'special': True, 'normalized': False, **entry})
+        described = {entry['content']: added_token({'special': True, 'normalized': False, **entry})
                      for entry in entries if isinstance(entry, dict)}
         return [described.get(token.content, token) for token in tokens]
 
@@ -168,11 +174,11 @@ class FolderTokenizer:
         try:
             decoder = self.settings.get('added_tokens_decoder')
             if decoder is not None:
-                yield from ((_as_id(token_id), _added_token(entry))
+                yield from ((_as_id(token_id), added_token(entry))
                             for token_id, entry in decoder.items())
                 return
             for entry in self.definition.get('added_tokens') or []:
-                yield _as_id(entry['id']), _added_token(entry)
+                yield _as_id(entry['id']), added_token(entry)
             special_tokens = [self.special_token(key) for key in SPECIAL_KEYS] + \
                 self._extra_tokens()
             for content, token_id in read_json_file(self.folder, ADDED_TOKENS_FILE).items():
@@ -193,16 +199,17 @@ class FolderTokenizer:
 
 
 def read_folder_tokenizer(folder):
-    """(`BERTVocab` with its `tokenizer_json`, whether case is kept) of a folder. The second is None
-    where no file says so: transformers then lower-cases. (None, None) for a folder without a
+    """(`BERTVocab` as `make_vocabulary` gives it, whether case is kept) of a folder. The second is
+    None where no file says so: transformers then lower-cases. (None, None) for a folder without a
     vocabulary. Raises `UserError`."""
     if not (os.path.isdir(folder) and holds_tokenizer(os.listdir(folder))):
         return None, None
     tokenizer = FolderTokenizer(folder)
-    if tokenizer.has_byte_pairs:
-        return _read_byte_pairs(tokenizer)
-    return _read_bert_tokenizer(tokenizer) if tokenizer.has_bert_rules else \
-        _read_definition(tokenizer)
+    read = _read_byte_pairs if tokenizer.has_byte_pairs else \
+        _read_bert_tokenizer if tokenizer.has_bert_rules else _read_definition
+    vocabulary, cased = read(tokenizer)
+    vocabulary.clean_up = tokenizer.cleans_up
+    return vocabulary, cased
 
 
 def is_cased(folder, vocabulary, cased):
@@ -226,10 +233,6 @@ def _as_id(value):
     if type(value) is int or isinstance(value, str) and value.isdecimal():
         return int(value)
     raise ValueError(value)
-
-
-def _added_token(entry):
-    return AddedToken(entry['content'], **{key: entry[key] for key in TOKEN_FLAGS if key in entry})
 
 
 def _content(token, folder):
@@ -306,7 +309,8 @@ def _order_by_id(ids, source):
 def _read_definition(tokenizer):
     path = tokenizer.path(TOKENIZER_FILE)
     try:
-        backend = Tokenizer.from_file(path)
+        with open(path, encoding='utf-8') as file:
+            backend = load_definition(file.read())
         backend.encode(RARE_TEXT)       # raises for an unknown token that is in no vocabulary
     except Exception as error:      # the library raises nothing more specific
         raise UserError('%s: the library tokenizers can\'t read it: %s' % (path, error)) from None

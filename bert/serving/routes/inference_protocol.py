@@ -72,7 +72,7 @@ async def infer(name: str, body: InferenceRequest, request: Request, service: Se
     requested = pick_outputs(model, body.outputs)
     truncate = (body.parameters or {}).get('truncate')
     if not (truncate is None or isinstance(truncate, bool)):
-        raise ApiError(400, 'Validation', 'parameters.truncate: %r found, true or false expected'
+        raise ApiError(400, 'Validation', 'parameters.truncate: %r found, expected true or false'
                        % (truncate,))
     outcome = await service.run(
         request, model, lambda: PROTOCOL_MODELS[model.kind].plan(model.pipeline, texts),

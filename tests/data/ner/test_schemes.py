@@ -108,13 +108,14 @@ def test_a_scheme_that_is_told_counts_what_does_not_fit():
                             'IOB2')
     assert report[:2] == ('IOB2', 2)
     assert report.describe_misfits() == (
-        '2 tags do not fit the scheme IOB2; the first is I-A ("w") in a.conll:4')
+        '2 tags do not fit the scheme IOB2; the first is I-A ("w") in a.conll:4; they '
+        'are read by the rules of conlleval')
 
 
 def test_few_misfits_do_not_hide_the_scheme():
     report = examine_scheme([sentence('B-A E-A O S-B')] * 5 + [sentence('I-A', 9)])
     assert report[:2] == ('BIOES', 1) and report.first_misfit[1] == 0
-    assert report.describe_misfits().endswith('in a.conll:9')
+    assert 'in a.conll:9; they' in report.describe_misfits()
 
 
 @pytest.mark.parametrize('name, text, line', [
@@ -126,4 +127,5 @@ def test_the_line_of_the_first_misfit(tmp_path, name, text, line):
     path.write_text(text)
     report = examine_scheme(read_tagged_file(str(path)), 'IOB2')
     assert report.describe_misfits() == (
-        '1 tags do not fit the scheme IOB2; the first is I-B ("u") in %s:%d' % (path, line))
+        '1 tags do not fit the scheme IOB2; the first is I-B ("u") in %s:%d; they are '
+        'read by the rules of conlleval' % (path, line))

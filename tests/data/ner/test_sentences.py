@@ -110,13 +110,15 @@ def test_wrong_columns(tmp_path, columns, message):
 
 
 @pytest.mark.parametrize('ending', ['jsonl', 'json', 'JSONL'])
-def test_json_lines(tmp_path, ending):
-    """Either key of the tags; empty sentences and blank lines are none."""
+def test_json_lines(tmp_path, ending, caplog):
+    """Either key of the tags; blank lines and lines without words are none."""
     path = write(tmp_path, 'a.' + ending, '{"tokens": ["EU", "a b", ""], "ner_tags": ["B-X", "O", '
                  '"O"], "id": 3}\n\n{"tokens": [], "tags": []}\n{"tokens": ["é"], "tags": ["O"]}')
     assert read_tagged_file(path) == [
         TaggedSentence(('EU', 'a b', ''), ('B-X', 'O', 'O'), path, 1, False),
         TaggedSentence(('é',), ('O',), path, 4, False)]
+    assert caplog.messages == [
+        path + ': 1 lines without words are left out; the first is line 3']
     assert read_tagged_file(path)[1].line_of(0) == 4 == read_tagged_file(path)[1].line_of(7)
 
 

@@ -248,13 +248,13 @@ def test_repeated_column(write):
 
 def test_wrong_number_of_columns(write):
     path = write('a.tsv', 'id\ttext\tlabel\n1\ta\t0\n2\tb\n')
-    assert error_of(path) == 'a.tsv:3: 2 columns found, 3 expected'
+    assert error_of(path) == 'a.tsv:3: 2 columns found, expected 3'
     path = write('a.tsv', 'id\ttext\tlabel\n1\ta\tb\t0\n')
-    assert error_of(path) == 'a.tsv:2: 4 columns found, 3 expected'
+    assert error_of(path) == 'a.tsv:2: 4 columns found, expected 3'
     path = write('a.csv', 'text,label\n"quoted\nnewline",1\nunquoted, comma,1\n')
-    assert error_of(path) == 'a.csv:4: 3 columns found, 2 expected'
+    assert error_of(path) == 'a.csv:4: 3 columns found, expected 2'
     path = write('a.csv', 'a,1\nb\n')
-    assert error_of(path, Table(('0',), '1', ())) == 'a.csv:2: 1 columns found, 2 expected'
+    assert error_of(path, Table(('0',), '1', ())) == 'a.csv:2: 1 columns found, expected 2'
 
 
 def test_bad_label(write):
@@ -321,7 +321,7 @@ def test_bad_rows_are_reported_not_dropped(write):
     examples, rejected = read_examples(path, TEXT_LABEL, BINARY, skip_bad_rows=True)
     assert [example.texts[0] for example in examples] == ['a', 'd']
     assert [tuple(row) for row in rejected] == [
-        ('a.tsv', 3, 'a.tsv:3: 1 columns found, 2 expected'),
+        ('a.tsv', 3, 'a.tsv:3: 1 columns found, expected 2'),
         ('a.tsv', 4, 'a.tsv:4: label "2": expected one of 0, 1')]
 
 

@@ -85,7 +85,7 @@ def test_accumulated_gradients(dtype):
     ((2, 48), (5, 48), (5,)), ((2, 32), (5, 64), (5,)), ((2, 32), (5, 32), (6,)),
     ((2, 2, 32), (5, 32), (5,))])
 def test_wrong_shapes(shapes):
-    with pytest.raises(mx.MXNetError, match='bert_dense: input .* expected, in a multiple of 32'):
+    with pytest.raises(mx.MXNetError, match='bert_dense: input .* expected .* in a multiple of 32'):
         mx.nd.bert_dense(*map(mx.nd.ones, shapes), dtype='float32').asnumpy()
 
 

@@ -206,14 +206,14 @@ def test_a_gradient_outside_of_training():
 # ---- invalid inputs: refused before anything is computed
 
 @pytest.mark.parametrize('change,message', [
-    ((2, 1, 0), 'valid_length in row 1 of the batch is 0, 1 to 10 expected'),
-    ((2, 0, -5), 'valid_length in row 0 of the batch is -5, 1 to 10 expected'),
-    ((2, 2, -2 ** 31), 'valid_length in row 2 of the batch is -2147483648, 1 to 10 expected'),
-    ((2, 3, 2 ** 30), 'valid_length in row 3 of the batch is 1073741824, 1 to 10 expected'),
-    ((2, 3, 11), 'valid_length in row 3 of the batch is 11, 1 to 10 expected'),
-    ((0, (2, 0), 50), 'a token id in row 2 of the batch is 50, 0 to 49 expected'),
-    ((0, (0, 9), -1), 'a token id in row 0 of the batch is -1, 0 to 49 expected'),
-    ((1, (3, 6), 2), 'a segment id in row 3 of the batch is 2, 0 to 1 expected')])
+    ((2, 1, 0), 'valid_length in row 1 of the batch is 0, expected 1 to 10'),
+    ((2, 0, -5), 'valid_length in row 0 of the batch is -5, expected 1 to 10'),
+    ((2, 2, -2 ** 31), 'valid_length in row 2 of the batch is -2147483648, expected 1 to 10'),
+    ((2, 3, 2 ** 30), 'valid_length in row 3 of the batch is 1073741824, expected 1 to 10'),
+    ((2, 3, 11), 'valid_length in row 3 of the batch is 11, expected 1 to 10'),
+    ((0, (2, 0), 50), 'a token id in row 2 of the batch is 50, expected 0 to 49'),
+    ((0, (0, 9), -1), 'a token id in row 0 of the batch is -1, expected 0 to 49'),
+    ((1, (3, 6), 2), 'a segment id in row 3 of the batch is 2, expected 0 to 1')])
 def test_invalid_values(change, message):
     network, arrays = make(), batch(LENGTHS)
     index, position, value = change
@@ -245,16 +245,16 @@ def test_too_long():
 def test_shapes_and_types():
     network, (ids, segments, lengths) = make(), batch(LENGTHS)
     for arrays, message in (
-            ((ids, segments[:3], lengths), r'segment_ids: shape \(3, 10\), \(4, 10\) expected'),
-            ((ids, segments, lengths[:3]), r'valid_length: shape \(3\), \(4\) expected'),
+            ((ids, segments[:3], lengths), r'segment_ids: shape \(3, 10\), expected \(4, 10\)'),
+            ((ids, segments, lengths[:3]), r'valid_length: shape \(3\), expected \(4\)'),
             ((ids[0], segments[0], None), r'token_ids have the shape \(10\), \(batch, length\)'),
             ((ids.astype('float16'), segments, lengths),
-             'token_ids: int8, uint8, int32, int64, float32 or float64 expected')):
+             'token_ids: expected int8, uint8, int32, int64, float32 or float64')):
         with pytest.raises(mx.MXNetError, match=message):
             network(*arrays).asnumpy()
     network.word_embed.cast('int32')
     for arrays in ((ids, segments, lengths), (ids, segments)):
-        with pytest.raises(mx.MXNetError, match='parameter 0: float32 expected'):
+        with pytest.raises(mx.MXNetError, match='parameter 0: expected float32'):
             network(*arrays).asnumpy()
 
 
@@ -277,8 +277,8 @@ def test_numbers_that_are_not_ids(index, name, value, text):
     network, arrays = make(), list(batch(LENGTHS))
     arrays[index] = arrays[index].astype('float32')
     arrays[index][2] = value
-    with pytest.raises(mx.MXNetError, match='%s in row 2 of the batch is %s, a whole number of '
-                                            '32 bits expected' % (name, re.escape(text))):
+    with pytest.raises(mx.MXNetError, match='%s in row 2 of the batch is %s, expected a whole '
+                                            'number of 32 bits' % (name, re.escape(text))):
         network(*arrays).asnumpy()
 
 
@@ -346,6 +346,6 @@ def test_int8_refuses_to_train():
 
 
 def test_unknown_type():
-    with pytest.raises(UserError, match='compute_dtype "int4": one of float32, bfloat16, int8 '
-                                        'expected'):
+    with pytest.raises(UserError, match='compute_dtype "int4": expected one of float32, bfloat16, '
+                                        'int8'):
         make(dtype='int4')

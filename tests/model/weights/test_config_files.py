@@ -97,8 +97,8 @@ def test_labels_that_are_the_default_of_transformers_and_unsaid(caplog):
     (['a', 'b'], 'x: id2label is .*: expected {"0": a label'),
     ({'a': 0, 'b': 1}, 'x: id2label is .*: expected {"0": a label'),
     ({'0': 'a', '1': 'a'}, 'x: id2label has "a" more than once'),
-    ({'1': 'a', '2': 'b'}, 'x: id2label has the ids 1, 2: 0 to 1 expected, one for each output'),
-    ({'0': 'a', '10': 'b'}, 'x: id2label has the ids 0, 10: 0 to 1 expected'),
+    ({'1': 'a', '2': 'b'}, 'x: id2label has the ids 1, 2: expected 0 to 1, one for each output'),
+    ({'0': 'a', '10': 'b'}, 'x: id2label has the ids 0, 10: expected 0 to 1'),
     ({'00': 'a', '1': 'b'}, 'x: id2label has the ids 00, 1: '),
 ])
 def test_invalid_labels(names, message):

@@ -174,8 +174,8 @@ def test_no_such_file(tmp_path, read):
 def test_unknown_extension(tmp_path):
     path = tmp_path / 'net.h5'
     path.write_bytes(b'x')
-    with pytest.raises(UserError, match='net.h5: not a weight file: a name that ends in '
-                                        '.safetensors, .bin, .pt, .pth, .params expected$'):
+    with pytest.raises(UserError, match='net.h5: not a weight file: expected a name that '
+                                        'ends in .safetensors, .bin, .pt, .pth, .params$'):
         file_formats.read_transformers(str(path))
 
 

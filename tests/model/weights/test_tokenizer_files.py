@@ -209,7 +209,7 @@ def test_word_piece_of_a_generic_class_is_taken_as_it_is(tmp_path):
      'tokenizer_class is "XLMRobertaTokenizer", and there is no tokenizer.json beside it: create '
      'that file with transformers'),
     ({'tokenizer_config': {'do_lower_case': 'yes'}},
-     "do_lower_case is 'yes': true or false expected"),
+     "do_lower_case is 'yes': expected true or false"),
     ({'tokenizer': {'model': None}}, 'tokenizer.json: no "model" with a "vocab" in it'),
     ({'tokenizer': word_piece_json({'a': '1'})}, 'the id of "a" is \'1\': expected a whole number'),
     ({'tokenizer': word_piece_json({'a': 99999})}, 'from 0 to about the number of tokens, 1'),

@@ -35,8 +35,8 @@ MXReturnValue infer_shapes(const Attributes&, std::vector<Shape>* inputs,
         bias != Shape{weight[0]} || weight[1] % SIZE_MULTIPLE)
       throw std::invalid_argument("bert_dense: input " + to_text(input) + ", weight " +
                                   to_text(weight) + ", bias " + to_text(bias) +
-                                  "; (rows, in), (out, in), (out) " +
-                                  "expected, in a multiple of " + std::to_string(SIZE_MULTIPLE));
+                                  "; expected (rows, in), (out, in), (out), " +
+                                  "in a multiple of " + std::to_string(SIZE_MULTIPLE));
     outputs->at(0) = {input[0], weight[0]};
   });
 }

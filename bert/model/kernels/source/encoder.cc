@@ -33,8 +33,8 @@ namespace {
 
 [[noreturn]] void throw_out_of_range(const char* what, int row, int number, int low, int high) {
   throw std::invalid_argument(std::string(what) + " in row " + std::to_string(row) +
-                              " of the batch is " + std::to_string(number) + ", " +
-                              std::to_string(low) + " to " + std::to_string(high) + " expected");
+                              " of the batch is " + std::to_string(number) + ", expected " +
+                              std::to_string(low) + " to " + std::to_string(high));
 }
 
 }  // namespace

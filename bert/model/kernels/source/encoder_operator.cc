@@ -147,8 +147,8 @@ MXReturnValue infer_types(const Attributes& attributes, std::vector<int>* inputs
       if (type != mxnet::ext::kFloat32 && !(holds_ids && is_type_of_ids(type)))
         throw std::invalid_argument(
             "bert_encoder: " + input_name(attributes, i) +
-            (holds_ids ? ": int8, uint8, int32, int64, float32 or float64 expected"
-                       : ": float32 expected"));
+            (holds_ids ? ": expected int8, uint8, int32, int64, float32 or float64"
+                       : ": expected float32"));
     }
     outputs->at(0) = mxnet::ext::kFloat32;
   });
@@ -161,8 +161,7 @@ void require_shape(std::vector<Shape>& shapes, size_t input, const Shape& expect
   if (shape.empty()) shape = expected;
   if (shape != expected)
     throw std::invalid_argument("bert_encoder: " + input_name(attributes, static_cast<int>(input)) +
-                                ": shape " + to_text(shape) + ", " + to_text(expected) +
-                                " expected");
+                                ": shape " + to_text(shape) + ", expected " + to_text(expected));
 }
 
 MXReturnValue infer_shapes(const Attributes& attributes, std::vector<Shape>* inputs,
@@ -172,7 +171,7 @@ MXReturnValue infer_shapes(const Attributes& attributes, std::vector<Shape>* inp
     const Shape tokens = inputs->at(TOKEN_IDS);
     if (tokens.size() != 2)
       throw std::invalid_argument("bert_encoder: token_ids have the shape " + to_text(tokens) +
-                                  ", (batch, length) expected");
+                                  ", expected (batch, length)");
     require_shape(*inputs, SEGMENT_IDS, tokens, attributes);
     require_shape(*inputs, MODE, {SEED_BITS}, attributes);
     if (has_lengths(attributes)) require_shape(*inputs, VALID_LENGTH, {tokens[0]}, attributes);
@@ -208,7 +207,7 @@ std::vector<int> to_ids(const Number* numbers, const char* what, int per_row,
         text.imbue(std::locale::classic());
         text.precision(std::numeric_limits<double>::max_digits10);
         text << what << " in row " << row << " of the batch is " << number
-             << ", a whole number of 32 bits expected";
+             << ", expected a whole number of 32 bits";
         throw std::invalid_argument(text.str());
       }
       ids[i] = static_cast<int>(number);
