@@ -47,8 +47,8 @@ class Embedder(EmbeddingPlanner, NotCopyable):
     """Turns texts into vectors, by any BERT. Several threads may use one object.
 
     checkpoint
-        What `bert.model.zoo.load_checkpoint` takes: a folder in Hugging Face layout, a folder of
-        this package, a file of weights, or the name of a model on the hub.
+        A folder in Hugging Face layout or of this package, a file of weights, or the name of a
+        model on the hub. It is what `bert.model.zoo.load_checkpoint` takes.
     model, dataset_name
         A released model, which models.py lists, and its corpus. They take the place of a
         checkpoint, or name the network of a file without config.json or vocab.txt beside it. The

@@ -151,10 +151,11 @@ def write_label_sets(folder):
     for name in ('comments', 'dev'):
         (folder / (name + '.csv')).write_text('comment,toxic,insult,threat\n' + ''.join(
             '%s,%d,%d,0\n' % (text, 'good' in labels, 'bad' in labels) for text, labels in rows))
-    tiny.write_tsv(folder / 'topics.tsv', ('text', 'topics'),
-                   [(text, '|'.join(labels)) for text, labels in rows])
-    (folder / 'topics.jsonl').write_text(''.join(
-        json.dumps({'text': text, 'topics': labels}) + '\n' for text, labels in rows))
+    for name in ('topics-train', 'topics-dev'):
+        tiny.write_tsv(folder / (name + '.tsv'), ('text', 'topics'),
+                       [(text, '|'.join(labels)) for text, labels in rows])
+        (folder / (name + '.jsonl')).write_text(''.join(
+            json.dumps({'text': text, 'topics': labels}) + '\n' for text, labels in rows))
 
 
 def write_masked_model(folder):
