@@ -46,5 +46,11 @@ class LinkPages(SphinxTransform):
                     refdoc=self.env.docname))
 
 
+def skip_fields(app, what, name, obj, skip, options):
+    """Whether to leave a member out: Python documents the fields of a named tuple as aliases."""
+    return True if str(getattr(obj, '__doc__', '')).startswith('Alias for field number') else None
+
+
 def setup(app):
+    app.connect('autodoc-skip-member', skip_fields)
     app.add_transform(LinkPages)

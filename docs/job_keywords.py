@@ -11,6 +11,8 @@ from docutils.statemachine import StringList
 
 from bert import jobs
 
+ADDRESS = r'([\w/.-]+@\w+|\w+://[\w/.:-]*\w)'
+
 
 def keyword_rows(job):
     """[(keyword, default, help)] of a job, without the hidden ones."""
@@ -20,7 +22,14 @@ def keyword_rows(job):
         flag = field.metadata['flag']
         if not flag.hidden:
             text = '; '.join([flag.help.replace('%%', '%'), *remarks.get(field.name, ())])
-            yield field.name, describe_default(field), re.sub(r'([*_|`\\])', r'\\\1', text)
+            yield field.name, describe_default(field), as_markup(text)
+
+
+def as_markup(text):
+    """Plain text in reStructuredText. What looks like an address is a literal, not a link."""
+    parts = re.split(ADDRESS, text)
+    return ''.join('``%s``' % part if i % 2 else re.sub(r'([*_|`\\])', r'\\\1', part)
+                   for i, part in enumerate(parts))
 
 
 def describe_default(field):

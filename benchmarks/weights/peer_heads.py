@@ -1,8 +1,9 @@
 """The peer's side of heads.py: pipelines of transformers, CrossEncoder of sentence-transformers.
 
 Runs in the peer's own environment (harness.py) and knows nothing of `bert`. Answers questions
-{'job': a head, 'folder', 'inputs', …}, each one line of JSON, with {'labels': names of the classes,
-'outputs': {name: for each input [[key, score]]}}. A key is a list of what has to be equal.
+{'job': a head, 'folder', 'inputs', 'dtype', 'batch_size', …}, each one line of JSON, with
+{'labels': names of the classes, 'outputs': {name: for each input [[key, score]]}}. A key is a list
+of what has to be equal.
 """
 import os
 
@@ -12,21 +13,19 @@ from sentence_transformers import CrossEncoder
 
 from benchmarks import harness
 
-DTYPE = {'dtype': torch.float32}
 
-
-def make_pipeline(task, folder):
+def make_pipeline(task, folder, dtype):
     """A pipeline of transformers, which takes the model and its tokenizer from the folder."""
-    return transformers.pipeline(task, model=folder, device='cpu', **DTYPE)
+    return transformers.pipeline(task, model=folder, device='cpu', dtype=getattr(torch, dtype))
 
 
 def class_names(config):
     return [config.id2label[i] for i in range(len(config.id2label))]
 
 
-def find_entities(folder, inputs, batch_size, aggregations):
+def find_entities(folder, inputs, dtype, batch_size, aggregations):
     """Keys are [type or class, first character, character after the last]."""
-    tag = make_pipeline('token-classification', folder)
+    tag = make_pipeline('token-classification', folder, dtype)
     outputs = {}
     for aggregation in aggregations:
         name = 'entity' if aggregation == 'none' else 'entity_group'
@@ -37,9 +36,9 @@ def find_entities(folder, inputs, batch_size, aggregations):
     return tag.model.config, outputs
 
 
-def find_labels(folder, inputs, batch_size):
+def find_labels(folder, inputs, dtype, batch_size):
     """Keys are [class], in the order of the classes."""
-    classify = make_pipeline('text-classification', folder)
+    classify = make_pipeline('text-classification', folder, dtype)
     order = {label: i for i, label in classify.model.config.id2label.items()}
     return classify.model.config, {'': [
         [[[entry['label']], entry['score']]
@@ -47,18 +46,18 @@ def find_labels(folder, inputs, batch_size):
         for entries in classify(inputs, top_k=None, batch_size=batch_size)]}
 
 
-def rank(folder, inputs, batch_size):
+def rank(folder, inputs, dtype, batch_size):
     """Keys are [index of the document], the best first."""
-    model = CrossEncoder(folder, device='cpu', model_kwargs=DTYPE)
+    model = CrossEncoder(folder, device='cpu', model_kwargs={'dtype': getattr(torch, dtype)})
     return model.config, {'': [
         [[[int(entry['corpus_id'])], float(entry['score'])] for entry in model.rank(
             query, documents, batch_size=batch_size, show_progress_bar=False)]
         for query, documents in inputs]}
 
 
-def fill(folder, inputs, batch_size):
+def fill(folder, inputs, dtype, batch_size):
     """Keys are [id, word, text with the word], the likeliest first."""
-    fill_mask = make_pipeline('fill-mask', folder)
+    fill_mask = make_pipeline('fill-mask', folder, dtype)
     return fill_mask.model.config, {'': [
         [[[word['token'], word['token_str'], word['sequence']], word['score']] for word in words]
         for words in fill_mask(inputs, batch_size=batch_size)]}

@@ -209,15 +209,17 @@ class StaticOptions(ContextWindowOptions):
                         False)
 
 
+NO_MODEL = ('--only_calibration: no trained model found: give a run of finetune_classifier.py as '
+            '--bert_checkpoint, or use quantize.py --model_dir')
+
+
 @options()
 class FinetuneClassifierOptions(TaskOptions, RankingOptions, ModelOptions, OptimizerOptions,
                                 OnlyCalibrationOptions, TrainingDeviceOptions, RunOutputOptions):
     """finetune_classifier.py"""
     unsupported = UNSUPPORTED_TRAINING_FLAGS
     rules = (NO_SEEDS_WITH_CALIBRATION,
-             needs('only_calibration', 'model_parameters',
-                   '--only_calibration: no model found: give --model_parameters, or use '
-                   'quantize.py --model_dir'),)
+             needs('only_calibration', ('bert_checkpoint', 'model_parameters'), NO_MODEL),)
 
     @property
     def trains(self):

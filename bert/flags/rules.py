@@ -67,13 +67,19 @@ def not_with(names, condition, message):
     return Rule(find_problem, dict.fromkeys(names, 'not with --' + condition))
 
 
-def needs(name, condition, message):
-    """The option `name` needs the option `condition`. message: the error; {} in it is the value."""
+def needs(name, conditions, message):
+    """The option `name` needs one of the options `conditions` (a name or several). message: the
+    error; {} in it is the value."""
+    conditions = (conditions,) if isinstance(conditions, str) else conditions
+
     def find_problem(options, explicit):
-        if is_explicit(options, explicit, name) and not is_active(options, explicit, condition):
+        if is_explicit(options, explicit, name) and not any(
+                is_active(options, explicit, condition) for condition in conditions):
             return message.format(getattr(options, name))
         return None
-    return Rule(find_problem, {name: 'needs --' + condition}, can_mend=True)
+    return Rule(find_problem, {name: 'needs ' + ' or '.join('--' + condition
+                                                            for condition in conditions)},
+                can_mend=True)
 
 
 def needs_one(names, message):

@@ -30,7 +30,7 @@ def get_model(name='bert_12_768_12', dataset_name=None, pretrained=True, ctx=Non
         A model and a corpus in `bert.model.weights.catalogue`. The default corpus is the model's
         first corpus: book_corpus_wiki_en_uncased for Google's two models. RoBERTa, DistilBERT and
         ERNIE have gluonnlp's names there, and their files come from the hub. Or a model on the hub,
-        owner/name or owner/name@revision, or a path that `load_checkpoint` takes.
+        `owner/name` or `owner/name@revision`, or a path that `load_checkpoint` takes.
     pretrained
         Whether to load the released weights. Without them the parameters stay uninitialised, as in
         gluonnlp.

@@ -14,7 +14,7 @@ def open(path, *, task=None, activation=None, dtype='float32', threads=None, bat
         The folder of a run, one of its checkpoints, a model saved by transformers, or a file of
         weights. A folder that export/export.py, export/to_onnx.py or quantize.py wrote, or its
         .onnx or -symbol.json. The name of a released model, or a name on the Hugging Face hub:
-        owner/name or owner/name@revision.
+        `owner/name` or `owner/name@revision`.
     task
         What to do with a model that has several uses, one of `bert.file_names.MODEL_KINDS`. The
         default is what its head was trained for. A model without a head for a task, and a masked

@@ -1,9 +1,11 @@
 """Opens a pipeline from a path: finds out what lies there."""
+import inspect
 import logging
 import os
 
 from bert import file_names
-from bert.errors import UserError
+from bert.errors import UserError, did_you_mean
+from bert.flags.pipelines import OpeningOptions
 from bert.model.bert import set_compute_dtype
 from bert.model.weights import catalogue, checkpoint_reader, heads
 from bert.model.weights.model_names import locate_model, pin_name
@@ -32,10 +34,16 @@ LOG = logging.getLogger(__name__)
 
 TRAINING_SCRIPTS = 'finetune_classifier.py, finetune_ner.py or finetune_squad.py'
 
+EMBEDDER_KEYWORDS = tuple(inspect.signature(Embedder).parameters)
+
 
 def open_any_pipeline(options, keywords):
     """The pipeline of `bert.flags.pipelines.OpeningOptions`. keywords: of `Embedder`. Raises
     `UserError`."""
+    for name in keywords:
+        if name not in EMBEDDER_KEYWORDS:
+            raise UserError('unknown argument %s.%s' % (name, did_you_mean(
+                name, [*EMBEDDER_KEYWORDS, *OpeningOptions.__dataclass_fields__])))
     pipeline = _open_path(options, keywords)
     if options.activation:
         if not isinstance(pipeline, CrossEncoder):

@@ -100,8 +100,14 @@ class TokenClassifier(Pipeline):
             for text, values, encoding in zip(texts, logits, encodings)])
 
     def tag_words(self, sentences):
-        """Yield the tags of the words of each sentence, a tuple; a word without a token is outside.
-        sentences: any iterable of sequences of words."""
+        """Yield the tags of the words of each sentence, a tuple of str. A word without a token has
+        the tag O.
+
+        sentences
+            Any iterable of sequences of words, such as lists of str. It is not kept.
+
+        Raises `UserError` for an item that is no sequence of words.
+        """
         number = 0
         for chunk in iterate_chunks(sentences, CHUNK):
             for i, words in enumerate(chunk, number):

@@ -53,33 +53,37 @@ def report(difference=0.0, same=1.0, unequal=0):
 
 
 def test_what_fails(monkeypatch):
-    monkeypatch.setitem(heads.TOLERANCES, 'int8', {'reranker': heads.Tolerance(0.25, 0.5)})
-    rows = {'Gluon folder': report(0.0625, unequal=2), 'int8': report(0.25, 0.5, 3)}
-    reports = {('reranker', ''): rows}
-    assert list(heads.failures(reports, 0.0625)) == ['reranker, Gluon folder: 2 texts differ']
-    rows['Gluon folder'] = report(0.0625)
+    monkeypatch.setitem(heads.TOLERANCES, 'ours int8', {'reranker': heads.Tolerance(0.25, 0.5)})
+    row = {'ours, Gluon folder': report(0.0625, unequal=2), 'ours int8': report(0.25, 0.5, 3),
+           'theirs bfloat16': report(1, 0, 9)}
+    reports = {('reranker', ''): row}
+    assert list(heads.failures(reports, 0.0625)) == ['reranker, ours, Gluon folder: 2 texts differ']
+    row['ours, Gluon folder'] = report(0.0625)
     assert list(heads.failures(reports, 0.0625)) == []
     assert list(heads.failures(reports, 0.05)) == [
-        'reranker, Gluon folder: a score differs by 6.2e-02, and 5.0e-02 is allowed']
-    rows['int8'] = report(float('nan'), 0.25)
+        'reranker, ours, Gluon folder: a score differs by 6.2e-02, and 5.0e-02 is allowed']
+    row['ours int8'] = report(float('nan'), 0.25)
     assert list(heads.failures(reports, 0.0625)) == [
-        'reranker, int8: a score differs by nan, and 2.5e-01 is allowed',
-        'reranker, int8: 25.0 % are the same, and 50.0 % are expected']
+        'reranker, ours int8: a score differs by nan, and 2.5e-01 is allowed',
+        'reranker, ours int8: 25.0 % are the same, and 50.0 % are expected']
 
 
 def test_the_table_names_what_is_left_out(capsys):
-    heads.print_table({('entities', 'max'): {'own folder': report(1e-6), 'int8': report(0.5, 0.9)}})
+    heads.print_table({('entities', 'max'): {'ours, their folder': report(1e-6),
+                                             'ours int8': report(0.5, 0.9)}})
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].split() == ['entities,', 'max', '1.0e-06,', '100.0', '%', '5.0e-01,', '90.0',
                                 '%']
-    assert 'bfloat16 is left out: this CPU has no kernels for it' in lines
+    assert 'ours bfloat16 is left out: this CPU has no kernels for it' in lines
 
 
-def test_every_contender_has_limits():
-    for contender, (_, dtype) in heads.OURS.items():
-        for head in heads.make_heads():
+def test_every_contender_of_ours_has_limits():
+    for head in heads.make_heads():
+        for contender, (_, dtype) in heads.OURS.items():
             limits = heads.limits_of(head, contender, 1e-4)
-            assert (limits == (1e-4, 1)) == (dtype == 'float32')
+            assert (limits == (1e-4, 1)) == (dtype == 'float32') == (contender in heads.EXACT)
+        assert heads.limits_of(head, 'theirs, converted back', 1e-4) == (1e-4, 1)
+        assert heads.limits_of(head, 'theirs bfloat16', 1e-4) is None
 
 
 def test_examples_are_few():

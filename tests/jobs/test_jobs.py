@@ -117,8 +117,8 @@ def test_a_run_is_resumed_and_refused(run, keywords):
                       'the number at the first use of bert, or set OMP_NUM_THREADS'),
     ({'resume': True, 'overwrite_output_dir': True},
      '--resume and --overwrite_output_dir: give one of the two'),
-    ({'only_calibration': True}, '--only_calibration: no model found: give '
-                                 '--model_parameters, or use quantize.py --model_dir'),
+    ({'only_calibration': True}, '--only_calibration: no trained model found: give a run of '
+     'finetune_classifier.py as --bert_checkpoint, or use quantize.py --model_dir'),
     ({'classes': ['a', 'b']}, '--classes is for files of your own: give --train_file and '
                               '--dev_file')])
 def test_mistakes_have_the_line_of_the_script(wrong, problem, keywords, tmp_path):

@@ -32,7 +32,7 @@ def task(pair, kind='classification'):
 
 
 def test_the_commands_are_those_of_this_installation(tmp_path, monkeypatch):
-    options = types.SimpleNamespace(bert_checkpoint=None, bert_model='bert_6_384_12')
+    options = types.SimpleNamespace(bert_checkpoint=None, bert_model='bert_6_384_12', dev_file=None)
     root = os.path.dirname(os.path.dirname(os.path.abspath(summary.bert.__file__)))
     monkeypatch.chdir(root)
     assert summary._next_commands('a b', task(True), options) == [
@@ -48,7 +48,16 @@ def test_the_commands_are_those_of_this_installation(tmp_path, monkeypatch):
         'python -m bert.serve --model_dir run'
 
 
+def test_after_own_files_their_model_is_quantized():
+    options = types.SimpleNamespace(
+        bert_checkpoint='owner/name', train_file='a b.csv', dev_file='dev.csv',
+        text_columns=('x', 'y'), label_column=None, label_columns=('c', 'd'))
+    assert summary._next_commands('run', task(True, 'multi_label'), options)[2].endswith(
+        " quantize.py --model_dir run --train_file 'a b.csv' --dev_file dev.csv --text_columns x,y "
+        '--label_columns c,d')
+
+
 def test_other_kinds_of_labels_need_other_flags():
-    options = types.SimpleNamespace(bert_checkpoint='owner/name', bert_model=None)
+    options = types.SimpleNamespace(bert_checkpoint='owner/name', bert_model=None, dev_file=None)
     for kind, number in (('classification', 3), ('regression', 2), ('multi_label', 2)):
         assert len(summary._next_commands('run', task(False, kind), options)) == number

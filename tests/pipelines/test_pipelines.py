@@ -77,20 +77,22 @@ def test_open_finds_out_what_lies_there(folders, exported):
 def test_what_cannot_be_opened(folders, exported, tmp_path):
     for path, keywords, problem in (
             (tmp_path, {}, '--model_dir %s: no checkpoint in this folder' % tmp_path),
-            (folders['qa'], {'batch_size': 2.5}, 'argument --batch_size: 2.5 found, a whole'),
-            (folders['qa'], {'batch_tokens': 'x'}, 'argument --batch_tokens: x found, a whole'),
-            (folders['qa'], {'threads': 0}, 'argument --threads: 0 found, a whole'),
+            (folders['qa'], {'batch_size': 2.5}, 'argument --batch_size: 2.5 found, expected'),
+            (folders['qa'], {'batch_tokens': 'x'}, 'argument --batch_tokens: x found, expected'),
+            (folders['qa'], {'threads': 0}, 'argument --threads: 0 found, expected'),
             (folders['qa'], {'dtype': 'int4'}, 'argument --dtype: invalid choice'),
             (folders['qa'], {'runtime': 'mxnet'}, 'runtime: it is for an exported model, but '),
             (folders['encoder'], {'params_path': 'x'}, 'params_path and checkpoint: give one'),
-            (folders['encoder'], {'batch_size': 0}, 'argument --batch_size: 0 found, a whole'),
+            (folders['encoder'], {'batch_size': 0}, 'argument --batch_size: 0 found, expected'),
             (folders['encoder'], {'model': 'bert_6_384_12'}, 'model bert_6_384_12: '
              '%s/model.safetensors has its own config.json and vocabulary' % folders['encoder']),
             (folders['encoder'], {'dataset_name': 'wiki_cn'}, 'model wiki_cn: '),
             (folders['encoder'], {'layers': '-1,-2'}, "layers '-1,-2': expected numbers from -3"),
             (folders['encoder'], {'device': 'cpu'}, "device 'cpu': expected an mxnet.Context"),
             ('', {}, 'argument path: an empty text found'),
-            ('bert_6_384', {}, 'bert_6_384: no such file or folder'),
+            ('bert_6_384', {}, 'bert_6_384: no such file or folder. Did you mean '
+             '"bert_6_384_12"?'),
+            (folders['qa'], {'dtyp': 'x'}, 'unknown argument dtyp. Did you mean "dtype"?'),
             (folders['qa'], {'pooling': 'cls'}, 'pooling: it is for an Embedder, but %s holds'
              % folders['qa']),
             (exported['qa', 'symbol'], {'dtype': 'bfloat16'}, 'dtype bfloat16: the exported model'),

@@ -75,7 +75,7 @@ RERANKING_OUTPUT = (r"(RankedDocument\(document=[012], score=\d.*, text='The .*\
 TRANSFORMERS_OUTPUT = ("['a', 'film', 'of', 'quiet', 'wonder', '.'] "
                  '[ 101 1037 2143 1997 4251 4687 1012  102]\n')
 EMBEDDING_OUTPUT = ("['the', 'quick', 'fox', 'jumped', 'over', 'it', '.'] 7 (384,)\n"
-                    "(3, 384) [[0.7 0.1]]\n(1, 8) (1, 2) ('cls',)\n")
+                    "(3, 384) [[0.7 0.1]]\n(1, 8) (1, 2) ('cls',)\n0 1.00\n1 1.00\n2 1.00\n")
 FILL_MASK_OUTPUT = "True True\n['film', 'good']\n['film', 'good']\n"
 SCHEDULER = 'tcp://localhost:8786'      # Dask's default port; the tests use another one
 SKIPPED_COMMANDS = ['./run tests',      # these tests

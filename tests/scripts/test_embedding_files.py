@@ -361,6 +361,7 @@ def test_search_is_exact(embed, call, tiny_bert, monkeypatch):
             score, line_number, text = line.split('\t')
             assert (int(line_number), text) == (i + 1, TEXTS[i])
             assert abs(float(score) - row[i]) < 1e-4
+    assert call(script, '--query', '', '--index', 'out.npy').error == 'error: --query: it is empty'
 
 
 def test_search_after_things_have_moved(embed, call, tiny_bert, in_tmp):

@@ -88,6 +88,14 @@ def test_tags_of_words(call, folder, dev, in_tmp, scheme):
     assert len(set(sum((row for _, row in expected), ()))) > 1
 
 
+def test_sentences_are_no_words(call, folder, in_tmp, caplog):
+    (in_tmp / 'plain.txt').write_text('so good\nthe film was bad\n')
+    assert call(predict, '--model_dir', folder, '--words', '--file', 'plain.txt').code == 0
+    assert caplog.messages == [
+        'plain.txt: the lines have 2 to 4 columns, and column 0 is read as the word of a line: '
+        'leave out --words if the lines are sentences']
+
+
 @pytest.mark.parametrize('flags, message', [
     (('--pair', 'a', 'b'), '--pair: the model in {} is for token classification'),
     (('--word_column', '1', 'a'), '--word_column: it needs --words'),

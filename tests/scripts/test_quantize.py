@@ -93,10 +93,8 @@ def read_options(run):
 
 def test_only_calibration_of_a_classifier(call, work, tiny_bert, in_tmp):
     run = work / 'run-SST'
-    folder = run / read_json(run / 'checkpoints.json')['best']
     outcome = call(finetune_classifier, '--task_name', 'SST', '--data_dir', work / 'SST-2',
-                   '--bert_checkpoint', tiny_bert, '--model_parameters', folder / 'model.params',
-                   '--only_calibration', '--max_len', 24, *BATCHES, '--output_dir', 'out')
+                   '--bert_checkpoint', run, '--only_calibration', '--max_len', 24, *BATCHES, '--output_dir', 'out')
     assert outcome.code == 0, outcome.err
     assert set(os.listdir('out')) == file_names(INT8_FILES, 'SST') | {
         'options.json', 'results.json', 'audit.json', 'log_SST.txt'}
@@ -276,12 +274,14 @@ def test_refusals(call, work, tiny_bert, in_tmp):
     squad = work / 'run-squad'
     assert refusal('--model_dir', squad, '--label_column', 'a', '--output_dir', 'c') == (
         'error: --label_column: the model in %s is for question answering' % squad)
-    assert '-1 found, a whole number from 0' in refusal('--model_dir', run, '--seed', -1)
+    assert '-1 found, expected a whole number from 0' in refusal('--model_dir', run, '--seed', -1)
     assert refusal('--model_dir', run, '--task_name', 'MRPC') == \
         'error: --task_name MRPC: the task has pairs, but the model was trained on single texts'
-    assert call(finetune_classifier, '--only_calibration', '--bert_checkpoint', run).error == (
-        'error: --only_calibration: no model found: give --model_parameters, or use '
-        'quantize.py --model_dir')
+    for flags in ((), ('--task_name', 'SST', '--data_dir', work / 'SST-2', '--bert_checkpoint',
+                       work / 'bert', '--output_dir', 'd')):
+        assert call(finetune_classifier, '--only_calibration', *flags).error == (
+            'error: --only_calibration: no trained model found: give a run of '
+            'finetune_classifier.py as --bert_checkpoint, or use quantize.py --model_dir')
 
 
 def test_a_killed_run_is_not_mixed_with_a_new_one(call, work, in_tmp, fast_int8):

@@ -81,7 +81,7 @@ def read_sentences(path, word_column=0, tag_column=-1):
     Lines that begin with `DOCUMENT_START` are no words. Raises `UserError`, with path and line, for
     a line without one of the columns, and for a file without words.
     """
-    words, tags, first_line, has_words = [], [], 0, False
+    words, tags, first_line, has_words, widths = [], [], 0, False, set()
 
     def sentence():
         return TaggedSentence(tuple(words), None if tag_column is None else tuple(tags), path,
@@ -91,6 +91,7 @@ def read_sentences(path, word_column=0, tag_column=-1):
         fields = line.split('\t') if '\t' in line else [*filter(None, line.split(' '))]
         if line.strip() and not line.startswith(DOCUMENT_START):
             first_line = first_line or line_number
+            widths.add(len(fields))
             words.append(_column(fields, word_column, path, line_number, 'a word'))
             if tag_column is not None:
                 tags.append(_column(fields, tag_column, path, line_number, 'a word and its tag'))
@@ -101,6 +102,10 @@ def read_sentences(path, word_column=0, tag_column=-1):
         yield sentence()
     elif not has_words:
         raise UserError('%s: no words in it' % path)
+    if tag_column is None and len(widths) > 1:
+        LOG.warning('%s: the lines have %d to %d columns, and column %d is read as the word of a '
+                    'line: leave out --words if the lines are sentences', path, min(widths),
+                    max(widths), word_column)
 
 
 def _column(fields, column, path, line_number, description):

@@ -77,6 +77,8 @@ def print_chunk(options, embedder, model, texts, first):
 def search(options, explicit):
     """Print the --top_k texts of --index for each --query, with their similarities. Returns for
     each query a list of {'score', 'row' (from 0), 'text'}, best first."""
+    if not all(query.strip() for query in options.query):
+        raise UserError('--query: it is empty')
     report, rows = read_index(options.index)
     values = dict(report['options'], gpu=options.gpu, batch_size=options.batch_size)
     if MODEL_OPTIONS & explicit.keys():

@@ -7,10 +7,12 @@ from bert.data.glue.labels import one_line
 from bert.data.glue.tasks import CUSTOM_SUBMISSION
 from bert.data.text.tokenizer import BertTokenizer
 from bert.data.transform import check_max_length
+from bert.errors import UserError
+from bert.flags.finetuning import NO_MODEL
 from bert.jobs.finetuning.classifier_data import featurize_segments, read_segments, write_audit
 from bert.jobs.finetuning.classifier_task import ClassifierTask
 from bert.jobs.finetuning.summary import print_run_summary
-from bert.jobs.finetuning.task_from_options import make_task, run_name
+from bert.jobs.finetuning.task_from_options import make_task, run_name, trained_folder
 from bert.jobs.int8 import calibration
 from bert.jobs.runs import model_from_options, training
 from bert.model import zoo
@@ -99,11 +101,14 @@ def _build_model(options, task, device):
     bert, vocabulary = model_from_options.build_encoder(options, dataset, device)
     network = make_classifier_network(bert, task.labels, options.dropout)
     model_from_options.initialise_head(network.classifier, device)
-    if options.model_parameters:
-        zoo.load_model(network, options.model_parameters, vocabulary, device)
+    parameters = _trained_parameters(options)
+    if parameters:
+        zoo.load_model(network, parameters, vocabulary, device)
+    elif options.only_calibration:
+        raise UserError(NO_MODEL)
     elif not options.trains:
         logging.warning('no --model_parameters: the head is untrained, so its answers are random; '
-                        'the model.params of a checkpoint holds a trained head')
+                        'a run of finetune_classifier.py as --bert_checkpoint has a trained head')
     network.hybridize()
     tokenizer = BertTokenizer(vocabulary, lower=not bert.config.cased)
     model = classifier_class(task.describe())(network, tokenizer, bert.config, task.describe(),
@@ -111,6 +116,17 @@ def _build_model(options, task, device):
     if task.kind == file_names.MULTI_LABEL:
         model.label_separator = options.label_separator
     return model
+
+
+def _trained_parameters(options):
+    """The file of a trained network: --model_parameters, or in the folder that it names. Where
+    nothing is trained, that of the run in --bert_checkpoint. None for a new head."""
+    path = options.model_parameters
+    if path and not os.path.isdir(path) or options.trains and not path:
+        return path
+    folder = trained_folder(options)
+    file = os.path.join(folder or '', file_names.MODEL_FILE)
+    return file if folder and os.path.isfile(file) else path
 
 
 # The end of a run

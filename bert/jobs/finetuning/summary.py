@@ -21,6 +21,8 @@ from bert.train.terminal import BOLD, GREEN, RED, is_terminal, style
 SAMPLES_SHOWN = 5       # predictions on dev
 MAX_WIDTH = 100         # columns of a sample where standard output is no terminal
 MIN_WIDTH = 20          # of a sample in a narrower terminal
+# flags of the user's own files, which quantize.py has too
+DATA_FLAGS = 'train_file', 'dev_file', 'text_columns', 'label_column', 'label_columns'
 
 
 def print_run_summary(classifier_task, metrics):
@@ -123,7 +125,12 @@ def _next_commands(folder, task, options):
         if options.bert_checkpoint else '--bert_model %s' % options.bert_model
     commands = ['%s --model_dir %s %s' % (_script_command('predict.py'), folder, texts),
                 '%s --model_dir %s' % (_script_command('serve.py'), folder)]
-    if task.kind == file_names.CLASSIFICATION:      # other kinds take more flags
+    if options.dev_file:
+        flags = [(name, getattr(options, name)) for name in DATA_FLAGS]
+        commands.append('%s --model_dir %s %s' % (_script_command('quantize.py'), folder, ' '.join(
+            '--%s %s' % (name, shlex.quote(value if isinstance(value, str) else ','.join(value)))
+            for name, value in flags if value)))
+    elif task.kind == file_names.CLASSIFICATION:    # other kinds take more flags
         commands.append(
             '%s --train_file train.csv --dev_file dev.csv --text_columns %s --label_column label %s'
             % (_script_command('finetune_classifier.py'), 'text,text_2' if task.pair else 'text',

@@ -4,12 +4,14 @@ import functools
 import logging
 import os
 
+from bert import files
 from bert.data.glue.labels import find_similar_spellings, one_line
 from bert.data.glue.tasks import custom_task, find_task, is_task
 from bert.data.text.readers import read_examples, read_labels
 from bert.errors import UserError
-from bert.file_names import MULTI_LABEL
+from bert.file_names import INDEX_FILE, MULTI_LABEL, TASK_FILE
 from bert.jobs.runs.sets_from_options import choose_label_column
+from bert.model.weights.checkpoint_reader import checkpoint_of_run
 
 LOG = logging.getLogger(__name__)     # also logs before a run's log is open
 MANY_CLASSES = 20       # more different numbers than these are scores rather than classes
@@ -45,7 +47,7 @@ def _choose_labels(options, task):
     if options.label_columns:
         return options.label_columns
     found_classes = _find_classes(options, task)
-    classes = options.classes or found_classes
+    classes = options.classes or _model_classes(options) or found_classes
     if options.multi_label:
         return _check_labels(options, classes)
     if options.classes and not len(classes) == len(set(classes)) > 1:
@@ -53,10 +55,31 @@ def _choose_labels(options, task):
     if len(classes) < 2:
         raise UserError('column "%s" holds only one class (%s); for numbers, give --regression'
                         % (options.label_column, ', '.join(classes)))
-    if not options.classes and len(classes) > MANY_CLASSES and all(map(_is_number, classes)):
+    if classes is found_classes and len(classes) > MANY_CLASSES and all(map(_is_number, classes)):
         raise UserError('column "%s" holds %d different numbers: --regression learns them as '
                         'numbers, --classes as classes' % (options.label_column, len(classes)))
     return tuple(classes)
+
+
+def _model_classes(options):
+    """The classes of the trained model that a run evaluates, in their order; None where nothing
+    says them."""
+    folder = None if options.trains else trained_folder(options)
+    path = os.path.join(folder or '', TASK_FILE)
+    return tuple(files.read_json(path).get('labels') or ()) if folder and os.path.isfile(path) \
+        else None
+
+
+def trained_folder(options):
+    """The folder of the trained parameters that the options name: of --model_parameters, or the
+    checkpoint of a run in --bert_checkpoint; None without any."""
+    path = options.model_parameters or options.bert_checkpoint
+    if not path or not os.path.exists(path):
+        return None
+    if os.path.isfile(path):
+        return os.path.dirname(os.path.abspath(path))
+    folder = checkpoint_of_run(path) if os.path.isfile(os.path.join(path, INDEX_FILE)) else path
+    return folder if os.path.isfile(os.path.join(folder, TASK_FILE)) else None
 
 
 def _check_labels(options, labels):

@@ -7,7 +7,7 @@ from bert.jobs.prediction.tagged_output import write_entities
 from bert.jobs.runs.results import JobResult
 from bert.model.bert import set_compute_dtype
 from bert.pipelines.model_folder import find_checkpoint_folder
-from bert.pipelines.opening import open_pipeline
+from bert.pipelines.opening import is_export, open_pipeline
 from bert.pipelines.task_file import kind_of
 from bert.train.devices import pick_device
 
@@ -25,6 +25,9 @@ def predict_labels(options, explicit):
     """Write one line per text. Returns a `JobResult`. Raises `UserError`."""
     device = pick_device(options.gpu, options.dtype)
     classification.check_output_file(options)
+    if is_export(options.model_dir):
+        raise UserError('--model_dir %s: it holds an exported model: run it with deploy.py '
+                        '--model_dir %s' % (2 * (options.model_dir,)))
     path = find_checkpoint_folder(options.model_dir,
                                   'finetune_classifier.py or finetune_ner.py')
     # with --query a model with one output that says nothing of it gets a sigmoid

@@ -4,7 +4,7 @@ import logging
 import os
 
 from bert import hub
-from bert.errors import UserError
+from bert.errors import UserError, did_you_mean
 from bert.file_names import INDEX_FILE, MODEL_FILE, OPTIONS_FILE
 from bert.hub_errors import HubUnreachableError
 from bert.model.weights import catalogue, released_folders
@@ -60,6 +60,10 @@ def is_hub_name(name):
         raise UserError('%s: no such file or folder%s' % (
             name, '; for a model on the hub, give owner/name, without an address'
             if '://' in name else ''))
+    if '/' not in name and '_' in name:         # no name on the hub without an owner has a "_"
+        hint = did_you_mean(name, catalogue.MODELS)
+        if hint:
+            raise UserError('%s: no such file or folder.%s' % (name, hint))
     owner, _, _ = parts[0].partition('/')
     if parts[1] is None and owner != parts[0] and os.path.isdir(owner):
         raise UserError('%s: no such file or folder in the local folder %s; for the model of '
