@@ -135,7 +135,7 @@ def test_latency(call, work, tmp_path):
     assert outcome.code == 2 and outcome.error.endswith('choose another name, or give --overwrite')
     assert call(deploy, '--model_dir', work / 'sst-symbol', '--measure', '--lengths',
                 '41').error == 'error: --lengths 41: this model has 40 positions'
-    assert '0 found, whole numbers from 1 on' in call(
+    assert '0 found, expected whole numbers from 1 on' in call(
         deploy, '--model_dir', 'x', '--lengths', '0').error
 
 

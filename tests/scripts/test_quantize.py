@@ -94,7 +94,8 @@ def read_options(run):
 def test_only_calibration_of_a_classifier(call, work, tiny_bert, in_tmp):
     run = work / 'run-SST'
     outcome = call(finetune_classifier, '--task_name', 'SST', '--data_dir', work / 'SST-2',
-                   '--bert_checkpoint', run, '--only_calibration', '--max_len', 24, *BATCHES, '--output_dir', 'out')
+                   '--bert_checkpoint', run, '--only_calibration', '--max_len', 24, *BATCHES,
+                   '--output_dir', 'out')
     assert outcome.code == 0, outcome.err
     assert set(os.listdir('out')) == file_names(INT8_FILES, 'SST') | {
         'options.json', 'results.json', 'audit.json', 'log_SST.txt'}
@@ -278,7 +279,7 @@ def test_refusals(call, work, tiny_bert, in_tmp):
     assert refusal('--model_dir', run, '--task_name', 'MRPC') == \
         'error: --task_name MRPC: the task has pairs, but the model was trained on single texts'
     for flags in ((), ('--task_name', 'SST', '--data_dir', work / 'SST-2', '--bert_checkpoint',
-                       work / 'bert', '--output_dir', 'd')):
+                       tiny_bert, '--output_dir', 'd')):
         assert call(finetune_classifier, '--only_calibration', *flags).error == (
             'error: --only_calibration: no trained model found: give a run of '
             'finetune_classifier.py as --bert_checkpoint, or use quantize.py --model_dir')

@@ -314,7 +314,7 @@ def test_the_original_format(call, dataset, in_tmp):
     (['--dtype', 'float16'], '--dtype float16 needs a GPU'),
     (['--gpus', 0], '--gpus 0: no GPU for this MXNet: it is the CPU build'),
     (['--gpus', '3,0'], '--gpus 3: no GPU for this MXNet: it is the CPU build'),
-    (['--gpus', 'all'], 'argument --gpus: all found, different whole numbers from 0 on with'),
+    (['--gpus', 'all'], 'argument --gpus: all found, expected different whole numbers from 0'),
     (['--optimizer', 'bertadm'], '--optimizer bertadm: no such optimizer. Did you mean'),
     (['--lr', 1e9], 'the loss of step 3 is nan: training stopped; there was no checkpoint yet')])
 def test_mistakes_are_reported_in_one_line(call, dataset, in_tmp, more_flags, problem):

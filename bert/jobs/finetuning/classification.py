@@ -45,6 +45,8 @@ def finetune_classifier(options, explicit):
 def _make_plan(options, explicit):
     if options.only_calibration:
         calibration.check_calibration_options(options, explicit)
+        if not _trained_parameters(options):
+            raise UserError(NO_MODEL)
     task = make_task(options)
     check_max_length(options.max_len, task.pair)
     options = options.replace(task_name=task.name, only_inference=not options.trains)
@@ -104,8 +106,6 @@ def _build_model(options, task, device):
     parameters = _trained_parameters(options)
     if parameters:
         zoo.load_model(network, parameters, vocabulary, device)
-    elif options.only_calibration:
-        raise UserError(NO_MODEL)
     elif not options.trains:
         logging.warning('no --model_parameters: the head is untrained, so its answers are random; '
                         'a run of finetune_classifier.py as --bert_checkpoint has a trained head')
