@@ -157,9 +157,10 @@ def find_export(folder, prefix, runtime_name):
         return os.path.join(folder, matches[0])
     listing = ', '.join(exports) or 'none'
     if not matches:
-        raise UserError('--model_dir %s%s: expected an exported model (%s), found %s' % (
+        raise UserError('--model_dir %s%s: expected an exported model (%s), found %s%s' % (
             folder, '' if prefix is None else ' --model_prefix ' + prefix,
-            ' or '.join('*' + ending for ending in endings), listing))
+            ' or '.join('*' + ending for ending in endings), listing,
+            ': export/export.py and export/to_onnx.py make one' * (not exports)))
     raise UserError('--model_dir %s holds several models: %s; choose one with --model_prefix'
                     % (folder, listing))
 

@@ -79,6 +79,12 @@ def test_old_corpus_names(old_name, name):
     assert catalogue.resolve_names('bert_12_768_12', old_name) == ('bert_12_768_12', name)
 
 
+def test_a_name_of_the_hub_is_no_released_model():
+    with pytest.raises(UserError, match='unknown model "bert-base-cased".*; for a path or a name on '
+                                        'the hub, use --bert_checkpoint'):
+        catalogue.resolve_names('bert-base-cased')
+
+
 @pytest.mark.parametrize('model, corpus, message', [
     ('bert_12_768', None, 'unknown model "bert_12_768". Did you mean "bert_12_768_12"'),
     ('xlnet_12_768_12', None, 'Models: bert_12_768_12, bert_24_1024_16, bert_6_384_12'),

@@ -199,7 +199,8 @@ def test_what_is_missing_or_does_not_fit(call, work, tmp_path):
     assert refusal('--evaluate', 'x') == \
         'error: --evaluate and --measure read no texts: leave out TEXT and --file'
     assert refusal('--engine', 'openvino', 'x') == (
-        'error: --model_dir %s: expected an exported model (*.onnx), found none' % folder)
+        'error: --model_dir %s: expected an exported model (*.onnx), found none: '
+        'export/export.py and export/to_onnx.py make one' % folder)
     task = (folder / 'task.json').read_text()
     (folder / 'task.json').write_text(task.replace('"labels"', '"classes"'))
     assert refusal('x') == 'error: %s: no "version_2" in it' % (folder / 'task.json')

@@ -301,6 +301,15 @@ class _Fields(NamedTuple):
         return 1 + max(self.text + self.label)
 
 
+def _hint_at_column(name, header):
+    """What may help where a column is missing: the separator, or a similar name."""
+    for separator in ';,':
+        if len(header) == 1 and separator in header[0]:
+            return (' The separator seems to be "%s": columns are separated by commas in .csv, by '
+                    'tabs in .tsv and .txt' % separator)
+    return did_you_mean(name, header)
+
+
 def _locate_columns(path, rows, table, blank_lines):
     """(`_Fields`, the rows after the header)"""
     if format_of(path) == 'jsonl':
@@ -322,8 +331,8 @@ def _locate_columns(path, rows, table, blank_lines):
                        num_columns), itertools.chain(first_rows, rows)
     for name in columns:
         if name not in header:
-            raise UserError('%s: no column "%s"; its columns are %s.%s'
-                            % (path, name, ', '.join(header), did_you_mean(name, header)))
+            raise UserError('%s: no column "%s"; its columns are %s.%s' % (
+                path, name, ', '.join(header), _hint_at_column(name, header)))
         if header.count(name) > 1:
             raise UserError('%s: %d columns are called "%s": rename all but one'
                             % (path, header.count(name), name))

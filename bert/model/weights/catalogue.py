@@ -118,7 +118,7 @@ def resolve_names(model, corpus=None):
     if model not in MODELS:
         raise UserError('unknown model "%s".%s Models: %s%s' % (
             model, did_you_mean(str(model), NAMES), ', '.join(NAMES), '; for a path or a '
-            'name on the hub, use --bert_checkpoint' if '/' in str(model) else ''))
+            'name on the hub, use --bert_checkpoint' if set('/-') & set(str(model)) else ''))
     choices = MODELS[model].corpora
     if corpus is None:
         return model, choices[0]

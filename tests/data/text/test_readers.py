@@ -239,6 +239,11 @@ def test_unknown_column(write):
     path = write('a.csv', 'text,labels\na,1\n')
     assert error_of(path) == ('a.csv: no column "label"; its columns are text, labels. Did you '
                               'mean "labels"?')
+    for name, separator in (('a.csv', ';'), ('a.txt', ',')):
+        header = 'text%slabel' % separator
+        assert error_of(write(name, header + '\nb%s1\n' % separator)) == (
+            '%s: no column "text"; its columns are %s. The separator seems to be "%s": columns are '
+            'separated by commas in .csv, by tabs in .tsv and .txt' % (name, header, separator))
 
 
 def test_repeated_column(write):
