@@ -80,8 +80,8 @@ def test_old_corpus_names(old_name, name):
 
 
 def test_a_name_of_the_hub_is_no_released_model():
-    with pytest.raises(UserError, match='unknown model "bert-base-cased".*; for a path or a name on '
-                                        'the hub, use --bert_checkpoint'):
+    with pytest.raises(UserError, match='unknown model "bert-base-cased".*; for a path or a name '
+                                        'on the hub, use --bert_checkpoint'):
         catalogue.resolve_names('bert-base-cased')
 
 
