@@ -159,5 +159,5 @@ def test_the_network_does_not_change(network):
 
 
 def test_an_unknown_mode():
-    with pytest.raises(ValueError, match="mode 'kl': one of customize, naive, entropy, none exp"):
+    with pytest.raises(ValueError, match="mode 'kl': expected one of customize, naive, entropy, n"):
         Quantizer(tiny_networks.make_classifier(), 'kl')
