@@ -247,7 +247,7 @@ def test_shapes_and_types():
     for arrays, message in (
             ((ids, segments[:3], lengths), r'segment_ids: shape \(3, 10\), expected \(4, 10\)'),
             ((ids, segments, lengths[:3]), r'valid_length: shape \(3\), expected \(4\)'),
-            ((ids[0], segments[0], None), r'token_ids have the shape \(10\), expected \(batch, len'),
+            ((ids[0], segments[0], None), r'token_ids have the shape \(10\), expected \(batch, '),
             ((ids.astype('float16'), segments, lengths),
              'token_ids: expected int8, uint8, int32, int64, float32 or float64')):
         with pytest.raises(mx.MXNetError, match=message):
