@@ -167,6 +167,7 @@ NO_KERNELS = 'there are no kernels for this CPU'
 NO_SYSTEMD = 'systemd is not installed'
 NO_CLIENTS = 'the clients of the server are not installed'
 NO_BROWSER = 'there is no Chromium with Playwright and curl'
+NO_CASES = 'there is no folder of shared cases'       # beside that of the data
 NO_ROOT = 'device nodes and mounts need root'  # CI runs as root, on a new machine as a user too
 
 
@@ -179,7 +180,7 @@ def _forbidden_skips(config):
             if policy != 'but-optional'
             or not report.longrepr[2].endswith(
                 (NO_TORCH, NO_HOROVOD, NO_KERNELS, NO_ROOT, NO_CLIENTS, NO_BROWSER,
-                 NO_SYSTEMD))]
+                 NO_SYSTEMD, NO_CASES))]
 
 
 def pytest_sessionfinish(session):

@@ -265,7 +265,7 @@ def test_the_case_of_the_shared_folder(data_dir, call):
     """Its README has the scores of sentence-transformers; the outputs are -1.0706 and -0.8441."""
     folder = data_dir.parent / 'cases' / 'cross_encoder_one_label' / 'model'
     if not folder.is_dir():
-        pytest.skip('there is no folder %s' % folder)
+        pytest.skip('there is no folder of shared cases')
     outcome = call(predict, '--model_dir', folder, '--pair', 'good tea', 'fine coffee', 'rain',
                    'sun')
     assert outcome.out.splitlines() == [
