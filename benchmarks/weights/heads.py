@@ -29,7 +29,7 @@ MASK = '[MASK]'             # of the vocabulary of bert-base-uncased
 VOCABULARY_SIZE = 30522     # of bert-base-uncased
 TRANSFORM = 'cls.predictions.transform.'    # transformers' name of the layer before the decoder
 # Changes of a random head, so that its answers depend on the text as those of a trained head do.
-# Each was chosen by its effect here, of which the comments tell.
+# The remark beside each number says what it does.
 OUTSIDE_BIAS = 2            # added for O: a tweet has 3 to 4 entities; with 0 nearly all words are
 CLASS_GAIN = 10             # the best scores are from 0.7 to 1; with 1, all are near 0.5
 WORD_GAIN = 30              # the best word has a probability of 0.13; with 15, of 0.01
@@ -321,7 +321,7 @@ def print_table(reports):
           'label, best document or best word')
     for contender in OURS:
         if contender not in contenders:
-            print('%s is left out: this CPU has no kernels for it' % contender)
+            print('%s was not measured: the kernels of this CPU lack the type' % contender)
 
 
 def print_examples(reports):

@@ -156,8 +156,12 @@ def _import_library(name):
         return importlib.import_module(name)
     except ImportError:
         raise RuntimeNotInstalledError(
-            '--engine %s: the library is not installed: run "pip install %s", or in the repository '
-            '"./run pip install %s"' % (name, name, name)) from None
+            '--engine %s: the library is not installed: %s' % (name, install_hint(name))) from None
+
+
+def install_hint(name):
+    """What installs a library, for messages."""
+    return 'run "pip install %s", or in the repository "./run pip install %s"' % (name, name)
 
 
 def _unreadable_model(path, error):

@@ -76,8 +76,7 @@ class Embedder(EmbeddingPlanner, NotCopyable):
         How many numbers of a vector are kept.
     prompt_name, prompt
         The name, or the text, of the prompt before each text. `encode_query` and `encode_document`
-        have prompts of their own. The defaults of this and of the three before are those of a
-        folder of sentence-transformers, else 'mean', length 1, all numbers and no prompt.
+        have prompts of their own.
     layers
         Indices of the hidden states: -1 is the last, 0 is the input of the first layer.
     combine
@@ -87,7 +86,9 @@ class Embedder(EmbeddingPlanner, NotCopyable):
         many texts were cut. 'error' raises an error. 'split' reads the text in windows that overlap
         by half, and averages their vectors.
 
-    Raises `UserError` for an unknown model, unreadable weights, a missing GPU, or invalid values.
+    The defaults of pooling, normalize, dimensions and the prompt are those of a folder of
+    sentence-transformers, else 'mean', length 1, all numbers and no prompt. Raises `UserError` for
+    an unknown model, unreadable weights, a missing GPU, or invalid values.
     """
     # the names of arguments in messages
     length_keyword, device_keyword, checkpoint_keyword = 'max_tokens', 'device', 'checkpoint'

@@ -233,7 +233,7 @@ def read_tagged_set(model, name, path, columns, limit=None):
     """The `TaggedSet` of a file of words and tags. columns: `TagColumns`."""
     sentences = subsample(read_tagged_file(path, columns), limit)
     scheme = examine_scheme(sentences)
-    warn_of_unknown_types(path, sentences, model_types(model.task['labels']))
+    warn_of_unknown_types(sentences, model_types(model.task['labels']))
     return TaggedSet(name, tokenize_tagged(path, sentences, scheme, model.tokenizer), model)
 
 

@@ -62,6 +62,21 @@ def test_a_file_without_one_of_the_classes_is_scored(evaluate, run, in_tmp):
     assert metrics['accuracy'] == pytest.approx(sum(right) / len(right))
 
 
+def test_a_converted_run_has_its_head_too(evaluate, run, in_tmp):
+    jobs.convert_checkpoint(input=run, output='converted')
+    outcome, metrics = evaluate(run + '/../dev.tsv', '--bert_checkpoint', 'converted')
+    assert outcome.code == 0, outcome.err
+    assert metrics == read_json(pathlib.Path(run, 'results.json'))['metrics']['dev']
+
+
+def test_classes_in_another_order(evaluate, run):
+    outcome, metrics = evaluate(run + '/../dev.tsv', '--bert_checkpoint', run, '--classes',
+                                'sad,glad,mad')
+    assert metrics is None
+    assert outcome.error == ('error: --classes sad,glad,mad: the trained model has glad,mad,sad: '
+                             'expected these, in this order')
+
+
 def test_a_class_that_the_model_lacks(evaluate, run, in_tmp):
     (in_tmp / 'other.tsv').write_text('review\tmood\nso good\tglad\nbad plot\tzany\n')
     outcome, metrics = evaluate('other.tsv', '--bert_checkpoint', run)

@@ -10,7 +10,7 @@ from bert.data.transform import Features
 from bert.errors import UserError
 from bert.pipelines.inference import Inference
 from bert.serving.api_errors import ApiError
-from bert.serving.engine import Engine, Limits
+from bert.serving.engine import INLINE_TOKENS, Engine, Limits
 from bert.serving.metrics import Metrics
 
 
@@ -120,6 +120,23 @@ def test_a_mistake_of_the_user_is_422(engine, network):
     with pytest.raises(ApiError) as info:
         asyncio.run(send())
     assert info.value.status == 422 and 'surrogate' in info.value.message
+
+
+def test_short_requests_need_no_planning_thread(engine, network):
+    """In the event loop they are planned and finished sooner; long ones would hold others up."""
+    def threads_of(text, length):
+        names = []
+
+        def plan():
+            names.append(threading.current_thread().name)
+            return network.plan([length], 1000)()._replace(
+                result=lambda: names.append(threading.current_thread().name))
+        asyncio.run(engine.run(network, plan, [text], 'client'))
+        return [name.startswith('planning') for name in names]
+    engine.limits = engine.limits._replace(max_tokens=1000)
+    assert threads_of('word', 1) == [False, False]
+    assert threads_of('word ' * INLINE_TOKENS, 1) == [True, False]
+    assert threads_of('word', INLINE_TOKENS + 1) == [False, True]
 
 
 def test_overload_is_answered_at_once(engine, network):

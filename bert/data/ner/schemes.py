@@ -77,12 +77,14 @@ def make_labels(types, scheme):
                        for prefix in SCHEME_PREFIXES[scheme]))
 
 
-def warn_of_unknown_types(path, sentences, types):
-    """Warn of the entities in a file that a model of these types can't find."""
+def warn_of_unknown_types(sentences, types):
+    """Warn of the entities of `TaggedSentence`s of a file that a model of these types can't find.
+    """
     unknown = {kind: count for kind, count in sorted(count_types(sentences).items())
                if kind not in types}
     if unknown:
-        LOG.warning('%s: %d entities have types that the model does not know: %s', path,
+        LOG.warning('%s: %d entities have types that the model does not know: %s',
+                    sentences[0].path,
                     sum(unknown.values()), ', '.join('%s (%d)' % item for item in unknown.items()))
 
 

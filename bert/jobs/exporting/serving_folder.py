@@ -297,8 +297,8 @@ def write_onnx_folder(folder, kind, model):
     values = {'files': [name], 'opset': onnx_graph.OPSET}
     runtime = _open_onnx(path, 1)
     if runtime is None:
-        logging.warning('%s was checked by onnx, but not run: install onnxruntime or openvino '
-                        '(./run pip install onnxruntime) to compare its outputs', name)
+        logging.warning('%s was checked by onnx, but not run: install onnxruntime or openvino to '
+                        'compare its outputs: %s', name, runtimes.install_hint('onnxruntime'))
         return values
     batch = sample_text_batch(model)
     outputs = runtime(*batch[:3])

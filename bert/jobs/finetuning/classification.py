@@ -12,7 +12,7 @@ from bert.flags.finetuning import NO_MODEL
 from bert.jobs.finetuning.classifier_data import featurize_segments, read_segments, write_audit
 from bert.jobs.finetuning.classifier_task import ClassifierTask
 from bert.jobs.finetuning.summary import print_run_summary
-from bert.jobs.finetuning.task_from_options import make_task, run_name, trained_folder
+from bert.jobs.finetuning.task_from_options import make_task, run_name, trained_parameters
 from bert.jobs.int8 import calibration
 from bert.jobs.runs import model_from_options, training
 from bert.model import zoo
@@ -45,7 +45,7 @@ def finetune_classifier(options, explicit):
 def _make_plan(options, explicit):
     if options.only_calibration:
         calibration.check_calibration_options(options, explicit)
-        if not _trained_parameters(options):
+        if not trained_parameters(options):
             raise UserError(NO_MODEL)
     task = make_task(options)
     check_max_length(options.max_len, task.pair)
@@ -103,7 +103,7 @@ def _build_model(options, task, device):
     bert, vocabulary = model_from_options.build_encoder(options, dataset, device)
     network = make_classifier_network(bert, task.labels, options.dropout)
     model_from_options.initialise_head(network.classifier, device)
-    parameters = _trained_parameters(options)
+    parameters = trained_parameters(options)
     if parameters:
         zoo.load_model(network, parameters, vocabulary, device)
     elif not options.trains:
@@ -116,17 +116,6 @@ def _build_model(options, task, device):
     if task.kind == file_names.MULTI_LABEL:
         model.label_separator = options.label_separator
     return model
-
-
-def _trained_parameters(options):
-    """The file of a trained network: --model_parameters, or in the folder that it names. Where
-    nothing is trained, that of the run in --bert_checkpoint. None for a new head."""
-    path = options.model_parameters
-    if path and not os.path.isdir(path) or options.trains and not path:
-        return path
-    folder = trained_folder(options)
-    file = os.path.join(folder or '', file_names.MODEL_FILE)
-    return file if folder and os.path.isfile(file) else path
 
 
 # The end of a run

@@ -15,14 +15,17 @@ import bert
 from bert import file_names
 from bert.data.batches import collate
 from bert.data.glue.labels import one_line
+from bert.flags.int8 import QuantizeOptions
+from bert.flags.options import command_line
 from bert.pipelines.records import LabelSet, Score
 from bert.train.terminal import BOLD, GREEN, RED, is_terminal, style
 
 SAMPLES_SHOWN = 5       # predictions on dev
 MAX_WIDTH = 100         # columns of a sample where standard output is no terminal
 MIN_WIDTH = 20          # of a sample in a narrower terminal
-# flags of the user's own files, which quantize.py has too
-DATA_FLAGS = 'train_file', 'dev_file', 'text_columns', 'label_column', 'label_columns'
+# options of the user's own files, which quantize.py has too
+DATA_OPTIONS = ('train_file', 'dev_file', 'text_columns', 'label_column', 'label_columns',
+                'label_separator')
 
 
 def print_run_summary(classifier_task, metrics):
@@ -119,17 +122,16 @@ def _describe_score(classifier_task, name, metrics):
 
 def _next_commands(folder, task, options):
     """Commands for the run in a folder, as this installation has them. options: of the run."""
-    folder = shlex.quote(folder)
     texts = '"The first text." "The second text."' if task.pair else '"A text of your own."'
     weights = '--bert_checkpoint %s' % shlex.quote(options.bert_checkpoint) \
         if options.bert_checkpoint else '--bert_model %s' % options.bert_model
-    commands = ['%s --model_dir %s %s' % (_script_command('predict.py'), folder, texts),
-                '%s --model_dir %s' % (_script_command('serve.py'), folder)]
+    run = shlex.quote(folder)
+    commands = ['%s --model_dir %s %s' % (_script_command('predict.py'), run, texts),
+                '%s --model_dir %s' % (_script_command('serve.py'), run)]
     if options.dev_file:
-        flags = [(name, getattr(options, name)) for name in DATA_FLAGS]
-        commands.append('%s --model_dir %s %s' % (_script_command('quantize.py'), folder, ' '.join(
-            '--%s %s' % (name, shlex.quote(value if isinstance(value, str) else ','.join(value)))
-            for name, value in flags if value)))
+        line = command_line(QuantizeOptions(model_dir=folder, **{
+            name: getattr(options, name) for name in DATA_OPTIONS}))
+        commands.append(line.replace('quantize.py', _script_command('quantize.py'), 1))
     elif task.kind == file_names.CLASSIFICATION:    # other kinds take more flags
         commands.append(
             '%s --train_file train.csv --dev_file dev.csv --text_columns %s --label_column label %s'

@@ -11,7 +11,7 @@ from bert.data.text.readers import read_examples, read_labels
 from bert.errors import UserError
 from bert.file_names import INDEX_FILE, MULTI_LABEL, TASK_FILE
 from bert.jobs.runs.sets_from_options import choose_label_column
-from bert.model.weights.checkpoint_reader import checkpoint_of_run
+from bert.model.weights.checkpoint_reader import find_weights
 
 LOG = logging.getLogger(__name__)     # also logs before a run's log is open
 MANY_CLASSES = 20       # more different numbers than these are scores rather than classes
@@ -44,10 +44,11 @@ def make_task(options):
 
 def _choose_labels(options, task):
     """The classes or labels in their order. task: without any."""
+    model_classes = _model_classes(options)
     if options.label_columns:
         return options.label_columns
     found_classes = _find_classes(options, task)
-    classes = options.classes or _model_classes(options) or found_classes
+    classes = options.classes or model_classes or found_classes
     if options.multi_label:
         return _check_labels(options, classes)
     if options.classes and not len(classes) == len(set(classes)) > 1:
@@ -63,23 +64,34 @@ def _choose_labels(options, task):
 
 def _model_classes(options):
     """The classes of the trained model that a run evaluates, in their order; None where nothing
-    says them."""
-    folder = None if options.trains else trained_folder(options)
-    path = os.path.join(folder or '', TASK_FILE)
-    return tuple(files.read_json(path).get('labels') or ()) if folder and os.path.isfile(path) \
-        else None
-
-
-def trained_folder(options):
-    """The folder of the trained parameters that the options name: of --model_parameters, or the
-    checkpoint of a run in --bert_checkpoint; None without any."""
-    path = options.model_parameters or options.bert_checkpoint
-    if not path or not os.path.exists(path):
+    says them. Raises `UserError` if the options name others, or another order."""
+    parameters = None if options.trains else trained_parameters(options)
+    if not parameters:
         return None
-    if os.path.isfile(path):
-        return os.path.dirname(os.path.abspath(path))
-    folder = checkpoint_of_run(path) if os.path.isfile(os.path.join(path, INDEX_FILE)) else path
-    return folder if os.path.isfile(os.path.join(folder, TASK_FILE)) else None
+    path = os.path.join(os.path.dirname(os.path.abspath(parameters)), TASK_FILE)
+    classes = tuple(files.read_json(path).get('labels') or ()) if os.path.isfile(path) else None
+    for name in ('classes', 'label_columns'):
+        named = getattr(options, name)
+        if classes and named and tuple(named) != classes:
+            raise UserError('--%s %s: the trained model has %s: expected these, in this order'
+                            % (name, ','.join(named), ','.join(classes)))
+    return classes
+
+
+def trained_parameters(options):
+    """The file of the trained network that the options name: --model_parameters, a file or the
+    folder of a run, or where nothing is trained the run in --bert_checkpoint; None for a new head.
+    """
+    path = options.model_parameters
+    if not path and not options.trains and _is_run(options.bert_checkpoint):
+        path = options.bert_checkpoint
+    return find_weights(path) if path and os.path.isdir(path) else path
+
+
+def _is_run(path):
+    """Whether a path is a folder of a run, or of one of its checkpoints."""
+    return bool(path) and any(os.path.isfile(os.path.join(path, name))
+                              for name in (INDEX_FILE, TASK_FILE))
 
 
 def _check_labels(options, labels):

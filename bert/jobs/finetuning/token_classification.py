@@ -69,8 +69,8 @@ def _run_seed(options, task, device, folder, workers):
     model = _build_model(options, task, segments, device)
     model_from_options.apply_dtype(model.network, options.dtype)
     check_max_length(model.max_len, False, model.config.max_length)
-    for path, sentences, _ in segments.values():
-        warn_of_unknown_types(path, sentences, model_types(model.task['labels']))
+    for _, sentences, _ in segments.values():
+        warn_of_unknown_types(sentences, model_types(model.task['labels']))
     data = make_tagged_data(segments, model.tokenizer)
     write_tag_audit(folder, task, data, model, not workers.rank)
     if options.only_calibration:

@@ -74,7 +74,7 @@ class DaskExecutor(LocalExecutor):
             import distributed
         except ImportError:
             raise UserError('--engine dask: Dask is not installed here: install it, on the '
-                            'workers too, with \'pip install "bert[dask]"\'') from None
+                            'workers too, with "pip install distributed"') from None
         try:
             self._client = distributed.Client(address)
         except (OSError, ValueError) as error:
