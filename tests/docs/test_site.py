@@ -70,6 +70,12 @@ def test_nothing_is_loaded_from_another_host(pages):
         assert not [link for link in page.resources if '//' in link], path
 
 
+def test_names_are_no_addresses(pages):
+    """owner/name@revision is no mail address, tcp://host:8786 nothing that a browser opens."""
+    assert not [(path, link) for path, page in pages.items() for link in page.links
+                if link.startswith(('mailto:', 'tcp:'))]
+
+
 def test_every_page_and_the_search_are_there(site):
     for path in DOCS.rglob('*.rst'):
         name = path.relative_to(DOCS).with_suffix('.html')
@@ -78,6 +84,7 @@ def test_every_page_and_the_search_are_there(site):
 
 
 def test_the_reference_has_the_public_names(site):
+    assert 'Alias for field' not in (site / 'reference' / 'results.html').read_text()
     pipelines = (site / 'reference' / 'pipelines.html').read_text(encoding='utf-8')
     for name in ('open', 'Classifier', 'Embedder', 'embedding.BertEmbedding',
                  'model.zoo.get_model'):

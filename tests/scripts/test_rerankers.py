@@ -372,6 +372,10 @@ def test_deploy(wide, data, in_tmp, call):
         assert ranked(call(deploy, '--model_dir', 'out', '--query', QUERY, *DOCUMENTS,
                            *flags)) == [(pytest.approx(score, abs=1e-4), text)
                                         for score, text in expected[:count]]
+    (output, _), = ranked(call(deploy, '--model_dir', 'out', '--query', QUERY, DOCUMENTS[0],
+                               '--activation', 'identity'))
+    assert sigmoid(output) == pytest.approx(
+        next(score for score, text in expected if text == ' '.join(DOCUMENTS[0].split())), abs=1e-4)
     pairs = call(deploy, '--model_dir', 'out', QUERY, 'good')
     assert pairs.out.splitlines()[0] == 'score\ttext_a\ttext_b'
     outcome = call(deploy, '--model_dir', 'out', '--evaluate', '--task_name', 'STS-B',
@@ -384,6 +388,7 @@ def test_deploy(wide, data, in_tmp, call):
             (('--query', QUERY, '--version_2', 'good'),
              '--version_2: the model in out is for ranking'),
             (('--query', QUERY, '--evaluate'), '--query: it is not for --evaluate'),
+            (('--activation', 'sigmoid', '--evaluate'), '--activation: it is not for --evaluate'),
             (('--query', QUERY, '--pair', 'a', 'b'),
              '--query and --pair: with a query each text is a document')):
         assert call(deploy, '--model_dir', 'out', *flags).error == 'error: ' + message
