@@ -79,7 +79,8 @@ class Inference(NamedTuple):
     result: function, called after that; gives the results. num_tokens: of each text before it is
     cut, special tokens included. max_tokens: the length at which texts are cut. texts: for each
     of the features the index of its text; None: they have one each. unit: what a text is called in
-    messages; a 'question' is counted and cut without special tokens.
+    messages; a 'question' is counted and cut without special tokens. result_tokens: how many tokens
+    `result` handles; None: as many as the network reads.
     """
     runner: NetworkRunner
     features: Sequence
@@ -89,6 +90,7 @@ class Inference(NamedTuple):
     max_tokens: float = math.inf
     texts: Sequence | None = None
     unit: str = 'text'
+    result_tokens: int | None = None
 
     @property
     def num_cut(self):

@@ -122,13 +122,17 @@ class MaskFiller(Pipeline):
     def _plan_examples(self, examples, top_k, target_ids):
         features = self.featurize(examples)
         words = [None] * len(features)      # of each mask of each text [(probability, id)]
+        num_words = top_k if target_ids is None else min(top_k, len(target_ids))
+        # each word of each mask has the whole text in its record
+        result_tokens = num_words * sum(self._count_masks(item) * item.valid_length
+                                        for item in features)
 
         def collect(i, logits):
             words[i] = [best_words(row, top_k, target_ids)
                         for row in logits[:self._count_masks(features[i])]]
         return Inference(self.runner, features, collect, lambda: list(map(
             self._fill, features, words)), [feature.num_tokens for feature in features],
-            self.max_len)
+            self.max_len, result_tokens=result_tokens)
 
     def featurize(self, examples):
         """`Example`s → list of `Features`. Raises `UserError` for a text that can't be filled."""

@@ -92,7 +92,9 @@ class Engine:
         self._check_tokens(inference, truncate)
         planned = time.monotonic()
         work = await self._compute(inference, client)
-        result = await self.finish(inference.result, inference.num_read)
+        result_tokens = inference.result_tokens
+        result = await self.finish(inference.result, inference.num_read if result_tokens is None
+                                   else result_tokens)
         now = time.monotonic()
         started_at = planned if work is None else work.started_at
         return Outcome(result, inference.num_read, inference.num_tokens, inference.max_tokens,

@@ -77,6 +77,13 @@ def test_sequences(filler):
         '[CLS] it was [MASK] and was very [MASK] [SEP]'
 
 
+def test_how_many_tokens_a_result_is_made_of(filler):
+    """Each word of each mask has the whole text, [CLS] and [SEP] included, in its record."""
+    texts = ['the [MASK] so [MASK]', 'a [MASK]']
+    assert filler.plan(texts, 3).result_tokens == 3 * (2 * 6 + 1 * 4)
+    assert filler.plan(texts, 9, ['film', 'good']).result_tokens == 2 * (2 * 6 + 1 * 4)
+
+
 def test_a_batch_is_cut_where_its_logits_take_much_memory(filler, monkeypatch):
     sizes, compute = [], filler.outputs
 

@@ -124,12 +124,13 @@ def test_a_mistake_of_the_user_is_422(engine, network):
 
 def test_short_requests_need_no_planning_thread(engine, network):
     """In the event loop they are planned and finished sooner; long ones would hold others up."""
-    def threads_of(text, length):
+    def threads_of(text, length, result_tokens=None):
         names = []
 
         def plan():
             names.append(threading.current_thread().name)
             return network.plan([length], 1000)()._replace(
+                result_tokens=result_tokens,
                 result=lambda: names.append(threading.current_thread().name))
         asyncio.run(engine.run(network, plan, [text], 'client'))
         return [name.startswith('planning') for name in names]
@@ -137,6 +138,7 @@ def test_short_requests_need_no_planning_thread(engine, network):
     assert threads_of('word', 1) == [False, False]
     assert threads_of('word ' * INLINE_TOKENS, 1) == [True, False]
     assert threads_of('word', INLINE_TOKENS + 1) == [False, True]
+    assert threads_of('word', 1, INLINE_TOKENS + 1) == [False, True]
 
 
 def test_overload_is_answered_at_once(engine, network):
