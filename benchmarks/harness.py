@@ -247,10 +247,10 @@ def make_parser(description, output=None):
     return parser
 
 
-def add_model_flag(parser, default=None):
-    """The sizes of a network with random weights."""
-    parser.add_argument('--model', choices=('minilm', 'base'), default=default,
-                        help='sizes of the network')
+def add_model_flag(parser, default=None, choices=('minilm', 'base')):
+    """The sizes of a network with random weights. choices: of
+    `benchmarks.inference.ours.config_of`."""
+    parser.add_argument('--model', choices=choices, default=default, help='sizes of the network')
 
 
 def add_corpus_flags(parser):

@@ -8,13 +8,24 @@ from benchmarks import harness
 
 WAYS = ('network', 'predictor', 'symbol', 'int8', 'fused', 'fused-bfloat16', 'fused-int8')
 CALIBRATION_BATCHES = 5     # random, of 32 x 128, for INT8
-BASE = ('bert_12_768_12', 'book_corpus_wiki_en_uncased')    # BERT base
+RELEASES = {'minilm': harness.WEIGHTS, 'base': ('bert_12_768_12', 'book_corpus_wiki_en_uncased')}
+BASE_SIZES = {'units': 768, 'hidden_size': 3072, 'num_heads': 12}
+# What sets DistilBERT base and XLM-RoBERTa base apart: of their config.json on the hub
+RELATIVES = {
+    'distilbert': {'family': 'distilbert', 'num_layers': 6, 'vocab_size': 30522,
+                   'token_type_vocab_size': 0},
+    'xlm-roberta': {'family': 'xlm-roberta', 'num_layers': 12, 'vocab_size': 250002,
+                    'token_type_vocab_size': 1, 'position_offset': 2, 'layer_norm_eps': 1e-5}}
+MODELS = (*RELEASES, *RELATIVES)
 
 
 def config_of(model):
-    """The `BertConfig` of 'minilm' or 'base'."""
+    """The `BertConfig` of a name in MODELS."""
+    from bert.model.config import BertConfig
     from bert.model.weights import catalogue
-    return catalogue.config_of(*(harness.WEIGHTS if model == 'minilm' else BASE))
+    if model in RELEASES:
+        return catalogue.config_of(*RELEASES[model])
+    return BertConfig(**BASE_SIZES, **RELATIVES[model])
 
 
 def make_network(model):
@@ -45,8 +56,10 @@ def write_model(model, folder):
     head, arrays, _ = heads.identify_head(arrays, 'network')
     file_formats.write_safetensors(str(folder / 'model.safetensors'), mapping.to_transformers(
         arrays, 'network', config))
+    padding_id = max(0, config.position_offset - 1)     # RoBERTa's positions begin behind it
     (folder / 'config.json').write_text(json.dumps(config_files.config_to_transformers(
-        config, heads.architecture_of(head, config.family), 0, ['a', 'b'], kind='classification')))
+        config, heads.architecture_of(head, config.family), padding_id, ['a', 'b'],
+        kind='classification')))
 
 
 def make_compute(way, model):
@@ -84,7 +97,7 @@ def make_compute(way, model):
 
 def main():
     parser = argparse.ArgumentParser(description='worker of benchmarks.inference.exported_models')
-    harness.add_model_flag(parser)
+    harness.add_model_flag(parser, choices=MODELS)
     parser.add_argument('--way', choices=WAYS)
     parser.add_argument('--write', type=pathlib.Path, metavar='FOLDER')
     args = parser.parse_args()

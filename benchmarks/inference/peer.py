@@ -1,6 +1,7 @@
 """One way of a peer to compute, for exported_models.py, in a process of its own."""
 import argparse
 import contextlib
+import inspect
 import pathlib
 import sys
 
@@ -13,11 +14,12 @@ WAYS = ('onnxruntime', 'onnxruntime-int8', 'openvino', 'openvino-bfloat16', 'ope
         'torch', 'torch-bfloat16')
 
 
-def model_inputs(token_ids, segment_ids, valid_length):
-    """The inputs by the names that transformers gives them."""
+def model_inputs(names, token_ids, segment_ids, valid_length):
+    """The inputs by the names that transformers gives them. names: those that the network has,
+    which may have no segments."""
     mask = np.arange(token_ids.shape[1]) < valid_length[:, None]
-    return {'input_ids': token_ids.astype('int64'), 'attention_mask': mask.astype('int64'),
-            'token_type_ids': segment_ids.astype('int64')}
+    inputs = {'input_ids': token_ids, 'attention_mask': mask, 'token_type_ids': segment_ids}
+    return {name: array.astype('int64') for name, array in inputs.items() if name in names}
 
 
 def make_onnxruntime(way, folder, threads):
@@ -30,16 +32,18 @@ def make_onnxruntime(way, folder, threads):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(path), options, ['CPUExecutionProvider'])
-    return lambda *arrays: session.run(None, model_inputs(*arrays))[0]
+    names = [each.name for each in session.get_inputs()]
+    return lambda *arrays: session.run(None, model_inputs(names, *arrays))[0]
 
 
 def make_openvino(way, folder, threads):
     import openvino
     core = openvino.Core()
     model = core.read_model(str(folder / 'model.onnx'))
+    names = [each.any_name for each in model.inputs]
     if way.endswith('int8'):
         import nncf
-        batches = [model_inputs(*harness.random_batch(32, 128, seed))
+        batches = [model_inputs(names, *harness.random_batch(32, 128, seed))
                    for seed in range(CALIBRATION_BATCHES)]
         model = nncf.quantize(model, nncf.Dataset(batches), subset_size=CALIBRATION_BATCHES,
                               model_type=nncf.ModelType.TRANSFORMER)
@@ -47,7 +51,7 @@ def make_openvino(way, folder, threads):
     compiled = core.compile_model(model, 'CPU', {
         'INFERENCE_NUM_THREADS': threads, 'INFERENCE_PRECISION_HINT': precision,
         'PERFORMANCE_HINT': 'LATENCY'})
-    return lambda *arrays: compiled(model_inputs(*arrays))[compiled.output(0)]
+    return lambda *arrays: compiled(model_inputs(names, *arrays))[compiled.output(0)]
 
 
 def make_torch(way, folder, threads):
@@ -56,11 +60,12 @@ def make_torch(way, folder, threads):
     torch.set_num_threads(threads)
     dtype = torch.bfloat16 if way.endswith('bfloat16') else torch.float32
     model = AutoModelForSequenceClassification.from_pretrained(str(folder)).eval().to(dtype)
+    names = inspect.signature(model.forward).parameters
 
     def compute(*arrays):
         with torch.inference_mode():
             inputs = {name: torch.from_numpy(array)
-                      for name, array in model_inputs(*arrays).items()}
+                      for name, array in model_inputs(names, *arrays).items()}
             return model(**inputs).logits.float().numpy()
     return compute
 

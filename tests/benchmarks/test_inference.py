@@ -1,9 +1,11 @@
 """The inference comparisons: shapes, and summaries of times, logits and scores."""
+import numpy as np
 import pytest
 
 from benchmarks import harness
-from benchmarks.inference import exported_models, tuning
+from benchmarks.inference import exported_models, peer, tuning
 from benchmarks.kernels import product_limit
+from bert.model.weights import config_files
 
 
 def answers_of(seconds, logits):
@@ -51,6 +53,43 @@ def test_without_the_stock_network_nothing_is_compared(capsys):
     assert set(ways['int8']) == {'milliseconds', 'examples_per_second'}
     exported_models.print_tables({'1x16': ways})
     assert capsys.readouterr().out.splitlines()[2].split() == ['int8', '2000.0', '0.5']
+
+
+def test_only_float32_must_agree(capsys):
+    """Without the stock network, or another way in float32, nothing is compared."""
+    rows = {'network': {'difference': 0}, 'fused': {'difference': 9e-5}, 'int8': {'difference': 1}}
+    assert exported_models.report_difference({'1x16': rows}) == 0
+    rows['torch'] = {'difference': 1e-4}
+    assert exported_models.report_difference({'1x16': {}, '1x32': rows}) == 1
+    assert '1.0e-04' in capsys.readouterr().out
+    assert exported_models.report_difference({'1x16': {'int8': {}, 'fused': {}}}) == 0
+    assert 'logits were not compared' in capsys.readouterr().out
+
+
+# Of the config.json of xlm-roberta-base and distilbert-base-uncased on the hub
+XLM_ROBERTA = {'model_type': 'xlm-roberta', 'num_hidden_layers': 12, 'hidden_size': 768,
+               'intermediate_size': 3072, 'num_attention_heads': 12, 'vocab_size': 250002,
+               'max_position_embeddings': 514, 'type_vocab_size': 1, 'layer_norm_eps': 1e-5,
+               'hidden_act': 'gelu', 'pad_token_id': 1}
+DISTILBERT = {'model_type': 'distilbert', 'n_layers': 6, 'dim': 768, 'hidden_dim': 3072,
+              'n_heads': 12, 'vocab_size': 30522, 'max_position_embeddings': 512,
+              'activation': 'gelu', 'pad_token_id': 0}
+
+
+@pytest.mark.parametrize('model, values', [('xlm-roberta', XLM_ROBERTA),
+                                           ('distilbert', DISTILBERT)])
+def test_relatives_have_the_sizes_of_their_releases(model, values):
+    released = config_files.config_from_transformers(values, 'config.json', cased=False)
+    assert exported_models.config_of(model) == released
+
+
+def test_a_peer_is_given_the_inputs_that_it_has():
+    batch = harness.random_batch(2, 8, mean=6)
+    inputs = peer.model_inputs(['input_ids', 'attention_mask'], *batch)
+    assert list(inputs) == ['input_ids', 'attention_mask']
+    np.testing.assert_array_equal(inputs['attention_mask'].sum(axis=1), batch[2])
+    assert set(peer.model_inputs(['input_ids', 'token_type_ids'], *batch)) == {
+        'input_ids', 'token_type_ids'}
 
 
 def test_tuned_networks_are_timed_against_the_float_one(capsys):
