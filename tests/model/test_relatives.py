@@ -17,19 +17,22 @@ SIZES = dict(num_layers=2, units=8, hidden_size=16, num_heads=2), \
     dict(num_layers=2, units=64, hidden_size=96, num_heads=2)
 FAMILIES = {
     'roberta': dict(token_type_vocab_size=1, position_offset=2),
-    'distilbert': dict(token_type_vocab_size=0), 'electra': {},
-    'electra with narrow embeddings': dict(embedding_size=4)}
-POOLER_ACTIVATIONS = {'roberta': np.tanh, 'distilbert': numpy_bert.relu, 'electra': numpy_bert.gelu}
+    'distilbert': dict(token_type_vocab_size=0), 'electra': {}, 'ernie': dict(activation='relu')}
+NARROW = 'electra with narrow embeddings'       # half as wide as the layers
+NAMES = *FAMILIES, NARROW
+POOLER_ACTIVATIONS = {'roberta': np.tanh, 'distilbert': numpy_bert.relu,
+                      'electra': numpy_bert.gelu, 'ernie': np.tanh}
 TOKEN_IDS = np.array([[2, 5, 9, 3, 0, 0], [2, 7, 7, 29, 11, 3], [2, 3, 0, 0, 0, 0]])
 SEGMENT_IDS = np.array([[0, 0, 1, 1, 0, 0], [0, 0, 0, 1, 1, 1], [0, 0, 0, 0, 0, 0]])
 VALID_LENGTH = np.array([4, 6, 2])
 MASK = np.arange(6) < VALID_LENGTH[:, None]
-all_families = pytest.mark.parametrize('name', FAMILIES)
+all_families = pytest.mark.parametrize('name', NAMES)
 
 
 def make_config(name, sizes=SIZES[0]):
     return BertConfig(vocab_size=30, max_length=12, layer_norm_eps=1e-5, family=name.split()[0],
-                      **sizes, **FAMILIES[name])
+                      embedding_size=sizes['units'] // 2 if name == NARROW else None,
+                      **sizes, **FAMILIES[name.split()[0]])
 
 
 def make_tensors(config):
@@ -65,7 +68,7 @@ def test_the_outputs_equal_numpy(name, sizes, hybrid):
     config = make_config(name, sizes)
     tensors = make_tensors(config)
     network = build(config, tensors)
-    assert network.is_fused() == (sizes is SIZES[1] and not config.embedding_size)
+    assert network.is_fused() == (sizes is SIZES[1])
     if hybrid:
         network.hybridize()
     states, pooled = network(*inputs())
@@ -76,7 +79,7 @@ def test_the_outputs_equal_numpy(name, sizes, hybrid):
 
 @pytest.mark.usefixtures('kernels')
 @pytest.mark.parametrize('dtype', ['bfloat16', 'int8'])
-@pytest.mark.parametrize('name', [name for name in FAMILIES if 'narrow' not in name])
+@all_families
 def test_smaller_types_are_near(name, dtype):
     """The fused operators, with the bound of BERT's own tests."""
     config = make_config(name, SIZES[1])
@@ -97,11 +100,12 @@ PARTS = ('embeddings.word_embeddings.weight', 'embeddings.position_embeddings.we
 
 @pytest.mark.parametrize('sizes', SIZES)
 @pytest.mark.parametrize('name, part', [
-    *((name, part) for name in FAMILIES for part in PARTS),
-    ('electra with narrow embeddings', 'embeddings_project.weight')])
+    *((name, part) for name in NAMES for part in PARTS),
+    (NARROW, 'embeddings_project.weight'), (NARROW, 'embeddings_project.bias')])
 def test_the_gradients_equal_finite_differences(name, sizes, part):
     config = make_config(name, sizes)
-    tensors, index = make_tensors(config), (3, 1)
+    tensors = make_tensors(config)
+    index = (3, 1)[:tensors['bert.' + part].ndim]
     network = build(config, tensors)
     weights = np.random.RandomState(1).normal(size=(3, config.units))
 
@@ -135,7 +139,7 @@ def test_where_dropout_acts(name):
 
 
 def test_a_configuration_in_a_file():
-    config = make_config('electra with narrow embeddings')
+    config = make_config(NARROW)
     assert BertConfig.from_dict(json.loads(config.to_json())) == config
     values = {key: value for key, value in json.loads(config.to_json()).items()
               if key not in ('family', 'position_offset', 'embedding_size')}

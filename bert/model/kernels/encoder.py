@@ -91,7 +91,7 @@ class FusedEncoder:
         lengths = [] if valid_length is None else [valid_length]
         values = [value_of(parameter, arguments) for parameter in encoder_parameters(network)]
         if not self._config.token_type_vocab_size:      # the operator adds a row for the segment
-            values.insert(1, F.zeros((1, self._config.units), **arguments))
+            values.insert(1, F.zeros((1, embedding_size(self._config)), **arguments))
         return F.bert_encoder(token_ids, segment_ids, mode, *lengths, *values,
                               has_valid_length=len(lengths),
                               **self._attributes(network, cls_only))
@@ -102,6 +102,7 @@ class FusedEncoder:
         # The C++ calls 'first_only' cls_only, and 'kept' float_products. The attributes keep these
         # names, because saved symbols have them.
         return {'num_layers': config.num_layers, 'units': config.units,
+                'embedding_size': embedding_size(config), 'activation': config.activation,
                 'hidden_size': config.hidden_size, 'num_heads': config.num_heads,
                 'vocab_size': config.vocab_size, 'token_types': config.token_type_vocab_size or 1,
                 'max_length': config.max_length, 'epsilon': repr(config.layer_norm_eps),
@@ -112,12 +113,19 @@ class FusedEncoder:
                 'first_only': int(cls_only and network.encoder.layers is None), 'kept': ''}
 
 
+def embedding_size(config):
+    """The width of the embeddings of a `BertConfig`."""
+    return config.embedding_size or config.units
+
+
 def _supports_config(config):
-    """Whether the operator supports the sizes and the activation of a `BertConfig`."""
-    return config.activation == 'gelu' and config.num_layers > 0 and not (
-        config.embedding_size
-        or config.units % SIZE_MULTIPLE or config.hidden_size % SIZE_MULTIPLE
-        or config.units // config.num_heads % SIZE_MULTIPLE)
+    """Whether the operator supports the sizes of a `BertConfig`."""
+    sizes = (config.units, config.hidden_size, config.units // config.num_heads,
+             embedding_size(config))
+    # A dense layer follows embeddings with a size of their own, even if it is `units`. The operator
+    # has that layer for narrower embeddings alone.
+    return config.num_layers > 0 and not any(size % SIZE_MULTIPLE for size in sizes) and (
+        config.embedding_size is None or config.embedding_size < config.units)
 
 
 def _is_float32_on_cpu(network):
@@ -157,4 +165,6 @@ def encoder_parameters(network):
         for dense in (feed_forward.ffn_1, feed_forward.ffn_2):
             inputs += [dense.weight, dense.bias]
         inputs += [feed_forward.layer_norm.gamma, feed_forward.layer_norm.beta]
+    if encoder.projection is not None:
+        inputs += [encoder.projection.weight, encoder.projection.bias]
     return inputs

@@ -11,7 +11,8 @@ from bert.model.kernels import gluon_hooks, library
 # Matrix products of a layer, in the order of `Product` in encoder.h: (index of one of its weights
 # among the parameters of a layer (`LayerParameter`), last part of its name if not the weight's)
 LAYER_PRODUCTS = ((0, 'query_key_value'), (6, None), (10, None), (12, None))
-LAYER_PARAMETERS = 16       # number of parameters of a layer, the last ones of the operator
+LAYER_PARAMETERS = 16       # number of parameters of a layer
+NARROW_PARAMETERS = 2       # of the dense layer after narrow embeddings; they follow the layers'
 
 
 class FusedQuantizer:
@@ -60,8 +61,12 @@ class FusedQuantizer:
         names = {value.name: name for name, value in network._collect_params_with_prefix().items()}
         nodes = json.loads(self._graph.tojson())['nodes']
         node = next(node for node in nodes if node['op'] == FUSED_OPERATOR)
-        num_layers = int(node['attrs']['num_layers'])
+        sizes = {name: int(node['attrs'][name]) for name in ('num_layers', 'units',
+                                                             'embedding_size')}
+        num_layers = sizes['num_layers']
         inputs = [nodes[index]['name'] for index, *_ in node['inputs']]
+        if sizes['embedding_size'] != sizes['units']:
+            inputs = inputs[:-NARROW_PARAMETERS]
         parameters = inputs[-LAYER_PARAMETERS * num_layers:]
         products = {}
         for layer in range(num_layers):

@@ -21,10 +21,12 @@ static void run(const char* dtype, unsigned seed) {
   sizes.num_layers = draw(1, 2);
   sizes.num_heads = draw(1, 4);
   sizes.units = sizes.num_heads * (draw(0, 1) ? 32 : 64);
+  sizes.embedding_size = 32 * draw(1, sizes.units / 32);
   sizes.hidden_size = 32 * draw(1, seed % 8 ? 12 : 40);
   sizes.vocab_size = 20;
   sizes.token_types = 2;
   sizes.max_length = 140;
+  settings.activation = static_cast<Activation>(draw(0, 2));
   settings.epsilon = 1e-5f;
   settings.dropout = draw(0, 1) ? 0.1f : 0.f;
   settings.threads = draw(1, 3);

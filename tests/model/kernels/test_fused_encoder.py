@@ -26,6 +26,7 @@ from bert.data.transform import featurize
 from bert.errors import UserError
 from bert.model import zoo
 from bert.model.bert import BERTModel
+from bert.model.config import ACTIVATIONS
 from bert.model.weights import loading, mapping
 
 pytestmark = pytest.mark.usefixtures('kernels')
@@ -78,7 +79,10 @@ def test_it_equals_numpy(num_heads, dtype, bound, is_padded):
 @pytest.mark.parametrize('sizes', [{}, {'num_heads': 1}, {'units': 96, 'num_heads': 3},
                                    {'units': 256, 'hidden_size': 1024, 'num_heads': 4},
                                    {'hidden_size': 1632}, {'token_type_vocab_size': 0},
-                                   {'token_type_vocab_size': 1, 'family': 'roberta'}])
+                                   {'token_type_vocab_size': 1, 'family': 'roberta'},
+                                   {'activation': 'gelu_new'}, {'activation': 'relu'},
+                                   {'embedding_size': 32}, {'units': 128, 'embedding_size': 96,
+                                                            'activation': 'gelu_new'}])
 def test_it_equals_mxnets_operators(kernels, sizes, threads):
     kernels.use_threads(threads)
     compare(make(make_config(**sizes)), batch(LENGTHS))
@@ -91,10 +95,11 @@ def test_lengths(kernels, lengths):
     compare(make(), batch(lengths))
 
 
+@pytest.mark.parametrize('embedding_size', [None, 32])
 @pytest.mark.parametrize('layers', [((0,), 'sum'), ((-1, 0, 1), 'sum'), ((2, 1), 'mean'),
                                     ((2, 0, 1), 'concat'), ((1, 1), 'sum')])
-def test_hidden_states(layers):
-    network = make()
+def test_hidden_states(layers, embedding_size):
+    network = make(make_config(embedding_size=embedding_size))
     network.encoder.layers = layers
     compare(network, batch(LENGTHS))
 
@@ -104,8 +109,11 @@ def random_case(seed):
     random = np.random.RandomState(seed)
     head_size = random.choice([32, 64])
     num_heads = random.randint(1, 5)
-    config = make_config(random.randint(1, 4), head_size * num_heads, 32 * random.randint(1, 13),
-                         num_heads)
+    units = head_size * num_heads
+    embedding_size = 32 * random.randint(1, units // 32 + 1)
+    config = make_config(random.randint(1, 4), units, 32 * random.randint(1, 13), num_heads,
+                         activation=str(random.choice(ACTIVATIONS)),
+                         embedding_size=embedding_size if embedding_size < units else None)
     lengths = random.randint(1, random.choice([4, 20, 70]), size=random.randint(1, 7))
     return (make(config, seed=seed, gain=random.uniform(0.5, 1.2)),
             batch(list(lengths), seed, max(lengths) + random.randint(3)))

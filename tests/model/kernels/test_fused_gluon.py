@@ -368,8 +368,9 @@ def test_the_predictor_uses_it():
 
 @pytest.mark.parametrize('config', [make_config(units=48, num_heads=1),
                                     make_config(units=64, num_heads=4),
-                                    make_config(hidden_size=80), make_config(activation='relu'),
-                                    make_config(embedding_size=32)])
+                                    make_config(hidden_size=80), make_config(embedding_size=48),
+                                    make_config(embedding_size=64),
+                                    make_config(embedding_size=96)])
 def test_unsupported_networks(config, caplog):
     network = make(config)
     assert not network.is_fused() and network(*batch(LENGTHS)).asnumpy().any()

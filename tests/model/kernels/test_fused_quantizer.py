@@ -20,12 +20,13 @@ def outputs(quantizer, float_operators):
 
 
 @pytest.mark.parametrize('threads', [1, 2, 3])
-@pytest.mark.parametrize('hidden_size', [96, 1600])     # 1600: 768 columns at a time
-def test_int8_with_float_products(kernels, hidden_size, threads):
+@pytest.mark.parametrize('sizes', [{'hidden_size': 96}, {'hidden_size': 1600},  # 768 at a time
+                                   {'activation': 'relu'}])
+def test_int8_with_float_products(kernels, sizes, threads):
     """All products in float: bit by bit the outputs of bfloat16, or of float32 where the CPU lacks
     bfloat16. One product in float: for each product other outputs."""
     kernels.use_threads(threads)
-    network = make(make_config(hidden_size=hidden_size))
+    network = make(make_config(**sizes))
     quantizer = FusedQuantizer(network)
     assert list(quantizer.operators) == OPERATORS and quantizer.calibrate([]) == {}
     expected = {}
@@ -43,6 +44,22 @@ def test_int8_with_float_products(kernels, hidden_size, threads):
     distinct_outputs = {outputs(quantizer, names).tobytes()
                         for names in [[name] for name in OPERATORS] + [[]]}
     assert len(distinct_outputs) == len(OPERATORS) + 1
+
+
+def test_the_layer_after_narrow_embeddings_is_always_int8(kernels):
+    """It is no product that a tuned network may keep in float."""
+    network = make(make_config(embedding_size=32))
+    quantizer = FusedQuantizer(network)
+    assert list(quantizer.operators) == OPERATORS
+    set_compute_dtype(network, 'int8')
+    assert np.array_equal(outputs(quantizer, ()), network(*batch(LENGTHS)).asnumpy())
+    floats = {}
+    for dtype in ('float32', 'bfloat16'):
+        set_compute_dtype(network, dtype)
+        floats[dtype] = network(*batch(LENGTHS)).asnumpy()
+    error = np.abs(outputs(quantizer, OPERATORS) - floats['float32']).max()
+    assert not np.array_equal(outputs(quantizer, OPERATORS), floats['bfloat16'])
+    assert error < 0.1 * np.abs(floats['float32']).max()
 
 
 def test_int8_and_float_products_use_the_weights(kernels):

@@ -1,4 +1,5 @@
 """The fused encoder and symbols: what is exported, loaded and quantized."""
+import json
 import os
 
 import mxnet as mx
@@ -63,6 +64,25 @@ def test_a_symbol_block_of_the_operator(tmp_path):
     assert np.array_equal(output.asnumpy(), expected[0])
     for name, value in network._collect_params_with_prefix().items():
         assert np.array_equal(value.grad().asnumpy(), expected[1][name]), name
+
+
+def test_symbols_of_before_have_gelu_and_no_narrow_embeddings():
+    """They lack the two attributes."""
+    network, arrays = make(), batch(LENGTHS)
+    network.hybridize()
+    expected = network(*arrays).asnumpy()
+    content = json.loads(network._cached_graph[1].tojson())
+    node, = [node for node in content['nodes'] if node['op'] == FUSED_OPERATOR]
+    for name in ('activation', 'embedding_size'):
+        del node['attrs'][name]
+    inputs = [mx.sym.var('data%d' % i) for i in range(3)]
+    block = mx.gluon.SymbolBlock(mx.sym.load_json(json.dumps(content)), inputs,
+                                 params=network.collect_params())
+    assert np.array_equal(block(*arrays).asnumpy(), expected)
+    node['attrs']['activation'] = 'swish'
+    with pytest.raises(mx.MXNetError, match='attribute activation: swish, expected gelu, gelu_new '
+                                            'or relu'):
+        mx.sym.load_json(json.dumps(content))
 
 
 def test_a_symbol_block_of_the_operator_is_not_exported(tmp_path):

@@ -3,6 +3,7 @@
 // over all rows; each thread computes columns of them.
 #pragma once
 
+#include "activations.h"
 #include "layer_activations.h"
 #include "weights.h"
 
@@ -76,6 +77,8 @@ class BackwardPass {
         arena.allocate(cls_gradient_, sequences, units);
         arena.allocate(cls_query_gradient_, sequences, units);
       }
+      if (context_.sizes.has_narrow_embeddings())
+        arena.allocate(narrow_gradient_, tokens, context_.sizes.embedding_size);
       arena.allocate(dense_gradient_, tokens, units);
       arena.allocate(hidden_gradient_, tokens, hidden_size);
       arena.allocate(context_gradient_, tokens, units);
@@ -135,10 +138,14 @@ class BackwardPass {
       backward_hidden(layer, block, activations, vectors);
     });
     const int count = context_.number_of_rows(layer);
-    compute_weight_gradient(
-        team, count, reader(dense_gradient_), context_.sizes.units,
-        [&](int row, int column) { return gelu<T>(load(activations.hidden.at(row, column))); },
-        context_.sizes.hidden_size, {index_of(layer, OUT)});
+    with_activation<T>(context_.settings.activation, [&](auto activation) {
+      compute_weight_gradient(
+          team, count, reader(dense_gradient_), context_.sizes.units,
+          [&](int row, int column) {
+            return activation.value(load(activations.hidden.at(row, column)));
+          },
+          context_.sizes.hidden_size, {index_of(layer, OUT)});
+    });
     compute_weight_gradient(team, count, reader(hidden_gradient_), context_.sizes.hidden_size,
                             reader(activations.attention_out), context_.sizes.units,
                             {index_of(layer, HIDDEN)});
@@ -163,23 +170,27 @@ class BackwardPass {
     }
   }
 
-  // From dense_gradient_ to hidden_gradient_, that before GELU, and on to the gradient of the
-  // feed-forward layer's input.
+  // From dense_gradient_ to hidden_gradient_, that before the activation, and on to the gradient of
+  // the feed-forward layer's input.
   void backward_hidden(int layer, Range block, const LayerActivations<T>& activations,
                        VectorGradients& vectors) {
-    multiply<T>(
-        operand_a(dense_gradient_.from_row(block.begin)), block.size(), weights_(layer, OUT),
-        [&](int row, int column, Vector sum) {
-          sum = sum * gelu_gradient<T>(load(activations.hidden.at(block.begin + row, column)));
-          store(hidden_gradient_.at(block.begin + row, column), sum);
-          add_to(vectors.hidden_bias + column, sum);
-        },
-        [&](Range tile_rows, Range columns) {  // far apart: the CPU does not see them coming
-          for (int row = tile_rows.begin; row < tile_rows.end; ++row)
-            prefetch_share(activations.hidden.at(block.begin + row, columns.begin),
-                           columns.size() * sizeof(T), 0, 1);
-        });
-    add_product(hidden_gradient_, block, weights_(layer, HIDDEN), row_gradient(layer));
+    with_activation<T>(context_.settings.activation, [&](auto activation) {
+      multiply<T>(
+          operand_a(dense_gradient_.from_row(block.begin)), block.size(),
+          weights_[index_of(layer, OUT)],
+          [&](int row, int column, Vector sum) {
+            const Vector x = load(activations.hidden.at(block.begin + row, column));
+            sum = sum * activation.gradient(x);
+            store(hidden_gradient_.at(block.begin + row, column), sum);
+            add_to(vectors.hidden_bias + column, sum);
+          },
+          [&](Range tile_rows, Range columns) {  // far apart: the CPU does not see them coming
+            for (int row = tile_rows.begin; row < tile_rows.end; ++row)
+              prefetch_share(activations.hidden.at(block.begin + row, columns.begin),
+                             columns.size() * sizeof(T), 0, 1);
+          });
+    });
+    add_product(hidden_gradient_, block, weights_[index_of(layer, HIDDEN)], row_gradient(layer));
   }
 
   // gradient += values · weight, of the rows of a block
@@ -206,7 +217,7 @@ class BackwardPass {
                           activations.attention_inverse_std, ATTENTION_GAMMA, DROP_PROJECTION,
                           vectors.attention_gamma, vectors.attention_beta, vectors.projection_bias);
       multiply<T>(operand_a(dense_gradient_.from_row(block.begin)), block.size(),
-                  weights_(layer, PROJECTION), [&](int row, int column, Vector sum) {
+                  weights_[index_of(layer, PROJECTION)], [&](int row, int column, Vector sum) {
                     store(context_gradient_.at(block.begin + row, column), sum);
                   });
     });
@@ -239,7 +250,7 @@ class BackwardPass {
   // From the gradient of queries, keys or values, the i-th of them, to that of their input.
   void backward_projection(int layer, int i, Range block, MatrixView<const T> gradient,
                            MatrixView<float> input_gradient, VectorGradients& vectors) {
-    add_product(gradient, block, weights_(layer, QKV[i]), input_gradient);
+    add_product(gradient, block, weights_[index_of(layer, QKV[i])], input_gradient);
     for (int row = block.begin; row < block.end; ++row)
       for (int j = 0; j < context_.sizes.units; j += LANES)
         add_to(vectors.bias[i] + j, load(gradient.at(row, j)));
@@ -328,36 +339,62 @@ class BackwardPass {
     store(gradient.values + column, sum);
   }
 
-  // Dropout, layer normalisation and the three embeddings, backward.
+  // The dense layer after narrow embeddings; dropout, layer normalisation and the three embeddings,
+  // backward.
   void backward_embedding(Range tokens, const Team& team, VectorGradients& vectors) {
+    const int width = context_.sizes.embedding_size;
+    const bool is_narrow = context_.sizes.has_narrow_embeddings();
+    const MatrixView<float> gradients = is_narrow ? narrow_gradient_ : state_gradient_;
     vectors.clear(context_.sizes);
+    if (is_narrow) backward_embedding_projection(tokens, team, vectors);
     for (int token = tokens.begin; token < tokens.end; ++token) {
-      float* gradient = state_gradient_.row(token);
-      for (int i = 0; i < context_.sizes.units; i += LANES)
+      float* gradient = gradients.row(token);
+      for (int i = 0; i < width; i += LANES)
         store(gradient + i,
               saved_.dropout.apply(load(gradient + i), dropout_site(0, DROP_EMBEDDING), token, i));
-      normalize_backward(gradient, context_.sizes.units, saved_.embedding_normal.row(token),
+      normalize_backward(gradient, width, saved_.embedding_normal.row(token),
                          saved_.embedding_inverse_std[token], context_.parameter(EMBEDDING_GAMMA),
                          vectors.out_gamma, vectors.out_beta);
     }
     for (int index : {WORDS, TYPES, POSITIONS}) clear_embedding_gradient(index, team);
     team.barrier();
-    const Range columns = team.share(context_.sizes.units, LANES);
+    const Range columns = team.share(width, LANES);
     for (int i = columns.begin; i < columns.end; i += LANES) {
       reduce(EMBEDDING_GAMMA, i, team,
              [&](const VectorGradients& vectors) { return vectors.out_gamma + i; });
       reduce(EMBEDDING_BETA, i, team,
              [&](const VectorGradients& vectors) { return vectors.out_beta + i; });
     }
-    add_embedding_gradients(columns);
+    add_embedding_gradients(gradients, columns);
+  }
+
+  // From the gradient of the first layer's input to narrow_gradient_.
+  void backward_embedding_projection(Range tokens, const Team& team, VectorGradients& vectors) {
+    const int units = context_.sizes.units, matrix = embedding_projection(context_.sizes);
+    for_each_block(tokens, [&](Range block) {
+      for (int row = block.begin; row < block.end; ++row)
+        for (int i = 0; i < units; i += LANES) {
+          const Vector x = load(state_gradient_.at(row, i));
+          store(dense_gradient_.at(row, i), x);
+          add_to(vectors.out_bias + i, x);
+        }
+      clear_rows(narrow_gradient_, block);
+      add_product(dense_gradient_, block, weights_[matrix], narrow_gradient_);
+    });
+    compute_weight_gradient(team, context_.tokens.count(), reader(dense_gradient_), units,
+                            reader(saved_.embeddings), context_.sizes.embedding_size, {matrix});
+    const Range columns = team.share(units, LANES);
+    for (int i = columns.begin; i < columns.end; i += LANES)
+      reduce(matrix + 1, i, team,
+             [&](const VectorGradients& vectors) { return vectors.out_bias + i; });
   }
 
   // All threads go through all tokens, each for columns of its own: no two write the same numbers.
-  void add_embedding_gradients(Range columns) {
+  void add_embedding_gradients(MatrixView<const float> gradients, Range columns) {
     const Batch& batch = context_.batch;
     for (int token = 0; token < context_.tokens.count(); ++token) {
       const int index = context_.tokens.padded_indices[token];
-      const float* gradient = state_gradient_.row(token);
+      const float* gradient = gradients.row(token);
       float* word = embedding_gradient(WORDS).row(batch.tokens[index]);
       float* type = embedding_gradient(TYPES).row(batch.segments[index]);
       float* position = embedding_gradient(POSITIONS).row(index % batch.length);
@@ -371,7 +408,7 @@ class BackwardPass {
   }
 
   MatrixView<float> embedding_gradient(int index) const {
-    return MatrixView<float>(gradients_[index].values, context_.sizes.units);
+    return MatrixView<float>(gradients_[index].values, context_.sizes.embedding_size);
   }
 
   void clear_embedding_gradient(int index, const Team& team) {
@@ -386,8 +423,9 @@ class BackwardPass {
   const std::vector<Gradient>& gradients_;
   MatrixView<float> state_gradient_;  // (tokens, units) of the hidden state that is reached
   MatrixView<float> cls_gradient_;    // (sequences, units) the same in a layer that is cls_only
+  MatrixView<float> narrow_gradient_;  // (tokens, embedding_size) of narrow embeddings
   MatrixView<T> dense_gradient_;      // (rows, units) of the output of a dense layer
-  MatrixView<T> hidden_gradient_;     // (rows, hidden_size) before GELU
+  MatrixView<T> hidden_gradient_;     // (rows, hidden_size) before the activation
   MatrixView<T> context_gradient_;    // (rows, units)
   MatrixView<T> qkv_gradient_;        // (tokens, 3 units)
   MatrixView<T> cls_query_gradient_;  // (sequences, units) of the queries, where cls_only

@@ -9,13 +9,14 @@
 namespace bert {
 
 std::pair<int, int> shape_of(const Sizes& sizes, int index) {
-  const int units = sizes.units, hidden = sizes.hidden_size;
+  const int units = sizes.units, hidden = sizes.hidden_size, narrow = sizes.embedding_size;
+  if (index == embedding_projection(sizes)) return {units, narrow};
   switch (index) {
-    case WORDS: return {sizes.vocab_size, units};
-    case TYPES: return {sizes.token_types, units};
-    case POSITIONS: return {sizes.max_length, units};
+    case WORDS: return {sizes.vocab_size, narrow};
+    case TYPES: return {sizes.token_types, narrow};
+    case POSITIONS: return {sizes.max_length, narrow};
     case EMBEDDING_GAMMA:
-    case EMBEDDING_BETA: return {1, units};
+    case EMBEDDING_BETA: return {1, narrow};
   }
   switch ((index - LAYERS) % LAYER_PARAMETERS) {
     case QUERY:
@@ -27,6 +28,15 @@ std::pair<int, int> shape_of(const Sizes& sizes, int index) {
     case HIDDEN_BIAS: return {1, hidden};
     default: return {1, units};
   }
+}
+
+std::vector<int> matrices_of(const Sizes& sizes) {
+  std::vector<int> indices;
+  if (sizes.has_narrow_embeddings()) indices.push_back(embedding_projection(sizes));
+  for (int layer = 0; layer < sizes.num_layers; ++layer)
+    for (int matrix : {QUERY, KEY, VALUE, PROJECTION, HIDDEN, OUT})
+      indices.push_back(index_of(layer, matrix));
+  return indices;
 }
 
 namespace {
@@ -60,7 +70,7 @@ void check(const Batch& batch, const Sizes& sizes) {
 
 namespace {
 
-inline bool all_matrices(int, int) { return true; }
+inline bool all_matrices(int) { return true; }
 
 template <class T>
 class TypedEncoder : public Encoder {

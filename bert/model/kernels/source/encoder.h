@@ -14,9 +14,14 @@ namespace bert {
 
 struct Sizes {
   int num_layers = 0, units = 0, hidden_size = 0, num_heads = 0;
+  int embedding_size = 0;  // units, or fewer: then a dense layer follows the embeddings
   int vocab_size = 0, token_types = 0, max_length = 0;
   int head_size() const { return units / num_heads; }
+  bool has_narrow_embeddings() const { return embedding_size != units; }
 };
+
+// Of the hidden layer of the feed-forward block (activations.h).
+enum class Activation { GELU, GELU_NEW, RELU };
 
 // A hidden state that goes into the output, multiplied by `scale`, from `column` on. State 0 is the
 // input of the first layer, state n the output of the n-th.
@@ -29,6 +34,7 @@ struct Output {
 
 struct Settings {
   Sizes sizes;
+  Activation activation = Activation::GELU;
   float epsilon = 0, dropout = 0;
   std::vector<Output> outputs;       // in the order of their states
   std::vector<bool> float_products;  // of PRODUCTS of each layer: those INT8 leaves alone; or empty
@@ -47,7 +53,8 @@ struct Parameter {
   size_t version;
 };
 
-// The order of the parameters: those before the layers, then LAYER_PARAMETERS of each layer.
+// The order of the parameters: those before the layers, LAYER_PARAMETERS of each layer, and where
+// embeddings are narrow, the weight and the bias of the dense layer that follows them.
 enum EmbeddingParameter { WORDS, TYPES, POSITIONS, EMBEDDING_GAMMA, EMBEDDING_BETA, LAYERS };
 enum LayerParameter {
   QUERY,
@@ -72,18 +79,30 @@ inline int index_of(int layer, int parameter) {
   return LAYERS + LAYER_PARAMETERS * layer + parameter;
 }
 
+inline int embedding_projection(const Sizes& sizes) { return index_of(sizes.num_layers, 0); }
+
+// The indices of the matrices that products multiply, in the order of computation.
+std::vector<int> matrices_of(const Sizes& sizes);
+
 // The products of a layer, each of which INT8 may leave in floating point.
 enum Product { QUERY_KEY_VALUE, PROJECT, EXPAND, CONTRACT, PRODUCTS };
-inline Product product_of(int parameter) {
-  return parameter == PROJECTION ? PROJECT
-         : parameter == HIDDEN   ? EXPAND
-         : parameter == OUT      ? CONTRACT
-                                 : QUERY_KEY_VALUE;
+// The number of the product with the matrix of an index: PRODUCTS a layer. Of the layer that
+// follows narrow embeddings: one that no layer has.
+inline size_t product_number(int index) {
+  const int layer = (index - LAYERS) / LAYER_PARAMETERS;
+  const int parameter = (index - LAYERS) % LAYER_PARAMETERS;
+  const Product product = parameter == PROJECTION ? PROJECT
+                          : parameter == HIDDEN   ? EXPAND
+                          : parameter == OUT      ? CONTRACT
+                                                  : QUERY_KEY_VALUE;
+  return static_cast<size_t>(PRODUCTS) * layer + product;
 }
 
 // (rows, columns) of the parameter of an index; a vector has one row.
 std::pair<int, int> shape_of(const Sizes& sizes, int index);
-inline int number_of_parameters(const Sizes& sizes) { return index_of(sizes.num_layers, 0); }
+inline int number_of_parameters(const Sizes& sizes) {
+  return embedding_projection(sizes) + (sizes.has_narrow_embeddings() ? 2 : 0);
+}
 
 // (batch, length) token and segment ids, and (batch,) how many of a row are no padding.
 struct Batch {

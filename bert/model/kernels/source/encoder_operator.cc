@@ -89,6 +89,15 @@ std::vector<bool> read_float_products(const std::string& text, const Sizes& size
   return float_products;
 }
 
+// The attribute activation: as `BertConfig` has it.
+Activation read_activation(const std::string& name) {
+  if (name == "gelu") return Activation::GELU;
+  if (name == "gelu_new") return Activation::GELU_NEW;
+  if (name == "relu") return Activation::RELU;
+  throw std::invalid_argument("attribute activation: " + name +
+                              ", expected gelu, gelu_new or relu");
+}
+
 Settings read_settings(const Attributes& attributes) {
   Settings settings;
   Sizes& sizes = settings.sizes;
@@ -99,11 +108,16 @@ Settings read_settings(const Attributes& attributes) {
   sizes.vocab_size = get_int(attributes, "vocab_size");
   sizes.token_types = get_int(attributes, "token_types");
   sizes.max_length = get_int(attributes, "max_length");
+  // symbols that are older than these two attributes lack them
+  sizes.embedding_size =
+      attributes.count("embedding_size") ? get_int(attributes, "embedding_size") : sizes.units;
+  if (attributes.count("activation"))
+    settings.activation = read_activation(get(attributes, "activation"));
   settings.epsilon = get_float(attributes, "epsilon");
   settings.dropout = get_float(attributes, "dropout");
   settings.outputs = read_outputs(get(attributes, "outputs"));
   settings.output_width = get_int(attributes, "output_width");
-  // symbols that are older than this attribute lack it
+  // older symbols lack this one too
   settings.cls_only = attributes.count("first_only") && get_int(attributes, "first_only");
   if (settings.cls_only &&
       (settings.outputs.size() != 1 || settings.outputs[0].state != sizes.num_layers))

@@ -3,6 +3,7 @@
 // README.md has a picture of it.
 #pragma once
 
+#include "activations.h"
 #include "layer_activations.h"
 #include "weights.h"
 
@@ -47,7 +48,8 @@ class ForwardPass {
   // What a shard needs for one block after the other. (rows of a block, …)
   struct Scratch {
     MatrixView<float> sums;           // units
-    MatrixView<T> gelu_output;        // hidden_size, or KC columns of it
+    MatrixView<T> embeddings;         // embedding_size, if embeddings are narrow
+    MatrixView<T> hidden_output;      // hidden_size, or KC columns of it
     LayerActivations<T> activations;  // where nothing is saved
     MatrixView<T> unread_output;      // units: of the last layer, which no layer reads
     typename Weights::OperandBuffer operand_buffer;  // of the product that is computed
@@ -115,11 +117,13 @@ class ForwardPass {
         attention.reserve(arena, tokens.longest, sizes.head_size(), false);
       for (auto& scratch : scratch_) {
         arena.allocate(scratch.sums, rows, units);
-        arena.allocate(scratch.gelu_output, rows,
+        arena.allocate(scratch.hidden_output, rows,
                        is_one_team_ ? sizes.hidden_size : std::min(KC, sizes.hidden_size));
         arena.allocate(scratch.unread_output, rows, units);
         scratch.operand_buffer.reserve(arena, max_rows_, std::max(sizes.units, sizes.hidden_size));
         if (saved_) continue;
+        if (sizes.has_narrow_embeddings())
+          arena.allocate(scratch.embeddings, rows, sizes.embedding_size);
         arena.allocate(scratch.activations.qkv, rows, 3 * units);
         arena.allocate(scratch.activations.context, rows, units);
         arena.allocate(scratch.activations.attention_out, rows, units);
@@ -198,34 +202,60 @@ class ForwardPass {
     }
   }
 
-  // Sum of the three embeddings, layer normalisation, dropout.
+  // The input of the first layer: the embeddings, with a dense layer after narrow ones.
   void embed(Range tokens, const Team& team, Scratch& scratch) const {
-    const int units = context_.sizes.units;
+    const MatrixView<T> states =
+        (saved_ ? saved_->layers[0].input : states_).from_row(tokens.begin);
+    if (!context_.sizes.has_narrow_embeddings()) {
+      sum_embeddings(tokens, team, scratch.sums, states,
+                     [&](int row, int i, Vector x) { write_output(0, tokens.begin + row, i, x); });
+      return;
+    }
+    const MatrixView<T> embeddings =
+        saved_ ? saved_->embeddings.from_row(tokens.begin) : scratch.embeddings;
+    sum_embeddings(tokens, team, scratch.sums, embeddings, [](int, int, Vector) {});
+    team.barrier();
+    const int matrix = embedding_projection(context_.sizes), width = context_.sizes.embedding_size;
+    const float* bias = context_.parameter(matrix + 1);
+    const auto operand = weights_.prepare_operand(matrix, embeddings, tokens.size(), width, team,
+                                                  scratch.operand_buffer);
+    weights_.multiply(operand, tokens.size(), matrix, share_columns(team, context_.sizes.units),
+                      {0, width}, [&](int row, int column, Vector sum) {
+                        sum = sum + load(bias + column);
+                        store(states.at(row, column), sum);
+                        write_output(0, tokens.begin + row, column, sum);
+                      });
+  }
+
+  // Sum of the three embeddings, layer normalisation, dropout: into (tokens, embedding_size)
+  // embeddings, and handed to `epilogue(row, column, LANES numbers)`.
+  template <class Epilogue>
+  void sum_embeddings(Range tokens, const Team& team, MatrixView<float> sums,
+                      MatrixView<T> embeddings, Epilogue epilogue) const {
+    const int width = context_.sizes.embedding_size;
     const Batch& batch = context_.batch;
     const MatrixView<const float> words = context_.embedding(WORDS);
     const MatrixView<const float> types = context_.embedding(TYPES);
     const MatrixView<const float> positions = context_.embedding(POSITIONS);
     const float* gamma = context_.parameter(EMBEDDING_GAMMA);
     const float* beta = context_.parameter(EMBEDDING_BETA);
-    const MatrixView<T> states = saved_ ? saved_->layers[0].input : states_;
     const Range share = team.share(tokens.size());
-    for (int token = tokens.begin + share.begin; token < tokens.begin + share.end; ++token) {
-      const int index = context_.tokens.padded_indices[token];
+    for (int row = share.begin; row < share.end; ++row) {
+      const int token = tokens.begin + row, index = context_.tokens.padded_indices[token];
       const float* word = words.row(batch.tokens[index]);
       const float* type = types.row(batch.segments[index]);
       const float* position = positions.row(index % batch.length);
-      float* sum = scratch.sums.row(token - tokens.begin);
-      for (int i = 0; i < units; i += LANES)
+      float* sum = sums.row(row);
+      for (int i = 0; i < width; i += LANES)
         store(sum + i, load(word + i) + load(type + i) + load(position + i));
       T* normals = saved_ ? saved_->embedding_normal.row(token) : nullptr;
-      T* state = states.row(token);
       const float inverse_std =
-          normalize(sum, units, context_.settings.epsilon, [&](int i, Vector normal) {
+          normalize(sum, width, context_.settings.epsilon, [&](int i, Vector normal) {
             if (normals) store(normals + i, normal);
             Vector x = scale_and_shift(normal, gamma, beta, i);
             x = dropout_.apply(x, dropout_site(0, DROP_EMBEDDING), token, i);
-            store(state + i, x);
-            write_output(0, token, i, x);
+            store(embeddings.at(row, i), x);
+            epilogue(row, i, x);
           });
       if (saved_) saved_->embedding_inverse_std[token] = inverse_std;
     }
@@ -275,8 +305,8 @@ class ForwardPass {
   void project_qkv(int layer, Range tokens, int first, const LayerActivations<T>& activations,
                    const Team& team, Scratch& scratch) const {
     const auto operand =
-        weights_.prepare_operand(layer, KEY, activations.input, tokens.size(), context_.sizes.units,
-                                 team, scratch.operand_buffer);
+        weights_.prepare_operand(index_of(layer, KEY), activations.input, tokens.size(),
+                                 context_.sizes.units, team, scratch.operand_buffer);
     for (int i = first; i < 3; ++i)
       project(layer, i, operand, tokens.size(), activations, team, [](int row) { return row; });
   }
@@ -292,8 +322,9 @@ class ForwardPass {
       std::copy_n(activations.input.row(token_of_row(row)), units,
                   activations.query_input.row(row));
     team.barrier();
-    const auto operand = weights_.prepare_operand(
-        layer, QUERY, activations.query_input, block.size(), units, team, scratch.operand_buffer);
+    const auto operand =
+        weights_.prepare_operand(index_of(layer, QUERY), activations.query_input, block.size(),
+                                 units, team, scratch.operand_buffer);
     project(layer, 0, operand, block.size(), activations, team, token_of_row);
   }
 
@@ -304,12 +335,12 @@ class ForwardPass {
                const LayerActivations<T>& activations, const Team& team,
                TokenOfRow token_of_row) const {
     const int units = context_.sizes.units;
-    const LayerParameter matrix = QKV[i];
-    const float* bias = context_.parameter(index_of(layer, matrix + 1));
+    const int matrix = index_of(layer, QKV[i]);
+    const float* bias = context_.parameter(matrix + 1);
     const float scale = LOG2_E / std::sqrt(static_cast<float>(context_.sizes.head_size()));
     const Vector factor = spread(i ? 1 : scale);
     const MatrixView<T> target = activations.qkv.from_column(i * units);
-    weights_.multiply(operand, rows, layer, matrix, share_columns(team, units), {0, units},
+    weights_.multiply(operand, rows, matrix, share_columns(team, units), {0, units},
                       [&](int row, int column, Vector sum) {
                         store(target.at(token_of_row(row), column),
                               (sum + load(bias + column)) * factor);
@@ -321,10 +352,11 @@ class ForwardPass {
                        const Team& team, Scratch& scratch) const {
     const int units = context_.sizes.units;
     const float* bias = context_.parameter(index_of(layer, PROJECTION_BIAS));
-    const auto operand = weights_.prepare_operand(layer, PROJECTION, activations.context,
-                                                  rows.size(), units, team, scratch.operand_buffer);
+    const int matrix = index_of(layer, PROJECTION);
+    const auto operand = weights_.prepare_operand(matrix, activations.context, rows.size(), units,
+                                                  team, scratch.operand_buffer);
     weights_.multiply(
-        operand, rows.size(), layer, PROJECTION, share_columns(team, units), {0, units},
+        operand, rows.size(), matrix, share_columns(team, units), {0, units},
         [&](int row, int column, Vector sum) {
           sum = dropout_.apply(sum + load(bias + column), dropout_site(layer, DROP_PROJECTION),
                                context_.token_of_row(layer, rows.begin + row), column);
@@ -338,31 +370,22 @@ class ForwardPass {
                    });
   }
 
-  // Two dense layers around GELU, dropout, residual; layer normalisation. A thread that is a team
-  // of its own computes KC columns of the hidden layer at a time, which stay in its cache.
+  // Two dense layers around the activation, dropout, residual; layer normalisation. A thread that
+  // is a team of its own computes KC columns of the hidden layer at a time, which stay in its cache.
   void feed_forward(int layer, Range rows, const LayerActivations<T>& activations, const Team& team,
                     Scratch& scratch) const {
     const int units = context_.sizes.units, hidden_size = context_.sizes.hidden_size;
     const int step = is_one_team_ ? hidden_size : std::min(KC, hidden_size);
-    const float* hidden_bias = context_.parameter(index_of(layer, HIDDEN_BIAS));
+    const int matrix = index_of(layer, OUT);
     const float* out_bias = context_.parameter(index_of(layer, OUT_BIAS));
     for (int start = 0; start < hidden_size; start += step) {
       const int end = std::min(hidden_size, start + step);
-      const auto hidden_operand =
-          weights_.prepare_operand(layer, HIDDEN, activations.attention_out, rows.size(), units,
-                                   team, scratch.operand_buffer);
-      weights_.multiply(hidden_operand, rows.size(), layer, HIDDEN,
-                        is_one_team_ ? share_columns(team, hidden_size) : Range{start, end},
-                        {0, units}, [&](int row, int column, Vector sum) {
-                          sum = sum + load(hidden_bias + column);
-                          if (activations.hidden) store(activations.hidden.at(row, column), sum);
-                          store(scratch.gelu_output.at(row, column - start), gelu<T>(sum));
-                        });
+      compute_hidden(layer, rows.size(), {start, end}, activations, team, scratch);
       team.barrier();
-      const auto out_operand = weights_.prepare_operand(
-          layer, OUT, scratch.gelu_output, rows.size(), end - start, team, scratch.operand_buffer);
-      weights_.multiply(out_operand, rows.size(), layer, OUT, share_columns(team, units),
-                        {start, end}, [&](int row, int column, Vector sum) {
+      const auto operand = weights_.prepare_operand(matrix, scratch.hidden_output, rows.size(),
+                                                    end - start, team, scratch.operand_buffer);
+      weights_.multiply(operand, rows.size(), matrix, share_columns(team, units), {start, end},
+                        [&](int row, int column, Vector sum) {
                           float* target = scratch.sums.at(row, column);
                           sum = sum + (start ? load(target) : load(out_bias + column));
                           if (end == hidden_size)
@@ -380,6 +403,26 @@ class ForwardPass {
           store(activations.output.at(row, column), x);
           write_output(layer + 1, context_.token_of_row(layer, rows.begin + row), column, x);
         });
+  }
+
+  // The first of the two dense layers and its activation: these columns of the hidden layer. A team
+  // of several threads is given all of them, and each of its threads computes a share.
+  void compute_hidden(int layer, int rows, Range columns, const LayerActivations<T>& activations,
+                      const Team& team, Scratch& scratch) const {
+    const int units = context_.sizes.units, matrix = index_of(layer, HIDDEN);
+    const float* bias = context_.parameter(matrix + 1);
+    const Range share = is_one_team_ ? share_columns(team, columns.end) : columns;
+    const auto operand = weights_.prepare_operand(matrix, activations.attention_out, rows, units,
+                                                  team, scratch.operand_buffer);
+    with_activation<T>(context_.settings.activation, [&](auto activation) {
+      weights_.multiply(operand, rows, matrix, share, {0, units},
+                        [&](int row, int column, Vector sum) {
+                          sum = sum + load(bias + column);
+                          if (activations.hidden) store(activations.hidden.at(row, column), sum);
+                          store(scratch.hidden_output.at(row, column - columns.begin),
+                                activation.value(sum));
+                        });
+    });
   }
 
   // Layer normalisation of sums, handed to `epilogue(row, column, LANES numbers)`. gamma: the index

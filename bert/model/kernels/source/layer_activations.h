@@ -16,7 +16,7 @@ struct LayerActivations {
   MatrixView<T> context;           // (rows, units)
   MatrixView<T> attention_out;     // (rows, units) after the attention's layer normalisation
   MatrixView<T> attention_normal;  // (rows, units) before its gamma and beta
-  MatrixView<T> hidden;            // (rows, hidden_size) before GELU
+  MatrixView<T> hidden;            // (rows, hidden_size) before the activation
   MatrixView<T> out_normal;        // (rows, units) before gamma and beta
   MatrixView<T> output;            // (rows, units)
   float* attention_inverse_std = nullptr;  // (rows,) 1 / deviation
@@ -50,7 +50,8 @@ struct TypedSavedActivations : SavedActivations {
     const Sizes& sizes = context.sizes;
     const size_t tokens = context.tokens.count(), units = sizes.units;
     arena.arrange([&](Arena& memory) {
-      memory.allocate(embedding_normal, tokens, units);
+      memory.allocate(embedding_normal, tokens, sizes.embedding_size);
+      if (sizes.has_narrow_embeddings()) memory.allocate(embeddings, tokens, sizes.embedding_size);
       memory.allocate(embedding_inverse_std, tokens);
       for (int i = 0; i < sizes.num_layers; ++i) {
         LayerActivations<T>& layer = layers[i];
@@ -73,7 +74,8 @@ struct TypedSavedActivations : SavedActivations {
   }
 
   Dropout dropout;
-  MatrixView<T> embedding_normal;  // (tokens, units) before gamma and beta
+  MatrixView<T> embedding_normal;  // (tokens, embedding_size) before gamma and beta
+  MatrixView<T> embeddings;        // (tokens, embedding_size), if they are narrow
   float* embedding_inverse_std;    // (tokens,) 1 / deviation
   std::vector<LayerActivations<T>> layers;
   Arena arena;

@@ -45,9 +45,9 @@ struct PassContext {
         tokens(batch) {}
 
   const float* parameter(int index) const { return parameters[index].values; }
-  // A parameter whose rows have `units` columns.
+  // A parameter whose rows have `embedding_size` columns.
   MatrixView<const float> embedding(int index) const {
-    return MatrixView<const float>(parameter(index), sizes.units);
+    return MatrixView<const float>(parameter(index), sizes.embedding_size);
   }
 
   int number_of_rows(int layer) const {

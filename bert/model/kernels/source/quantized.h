@@ -60,10 +60,9 @@ class QuantizedWeights {
   };
 
   // Quantizes (rows, width) activations into the buffer; the team shares the work.
-  Operand prepare_operand(int layer, LayerParameter matrix, MatrixView<const T> activations,
-                          int rows, int width, const Team& team,
-                          const OperandBuffer& buffer) const {
-    if (is_float(layer, matrix)) return {operand_a(activations), nullptr};
+  Operand prepare_operand(int index, MatrixView<const T> activations, int rows, int width,
+                          const Team& team, const OperandBuffer& buffer) const {
+    if (is_float(index)) return {operand_a(activations), nullptr};
     const MatrixView<Int8> integers(buffer.integers, padded(width));
     const Range share = team.share(rows);
     team.barrier();  // the product before has read the buffer
@@ -79,13 +78,13 @@ class QuantizedWeights {
   }
 
   template <class Epilogue>
-  void multiply(const Operand& operand, int rows, int layer, LayerParameter matrix, Range outputs,
-                Range inputs, Epilogue epilogue) const {
-    if (is_float(layer, matrix)) {
-      float_weights_.multiply(operand.rows, rows, layer, matrix, outputs, inputs, epilogue);
+  void multiply(const Operand& operand, int rows, int index, Range outputs, Range inputs,
+                Epilogue epilogue) const {
+    if (is_float(index)) {
+      float_weights_.multiply(operand.rows, rows, index, outputs, inputs, epilogue);
       return;
     }
-    const QuantizedMatrix& weight = matrices_[index_of(layer, matrix)];
+    const QuantizedMatrix& weight = matrices_[index];
     const Range blocks = {inputs.begin / KC, (inputs.end + KC - 1) / KC};
     const int last = static_cast<int>(padded(inputs.end)) / PER_WORD<Int8>;
     bert::multiply<Int8>(
@@ -105,17 +104,17 @@ class QuantizedWeights {
     float_products_ = float_products;
     if (std::count(float_products.begin(), float_products.end(), true))
       float_weights_.refresh(sizes, parameters, threads,
-                             [&](int layer, int matrix) { return is_float(layer, matrix); });
+                             [&](int index) { return is_float(index); });
     stamps_.refresh(
-        sizes, parameters, threads, [&](int layer, int matrix) { return !is_float(layer, matrix); },
+        sizes, parameters, threads, [&](int index) { return !is_float(index); },
         [&](int index, const float* weight, std::pair<int, int> shape) {
           quantize(weight, shape, matrices_[index]);
         });
   }
 
  private:
-  bool is_float(int layer, int matrix) const {
-    const size_t number = PRODUCTS * layer + product_of(matrix);
+  bool is_float(int index) const {
+    const size_t number = product_number(index);
     return number < float_products_.size() && float_products_[number];
   }
 
@@ -126,16 +125,15 @@ class QuantizedWeights {
   void reserve(const Sizes& sizes) {
     matrices_.resize(number_of_parameters(sizes));
     arena_.arrange_lasting([&](Arena& arena) {
-      for (int layer = 0; layer < sizes.num_layers; ++layer)
-        for (int parameter : MATRICES) {
-          QuantizedMatrix& matrix = matrices_[index_of(layer, parameter)];
-          const auto [rows, columns] = shape_of(sizes, index_of(layer, parameter));
-          matrix.packed.depth = static_cast<int>(padded(columns)) / PER_WORD<Int8>;
-          matrix.packed.columns = rows;
-          arena.allocate(matrix.packed.words, matrix.packed.size());
-          arena.allocate(matrix.scales, rows);
-          arena.allocate(matrix.zero_point_sums, blocks_of(columns), rows);
-        }
+      for (int index : matrices_of(sizes)) {
+        QuantizedMatrix& matrix = matrices_[index];
+        const auto [rows, columns] = shape_of(sizes, index);
+        matrix.packed.depth = static_cast<int>(padded(columns)) / PER_WORD<Int8>;
+        matrix.packed.columns = rows;
+        arena.allocate(matrix.packed.words, matrix.packed.size());
+        arena.allocate(matrix.scales, rows);
+        arena.allocate(matrix.zero_point_sums, blocks_of(columns), rows);
+      }
     });
   }
 

@@ -10,7 +10,6 @@
 
 namespace bert {
 
-constexpr int MATRICES[] = {QUERY, KEY, VALUE, PROJECTION, HIDDEN, OUT};
 // The weights of the three parts of `LayerActivations::qkv`, in their order.
 constexpr LayerParameter QKV[] = {QUERY, KEY, VALUE};
 
@@ -44,7 +43,7 @@ class Stamp {
 class Stamps {
  public:
   // Calls `pack(index, numbers, shape)` for the matrices that have changed since the last time, of
-  // those for which `filter(layer, matrix)`.
+  // those for which `filter(index)`.
   template <class Filter, class Pack>
   void refresh(const Sizes& sizes, const std::vector<Parameter>& parameters, int threads,
                Filter filter, Pack pack) {
@@ -61,15 +60,12 @@ class Stamps {
                               Filter filter) {
     stamps_.resize(number_of_parameters(sizes));
     std::vector<int> stale;
-    for (int layer = 0; layer < sizes.num_layers; ++layer)
-      for (int matrix : MATRICES) {
-        if (!filter(layer, matrix)) continue;
-        const int index = index_of(layer, matrix);
-        const auto shape = shape_of(sizes, index);
-        if (stamps_[index].update(parameters[index],
-                                  static_cast<size_t>(shape.first) * shape.second))
-          stale.push_back(index);
-      }
+    for (int index : matrices_of(sizes)) {
+      if (!filter(index)) continue;
+      const auto shape = shape_of(sizes, index);
+      if (stamps_[index].update(parameters[index], static_cast<size_t>(shape.first) * shape.second))
+        stale.push_back(index);
+    }
     return stale;
   }
 
@@ -79,15 +75,13 @@ class Stamps {
 // FORWARD: for y = x Wᵀ. BACKWARD: for the gradient of x, which is that of y times W.
 enum class Direction { FORWARD, BACKWARD };
 
-// The matrices of all layers, packed for one direction.
+// All matrices, by the index of the parameter, packed for one direction.
 template <class T>
 class PackedWeights {
  public:
   explicit PackedWeights(Direction direction) : direction_(direction) {}
 
-  const PackedB& operator()(int layer, LayerParameter matrix) const {
-    return packed_[index_of(layer, matrix)];
-  }
+  const PackedB& operator[](int index) const { return packed_[index]; }
 
   // The left operand of a product by a matrix: (rows, width) activations. Nothing has to be done to
   // them here, and no memory is needed.
@@ -95,22 +89,21 @@ class PackedWeights {
   struct OperandBuffer {
     void reserve(Arena&, int, int) {}
   };
-  Operand prepare_operand(int, LayerParameter, MatrixView<const T> activations, int, int,
-                          const Team&, const OperandBuffer&) const {
+  Operand prepare_operand(int, MatrixView<const T> activations, int, int, const Team&,
+                          const OperandBuffer&) const {
     return operand_a(activations);
   }
 
-  // `epilogue(row, column, LANES sums)` of rows of the operand times a matrix. outputs: columns of
-  // the product. inputs: the part of the sum that the operand holds.
+  // `epilogue(row, column, LANES sums)` of rows of the operand times the matrix of an index.
+  // outputs: columns of the product. inputs: the part of the sum that the operand holds.
   template <class Epilogue>
-  void multiply(const Operand& operand, int rows, int layer, LayerParameter matrix, Range outputs,
-                Range inputs, Epilogue epilogue) const {
-    bert::multiply<T>(operand, rows, (*this)(layer, matrix), outputs,
+  void multiply(const Operand& operand, int rows, int index, Range outputs, Range inputs,
+                Epilogue epilogue) const {
+    bert::multiply<T>(operand, rows, packed_[index], outputs,
                       {inputs.begin / PER_WORD<T>, inputs.end / PER_WORD<T>}, epilogue);
   }
 
-  // Packs what has changed since the last time, of the matrices for which `filter(layer,
-  // matrix)`.
+  // Packs what has changed since the last time, of the matrices for which `filter(index)`.
   template <class Filter>
   void refresh(const Sizes& sizes, const std::vector<Parameter>& parameters, int threads,
                Filter filter) {
@@ -125,15 +118,14 @@ class PackedWeights {
   void reserve(const Sizes& sizes) {
     packed_.resize(number_of_parameters(sizes));
     arena_.arrange_lasting([&](Arena& arena) {
-      for (int layer = 0; layer < sizes.num_layers; ++layer)
-        for (int matrix : MATRICES) {
-          PackedB& packed = packed_[index_of(layer, matrix)];
-          const auto [rows, columns] = shape_of(sizes, index_of(layer, matrix));
-          const bool is_forward = direction_ == Direction::FORWARD;
-          packed.depth = (is_forward ? columns : rows) / PER_WORD<T>;
-          packed.columns = is_forward ? rows : columns;
-          arena.allocate(packed.words, packed.size());
-        }
+      for (int index : matrices_of(sizes)) {
+        PackedB& packed = packed_[index];
+        const auto [rows, columns] = shape_of(sizes, index);
+        const bool is_forward = direction_ == Direction::FORWARD;
+        packed.depth = (is_forward ? columns : rows) / PER_WORD<T>;
+        packed.columns = is_forward ? rows : columns;
+        arena.allocate(packed.words, packed.size());
+      }
     });
   }
 
