@@ -87,6 +87,8 @@ class Machine:
         (self.repo / 'bert' / 'models.py').write_text(script % 'Lists what can be had.')
         (self.repo / 'bert' / 'export' / 'export.py').write_text(script % 'Writes a model.')
         (self.repo / 'bert' / 'library.py').write_text('"""No script."""\n')
+        (self.repo / 'bert' / 'export' / 'symbol_worker.py').write_text(
+            script % 'Started by a script, and in no list.')
         (self.repo / 'tests').mkdir()
         (folder / 'Python.h').touch()
         self.set_status('ruff', 0)
@@ -134,7 +136,10 @@ def machine(tmp_path):
     return Machine(tmp_path)
 
 
-SETUP_MESSAGE = 'setting up .venv (once, about 2 minutes) …\n'
+SETUP_MESSAGE = (
+    'setting up .venv (once, about 2 minutes) …\n'
+    '  1 of 2: MXNet 1.9.1 …\n'
+    '  2 of 2: this package, the packages it needs, and its CPU kernels …\n')
 
 
 def refusal(machine, **environment):

@@ -8,7 +8,7 @@ from bert.errors import UserError
 NUM_BOOTSTRAP_SAMPLES = 1000            # bootstrap samples
 INTERVAL_PERCENTILES = 2.5, 97.5    # percentiles of the 95 % interval
 
-GOAL_REACHED, GOAL_MISSED, GOAL_UNRESOLVED = 'reached', 'missed', 'not resolvable'
+GOAL_REACHED, GOAL_MISSED, GOAL_UNDECIDED = 'reached', 'missed', 'undecided'
 
 
 class ScoreLoss(NamedTuple):
@@ -56,16 +56,16 @@ class Goal(NamedTuple):
 
     def judge(self, loss):
         """Whether a `ScoreLoss` meets the goal: `GOAL_REACHED` if its whole interval does,
-        `GOAL_MISSED` if its whole interval doesn't, else `GOAL_UNRESOLVED`."""
+        `GOAL_MISSED` if its whole interval doesn't, else `GOAL_UNDECIDED`."""
         if loss.high <= self.loss:
             return GOAL_REACHED
-        return GOAL_MISSED if loss.low > self.loss else GOAL_UNRESOLVED
+        return GOAL_MISSED if loss.low > self.loss else GOAL_UNDECIDED
 
     def accepts(self, loss):
         """Whether a `ScoreLoss` counts as within the goal: by `judge`, or by its value if the
-        verdict is `GOAL_UNRESOLVED`."""
+        verdict is `GOAL_UNDECIDED`."""
         verdict = self.judge(loss)
-        return verdict == GOAL_REACHED or verdict == GOAL_UNRESOLVED and loss.value <= self.loss
+        return verdict == GOAL_REACHED or verdict == GOAL_UNDECIDED and loss.value <= self.loss
 
     def describe(self):
         return ('%g %% of the float score' % (100 * self.loss) if self.is_relative

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from bert.errors import UserError
-from bert.quantization.loss import GOAL_MISSED, GOAL_REACHED, GOAL_UNRESOLVED, Goal, ScoreLoss
+from bert.quantization.loss import GOAL_MISSED, GOAL_REACHED, GOAL_UNDECIDED, Goal, ScoreLoss
 
 
 def mean(outputs, rows):
@@ -33,7 +33,7 @@ def test_relative():
     assert Goal().loss_between(-0.5, -0.6) == pytest.approx(0.2)   # a correlation may be negative
 
 
-@pytest.mark.parametrize('size, verdict', [(1, GOAL_UNRESOLVED), (299, GOAL_UNRESOLVED),
+@pytest.mark.parametrize('size, verdict', [(1, GOAL_UNDECIDED), (299, GOAL_UNDECIDED),
                                            (301, GOAL_REACHED)])
 def test_the_same_outputs_lose_nothing_as_far_as_the_examples_tell(size, verdict):
     """The rule of three: 3 / examples to either side, here of a score of 0.5 too."""
@@ -52,9 +52,9 @@ def test_same_seed_same_interval():
 
 
 @pytest.mark.parametrize('loss,verdict,accepted', [
-    ((0.00, -0.01, 0.01), GOAL_REACHED, True), ((0.00, -0.01, 0.011), GOAL_UNRESOLVED, True),
-    ((0.011, 0.0, 0.02), GOAL_UNRESOLVED, False), ((0.02, 0.0101, 0.03), GOAL_MISSED, False),
-    ((-0.1, -0.2, -0.05), GOAL_REACHED, True), ((np.nan, np.nan, np.nan), GOAL_UNRESOLVED, False)])
+    ((0.00, -0.01, 0.01), GOAL_REACHED, True), ((0.00, -0.01, 0.011), GOAL_UNDECIDED, True),
+    ((0.011, 0.0, 0.02), GOAL_UNDECIDED, False), ((0.02, 0.0101, 0.03), GOAL_MISSED, False),
+    ((-0.1, -0.2, -0.05), GOAL_REACHED, True), ((np.nan, np.nan, np.nan), GOAL_UNDECIDED, False)])
 def test_judgement(loss, verdict, accepted):
     goal = Goal(0.01)
     assert (goal.judge(ScoreLoss(*loss)), goal.accepts(ScoreLoss(*loss))) == (verdict, accepted)

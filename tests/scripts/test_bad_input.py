@@ -43,7 +43,7 @@ OWN_FLAGS = ('--text_columns', 't', '--label_column', 'c', '--train_file', 'a.ts
     (None, 'a.tsv: can\'t be read: No such file or directory'),
     (b'', 'a.tsv: empty file, expected a header and examples'),
     (b't\tc\n', 'a.tsv: no examples in it'),
-    (b't\tc\ngood\tx\nbad\n', 'a.tsv:3: 1 columns found, expected 2'),
+    (b't\tc\ngood\tx\nbad\n', 'a.tsv:3: 1 column found, expected 2'),
     (b't\tc\ngood\tx\nb\xe4d\ty\n', 'a.tsv:3: not UTF-8 at byte 2 of the line: save the file '
                                     'as UTF-8'),
     (b't\tlabel\ngood\tx\n', 'a.tsv: no column "c"; its columns are t, label.'),

@@ -410,7 +410,7 @@ def test_bad_rows_are_reported_when_skipped(train, in_tmp):
     rejected = read_json(in_tmp / 'run' / 'audit.json')['segments']['train']['rejected']
     assert rejected == [
         {'line': 62, 'reason': './SST-2/train.tsv:62: label "7": expected one of 0, 1'},
-        {'line': 63, 'reason': './SST-2/train.tsv:63: 1 columns found, expected 2'}]
+        {'line': 63, 'reason': './SST-2/train.tsv:63: 1 column found, expected 2'}]
     assert 'rejected rows: 2' in outcome.err
 
 
@@ -525,7 +525,7 @@ def test_bad_test_row_is_never_skipped(train, in_tmp):
     with open(in_tmp / 'SST-2' / 'test.tsv', 'a') as out:
         out.write('no column\n')
     outcome = train('--task_name', 'SST', '--skip_bad_rows')
-    assert outcome.error == 'error: ./SST-2/test.tsv:12: 1 columns found, expected 2'
+    assert outcome.error == 'error: ./SST-2/test.tsv:12: 1 column found, expected 2'
 
 
 def test_metrics_of_all_tasks_exist():

@@ -345,8 +345,8 @@ def _example(path, line_number, row, fields, table, check_label):
     if isinstance(_raise_error(row), list):
         expected = fields.width or fields.num_needed
         if len(row) != expected if fields.width else len(row) < expected:
-            raise UserError('%s:%d: %d columns found, expected %d' % (path, line_number, len(row),
-                                                                      expected))
+            raise UserError('%s:%d: %d column%s found, expected %d' % (
+                path, line_number, len(row), '' if len(row) == 1 else 's', expected))
     texts = tuple(_field(path, line_number, row, field) for field in fields.text)
     label = None
     if table.label is not None:

@@ -37,7 +37,7 @@ def report():
         'train': segment('train.tsv', range(1, 101), class_ids(*[0, 1, 1, 1] * 25)),
         'dev': segment('dev.tsv', [5, 7, 200], class_ids(0, 2, 2)),
         'test': segment('test.tsv', [4, 4]),
-    }, [RejectedRow('train.tsv', 9, 'train.tsv:9: 1 columns found, expected 2')], 90)
+    }, [RejectedRow('train.tsv', 9, 'train.tsv:9: 1 column found, expected 2')], 90)
 
 
 def test_rows_and_label_counts(report):
@@ -62,7 +62,7 @@ def test_truncated_examples_are_those_longer_than_the_limit(report):
 
 def test_rejected_rows_are_under_their_file(report):
     assert report['segments']['train']['rejected'] == [
-        {'line': 9, 'reason': 'train.tsv:9: 1 columns found, expected 2'}]
+        {'line': 9, 'reason': 'train.tsv:9: 1 column found, expected 2'}]
     assert report['segments']['dev']['rejected'] == []
 
 
@@ -80,7 +80,7 @@ def test_lines(report):
         '  labels: sad: 25, glad: 75, angry: 0',
         '  tokens: p50 50, p90 90, p99 99, max 100; --max_len 90 truncates 10 examples (10.0 %)',
         '  rejected rows: 1',
-        '    train.tsv:9: 1 columns found, expected 2',
+        '    train.tsv:9: 1 column found, expected 2',
         'dev: 3 rows of dev.tsv',
         '  labels: sad: 1, glad: 0, angry: 2',
         '  tokens: max 200; --max_len 90 truncates 1 examples (33.3 %)',

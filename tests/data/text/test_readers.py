@@ -259,7 +259,7 @@ def test_wrong_number_of_columns(write):
     path = write('a.csv', 'text,label\n"quoted\nnewline",1\nunquoted, comma,1\n')
     assert error_of(path) == 'a.csv:4: 3 columns found, expected 2'
     path = write('a.csv', 'a,1\nb\n')
-    assert error_of(path, Table(('0',), '1', ())) == 'a.csv:2: 1 columns found, expected 2'
+    assert error_of(path, Table(('0',), '1', ())) == 'a.csv:2: 1 column found, expected 2'
 
 
 def test_bad_label(write):
@@ -326,7 +326,7 @@ def test_bad_rows_are_reported_not_dropped(write):
     examples, rejected = read_examples(path, TEXT_LABEL, BINARY, skip_bad_rows=True)
     assert [example.texts[0] for example in examples] == ['a', 'd']
     assert [tuple(row) for row in rejected] == [
-        ('a.tsv', 3, 'a.tsv:3: 1 columns found, expected 2'),
+        ('a.tsv', 3, 'a.tsv:3: 1 column found, expected 2'),
         ('a.tsv', 4, 'a.tsv:4: label "2": expected one of 0, 1')]
 
 
