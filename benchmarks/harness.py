@@ -273,6 +273,7 @@ def add_pretraining_flags(parser):
     parser.add_argument('--sizes', required=True, help='.json of the model')
     parser.add_argument('--examples', required=True, help='.npz of create_pretraining_data.py')
     parser.add_argument('--batch_size', type=int, required=True)
+    parser.add_argument('--dtype', choices=('float32', 'bfloat16'), required=True)
 
 
 def add_peer_flags(parser):

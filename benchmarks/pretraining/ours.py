@@ -24,14 +24,15 @@ class TrainingTimer:
 
     def __init__(self, args):
         sizes = harness.read_json(args.sizes)
-        self._network = BERTModel(BertConfig.from_dict(sizes, args.sizes), dropout=0.1,
-                                  use_pooler=True, use_decoder=True, use_classifier=True)
+        self._network = BERTModel(
+            BertConfig.from_dict(sizes, args.sizes), dropout=0.1, use_pooler=True,
+            use_decoder=True, use_classifier=True, compute_dtype=args.dtype)
         self._network.initialize(mx.init.Normal(0.02))
         self._sums = PretrainingSums()
         for block in (self._network, self._sums):
             block.hybridize()
-        trainer = optimizer.make_trainer(self._network.collect_params(), 'bertadam', LEARNING_RATE,
-                                         epsilon=1e-6)
+        trainer = optimizer.make_trainer(self._network.collect_params(), args.optimizer,
+                                         LEARNING_RATE, epsilon=1e-6)
         self._stepper = PretrainingStepper(self._forward, trainer, seed=1)
         lengths = read_lengths(args.examples)
         self._stream = ExampleStream([args.examples], [lengths], read_shard, Buckets(
@@ -56,7 +57,8 @@ class TrainingTimer:
                           arrays['next_sentence_labels'])
 
     def train(self, question):
-        """Train {'steps'} → {'seconds', 'tokens', 'padded': tokens with padding, 'loss'}."""
+        """Train {'steps'} → {'seconds', 'tokens', 'padded': tokens with padding, 'loss', 'memory':
+        peak in bytes}."""
         started, tokens, padded, previous = time.time(), 0, 0, None
         for _ in range(question['steps']):
             batch = next(self._batches)
@@ -68,13 +70,14 @@ class TrainingTimer:
             previous = result
         mx.nd.waitall()
         return {'seconds': time.time() - started, 'tokens': tokens, 'padded': int(padded),
-                'loss': float(previous.loss.asscalar())}
+                'loss': float(previous.loss.asscalar()), 'memory': harness.peak_memory()}
 
 
 def main():
     parser = argparse.ArgumentParser(description='worker of benchmarks.pretraining.speed')
     harness.add_pretraining_flags(parser)
     parser.add_argument('--num_buckets', type=int, required=True)
+    parser.add_argument('--optimizer', required=True)
     args = parser.parse_args()
     # as in the script, though after the import of mxnet
     allocator.keep_freed_memory(training=True)

@@ -74,6 +74,7 @@ class TrainingTimer:
         self._batch_size = args.batch_size
         self._model = make_model(args.sizes)
         self._model.train()
+        self._dtype = args.dtype
         self._optimizer = adamw(self._model, LEARNING_RATE)
         self._batches = self._all_batches()
 
@@ -84,15 +85,16 @@ class TrainingTimer:
                 yield self._examples.batch(order[start:start + self._batch_size])
 
     def train(self, question):
-        """Train {'steps'} → {'seconds', 'tokens', 'padded': tokens with padding, 'loss'}."""
+        """Train {'steps'} → {'seconds', 'tokens', 'padded': tokens with padding, 'loss', 'memory':
+        peak in bytes}."""
         started, tokens, padded = time.time(), 0, 0
         for _ in range(question['steps']):
             batch = next(self._batches)
-            loss = train_step(self._model, batch, self._optimizer, 'float32')
+            loss = train_step(self._model, batch, self._optimizer, self._dtype)
             tokens += int(batch['attention_mask'].sum())
             padded += batch['attention_mask'].numel()
         return {'seconds': time.time() - started, 'tokens': tokens, 'padded': padded,
-                'loss': loss.item()}
+                'loss': loss.item(), 'memory': harness.peak_memory()}
 
 
 def main():

@@ -1,10 +1,10 @@
 """Pre-training speed of ours and of transformers, side by side in one run, and what is padded.
 
-Tokens per second, without padding, of whole training steps in float32 (forward, backward, clip,
-update) on the same file of examples: ours in length buckets, with the decoder on the masked
-positions only; transformers' BertForPreTraining on random batches, padded to their longest example
-or to --max_seq_length. Every model starts from random weights. Compare within one run only, on a
-machine without other work.
+Tokens per second, without padding, of whole training steps (forward, backward, clip, update) on the
+same file of examples: ours in length buckets, with the decoder on the masked positions only;
+transformers' BertForPreTraining on random batches, padded to their longest example or to
+--max_seq_length, with AdamW. Every model starts from random weights. Also the peak memory of each
+process. Compare within one run only, on a machine without other work.
 """
 import contextlib
 import json
@@ -30,6 +30,9 @@ def make_parser():
     parser.add_argument('--num_buckets', type=int, default=10, help='of ours')
     parser.add_argument('--models', type=harness.comma_list, default=list(MODELS))
     parser.add_argument('--batch_size', type=int, default=32)
+    parser.add_argument('--dtype', choices=('float32', 'bfloat16'), default='float32',
+                        help='of both sides; of transformers bfloat16 is autocast')
+    parser.add_argument('--optimizer', default='bertadam', help='of ours')
     parser.add_argument('--steps', type=harness.int_list, default=[20, 4], metavar='A,B',
                         help='training steps a round, for each of the models')
     parser.add_argument('--rounds', type=int, default=5)
@@ -48,17 +51,19 @@ def make_examples(args, work):
 
 def start_worker(contender, args, sizes, examples):
     """The `Worker` of a contender."""
-    flags = ('--sizes', sizes, '--examples', examples, '--batch_size', args.batch_size)
+    flags = ('--sizes', sizes, '--examples', examples, '--batch_size', args.batch_size, '--dtype',
+             args.dtype)
     if contender == 'ours':
         return harness.Worker('ours', 'benchmarks.pretraining.ours', '--num_buckets',
-                              args.num_buckets, *flags, threads=args.threads)
+                              args.num_buckets, '--optimizer', args.optimizer, *flags,
+                              threads=args.threads)
     pad_to = args.max_seq_length if 'maximum' in contender else 0
     return harness.Worker('peer', 'benchmarks.pretraining.peer', '--pad_to', pad_to, *flags,
                           threads=args.threads)
 
 
 def measure(args, name, steps, work, examples, vocab_size):
-    """{contender: [answer of each round]}; an answer has seconds, tokens and padded."""
+    """{contender: [answer of each round]}; an answer is that of `TrainingTimer.train`."""
     sizes = work / (name + '.json')
     sizes.write_text(json.dumps(dict(MODELS[name], max_length=512, vocab_size=vocab_size)))
     answers = {contender: [] for contender in CONTENDERS}
@@ -86,6 +91,7 @@ def summarize(answers):
     rates = {contender: list(map(rate, rounds)) for contender, rounds in answers.items()}
     return {contender: {
         'tokens_per_second': harness.median_and_range(rates[contender]), 'rounds': rounds,
+        'memory': max(answer['memory'] for answer in rounds),
         'padding': 1 - (sum(answer['tokens'] for answer in rounds)
                         / sum(answer['padded'] for answer in rounds)),
         'ours_over_it': harness.ratio_range(rates[CONTENDERS[0]], rates[contender])}
@@ -93,13 +99,14 @@ def summarize(answers):
 
 
 def print_table(models):
-    print('\n%-7s %-36s %22s %20s %8s' % ('model', '', 'tokens a second', 'ours over it',
-                                         'padding'))
+    print('\n%-7s %-36s %22s %20s %8s %8s' % ('model', '', 'tokens a second', 'ours over it',
+                                             'padding', 'memory'))
     for name, contenders in models.items():
         for contender, summary in contenders.items():
-            print('%-7s %-36s %22s %20s %6.1f %%' % (
+            print('%-7s %-36s %22s %20s %6.1f %% %5.1f GB' % (
                 name, contender, harness.format_range(summary['tokens_per_second'], 0),
-                harness.format_range(summary['ours_over_it']), 100 * summary['padding']))
+                harness.format_range(summary['ours_over_it']), 100 * summary['padding'],
+                summary['memory'] / 1e9))
     print(harness.RANGE_NOTE)
 
 
