@@ -139,12 +139,11 @@ class BackwardPass {
     });
     const int count = context_.number_of_rows(layer);
     with_activation<T>(context_.settings.activation, [&](auto activation) {
-      compute_weight_gradient(
-          team, count, reader(dense_gradient_), context_.sizes.units,
-          [&](int row, int column) {
-            return activation.value(load(activations.hidden.at(row, column)));
-          },
-          context_.sizes.hidden_size, {index_of(layer, OUT)});
+      compute_weight_gradient(team, count, reader(dense_gradient_), context_.sizes.units,
+                              [&](int row, int column) {
+                                return activation.value(load(activations.hidden.at(row, column)));
+                              },
+                              context_.sizes.hidden_size, {index_of(layer, OUT)});
     });
     compute_weight_gradient(team, count, reader(hidden_gradient_), context_.sizes.hidden_size,
                             reader(activations.attention_out), context_.sizes.units,
@@ -421,15 +420,15 @@ class BackwardPass {
   const TypedSavedActivations<T>& saved_;
   MatrixView<const float> output_gradient_;
   const std::vector<Gradient>& gradients_;
-  MatrixView<float> state_gradient_;  // (tokens, units) of the hidden state that is reached
-  MatrixView<float> cls_gradient_;    // (sequences, units) the same in a layer that is cls_only
+  MatrixView<float> state_gradient_;   // (tokens, units) of the hidden state that is reached
+  MatrixView<float> cls_gradient_;     // (sequences, units) the same in a layer that is cls_only
   MatrixView<float> narrow_gradient_;  // (tokens, embedding_size) of narrow embeddings
-  MatrixView<T> dense_gradient_;      // (rows, units) of the output of a dense layer
-  MatrixView<T> hidden_gradient_;     // (rows, hidden_size) before the activation
-  MatrixView<T> context_gradient_;    // (rows, units)
-  MatrixView<T> qkv_gradient_;        // (tokens, 3 units)
-  MatrixView<T> cls_query_gradient_;  // (sequences, units) of the queries, where cls_only
-  Word *packed_a_, *packed_b_;        // operands of `compute_weight_gradient`
+  MatrixView<T> dense_gradient_;       // (rows, units) of the output of a dense layer
+  MatrixView<T> hidden_gradient_;      // (rows, hidden_size) before the activation
+  MatrixView<T> context_gradient_;     // (rows, units)
+  MatrixView<T> qkv_gradient_;         // (tokens, 3 units)
+  MatrixView<T> cls_query_gradient_;   // (sequences, units) of the queries, where cls_only
+  Word *packed_a_, *packed_b_;         // operands of `compute_weight_gradient`
   std::vector<VectorGradients> vector_gradients_;  // for each thread
   std::vector<Attention<T>> attentions_;           // for each thread
   Arena arena_;

@@ -1,7 +1,10 @@
-// The forward pass. Each thread computes whole sequences, a few hundred tokens at a time, through
-// all of a layer. Where there are too few sequences for that, all threads share each product.
-// README.md has a picture of it.
+// The forward pass. Each thread takes one task after the other: a block of whole sequences, of a few
+// hundred tokens, through all of a layer. Where there are too few sequences for that, all threads
+// share each product. README.md has a picture of it.
 #pragma once
+
+#include <atomic>
+#include <thread>
 
 #include "activations.h"
 #include "layer_activations.h"
@@ -29,23 +32,18 @@ class ForwardPass {
     {
       const Team all = Team::of_region(barrier);
       if (is_one_team_)
-        run_shard(0, all, attentions_[all.rank]);
+        run_together(all);
       else
-        for (int i = all.rank; i < static_cast<int>(shards_.size()); i += all.size)
-          run_shard(i, Team::single_thread(), attentions_[all.rank]);
+        run_tasks(all.rank);
     }
   }
 
  private:
-  // How much more than its share of the tokens a thread may get before all threads share all
-  // tokens.
+  // How much more than a thread's share of the tokens the largest block may have before all threads
+  // share all tokens: a block goes through the layers one after the other.
   static constexpr double MAX_IMBALANCE = 1.3;
 
-  // Neighbouring sequences that a team computes: blocks of neighbouring sequences, each of about
-  // BLOCK_TOKENS tokens.
-  using Shard = std::vector<Range>;
-
-  // What a shard needs for one block after the other. (rows of a block, …)
+  // What a team needs for one block after the other. (rows of a block, …)
   struct Scratch {
     MatrixView<float> sums;           // units
     MatrixView<T> embeddings;         // embedding_size, if embeddings are narrow
@@ -55,48 +53,41 @@ class ForwardPass {
     typename Weights::OperandBuffer operand_buffer;  // of the product that is computed
   };
 
-  // Cuts the batch into shards of about as many tokens, one for each thread. Sets is_one_team_ and
-  // makes a single shard where that goes wrong.
+  // Cuts the batch into blocks, as many for each thread. Sets is_one_team_ where one of them is too
+  // large.
   void partition() {
-    const Tokens& tokens = context_.tokens;
-    const int threads = context_.settings.threads;
-    int first = 0, largest = 0;
-    for (int rank = 0; rank < threads; ++rank) {
-      const long end_token = static_cast<long>(tokens.count()) * (rank + 1) / threads;
-      int end = end_sequence(first, tokens.sequences(), end_token);
-      if (rank == threads - 1) end = tokens.sequences();
-      if (end == first) continue;
-      largest = std::max(largest, tokens.of({first, end}).size());
-      shards_.push_back(cut_into_blocks({first, end}));
-      first = end;
-    }
-    is_one_team_ = threads > 1 && largest > MAX_IMBALANCE * tokens.count() / threads;
-    if (is_one_team_) shards_ = {cut_into_blocks({0, tokens.sequences()})};
-    for (const Shard& shard : shards_)
-      for (const Range& block : shard) max_rows_ = std::max(max_rows_, tokens.of(block).size());
+    const int count = context_.tokens.count(), threads = context_.settings.threads;
+    cut_into_blocks(threads * number_of_blocks(count / threads));
+    is_one_team_ = threads > 1 && max_rows_ > MAX_IMBALANCE * count / threads;
+    if (is_one_team_) cut_into_blocks(number_of_blocks(count));
+    finished_stages_ = std::vector<std::atomic<int>>(blocks_.size());
   }
 
-  // Blocks of about BLOCK_TOKENS tokens, about as many in each.
-  Shard cut_into_blocks(Range sequences) const {
-    const Range tokens = context_.tokens.of(sequences);
-    const int number = std::max(1, (tokens.size() + BLOCK_TOKENS<T> / 2) / BLOCK_TOKENS<T>);
-    Shard blocks;
-    int first = sequences.begin;
-    for (int i = 0; i < number && first < sequences.end; ++i) {
-      const long end_token = tokens.begin + static_cast<long>(tokens.size()) * (i + 1) / number;
-      int end = end_sequence(first + 1, sequences.end, end_token);
-      if (i == number - 1) end = sequences.end;
-      blocks.push_back({first, end});
+  static int number_of_blocks(int tokens) {
+    return std::max(1, (tokens + BLOCK_TOKENS<T> / 2) / BLOCK_TOKENS<T>);
+  }
+
+  // So many blocks, or one for each sequence where these are fewer, of about as many tokens.
+  void cut_into_blocks(int number) {
+    const Tokens& tokens = context_.tokens;
+    blocks_.clear();
+    max_rows_ = 0;
+    int first = 0;
+    for (int i = 0; i < number && first < tokens.sequences(); ++i) {
+      const long end_token = static_cast<long>(tokens.count()) * (i + 1) / number;
+      const int end = i == number - 1 ? tokens.sequences() : end_sequence(first + 1, end_token);
+      blocks_.push_back({first, end});
+      max_rows_ = std::max(max_rows_, tokens.of({first, end}).size());
       first = end;
     }
-    return blocks;
   }
 
   // The end of the sequences from `first` on whose middle is before a token.
-  int end_sequence(int first, int last, long end_token) const {
+  int end_sequence(int first, long end_token) const {
     const Tokens& tokens = context_.tokens;
     int end = first;
-    while (end < last && tokens.starts[end] + tokens.length(end) / 2 < end_token) ++end;
+    while (end < tokens.sequences() && tokens.starts[end] + tokens.length(end) / 2 < end_token)
+      ++end;
     return end;
   }
 
@@ -105,7 +96,7 @@ class ForwardPass {
     const Sizes& sizes = context_.sizes;
     const Tokens& tokens = context_.tokens;
     const size_t rows = max_rows_, units = sizes.units;
-    scratch_.resize(shards_.size());
+    scratch_.resize(is_one_team_ ? 1 : settings.threads);
     attentions_.resize(settings.threads);
     arena_.arrange([&](Arena& arena) {
       if (!saved_) arena.allocate(states_, tokens.count(), units);
@@ -131,25 +122,79 @@ class ForwardPass {
     });
   }
 
-  void run_shard(int number, const Team& team, Attention<T>& attention) {
-    const Shard& shard = shards_[number];
-    const Settings& settings = context_.settings;
-    Scratch& scratch = scratch_[number];
-    clear_padding({shard.front().begin, shard.back().end}, team);
-    for (const Range& block : shard) {
-      embed(context_.tokens.of(block), team, scratch);
-      team.barrier();
+  // ---- one thread for each task
+  //
+  // A block goes through stages: its embeddings, then its layers. The tasks are in the order of the
+  // stages, and a thread takes the next one when it has finished its last: where other work of the
+  // process or of the machine holds up a thread, it takes fewer.
+
+  void run_tasks(int rank) {
+    const Team team = Team::single_thread();
+    Scratch& scratch = scratch_[rank];
+    const int blocks = static_cast<int>(blocks_.size()), stages = 1 + context_.sizes.num_layers;
+    for (int task; (task = next_task_.fetch_add(1)) < blocks * stages;) {
+      const int stage = task / blocks, block = task % blocks;
+      wait_for(block, stage);
+      if (stage == 0)
+        start_block(blocks_[block], team, scratch);
+      else
+        compute_layer(stage - 1, blocks_[block], team, scratch, attentions_[rank]);
+      finished_stages_[block].store(stage + 1, std::memory_order_release);
     }
-    for (int layer = 0; layer < context_.sizes.num_layers; ++layer) {
-      for (const Range& block : shard) {
-        compute_context(layer, block, team, scratch, attention);
-        team.barrier();
-        if (!settings.is_cls_only(layer))
-          compute_output(layer, context_.tokens.of(block), team, scratch);
-      }
-      if (settings.is_cls_only(layer))
-        compute_cls_output(layer, {shard.front().begin, shard.back().end}, team, scratch);
+    if (context_.settings.cls_only) run_cls_tasks(team, scratch);
+  }
+
+  // The rest of a layer that is cls_only: a part of the blocks for each thread.
+  void run_cls_tasks(const Team& team, Scratch& scratch) {
+    const int layers = context_.sizes.num_layers, parts = context_.settings.threads;
+    for (int part; (part = next_cls_part_.fetch_add(1)) < parts;) {
+      const Range share = Team{part, parts, nullptr}.share(static_cast<int>(blocks_.size()));
+      if (share.size() == 0) continue;
+      for (int block = share.begin; block < share.end; ++block) wait_for(block, 1 + layers);
+      compute_cls_output(layers - 1, {blocks_[share.begin].begin, blocks_[share.end - 1].end}, team,
+                         scratch);
     }
+  }
+
+  // Waits until a block has gone through so many stages. Another thread has taken the one before,
+  // so this takes less than a task.
+  void wait_for(int block, int stages) const {
+    constexpr int LOOKS = 2000;  // about 50 microseconds on an AMD EPYC
+    for (int looks = 0; finished_stages_[block].load(std::memory_order_acquire) < stages; ++looks)
+      if (looks < LOOKS)
+        _mm_pause();
+      else
+        std::this_thread::yield();  // another program may have the core of that thread
+  }
+
+  // ---- all threads for each product
+
+  void run_together(const Team& team) {
+    const int layers = context_.sizes.num_layers;
+    Scratch& scratch = scratch_[0];
+    for (const Range& block : blocks_) start_block(block, team, scratch);
+    for (int layer = 0; layer < layers; ++layer)
+      for (const Range& block : blocks_)
+        compute_layer(layer, block, team, scratch, attentions_[team.rank]);
+    if (context_.settings.cls_only)
+      compute_cls_output(layers - 1, {0, context_.tokens.sequences()}, team, scratch);
+  }
+
+  // ---- the steps of both
+
+  void start_block(Range block, const Team& team, Scratch& scratch) const {
+    clear_padding(block, team);
+    embed(context_.tokens.of(block), team, scratch);
+    team.barrier();
+  }
+
+  // A layer that is cls_only without the part that `compute_cls_output` computes.
+  void compute_layer(int layer, Range block, const Team& team, Scratch& scratch,
+                     Attention<T>& attention) const {
+    compute_context(layer, block, team, scratch, attention);
+    team.barrier();
+    if (!context_.settings.is_cls_only(layer))
+      compute_output(layer, context_.tokens.of(block), team, scratch);
   }
 
   // The activations of one layer from a token on; row: the one that belongs to it.
@@ -294,7 +339,7 @@ class ForwardPass {
     team.barrier();
   }
 
-  // The same for the first tokens of a shard's sequences, as many at a time as scratch has rows:
+  // The same for the first tokens of neighbouring sequences, as many at a time as scratch has rows:
   // that reads the weights less often than block by block.
   void compute_cls_output(int layer, Range sequences, const Team& team, Scratch& scratch) const {
     for (int first = sequences.begin; first < sequences.end; first += max_rows_)
@@ -415,13 +460,12 @@ class ForwardPass {
     const auto operand = weights_.prepare_operand(matrix, activations.attention_out, rows, units,
                                                   team, scratch.operand_buffer);
     with_activation<T>(context_.settings.activation, [&](auto activation) {
-      weights_.multiply(operand, rows, matrix, share, {0, units},
-                        [&](int row, int column, Vector sum) {
-                          sum = sum + load(bias + column);
-                          if (activations.hidden) store(activations.hidden.at(row, column), sum);
-                          store(scratch.hidden_output.at(row, column - columns.begin),
-                                activation.value(sum));
-                        });
+      weights_.multiply(
+          operand, rows, matrix, share, {0, units}, [&](int row, int column, Vector sum) {
+            sum = sum + load(bias + column);
+            if (activations.hidden) store(activations.hidden.at(row, column), sum);
+            store(scratch.hidden_output.at(row, column - columns.begin), activation.value(sum));
+          });
     });
   }
 
@@ -450,13 +494,15 @@ class ForwardPass {
   TypedSavedActivations<T>* saved_;
   MatrixView<float> output_;  // (batch · length, or batch; output_width)
   Dropout dropout_;
-  bool is_one_team_ = false;  // all threads share each product
-  std::vector<Shard> shards_;
-  int max_rows_ = 0;                      // tokens of a block
-  MatrixView<T> states_;                  // (tokens, units) where nothing is saved
-  LayerActivations<T> cls_;               // of a layer that is cls_only, there
-  std::vector<Scratch> scratch_;          // for each shard
-  std::vector<Attention<T>> attentions_;  // for each thread
+  bool is_one_team_ = false;   // all threads share each product
+  std::vector<Range> blocks_;  // of neighbouring sequences, each of about BLOCK_TOKENS tokens
+  int max_rows_ = 0;           // tokens of the largest block
+  std::atomic<int> next_task_{0}, next_cls_part_{0};
+  std::vector<std::atomic<int>> finished_stages_;  // of each block
+  MatrixView<T> states_;                           // (tokens, units) where nothing is saved
+  LayerActivations<T> cls_;                        // of a layer that is cls_only, there
+  std::vector<Scratch> scratch_;                   // for each team
+  std::vector<Attention<T>> attentions_;           // for each thread
   Arena arena_;
 };
 
