@@ -12,7 +12,7 @@ from bert.model.kernels.gluon_hooks import context_arguments, value_of
 LOG = logging.getLogger(__name__)
 
 COMPUTE_DTYPES = ('float32', 'bfloat16', 'int8')
-SIZE_MULTIPLE = 32      # units, hidden_size and the size of a head must be multiples of this
+SIZE_MULTIPLE = 32      # the widths of layers, heads and embeddings must be multiples of this
 MODEL_IDS = itertools.count()     # ids of models; the operator stores packed weights by them
 SEED_BITS = 64
 

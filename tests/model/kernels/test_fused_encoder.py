@@ -89,7 +89,7 @@ def test_it_equals_mxnets_operators(kernels, sizes, threads):
 
 
 @pytest.mark.parametrize('lengths', [[1], [2], [1, 1, 1], [511], [512], [512, 1], [2, 511, 16, 17],
-                                     [130] * 5])
+                                     [130] * 5, [300, 20, 290, 310], list(range(1, 90, 2))])
 def test_lengths(kernels, lengths):
     kernels.use_threads(2)
     compare(make(), batch(lengths))
@@ -104,7 +104,7 @@ def test_hidden_states(layers, embedding_size):
     compare(network, batch(LENGTHS))
 
 
-def random_case(seed):
+def random_case(seed, activations=ACTIVATIONS):
     """(network, arrays) with random sizes and lengths."""
     random = np.random.RandomState(seed)
     head_size = random.choice([32, 64])
@@ -112,7 +112,7 @@ def random_case(seed):
     units = head_size * num_heads
     embedding_size = 32 * random.randint(1, units // 32 + 1)
     config = make_config(random.randint(1, 4), units, 32 * random.randint(1, 13), num_heads,
-                         activation=str(random.choice(ACTIVATIONS)),
+                         activation=str(random.choice(activations)),
                          embedding_size=embedding_size if embedding_size < units else None)
     lengths = random.randint(1, random.choice([4, 20, 70]), size=random.randint(1, 7))
     return (make(config, seed=seed, gain=random.uniform(0.5, 1.2)),
@@ -130,7 +130,8 @@ def test_a_thousand_random_networks(kernels, first_seed, num_cases):
 def test_bfloat16_of_random_networks(kernels, first_seed, num_cases):
     for seed in range(first_seed, first_seed + num_cases(5, 50)):
         kernels.use_threads(seed % 4 + 1)
-        network, arrays = random_case(seed)
+        # without ReLU, whose gradient jumps where rounding changes a sign
+        network, arrays = random_case(seed, ACTIVATIONS[:2])
         expected = gradients(network, arrays)
         bfloat16_network = make(network.config, dtype='bfloat16')
         copy_parameters(network, bfloat16_network)

@@ -16,20 +16,21 @@ struct Gelu {
 // x · sigmoid(2 √(2/π) (x + 0.044715 x³)).
 template <class T>
 struct GeluNew {
-  static constexpr float SLOPE = 1.59576912f, CUBE = 0.044715f;  // 2 √(2/π)
-
   static Vector value(Vector x) { return x * share(x); }
   static Vector gradient(Vector x) {
-    const Vector y = share(x);
-    const Vector slope = spread(SLOPE) * fmadd(spread(3 * CUBE), x * x, spread(1));
+    const Vector y = share(x), near = min(max(x, spread(-BOUND)), spread(BOUND));
+    const Vector slope = spread(SLOPE) * fmadd(spread(3 * CUBE), near * near, spread(1));
     return fmadd(x * y * (spread(1) - y), slope, y);
   }
 
  private:
+  static constexpr float SLOPE = 1.59576912f, CUBE = 0.044715f;  // 2 √(2/π)
+  static constexpr float BOUND = 20;  // beyond it the sigmoid is exactly 0 or 1
+
+  // The sigmoid. x may be of any size, and exp2 takes numbers up to 127: above 126 it is exactly 0.
   static Vector share(Vector x) {
     const Vector argument = spread(SLOPE) * x * fmadd(spread(CUBE), x * x, spread(1));
     const Vector power = argument * spread(-LOG2_E);
-    // exp2 takes numbers up to 127; beyond them exactly 0, because x may be of any size
     return where(is_less(spread(126), power), spread(0),
                  spread(1) / (spread(1) + exp2(min(power, spread(126)))));
   }

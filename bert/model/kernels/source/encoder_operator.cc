@@ -34,7 +34,7 @@ class Models {
                               const Sizes& sizes) {
     std::lock_guard<std::mutex> lock(mutex_);
     const Shape shape = {unsigned(sizes.num_layers), unsigned(sizes.units),
-                         unsigned(sizes.hidden_size)};
+                         unsigned(sizes.hidden_size), unsigned(sizes.embedding_size)};
     auto& entry = models_[{name, dtype + " " + to_text(shape)}];
     if (!entry) {
       auto model = std::make_shared<Model>();
@@ -111,6 +111,8 @@ Settings read_settings(const Attributes& attributes) {
   // symbols that are older than these two attributes lack them
   sizes.embedding_size =
       attributes.count("embedding_size") ? get_int(attributes, "embedding_size") : sizes.units;
+  if (sizes.embedding_size > sizes.units)
+    throw std::invalid_argument("attribute embedding_size: expected units or less");
   if (attributes.count("activation"))
     settings.activation = read_activation(get(attributes, "activation"));
   settings.epsilon = get_float(attributes, "epsilon");

@@ -1,12 +1,10 @@
-// The forward pass. Each thread takes one task after the other: a block of whole sequences, of a few
-// hundred tokens, through all of a layer. Where there are too few sequences for that, all threads
-// share each product. README.md has a picture of it.
+// The forward pass. Each thread takes one task after the other: a block of whole sequences, of a
+// few hundred tokens, through all of a layer. Where there are too few sequences for that, all
+// threads share each product. README.md has a picture of it.
 #pragma once
 
-#include <atomic>
-#include <thread>
-
 #include "activations.h"
+#include "blocks.h"
 #include "layer_activations.h"
 #include "weights.h"
 
@@ -20,9 +18,9 @@ class ForwardPass {
   ForwardPass(const PassContext& context, const Weights& weights, TypedSavedActivations<T>* saved,
               float* output)
       : context_(context), weights_(weights), saved_(saved),
-        output_(output, context.settings.output_width) {
+        output_(output, context.settings.output_width),
+        blocks_(context.tokens, context.settings.threads, BLOCK_TOKENS<T>) {
     if (saved) dropout_ = saved->dropout;
-    partition();
     reserve();
   }
 
@@ -31,7 +29,7 @@ class ForwardPass {
 #pragma omp parallel num_threads(context_.settings.threads)
     {
       const Team all = Team::of_region(barrier);
-      if (is_one_team_)
+      if (blocks_.is_shared())
         run_together(all);
       else
         run_tasks(all.rank);
@@ -39,10 +37,6 @@ class ForwardPass {
   }
 
  private:
-  // How much more than a thread's share of the tokens the largest block may have before all threads
-  // share all tokens: a block goes through the layers one after the other.
-  static constexpr double MAX_IMBALANCE = 1.3;
-
   // What a team needs for one block after the other. (rows of a block, …)
   struct Scratch {
     MatrixView<float> sums;           // units
@@ -53,50 +47,12 @@ class ForwardPass {
     typename Weights::OperandBuffer operand_buffer;  // of the product that is computed
   };
 
-  // Cuts the batch into blocks, as many for each thread. Sets is_one_team_ where one of them is too
-  // large.
-  void partition() {
-    const int count = context_.tokens.count(), threads = context_.settings.threads;
-    cut_into_blocks(threads * number_of_blocks(count / threads));
-    is_one_team_ = threads > 1 && max_rows_ > MAX_IMBALANCE * count / threads;
-    if (is_one_team_) cut_into_blocks(number_of_blocks(count));
-    finished_stages_ = std::vector<std::atomic<int>>(blocks_.size());
-  }
-
-  static int number_of_blocks(int tokens) {
-    return std::max(1, (tokens + BLOCK_TOKENS<T> / 2) / BLOCK_TOKENS<T>);
-  }
-
-  // So many blocks, or one for each sequence where these are fewer, of about as many tokens.
-  void cut_into_blocks(int number) {
-    const Tokens& tokens = context_.tokens;
-    blocks_.clear();
-    max_rows_ = 0;
-    int first = 0;
-    for (int i = 0; i < number && first < tokens.sequences(); ++i) {
-      const long end_token = static_cast<long>(tokens.count()) * (i + 1) / number;
-      const int end = i == number - 1 ? tokens.sequences() : end_sequence(first + 1, end_token);
-      blocks_.push_back({first, end});
-      max_rows_ = std::max(max_rows_, tokens.of({first, end}).size());
-      first = end;
-    }
-  }
-
-  // The end of the sequences from `first` on whose middle is before a token.
-  int end_sequence(int first, long end_token) const {
-    const Tokens& tokens = context_.tokens;
-    int end = first;
-    while (end < tokens.sequences() && tokens.starts[end] + tokens.length(end) / 2 < end_token)
-      ++end;
-    return end;
-  }
-
   void reserve() {
     const Settings& settings = context_.settings;
     const Sizes& sizes = context_.sizes;
     const Tokens& tokens = context_.tokens;
-    const size_t rows = max_rows_, units = sizes.units;
-    scratch_.resize(is_one_team_ ? 1 : settings.threads);
+    const size_t rows = blocks_.largest(), units = sizes.units;
+    scratch_.resize(blocks_.is_shared() ? 1 : settings.threads);
     attentions_.resize(settings.threads);
     arena_.arrange([&](Arena& arena) {
       if (!saved_) arena.allocate(states_, tokens.count(), units);
@@ -109,9 +65,10 @@ class ForwardPass {
       for (auto& scratch : scratch_) {
         arena.allocate(scratch.sums, rows, units);
         arena.allocate(scratch.hidden_output, rows,
-                       is_one_team_ ? sizes.hidden_size : std::min(KC, sizes.hidden_size));
+                       blocks_.is_shared() ? sizes.hidden_size : std::min(KC, sizes.hidden_size));
         arena.allocate(scratch.unread_output, rows, units);
-        scratch.operand_buffer.reserve(arena, max_rows_, std::max(sizes.units, sizes.hidden_size));
+        scratch.operand_buffer.reserve(arena, blocks_.largest(),
+                                       std::max(sizes.units, sizes.hidden_size));
         if (saved_) continue;
         if (sizes.has_narrow_embeddings())
           arena.allocate(scratch.embeddings, rows, sizes.embedding_size);
@@ -122,65 +79,34 @@ class ForwardPass {
     });
   }
 
-  // ---- one thread for each task
-  //
-  // A block goes through stages: its embeddings, then its layers. The tasks are in the order of the
-  // stages, and a thread takes the next one when it has finished its last: where other work of the
-  // process or of the machine holds up a thread, it takes fewer.
-
+  // One thread for each task. The first stage of a block is its embeddings, the others are layers.
   void run_tasks(int rank) {
     const Team team = Team::single_thread();
     Scratch& scratch = scratch_[rank];
-    const int blocks = static_cast<int>(blocks_.size()), stages = 1 + context_.sizes.num_layers;
-    for (int task; (task = next_task_.fetch_add(1)) < blocks * stages;) {
-      const int stage = task / blocks, block = task % blocks;
-      wait_for(block, stage);
+    const int layers = context_.sizes.num_layers;
+    blocks_.run(1 + layers, [&](int stage, Range block) {
       if (stage == 0)
-        start_block(blocks_[block], team, scratch);
+        start_block(block, team, scratch);
       else
-        compute_layer(stage - 1, blocks_[block], team, scratch, attentions_[rank]);
-      finished_stages_[block].store(stage + 1, std::memory_order_release);
-    }
-    if (context_.settings.cls_only) run_cls_tasks(team, scratch);
+        compute_layer(stage - 1, block, team, scratch, attentions_[rank]);
+    });
+    if (context_.settings.cls_only)
+      blocks_.run_parts(1 + layers, [&](Range sequences) {
+        compute_cls_output(layers - 1, sequences, team, scratch);
+      });
   }
 
-  // The rest of a layer that is cls_only: a part of the blocks for each thread.
-  void run_cls_tasks(const Team& team, Scratch& scratch) {
-    const int layers = context_.sizes.num_layers, parts = context_.settings.threads;
-    for (int part; (part = next_cls_part_.fetch_add(1)) < parts;) {
-      const Range share = Team{part, parts, nullptr}.share(static_cast<int>(blocks_.size()));
-      if (share.size() == 0) continue;
-      for (int block = share.begin; block < share.end; ++block) wait_for(block, 1 + layers);
-      compute_cls_output(layers - 1, {blocks_[share.begin].begin, blocks_[share.end - 1].end}, team,
-                         scratch);
-    }
-  }
-
-  // Waits until a block has gone through so many stages. Another thread has taken the one before,
-  // so this takes less than a task.
-  void wait_for(int block, int stages) const {
-    constexpr int LOOKS = 2000;  // about 50 microseconds on an AMD EPYC
-    for (int looks = 0; finished_stages_[block].load(std::memory_order_acquire) < stages; ++looks)
-      if (looks < LOOKS)
-        _mm_pause();
-      else
-        std::this_thread::yield();  // another program may have the core of that thread
-  }
-
-  // ---- all threads for each product
-
+  // All threads for each product.
   void run_together(const Team& team) {
     const int layers = context_.sizes.num_layers;
     Scratch& scratch = scratch_[0];
-    for (const Range& block : blocks_) start_block(block, team, scratch);
+    for (const Range& block : blocks_.all()) start_block(block, team, scratch);
     for (int layer = 0; layer < layers; ++layer)
-      for (const Range& block : blocks_)
+      for (const Range& block : blocks_.all())
         compute_layer(layer, block, team, scratch, attentions_[team.rank]);
     if (context_.settings.cls_only)
       compute_cls_output(layers - 1, {0, context_.tokens.sequences()}, team, scratch);
   }
-
-  // ---- the steps of both
 
   void start_block(Range block, const Team& team, Scratch& scratch) const {
     clear_padding(block, team);
@@ -342,8 +268,9 @@ class ForwardPass {
   // The same for the first tokens of neighbouring sequences, as many at a time as scratch has rows:
   // that reads the weights less often than block by block.
   void compute_cls_output(int layer, Range sequences, const Team& team, Scratch& scratch) const {
-    for (int first = sequences.begin; first < sequences.end; first += max_rows_)
-      compute_output(layer, {first, std::min(sequences.end, first + max_rows_)}, team, scratch);
+    for (int first = sequences.begin; first < sequences.end; first += blocks_.largest())
+      compute_output(layer, {first, std::min(sequences.end, first + blocks_.largest())}, team,
+                     scratch);
   }
 
   // Queries, keys and values, from the first-th of these on.
@@ -416,11 +343,12 @@ class ForwardPass {
   }
 
   // Two dense layers around the activation, dropout, residual; layer normalisation. A thread that
-  // is a team of its own computes KC columns of the hidden layer at a time, which stay in its cache.
+  // is a team of its own computes KC columns of the hidden layer at a time, which stay in its
+  // cache.
   void feed_forward(int layer, Range rows, const LayerActivations<T>& activations, const Team& team,
                     Scratch& scratch) const {
     const int units = context_.sizes.units, hidden_size = context_.sizes.hidden_size;
-    const int step = is_one_team_ ? hidden_size : std::min(KC, hidden_size);
+    const int step = blocks_.is_shared() ? hidden_size : std::min(KC, hidden_size);
     const int matrix = index_of(layer, OUT);
     const float* out_bias = context_.parameter(index_of(layer, OUT_BIAS));
     for (int start = 0; start < hidden_size; start += step) {
@@ -456,7 +384,7 @@ class ForwardPass {
                       const Team& team, Scratch& scratch) const {
     const int units = context_.sizes.units, matrix = index_of(layer, HIDDEN);
     const float* bias = context_.parameter(matrix + 1);
-    const Range share = is_one_team_ ? share_columns(team, columns.end) : columns;
+    const Range share = blocks_.is_shared() ? share_columns(team, columns.end) : columns;
     const auto operand = weights_.prepare_operand(matrix, activations.attention_out, rows, units,
                                                   team, scratch.operand_buffer);
     with_activation<T>(context_.settings.activation, [&](auto activation) {
@@ -494,15 +422,11 @@ class ForwardPass {
   TypedSavedActivations<T>* saved_;
   MatrixView<float> output_;  // (batch · length, or batch; output_width)
   Dropout dropout_;
-  bool is_one_team_ = false;   // all threads share each product
-  std::vector<Range> blocks_;  // of neighbouring sequences, each of about BLOCK_TOKENS tokens
-  int max_rows_ = 0;           // tokens of the largest block
-  std::atomic<int> next_task_{0}, next_cls_part_{0};
-  std::vector<std::atomic<int>> finished_stages_;  // of each block
-  MatrixView<T> states_;                           // (tokens, units) where nothing is saved
-  LayerActivations<T> cls_;                        // of a layer that is cls_only, there
-  std::vector<Scratch> scratch_;                   // for each team
-  std::vector<Attention<T>> attentions_;           // for each thread
+  Blocks blocks_;
+  MatrixView<T> states_;                  // (tokens, units) where nothing is saved
+  LayerActivations<T> cls_;               // of a layer that is cls_only, there
+  std::vector<Scratch> scratch_;          // for each team
+  std::vector<Attention<T>> attentions_;  // for each thread
   Arena arena_;
 };
 
