@@ -10,6 +10,7 @@ from support.fused_networks import (
     gradients,
     make,
     make_classifier,
+    make_config,
     operators,
     operators_of,
     own_operators,
@@ -20,6 +21,7 @@ from bert.errors import UserError
 from bert.export.symbol import export_network
 from bert.graph_names import FUSED_OPERATOR
 from bert.model.inference import InterleavedNetwork
+from bert.model.kernels.quantizer import with_attributes
 
 pytestmark = pytest.mark.usefixtures('kernels')
 
@@ -83,6 +85,31 @@ def test_symbols_of_before_have_gelu_and_no_narrow_embeddings():
     with pytest.raises(mx.MXNetError, match='attribute activation: swish, expected gelu, gelu_new '
                                             'or relu'):
         mx.sym.load_json(json.dumps(content))
+
+
+def fused_block(network, **attributes):
+    """(`SymbolBlock` of the operator with these attributes, the network's output)"""
+    network.hybridize()
+    expected = network(*batch(LENGTHS)).asnumpy()
+    graph = with_attributes(network._cached_graph[1], **attributes)
+    return mx.gluon.SymbolBlock(graph, [mx.sym.var('data%d' % i) for i in range(3)],
+                                params=network.collect_params()), expected
+
+
+@pytest.mark.parametrize('sizes', [[None, 32], [32, None], [64, 32]])
+def test_symbols_of_files_may_have_one_name_and_other_embeddings(sizes):
+    """Each has packed weights of its own."""
+    units = 96
+    for size in sizes + sizes:
+        block, expected = fused_block(make(make_config(units=units, num_heads=3,
+                                                       embedding_size=size)), model='the same')
+        assert np.array_equal(block(*batch(LENGTHS)).asnumpy(), expected)
+
+
+def test_embeddings_wider_than_the_layers_are_refused():
+    with pytest.raises(mx.MXNetError, match='attribute embedding_size: 96 found, expected 64 or '
+                                            'less'):
+        fused_block(make(), embedding_size='96')
 
 
 def test_a_symbol_block_of_the_operator_is_not_exported(tmp_path):

@@ -112,7 +112,9 @@ Settings read_settings(const Attributes& attributes) {
   sizes.embedding_size =
       attributes.count("embedding_size") ? get_int(attributes, "embedding_size") : sizes.units;
   if (sizes.embedding_size > sizes.units)
-    throw std::invalid_argument("attribute embedding_size: expected units or less");
+    throw std::invalid_argument(
+        "attribute embedding_size: " + std::to_string(sizes.embedding_size) + " found, expected " +
+        std::to_string(sizes.units) + " or less");
   if (attributes.count("activation"))
     settings.activation = read_activation(get(attributes, "activation"));
   settings.epsilon = get_float(attributes, "epsilon");
