@@ -250,7 +250,7 @@ def test_pip_fails(machine):
     status, output, errors = machine.run('models')
     log = machine.repo / '.venv' / 'pip.log'
     assert (status, output) == (1, '')
-    assert errors.splitlines()[1:] == ['line %d' % n for n in range(26, 40)] + [
+    assert errors.splitlines()[2:] == ['line %d' % n for n in range(26, 40)] + [
         'ERROR: no matching distribution',
         'error: pip could not install bert: its whole output is in %s' % log]
     assert log.read_text().startswith('line 0\n')
