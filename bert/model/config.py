@@ -59,8 +59,8 @@ class BertConfig:
 
     @property
     def has_decoder(self):
-        """Whether a decoder fits: it multiplies by the word embeddings, so they have the width of the
-        layers."""
+        """Whether a decoder fits: it multiplies by the word embeddings, so they must have the
+        width of the layers."""
         return self.family_traits.has_decoder and self.embedding_size in (None, self.units)
 
     def require_decoder(self, source):

@@ -16,6 +16,7 @@ from bert.model.discriminator import ReplacedTokenDetector
 from bert.model.qa import BertForQA
 from bert.model.token_classification import BertForTokenClassification
 from bert.model.weights import config_files, mapping
+from bert.model.weights.tensor_names import BARE_POOLERS
 
 ROBERTA_TOKENS = ('<s>', '<pad>', '</s>', '<unk>', '<mask>', *tiny.WORDS)
 ROWS = tiny.CONFIG.max_length + 2       # of RoBERTa's position table
@@ -133,7 +134,7 @@ def random_tensors(config, head, num_classes, seed=0):
 
 def make_network(config, head, num_classes):
     encoder = BERTModel(config, use_pooler=head == 'ForSequenceClassification' or (
-        head == 'Model' and config.family in ('bert', 'ernie', 'roberta')),
+        head == 'Model' and config.family_traits.prefix in BARE_POOLERS),
         use_decoder=head == 'ForMaskedLM')
     if head == 'ForSequenceClassification':
         return BERTClassifier(encoder, num_classes)

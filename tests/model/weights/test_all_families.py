@@ -1,14 +1,22 @@
 """What holds for BERT and each of its relatives, with small random weights."""
+import json
+
 import mxnet as mx
+import numpy as np
 import pytest
+from reference.hub_server import HubServer, Repository
+from safetensors.numpy import load_file
 from support import tiny, tiny_relatives
+from support.hub_settings import use_hub
 
 import bert
-from bert import files
+from bert import files, models
 from bert.errors import UserError
 from bert.families import FAMILIES
 from bert.model import zoo
 from bert.model.bert import BERTModel
+from bert.model.config import BertConfig
+from bert.model.weights import catalogue, descriptions
 
 all_families = pytest.mark.parametrize('family', FAMILIES)
 
@@ -93,3 +101,42 @@ def test_the_generator_of_electra(tmp_path):
         assert str(error.value) == (
             '%s/config.json: architectures: ElectraForMaskedLM found, and it is the generator of '
             'ELECTRA: use the discriminator: this zoo runs BERT and its relatives' % path)
+
+
+# Sizes
+
+
+def test_published_numbers_of_parameters():
+    base = dict(num_layers=12, units=768, hidden_size=3072, num_heads=12)
+    for fields, count in (
+            (dict(base, family='roberta', vocab_size=50265, token_type_vocab_size=1,
+                  position_offset=2), 124_645_632),
+            (dict(base, family='xlm-roberta', vocab_size=250002, token_type_vocab_size=1,
+                  position_offset=2), 278_043_648),
+            (dict(base, family='distilbert', vocab_size=30522, num_layers=6,
+                  token_type_vocab_size=0), 66_362_880),
+            (dict(family='electra', vocab_size=30522, num_layers=12, units=256, hidden_size=1024,
+                  num_heads=4, embedding_size=128), 13_483_008)):
+        assert catalogue.parameter_count(BertConfig(**fields)) == count
+
+
+def test_descriptions_where_the_hub_counts_no_parameters(in_tmp, monkeypatch, capsys):
+    repositories = {}
+    for family in FAMILIES:
+        folder = in_tmp / family
+        tiny_relatives.write_relative(folder, family)
+        repositories['zoo/' + family] = Repository({
+            file.name: file.read_bytes() for file in folder.iterdir()})
+    with HubServer(repositories) as server:
+        use_hub(server, in_tmp / 'hf', monkeypatch)
+        for family in FAMILIES:
+            models.main(['zoo/' + family, '--json'])
+            description = json.loads(capsys.readouterr().out)
+            tensors = load_file(str(in_tmp / family / 'model.safetensors'))
+            assert description['num_parameters'] == sum(map(np.size, tensors.values()))
+            config = tiny_relatives.make_config(family)
+            assert {name: description[name] for name in descriptions.SIZES} == {
+                name: getattr(config, name) for name in descriptions.SIZES}
+            assert description['problem'] is None
+        models.main(['zoo/roberta'])
+        assert '  positions       40\n' in capsys.readouterr().out
