@@ -16,7 +16,7 @@ from bert.families import FAMILIES
 from bert.model import zoo
 from bert.model.bert import BERTModel
 from bert.model.config import BertConfig
-from bert.model.weights import catalogue, descriptions
+from bert.model.weights import catalogue, checkpoint_reader, descriptions, loading
 
 all_families = pytest.mark.parametrize('family', FAMILIES)
 
@@ -140,3 +140,33 @@ def test_descriptions_where_the_hub_counts_no_parameters(in_tmp, monkeypatch, ca
             assert description['problem'] is None
         models.main(['zoo/roberta'])
         assert '  positions       40\n' in capsys.readouterr().out
+
+
+# Files of another kind
+
+
+@pytest.mark.parametrize('found, expected, segments, widths, families', [
+    ('bert', 'roberta', (2, 1), (8, 8), 'BERT, ERNIE and ELECTRA'),
+    ('bert', 'distilbert', (2, 0), (8, 8), 'BERT, ERNIE and ELECTRA'),
+    ('bert', 'electra', (2, 2), (8, 4), 'BERT, ERNIE and ELECTRA'),
+    ('roberta', 'distilbert', (1, 0), (8, 8), 'RoBERTa, XLM-RoBERTa and CamemBERT'),
+    ('xlm-roberta', 'bert', (1, 2), (8, 8), 'RoBERTa, XLM-RoBERTa and CamemBERT'),
+    ('distilbert', 'bert', (0, 2), (8, 8), "DistilBERT, and RoBERTa in GluonNLP's files"),
+    ('electra', 'bert', (2, 2), (4, 8), 'small ELECTRA')])
+@pytest.mark.parametrize('prefix', ['', 'bert.'])
+def test_parameters_of_another_family(tmp_path, found, expected, segments, widths, families,
+                                      prefix):
+    """The message names the kind of the file, where the arrays tell it."""
+    size = len(tiny.TOKENS)
+    path = tiny_relatives.write_relative(tmp_path / 'found', found, vocab_size=size)
+    arrays = checkpoint_reader.read_arrays(
+        path + '/model.safetensors', tiny_relatives.make_config(found, vocab_size=size))
+    network = BERTModel(tiny_relatives.make_config(expected, vocab_size=size), use_pooler=False)
+    with pytest.raises(UserError, match='^x: (wrong shape|missing|unknown)') as error:
+        loading.load_parameters(network, {prefix + name: array for name, array in arrays.items()},
+                                'x', parts_optional=True)
+    assert str(error.value).endswith(
+        '; the file is of another kind: %d segments and embeddings of width %d found, as in %s; '
+        'expected %d and %d, as in the configuration of the model_type %s: give the one that '
+        'belongs to the file' % (segments[0], widths[0], families, segments[1], widths[1],
+                                 expected))
