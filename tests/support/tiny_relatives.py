@@ -121,11 +121,11 @@ def random_tensors(config, head, num_classes, seed=0):
     network.initialize()
     if head != 'ForMaskedLM':
         network(*map(mx.nd.array, ([[2, 3]], [[0, 0]], [2])))   # it sets the head's input width
-    random = np.random.RandomState(seed)
+    random, spread = np.random.RandomState(seed), 0.5 * (8 / config.units) ** 0.5
     arrays = {}
     for name, parameter in network._collect_params_with_prefix().items():
         array = random.normal(size=parameter.shape)
-        arrays[name] = (1 + 0.1 * array if name.endswith('gamma') else 0.5 * array).astype(
+        arrays[name] = (1 + 0.1 * array if name.endswith('gamma') else spread * array).astype(
             'float32')
     for name in [name for name in arrays if name.endswith('decoder.3.weight')]:     # it is tied
         arrays[name] = arrays[name.replace('decoder.3', 'word_embed.0')]
