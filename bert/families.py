@@ -11,7 +11,7 @@ class Family(NamedTuple):
     of the dense layer on the first token that its classifiers have; drops_first: whether they have
     a dropout before that layer. has_types: whether its configuration has a number of segments.
     decoder_activation: None for that of the layers. counts_padding: whether positions begin behind
-    the id of the padding token, not at 0.
+    the id of the padding token, not at 0. has_decoder: whether it can predict masked words.
     """
     prefix: str
     class_prefix: str
@@ -20,6 +20,7 @@ class Family(NamedTuple):
     has_types: bool = True
     decoder_activation: str | None = None
     counts_padding: bool = False
+    has_decoder: bool = True
 
 
 # {model_type in transformers: Family}
@@ -31,7 +32,8 @@ FAMILIES = {
                                   ('camembert', 'Camembert'))},
     'ernie': Family('ernie', 'Ernie'),
     'distilbert': Family('distilbert', 'DistilBert', pooler_activation='relu', has_types=False),
-    'electra': Family('electra', 'Electra', pooler_activation='gelu', drops_first=True)}
+    'electra': Family('electra', 'Electra', pooler_activation='gelu', drops_first=True,
+                      has_decoder=False)}
 BERT = 'bert'
 PREFIXES = tuple(dict.fromkeys(family.prefix for family in FAMILIES.values()))
 
@@ -45,15 +47,26 @@ UNSUPPORTED = {
     'nomic_bert': 'it has rotary positions',
     'new': 'GTE v1.5 has rotary positions',
     'gte': 'GTE v1.5 has rotary positions'}
+# The same for models with a supported model_type: {(key of config.json, its value): why}. The value
+# of architectures stands for a list with it.
+UNSUPPORTED_VALUES = {
+    ('position_embedding_type', 'alibi'): 'Jina v2 has ALiBi positions',
+    ('architectures', 'ElectraForMaskedLM'):
+        'it is the generator of ELECTRA: use the discriminator'}
 
 
 def read_family(values, source):
     """The name of the family in FAMILIES that a config.json names. Raises `UserError`, with the
-    name of `source`, for any other."""
+    name of `source`, for any other, and for a model that differs in UNSUPPORTED_VALUES."""
     name = values.get('model_type', BERT)
     if not isinstance(name, str) or name not in FAMILIES:
         reason = UNSUPPORTED.get(name) if isinstance(name, str) else None
         raise UserError('%s: the model_type is "%s"%s: this zoo runs BERT and its relatives '
                         '(model_type %s)' % (source, name, reason and ', and ' + reason or '',
                                              ', '.join(FAMILIES)))
+    for (key, value), reason in UNSUPPORTED_VALUES.items():
+        found = values.get(key)
+        if found == value or isinstance(found, list) and value in found:
+            raise UserError('%s: %s: %s found, and %s: this zoo runs BERT and its relatives'
+                            % (source, key, value, reason))
     return name

@@ -20,7 +20,7 @@ from bert.hub_errors import (
     is_length_error,
     offline_error,
 )
-from bert.hub_files import WEIGHT_NAMES, HubFile, choose_files, describe_listing
+from bert.hub_files import WEIGHT_NAMES, HubFile, choose_files
 
 LOG = logging.getLogger(__name__)
 
@@ -114,15 +114,14 @@ def holds_model(name):
     return bool(commit) and has_all_files(repository, commit)
 
 
-def describe_model(name):
-    """The `ModelDescription` of a model of the hub, from the names of its files and the small ones
-    among them: no weights are fetched. Errors of `pin_model`, except for a model that can't be
-    opened here: the description then holds the reason."""
+def open_listing(name):
+    """(the `CachedListing` or `HubListing` of a model of the hub, whether its files are in the
+    cache). Errors of `pin_model`, except for a model that can't be opened here."""
     repository, revision = _require_model_name(name)
     commit = cached_commit(repository, revision)
     if commit and holds_commit(repository, commit):
-        return describe_listing(CachedListing(repository, commit, name), True)
-    return describe_listing(HubListing(repository, commit or revision, name), False)
+        return CachedListing(repository, commit, name), True
+    return HubListing(repository, commit or revision, name), False
 
 
 # The cache

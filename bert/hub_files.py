@@ -7,7 +7,6 @@ path of the file here).
 import collections
 import os
 import posixpath
-from typing import NamedTuple
 
 from bert import files
 from bert.errors import UserError
@@ -177,78 +176,3 @@ def list_names(names):
     """The first names, for a message."""
     names = [name for name in names if not name.startswith('.')]
     return ', '.join(names[:MAX_NAMES] + ['…'] * (len(names) > MAX_NAMES)) or 'none'
-
-
-# Description
-
-
-class ModelDescription(NamedTuple):
-    """What a model is. Sizes of the network that its config.json does not say are None.
-
-    num_parameters: as the hub counts them, heads included; None where it does not. modules: the
-    kinds of a sentence-transformers model's modules, in order. files: {name: bytes} of what opening
-    it takes. is_cached: whether they are here. problem: why it can't be opened here, or None.
-    """
-    repository: str
-    commit: str
-    architecture: str | None
-    num_layers: int | None
-    units: int | None
-    hidden_size: int | None
-    num_heads: int | None
-    vocab_size: int | None
-    max_length: int | None
-    token_type_vocab_size: int | None
-    num_parameters: int | None
-    tokenizer: str
-    modules: list
-    files: dict
-    is_cached: bool
-    problem: str | None
-
-
-# {field: (transformers' name, our name)} in config.json
-CONFIG_NAMES = {
-    'num_layers': ('num_hidden_layers', 'num_layers'), 'units': ('hidden_size', 'units'),
-    'hidden_size': ('intermediate_size', 'hidden_size'),
-    'num_heads': ('num_attention_heads', 'num_heads'), 'vocab_size': ('vocab_size', 'vocab_size'),
-    'max_length': ('max_position_embeddings', 'max_length'),
-    'token_type_vocab_size': ('type_vocab_size', 'token_type_vocab_size')}
-
-
-def describe_listing(listing, is_cached):
-    """The `ModelDescription` of a listing, whose further attributes are `repository`, `commit` and
-    `num_parameters`."""
-    problem, names, config, modules = None, [], {}, []
-    try:
-        if CONFIG_FILE in listing.files:
-            config = files.read_json(listing.path(CONFIG_FILE))
-        modules = [str(module.get('type')).rpartition('.')[2] for module in read_modules(listing)]
-        names = choose_files(listing)
-    except UserError as error:
-        problem = str(error)
-    is_ours = 'units' in config
-    sizes = {field: config.get(keys[is_ours]) for field, keys in CONFIG_NAMES.items()}
-    architectures = config.get('architectures')
-    return ModelDescription(
-        listing.repository, listing.commit,
-        str(architectures[0]) if isinstance(architectures, list) and architectures else None,
-        **{field: value if type(value) is int else None for field, value in sizes.items()},
-        num_parameters=listing.num_parameters, tokenizer=describe_tokenizer(listing),
-        modules=modules, files={name: listing.files[name].size for name in names},
-        is_cached=is_cached, problem=problem)
-
-
-def describe_tokenizer(listing):
-    """The class of the tokenizer, whether it keeps case, and its files, in words."""
-    names = [name for name in (VOCABULARY_FILE, TOKENIZER_FILE, *BYTE_PAIR_FILES)
-             if name in listing.files]
-    values = {}
-    if TOKENIZER_CONFIG_FILE in listing.files:
-        try:
-            values = files.read_json(listing.path(TOKENIZER_CONFIG_FILE))
-        except UserError:       # the reason is in the description already
-            names.append(TOKENIZER_CONFIG_FILE + ' unreadable')
-    case = {True: ', lower case', False: ', keeps case'}.get(values.get('do_lower_case'), '')
-    return '%s%s (%s)' % (values.get('tokenizer_class') or 'no class named', case,
-                          ', '.join(names) or 'no vocabulary')

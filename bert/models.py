@@ -12,23 +12,13 @@ RELATIVE_ROW_FORMAT = '%-20s  %-40s  %s'
 HUB_ROW_FORMAT = '%-46s  %-40s  %8s  %s'
 
 
-def table_rows(root):
-    """Yield one row of the table for each model and corpus."""
-    from bert.model.weights import catalogue, released_weights
-    for model, entry in catalogue.MODELS.items():
-        for corpus in entry.corpora:
-            release = released_weights.Release(model, corpus, root)
-            num_parameters = catalogue.parameter_count(catalogue.config_of(model, corpus))
-            sources = [source.name for source in released_weights.weight_sources(release)[1:]]
-            yield (model, corpus, '%.1f M' % (num_parameters / MEGA),
-                   '%.0f MB' % (num_parameters * FLOAT32_BYTES / MEGA),
-                   'yes' if released_weights.is_cached(release) else 'no', ', '.join(sources))
-
-
 def print_table(root):
+    from bert.model.weights import descriptions
     print(ROW_FORMAT % ('model', 'corpus', 'parameters', 'float32', 'cached', 'sources'))
-    for row in table_rows(root):
-        print(ROW_FORMAT % row)
+    for row in descriptions.describe_releases(root):
+        print(ROW_FORMAT % (row.model, row.corpus, '%.1f M' % (row.num_parameters / MEGA),
+                            '%.0f MB' % (row.num_parameters * FLOAT32_BYTES / MEGA),
+                            'yes' if row.is_cached else 'no', ', '.join(row.sources)))
     print('\nParameters of the encoder and its pooler. A script takes them with --bert_model '
           'MODEL --bert_dataset CORPUS;\nmodels.py --fetch MODEL CORPUS downloads one '
           'beforehand.')
@@ -56,19 +46,14 @@ def print_cached_models():
 
 
 def describe(name):
-    """The `ModelDescription` of a model of the hub, with the number of parameters of the encoder
-    where the hub does not count them."""
-    from bert import hub
-    from bert.model.weights import catalogue
+    """The `ModelDescription` of a model of the hub."""
+    from bert.model.weights import catalogue, descriptions
     name = catalogue.find_relative(name) or name
     if is_released(name):
         catalogue.resolve_names(name)       # raises for a misspelt name
         raise UserError('%s is a released model: models.py without MODEL lists it; MODEL is a name '
                         'on the hub: owner/name' % name)
-    description = hub.describe_model(name)
-    if description.num_parameters is None and not description.problem:
-        description = description._replace(num_parameters=catalogue.parameter_count(description))
-    return description
+    return descriptions.describe_model(name)
 
 
 def print_description(description):
@@ -113,20 +98,18 @@ def fetch(names, root):
         raise UserError('--fetch %s: expected a model and a corpus' % ' '.join(names))
     repository = catalogue.find_relative(*names)
     if repository is None and (len(names) == 2 or is_released(names[0])):
-        return fetch_release(names, root)
+        return print_release(names, root)
     if root:
         raise UserError('--root is only for released models: set HF_HUB_CACHE for the hub')
     return fetch_from_hub(repository or names[0])
 
 
-def fetch_release(names, root):
+def print_release(names, root):
     """Download the weights and the vocabulary into the cache, and read them once as a check."""
-    from bert.model.weights import released_weights
-    release = released_weights.Release(*names, root=root)
-    num_values = sum(array.size for array in released_weights.fetch_arrays(release).values())
-    tokens = released_weights.fetch_tokens(release)
+    from bert.model.weights import descriptions
+    name, num_values, num_tokens = descriptions.fetch_release(*names, root=root)
     print('%s: %.1f M values and a vocabulary of %d tokens are in the cache'
-          % (release.name, num_values / MEGA, len(tokens)))
+          % (name, num_values / MEGA, num_tokens))
 
 
 def fetch_from_hub(name):

@@ -19,6 +19,7 @@ from support.hub_settings import use_hub
 from bert import hub
 from bert.errors import UserError
 from bert.hub_errors import HubUnreachableError
+from bert.model.weights.descriptions import describe_model
 
 CONFIG = {'model_type': 'bert', 'architectures': ['BertModel'], 'num_hidden_layers': 2,
           'hidden_size': 8, 'intermediate_size': 16, 'num_attention_heads': 2, 'vocab_size': 20,
@@ -110,7 +111,7 @@ def test_names(name, parts):
 def test_texts_that_are_no_names(server, name):
     assert hub.split_model_name(name) is None
     if not os.path.exists(name):
-        for function in (hub.pin_model, hub.fetch_model, hub.model_folder, hub.describe_model):
+        for function in (hub.pin_model, hub.fetch_model, hub.model_folder, describe_model):
             message = message_of(function, name)
             assert message == ' '.join((
                 name + ': no such file or folder, and not the name of a model on the hub: '
@@ -122,7 +123,7 @@ def test_texts_that_are_no_names(server, name):
 def test_a_path_is_no_name(server, tmp_path):
     (tmp_path / 'someone' / 'tiny').mkdir(parents=True)
     problem = ': a local file or folder; expected the name of a model on the hub'
-    for function in (hub.pin_model, hub.fetch_model, hub.model_folder, hub.describe_model):
+    for function in (hub.pin_model, hub.fetch_model, hub.model_folder, describe_model):
         path = str(tmp_path / 'someone')
         assert message_of(function, path) == path + problem
         assert message_of(function, NAME) == '%s%s, such as %s@main' % (NAME, problem, NAME)
@@ -406,7 +407,7 @@ def test_refused(server, files, message):
     put(server, files)
     assert message_of(hub.pin_model, NAME) == 'someone/tiny: ' + message
     assert [path for path in server.paths() if path.startswith('cdn/')] == []
-    assert hub.describe_model(NAME).problem == 'someone/tiny: ' + message
+    assert describe_model(NAME).problem == 'someone/tiny: ' + message
 
 
 @pytest.mark.parametrize('version, message', [
@@ -597,7 +598,7 @@ def test_a_small_file_of_another_length(server):
 def test_offline(server, monkeypatch, variable, tmp_path):
     monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', True)
     monkeypatch.setenv(variable, '1')
-    for function in (hub.pin_model, hub.model_folder, hub.fetch_model, hub.describe_model):
+    for function in (hub.pin_model, hub.model_folder, hub.fetch_model, describe_model):
         assert message_of(function, NAME, kind=HubUnreachableError) == (
             'someone/tiny: no such file or folder here; as a model of the hub it is not in the '
             'cache %s, and %s is set: unset it, or fetch the model with models.py --fetch '
@@ -760,7 +761,7 @@ def test_the_variables_of_the_library(server, tmp_path):
 
 def test_description(server):
     commit = put(server, dict(SENTENCES, **UNWANTED), parameters=12345)
-    description = hub.describe_model(NAME)
+    description = describe_model(NAME)
     assert description._asdict() == {
         'repository': NAME, 'commit': commit, 'architecture': 'BertModel', 'num_layers': 2,
         'units': 8, 'hidden_size': 16, 'num_heads': 2, 'vocab_size': 20, 'max_length': 40,
@@ -773,7 +774,7 @@ def test_description(server):
     assert hub.cached_models() == []        # its small files are there, no weights
     assert hub.pin_model(NAME) == '%s@%s' % (NAME, commit)
     server.requests.clear()
-    assert hub.describe_model(NAME) == hub.describe_model('%s@%s' % (NAME, commit)) == \
+    assert describe_model(NAME) == describe_model('%s@%s' % (NAME, commit)) == \
         description._replace(is_cached=True)
     assert server.requests == []
 
@@ -781,20 +782,20 @@ def test_description(server):
 def test_description_of_our_folder(server):
     put(server, {'config.json': b'{"units": 8, "num_layers": 2, "hidden_size": 16, "num_heads": 2, '
                  b'"vocab_size": 20, "max_length": 40}', 'vocab.txt': b'', 'model.params': b'1'})
-    description = hub.describe_model(NAME)
+    description = describe_model(NAME)
     assert (description.units, description.hidden_size, description.max_length) == (8, 16, 40)
-    assert (description.token_type_vocab_size, description.num_parameters) == (None, None)
+    assert (description.token_type_vocab_size, description.num_parameters) == (2, 1784)
     assert (description.architecture, description.problem) == (None, None)
     assert description.tokenizer == 'no class named (vocab.txt)'
 
 
 def test_description_of_what_cannot_be_read(server):
     put(server, BERT, gated=True)
-    description = hub.describe_model(NAME)
+    description = describe_model(NAME)
     assert description.problem.startswith('someone/tiny: config.json: the model is gated')
     assert (description.units, description.files) == (None, {})
     put(server, dict(BERT, **{'config.json': b'{"hidden_size": "8", "architectures": 3}'}))
-    description = hub.describe_model(NAME)
+    description = describe_model(NAME)
     assert (description.units, description.architecture) == (None, None)
 
 

@@ -239,6 +239,7 @@ class BERTModel(HybridBlock):
             if self._use_classifier:
                 self.classifier = nn.Dense(2, prefix='cls_', **dense)
             if use_decoder:
+                config.require_decoder('use_decoder')
                 self.decoder = self._make_decoder(dense)
 
     def _make_embedding(self, size, prefix, init):

@@ -57,6 +57,20 @@ class BertConfig:
         """The `bert.families.Family`."""
         return FAMILIES[self.family]
 
+    @property
+    def has_decoder(self):
+        """Whether a decoder fits: it multiplies by the word embeddings, so they must have the
+        width of the layers."""
+        return self.family_traits.has_decoder and self.embedding_size in (None, self.units)
+
+    def require_decoder(self, source):
+        """Raises `UserError`, with the name of `source`, unless the model can have a decoder."""
+        if not self.has_decoder:
+            raise UserError('%s: the family %s with embeddings of width %d and layers of width %d '
+                            'found, expected a model that can predict masked words, with both of '
+                            'one width: leave out the decoder, or change embedding_size'
+                            % (source, self.family, self.embedding_size or self.units, self.units))
+
     def to_json(self):
         return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True) + '\n'
 

@@ -1,4 +1,5 @@
 """Networks with weights: released models, models on the hub, and local checkpoints."""
+import logging
 import os
 
 import mxnet as mx
@@ -15,6 +16,8 @@ from bert.model.weights.checkpoint_reader import (
 )
 from bert.model.weights.loading import load_parameters
 from bert.vocabulary import make_vocabulary
+
+LOG = logging.getLogger(__name__)
 
 __all__ = ['get_model', 'get_released_model', 'load_checkpoint', 'load_encoder', 'load_model',
            'load_parameters']
@@ -40,7 +43,8 @@ def get_model(name='bert_12_768_12', dataset_name=None, pretrained=True, ctx=Non
         The cache folder. The default is $MXNET_HOME/models.
     use_pooler, use_decoder, use_classifier
         Which parts the network has. Parts that the released weights lack are initialised at random,
-        and one warning names them.
+        and one warning names them. ELECTRA's discriminator can have no decoder: it is left out,
+        with a warning.
     dropout
         The share of numbers that dropout sets to 0 in training.
     compute_dtype
@@ -89,7 +93,11 @@ def _get_any_model(name, dataset_name, pretrained, ctx, dropout, parts):
     if dataset_name:
         raise UserError('%s: this model has its own vocabulary: leave out the corpus %s'
                         % (name, dataset_name))
-    if pretrained:
-        return load_checkpoint(name, ctx=ctx, dropout=dropout, **parts)
     checkpoint = read_checkpoint(name)
+    if parts['use_decoder'] and not checkpoint.config.has_decoder:
+        LOG.warning('%s: a model of the family %s has no decoder: left out', name,
+                    checkpoint.config.family)
+        parts['use_decoder'] = False
+    if pretrained:
+        return load_checkpoint(checkpoint, ctx=ctx, dropout=dropout, **parts)
     return BERTModel(checkpoint.config, dropout=dropout, **parts), checkpoint.vocabulary

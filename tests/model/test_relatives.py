@@ -95,7 +95,9 @@ def test_smaller_types_are_near(name, dtype):
 
 
 PARTS = ('embeddings.word_embeddings.weight', 'embeddings.position_embeddings.weight',
-         'encoder.layer.0.attention.self.key.weight', 'pooler.dense.weight')
+         'embeddings.LayerNorm.weight', 'embeddings.LayerNorm.bias',
+         'encoder.layer.0.attention.self.key.weight', 'encoder.layer.0.intermediate.dense.weight',
+         'encoder.layer.0.output.dense.weight', 'pooler.dense.weight')
 
 
 @pytest.mark.parametrize('sizes', SIZES)

@@ -29,9 +29,11 @@ def write(tmp_path, data_dir, transformers):
     return write
 
 
-@families
-def test_vectors_of_tokens(write, torch, family):
-    network, tokenizer, folder = write(family, 'Model')
+@pytest.mark.parametrize('family, config', [
+    *((family, {}) for family in FAMILIES),
+    ('electra', {'embedding_size': relative_models.SIZES['hidden_size']})])     # as the base size
+def test_vectors_of_tokens(write, torch, family, config):
+    network, tokenizer, folder = write(family, 'Model', **config)
     embedder = bert.Embedder(folder)
     for text, (pieces, vectors) in zip(TEXTS, embedder.words(TEXTS, pieces=True), strict=True):
         inputs = tokenizer(text, truncation=True, max_length=embedder.max_seq_length,

@@ -11,8 +11,8 @@ from support import tiny
 
 from bert import models
 from bert.errors import UserError, run_script
-from bert.hub_files import ModelDescription
 from bert.model.weights import catalogue
+from bert.model.weights.descriptions import ModelDescription
 
 SCRIPT = pathlib.Path(models.__file__)
 

@@ -301,6 +301,8 @@ def test_the_original_format(call, dataset, in_tmp):
     (['--bert_config', 'short.json'], '--data: an example has 32 tokens, but the model has 20 '
                                       'positions: make the data with --max_seq_length 20'),
     (['--bert_config', 'large.json'], 'large.json: vocab_size is 99, but the vocabulary has 25'),
+    (['--bert_config', 'narrow.json'],
+     'narrow.json: the family bert with embeddings of width 4 and layers of width 8 found'),
     (['--pretrained'], '--pretrained and --bert_config: released weights have their own sizes'),
     (['--bert_checkpoint', 'x'], '--bert_checkpoint has its own weights and sizes'),
     (['--total_batch_size', 10, '--accumulate', 4],
@@ -333,6 +335,7 @@ def test_mistakes_are_reported_in_one_line(call, dataset, in_tmp, more_flags, pr
     (in_tmp / 'other.txt').write_text(''.join(token + '\n' for token in tiny.TOKENS[:-1]))
     (in_tmp / 'short.json').write_text(json.dumps(dict(SIZES, max_length=20)))
     (in_tmp / 'large.json').write_text(json.dumps(dict(SIZES, vocab_size=99)))
+    (in_tmp / 'narrow.json').write_text(json.dumps(dict(SIZES, embedding_size=4)))
     outcome = call(run_pretraining, *flags(dataset, '--ckpt_dir', 'ckpt', *more_flags))
     assert outcome.code == 2
     assert outcome.error.startswith('error: ' + problem), outcome.error

@@ -1,4 +1,4 @@
-"""The server with relatives of BERT: a RoBERTa for vectors, and with a classifier."""
+"""The server with relatives of BERT, beside the pipelines of the same models."""
 import numpy as np
 import pytest
 from support import servers, tiny, tiny_relatives
@@ -12,7 +12,16 @@ def server(tmp_path_factory):
     vectors = tiny_relatives.write_roberta(folder / 'vectors')
     classes = tiny_relatives.write_roberta(folder / 'classes')
     tiny_relatives.add_classifier(classes)
-    with servers.running_server(('vectors=%s' % vectors, 'classes=%s' % classes)) as running:
+    models = {'vectors': vectors, 'classes': classes, **{
+        name: tiny_relatives.write_relative(folder / name, family, head, labels, seed)
+        for name, family, head, labels, seed in (
+            ('answers', 'distilbert', 'ForQuestionAnswering', None, 0),
+            ('replaced', 'electra', 'ForPreTraining', None, 55),    # 23 of the 33 tokens are
+            ('masks', 'camembert', 'ForMaskedLM', None, 0),
+            ('tags', 'xlm-roberta', 'ForTokenClassification', tiny_relatives.TAGS, 0))}}
+    with servers.running_server(
+            tuple('%s=%s' % item for item in models.items()),
+            task=('replaced=token_classification', 'masks=fill_mask')) as running:
         yield running
 
 
@@ -34,3 +43,40 @@ def test_classes_of_pairs(server):
     for record, labels in zip(server.pipeline('classes')(pairs), results, strict=True):
         assert {item['label']: item['score'] for item in labels} == pytest.approx(
             record.probabilities, abs=1e-5)
+
+
+def rounded(value):
+    """A value of JSON with numbers that may differ a little."""
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [rounded(item) for item in value]
+    return pytest.approx(value, abs=1e-5) if isinstance(value, float) else value
+
+
+def test_answers(server):
+    result = server.ask('/answer', {'model': 'answers', 'question': TEXTS[1],
+                                    'documents': TEXTS[2:5]})
+    expected = server.pipeline('answers')(TEXTS[1], TEXTS[2:5])
+    assert len(expected.answers) == 3
+    assert result['answers'] == rounded([item._asdict() for item in expected.answers])
+
+
+@pytest.mark.parametrize('model', ['replaced', 'tags'])
+@pytest.mark.parametrize('aggregation', ['first', 'none'])
+def test_replaced_tokens_and_entities(server, model, aggregation):
+    results = server.ask('/entities', {'model': model, 'inputs': TEXTS,
+                                       'aggregation': aggregation})['entities']
+    expected = server.pipeline(model)(TEXTS, aggregation=aggregation)
+    assert sum(map(len, expected)) > 3
+    assert results == rounded([[item._asdict() for item in items] for items in expected])
+
+
+def test_masks(server):
+    texts = ['good <mask>', '<mask> film <mask>']
+    results = server.ask('/fill', {'model': 'masks', 'inputs': texts})['masks']
+    assert [len(masks) for masks in results] == [1, 2]
+    first, (second, third) = server.pipeline('masks')(texts)
+    words = [mask['words'] for masks in results for mask in masks]
+    assert words == rounded([[word._asdict() for word in items]
+                             for items in (first, second, third)])

@@ -29,7 +29,8 @@ def write_model(family, head, folder, data_dir, texts, **config):
     tokenizer.save_pretrained(folder)
     name = CLASSES[family]
     settings = getattr(transformers, name + 'Config')(
-        vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **CONFIGS[family], **config)
+        vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id,
+        **{**CONFIGS[family], **config})
     torch.manual_seed(0)
     network = getattr(transformers, name + head)(settings).eval()
     with torch.no_grad():

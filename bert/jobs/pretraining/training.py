@@ -145,11 +145,13 @@ def build_model(options, devices):
 
 
 def check_family(config, source):
-    """Raises `UserError` for one of BERT's relatives: they are pre-trained in other ways."""
+    """Raises `UserError` for one of BERT's relatives: they are pre-trained in other ways. Raises
+    it too for a BERT with embeddings too narrow for the decoder."""
     if config.family != BERT:
         raise UserError('%s: a model of the family %s: only BERT can be pre-trained here, with '
                         'next-sentence prediction; fine-tuning supports all families'
                         % (source, config.family))
+    config.require_decoder(source)
 
 
 def new_model(options):

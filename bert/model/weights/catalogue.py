@@ -8,6 +8,7 @@ import collections
 
 from bert.errors import UserError, did_you_mean
 from bert.model.config import BertConfig
+from bert.model.weights.tensor_names import BARE_POOLERS
 
 # sizes: BertConfig without the vocabulary's fields; corpora: with released weights, default first
 Model = collections.namedtuple('Model', 'sizes corpora')
@@ -172,11 +173,13 @@ def config_of(model, corpus):
 
 
 def parameter_count(config):
-    """Number of parameters of the encoder with its pooler."""
+    """Number of parameters of the encoder, as published, with its pooler if the family has one."""
     units, hidden = config.units, config.hidden_size
-    norm = 2 * units
-    embeddings = (config.vocab_size + config.max_length + config.token_type_vocab_size) * units
+    width, norm = config.embedding_size or units, 2 * units
+    rows = config.vocab_size + config.position_offset + config.max_length + \
+        config.token_type_vocab_size
+    projection = width * units + units if config.embedding_size else 0
     attention = 4 * (units * units + units) + norm
     feed_forward = 2 * units * hidden + hidden + units + norm
-    pooler = units * units + units
-    return embeddings + norm + config.num_layers * (attention + feed_forward) + pooler
+    pooler = (units * units + units) * (config.family_traits.prefix in BARE_POOLERS)
+    return (rows + 2) * width + projection + config.num_layers * (attention + feed_forward) + pooler

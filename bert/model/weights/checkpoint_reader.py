@@ -209,15 +209,21 @@ def check_vocabulary_size(config, vocabulary, source):
 
 
 def check_padding(config, vocabulary, source):
-    """Raises `UserError` unless positions begin behind the id of the vocabulary's padding token, in
-    a family where they do."""
-    token = vocabulary.padding_token
-    if config.family_traits.counts_padding and vocabulary[token] + 1 != config.position_offset:
-        raise UserError('%s: the padding token %s has the id %d in the vocabulary; the positions '
-                        'of the model begin at %d, which expects the id %d: they don\'t belong '
-                        'together' % (
-                            source, token, vocabulary[token], config.position_offset,
-                            config.position_offset - 1))
+    """Raises `UserError` unless the vocabulary's padding token has the id behind which positions
+    begin, or in other relatives of BERT the one in config.json, where it is there. A BERT may have
+    another: multilingual-e5's configuration says 0, and XLM-R's tokenizer 1."""
+    token, expected, reason = vocabulary.padding_token, None, ''
+    if config.family_traits.counts_padding:
+        expected = config.position_offset - 1
+        reason = 'the positions of the model begin at %d, which expects' % config.position_offset
+    elif config.family != BERT:
+        path = os.path.join(os.path.dirname(os.path.abspath(source)), CONFIG_FILE)
+        expected = files.read_json(path).get('pad_token_id') if os.path.isfile(path) else None
+        reason = '"pad_token_id" in %s expects' % CONFIG_FILE
+    if expected is not None and vocabulary[token] != expected:
+        raise UserError('%s: the padding token %s has the id %d in the vocabulary; %s the id %s: '
+                        'they don\'t belong together'
+                        % (source, token, vocabulary[token], reason, expected))
 
 
 # Reading

@@ -79,8 +79,8 @@ def _own_fields(values, family, fields, source):
             raise UserError('%s: max_position_embeddings is %d: expected more, because the '
                             'positions of %s begin at %d' % (source, rows, family, offset))
         return {'position_offset': offset, 'max_length': rows - offset}
-    if not traits.has_types:
-        return {'token_type_vocab_size': 0}
+    if not traits.has_types:    # such a model has one layer_norm_eps, whatever the file says
+        return {'token_type_vocab_size': 0, 'layer_norm_eps': BertConfig.layer_norm_eps}
     if family == 'electra':
         size = values.get('embedding_size', ELECTRA_EMBEDDING_SIZE)
         return {'embedding_size': None if size == fields['units'] else size}
@@ -124,7 +124,7 @@ def config_to_transformers(config, architecture, padding_id, labels=None, kind=N
               for key, field in dict(SIZE_FIELDS, **OPTIONAL_FIELDS).items()}
     values['max_position_embeddings'] += config.position_offset
     if not traits.has_types:
-        del values['type_vocab_size'], values['layer_norm_eps']     # always 1e-12
+        del values['type_vocab_size'], values['layer_norm_eps']     # it is fixed
     if config.family == 'electra':
         values['embedding_size'] = config.embedding_size or config.units
     values.update({'architectures': [architecture], 'model_type': config.family,

@@ -7,8 +7,13 @@ import numpy as np
 
 from bert.errors import UserError
 from bert.model.bert import BERTModel
+from bert.model.weights.mapping import SEGMENTS
 
 LOG = logging.getLogger(__name__)
+
+# {number of segments: the families that have it}
+FAMILIES_BY_SEGMENTS = {0: 'DistilBERT, and RoBERTa in GluonNLP\'s files',
+                        1: 'RoBERTa, XLM-RoBERTa and CamemBERT', 2: 'BERT, ERNIE and ELECTRA'}
 
 MAX_NAMES = 5           # names that a message lists before it counts the others
 
@@ -89,6 +94,7 @@ def match_arrays(network, arrays, source, parts_optional=False, extra_allowed=Fa
     network doesn't have).
     """
     parameters = network._collect_params_with_prefix()
+    config = getattr(getattr(network, 'bert', network), 'config', None)     # None: another block
     arrays = align_names(arrays, parameters)
     remove_tied_copy(parameters, arrays, source)
     missing = missing_names(parameters, arrays)
@@ -98,7 +104,10 @@ def match_arrays(network, arrays, source, parts_optional=False, extra_allowed=Fa
         random_parts = absent_parts(missing, arrays)
         missing = [name for name in missing if not name.startswith(tuple(random_parts))]
         extra_names = [name for name in extra_names if not name.startswith(tuple(PARTS))]
-    check_fit(source, parameters, arrays, missing, [] if extra_allowed else extra_names)
+    try:
+        check_fit(source, parameters, arrays, missing, [] if extra_allowed else extra_names)
+    except UserError as error:
+        raise UserError('%s%s' % (error, describe_mismatch(arrays, config))) from None
     return {name: arrays[name] for name in arrays if name in parameters}, random_parts, extra_names
 
 
@@ -170,6 +179,24 @@ def check_fit(source, parameters, arrays, missing, extra):
         problems.append('unknown tensors: %s' % format_names(extra))
     if problems:
         raise UserError('%s: %s' % (source, '; '.join(problems)))
+
+
+def describe_mismatch(arrays, config):
+    """The end of an error message if the arrays seem to be of another family than `config`: what
+    was found and expected. Else ''."""
+    prefix = next((prefix for prefix in ('', 'bert.') if prefix + EMBEDDING_WEIGHT in arrays), None)
+    if prefix is None or config is None:
+        return ''
+    segments = len(arrays.get(prefix + SEGMENTS, ()))
+    is_narrow = prefix + 'encoder.projection.weight' in arrays
+    if (segments, is_narrow) == (config.token_type_vocab_size, bool(config.embedding_size)):
+        return ''
+    families = 'small ELECTRA' if is_narrow else FAMILIES_BY_SEGMENTS[min(segments, 2)]
+    return '; the file is of another kind: %d segments and embeddings of width %d found, as in ' \
+           '%s; expected %d and %d, as in the configuration of the model_type %s: give the one ' \
+           'that belongs to the file' % (
+               segments, arrays[prefix + EMBEDDING_WEIGHT].shape[1], families,
+               config.token_type_vocab_size, config.embedding_size or config.units, config.family)
 
 
 def shape_fits(expected_shape, shape):

@@ -34,6 +34,8 @@ def test_a_config_of_an_early_release():
     ('model_type', ['bert'], 'the model_type is .*: this zoo runs'),
     ('position_embedding_type', 'relative_key', 'position_embedding_type is "relative_key"; '
                                                 'supported: absolute'),
+    ('position_embedding_type', 'alibi', 'position_embedding_type: alibi found, and Jina v2 has '
+                                         'ALiBi positions: this zoo runs BERT and its relatives'),
     ('hidden_act', 'silu', 'hidden_act is "silu"; supported: gelu, '),
     ('hidden_act', ['gelu'], "hidden_act is .*gelu"),
     ('tie_word_embeddings', None, '"tie_word_embeddings" is None: expected true or false'),
@@ -61,6 +63,17 @@ def test_config_round_trip(change):
     values = config_files.config_to_transformers(config, 'BertForMaskedLM', 7)
     assert values['architectures'] == ['BertForMaskedLM'] and values['pad_token_id'] == 7
     assert config_files.config_from_transformers(values, 'x', cased=True) == config
+
+
+def test_distilbert_has_one_layer_norm_eps():
+    """transformers ignores the key too."""
+    values = dict(model_type='distilbert', n_layers=2, dim=8, hidden_dim=16, n_heads=2,
+                  vocab_size=30, max_position_embeddings=12, layer_norm_eps=1e-5)
+    config = config_files.config_from_transformers(values, 'x', cased=False)
+    assert (config.layer_norm_eps, config.token_type_vocab_size) == (1e-12, 0)
+    written = config_files.config_to_transformers(config, 'DistilBertModel', 0)
+    assert 'layer_norm_eps' not in written
+    assert config_files.config_from_transformers(written, 'x', cased=False) == config
 
 
 def test_labels_round_trip():
