@@ -134,7 +134,7 @@ def test_short_requests_need_no_planning_thread(engine, network):
                 result=lambda: names.append(threading.current_thread().name))
         asyncio.run(engine.run(network, plan, [text], 'client'))
         return [name.startswith('planning') for name in names]
-    engine.limits = engine.limits._replace(max_tokens=1000)
+    engine.limits = engine.limits._replace(max_tokens=10000)
     assert threads_of('word', 1) == [False, False]
     assert threads_of('word ' * INLINE_TOKENS, 1) == [True, False]
     assert threads_of('word', INLINE_TOKENS + 1) == [False, True]

@@ -76,7 +76,7 @@ async def compare(body: SimilarityRequest, request: Request,
         raise ApiError(400, 'Empty', 'inputs.sentences is empty: expected at least one text')
     outcome = await service.run(request, model, lambda: plan_vectors(
         pipeline, texts, is_from_end(parameters), prompt_name=parameters.prompt_name), texts,
-        parameters.truncate)
+        parameters.truncate, len(body.inputs.sentences))
     rows = outcome.result
     return await service.answer(lambda: similarity(
         rows[:1], rows[1:], pipeline.sentence_model.similarity)[0], outcome)
