@@ -11,7 +11,7 @@ import weakref
 from typing import NamedTuple
 
 from bert.errors import UserError
-from bert.pipelines.inference import NOT_FINITE, finite_rows
+from bert.pipelines.inference import NETWORK_LOCK, NOT_FINITE, finite_rows
 from bert.serving.api_errors import ApiError
 from bert.serving.fair_queue import FairQueue, Work
 from bert.serving.token_limit import estimate_tokens, exceeds, may_exceed
@@ -256,9 +256,12 @@ class Engine:
         """Compute what was taken from the queue, in the batches of its network."""
         features = [work.inference.features[i] for work, i in parts]
         self._metrics.observe_batch(features)
-        started = time.monotonic()
+        started, waited = time.monotonic(), 0.0
         for indices in runner.make_batches(features):
-            _, outputs = runner.compute_batch([features[i] for i in indices])
+            called = time.monotonic()
+            with NETWORK_LOCK:      # which a model has that is just being opened
+                waited += time.monotonic() - called
+                _, outputs = runner.compute_batch([features[i] for i in indices])
             is_finite = finite_rows(outputs)
             for i, row, is_right in zip(indices, outputs, is_finite):
                 work, number = parts[i]
@@ -270,7 +273,8 @@ class Engine:
                 self._successes[runner] = time.monotonic()
         num_tokens = sum(item.valid_length for item in features)
         if num_tokens > self.max_batch_tokens / 2:      # single texts would seem slow
-            self.learn_speed(runner, num_tokens / max(time.monotonic() - started, 1e-6))
+            seconds = time.monotonic() - started - waited
+            self.learn_speed(runner, num_tokens / max(seconds, 1e-6))
 
     def _fail(self, work, message):
         self.queue.drop(work)

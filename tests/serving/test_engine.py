@@ -8,7 +8,7 @@ import pytest
 
 from bert.data.transform import Features
 from bert.errors import UserError
-from bert.pipelines.inference import Inference
+from bert.pipelines.inference import NETWORK_LOCK, Inference
 from bert.serving.api_errors import ApiError
 from bert.serving.engine import INLINE_TOKENS, Engine, Limits
 from bert.serving.metrics import Metrics
@@ -25,7 +25,8 @@ class SlowNetwork:
         return [range(len(features))]
 
     def compute_batch(self, features):
-        self.gate.wait(10)
+        with NETWORK_LOCK:      # as a `NetworkRunner`
+            self.gate.wait(10)
         lengths = [item.valid_length for item in features]
         self.batches.append(lengths)
         if 13 in lengths:
@@ -182,6 +183,16 @@ def test_each_network_has_its_own_speed(engine, network):
     with pytest.raises(ApiError):
         engine.check_capacity(slow, 'b', 1)
     engine.check_capacity(network, 'a', 51)
+
+
+def test_a_speed_has_no_time_of_other_networks(engine, network):
+    """A model that is opened meanwhile holds the lock of the networks."""
+    with NETWORK_LOCK:
+        timer = threading.Thread(target=run, args=(engine, network, [90]))
+        timer.start()
+        time.sleep(1)
+    timer.join(10)
+    assert network.batches == [[90]] and engine._speeds[network] > 180     # not 90 in a second
 
 
 def test_what_a_client_left_is_dropped(engine, network):

@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import socket
+import threading
 import time
 
 import numpy as np
@@ -18,7 +19,8 @@ from support.servers import wait_until
 from bert.errors import UserError
 from bert.flags.options import make_options
 from bert.flags.serving import ServingOptions
-from bert.serving import hosting, serve
+from bert.pipelines.inference import NETWORK_LOCK
+from bert.serving import hosting, serve, service
 from bert.serving.middleware import read_keys
 
 KEY = 'first-secret'
@@ -187,6 +189,16 @@ def test_a_model_that_fails_is_unhealthy(own_model, locked, monkeypatch):
     assert locked.ask('/health') == {'status': 'ok'}
 
 
+def test_a_model_that_takes_too_long_is_unhealthy(locked, monkeypatch):
+    monkeypatch.setattr(service, 'PROBE_SECONDS', 1)
+    forget_successes(locked)
+    with NETWORK_LOCK:
+        response = locked.send('/health')
+    assert response.status_code == 503 and response.json() == {
+        'error': 'model "own" does not answer: no answer within 1 s', 'error_type': 'Unhealthy'}
+    assert locked.ask('/health') == {'status': 'ok'}
+
+
 def test_weights_that_are_not_finite(tmp_path):
     path = pathlib.Path(tiny.write_checkpoint(tmp_path / 'nan'))
     tensors = load_file(path / 'model.safetensors')
@@ -257,6 +269,30 @@ def test_reload(locked, own_model):
     tiny.write_checkpoint(path)
     locked.ask('/admin/reload', {})
     assert np.allclose(locked.ask('/embed', {'inputs': 'good'}), old, atol=1e-6)
+
+
+def test_a_reload_loses_no_request(locked):
+    """Clients send requests all the time while the model is opened again and again."""
+    answers, is_over = [], threading.Event()
+
+    def send():
+        while not is_over.is_set():
+            answers.append(servers.RunningServer(locked.url, None, KEY).send(
+                '/embed', {'inputs': ['good', 'the film']}))
+    expected = locked.ask('/embed', {'inputs': ['good', 'the film']})
+    threads = [threading.Thread(target=send) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    counts = []
+    for _ in range(4):
+        locked.ask('/admin/reload', {})
+        counts.append(len(answers))
+    is_over.set()
+    for thread in threads:
+        thread.join(30)
+    assert counts == sorted(set(counts)) and counts[0] > 0      # answered during each of them
+    assert {answer.status_code for answer in answers} == {200}
+    assert all(np.allclose(answer.json(), expected, atol=1e-6) for answer in answers)
 
 
 def test_reload_needs_a_key(locked, server):
