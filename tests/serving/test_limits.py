@@ -2,14 +2,17 @@
 import logging
 import threading
 
+import numpy as np
 import pytest
 from support import raw_http, servers
 from support.raw_http import post
 
+from bert.serving.routes import embedding
 from bert.serving.token_limit import MAX_WORD, PIECE, exceeds
 
 MAX_TEXTS = 600     # more than are planned in the event loop
 MILLION = 1000000
+OTHER = ('X-Forwarded-For: 10.0.0.1',)      # another client
 
 
 @pytest.fixture(scope='module')
@@ -104,7 +107,7 @@ def test_tokens_are_counted_before_all_are_made(server, path, text):
     body = {'inputs': text} if path == '/tokenize' else {'inputs': text, 'truncate': True}
     with servers.running_request(server, path, body) as request:
         while request.is_alive():
-            answer, seconds = post(server.url, '/embed', {'inputs': 'good'})
+            answer, seconds = post(server.url, '/embed', {'inputs': 'good'}, headers=OTHER)
             assert answer.status == 200 and seconds < 5
     assert request.response.status_code == 413
     assert request.response.json()['error'] == (
@@ -126,3 +129,15 @@ def test_pieces_never_count_too_much(server):
                                                                      count + 1)
     assert exceeds(['!' * (2 * PIECE)], tokenizer, 2 * (PIECE - MAX_WORD) - 1)
     assert exceeds(['good', [5, 6]], tokenizer, 2) and exceeds([[5, 6]], None, 1)
+
+
+# Numbers of an answer
+
+def test_the_vectors_of_all_tokens_are_bounded(server, monkeypatch):
+    width = server.pipeline('vectors').width
+    monkeypatch.setattr(embedding, 'MAX_VALUES', 12 * width)
+    rows = server.ask('/embed_all', {'inputs': ['good ' * 4, [5] * 4]})
+    assert np.shape(rows) == (2, 6, width)
+    assert cause(server, '/embed_all', {'inputs': ['good ' * 4, 'bad ' * 5]}, 413) == (
+        '104 numbers requested (tokens × width), expected at most 96: send several requests')
+    assert cause(server, '/embed_all', {'inputs': ['good ' * 4, [5] * 5]}, 413).startswith('104 ')

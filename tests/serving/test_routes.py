@@ -62,6 +62,12 @@ def test_embed_all(server):
         assert np.allclose(rows[1:-1], words, atol=TOLERANCE)       # words of one piece
     assert np.allclose(server.ask('/embed_all', {'inputs': TEXTS[0], 'dimensions': 2})[0],
                        np.array(results[0])[:, :2], atol=TOLERANCE)
+    ids = [tiny.TOKENS.index(word) for word in TEXTS[0].split()]
+    for inputs in (ids, [ids, TEXTS[1]]):
+        same = server.ask('/embed_all', {'inputs': inputs})
+        assert all(np.allclose(*pair, atol=TOLERANCE) for pair in zip(same, results))
+    assert error(server, '/embed_all', {'inputs': [[99]]}, 422).startswith(
+        'text 0: token id 99: expected from 0 to ')
     assert error(server, '/embed_all', {'inputs': 'good', 'dimensions': 9}, 422) == \
         'dimensions 9: expected from 1 to 8'
 
