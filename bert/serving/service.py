@@ -15,10 +15,12 @@ MAX_LISTED = 100    # texts that were cut, in a header
 
 class Service:
     """The models with the engine that computes them. host: `hosting.ModelHost`; engine:
-    `engine.Engine`; options: `bert.flags.serving.ServingOptions`; metrics: `metrics.Metrics`."""
+    `engine.Engine`; options: `bert.flags.serving.ServingOptions`; metrics: `metrics.Metrics`.
+    num_given_up: requests without an answer, because the server ended."""
 
     def __init__(self, host, engine, options, metrics):
         self.host, self.engine, self.options, self.metrics = host, engine, options, metrics
+        self.num_given_up = 0
         self._reload_lock, self._probe_lock = asyncio.Lock(), asyncio.Lock()
         for model in host.models.values():
             engine.learn_speed(model.runner, model.speed)

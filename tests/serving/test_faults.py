@@ -54,9 +54,19 @@ def test_broken_http_ends_its_connection_alone(server, data):
     with raw_http.connect(server.url) as connection:
         connection.sendall(data)
         stream = connection.makefile('rb')
-        assert read_answer(stream).status in (400, 0)
+        answer = read_answer(stream)
+        assert answer.status in (400, 0)
+        if answer.status:
+            assert answer.headers['content-type'] == 'application/json' and answer.cause
         assert stream.read() == b''     # nothing of it was taken for a second request
     check_alive(server.url)
+
+
+def test_no_http_is_refused_with_a_cause(server):
+    answer = send(server.url, b'NONSENSE /embed HTTP/1.1\r\n\r\n')
+    assert answer.status == 400 and answer.content == {
+        'error': 'the request is no valid HTTP: expected HTTP/1.1', 'error_type': 'Validation'}
+    assert answer.headers['connection'] == 'close'
 
 
 @pytest.mark.parametrize('header', [
@@ -509,10 +519,12 @@ def test_the_log_never_has_a_key(model, tmp_path):
                 ('/embed', ('Authorization: Bearer wrong-secret',), 401),
                 ('/embed', ('Authorization: Basic right-secret',), 401),
                 ('/embed', ('X-Api-Key: right-secret',), 401),
+                ('/right-secret/embed', ('Authorization: Bearer right-secret',), 404),
+                ('/v2/models/right-secret', (), 401), ('/right-secret', (), 401),
                 ('/embed?api_key=wrong-secret', ('Authorization: Bearer right-secret',), 200)):
             answer, _ = post(running.url, path, {'inputs': 'good'}, headers=headers)
             assert answer.status == status
-            assert status == 200 or 'a key is missing or wrong' in answer.cause
+            assert status != 401 or 'a key is missing or wrong' in answer.cause
         send(running.url, b'GET /x?right-secret HTTP/1.1\r\nA: right-secret\r\n\x00\r\n')
         running.wait_for(lambda: running.log.read_text().count('POST /embed') == 7)
         assert 'secret' not in running.log.read_text()

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from support import servers, tiny
+from support import raw_http, servers, tiny
 from support.processes import spawn
 from support.servers import wait_until
 
@@ -21,6 +21,7 @@ from bert.flags.options import make_options
 from bert.flags.serving import ServingOptions
 from bert.pipelines.inference import NETWORK_LOCK
 from bert.serving import hosting, serve, service
+from bert.serving import server as server_module
 from bert.serving.middleware import read_keys
 
 KEY = 'first-secret'
@@ -92,11 +93,18 @@ def test_the_log_has_no_texts_and_no_keys(locked, caplog):
         locked.send('/embed?secret-in-url', {'inputs': ['the good film', 'bad']})
         locked.send('/embed', {'inputs': 'secret-text'}, headers={'Authorization': 'Bearer nope'})
         locked.send('/x%0ay\u4e2d', {})
-        wait_until(lambda: len(access_lines(caplog)) == 3)     # a line comes after its answer
+        locked.send('/' + KEY + '/embed', {}, headers={'Authorization': ''})
+        locked.send('/v2/models/secret/infer', {}, headers={'Authorization': ''})
+        locked.send('/page/secret.js')
+        locked.send('/docs')
+        wait_until(lambda: len(access_lines(caplog)) == 7)     # a line comes after its answer
     lines = access_lines(caplog)
-    assert [line.rsplit(' ', 4)[0] for line in lines] == [
+    assert sorted(line.rsplit(' ', 4)[0] for line in lines) == [
+        '127.0.0.1 GET /docs 200', '127.0.0.1 GET /page 404',
         '127.0.0.1 POST /embed 200', '127.0.0.1 POST /embed 401',
-        '127.0.0.1 POST /x\\ny\\u4e2d 404']
+        '127.0.0.1 POST /v2/models/{name:path}/infer 401',
+        '127.0.0.1 POST other 401', '127.0.0.1 POST other 404']
+    lines = [line for line in lines if '/embed' in line]
     assert lines[0].endswith('texts=2 tokens=8') and lines[1].endswith('texts=- tokens=-')
     for secret in ('secret', 'nope', 'good', KEY):
         assert secret not in caplog.text
@@ -119,6 +127,13 @@ def test_other_sites_need_a_permission(locked, server):
     assert permission(locked, 'https://a.org') == 'https://a.org'
     assert permission(locked, 'https://b.org') is None
     assert permission(server, 'https://a.org') is None
+    for origin, status in (('https://a.org', 200), ('https://b.org', 400)):
+        response = locked.session.options(locked.url + '/embed', timeout=60, headers={
+            'Origin': origin, 'Access-Control-Request-Method': 'POST'})
+        assert response.status_code == status
+    assert response.json() == {'error_type': 'Forbidden', 'error': (
+        'Disallowed CORS origin, in a request of a page of https://b.org: --cors_origins names '
+        'the sites that may ask')}
     refused = locked.send('/embed', {'inputs': 'good'},
                           headers={'Authorization': '', 'Origin': 'https://a.org'})
     assert refused.status_code == 401       # which the page can read
@@ -347,6 +362,33 @@ def test_sigterm_finishes_what_is_under_way(tiny_model):
     assert request.response.status_code == 200 and len(request.response.json()) == len(texts)
     assert process.returncode == 0 and 'all requests that had begun are answered' in log
     assert 'texts=2000' in log and 'Traceback' not in log
+
+
+def hold_networks(seconds):
+    """No network computes meanwhile."""
+    with NETWORK_LOCK:
+        time.sleep(seconds)
+
+
+def test_the_last_line_says_whether_requests_were_given_up(own_model, monkeypatch, caplog):
+    monkeypatch.setattr(server_module, 'SHUTDOWN_SECONDS', 1)
+    with servers.running_server((own_model,)) as running:
+        running.ask('/embed', {'inputs': 'good'})
+        with caplog.at_level(logging.INFO):
+            server_module.log_end(running.service.num_given_up)
+        assert caplog.messages[-1] == 'ended: all requests that had begun are answered'
+        threads = [threading.Thread(target=hold_networks, args=(4,)), threading.Thread(
+            target=raw_http.post, args=(running.url, '/embed', {'inputs': 'good'}))]
+        for thread in threads:
+            thread.start()
+            time.sleep(0.5)
+    for thread in threads:
+        thread.join(10)
+    assert running.service.num_given_up == 1
+    server_module.log_end(running.service.num_given_up)
+    assert caplog.messages[-1] == (
+        'ended: 1 requests that had begun are not answered, since they took more than 1 s, or a '
+        'second signal came')
 
 
 @pytest.mark.parametrize('values, message', [

@@ -103,6 +103,26 @@ def test_openai_embeddings(server):
     assert server.send('/v1/embeddings', dict(body, dimensions=0)).status_code == 422
 
 
+def test_the_aliases_of_the_routes_of_openai(server):
+    body = {'model': 'vectors', 'input': 'good'}
+    assert server.ask('/embeddings', body) == server.ask('/v1/embeddings', body)
+    assert server.ask('/models') == server.ask('/v1/models')
+    for keys, status, message in (
+            ({'model': 'none'}, 404, 'model "none": there is no such model'),
+            ({'input': 3}, 400, 'input.str: '), ({'input': []}, 400, 'no text in the request'),
+            ({'dimensions': 9}, 422, 'dimensions 9: ')):
+        responses = [server.send(path, dict(body, **keys))
+                     for path in ('/embeddings', '/v1/embeddings')]
+        assert [response.status_code for response in responses] == [status] * 2
+        assert responses[0].json() == responses[1].json()
+        content = responses[0].json()['error']
+        assert content['message'].startswith(message) and content['code'] == status
+        assert content['type'] == 'invalid_request_error' and content['param'] is None
+    response = server.send('/models', {})
+    assert response.status_code == 405 and response.json()['error']['message'] == (
+        '/models does not support POST')
+
+
 # Classes, scores, ranks
 
 def test_predict(server):
