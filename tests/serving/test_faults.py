@@ -365,6 +365,23 @@ def test_a_client_with_much_to_do_does_not_hold_another_one_up(shared, monkeypat
         assert client.answers[0].status == 200
 
 
+def test_a_client_is_an_address_where_no_keys_are_asked_for(server):
+    """nginx tells it. The second client's text is computed before the many of the first."""
+    engine = server.service.engine
+    runner = server.service.host.models['vectors'].runner
+    with NETWORK_LOCK:
+        first = Client(server.url, '/embed', {'inputs': ['good ' * 30] * 10000}, 1,
+                       ('X-Forwarded-For: 10.0.0.1',))
+        wait_until(lambda: engine.queue.num_texts() > 5000)
+        second = Client(server.url, '/embed', {'inputs': 'good'}, 1, ('X-Forwarded-For: 10.0.0.2',))
+        wait_until(lambda: len(engine.queue.tokens_waiting()) == 2)
+        assert set(engine.queue.tokens_waiting()) == {(runner, '10.0.0.1'), (runner, '10.0.0.2')}
+    second.join(30)
+    assert first.is_alive() and second.answers[0].status == 200
+    first.join(60)
+    assert first.answers[0].status == 200
+
+
 def test_clients_that_vanish_before_their_turn_leave_it():
     engine, gate = Engine(Limits(10, 500, 5.0), 100, Metrics()), threading.Event()
 

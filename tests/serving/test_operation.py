@@ -83,6 +83,16 @@ def test_what_needs_a_key(locked, path, status):
         assert response.json()['error']['type'] == 'authentication_error'
 
 
+def test_the_files_of_the_description_need_no_key(locked):
+    """Without them the page /docs is empty."""
+    page = locked.send('/docs', headers={'Authorization': ''}).text
+    paths = re.findall(r'(?:src|href)="(/[^"]+)"', page)
+    assert len(paths) >= 3 and all(path.startswith('/static-offline-docs/') for path in paths)
+    for path in paths:
+        response = locked.send(path, headers={'Authorization': ''})
+        assert response.status_code == 200 and len(response.content) > 500, path
+
+
 def access_lines(caplog):
     return sorted((record.getMessage() for record in caplog.records
                    if record.name == 'bert.serving.access'), key=lambda line: line.split()[3])
@@ -108,6 +118,16 @@ def test_the_log_has_no_texts_and_no_keys(locked, caplog):
     assert lines[0].endswith('texts=2 tokens=8') and lines[1].endswith('texts=- tokens=-')
     for secret in ('secret', 'nope', 'good', KEY):
         assert secret not in caplog.text
+
+
+def test_no_access_log(own_model, caplog):
+    options, _ = make_options(ServingOptions, {'model_dir': (own_model,), 'no_access_log': True})
+    assert not options.access_log
+    with servers.running_server((own_model,), access_log=False) as running, \
+            caplog.at_level(logging.INFO):
+        running.ask('/embed', {'inputs': 'good'})
+        assert running.send('/nothing').status_code == 404
+    assert not access_lines(caplog)
 
 
 @pytest.mark.parametrize('content, message', [
@@ -389,6 +409,13 @@ def test_the_last_line_says_whether_requests_were_given_up(own_model, monkeypatc
     assert caplog.messages[-1] == (
         'ended: 1 requests that had begun are not answered, since they took more than 1 s, or a '
         'second signal came')
+
+
+@pytest.mark.parametrize('host, is_private', [
+    (ServingOptions(model_dir=('x',)).host, True), ('localhost', True), ('0.0.0.0', False)])
+def test_the_default_address_is_that_of_this_machine_alone(host, is_private):
+    with server_module.listen(host, 0) as listener:
+        assert server_module.is_loopback(listener) == is_private
 
 
 @pytest.mark.parametrize('values, message', [

@@ -1,10 +1,14 @@
 """Each route gives what its pipeline gives, on 200 texts; and its errors."""
 import base64
+import contextlib
 import random
+import time
 
 import numpy as np
 import pytest
 from support import servers, tiny
+
+from bert.pipelines.inference import NETWORK_LOCK
 
 TOLERANCE = 1e-5    # batches differ from those of the pipeline, and so do roundings
 LONG_TEXT = 'good ' * 100
@@ -121,6 +125,22 @@ def test_the_aliases_of_the_routes_of_openai(server):
     response = server.send('/models', {})
     assert response.status_code == 405 and response.json()['error']['message'] == (
         '/models does not support POST')
+
+
+def test_times_are_in_the_headers(server):
+    """In milliseconds."""
+    lock = contextlib.ExitStack()
+    lock.enter_context(NETWORK_LOCK)
+    started = time.monotonic()
+    with servers.running_request(server, '/embed', {'inputs': ['good', 'the film']}) as request:
+        time.sleep(1)
+        lock.close()
+    milliseconds = 1000 * (time.monotonic() - started)
+    headers = request.response.headers
+    parts = [int(headers['x-%s-time' % name]) for name in ('tokenization', 'queue', 'inference')]
+    assert 800 < parts[2] <= int(headers['x-total-time']) <= milliseconds
+    assert min(parts) >= 0 and abs(sum(parts) - int(headers['x-total-time'])) <= 2
+    assert headers['x-compute-tokens'] == '7' and 'x-truncated' not in headers
 
 
 # Classes, scores, ranks
