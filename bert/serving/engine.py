@@ -135,10 +135,11 @@ class Engine:
         texts that are no token ids. Raises `ApiError`.
         """
         self.check_count(len(texts) if num_items is None else num_items)
-        estimate = min(sum(map(estimate_tokens, texts)), self.limits.max_tokens)
+        num_tokens = sum(map(estimate_tokens, texts))
+        estimate = min(num_tokens, self.limits.max_tokens)      # more are refused
         if runner is not None:
             self.check_capacity(runner, client, estimate)
-        if len(texts) + estimate <= INLINE_TOKENS:
+        if len(texts) + num_tokens <= INLINE_TOKENS:
             with _user_errors_as_422():
                 return function()
 

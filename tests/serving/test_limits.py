@@ -114,6 +114,17 @@ def test_tokens_are_counted_before_all_are_made(server, path, text):
         'more than 1000000 tokens in the request: send several requests')
 
 
+def test_a_low_limit_keeps_long_texts_out_of_the_event_loop(model_dirs, monkeypatch):
+    with servers.running_server(model_dirs[:1], max_tokens=100) as running:
+        tokenizer, threads = running.pipeline('vectors').tokenizer, []
+        encode = tokenizer.encode
+        monkeypatch.setattr(tokenizer, 'encode', lambda texts: threads.append(
+            threading.current_thread().name) or encode(texts))
+        assert cause(running, '/embed', {'inputs': '!' * 100000}, 413) == (
+            'more than 100 tokens in the request: send several requests')
+        assert threads and all(name.startswith('planning') for name in threads)
+
+
 def test_long_texts_of_few_tokens_are_read(server):
     long_word = 'a' * 3 * MILLION       # one unknown token
     tokens, = server.ask('/tokenize', {'inputs': long_word})
