@@ -35,16 +35,25 @@ class EmbeddingPlanner:
         """`plan` for texts that are token ids already, sequences of int without special tokens. The
         prompt of the model comes before them. Raises `UserError` for an id that is no token."""
         model = model or self.sentence_model
-        prompt, = self._split([''], model, 0)
-        return self._plan_vectors(
-            pieces_of_ids(id_lists, prompt.token_ids, self.config.vocab_size), model, 0, from_end)
+        return self._plan_vectors(self._pieces_of_ids(id_lists, model), model, 0, from_end)
 
     def plan_token_vectors(self, texts, model=None, from_end=True):
         """The `Inference` whose result is for each text (tokens, width) float32, special tokens
         included, before any pooling, with the prompt, the lower case and the length of `model`. Not
         for long_text 'split'."""
         model = model or self.sentence_model
-        text_pieces = self._split(texts, model, 0)
+        return self._plan_token_vectors(self._split(texts, model, 0), model, from_end)
+
+    def plan_token_vectors_of_ids(self, id_lists, model=None, from_end=True):
+        """`plan_token_vectors` for texts that are token ids already, as for `plan_ids`."""
+        model = model or self.sentence_model
+        return self._plan_token_vectors(self._pieces_of_ids(id_lists, model), model, from_end)
+
+    def _pieces_of_ids(self, id_lists, model):
+        prompt, = self._split([''], model, 0)
+        return pieces_of_ids(id_lists, prompt.token_ids, self.config.vocab_size)
+
+    def _plan_token_vectors(self, text_pieces, model, from_end):
         windows, _ = self._cut(text_pieces, model.max_seq_length, 0, from_end)
         vectors = [None] * len(windows)
 

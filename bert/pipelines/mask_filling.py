@@ -1,9 +1,11 @@
 """The pipeline that fills masks: texts → the likeliest words at their masks."""
 import itertools
+import json
 import logging
 import numbers
 import os
 import re
+from typing import NamedTuple
 
 import numpy as np
 
@@ -33,6 +35,13 @@ TEXTS = 'texts'     # the path of an `Example` that comes from Python
 # What transformers replaces in a decoded text if tokenizer_config.json says so
 CLEAN_UPS = ((' .', '.'), (' ?', '?'), (' !', '!'), (' ,', ','), (" ' ", "'"), (" n't", "n't"),
              (" 'm", "'m"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"))
+
+
+class Targets(NamedTuple):
+    """The words to consider. ids: each once, int array; replaced: {word that is no token: the token
+    in its place}."""
+    ids: np.ndarray
+    replaced: dict
 
 
 class MaskFiller(Pipeline):
@@ -91,7 +100,7 @@ class MaskFiller(Pipeline):
         """`stream` for `Example`s, whose path and line are named in errors."""
         own_counts = counts_or_new(counts)
         _check_top_k(top_k)
-        target_ids = None if targets is None else self._target_ids(targets)
+        target_ids = None if targets is None else self._logged_target_ids(targets)
         try:
             for chunk in iterate_chunks(examples, CHUNK):
                 first = own_counts.num_texts
@@ -105,13 +114,15 @@ class MaskFiller(Pipeline):
                             self.max_len)
 
     def plan(self, texts, top_k=TOP_K, targets=None):
-        """The `Inference` whose result is the list of results of a list of texts."""
+        """The `Inference` whose result is the list of results of a list of texts. targets: of
+        `find_targets`."""
         _check_top_k(top_k)
-        target_ids = None if targets is None else self._target_ids(targets)
-        return self._plan_examples(list(_examples(texts)), top_k, target_ids)
+        return self._plan_examples(list(_examples(texts)), top_k,
+                                   None if targets is None else targets.ids)
 
     def plan_masks(self, texts, top_k=TOP_K, targets=None):
-        """The `Inference` whose result is the list of [`Mask`] of a list of texts."""
+        """The `Inference` whose result is the list of [`Mask`] of a list of texts. targets: of
+        `find_targets`."""
         mask = re.compile(re.escape(self.tokenizer.vocab.mask_token))
         return self.plan(texts, top_k, targets).then(lambda results: [
             [Mask(*place.span(), words) for place, words in zip(
@@ -192,30 +203,34 @@ class MaskFiller(Pipeline):
 
     # Words
 
-    def _target_ids(self, targets):
-        """The ids of the wanted words, each once."""
-        targets = [targets] if isinstance(targets, str) else list(targets)
-        ids, replaced = [], []
+    def find_targets(self, targets):
+        """The `Targets` of a list of words. Raises `UserError` for what is no word."""
+        if not targets:
+            raise UserError('targets: no word given: name words, or leave targets out')
         for target in targets:
             if not isinstance(target, str) or not target.strip():
                 raise UserError('targets: %r found, expected a word' % (target,))
-            token_id = self.tokenizer.token_id(target)
-            if token_id is None:
-                pieces = self.tokenizer.encode([target])[0]
-                if not len(pieces):
-                    raise UserError('targets: "%s": the tokenizer finds no word in it' % target)
-                token_id = int(pieces[0])
-                replaced.append('"%s" by "%s"' % (target, self.tokenizer.vocab.idx_to_token[
-                    token_id]))
-            ids.append(token_id)
-        if not ids:
-            raise UserError('targets: no word given: name words, or leave targets out')
+        ids = {target: self.tokenizer.token_id(target) for target in targets}
+        unknown = [target for target, token_id in ids.items() if token_id is None]
+        for target, pieces in zip(unknown, self.tokenizer.encode(unknown)):
+            if not len(pieces):
+                raise UserError('targets: "%s": the tokenizer finds no word in it' % target)
+            ids[target] = int(pieces[0])
+        names = self.tokenizer.vocab.idx_to_token
+        return Targets(np.array(list(dict.fromkeys(ids.values()))),
+                       {target: names[ids[target]] for target in unknown})
+
+    def _logged_target_ids(self, targets):
+        """The ids of the wanted words; a warning names those that are replaced."""
+        targets = [targets] if isinstance(targets, str) else list(targets)
+        ids, replaced = self.find_targets(targets)
         if replaced:
+            pairs = ['%s by "%s"' % (json.dumps(target, ensure_ascii=False), token)
+                     for target, token in itertools.islice(replaced.items(), MAX_NAMES)]
             LOG.warning('%d of %d targets are not in the vocabulary, and are replaced by their '
-                        'first token: %s%s', len(replaced), len(targets),
-                        ', '.join(replaced[:MAX_NAMES]),
+                        'first token: %s%s', len(replaced), len(targets), ', '.join(pairs),
                         ' …' if len(replaced) > MAX_NAMES else '')
-        return np.array(list(dict.fromkeys(ids)))
+        return ids
 
     def _fill(self, features, words):
         """The result of a text. words: of each mask [(probability, id)]."""

@@ -120,7 +120,9 @@ class MaskWords(BaseModel):
 
 
 class FilledTexts(AnswerWithCuts):
+    """replaced_targets: {target that is no token: the token in its place}, if there are any."""
     masks: list[list[MaskWords]]
+    replaced_targets: dict[str, str] | None = None
 
 
 class Token(BaseModel):

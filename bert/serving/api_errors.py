@@ -33,9 +33,17 @@ def protocol_body(error):
     return {'error': error.message}
 
 
+OPENAI_ALIASES = '/embeddings', '/models'   # of routes of /v1
+
+
+def is_openai_path(path):
+    """Whether a path is of OpenAI's interface."""
+    return path.startswith('/v1/') or path in OPENAI_ALIASES
+
+
 def error_body(path, error):
     """The body of an error on a path, in the form of its interface."""
-    if path.startswith('/v1/'):
+    if is_openai_path(path):
         return openai_body(error)
     return protocol_body(error) if path.startswith('/v2') else native_body(error)
 

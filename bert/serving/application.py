@@ -9,9 +9,17 @@ from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
+from starlette.routing import Mount, Route
 
 import bert
-from bert.serving.api_errors import ApiError, NativeError, describe_errors, error_body
+from bert.serving.api_errors import (
+    ApiError,
+    NativeError,
+    describe_errors,
+    error_body,
+    is_openai_path,
+    native_body,
+)
 from bert.serving.middleware import Guard, read_keys
 from bert.serving.routes import (
     classification,
@@ -49,13 +57,30 @@ def make_application(service):
     app.add_api_route('/', show_page, methods=['GET'], include_in_schema=False)
     options = service.options
     keys = None if options.api_key_file is None else read_keys(options.api_key_file)
-    guard = Guard(app, keys, options, service.metrics)
+    routes = [route for router in ROUTERS for route in router.routes]
+    guard = Guard(app, keys, service, routes + [route for route in app.routes
+                                                if isinstance(route, (Route, Mount))])
     if not options.cors_origins:
         return guard
-    return CORSMiddleware(guard, allow_origins=options.cors_origins, allow_methods=['*'],
-                          allow_headers=['*'], expose_headers=['x-truncated', 'x-truncated-count',
-                                                               'x-total-time', 'x-compute-tokens']
-                          )     # outside, so that pages can read its errors
+    return CrossOrigins(guard, allow_origins=options.cors_origins, allow_methods=['*'],
+                        allow_headers=['*'], expose_headers=['x-truncated', 'x-truncated-count',
+                                                             'x-total-time', 'x-compute-tokens']
+                        )       # outside, so that pages can read its errors
+
+
+class CrossOrigins(CORSMiddleware):
+    """Starlette's, whose refusals are JSON with a cause, as all errors."""
+
+    def preflight_response(self, request_headers):
+        response = super().preflight_response(request_headers)
+        if response.status_code < 400:
+            return response
+        error = ApiError(response.status_code, 'Forbidden', '%s, in a request of a page of %s: '
+                         '--cors_origins names the sites that may ask' % (
+                             response.body.decode(), ascii(request_headers['origin'])[1:-1]))
+        headers = {name: value for name, value in response.headers.items()
+                   if name not in ('content-length', 'content-type')}
+        return JSONResponse(native_body(error), error.status, headers)
 
 
 # no-cache: a browser asks whether a file has changed, and so never mixes those of two versions
@@ -101,7 +126,8 @@ def answer_invalid_body(request: Request, error: RequestValidationError):
     protocol, whose clients know no 422, and OpenAI's, 400."""
     problems = error.errors()
     is_json = not any(problem['type'] == 'json_invalid' for problem in problems)
-    status = 422 if is_json and not request.url.path.startswith(('/v1/', '/v2')) else 400
+    path = request.url.path
+    status = 400 if not is_json or is_openai_path(path) or path.startswith('/v2') else 422
     return answer_api_error(request, ApiError(status, 'Validation',
                                               describe_body_problems(problems)))
 

@@ -1,9 +1,13 @@
 """Connections: uvicorn's, which give up clients that do not send the head of a request."""
 import re
 
+import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from bert.serving.api_errors import ApiError, native_body
+
 HEAD_SECONDS, MAX_HEAD_BYTES = 30, 65536
+NO_HTTP = ApiError(400, 'Validation', 'the request is no valid HTTP: expected HTTP/1.1')
 UPGRADE = re.compile(rb'\r\nupgrade:', re.IGNORECASE)
 
 
@@ -42,6 +46,13 @@ class Connection(HttpToolsProtocol):
         self._stop_timer()
         self._is_in_body = False
         super().on_message_complete()
+
+    def send_400_response(self, msg):
+        """Answer to what is no HTTP: with JSON, as to all other errors."""
+        body = orjson.dumps(native_body(NO_HTTP))
+        self.transport.write(b'HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n'
+                             b'content-length: %d\r\nconnection: close\r\n\r\n' % len(body) + body)
+        self.transport.close()
 
     def _start_timer(self):
         self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)

@@ -11,9 +11,10 @@ import weakref
 from typing import NamedTuple
 
 from bert.errors import UserError
-from bert.pipelines.inference import NOT_FINITE, finite_rows
+from bert.pipelines.inference import NETWORK_LOCK, NOT_FINITE, finite_rows
 from bert.serving.api_errors import ApiError
 from bert.serving.fair_queue import FairQueue, Work
+from bert.serving.token_limit import estimate_tokens, exceeds, may_exceed
 
 LOG = logging.getLogger(__name__)
 
@@ -23,9 +24,6 @@ PLANNING_THREADS = 4
 # Up to so many tokens a request is planned, and finished, in the event loop: the way to a thread
 # and back takes longer than the work, which is less than a millisecond
 INLINE_TOKENS = 512
-# Bytes of UTF-8 a token, for texts that were not tokenized yet. A guess on the low side: it rather
-# overestimates the time that such texts will take.
-BYTES_PER_TOKEN = 3
 PROBE = 'probe'     # the client of probes
 # Weight of the newest batch in the measured speed
 SPEED_UPDATE = 0.1
@@ -79,16 +77,18 @@ class Engine:
         self._thread = threading.Thread(target=self._compute_batches, name='computing', daemon=True)
         self._thread.start()
 
-    async def run(self, runner, plan, texts, client, truncate=False):
+    async def run(self, runner, plan, texts, client, truncate=False, **about_texts):
         """The `Outcome` of a request.
 
         runner: `NetworkRunner` that will compute it, to know how long that takes. plan: function
         → `Inference`, called in a planning thread. texts: all texts of the request.
-        client: of the queue. truncate: whether texts that are too long are cut. Raises `ApiError`.
-        Where the task is cancelled, because the client left, what waits is dropped.
+        client: of the queue. truncate: whether texts that are too long are cut. about_texts:
+        num_items, tokenizer: as for `plan`. Raises `ApiError`. Where the task is cancelled,
+        because the client left, what waits is dropped.
         """
         started = time.monotonic()
-        inference = await self.plan(lambda: _with_list(plan()), texts, client, runner)
+        inference = await self.plan(lambda: _with_list(plan()), texts, client, runner,
+                                    **about_texts)
         self._check_tokens(inference, truncate)
         planned = time.monotonic()
         work = await self._compute(inference, client)
@@ -126,19 +126,27 @@ class Engine:
         with _user_errors_as_422():
             return function()
 
-    async def plan(self, function, texts, client, runner=None):
+    async def plan(self, function, texts, client, runner=None, num_items=None, tokenizer=None):
         """Call a function that tokenizes texts, or reads their ids: short texts at once, others
-        in a planning thread, in turn with other clients. runner: `NetworkRunner` that will compute
-        them, or None. Raises `ApiError`."""
-        self.check_count(len(texts))
-        self.check_words(texts)
-        estimate = sum(map(estimate_tokens, texts))
+        in a planning thread, in turn with other clients.
+
+        runner: `NetworkRunner` that will compute them, or None. num_items: what the user has
+        listed; `texts` may have others too, such as a query; None: all of them. tokenizer: of
+        texts that are no token ids. Raises `ApiError`.
+        """
+        self.check_count(len(texts) if num_items is None else num_items)
+        num_tokens = sum(map(estimate_tokens, texts))
+        estimate = min(num_tokens, self.limits.max_tokens)      # more are refused
         if runner is not None:
             self.check_capacity(runner, client, estimate)
-        if len(texts) + estimate <= INLINE_TOKENS:
+        if len(texts) + num_tokens <= INLINE_TOKENS:
             with _user_errors_as_422():
                 return function()
-        return await self._plan_in_turn(function, estimate, client, runner)
+
+        def check_and_call():
+            self._check_size(texts, tokenizer)
+            return function()
+        return await self._plan_in_turn(check_and_call, estimate, client, runner)
 
     async def _plan_in_turn(self, function, estimate, client, runner):
         """`plan` in a planning thread. estimate: of the tokens."""
@@ -177,23 +185,21 @@ class Engine:
 
     # Limits
 
-    def check_count(self, num_texts):
-        if not num_texts:
+    def check_count(self, count, unit='texts'):
+        """Raises `ApiError` for no text, or too many. unit: what else is counted."""
+        if not count:
             raise ApiError(400, 'Empty', 'no text in the request: expected at least one')
-        if num_texts > self.limits.max_texts:
-            raise ApiError(413, 'Validation', '%d texts in the request, expected at most %d: send '
-                           'several requests' % (num_texts, self.limits.max_texts))
+        if count > self.limits.max_texts:
+            raise ApiError(413, 'Validation', '%d %s in the request, expected at most %d: send '
+                           'several requests' % (count, unit, self.limits.max_texts))
 
-    def check_words(self, texts):
-        """Raises `ApiError` 413 for texts with more words, and so more tokens, than a request may
-        have: without tokenizing them, which would take long."""
-        if sum(map(len, texts)) <= 2 * self.limits.max_tokens:
-            return      # a word has a letter and a space
-        num_words = sum(len(text.split()) if isinstance(text, str) else len(text)
-                        for text in texts)
-        if num_words > self.limits.max_tokens:
-            raise ApiError(413, 'Validation', '%d words in the request, expected at most %d '
-                           'tokens: send several requests' % (num_words, self.limits.max_tokens))
+    def _check_size(self, texts, tokenizer):
+        """Raises `ApiError` 413 for texts of more tokens than a request may have: before all of
+        them are tokenized, which takes long and much memory."""
+        limit = self.limits.max_tokens
+        if may_exceed(texts, limit) and exceeds(texts, tokenizer, limit):
+            raise ApiError(413, 'Validation', 'more than %d tokens in the request: send several '
+                           'requests' % limit)
 
     def _check_tokens(self, inference, truncate):
         limit = inference.max_tokens
@@ -251,9 +257,12 @@ class Engine:
         """Compute what was taken from the queue, in the batches of its network."""
         features = [work.inference.features[i] for work, i in parts]
         self._metrics.observe_batch(features)
-        started = time.monotonic()
+        started, waited = time.monotonic(), 0.0
         for indices in runner.make_batches(features):
-            _, outputs = runner.compute_batch([features[i] for i in indices])
+            called = time.monotonic()
+            with NETWORK_LOCK:      # which a model has that is just being opened
+                waited += time.monotonic() - called
+                _, outputs = runner.compute_batch([features[i] for i in indices])
             is_finite = finite_rows(outputs)
             for i, row, is_right in zip(indices, outputs, is_finite):
                 work, number = parts[i]
@@ -265,7 +274,8 @@ class Engine:
                 self._successes[runner] = time.monotonic()
         num_tokens = sum(item.valid_length for item in features)
         if num_tokens > self.max_batch_tokens / 2:      # single texts would seem slow
-            self.learn_speed(runner, num_tokens / max(time.monotonic() - started, 1e-6))
+            seconds = time.monotonic() - started - waited
+            self.learn_speed(runner, num_tokens / max(seconds, 1e-6))
 
     def _fail(self, work, message):
         self.queue.drop(work)
@@ -281,12 +291,6 @@ class Engine:
         self.queue.close()
         self._thread.join()
         self._planning.shutdown(cancel_futures=True)
-
-
-def estimate_tokens(text):
-    """The tokens of a text that was not tokenized yet, roughly; of token ids their number."""
-    return len(text.encode('utf-8', 'replace')) // BYTES_PER_TOKEN if isinstance(text, str) else \
-        len(text)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from bert import file_names
 from bert.errors import UserError, did_you_mean
 from bert.pipelines.classification import Classifier
 from bert.pipelines.embedder import Embedder
+from bert.pipelines.inference import NETWORK_LOCK
 from bert.pipelines.task_file import kind_of
 from bert.serving.api_errors import ApiError
 
@@ -71,10 +72,11 @@ class ServedModel:
         """The model with its speed, after it has computed something. Raises `UserError`."""
         self.plan_sample(MEASURED_TEXTS).run()      # the first time takes longer
         inference = self.plan_sample(MEASURED_TEXTS)
-        started = time.monotonic()
-        inference.run()
-        return dataclasses.replace(
-            self, speed=inference.num_read / max(time.monotonic() - started, 1e-6))
+        with NETWORK_LOCK:      # a reload waits for the batches of others, which is no slowness
+            started = time.monotonic()
+            inference.run()
+            seconds = time.monotonic() - started
+        return dataclasses.replace(self, speed=inference.num_read / max(seconds, 1e-6))
 
 
 def dtype_of(pipeline, dtype):

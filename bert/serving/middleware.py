@@ -5,6 +5,7 @@ import logging
 import time
 
 import orjson
+from starlette.routing import Match
 
 from bert.errors import UserError
 from bert.serving.api_errors import ApiError, error_body
@@ -37,12 +38,13 @@ def read_keys(path):
 class Guard:
     """ASGI middleware around the whole application.
 
-    keys: the accepted keys, bytes; None: no key is asked for. options:
-    `bert.flags.serving.ServingOptions`; metrics: `metrics.Metrics`.
+    keys: the accepted keys, bytes; None: no key is asked for. service: `service.Service`; routes:
+    of the application, as Starlette has them.
     """
 
-    def __init__(self, app, keys, options, metrics):
-        self._app, self._keys, self._options, self._metrics = app, keys, options, metrics
+    def __init__(self, app, keys, service, routes):
+        self._app, self._keys, self._service, self._routes = app, keys, service, routes
+        self._options, self._metrics = service.options, service.metrics
         self._held_bytes = 0        # of all bodies
 
     async def __call__(self, scope, receive, send):
@@ -62,14 +64,28 @@ class Guard:
             kind = 'ClientLeft'
         except Exception as error:
             kind = await self._send_error(scope, exchange, error)
+        except asyncio.CancelledError:      # the server ends before it has answered
+            self._service.num_given_up += 1
+            raise
         finally:
             self._held_bytes -= scope['state'].get('held_bytes', 0)
         if exchange.status >= 400:
             kind = kind or scope['state'].get('error_kind', str(exchange.status))
         seconds = time.monotonic() - started
-        self._metrics.observe_request(route_path(scope), seconds, kind)
+        path = self._route_path(scope)
+        self._metrics.observe_request(path, seconds, kind)
         if self._options.access_log:
-            log_request(scope, exchange.status, seconds)
+            log_request(scope, path, exchange.status, seconds)
+
+    def _route_path(self, scope):
+        """The path of the route, as it is declared; 'other' for none. So nobody can write into the
+        log, or make as many metrics as there are paths."""
+        if 'route' in scope:
+            return scope['route'].path
+        request = {'type': 'http', 'method': scope['method'], 'path': scope['path'],
+                   'root_path': ''}
+        return next((route.path for route in self._routes
+                     if route.matches(request)[0] != Match.NONE), 'other')
 
     def _check_key(self, scope):
         path = scope['path']
@@ -129,7 +145,7 @@ class Guard:
     async def _send_error(self, scope, exchange, error):
         """Answer with an error, if no answer has begun. Returns its kind."""
         if not isinstance(error, ApiError):
-            LOG.error('%s %s failed', scope['method'], scope['path'], exc_info=error)
+            LOG.error('%s %s failed', scope['method'], self._route_path(scope), exc_info=error)
             error = ApiError(500, 'Internal', 'the server failed: %s' % type(error).__name__)
         if not exchange.status:
             await send_json(exchange.send, error.status, error_body(scope['path'], error),
@@ -186,17 +202,11 @@ async def send_json(send, status, content, headers):
     await send({'type': 'http.response.body', 'body': body})
 
 
-def route_path(scope):
-    """The path of the route, as it is declared; 'other' for none, so that nobody can make as many
-    metrics as there are paths."""
-    return getattr(scope.get('route'), 'path', 'other')
-
-
-def log_request(scope, status, seconds):
-    """Write a line of the access log: no text, no key and no query is in it."""
+def log_request(scope, path, status, seconds):
+    """Write a line of the access log: no text and no key is in it. path: of the route, since users
+    put keys also into paths."""
     state = scope['state']
     ACCESS_LOG.info('%s %s %s %s %.1f ms texts=%s tokens=%s',
                     scope['client'][0] if scope.get('client') else '-',
-                    scope.get('asked_method', scope['method']),
-                    ascii(scope['path'])[1:-1], status or 'left', 1000 * seconds,
-                    state.get('num_texts', '-'), state.get('num_tokens', '-'))
+                    scope.get('asked_method', scope['method']), path, status or 'left',
+                    1000 * seconds, state.get('num_texts', '-'), state.get('num_tokens', '-'))

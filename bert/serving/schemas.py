@@ -54,7 +54,7 @@ class OwnTaskRequest(Request):
 
 
 class EmbedAllRequest(Request):
-    inputs: PlainTexts
+    inputs: Texts
     truncation_direction: Direction
     prompt_name: str | None = Field(None, max_length=MAX_NAME,
                                     description='name of a prompt of the model')
@@ -62,7 +62,6 @@ class EmbedAllRequest(Request):
 
 
 class EmbedRequest(EmbedAllRequest):
-    inputs: Texts
     normalize: bool = Field(True, description='scale vectors to length 1')
 
 

@@ -49,7 +49,16 @@ def serve_models(options):
         server.run([listener])
     finally:
         service.engine.close()
-    LOG.info('ended: all requests that had begun are answered')
+    log_end(service.num_given_up)
+
+
+def log_end(num_given_up):
+    """Log what became of the requests that had begun."""
+    if num_given_up:
+        LOG.warning('ended: %d requests that had begun are not answered, since they took more than '
+                    '%d s, or a second signal came', num_given_up, SHUTDOWN_SECONDS)
+    else:
+        LOG.info('ended: all requests that had begun are answered')
 
 
 def make_service(options):

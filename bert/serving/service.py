@@ -15,10 +15,12 @@ MAX_LISTED = 100    # texts that were cut, in a header
 
 class Service:
     """The models with the engine that computes them. host: `hosting.ModelHost`; engine:
-    `engine.Engine`; options: `bert.flags.serving.ServingOptions`; metrics: `metrics.Metrics`."""
+    `engine.Engine`; options: `bert.flags.serving.ServingOptions`; metrics: `metrics.Metrics`.
+    num_given_up: requests without an answer, because the server ended."""
 
     def __init__(self, host, engine, options, metrics):
         self.host, self.engine, self.options, self.metrics = host, engine, options, metrics
+        self.num_given_up = 0
         self._reload_lock, self._probe_lock = asyncio.Lock(), asyncio.Lock()
         for model in host.models.values():
             engine.learn_speed(model.runner, model.speed)
@@ -44,18 +46,20 @@ class Service:
                 await asyncio.wait_for(self.engine.probe(model.plan_sample), PROBE_SECONDS)
             except (ApiError, asyncio.TimeoutError) as error:
                 raise ApiError(503, 'Unhealthy', 'model "%s" does not answer: %s' % (
-                    model.name, error or 'no answer within %d s' % PROBE_SECONDS)) from None
+                    model.name, str(error) or 'no answer within %d s' % PROBE_SECONDS)) from None
 
-    async def run(self, request, model, plan, texts, truncate=None):
+    async def run(self, request, model, plan, texts, truncate=None, num_items=None):
         """The `Outcome` of a request to a `ServedModel`. plan: function → `Inference`; texts: all
-        texts of the request; truncate: of the request, None for the server's own. Raises
-        `ApiError`."""
+        texts of the request; truncate: of the request, None for the server's own; num_items: what
+        the user has listed, None for all of `texts`. Raises `ApiError`."""
         truncate = self.options.auto_truncate if truncate is None else truncate
+        num_items = len(texts) if num_items is None else num_items
         try:
-            outcome = await self.engine.run(model.runner, plan, texts, self.client_of(request),
-                                            truncate)
+            outcome = await self.engine.run(
+                model.runner, plan, texts, self.client_of(request), truncate, num_items=num_items,
+                tokenizer=model.pipeline.tokenizer)
         except ApiError:
-            self.metrics.observe_failure(model.kind, len(texts))
+            self.metrics.observe_failure(model.kind, num_items)
             raise
         self.metrics.observe_outcome(model.kind, outcome)
         request.state.num_texts = len(outcome.num_tokens)

@@ -81,7 +81,8 @@ def test_how_many_tokens_a_result_is_made_of(filler):
     """Each word of each mask has the whole text, [CLS] and [SEP] included, in its record."""
     texts = ['the [MASK] so [MASK]', 'a [MASK]']
     assert filler.plan(texts, 3).result_tokens == 3 * (2 * 6 + 1 * 4)
-    assert filler.plan(texts, 9, ['film', 'good']).result_tokens == 2 * (2 * 6 + 1 * 4)
+    targets = filler.find_targets(['film', 'good'])
+    assert filler.plan(texts, 9, targets).result_tokens == 2 * (2 * 6 + 1 * 4)
 
 
 def test_a_batch_is_cut_where_its_logits_take_much_memory(filler, monkeypatch):
@@ -127,6 +128,8 @@ def test_targets(filler, caplog):
     check(filler(TEXTS, targets=['film', 'Goods', 'the'], top_k=2), 2, ids)
     assert '1 of 3 targets are not in the vocabulary, and are replaced by their first token: ' \
         '"Goods" by "good"' in caplog.text
+    filler('[MASK]', targets='fi\nlm')
+    assert '1 of 1 targets' in caplog.text and '"fi\\nlm" by "' in caplog.text
 
 
 def test_a_stream_and_its_counts(filler):

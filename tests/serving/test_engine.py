@@ -5,10 +5,11 @@ import time
 
 import numpy as np
 import pytest
+from support.servers import wait_until
 
 from bert.data.transform import Features
 from bert.errors import UserError
-from bert.pipelines.inference import Inference
+from bert.pipelines.inference import NETWORK_LOCK, Inference
 from bert.serving.api_errors import ApiError
 from bert.serving.engine import INLINE_TOKENS, Engine, Limits
 from bert.serving.metrics import Metrics
@@ -25,7 +26,8 @@ class SlowNetwork:
         return [range(len(features))]
 
     def compute_batch(self, features):
-        self.gate.wait(10)
+        with NETWORK_LOCK:      # as a `NetworkRunner`
+            self.gate.wait(10)
         lengths = [item.valid_length for item in features]
         self.batches.append(lengths)
         if 13 in lengths:
@@ -134,7 +136,7 @@ def test_short_requests_need_no_planning_thread(engine, network):
                 result=lambda: names.append(threading.current_thread().name))
         asyncio.run(engine.run(network, plan, [text], 'client'))
         return [name.startswith('planning') for name in names]
-    engine.limits = engine.limits._replace(max_tokens=1000)
+    engine.limits = engine.limits._replace(max_tokens=10000)
     assert threads_of('word', 1) == [False, False]
     assert threads_of('word ' * INLINE_TOKENS, 1) == [True, False]
     assert threads_of('word', INLINE_TOKENS + 1) == [False, True]
@@ -182,6 +184,17 @@ def test_each_network_has_its_own_speed(engine, network):
     with pytest.raises(ApiError):
         engine.check_capacity(slow, 'b', 1)
     engine.check_capacity(network, 'a', 51)
+
+
+def test_a_speed_has_no_time_of_other_networks(engine, network):
+    """A model that is opened meanwhile holds the lock of the networks."""
+    with NETWORK_LOCK:
+        timer = threading.Thread(target=run, args=(engine, network, [90]))
+        timer.start()
+        time.sleep(1)
+    timer.join(10)
+    wait_until(lambda: network in engine._speeds)       # learnt after the answer
+    assert network.batches == [[90]] and engine._speeds[network] > 180     # not 90 in a second
 
 
 def test_what_a_client_left_is_dropped(engine, network):

@@ -1,8 +1,13 @@
 """What the server says of its models."""
+import threading
+import time
 import types
 
 import pytest
+from support import tiny
 
+from bert.flags.serving import ServingOptions
+from bert.pipelines.inference import NETWORK_LOCK
 from bert.serving import hosting
 
 
@@ -13,3 +18,25 @@ from bert.serving import hosting
     (types.SimpleNamespace(), 'float32')])                      # an embedder
 def test_an_exported_int8_model_computes_in_int8(pipeline, expected):
     assert hosting.dtype_of(pipeline, 'float32') == expected
+
+
+def test_a_speed_is_measured_while_no_other_network_computes(tmp_path):
+    """Other networks hold the lock nearly all of the time, as under load."""
+    host = hosting.ModelHost(ServingOptions(
+        model_dir=(tiny.write_checkpoint(tmp_path / 'vectors'),), threads=1))
+    model, is_over = host.models['vectors'], threading.Event()
+
+    def compute():
+        while not is_over.is_set():
+            with NETWORK_LOCK:
+                time.sleep(0.5)
+            time.sleep(0.01)
+    thread = threading.Thread(target=compute)
+    thread.start()
+    try:
+        speeds = [model.measure_speed().speed for _ in range(3)]
+    finally:
+        is_over.set()
+        thread.join()
+    num_tokens = model.plan_sample(hosting.MEASURED_TEXTS).num_read
+    assert min(speeds) > num_tokens / 0.25     # half a second and more with the wait

@@ -6,19 +6,22 @@ import re
 import shutil
 import signal
 import socket
+import threading
 import time
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from support import servers, tiny
+from support import raw_http, servers, tiny
 from support.processes import spawn
 from support.servers import wait_until
 
 from bert.errors import UserError
 from bert.flags.options import make_options
 from bert.flags.serving import ServingOptions
-from bert.serving import hosting, serve
+from bert.pipelines.inference import NETWORK_LOCK
+from bert.serving import hosting, serve, service
+from bert.serving import server as server_module
 from bert.serving.middleware import read_keys
 
 KEY = 'first-secret'
@@ -80,6 +83,16 @@ def test_what_needs_a_key(locked, path, status):
         assert response.json()['error']['type'] == 'authentication_error'
 
 
+def test_the_files_of_the_description_need_no_key(locked):
+    """Without them the page /docs is empty."""
+    page = locked.send('/docs', headers={'Authorization': ''}).text
+    paths = re.findall(r'(?:src|href)="(/[^"]+)"', page)
+    assert len(paths) >= 3 and all(path.startswith('/static-offline-docs/') for path in paths)
+    for path in paths:
+        response = locked.send(path, headers={'Authorization': ''})
+        assert response.status_code == 200 and len(response.content) > 500, path
+
+
 def access_lines(caplog):
     return sorted((record.getMessage() for record in caplog.records
                    if record.name == 'bert.serving.access'), key=lambda line: line.split()[3])
@@ -90,14 +103,31 @@ def test_the_log_has_no_texts_and_no_keys(locked, caplog):
         locked.send('/embed?secret-in-url', {'inputs': ['the good film', 'bad']})
         locked.send('/embed', {'inputs': 'secret-text'}, headers={'Authorization': 'Bearer nope'})
         locked.send('/x%0ay\u4e2d', {})
-        wait_until(lambda: len(access_lines(caplog)) == 3)     # a line comes after its answer
+        locked.send('/' + KEY + '/embed', {}, headers={'Authorization': ''})
+        locked.send('/v2/models/secret/infer', {}, headers={'Authorization': ''})
+        locked.send('/page/secret.js')
+        locked.send('/docs')
+        wait_until(lambda: len(access_lines(caplog)) == 7)     # a line comes after its answer
     lines = access_lines(caplog)
-    assert [line.rsplit(' ', 4)[0] for line in lines] == [
+    assert sorted(line.rsplit(' ', 4)[0] for line in lines) == [
+        '127.0.0.1 GET /docs 200', '127.0.0.1 GET /page 404',
         '127.0.0.1 POST /embed 200', '127.0.0.1 POST /embed 401',
-        '127.0.0.1 POST /x\\ny\\u4e2d 404']
+        '127.0.0.1 POST /v2/models/{name:path}/infer 401',
+        '127.0.0.1 POST other 401', '127.0.0.1 POST other 404']
+    lines = [line for line in lines if '/embed' in line]
     assert lines[0].endswith('texts=2 tokens=8') and lines[1].endswith('texts=- tokens=-')
     for secret in ('secret', 'nope', 'good', KEY):
         assert secret not in caplog.text
+
+
+def test_no_access_log(own_model, caplog):
+    options, _ = make_options(ServingOptions, {'model_dir': (own_model,), 'no_access_log': True})
+    assert not options.access_log
+    with servers.running_server((own_model,), access_log=False) as running, \
+            caplog.at_level(logging.INFO):
+        running.ask('/embed', {'inputs': 'good'})
+        assert running.send('/nothing').status_code == 404
+    assert not access_lines(caplog)
 
 
 @pytest.mark.parametrize('content, message', [
@@ -117,6 +147,13 @@ def test_other_sites_need_a_permission(locked, server):
     assert permission(locked, 'https://a.org') == 'https://a.org'
     assert permission(locked, 'https://b.org') is None
     assert permission(server, 'https://a.org') is None
+    for origin, status in (('https://a.org', 200), ('https://b.org', 400)):
+        response = locked.session.options(locked.url + '/embed', timeout=60, headers={
+            'Origin': origin, 'Access-Control-Request-Method': 'POST'})
+        assert response.status_code == status
+    assert response.json() == {'error_type': 'Forbidden', 'error': (
+        'Disallowed CORS origin, in a request of a page of https://b.org: --cors_origins names '
+        'the sites that may ask')}
     refused = locked.send('/embed', {'inputs': 'good'},
                           headers={'Authorization': '', 'Origin': 'https://a.org'})
     assert refused.status_code == 401       # which the page can read
@@ -184,6 +221,16 @@ def test_a_model_that_fails_is_unhealthy(own_model, locked, monkeypatch):
     assert locked.send('/v2/health/ready').status_code == 503
     assert locked.send('/v2/models/own/ready').status_code == 503
     monkeypatch.undo()
+    assert locked.ask('/health') == {'status': 'ok'}
+
+
+def test_a_model_that_takes_too_long_is_unhealthy(locked, monkeypatch):
+    monkeypatch.setattr(service, 'PROBE_SECONDS', 1)
+    forget_successes(locked)
+    with NETWORK_LOCK:
+        response = locked.send('/health')
+    assert response.status_code == 503 and response.json() == {
+        'error': 'model "own" does not answer: no answer within 1 s', 'error_type': 'Unhealthy'}
     assert locked.ask('/health') == {'status': 'ok'}
 
 
@@ -259,6 +306,30 @@ def test_reload(locked, own_model):
     assert np.allclose(locked.ask('/embed', {'inputs': 'good'}), old, atol=1e-6)
 
 
+def test_a_reload_loses_no_request(locked):
+    """Clients send requests all the time while the model is opened again and again."""
+    answers, is_over = [], threading.Event()
+
+    def send():
+        while not is_over.is_set():
+            answers.append(servers.RunningServer(locked.url, None, KEY).send(
+                '/embed', {'inputs': ['good', 'the film']}))
+    expected = locked.ask('/embed', {'inputs': ['good', 'the film']})
+    threads = [threading.Thread(target=send) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    counts = []
+    for _ in range(4):
+        locked.ask('/admin/reload', {})
+        counts.append(len(answers))
+    is_over.set()
+    for thread in threads:
+        thread.join(30)
+    assert counts == sorted(set(counts)) and counts[0] > 0      # answered during each of them
+    assert {answer.status_code for answer in answers} == {200}
+    assert all(np.allclose(answer.json(), expected, atol=1e-6) for answer in answers)
+
+
 def test_reload_needs_a_key(locked, server):
     assert locked.send('/admin/reload', {}, headers={'Authorization': ''}).status_code == 401
     response = server.send('/admin/reload', {})
@@ -311,6 +382,40 @@ def test_sigterm_finishes_what_is_under_way(tiny_model):
     assert request.response.status_code == 200 and len(request.response.json()) == len(texts)
     assert process.returncode == 0 and 'all requests that had begun are answered' in log
     assert 'texts=2000' in log and 'Traceback' not in log
+
+
+def hold_networks(seconds):
+    """No network computes meanwhile."""
+    with NETWORK_LOCK:
+        time.sleep(seconds)
+
+
+def test_the_last_line_says_whether_requests_were_given_up(own_model, monkeypatch, caplog):
+    monkeypatch.setattr(server_module, 'SHUTDOWN_SECONDS', 1)
+    with servers.running_server((own_model,)) as running:
+        running.ask('/embed', {'inputs': 'good'})
+        with caplog.at_level(logging.INFO):
+            server_module.log_end(running.service.num_given_up)
+        assert caplog.messages[-1] == 'ended: all requests that had begun are answered'
+        threads = [threading.Thread(target=hold_networks, args=(4,)), threading.Thread(
+            target=raw_http.post, args=(running.url, '/embed', {'inputs': 'good'}))]
+        for thread in threads:
+            thread.start()
+            time.sleep(0.5)
+    for thread in threads:
+        thread.join(10)
+    assert running.service.num_given_up == 1
+    server_module.log_end(running.service.num_given_up)
+    assert caplog.messages[-1] == (
+        'ended: 1 requests that had begun are not answered, since they took more than 1 s, or a '
+        'second signal came')
+
+
+@pytest.mark.parametrize('host, is_private', [
+    (ServingOptions(model_dir=('x',)).host, True), ('localhost', True), ('0.0.0.0', False)])
+def test_the_default_address_is_that_of_this_machine_alone(host, is_private):
+    with server_module.listen(host, 0) as listener:
+        assert server_module.is_loopback(listener) == is_private
 
 
 @pytest.mark.parametrize('values, message', [

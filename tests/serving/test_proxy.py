@@ -1,4 +1,5 @@
 """docs/nginx.conf before two instances, where one is killed under load; docs/bert.service."""
+import json
 import os
 import pathlib
 import re
@@ -153,8 +154,50 @@ def test_what_nginx_passes_on(proxy):
     assert answer.status == 400 and 'no text' in answer.cause
     access_log = first.log.parent / 'access.log'
     first.wait_for(lambda: 'POST /embed 400' in access_log.read_text())
+    raw_http.post(url, '/secret', {})
+    raw_http.post(url, '/v2/models/secret/infer', {})
+    first.wait_for(lambda: 'POST /v2/models 400' in access_log.read_text())
+    assert 'POST other 404' in access_log.read_text()
     assert 'secret' not in access_log.read_text()
     assert '6.6.6.6' not in first.log.read_text() + second.log.read_text()
+
+
+def test_the_list_of_cut_texts_fits_in_a_head(proxy):
+    """It is longer than the 4 KB that nginx has for a head by default."""
+    long = ['good ' * 10000] * 90 + ['good ' * 100] * 210
+    for i in range(4):      # both instances: none of them is taken for one that has failed
+        body = {'inputs': ['good'] * (9000 + i) + long, 'truncate': True}
+        answer, _ = raw_http.post(proxy.url, '/embed', body, timeout=60)
+        assert answer.status == 200 and answer.headers['x-truncated-count'] == '300'
+        cuts = json.loads(answer.headers['x-truncated'])
+        assert len(cuts) == 100
+        assert sum(len(name) + len(value) + 4 for name, value in answer.headers.items()) > 4096
+        assert cuts[89] == {'index': 9089 + i, 'tokens': 10002, 'kept': 40}
+
+
+@pytest.mark.parametrize('data, status, message', [
+    (b'NONSENSE\x00 /embed HTTP/1.1\r\nHost: a\r\n\r\n', 400, 'the request is no valid HTTP: '),
+    (b'GET /health HTTP/1.1\r\n\r\n', 400, 'the request is no valid HTTP: '),    # no Host
+    (b'GET /health HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n', 400,
+     'the request is no valid HTTP: '),
+    (b'GET /%s HTTP/1.1\r\nHost: a\r\n\r\n' % (b'a' * 9000), 414, 'the path is too long: '),
+    (b'GET / HTTP/1.1\r\nHost: a\r\nX-A: %s\r\n\r\n' % (b'a' * 9000), 431,
+     'the headers are too long: ')])
+def test_what_nginx_refuses_itself_is_json(proxy, data, status, message):
+    answer = raw_http.send(proxy.url, data)
+    assert answer.status == status and answer.headers['content-type'] == 'application/json'
+    assert answer.cause.startswith(message) and answer.content['error_type'] == 'Validation'
+
+
+def test_the_errors_of_the_server_pass_nginx_as_they_are(proxy):
+    for path, body, status in (('/embed', b'[', 400), ('/embed', {'inputs': ''}, 200),
+                               ('/nothing', {}, 404), ('/embed', {'inputs': 3}, 422)):
+        own, _ = raw_http.post(proxy.instances[0].url, path, body)
+        answer, _ = raw_http.post(proxy.url, path, body)
+        assert own.status == answer.status == status
+        assert own.body == answer.body
+    answer, _ = raw_http.post(proxy.url, '/bad-request', {})    # a location of nginx
+    assert answer.status == 404 and answer.cause == 'there is no such path'
 
 
 def test_an_instance_that_is_killed_takes_its_requests_alone(proxy):
@@ -209,6 +252,16 @@ def test_the_limits_are_those_of_the_server():
     assert int(re.search(r'proxy_read_timeout (\d+)s;', text)[1]) > options.max_wait
     unit = (DOCS / 'bert.service').read_text()
     assert int(re.search(r'TimeoutStopSec=(\d+)', unit)[1]) > server.SHUTDOWN_SECONDS
+
+
+def test_the_routes_in_the_log_are_those_of_the_server():
+    from bert.serving.application import ROUTERS
+    block = re.search(r'map \$uri \$route \{(.*?)\}', (DOCS / 'nginx.conf').read_text(), re.DOTALL)
+    patterns = re.findall(r'~(\S+) ', block[1])
+    paths = {route.path for router in ROUTERS for route in router.routes}
+    assert not [path for path in paths if not any(re.search(item, path) for item in patterns)]
+    listed = [name for item in patterns for name in re.findall(r'[a-z0-9_/]{2,}', item)]
+    assert {'/' + name.strip('/') for name in listed} - paths == {'/page', '/v2/models'}
 
 
 def test_the_unit_of_systemd(tmp_path):

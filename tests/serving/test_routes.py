@@ -1,10 +1,14 @@
 """Each route gives what its pipeline gives, on 200 texts; and its errors."""
 import base64
+import contextlib
 import random
+import time
 
 import numpy as np
 import pytest
 from support import servers, tiny
+
+from bert.pipelines.inference import NETWORK_LOCK
 
 TOLERANCE = 1e-5    # batches differ from those of the pipeline, and so do roundings
 LONG_TEXT = 'good ' * 100
@@ -62,6 +66,12 @@ def test_embed_all(server):
         assert np.allclose(rows[1:-1], words, atol=TOLERANCE)       # words of one piece
     assert np.allclose(server.ask('/embed_all', {'inputs': TEXTS[0], 'dimensions': 2})[0],
                        np.array(results[0])[:, :2], atol=TOLERANCE)
+    ids = [tiny.TOKENS.index(word) for word in TEXTS[0].split()]
+    for inputs in (ids, [ids, TEXTS[1]]):
+        same = server.ask('/embed_all', {'inputs': inputs})
+        assert all(np.allclose(*pair, atol=TOLERANCE) for pair in zip(same, results))
+    assert error(server, '/embed_all', {'inputs': [[99]]}, 422).startswith(
+        'text 0: token id 99: expected from 0 to ')
     assert error(server, '/embed_all', {'inputs': 'good', 'dimensions': 9}, 422) == \
         'dimensions 9: expected from 1 to 8'
 
@@ -95,6 +105,42 @@ def test_openai_embeddings(server):
     assert 'there is no such model' in response.json()['error']['message']
     assert server.send('/v1/embeddings', dict(body, dimensions=9)).status_code == 422
     assert server.send('/v1/embeddings', dict(body, dimensions=0)).status_code == 422
+
+
+def test_the_aliases_of_the_routes_of_openai(server):
+    body = {'model': 'vectors', 'input': 'good'}
+    assert server.ask('/embeddings', body) == server.ask('/v1/embeddings', body)
+    assert server.ask('/models') == server.ask('/v1/models')
+    for keys, status, message in (
+            ({'model': 'none'}, 404, 'model "none": there is no such model'),
+            ({'input': 3}, 400, 'input.str: '), ({'input': []}, 400, 'no text in the request'),
+            ({'dimensions': 9}, 422, 'dimensions 9: ')):
+        responses = [server.send(path, dict(body, **keys))
+                     for path in ('/embeddings', '/v1/embeddings')]
+        assert [response.status_code for response in responses] == [status] * 2
+        assert responses[0].json() == responses[1].json()
+        content = responses[0].json()['error']
+        assert content['message'].startswith(message) and content['code'] == status
+        assert content['type'] == 'invalid_request_error' and content['param'] is None
+    response = server.send('/models', {})
+    assert response.status_code == 405 and response.json()['error']['message'] == (
+        '/models does not support POST')
+
+
+def test_times_are_in_the_headers(server):
+    """In milliseconds."""
+    lock = contextlib.ExitStack()
+    lock.enter_context(NETWORK_LOCK)
+    started = time.monotonic()
+    with servers.running_request(server, '/embed', {'inputs': ['good', 'the film']}) as request:
+        time.sleep(1)
+        lock.close()
+    milliseconds = 1000 * (time.monotonic() - started)
+    headers = request.response.headers
+    parts = [int(headers['x-%s-time' % name]) for name in ('tokenization', 'queue', 'inference')]
+    assert 800 < parts[2] <= int(headers['x-total-time']) <= milliseconds
+    assert min(parts) >= 0 and abs(sum(parts) - int(headers['x-total-time'])) <= 2
+    assert headers['x-compute-tokens'] == '7' and 'x-truncated' not in headers
 
 
 # Classes, scores, ranks

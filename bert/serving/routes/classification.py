@@ -24,7 +24,7 @@ async def predict(body: PredictRequest, request: Request, service: ServiceOfApp)
              for item in items]
     texts = [text for item in items for text in ([item] if isinstance(item, str) else item)]
     outcome = await service.run(request, model, lambda: pipeline.plan_outputs(
-        items, is_from_end(body)), texts, body.truncate)
+        items, is_from_end(body)), texts, body.truncate, len(items) if texts else 0)
 
     def describe():
         results = describe_outputs(pipeline, outcome.result, body.raw_scores)

@@ -21,19 +21,46 @@ from bert.serving.schemas import (
 from bert.serving.service import ServiceOfApp, as_list, with_cuts
 
 router = APIRouter(route_class=JsonRoute, tags=['vectors'])
+# Numbers of the vectors of all tokens of a request: as JSON they need some 20 bytes each
+MAX_VALUES = 1 << 24
 
 
 def plan_vectors(pipeline, inputs, from_end=True, **settings):
     """The `Inference` of the vectors of texts, or of token ids in their place. from_end: where they
     are cut that are too long. settings: of `SentenceModel.select`."""
     model = pipeline.select_sentence_model(**settings)
-    if inputs and all(isinstance(item, str) for item in inputs):
+    if are_texts(inputs):
         return pipeline.plan(inputs, model, from_end=from_end)
+    return pipeline.plan_ids(ids_of(pipeline, inputs, model), model, from_end)
+
+
+def plan_token_vectors(pipeline, inputs, from_end, **settings):
+    """The `Inference` of the vectors of all tokens, as `plan_vectors`. Raises `ApiError` for too
+    many numbers."""
+    model = pipeline.select_sentence_model(**settings)
+    if are_texts(inputs):
+        inference = pipeline.plan_token_vectors(inputs, model, from_end)
+    else:
+        inference = pipeline.plan_token_vectors_of_ids(ids_of(pipeline, inputs, model), model,
+                                                       from_end)
+    num_values = inference.num_read * pipeline.width
+    if num_values > MAX_VALUES:
+        raise ApiError(413, 'Validation', '%d numbers requested (tokens × width), expected at most '
+                       '%d: send several requests' % (num_values, MAX_VALUES))
+    return inference
+
+
+def are_texts(inputs):
+    """Whether none of the inputs is a list of token ids."""
+    return all(isinstance(item, str) for item in inputs)
+
+
+def ids_of(pipeline, inputs, model):
+    """The token ids of inputs of which some are token ids. model: `SentenceModel`."""
     texts = dataclasses.replace(model, prompt='').prepare_texts(
         [item if isinstance(item, str) else '' for item in inputs])
-    return pipeline.plan_ids(
-        [ids if isinstance(item, str) else item for item, ids in zip(
-            inputs, pipeline.tokenizer.encode(texts))], model, from_end)
+    return [ids if isinstance(item, str) else item
+            for item, ids in zip(inputs, pipeline.tokenizer.encode(texts))]
 
 
 @router.post('/embed', summary='One vector for each text', response_model=list[Vector])
@@ -57,9 +84,8 @@ async def embed_all(body: EmbedAllRequest, request: Request,
     if body.dimensions is not None and not 0 < body.dimensions <= pipeline.width:
         raise ApiError(422, 'Validation', 'dimensions %d: expected from 1 to %d'
                        % (body.dimensions, pipeline.width))
-    outcome = await service.run(request, model, lambda: pipeline.plan_token_vectors(
-        inputs, pipeline.select_sentence_model(prompt_name=body.prompt_name), is_from_end(body)),
-        inputs, body.truncate)
+    outcome = await service.run(request, model, lambda: plan_token_vectors(
+        pipeline, inputs, is_from_end(body), prompt_name=body.prompt_name), inputs, body.truncate)
     return await service.answer(lambda: [
         np.ascontiguousarray(rows[:, :body.dimensions]) for rows in outcome.result], outcome)
 
@@ -76,7 +102,7 @@ async def compare(body: SimilarityRequest, request: Request,
         raise ApiError(400, 'Empty', 'inputs.sentences is empty: expected at least one text')
     outcome = await service.run(request, model, lambda: plan_vectors(
         pipeline, texts, is_from_end(parameters), prompt_name=parameters.prompt_name), texts,
-        parameters.truncate)
+        parameters.truncate, len(body.inputs.sentences))
     rows = outcome.result
     return await service.answer(lambda: similarity(
         rows[:1], rows[1:], pipeline.sentence_model.similarity)[0], outcome)

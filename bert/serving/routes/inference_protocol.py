@@ -68,7 +68,7 @@ async def infer(name: str, body: InferenceRequest, request: Request, service: Se
                 version: str = VERSION):
     model = find_model(service, name, version)
     texts = read_texts(model.kind, body.inputs)
-    service.engine.check_count(len(texts.get('text', texts.get('document', ()))))
+    num_items = len(texts.get('text', texts.get('document', ())))
     requested = pick_outputs(model, body.outputs)
     truncate = (body.parameters or {}).get('truncate')
     if not (truncate is None or isinstance(truncate, bool)):
@@ -76,7 +76,7 @@ async def infer(name: str, body: InferenceRequest, request: Request, service: Se
                        % (truncate,))
     outcome = await service.run(
         request, model, lambda: PROTOCOL_MODELS[model.kind].plan(model.pipeline, texts),
-        [text for values in texts.values() for text in values], truncate)
+        [text for values in texts.values() for text in values], truncate, num_items)
 
     def make_content():
         content = {'model_name': name, 'model_version': VERSION,

@@ -7,6 +7,7 @@ import orjson
 
 from bert import file_names
 from bert.serving.api_errors import ApiError
+from bert.serving.routes.extraction import plan_masks
 
 BYTES, FP32, INT64 = 'BYTES', 'FP32', 'INT64'
 
@@ -129,9 +130,9 @@ PROTOCOL_MODELS = {
             [item._asdict() for item in items] for items in results)}),
     file_names.FILL_MASK: ProtocolModel(
         (TEXT,), _constant(Tensor('masks', BYTES, (-1,))),
-        lambda pipeline, texts: pipeline.plan_masks(texts['text']),
-        lambda pipeline, results: {'masks': _json(
-            [mask.as_dict() for mask in masks] for masks in results)})}
+        lambda pipeline, texts: plan_masks(pipeline, texts['text']),
+        lambda pipeline, result: {'masks': _json(
+            [mask.as_dict() for mask in masks] for masks in result[0])})}
 
 
 def read_texts(kind, tensors):

@@ -15,11 +15,10 @@ router = APIRouter(route_class=JsonRoute, tags=['ranking'])
 @router.post('/rerank', summary='Documents, best first', response_model=list[RankedText])
 async def rerank(body: RerankRequest, request: Request, service: ServiceOfApp):
     model = service.host.find(body.model, (RANKING,))
-    service.engine.check_count(len(body.texts))
     outcome = await service.run(
         request, model, lambda: model.pipeline.plan_outputs(
             [(body.query, text) for text in body.texts], is_from_end(body)),
-        [body.query, *body.texts], body.truncate)
+        [body.query, *body.texts], body.truncate, len(body.texts))
     return await service.answer(lambda: rank_outputs(outcome.result[:, 0], body), outcome)
 
 
@@ -35,11 +34,10 @@ def rank_outputs(outputs, body):
              responses=describe_errors(OpenAiError), response_model=CohereRanking)
 async def rank_documents(body: CohereRerankRequest, request: Request, service: ServiceOfApp):
     model = service.host.find(body.model, (RANKING,))
-    service.engine.check_count(len(body.documents))
     outcome = await service.run(
         request, model,
         lambda: model.pipeline.plan_ranking(body.query, body.documents, body.top_n),
-        [body.query, *body.documents], body.truncate)
+        [body.query, *body.documents], body.truncate, len(body.documents))
     return await service.answer(lambda: with_cuts({
         'model': model.name,
         'results': [{'index': item.document, 'relevance_score': item.score,

@@ -27,8 +27,7 @@ async def tokenize(body: TokenizeRequest, request: Request, service: ServiceOfAp
     return await service.engine.plan(lambda: answer([
         list(describe_tokens(pipeline.tokenizer, text, encoding, body.add_special_tokens))
         for text, encoding in zip(prepared, pipeline.tokenizer.encode_with_spans(prepared))]),
-        texts, service.client_of(request))
-
+        texts, service.client_of(request), tokenizer=pipeline.tokenizer)
 
 
 def describe_tokens(tokenizer, text, encoding, with_specials):
