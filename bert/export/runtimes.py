@@ -5,6 +5,8 @@ Each runtime is called with token_ids and segment_ids, both (batch, length) int3
 of tokens (batch, length, classes).
 """
 import collections
+import contextlib
+import ctypes
 import importlib
 
 import mxnet as mx
@@ -127,6 +129,30 @@ class OnnxRuntime:
         return _join_outputs(self._session.run(None, inputs))
 
 
+class SignalStack(ctypes.Structure):
+    """stack_t of <signal.h>: the memory on which a thread's signal handlers run."""
+    _fields_ = [('address', ctypes.c_void_p), ('flags', ctypes.c_int), ('size', ctypes.c_size_t)]
+
+
+def signal_stack():
+    """The `SignalStack` of this thread."""
+    stack = SignalStack()
+    ctypes.CDLL(None).sigaltstack(None, ctypes.byref(stack))
+    return stack
+
+
+@contextlib.contextmanager
+def keep_signal_stack():
+    """Context after which this thread has its signal stack of before. OpenVINO 2026.4's plugin for
+    CPUs sets its own, and later frees that memory: then the next signal, such as Ctrl-C, ended the
+    process by a segmentation fault."""
+    stack = signal_stack()
+    try:
+        yield
+    finally:
+        ctypes.CDLL(None).sigaltstack(ctypes.byref(stack), None)
+
+
 class OpenvinoRuntime:
     """An ONNX file on OpenVINO, with the same errors. Always computes in float32; OpenVINO's
     default on a CPU with bfloat16 is bfloat16."""
@@ -135,9 +161,10 @@ class OpenvinoRuntime:
     def __init__(self, path, threads):
         openvino = _import_library('openvino')
         try:
-            self._model = openvino.Core().compile_model(path, 'CPU', {
-                'INFERENCE_NUM_THREADS': threads, 'INFERENCE_PRECISION_HINT': 'f32',
-                'PERFORMANCE_HINT': 'LATENCY'})
+            with keep_signal_stack():
+                self._model = openvino.Core().compile_model(path, 'CPU', {
+                    'INFERENCE_NUM_THREADS': threads, 'INFERENCE_PRECISION_HINT': 'f32',
+                    'PERFORMANCE_HINT': 'LATENCY'})
         except Exception as error:
             raise _unreadable_model(path, error) from None
         self._input_names = [item.any_name for item in self._model.inputs]

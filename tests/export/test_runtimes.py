@@ -1,18 +1,24 @@
 """An exported symbol computes the outputs of its network, for any shapes in any order."""
 import functools
+import gc
+import os
+import signal
 import sys
 
 import mxnet as mx
 import numpy as np
+import onnx
 import pytest
 from support import fused_networks, tiny_networks
 
 from bert.errors import UserError
 from bert.export import runtimes
+from bert.export.onnx_graph import build_onnx_model
 from bert.export.symbol import export_network, is_quantized, read_symbol
 from bert.model.classification import BERTClassifier
 from bert.model.inference import InterleavedNetwork
 from bert.model.kernels.quantizer import FusedQuantizer
+from bert.train.checkpoint import collect_parameters
 
 MAKERS = {'classifier': tiny_networks.make_classifier, 'answers': tiny_networks.make_qa,
           **{name: functools.partial(tiny_networks.make_classifier, **changes)
@@ -106,3 +112,25 @@ def test_onnx_that_cannot_be_read(name, tmp_path):
     (tmp_path / 'x.onnx').write_bytes(b'nothing of ONNX')
     with pytest.raises(UserError, match='x.onnx: not a readable ONNX model: '):
         runtimes.ONNX_RUNTIMES[name](str(tmp_path / 'x.onnx'), 1)
+
+
+def test_signals_reach_python_after_openvino(tmp_path):
+    """Its plugin leaves a stack for signal handlers behind whose memory is gone."""
+    pytest.importorskip('openvino')
+    path = str(tmp_path / 'model.onnx')
+    network = tiny_networks.make_classifier()
+    arrays = {name: value.asnumpy() for name, value in collect_parameters(network).items()}
+    onnx.save(build_onnx_model(arrays, network.bert.config), path)
+    before = runtimes.signal_stack()
+    for _ in range(2):
+        runtime = runtimes.OpenvinoRuntime(path, 1)
+        after = runtimes.signal_stack()
+        assert (after.address, after.flags, after.size) == (
+            before.address, before.flags, before.size)
+        del runtime
+        gc.collect()
+    received = []
+    old_handler = signal.signal(signal.SIGUSR1, lambda number, frame: received.append(number))
+    os.kill(os.getpid(), signal.SIGUSR1)
+    signal.signal(signal.SIGUSR1, old_handler)
+    assert received == [signal.SIGUSR1]
