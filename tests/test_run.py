@@ -316,7 +316,7 @@ def test_the_tests_extra_comes_later(machine):
     machine.run('models')
     assert machine.run('tests') == (
         0, 'ruff check --quiet {0}\npytest -c {0}/pyproject.toml --rootdir {0} '
-           '-n 2 --dist loadfile {0}/tests\n'.format(machine.repo),
+           '-n 2 --dist loadfile --max-worker-restart 0 {0}/tests\n'.format(machine.repo),
         'updating .venv (about a minute) …\n')
     assert machine.pip_calls()[2:] == [     # so the kernels are not compiled again
         'pip -m pip install --disable-pip-version-check --no-deps --requirement constraints.txt']
@@ -594,10 +594,10 @@ def test_usage(machine):
 
 
 @pytest.mark.parametrize('arguments, tail', [
-    (['-x', '-k', 'squad'], '-n 2 --dist loadfile {0}/tests -x -k squad'),
+    (['-x', '-k', 'squad'], '-n 2 --dist loadfile --max-worker-restart 0 {0}/tests -x -k squad'),
     (['-n', '4'], '{0}/tests -n 4'),
     (['--pdb'], '{0}/tests --pdb'),
-    (['--all'], '-n 2 --dist loadfile {0}/tests --all'),
+    (['--all'], '-n 2 --dist loadfile --max-worker-restart 0 {0}/tests --all'),
     (['my repo/tests/test_run.py::test_usage'], 'my repo/tests/test_run.py::test_usage'),
     (['my repo/tests', '-x'], 'my repo/tests -x'),
 ])
