@@ -18,9 +18,10 @@ def estimate_tokens(text):
 
 
 def may_exceed(texts, limit):
-    """Whether texts, or lists of token ids, may have more than `limit` tokens: a token has a
-    character."""
-    return sum(map(len, texts)) > limit
+    """Whether texts, or lists of token ids, may have more than `limit` tokens: a token has at least
+    a byte, since byte pairs cut characters too."""
+    return sum(len(text.encode('utf-8', 'replace') if isinstance(text, str) else text)
+               for text in texts) > limit
 
 
 def exceeds(texts, tokenizer, limit):

@@ -56,7 +56,8 @@ def are_texts(inputs):
 
 
 def ids_of(pipeline, inputs, model):
-    """The token ids of inputs of which some are token ids. model: `SentenceModel`."""
+    """The token ids of all inputs: texts are tokenized, lists of ids stay. model:
+    `SentenceModel`."""
     texts = dataclasses.replace(model, prompt='').prepare_texts(
         [item if isinstance(item, str) else '' for item in inputs])
     return [ids if isinstance(item, str) else item
