@@ -11,7 +11,7 @@ from bert.data.pretraining.shards import read_lengths, read_shard
 from bert.flags import allocator
 from bert.model.bert import BERTModel
 from bert.model.config import BertConfig
-from bert.model.pretraining import PretrainingSums
+from bert.model.pretraining import BertForPretraining, PretrainingSums
 from bert.train import optimizer
 from bert.train.step import PretrainingStepper
 
@@ -24,14 +24,14 @@ class TrainingTimer:
 
     def __init__(self, args):
         sizes = harness.read_json(args.sizes)
-        self._network = BERTModel(
+        network = BERTModel(
             BertConfig.from_dict(sizes, args.sizes), dropout=0.1, use_pooler=True,
             use_decoder=True, use_classifier=True, compute_dtype=args.dtype)
-        self._network.initialize(mx.init.Normal(0.02))
-        self._sums = PretrainingSums()
-        for block in (self._network, self._sums):
+        network.initialize(mx.init.Normal(0.02))
+        self._heads, self._sums = BertForPretraining(network), PretrainingSums()
+        for block in (self._heads, self._sums):
             block.hybridize()
-        trainer = optimizer.make_trainer(self._network.collect_params(), args.optimizer,
+        trainer = optimizer.make_trainer(network.collect_params(), args.optimizer,
                                          LEARNING_RATE, epsilon=1e-6)
         self._stepper = PretrainingStepper(self._forward, trainer, seed=1)
         lengths = read_lengths(args.examples)
@@ -50,7 +50,7 @@ class TrainingTimer:
     def _forward(self, batch):
         arrays = {name: mx.nd.array(array, dtype=array.dtype)
                   for name, array in batch._asdict().items()}
-        _, _, next_sentence, tokens = self._network(
+        next_sentence, tokens = self._heads(
             arrays['token_ids'], arrays['segment_ids'], arrays['valid_length'],
             arrays['masked_positions'])
         return self._sums(tokens, next_sentence, arrays['masked_ids'], arrays['masked_weights'],

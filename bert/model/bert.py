@@ -291,12 +291,22 @@ class BERTModel(HybridBlock):
 
     def token_logits(self, F, token_ids, segment_ids, valid_length=None, masked_positions=None):
         """Only the token logits of a call, for the `hybrid_forward` of a block that needs nothing
-        else; those of all tokens (batch, length, vocab_size) if `masked_positions` is None."""
+        else: as in `pretraining_logits`, the last layer computes only the masked tokens. Those of
+        all tokens (batch, length, vocab_size) if `masked_positions` is None."""
         with self.name_scope():
-            sequence = self._encode(F, token_ids, segment_ids, valid_length)
-            if masked_positions is not None:
-                sequence = gather_positions(F, sequence, masked_positions)
-            return self._decode(F, sequence)
+            return self._decode(F, self._encode(F, token_ids, segment_ids, valid_length,
+                                                positions=masked_positions))
+
+    def pretraining_logits(self, F, token_ids, segment_ids, valid_length, masked_positions):
+        """Only the next-sentence logits and the token logits of a call, for the `hybrid_forward` of
+        a block that needs nothing else: the fused operator then computes the last layer only for
+        the masked tokens and the first token of each text."""
+        with self.name_scope():
+            first = F.zeros_like(F.slice_axis(masked_positions, axis=1, begin=0, end=1))
+            states = self._encode(F, token_ids, segment_ids, valid_length,
+                                  positions=F.concat(first, masked_positions, dim=1))
+            return (self.classifier(self._pool(F, states)),
+                    self._decode(F, F.slice_axis(states, axis=1, begin=1, end=None)))
 
     def _pool(self, F, sequence):
         first = F.reshape(F.slice_axis(sequence, axis=1, begin=0, end=1), shape=(0, -1))
@@ -320,13 +330,19 @@ class BERTModel(HybridBlock):
         the operator has matrix products in `dtype`."""
         return self._fused.can_compute(mx.nd, self) and self._fused.supports_dtype(dtype)
 
-    def _encode(self, F, token_ids, segment_ids, valid_length, cls_only=False):
+    def _encode(self, F, token_ids, segment_ids, valid_length, cls_only=False, positions=None):
+        """The hidden states (batch, length, units), or with positions (batch, num_positions) those
+        at the positions. cls_only: those of the first tokens are enough."""
         if self.config.token_type_vocab_size < 2:       # such a network knows one segment
             segment_ids = F.zeros_like(segment_ids)
-        if self._fused.can_compute(F, self):
-            return self._fused(F, self, token_ids, segment_ids, valid_length, cls_only)
-        x = self.embed(F, token_ids, segment_ids)
-        return self.encoder(x, attention_mask(F, x, valid_length, self.config.num_heads))
+        if not self._fused.can_compute(F, self):
+            x = self.embed(F, token_ids, segment_ids)
+            sequence = self.encoder(x, attention_mask(F, x, valid_length, self.config.num_heads))
+        elif self.encoder.layers is None:
+            return self._fused(F, self, token_ids, segment_ids, valid_length, cls_only, positions)
+        else:       # hidden states that the operator has for all tokens alone
+            sequence = self._fused(F, self, token_ids, segment_ids, valid_length)
+        return sequence if positions is None else gather_positions(F, sequence, positions)
 
     def embed(self, F, token_ids, segment_ids):
         """The embeddings of words and segments, (batch, length, their width)."""

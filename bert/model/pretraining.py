@@ -1,5 +1,22 @@
-"""The losses of pre-training (Devlin et al. 2018, A.2)."""
+"""The heads and the losses of pre-training (Devlin et al. 2018, A.2)."""
 from mxnet.gluon import HybridBlock
+
+
+class BertForPretraining(HybridBlock):
+    """Gives the logits of both heads of a `BERTModel`.
+
+    Calling it with token_ids (batch, length), segment_ids (batch, length), valid_length (batch,) or
+    None, and masked_positions (batch, num_positions) returns the next-sentence logits (batch, 2)
+    and the token logits (batch, num_positions, vocab_size).
+    """
+
+    def __init__(self, bert, prefix=None, params=None):
+        super().__init__(prefix=prefix, params=params)
+        self.bert = bert
+
+    def hybrid_forward(self, F, token_ids, segment_ids, valid_length, masked_positions):
+        return self.bert.pretraining_logits(F, token_ids, segment_ids, valid_length,
+                                            masked_positions)
 
 
 class PretrainingSums(HybridBlock):

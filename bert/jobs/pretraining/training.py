@@ -27,7 +27,7 @@ from bert.model import zoo
 from bert.model.bert import BERTModel
 from bert.model.config import BertConfig
 from bert.model.kernels.optimizer import fused_update
-from bert.model.pretraining import PretrainingSums
+from bert.model.pretraining import BertForPretraining, PretrainingSums
 from bert.model.weights import checkpoint_reader, vocabularies
 from bert.pipelines.base import Pipeline, write_description
 from bert.train import optimizer
@@ -83,10 +83,11 @@ def pretrain_on_devices(options, devices, folder, workers):
     """Pre-train, or only evaluate; returns the report, None in all workers but worker 0."""
     network, vocab = build_model(options, devices)
     model_from_options.apply_dtype(network, options.dtype)
-    network.hybridize(**NO_BULKING_OPTIONS if options.profile else {})
-    task = PretrainingTask(options, PretrainingModel(
+    model = PretrainingModel(
         network, BertTokenizer(vocab, lower=not network.config.cased), network.config, {},
-        network.config.max_length, devices[0]), devices, folder, workers)
+        network.config.max_length, devices[0])
+    model.heads.hybridize(**NO_BULKING_OPTIONS if options.profile else {})
+    task = PretrainingTask(options, model, devices, folder, workers)
     state = TrainerState()
     if task.data:
         stepper = functools.partial(ProfiledStepper, path=None if workers.rank else options.profile
@@ -174,6 +175,10 @@ def new_model(options):
 class PretrainingModel(Pipeline):
     """A `BERTModel` with both heads. Its checkpoint folders hold no task."""
 
+    def __post_init__(self):
+        super().__post_init__()
+        self.heads = BertForPretraining(self.network)
+
     def write_description(self, folder):
         write_description(folder, self.config, self.tokenizer.vocab)
 
@@ -182,7 +187,7 @@ class PretrainingModel(Pipeline):
         arrays = {name: mx.nd.array(array, ctx=device, dtype=array.dtype)
                   for name, array in batch._asdict().items()}
         dtype = self.network.word_embed[0].weight.dtype
-        _, _, next_sentence, tokens = self.network(
+        next_sentence, tokens = self.heads(
             arrays['token_ids'], arrays['segment_ids'], arrays['valid_length'].astype(dtype),
             arrays['masked_positions'])
         return compute(tokens, next_sentence, arrays['masked_ids'], arrays['masked_weights'],

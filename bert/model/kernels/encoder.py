@@ -74,26 +74,30 @@ class FusedEncoder:
         return gluon_hooks.may_fuse(F) and _supports_config(self._config) and bool(library.load()) \
             and _is_float32_on_cpu(network)
 
-    def __call__(self, F, network, token_ids, segment_ids, valid_length, cls_only=False):
+    def __call__(self, F, network, token_ids, segment_ids, valid_length, cls_only=False,
+                 positions=None):
         """token_ids (batch, length), segment_ids (batch, length), valid_length (batch,) or None
         → (batch, length, units), or as `Encoder.layers` specifies; zero beyond valid_length. All
-        three inputs may be of any integer type, float32 or float64.
+        inputs may be of any integer type, float32 or float64.
 
         cls_only: return only the last state of the first token, [CLS], (batch, 1, units), so that
-        the last layer computes no others after its attention. Ignored when `Encoder.layers` is set.
+        the last layer computes no others after its keys and values. Ignored when `Encoder.layers`
+        is set. positions (batch, num_positions): the same for the tokens at these positions,
+        (batch, num_positions, units). A position may occur twice.
 
         Reading the output raises `MXNetError` for a valid_length that is 0 or above the length, for
-        ids without a row in the model, and for fractional numbers. Ids beyond valid_length are
-        ignored.
+        ids without a row in the model, for positions of no token or with `Encoder.layers`, and for
+        fractional numbers. Ids beyond valid_length are ignored.
         """
         arguments = context_arguments(F, token_ids)
         mode = F.Dropout(F.ones((SEED_BITS,), **arguments), p=0.5)
         lengths = [] if valid_length is None else [valid_length]
+        selected = [] if positions is None else [positions]
         values = [value_of(parameter, arguments) for parameter in encoder_parameters(network)]
         if not self._config.token_type_vocab_size:      # the operator adds a row for the segment
             values.insert(1, F.zeros((1, embedding_size(self._config)), **arguments))
-        return F.bert_encoder(token_ids, segment_ids, mode, *lengths, *values,
-                              has_valid_length=len(lengths),
+        return F.bert_encoder(token_ids, segment_ids, mode, *lengths, *selected, *values,
+                              has_valid_length=len(lengths), has_positions=len(selected),
                               **self._attributes(network, cls_only))
 
     def _attributes(self, network, cls_only):

@@ -37,12 +37,16 @@ static void run(const char* dtype, unsigned seed) {
   if (has_two_outputs)
     settings.outputs.insert(settings.outputs.begin(), {0, sizes.units, 0.5f, false});
   settings.output_width = sizes.units * (has_two_outputs ? 2 : 1);
-  settings.cls_only = !has_two_outputs && draw(0, 1);
+  if (!has_two_outputs) settings.selected = draw(0, 3) * draw(1, 20);
 
   Batch batch;
   batch.size = draw(1, 6);
   batch.length = draw(1, seed % 8 ? 40 : 140);
-  for (int row = 0; row < batch.size; ++row) batch.lengths.push_back(draw(1, batch.length));
+  for (int row = 0; row < batch.size; ++row) {
+    batch.lengths.push_back(draw(1, batch.length));
+    for (int i = 0; i < settings.selected; ++i)
+      batch.selected.push_back(draw(0, batch.lengths[row] - 1));
+  }
   for (int i = 0; i < batch.size * batch.length; ++i) {
     batch.tokens.push_back(draw(0, 19));
     batch.segments.push_back(draw(0, 1));
@@ -66,7 +70,7 @@ static void run(const char* dtype, unsigned seed) {
     parameters.push_back({parameter_values.back().get(), 1});
     gradients.push_back({gradient_values.back().get(), false});
   }
-  const size_t rows = settings.cls_only ? 1 : batch.length;
+  const size_t rows = settings.selected ? settings.selected : batch.length;
   const size_t size = batch.size * rows * settings.output_width;
   auto output = array(size), output_gradient = array(size);
 

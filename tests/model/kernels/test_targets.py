@@ -11,7 +11,7 @@ from bert.model.kernels import targets
 
 HERE = pathlib.Path(__file__).parent
 FILES = ('test_fused_encoder.py', 'test_fused_quantizer.py', 'test_fused_dropout.py',
-         'test_fused_pooled.py', 'test_fused_dense.py', 'test_fused_optimizer.py')
+         'test_fused_selected.py', 'test_fused_dense.py', 'test_fused_optimizer.py')
 SELECTION = 'not (thousand and 00)'      # of the thousand random networks only the first hundred
 
 

@@ -15,34 +15,40 @@ namespace bert {
 // log2(e) / √head_size: softmax then is made of powers of 2.
 template <class T>
 struct Head {
-  MatrixView<const T> query, key, value;  // (length, size)
-  int length, size;
-  int queries;      // this many tokens, from the first on, attend to all; often `length`
-  float* log_sums;  // (length,) log2 of the sums of softmax, for backward; or null
+  MatrixView<const T> query;       // (queries, size)
+  MatrixView<const T> key, value;  // (length, size)
+  int length, size, queries;
+  const int* positions;  // (queries,) of the tokens that attend to all; null: all tokens do
+  float* log_sums;       // (queries,) log2 of the sums of softmax, for backward; or null
   const Dropout* dropout;
-  uint64_t dropout_site, first_row;  // for `Dropout::mask`
+  uint64_t dropout_site, first_token;  // for `Dropout::mask`
+
+  Mask dropout_mask(int query, int column) const {
+    return dropout->mask(dropout_site, first_token + (positions ? positions[query] : query),
+                         column);
+  }
 };
 
 // The work space of one thread, which computes head after head.
 template <class T>
 class Attention {
  public:
-  // For heads of up to `longest` tokens. with_backward: for `backward` too.
-  void reserve(Arena& arena, int longest, int size, bool with_backward) {
-    const size_t padded = round_up(longest, LANES), all = padded * padded / PER_WORD<T>;
-    const size_t side = padded * size / PER_WORD<T>;
+  // For heads of up to `longest` tokens and so many queries. with_backward: for `backward` too.
+  void reserve(Arena& arena, int longest, int queries, int size, bool with_backward) {
+    const size_t padded = round_up(longest, LANES), rows = round_up(queries, LANES);
+    const size_t side = padded * size / PER_WORD<T>, query_side = rows * size / PER_WORD<T>;
     arena.allocate(packed_keys_, side);
     arena.allocate(packed_values_, side);
     arena.allocate(scores_, MR * padded);
     arena.allocate(exponentials_, MR * padded);
     if (!with_backward) return;
     arena.allocate(packed_key_rows_, side);
-    arena.allocate(packed_context_gradient_, side);
-    arena.allocate(packed_queries_, side);
+    arena.allocate(packed_context_gradient_, query_side);
+    arena.allocate(packed_queries_, query_side);
     arena.allocate(probability_gradients_, MR * padded);
-    arena.allocate(probabilities_, padded * padded);
-    arena.allocate(score_gradients_, padded * padded);
-    arena.allocate(interleaved_, all);
+    arena.allocate(probabilities_, rows * padded);
+    arena.allocate(score_gradients_, rows * padded);
+    arena.allocate(interleaved_, rows * padded / PER_WORD<T>);
   }
 
   // context (queries, size): softmax(query keyᵀ) value.
@@ -138,9 +144,7 @@ class Attention {
       Vector exponential = softmax_exp2<T>(load(scores + j) - spread(largest));
       exponential = where(first_lanes(head.length - j), exponential);
       sum = sum + exponential;
-      if (!head.dropout->is_off())
-        exponential =
-            where(head.dropout->mask(head.dropout_site, head.first_row + row, j), exponential);
+      if (!head.dropout->is_off()) exponential = where(head.dropout_mask(row, j), exponential);
       store(exponentials + j, exponential);
     }
     const float total = sum_of(sum);
@@ -159,9 +163,7 @@ class Attention {
     for (int j = 0; j < padded; j += LANES) {
       const Vector probability =
           where(first_lanes(head.length - j), softmax_exp2<T>(load(scores + j) - log_sum));
-      const Mask mask = head.dropout->is_off()
-                            ? all_lanes()
-                            : head.dropout->mask(head.dropout_site, head.first_row + row, j);
+      const Mask mask = head.dropout->is_off() ? all_lanes() : head.dropout_mask(row, j);
       const Vector outer = where(mask, load(probability_gradients + j) * scale);
       store(probabilities + j, where(mask, probability * scale));
       store(score_gradients + j, probability * (outer - spread(delta)));

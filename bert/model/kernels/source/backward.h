@@ -65,30 +65,34 @@ class BackwardPass {
   };
 
   void reserve() {
-    const size_t tokens = context_.tokens.count(), sequences = context_.tokens.sequences();
+    const int last = context_.sizes.num_layers - 1;
+    const size_t tokens = context_.tokens.count(), last_rows = context_.number_of_rows(last);
+    const size_t rows = std::max(tokens, last_rows);
     const size_t units = context_.sizes.units, hidden_size = context_.sizes.hidden_size;
-    const size_t words = round_up(tokens, PER_WORD<T>) / PER_WORD<T>;
+    const size_t words = round_up(rows, PER_WORD<T>) / PER_WORD<T>;
     const size_t widest = std::max(3 * units, hidden_size);
     vector_gradients_.resize(context_.settings.threads);
     attentions_.resize(context_.settings.threads);
     arena_.arrange([&](Arena& arena) {
       arena.allocate(state_gradient_, tokens, units);
-      if (context_.settings.cls_only) {
-        arena.allocate(cls_gradient_, sequences, units);
-        arena.allocate(cls_query_gradient_, sequences, units);
+      if (context_.settings.selected) {
+        arena.allocate(selected_gradient_, last_rows, units);
+        arena.allocate(selected_query_gradient_, last_rows, units);
       }
       if (context_.sizes.has_narrow_embeddings())
         arena.allocate(narrow_gradient_, tokens, context_.sizes.embedding_size);
-      arena.allocate(dense_gradient_, tokens, units);
-      arena.allocate(hidden_gradient_, tokens, hidden_size);
-      arena.allocate(context_gradient_, tokens, units);
+      arena.allocate(dense_gradient_, rows, units);
+      arena.allocate(hidden_gradient_, rows, hidden_size);
+      arena.allocate(context_gradient_, rows, units);
       arena.allocate(qkv_gradient_, tokens, 3 * units);
       arena.allocate(packed_a_, (words + PackedA::PAD) * widest);
       arena.allocate(packed_b_, words * std::max(units, hidden_size));
       for (auto& vectors : vector_gradients_)
         arena.allocate(vectors.all, VectorGradients::count(context_.sizes));
       for (auto& attention : attentions_)
-        attention.reserve(arena, context_.tokens.longest, context_.sizes.head_size(), true);
+        attention.reserve(arena, context_.tokens.longest,
+                          std::max(context_.tokens.longest, context_.settings.selected),
+                          context_.sizes.head_size(), true);
     });
     for (auto& vectors : vector_gradients_) vectors.set_pointers(context_.sizes);
   }
@@ -107,7 +111,7 @@ class BackwardPass {
   // (rows, units) the gradient of the output of a layer. On the way back through the layer it
   // becomes the gradient of one residual sum after the other.
   MatrixView<float> row_gradient(int layer) const {
-    return context_.settings.is_cls_only(layer) ? cls_gradient_ : state_gradient_;
+    return context_.settings.is_selective(layer) ? selected_gradient_ : state_gradient_;
   }
 
   // The gradient of the output of the last layer.
@@ -122,7 +126,7 @@ class BackwardPass {
   void add_output_gradient(int state, Range rows, MatrixView<float> gradient) {
     for (const Output& output : context_.settings.outputs)
       for (int row = rows.begin; output.state == state && row < rows.end; ++row) {
-        const int index = context_.settings.cls_only ? row : context_.tokens.padded_indices[row];
+        const int index = context_.settings.selected ? row : context_.tokens.padded_indices[row];
         const float* outer = output_gradient_.at(index, output.column);
         for (int i = 0; i < context_.sizes.units; i += LANES)
           add_to(gradient.at(row, i), load(outer + i) * spread(output.scale));
@@ -209,7 +213,7 @@ class BackwardPass {
   void backward_attention(int layer, Range rows, Range tokens, const Team& team,
                           VectorGradients& vectors) {
     const LayerActivations<T>& activations = saved_.layers[layer];
-    const bool is_cls_only = context_.settings.is_cls_only(layer);
+    const bool is_selective = context_.settings.is_selective(layer);
     const int units = context_.sizes.units;
     for_each_block(rows, [&](Range block) {
       backward_layer_norm(layer, block, activations.attention_normal,
@@ -224,16 +228,16 @@ class BackwardPass {
     backward_heads(layer, activations, team);
     compute_weight_gradient(team, context_.number_of_rows(layer), reader(dense_gradient_), units,
                             reader(activations.context), units, {index_of(layer, PROJECTION)});
-    if (is_cls_only) {
+    if (is_selective) {
       for_each_block(rows, [&](Range block) {
-        backward_projection(layer, 0, block, cls_query_gradient_, cls_gradient_, vectors);
+        backward_projection(layer, 0, block, selected_query_gradient_, selected_gradient_, vectors);
       });
-      compute_weight_gradient(team, context_.number_of_rows(layer), reader(cls_query_gradient_),
-                              units, reader(activations.query_input), units,
-                              {index_of(layer, QUERY)});
-      scatter_cls_gradient(tokens);
+      compute_weight_gradient(team, context_.number_of_rows(layer),
+                              reader(selected_query_gradient_), units,
+                              reader(activations.query_input), units, {index_of(layer, QUERY)});
+      scatter_selected_gradient(layer, tokens);
     }
-    const int first = is_cls_only ? 1 : 0;
+    const int first = is_selective ? 1 : 0;
     for_each_block(tokens, [&](Range block) {
       for (int i = first; i < 3; ++i)
         backward_projection(layer, i, block, qkv_gradient_.from_column(i * units), state_gradient_,
@@ -255,30 +259,32 @@ class BackwardPass {
         add_to(vectors.bias[i] + j, load(gradient.at(row, j)));
   }
 
-  // The gradient of first tokens becomes that of all `tokens`: so far that of the others is zero.
-  void scatter_cls_gradient(Range tokens) {
+  // The gradients of selected tokens become those of all `tokens`: so far others have none.
+  void scatter_selected_gradient(int layer, Range tokens) {
     clear_rows(state_gradient_, tokens);
-    for (int sequence = 0; sequence < context_.tokens.sequences(); ++sequence) {
-      const int token = context_.tokens.starts[sequence];
-      if (token >= tokens.begin && token < tokens.end)
-        std::copy_n(cls_gradient_.row(sequence), context_.sizes.units, state_gradient_.row(token));
+    for (int row = 0; row < context_.number_of_rows(layer); ++row) {
+      const int token = context_.token_of_row(layer, row);
+      if (token < tokens.begin || token >= tokens.end) continue;
+      for (int i = 0; i < context_.sizes.units; i += LANES)
+        add_to(state_gradient_.at(token, i), load(selected_gradient_.at(row, i)));
     }
   }
 
   void backward_heads(int layer, const LayerActivations<T>& activations, const Team& team) {
     const int heads = context_.sizes.num_heads, units = context_.sizes.units;
-    const bool is_cls_only = context_.settings.is_cls_only(layer);
+    const bool is_selective = context_.settings.is_selective(layer);
     const Range share = team.share(context_.tokens.sequences() * heads);
     for (int task = share.begin; task < share.end; ++task) {
       const int sequence = task / heads, head = task % heads;
-      const int first = context_.tokens.starts[sequence], row = is_cls_only ? sequence : first;
+      const int token = context_.tokens.starts[sequence];
+      const int row = context_.rows_of(layer, {sequence, sequence + 1}).begin;
       const int column = head * context_.sizes.head_size();
-      const MatrixView<T> gradient = qkv_gradient_.from_row(first).from_column(column);
+      const MatrixView<T> gradient = qkv_gradient_.from_row(token).from_column(column);
       attentions_[team.rank].backward(
-          head_of(activations, context_, layer, sequence, head, first, saved_.dropout),
+          head_of(activations, context_, layer, sequence, head, token, row, saved_.dropout),
           activations.context.from_row(row).from_column(column),
           context_gradient_.from_row(row).from_column(column),
-          is_cls_only ? cls_query_gradient_.from_row(row).from_column(column) : gradient,
+          is_selective ? selected_query_gradient_.from_row(row).from_column(column) : gradient,
           gradient.from_column(units), gradient.from_column(2 * units));
     }
   }
@@ -420,15 +426,15 @@ class BackwardPass {
   const TypedSavedActivations<T>& saved_;
   MatrixView<const float> output_gradient_;
   const std::vector<Gradient>& gradients_;
-  MatrixView<float> state_gradient_;   // (tokens, units) of the hidden state that is reached
-  MatrixView<float> cls_gradient_;     // (sequences, units) the same in a layer that is cls_only
-  MatrixView<float> narrow_gradient_;  // (tokens, embedding_size) of narrow embeddings
-  MatrixView<T> dense_gradient_;       // (rows, units) of the output of a dense layer
-  MatrixView<T> hidden_gradient_;      // (rows, hidden_size) before the activation
-  MatrixView<T> context_gradient_;     // (rows, units)
-  MatrixView<T> qkv_gradient_;         // (tokens, 3 units)
-  MatrixView<T> cls_query_gradient_;   // (sequences, units) of the queries, where cls_only
-  Word *packed_a_, *packed_b_;         // operands of `compute_weight_gradient`
+  MatrixView<float> state_gradient_;       // (tokens, units) of the hidden state that is reached
+  MatrixView<float> selected_gradient_;    // (rows, units) the same in a selective layer
+  MatrixView<float> narrow_gradient_;      // (tokens, embedding_size) of narrow embeddings
+  MatrixView<T> dense_gradient_;           // (rows, units) of the output of a dense layer
+  MatrixView<T> hidden_gradient_;          // (rows, hidden_size) before the activation
+  MatrixView<T> context_gradient_;         // (rows, units)
+  MatrixView<T> qkv_gradient_;             // (tokens, 3 units)
+  MatrixView<T> selected_query_gradient_;  // (rows, units) of the queries of a selective layer
+  Word *packed_a_, *packed_b_;             // operands of `compute_weight_gradient`
   std::vector<VectorGradients> vector_gradients_;  // for each thread
   std::vector<Attention<T>> attentions_;           // for each thread
   Arena arena_;

@@ -55,6 +55,7 @@ void check(const Batch& batch, const Sizes& sizes) {
     throw std::invalid_argument("the batch is " + std::to_string(batch.length) +
                                 " tokens long, and the model has " +
                                 std::to_string(sizes.max_length) + " positions");
+  const int selected = static_cast<int>(batch.selected.size()) / batch.size;
   for (int row = 0; row < batch.size; ++row) {
     const int length = batch.lengths[row];
     if (length < 1 || length > batch.length)
@@ -65,6 +66,9 @@ void check(const Batch& batch, const Sizes& sizes) {
       if (batch.segments[i] < 0 || batch.segments[i] >= sizes.token_types)
         throw_out_of_range(SEGMENT, row, batch.segments[i], 0, sizes.token_types - 1);
     }
+    for (int i = row * selected; i < (row + 1) * selected; ++i)
+      if (batch.selected[i] < 0 || batch.selected[i] >= length)
+        throw_out_of_range(POSITION, row, batch.selected[i], 0, length - 1);
   }
 }
 

@@ -39,12 +39,13 @@ struct Settings {
   std::vector<Output> outputs;       // in the order of their states
   std::vector<bool> float_products;  // of PRODUCTS of each layer: those INT8 leaves alone; or empty
   int output_width = 0;
-  // The output has one row a sequence, (batch, output_width): the last state of the first token,
-  // [CLS]. After its keys and values the last layer computes no other tokens.
-  bool cls_only = false;
+  // The output has so many rows a sequence, (batch, selected, output_width): the last state of the
+  // tokens that the batch selects. After its keys and values the last layer computes no others.
+  // 0: it has the states of all tokens, (batch, length, output_width).
+  int selected = 0;
   int threads = 1;
 
-  bool is_cls_only(int layer) const { return cls_only && layer == sizes.num_layers - 1; }
+  bool is_selective(int layer) const { return selected && layer == sizes.num_layers - 1; }
 };
 
 // A parameter as MXNet hands it over: writing to it changes `version`.
@@ -104,16 +105,18 @@ inline int number_of_parameters(const Sizes& sizes) {
   return embedding_projection(sizes) + (sizes.has_narrow_embeddings() ? 2 : 0);
 }
 
-// (batch, length) token and segment ids, and (batch,) how many of a row are no padding.
+// (batch, length) token and segment ids, (batch,) how many of a row are no padding, and (batch,
+// `Settings::selected`) positions in a row, which may occur twice.
 struct Batch {
   int size = 0, length = 0;
-  std::vector<int> tokens, segments, lengths;
+  std::vector<int> tokens, segments, lengths, selected;
 };
 
 // What error messages call the numbers of a batch.
-constexpr char TOKEN[] = "a token id", SEGMENT[] = "a segment id", LENGTH[] = "valid_length";
+constexpr char TOKEN[] = "a token id", SEGMENT[] = "a segment id", LENGTH[] = "valid_length",
+               POSITION[] = "a position";
 
-// Throws std::invalid_argument that names the row of an id or a length out of range.
+// Throws std::invalid_argument that names the row of an id, a length or a position out of range.
 void check(const Batch& batch, const Sizes& sizes);
 
 // What a forward pass saves for the backward pass.
@@ -128,7 +131,7 @@ class Encoder {
  public:
   virtual ~Encoder() = default;
 
-  // output: (batch, length, output_width), zero at padding, or as `cls_only` says. save: return
+  // output: (batch, length, output_width), zero at padding, or as `selected` says. save: return
   // what backward needs, and apply dropout, with `seed`; otherwise return null and drop nothing.
   virtual std::unique_ptr<SavedActivations> forward(const Settings& settings, const Batch& batch,
                                                     const std::vector<Parameter>& parameters,

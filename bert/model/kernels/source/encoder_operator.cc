@@ -14,10 +14,9 @@
 namespace bert {
 namespace {
 
-// The inputs before the parameters. Without valid_length, which is optional, nothing is padded.
-// mode: see `read_mode`.
-enum Input { TOKEN_IDS, SEGMENT_IDS, MODE, VALID_LENGTH };
-const char* const INPUT_NAMES[] = {"token_ids", "segment_ids", "mode", "valid_length"};
+// The inputs before the parameters. mode: see `read_mode`. Two more are optional: valid_length,
+// without which nothing is padded, and positions, which select tokens.
+enum Input { TOKEN_IDS, SEGMENT_IDS, MODE, FIRST_OPTIONAL };
 constexpr unsigned SEED_BITS = 64;  // the length of mode, as in encoder.py
 
 // An encoder, with its packed weights.
@@ -121,22 +120,39 @@ Settings read_settings(const Attributes& attributes) {
   settings.dropout = get_float(attributes, "dropout");
   settings.outputs = read_outputs(get(attributes, "outputs"));
   settings.output_width = get_int(attributes, "output_width");
-  // older symbols lack this one too
-  settings.cls_only = attributes.count("first_only") && get_int(attributes, "first_only");
-  if (settings.cls_only &&
-      (settings.outputs.size() != 1 || settings.outputs[0].state != sizes.num_layers))
-    throw std::invalid_argument("attribute first_only: for the last state alone");
   settings.float_products = read_float_products(get(attributes, "kept"), sizes);
   settings.threads = number_of_threads;
   return settings;
 }
 
-bool has_lengths(const Attributes& attributes) { return get_int(attributes, "has_valid_length"); }
-int first_parameter(const Attributes& attributes) { return VALID_LENGTH + has_lengths(attributes); }
+// Older symbols lack the attributes first_only and has_positions.
+bool is_set(const Attributes& attributes, const char* name) {
+  return attributes.count(name) && get_int(attributes, name);
+}
+bool has_lengths(const Attributes& attributes) { return is_set(attributes, "has_valid_length"); }
+bool has_positions(const Attributes& attributes) { return is_set(attributes, "has_positions"); }
+int positions_input(const Attributes& attributes) {
+  return FIRST_OPTIONAL + has_lengths(attributes);
+}
+int first_parameter(const Attributes& attributes) {
+  return positions_input(attributes) + has_positions(attributes);
+}
+
+// Sets `Settings::selected`: the columns of positions, or with first_only the first token alone.
+void select_tokens(Settings& settings, const Attributes& attributes, unsigned columns) {
+  const bool is_first_only = is_set(attributes, "first_only");
+  if (!is_first_only && !has_positions(attributes)) return;
+  if (settings.outputs.size() != 1 || settings.outputs[0].state != settings.sizes.num_layers)
+    throw std::invalid_argument(std::string(is_first_only ? "attribute first_only" : "positions") +
+                                ": for the last state alone");
+  settings.selected = is_first_only ? 1 : static_cast<int>(columns);
+}
 
 MXReturnValue parse_attributes(const Attributes& attributes, int* inputs, int* outputs) {
   return catch_exceptions([&] {
-    *inputs = first_parameter(attributes) + number_of_parameters(read_settings(attributes).sizes);
+    Settings settings = read_settings(attributes);
+    select_tokens(settings, attributes, 1);  // or throws
+    *inputs = first_parameter(attributes) + number_of_parameters(settings.sizes);
     *outputs = 1;
   });
 }
@@ -145,7 +161,10 @@ MXReturnValue parse_attributes(const Attributes& attributes, int* inputs, int* o
 
 std::string input_name(const Attributes& attributes, int input) {
   const int parameter = input - first_parameter(attributes);
-  return parameter < 0 ? INPUT_NAMES[input] : "parameter " + std::to_string(parameter);
+  if (parameter >= 0) return "parameter " + std::to_string(parameter);
+  if (has_positions(attributes) && input == positions_input(attributes)) return "positions";
+  const char* const names[] = {"token_ids", "segment_ids", "mode", "valid_length"};
+  return names[input];
 }
 
 // The inputs of a batch hold integers, in any type of lib_api.h that holds them, but float16.
@@ -182,17 +201,30 @@ void require_shape(std::vector<Shape>& shapes, size_t input, const Shape& expect
                                 ": shape " + to_text(shape) + ", expected " + to_text(expected));
 }
 
+// The columns of positions; 0 where there are none.
+unsigned read_positions_shape(const Attributes& attributes, const std::vector<Shape>& shapes) {
+  if (!has_positions(attributes)) return 0;
+  const Shape& shape = shapes.at(positions_input(attributes));
+  const unsigned texts = shapes.at(TOKEN_IDS)[0];
+  if (shape.size() != 2 || shape[0] != texts || shape[1] < 1)
+    throw std::invalid_argument("bert_encoder: positions have the shape " + to_text(shape) +
+                                ", expected (" + std::to_string(texts) + ", 1 or more)");
+  return shape[1];
+}
+
 MXReturnValue infer_shapes(const Attributes& attributes, std::vector<Shape>* inputs,
                            std::vector<Shape>* outputs) {
   return catch_exceptions([&] {
-    const Settings settings = read_settings(attributes);
+    Settings settings = read_settings(attributes);
     const Shape tokens = inputs->at(TOKEN_IDS);
     if (tokens.size() != 2)
       throw std::invalid_argument("bert_encoder: token_ids have the shape " + to_text(tokens) +
                                   ", expected (batch, length)");
     require_shape(*inputs, SEGMENT_IDS, tokens, attributes);
     require_shape(*inputs, MODE, {SEED_BITS}, attributes);
-    if (has_lengths(attributes)) require_shape(*inputs, VALID_LENGTH, {tokens[0]}, attributes);
+    if (has_lengths(attributes)) require_shape(*inputs, FIRST_OPTIONAL, {tokens[0]}, attributes);
+    const unsigned columns = read_positions_shape(attributes, *inputs);
+    select_tokens(settings, attributes, columns);
     for (int index = 0; index < number_of_parameters(settings.sizes); ++index) {
       const auto shape = shape_of(settings.sizes, index);
       const unsigned rows = shape.first, columns = shape.second;
@@ -203,7 +235,7 @@ MXReturnValue infer_shapes(const Attributes& attributes, std::vector<Shape>* inp
       else
         require_shape(*inputs, input, {columns}, attributes);
     }
-    outputs->at(0) = {tokens[0], settings.cls_only ? 1 : tokens[1],
+    outputs->at(0) = {tokens[0], settings.selected ? settings.selected : tokens[1],
                       static_cast<unsigned>(settings.output_width)};
   });
 }
@@ -246,16 +278,25 @@ std::vector<int> read_ids(MXTensor& tensor, const char* what, int per_row,
   }
 }
 
-Batch read_batch(const Attributes& attributes, std::vector<MXTensor>& inputs, const Sizes& sizes) {
+// Reads the batch, and sets what it selects in the settings.
+Batch read_batch(const Attributes& attributes, std::vector<MXTensor>& inputs, Settings& settings) {
   Batch batch;
   batch.size = static_cast<int>(inputs[TOKEN_IDS].shape[0]);
   batch.length = static_cast<int>(inputs[TOKEN_IDS].shape[1]);
   const std::vector<int> ones(batch.size, 1);
-  batch.lengths = has_lengths(attributes) ? read_ids(inputs[VALID_LENGTH], LENGTH, 1, ones)
+  batch.lengths = has_lengths(attributes) ? read_ids(inputs[FIRST_OPTIONAL], LENGTH, 1, ones)
                                           : std::vector<int>(batch.size, batch.length);
   batch.tokens = read_ids(inputs[TOKEN_IDS], TOKEN, batch.length, batch.lengths);
   batch.segments = read_ids(inputs[SEGMENT_IDS], SEGMENT, batch.length, batch.lengths);
-  check(batch, sizes);
+  const int positions = positions_input(attributes);
+  const bool are_given = has_positions(attributes);
+  select_tokens(settings, attributes, are_given ? inputs[positions].shape[1] : 0);
+  const int selected = settings.selected;
+  batch.selected.resize(static_cast<size_t>(batch.size) * selected);
+  if (are_given)
+    batch.selected =
+        read_ids(inputs[positions], POSITION, selected, std::vector<int>(batch.size, selected));
+  check(batch, settings.sizes);
   return batch;
 }
 
@@ -283,8 +324,8 @@ class EncoderOperator : public mxnet::ext::CustomStatefulOp {
   MXReturnValue Forward(std::vector<MXTensor>* inputs, std::vector<MXTensor>* outputs,
                         const OpResource&) override {
     return catch_exceptions([&] {
-      const Settings settings = read_settings(attributes_);
-      const Batch batch = read_batch(attributes_, *inputs, settings.sizes);
+      Settings settings = read_settings(attributes_);
+      const Batch batch = read_batch(attributes_, *inputs, settings);
       const Mode mode = read_mode(inputs->at(MODE));
       std::lock_guard<std::mutex> lock(model_->mutex);
       saved_.reset();
@@ -299,12 +340,13 @@ class EncoderOperator : public mxnet::ext::CustomStatefulOp {
     return catch_exceptions([&] {
       Settings settings = read_settings(attributes_);
       std::vector<MXTensor> forward(inputs->begin() + 1, inputs->end() - 1);
-      const Batch batch = read_batch(attributes_, forward, settings.sizes);
+      const Batch batch = read_batch(attributes_, forward, settings);
       const auto parameters = read_parameters(forward.data(), settings);
       std::lock_guard<std::mutex> lock(model_->mutex);
       if (!saved_) {  // a gradient outside of training: forward saved nothing
         settings.dropout = 0;
-        std::vector<float> unused(batch.tokens.size() * settings.output_width);
+        const size_t rows = std::max(batch.tokens.size(), batch.selected.size());
+        std::vector<float> unused(rows * settings.output_width);
         saved_ = model_->encoder->forward(settings, batch, parameters, true, 0, unused.data());
       }
       std::vector<Gradient> gradients;

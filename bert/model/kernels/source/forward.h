@@ -56,12 +56,13 @@ class ForwardPass {
     attentions_.resize(settings.threads);
     arena_.arrange([&](Arena& arena) {
       if (!saved_) arena.allocate(states_, tokens.count(), units);
-      if (!saved_ && settings.cls_only)
-        for (MatrixView<T>* matrix :
-             {&cls_.query_input, &cls_.context, &cls_.attention_out, &cls_.output})
-          arena.allocate(*matrix, tokens.sequences(), units);
+      if (!saved_ && settings.selected)
+        for (MatrixView<T>* matrix : {&selected_.query_input, &selected_.query, &selected_.context,
+                                      &selected_.attention_out, &selected_.output})
+          arena.allocate(*matrix, context_.number_of_rows(sizes.num_layers - 1), units);
       for (auto& attention : attentions_)
-        attention.reserve(arena, tokens.longest, sizes.head_size(), false);
+        attention.reserve(arena, tokens.longest, std::max(tokens.longest, settings.selected),
+                          sizes.head_size(), false);
       for (auto& scratch : scratch_) {
         arena.allocate(scratch.sums, rows, units);
         arena.allocate(scratch.hidden_output, rows,
@@ -90,9 +91,9 @@ class ForwardPass {
       else
         compute_layer(stage - 1, block, team, scratch, attentions_[rank]);
     });
-    if (context_.settings.cls_only)
+    if (context_.settings.selected)
       blocks_.run_parts(1 + layers, [&](Range sequences) {
-        compute_cls_output(layers - 1, sequences, team, scratch);
+        compute_selected_output(layers - 1, sequences, team, scratch);
       });
   }
 
@@ -104,8 +105,8 @@ class ForwardPass {
     for (int layer = 0; layer < layers; ++layer)
       for (const Range& block : blocks_.all())
         compute_layer(layer, block, team, scratch, attentions_[team.rank]);
-    if (context_.settings.cls_only)
-      compute_cls_output(layers - 1, {0, context_.tokens.sequences()}, team, scratch);
+    if (context_.settings.selected)
+      compute_selected_output(layers - 1, {0, context_.tokens.sequences()}, team, scratch);
   }
 
   void start_block(Range block, const Team& team, Scratch& scratch) const {
@@ -114,12 +115,12 @@ class ForwardPass {
     team.barrier();
   }
 
-  // A layer that is cls_only without the part that `compute_cls_output` computes.
+  // A selective layer without the part that `compute_selected_output` computes.
   void compute_layer(int layer, Range block, const Team& team, Scratch& scratch,
                      Attention<T>& attention) const {
     compute_context(layer, block, team, scratch, attention);
     team.barrier();
-    if (!context_.settings.is_cls_only(layer))
+    if (!context_.settings.is_selective(layer))
       compute_output(layer, context_.tokens.of(block), team, scratch);
   }
 
@@ -135,36 +136,38 @@ class ForwardPass {
     if (!activations.output) activations.output = scratch.unread_output;
     return activations;
   }
-  // A layer overwrites its input with its output, one that is cls_only leaves it alone.
+  // A layer overwrites its input with its output, a selective one leaves it alone.
   LayerActivations<T> scratch_activations_from(int layer, int token, int row,
                                                const Scratch& scratch) const {
     LayerActivations<T> activations = scratch.activations;
     activations.input = states_.from_row(token);
-    if (context_.settings.is_cls_only(layer)) {
-      activations.query_input = cls_.query_input.from_row(row);
-      activations.context = cls_.context.from_row(row);
-      activations.attention_out = cls_.attention_out.from_row(row);
-      activations.output = cls_.output.from_row(row);
+    if (context_.settings.is_selective(layer)) {
+      activations.query_input = selected_.query_input.from_row(row);
+      activations.query = selected_.query.from_row(row);
+      activations.context = selected_.context.from_row(row);
+      activations.attention_out = selected_.attention_out.from_row(row);
+      activations.output = selected_.output.from_row(row);
     } else {
       activations.query_input = activations.output = activations.input;
+      activations.query = activations.qkv;
     }
     return activations;
   }
 
   // Writes LANES numbers of a hidden state to the output, or adds them, for each `Output` of it.
-  void write_output(int state, int token, int column, Vector x) const {
+  // row: of the layer that computes the state.
+  void write_output(int state, int row, int column, Vector x) const {
     for (const Output& output : context_.settings.outputs) {
       if (output.state != state) continue;
-      const int index = context_.tokens.padded_indices[token];
-      const int row = context_.settings.cls_only ? index / context_.batch.length : index;
-      float* target = output_.at(row, output.column + column);
+      const int index = context_.settings.selected ? row : context_.tokens.padded_indices[row];
+      float* target = output_.at(index, output.column + column);
       const Vector scaled = x * spread(output.scale);
       store(target, output.accumulate ? scaled + load(target) : scaled);
     }
   }
 
   void clear_padding(Range sequences, const Team& team) const {
-    if (context_.settings.cls_only) return;
+    if (context_.settings.selected) return;
     const Batch& batch = context_.batch;
     const Range share = team.share(sequences.size());
     for (int row = sequences.begin + share.begin; row < sequences.begin + share.end; ++row) {
@@ -236,21 +239,20 @@ class ForwardPass {
   // makes of them.
   void compute_context(int layer, Range block, const Team& team, Scratch& scratch,
                        Attention<T>& attention) const {
-    const Range tokens = context_.tokens.of(block);
-    const bool is_cls_only = context_.settings.is_cls_only(layer);
-    const int first_row = is_cls_only ? block.begin : tokens.begin;
+    const Range tokens = context_.tokens.of(block), rows = context_.rows_of(layer, block);
+    const bool is_selective = context_.settings.is_selective(layer);
     const LayerActivations<T> activations =
-        activations_from(layer, tokens.begin, first_row, scratch);
-    project_qkv(layer, tokens, is_cls_only ? 1 : 0, activations, team, scratch);
-    if (is_cls_only) project_cls_queries(layer, block, activations, team, scratch);
+        activations_from(layer, tokens.begin, rows.begin, scratch);
+    project_qkv(layer, tokens, is_selective ? 1 : 0, activations, team, scratch);
+    if (is_selective) project_selected_queries(layer, tokens, rows, activations, team, scratch);
     team.barrier();
     const int heads = context_.sizes.num_heads, head_size = context_.sizes.head_size();
     const Range share = team.share(block.size() * heads);
     for (int task = share.begin; task < share.end; ++task) {
-      const int number = task / heads, sequence = block.begin + number, head = task % heads;
-      const int first = context_.tokens.starts[sequence] - tokens.begin;
-      const int row = is_cls_only ? number : first;
-      attention.forward(head_of(activations, context_, layer, sequence, head, first, dropout_),
+      const int sequence = block.begin + task / heads, head = task % heads;
+      const int token = context_.tokens.starts[sequence] - tokens.begin;
+      const int row = context_.rows_of(layer, {sequence, sequence + 1}).begin - rows.begin;
+      attention.forward(head_of(activations, context_, layer, sequence, head, token, row, dropout_),
                         activations.context.from_row(row).from_column(head * head_size));
     }
   }
@@ -265,57 +267,64 @@ class ForwardPass {
     team.barrier();
   }
 
-  // The same for the first tokens of neighbouring sequences, as many at a time as scratch has rows:
-  // that reads the weights less often than block by block.
-  void compute_cls_output(int layer, Range sequences, const Team& team, Scratch& scratch) const {
-    for (int first = sequences.begin; first < sequences.end; first += blocks_.largest())
-      compute_output(layer, {first, std::min(sequences.end, first + blocks_.largest())}, team,
-                     scratch);
+  // The same for the selected tokens of neighbouring sequences: that reads the weights less often
+  // than block by block.
+  void compute_selected_output(int layer, Range sequences, const Team& team,
+                               Scratch& scratch) const {
+    for_each_part(context_.rows_of(layer, sequences),
+                  [&](Range rows) { compute_output(layer, rows, team, scratch); });
+  }
+
+  // Calls `compute(part)` for as many rows at a time as scratch has.
+  template <class Compute>
+  void for_each_part(Range rows, Compute compute) const {
+    for (int first = rows.begin; first < rows.end; first += blocks_.largest())
+      compute(Range{first, std::min(rows.end, first + blocks_.largest())});
   }
 
   // Queries, keys and values, from the first-th of these on.
   void project_qkv(int layer, Range tokens, int first, const LayerActivations<T>& activations,
                    const Team& team, Scratch& scratch) const {
-    const auto operand =
-        weights_.prepare_operand(index_of(layer, KEY), activations.input, tokens.size(),
-                                 context_.sizes.units, team, scratch.operand_buffer);
-    for (int i = first; i < 3; ++i)
-      project(layer, i, operand, tokens.size(), activations, team, [](int row) { return row; });
-  }
-
-  // The queries of first tokens alone, of a copy of their input.
-  void project_cls_queries(int layer, Range block, const LayerActivations<T>& activations,
-                           const Team& team, Scratch& scratch) const {
     const int units = context_.sizes.units;
-    const std::vector<int>& starts = context_.tokens.starts;
-    auto token_of_row = [&](int row) { return starts[block.begin + row] - starts[block.begin]; };
-    const Range share = team.share(block.size());
-    for (int row = share.begin; row < share.end; ++row)
-      std::copy_n(activations.input.row(token_of_row(row)), units,
-                  activations.query_input.row(row));
-    team.barrier();
     const auto operand =
-        weights_.prepare_operand(index_of(layer, QUERY), activations.query_input, block.size(),
-                                 units, team, scratch.operand_buffer);
-    project(layer, 0, operand, block.size(), activations, team, token_of_row);
+        weights_.prepare_operand(index_of(layer, KEY), activations.input, tokens.size(), units,
+                                 team, scratch.operand_buffer);
+    for (int i = first; i < 3; ++i)
+      project(layer, i, operand, tokens.size(), activations.qkv.from_column(i * units), team);
   }
 
-  // The i-th of queries, keys and values, for the tokens token_of_row(row). The queries get the
-  // factor that `Head` expects.
-  template <class Operand, class TokenOfRow>
-  void project(int layer, int i, const Operand& operand, int rows,
-               const LayerActivations<T>& activations, const Team& team,
-               TokenOfRow token_of_row) const {
+  // The queries of the selected tokens alone, of a copy of their input. tokens, rows: of a block.
+  void project_selected_queries(int layer, Range tokens, Range rows,
+                                const LayerActivations<T>& activations, const Team& team,
+                                Scratch& scratch) const {
+    const int units = context_.sizes.units;
+    for_each_part({0, rows.size()}, [&](Range part) {
+      const MatrixView<T> inputs = activations.query_input.from_row(part.begin);
+      const Range share = team.share(part.size());
+      for (int row = share.begin; row < share.end; ++row) {
+        const int token = context_.token_of_row(layer, rows.begin + part.begin + row);
+        std::copy_n(activations.input.row(token - tokens.begin), units, inputs.row(row));
+      }
+      team.barrier();
+      const auto operand = weights_.prepare_operand(index_of(layer, QUERY), inputs, part.size(),
+                                                    units, team, scratch.operand_buffer);
+      project(layer, 0, operand, part.size(), activations.query.from_row(part.begin), team);
+    });
+  }
+
+  // The i-th of queries, keys and values: into (rows, units) target. The queries get the factor
+  // that `Head` expects.
+  template <class Operand>
+  void project(int layer, int i, const Operand& operand, int rows, MatrixView<T> target,
+               const Team& team) const {
     const int units = context_.sizes.units;
     const int matrix = index_of(layer, QKV[i]);
     const float* bias = context_.parameter(matrix + 1);
     const float scale = LOG2_E / std::sqrt(static_cast<float>(context_.sizes.head_size()));
     const Vector factor = spread(i ? 1 : scale);
-    const MatrixView<T> target = activations.qkv.from_column(i * units);
     weights_.multiply(operand, rows, matrix, share_columns(team, units), {0, units},
                       [&](int row, int column, Vector sum) {
-                        store(target.at(token_of_row(row), column),
-                              (sum + load(bias + column)) * factor);
+                        store(target.at(row, column), (sum + load(bias + column)) * factor);
                       });
   }
 
@@ -370,12 +379,12 @@ class ForwardPass {
                         });
     }
     team.barrier();
-    normalize_rows(
-        rows.size(), team, scratch.sums, index_of(layer, OUT_GAMMA), activations.out_normal,
-        activations.out_inverse_std, [&](int row, int column, Vector x) {
-          store(activations.output.at(row, column), x);
-          write_output(layer + 1, context_.token_of_row(layer, rows.begin + row), column, x);
-        });
+    normalize_rows(rows.size(), team, scratch.sums, index_of(layer, OUT_GAMMA),
+                   activations.out_normal, activations.out_inverse_std,
+                   [&](int row, int column, Vector x) {
+                     store(activations.output.at(row, column), x);
+                     write_output(layer + 1, rows.begin + row, column, x);
+                   });
   }
 
   // The first of the two dense layers and its activation: these columns of the hidden layer. A team
@@ -424,7 +433,7 @@ class ForwardPass {
   Dropout dropout_;
   Blocks blocks_;
   MatrixView<T> states_;                  // (tokens, units) where nothing is saved
-  LayerActivations<T> cls_;               // of a layer that is cls_only, there
+  LayerActivations<T> selected_;          // of a selective layer, there
   std::vector<Scratch> scratch_;          // for each team
   std::vector<Attention<T>> attentions_;  // for each thread
   Arena arena_;

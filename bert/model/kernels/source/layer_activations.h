@@ -13,6 +13,7 @@ struct LayerActivations {
   MatrixView<T> input;             // (tokens, units)
   MatrixView<T> qkv;               // (tokens, 3 units): query, key, value
   MatrixView<T> query_input;       // (rows, units) the rows of `input`; the residual too
+  MatrixView<T> query;             // (rows, units) columns of qkv, but in a selective layer
   MatrixView<T> context;           // (rows, units)
   MatrixView<T> attention_out;     // (rows, units) after the attention's layer normalisation
   MatrixView<T> attention_normal;  // (rows, units) before its gamma and beta
@@ -21,7 +22,7 @@ struct LayerActivations {
   MatrixView<T> output;            // (rows, units)
   float* attention_inverse_std = nullptr;  // (rows,) 1 / deviation
   float* out_inverse_std = nullptr;        // (rows,) 1 / deviation
-  MatrixView<float> log_sums;              // (heads, all tokens) of softmax
+  MatrixView<float> log_sums;              // (heads, all rows) of softmax
 
   // The part from a token on; row: the one that belongs to it.
   LayerActivations from(int token, int row) const {
@@ -29,6 +30,7 @@ struct LayerActivations {
     part.input = input.from_row(token);
     part.qkv = qkv.from_row(token);
     part.query_input = query_input.from_row(row);
+    part.query = query.from_row(row);
     part.context = context.from_row(row);
     part.attention_out = attention_out.from_row(row);
     part.attention_normal = attention_normal.from_row(row);
@@ -37,7 +39,7 @@ struct LayerActivations {
     part.output = output.from_row(row);
     part.attention_inverse_std = attention_inverse_std ? attention_inverse_std + row : nullptr;
     part.out_inverse_std = out_inverse_std ? out_inverse_std + row : nullptr;
-    part.log_sums = log_sums.from_column(token);
+    part.log_sums = log_sums.from_column(row);
     return part;
   }
 };
@@ -59,7 +61,10 @@ struct TypedSavedActivations : SavedActivations {
         memory.allocate(layer.input, tokens, units);
         memory.allocate(layer.qkv, tokens, 3 * units);
         layer.query_input = layer.input;
-        if (context.settings.is_cls_only(i)) memory.allocate(layer.query_input, rows, units);
+        layer.query = layer.qkv;
+        if (context.settings.is_selective(i))
+          for (MatrixView<T>* matrix : {&layer.query_input, &layer.query})
+            memory.allocate(*matrix, rows, units);
         memory.allocate(layer.context, rows, units);
         memory.allocate(layer.attention_out, rows, units);
         memory.allocate(layer.attention_normal, rows, units);
@@ -67,7 +72,7 @@ struct TypedSavedActivations : SavedActivations {
         memory.allocate(layer.out_normal, rows, units);
         memory.allocate(layer.attention_inverse_std, rows);
         memory.allocate(layer.out_inverse_std, rows);
-        memory.allocate(layer.log_sums, sizes.num_heads, tokens);
+        memory.allocate(layer.log_sums, sizes.num_heads, rows);
       }
     });
     for (size_t i = 0; i + 1 < layers.size(); ++i) layers[i].output = layers[i + 1].input;
@@ -81,21 +86,22 @@ struct TypedSavedActivations : SavedActivations {
   Arena arena;
 };
 
-// One head of a sequence whose first token is the first-th that the activations hold.
+// One head of a sequence, of whose tokens and rows the first have these numbers in the activations.
 template <class T>
 Head<T> head_of(const LayerActivations<T>& activations, const PassContext& context, int layer,
-                int sequence, int head, int first, const Dropout& dropout) {
+                int sequence, int head, int first_token, int first_row, const Dropout& dropout) {
   const Sizes& sizes = context.sizes;
-  const int length = context.tokens.length(sequence);
-  const MatrixView<const T> query =
-      activations.qkv.from_row(first).from_column(head * sizes.head_size());
-  return {query,
-          query.from_column(sizes.units),
-          query.from_column(2 * sizes.units),
-          length,
+  const int column = head * sizes.head_size();
+  const MatrixView<const T> qkv = activations.qkv.from_row(first_token).from_column(column);
+  const Range rows = context.rows_of(layer, {sequence, sequence + 1});
+  return {activations.query.from_row(first_row).from_column(column),
+          qkv.from_column(sizes.units),
+          qkv.from_column(2 * sizes.units),
+          context.tokens.length(sequence),
           sizes.head_size(),
-          context.settings.is_cls_only(layer) ? 1 : length,
-          activations.log_sums ? activations.log_sums.at(head, first) : nullptr,
+          rows.size(),
+          context.settings.is_selective(layer) ? &context.batch.selected[rows.begin] : nullptr,
+          activations.log_sums ? activations.log_sums.at(head, first_row) : nullptr,
           &dropout,
           dropout_site(layer, DROP_ATTENTION, head),
           static_cast<uint64_t>(context.tokens.starts[sequence])};

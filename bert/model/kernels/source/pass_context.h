@@ -36,8 +36,8 @@ struct Tokens {
   int longest = 0;
 };
 
-// The rows of a layer after its keys and values are the tokens, but in a layer that is cls_only
-// (`Settings`) the sequences: the first token of each.
+// The rows of a layer after its keys and values are the tokens, but in a layer that is selective
+// (`Settings`) the selected tokens of one sequence after the other.
 struct PassContext {
   PassContext(const Settings& settings, const Batch& batch,
               const std::vector<Parameter>& parameters)
@@ -50,11 +50,15 @@ struct PassContext {
     return MatrixView<const float>(parameter(index), sizes.embedding_size);
   }
 
-  int number_of_rows(int layer) const {
-    return settings.is_cls_only(layer) ? tokens.sequences() : tokens.count();
+  int number_of_rows(int layer) const { return rows_of(layer, {0, tokens.sequences()}).size(); }
+  // The rows of neighbouring sequences.
+  Range rows_of(int layer, Range sequences) const {
+    if (!settings.is_selective(layer)) return tokens.of(sequences);
+    return {sequences.begin * settings.selected, sequences.end * settings.selected};
   }
   int token_of_row(int layer, int row) const {
-    return settings.is_cls_only(layer) ? tokens.starts[row] : row;
+    if (!settings.is_selective(layer)) return row;
+    return tokens.starts[row / settings.selected] + batch.selected[row];
   }
 
   const Settings& settings;

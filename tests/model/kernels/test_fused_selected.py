@@ -1,5 +1,5 @@
-"""The fused encoder when only the first token of each text is read, as by a classifier: the last
-layer computes only these tokens. The results must be the same."""
+"""The fused encoder when only some tokens of each text are read: the first one, as by a classifier,
+or the masked ones. The last layer computes only these tokens. The results must be the same."""
 import functools
 import json
 
@@ -17,9 +17,10 @@ from support.fused_networks import (
 )
 
 from bert.graph_names import FUSED_OPERATOR
-from bert.model.bert import set_compute_dtype
+from bert.model.bert import gather_positions, set_compute_dtype
 from bert.model.classification import BERTClassifier
 from bert.model.kernels.quantizer import FusedQuantizer, with_attributes
+from bert.model.pretraining import BertForPretraining
 from bert.model.qa import BertForQA
 from bert.quantization.tune import symbol_block
 
@@ -59,10 +60,26 @@ def first_states(network, arrays, cls_only):
     return network._encode(mx.nd, *arrays, cls_only=cls_only)[:, 0]
 
 
-def compute_both_ways(network, arrays):
-    """[`gradients` of the first tokens' states]: computed alone, and computed with all tokens."""
-    return [gradients(network, functools.partial(first_states, network, arrays, cls_only))
-            for cls_only in (True, False)]
+def compute_both_ways(network, arrays, compute=first_states):
+    """[`gradients` of the states that are read]: computed alone, and computed with all tokens."""
+    return [gradients(network, functools.partial(compute, network, arrays, alone))
+            for alone in (True, False)]
+
+
+def draw_positions(lengths, count, seed=0, replace=True):
+    """(texts, count): positions of tokens, which may occur twice."""
+    random = np.random.RandomState(seed)
+    return np.array([random.choice(length, count, replace) for length in lengths], dtype='int32')
+
+
+def states_at(positions):
+    """Function like `first_states` for these positions."""
+    def compute(network, arrays, alone):
+        indices = mx.nd.array(positions, dtype=positions.dtype)
+        if alone:
+            return network._encode(mx.nd, *arrays, positions=indices)
+        return gather_positions(mx.nd, network._encode(mx.nd, *arrays), indices)
+    return compute
 
 
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
@@ -78,6 +95,86 @@ def test_it_equals_the_whole_layer(kernels, sizes, threads, dtype):
     assert_same_gradients(actual[1], expected[1], SUM_ORDER_BOUND if dtype == 'float32' else 2e-3)
     assert np.array_equal(first_states(network, arrays, True).asnumpy(),
                           first_states(network, arrays, False).asnumpy())
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+@pytest.mark.parametrize('count, threads', [(1, 1), (3, 2), (20, 3)])
+@pytest.mark.parametrize('sizes', SIZES)
+def test_tokens_at_positions_equal_those_of_the_whole_layer(kernels, sizes, count, threads, dtype):
+    kernels.use_threads(threads)
+    lengths = [20, 33, 70, 21, 25]
+    network, arrays = make(make_config(**sizes), dropout=0.1, dtype=dtype), batch(lengths)
+    compute = states_at(draw_positions(lengths, count, replace=False))
+    actual, expected = compute_both_ways(network, arrays, compute)
+    assert actual[0].shape == (5, count, sizes.get('units', 64))
+    assert np.array_equal(actual[0], expected[0])
+    assert_same_gradients(actual[1], expected[1],
+                          10 * SUM_ORDER_BOUND if dtype == 'float32' else 2e-3)
+    assert np.array_equal(compute(network, arrays, True).asnumpy(),
+                          compute(network, arrays, False).asnumpy())
+
+
+@pytest.mark.parametrize('threads', [1, 2])
+@pytest.mark.parametrize('count', [1, 4, 70])
+@pytest.mark.parametrize('lengths', [[1], [2], [130], [512, 1], [1] * 300, [40] * 20])
+def test_positions_that_occur_twice(kernels, lengths, count, threads):
+    """Also where there are more positions than tokens."""
+    kernels.use_threads(threads)
+    network, arrays = make(dropout=0.1), batch(lengths)
+    actual, expected = compute_both_ways(network, arrays,
+                                         states_at(draw_positions(lengths, count)))
+    assert np.array_equal(actual[0], expected[0])
+    assert_same_gradients(actual[1], expected[1], GRADIENT_BOUND)
+
+
+def test_position_0_is_the_first_token():
+    network, arrays = make(dropout=0.1), batch(LENGTHS)
+    (actual, actual_gradients), (expected, expected_gradients) = [
+        gradients(network, functools.partial(network._encode, mx.nd, *arrays, **selection))
+        for selection in (dict(positions=mx.nd.zeros((len(LENGTHS), 1))), dict(cls_only=True))]
+    assert np.array_equal(actual, expected)
+    assert all(np.array_equal(actual_gradients[name], expected_gradients[name])
+               for name in expected_gradients)
+
+
+@pytest.mark.parametrize('seed', range(20))
+def test_pretraining_equals_mxnets_operators(kernels, seed):
+    kernels.use_threads(seed % 4 + 1)
+    random = np.random.RandomState(seed)
+    num_heads = random.randint(1, 5)
+    config = make_config(random.randint(1, 4), random.choice([32, 64]) * num_heads,
+                         32 * random.randint(1, 13), num_heads)
+    lengths = list(random.randint(1, 40, size=random.randint(1, 7)))
+    positions = mx.nd.array(draw_positions(lengths, random.randint(1, 9), seed), dtype='int32')
+    arrays = batch(lengths, seed, max(lengths) + random.randint(3))
+    network = BertForPretraining(make(config, seed=seed, use_pooler=True, use_decoder=True,
+                                      use_classifier=True))
+    if seed % 2:
+        network.hybridize()
+
+    def compute():
+        next_sentence, tokens = network(*arrays, positions)
+        assert next_sentence.shape == (len(lengths), 2)
+        assert tokens.shape == (*positions.shape, config.vocab_size)
+        return mx.nd.concat(next_sentence.reshape(-1), tokens.reshape(-1), dim=0)
+    actual = gradients(network, compute)
+    network.hybridize(False)
+    with own_operators():
+        expected = gradients(network, compute)
+    assert np.abs(actual[0] - expected[0]).max() <= FORWARD_BOUND * np.abs(expected[0]).max()
+    assert_same_gradients(actual[1], expected[1], GRADIENT_BOUND)
+
+
+@pytest.mark.parametrize('positions, message', [
+    ([[0, 3], [0, 0]], 'a position in row 0 of the batch is 3, expected 0 to 2'),
+    ([[0, 0], [-1, 0]], 'a position in row 1 of the batch is -1, expected 0 to 9'),
+    ([[0, 0.5], [0, 0]], 'a position in row 0 of the batch is 0.5, expected a whole number'),
+    ([0, 0], r'positions have the shape \(2\), expected \(2, 1 or more\)'),
+    ([[0]], r'positions have the shape \(1, 1\), expected \(2, 1 or more\)')])
+def test_wrong_positions(positions, message):
+    network = make()
+    with pytest.raises(mx.MXNetError, match=message):
+        network._encode(mx.nd, *batch([3, 10]), positions=mx.nd.array(positions)).wait_to_read()
 
 
 @pytest.mark.parametrize('threads', [1, 2])
@@ -135,11 +232,13 @@ def test_accumulated_gradients_and_gradients_outside_of_training(kernels, grad_r
 
 
 @pytest.mark.parametrize('threads', [1, 2])
-def test_int8_equals_the_whole_layer(kernels, threads):
+@pytest.mark.parametrize('compute', [first_states, states_at(draw_positions(LENGTHS, 4))],
+                         ids=['first', 'positions'])
+def test_int8_equals_the_whole_layer(kernels, compute, threads):
     kernels.use_threads(threads)
     network, arrays = make(make_config(hidden_size=1600), dtype='int8'), batch(LENGTHS)
-    assert np.array_equal(first_states(network, arrays, True).asnumpy(),
-                          first_states(network, arrays, False).asnumpy())
+    assert np.array_equal(compute(network, arrays, True).asnumpy(),
+                          compute(network, arrays, False).asnumpy())
 
 
 def operator_attributes(network):
@@ -174,6 +273,9 @@ def test_hidden_states_are_of_all_tokens():
     sequence, pooled = network(*arrays)
     assert np.array_equal(network.pooled(mx.nd, *arrays).asnumpy(), pooled.asnumpy())
     assert network._encode(mx.nd, *arrays, cls_only=True).shape == sequence.shape
+    compute = states_at(draw_positions(LENGTHS, 4))
+    assert np.array_equal(compute(network, arrays, True).asnumpy(),
+                          compute(network, arrays, False).asnumpy())
 
 
 def test_a_foreign_bert():
