@@ -11,6 +11,7 @@ from bert.data.pretraining.shards import read_lengths, read_shard
 from bert.flags import allocator
 from bert.model.bert import BERTModel
 from bert.model.config import BertConfig
+from bert.model.kernels.optimizer import fused_update
 from bert.model.pretraining import BertForPretraining, PretrainingSums
 from bert.train import optimizer
 from bert.train.step import PretrainingStepper
@@ -33,7 +34,8 @@ class TrainingTimer:
             block.hybridize()
         trainer = optimizer.make_trainer(network.collect_params(), args.optimizer,
                                          LEARNING_RATE, epsilon=1e-6)
-        self._stepper = PretrainingStepper(self._forward, trainer, seed=1)
+        self._stepper = PretrainingStepper(self._forward, trainer, seed=1,
+                                           fused=fused_update)
         lengths = read_lengths(args.examples)
         self._stream = ExampleStream([args.examples], [lengths], read_shard, Buckets(
             args.num_buckets, int(lengths.max()), args.batch_size), seed=1)

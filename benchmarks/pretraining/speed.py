@@ -2,9 +2,10 @@
 
 Tokens per second, without padding, of whole training steps (forward, backward, clip, update) on the
 same file of examples: ours in length buckets, with the decoder on the masked positions only;
-transformers' BertForPreTraining on random batches, padded to their longest example or to
---max_seq_length, with AdamW. Every model starts from random weights. Also the peak memory of each
-process. Compare within one run only, on a machine without other work.
+transformers' BertForPreTraining with AdamW on random batches, padded to their longest example or to
+--max_seq_length, or packed: rows of several examples, with the decoder on the masked positions
+only. Every model starts from random weights. Also the peak memory of each process. Compare within
+one run only, on a machine without other work.
 """
 import contextlib
 import json
@@ -19,7 +20,8 @@ from benchmarks import harness
 MODELS = {
     'MiniLM': {'num_layers': 6, 'units': 384, 'hidden_size': 1536, 'num_heads': 12},
     'base': {'num_layers': 12, 'units': 768, 'hidden_size': 3072, 'num_heads': 12}}
-CONTENDERS = ('ours', 'transformers', 'transformers, padded to the maximum')
+OURS = 'ours'
+PEERS = ('transformers', 'transformers padded to the maximum', 'transformers packed')
 
 
 def make_parser():
@@ -27,6 +29,9 @@ def make_parser():
     harness.add_corpus_flags(parser)
     parser.add_argument('--max_seq_length', type=int, default=128)
     parser.add_argument('--short_seq_prob', type=float, default=0.1)
+    parser.add_argument('--max_predictions_per_seq', type=int, default=20)
+    parser.add_argument('--peers', type=harness.comma_list, default=list(PEERS),
+                        help='what ours is compared with')
     parser.add_argument('--num_buckets', type=int, default=10, help='of ours')
     parser.add_argument('--models', type=harness.comma_list, default=list(MODELS))
     parser.add_argument('--batch_size', type=int, default=32)
@@ -44,7 +49,8 @@ def make_examples(args, work):
     harness.run_script('create_pretraining_data.py', '--input_file', args.input_file, '--vocab',
                        args.vocab, '--output_dir', work / 'data', '--dupe_factor', 1,
                        '--num_outputs', 1, '--max_seq_length', args.max_seq_length,
-                       '--short_seq_prob', args.short_seq_prob)
+                       '--short_seq_prob', args.short_seq_prob, '--max_predictions_per_seq',
+                       args.max_predictions_per_seq)
     size = harness.read_json(work / 'data' / 'manifest.json')['vocabulary']['size']
     return work / 'data' / 'part-000.npz', size
 
@@ -53,23 +59,24 @@ def start_worker(contender, args, sizes, examples):
     """The `Worker` of a contender."""
     flags = ('--sizes', sizes, '--examples', examples, '--batch_size', args.batch_size, '--dtype',
              args.dtype)
-    if contender == 'ours':
+    if contender == OURS:
         return harness.Worker('ours', 'benchmarks.pretraining.ours', '--num_buckets',
                               args.num_buckets, '--optimizer', args.optimizer, *flags,
                               threads=args.threads)
-    pad_to = args.max_seq_length if 'maximum' in contender else 0
-    return harness.Worker('peer', 'benchmarks.pretraining.peer', '--pad_to', pad_to, *flags,
-                          threads=args.threads)
+    is_packed = 'packed' in contender
+    pad_to = args.max_seq_length if 'maximum' in contender or is_packed else 0
+    return harness.Worker('peer', 'benchmarks.pretraining.peer', '--pad_to', pad_to,
+                          *['--packed'] * is_packed, *flags, threads=args.threads)
 
 
 def measure(args, name, steps, work, examples, vocab_size):
     """{contender: [answer of each round]}; an answer is that of `TrainingTimer.train`."""
     sizes = work / (name + '.json')
     sizes.write_text(json.dumps(dict(MODELS[name], max_length=512, vocab_size=vocab_size)))
-    answers = {contender: [] for contender in CONTENDERS}
+    answers = {contender: [] for contender in (OURS, *args.peers)}
     with contextlib.ExitStack() as stack:
         workers = {contender: stack.enter_context(
-            start_worker(contender, args, sizes, examples)) for contender in CONTENDERS}
+            start_worker(contender, args, sizes, examples)) for contender in answers}
         for worker in workers.values():
             worker.ask(steps=2)
         for round_number in range(1, args.rounds + 1):
@@ -94,7 +101,7 @@ def summarize(answers):
         'memory': max(answer['memory'] for answer in rounds),
         'padding': 1 - (sum(answer['tokens'] for answer in rounds)
                         / sum(answer['padded'] for answer in rounds)),
-        'ours_over_it': harness.ratio_range(rates[CONTENDERS[0]], rates[contender])}
+        'ours_over_it': harness.ratio_range(rates[OURS], rates[contender])}
         for contender, rounds in answers.items()}
 
 
