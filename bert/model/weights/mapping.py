@@ -166,12 +166,13 @@ def from_roberta_classifier(arrays):
     if not any(name.startswith('roberta.') for name in arrays):
         return arrays
     # with dropout, the layers have the indices 1 and 3
-    prefixes = sorted({name.rpartition('.')[0] for name in arrays if name.startswith('classifier.')})
-    new_prefixes = dict(zip(prefixes, ('bert.pooler', 'classifier.1')))
+    layers = sorted({name.rpartition('.')[0] for name in arrays if name.startswith('classifier.')})
+    new_names = dict(zip(layers, ('bert.pooler', 'classifier.1')))
 
     def rename(name):
-        prefix, _, parameter = name.rpartition('.')
-        return '%s.%s' % (new_prefixes.get(prefix, re.sub(r'^roberta\b', 'bert', prefix)), parameter)
+        block, _, parameter = name.rpartition('.')
+        block = new_names.get(block, re.sub(r'^roberta\b', 'bert', block))
+        return '%s.%s' % (block, parameter)
     return {rename(name): array for name, array in arrays.items()}
 
 
