@@ -16,14 +16,15 @@ import numpy as np
 
 from benchmarks import harness
 from benchmarks.peer_pins import PINS
-from benchmarks.weights.tokenizer import differing_indices, is_lower, texts_of, vocabularies_of
+from benchmarks.weights.tokenizer import differing_indices, texts_of, vocabularies_of
 
 # {relative: class of transformers}, of those that learn from texts
 LEARNT = {'roberta': 'RobertaTokenizer', 'xlm-roberta': 'XLMRobertaTokenizer',
           'camembert': 'CamembertTokenizer'}
-# {relative: class}, of those with BERT's rules
-WORD_PIECES = {'distilbert': 'DistilBertTokenizer', 'electra': 'ElectraTokenizer'}
-VOCABULARY = 'bert-base-uncased'    # of theirs
+# {relative: (class, a vocabulary of its language)}, of those with BERT's rules
+WORD_PIECES = {'distilbert': ('DistilBertTokenizer', 'bert-base-uncased'),
+               'electra': ('ElectraTokenizer', 'bert-base-uncased'),
+               'ernie': ('BertTokenizer', 'bert-base-chinese')}
 VOCABULARY_SIZE = 32000     # about that of CamemBERT, 32,005
 MAX_EXAMPLES = 3            # printed differences
 
@@ -46,9 +47,9 @@ def make_tokenizers(worker, folder, texts, vocabularies, learn_from):
     harness.write_json(sample, texts[::max(1, len(texts) // learn_from)])
     questions = {name: dict(name=tokenizer_class, texts=str(sample), size=VOCABULARY_SIZE)
                  for name, tokenizer_class in LEARNT.items()}
-    questions.update({name: dict(name=tokenizer_class, vocabulary=str(vocabularies[VOCABULARY]),
-                                 lower=is_lower(VOCABULARY))
-                      for name, tokenizer_class in WORD_PIECES.items()})
+    questions.update({name: dict(name=tokenizer_class, vocabulary=str(vocabularies[vocabulary]),
+                                 lower=True)        # as the relatives' own files say
+                      for name, (tokenizer_class, vocabulary) in WORD_PIECES.items()})
     folders = {}
     for name, question in questions.items():
         folders[name] = str(folder / name)

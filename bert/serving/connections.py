@@ -11,6 +11,30 @@ NO_HTTP = ApiError(400, 'Validation', 'the request is no valid HTTP: expected HT
 UPGRADE = re.compile(rb'\r\nupgrade:', re.IGNORECASE)
 
 
+class LingeringTransport:
+    """An asyncio transport that does not close in the middle of a body: the system would throw away
+    the answer when more of the body comes. It ends its own side, and drops what still comes."""
+
+    def __init__(self, transport, is_in_body):
+        self._transport, self._is_in_body, self._has_ended = transport, is_in_body, False
+        self.close_now = transport.close
+
+    def __getattr__(self, name):
+        return getattr(self._transport, name)
+
+    def close(self):
+        if self._has_ended or not self._is_in_body() or self._transport.is_closing():
+            self.close_now()
+        else:
+            self._has_ended = True
+            self._transport.write_eof()
+
+    def close_if_ended(self):
+        """After a body."""
+        if self._has_ended:
+            self.close_now()
+
+
 class Connection(HttpToolsProtocol):
     """A connection is closed if a head does not come within `HEAD_SECONDS`, or is longer than
     `MAX_HEAD_BYTES`, or if the rest of a body that is refused does not come in that time."""
@@ -18,6 +42,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport):
         super().connection_made(transport)
+        self.transport = LingeringTransport(transport, lambda: self._is_in_body)
         self._start_timer()
 
     def connection_lost(self, exc):
@@ -38,6 +63,8 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
     def on_headers_complete(self):
+        if self.transport.is_closing():     # a request after the last one
+            return
         self._stop_timer()
         self._is_in_body, self._head_bytes = True, 0
         super().on_headers_complete()
@@ -46,6 +73,11 @@ class Connection(HttpToolsProtocol):
         self._stop_timer()
         self._is_in_body = False
         super().on_message_complete()
+        self.transport.close_if_ended()
+
+    def shutdown(self):
+        super().shutdown()
+        self.transport.close_if_ended()
 
     def send_400_response(self, msg):
         """Answer to what is no HTTP: with JSON, as to all other errors."""
@@ -55,7 +87,7 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
 
     def _start_timer(self):
-        self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+        self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.close_now)
 
     def _stop_timer(self):
         if self._timer is not None:

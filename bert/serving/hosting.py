@@ -85,6 +85,14 @@ def dtype_of(pipeline, dtype):
     return 'int8' if getattr(network, 'is_quantized', False) else dtype
 
 
+def settle_objects():
+    """Free what is in cycles, and take all other objects for permanent. Python's collector would
+    look through them again and again, while requests wait."""
+    gc.unfreeze()       # among them is a model that was replaced
+    gc.collect()
+    gc.freeze()
+
+
 class ModelHost:
     """The models, by name. options: `bert.flags.serving.ServingOptions`."""
 
@@ -107,7 +115,7 @@ class ModelHost:
         """Open a model anew from its path, and put it in the place of the old one, which goes on
         with what it has begun. Returns the new one. Raises `UserError`."""
         self.models[name] = self.open(name, self.models[name].path)
-        gc.collect()        # the old one is in cycles, and large
+        settle_objects()        # the old one is in cycles, and large
         return self.models[name]
 
     def find(self, name, kinds):

@@ -132,15 +132,15 @@ class Guard:
                 raise self._body_error(limit)
             if self._held_bytes > MAX_BODIES * limit:
                 raise ApiError(429, 'Overloaded', 'the server is busy: it holds %d bytes of '
-                               'requests' % self._held_bytes,
-                               {'Retry-After': '1', 'Connection': 'close'})
+                               'requests' % self._held_bytes, {'Retry-After': '1'})
             if not message.get('more_body'):
                 return b''.join(parts)
 
     @staticmethod
     def _body_error(limit):
+        # the connection stays: a client that sends all before it reads would lose the answer
         return ApiError(413, 'Validation', 'the body has more than %d bytes: send several requests'
-                        % limit, {'Connection': 'close'})
+                        % limit)
 
     async def _send_error(self, scope, exchange, error):
         """Answer with an error, if no answer has begun. Returns its kind."""

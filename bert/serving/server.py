@@ -14,7 +14,7 @@ from bert.model.inference import max_batch_tokens
 from bert.serving.application import make_application
 from bert.serving.connections import Connection
 from bert.serving.engine import Engine, Limits
-from bert.serving.hosting import ModelHost
+from bert.serving.hosting import ModelHost, settle_objects
 from bert.serving.metrics import Metrics
 from bert.serving.service import Service
 
@@ -46,6 +46,7 @@ def serve_models(options):
             # uvicorn has handlers of its own while it runs, and raises the signal again at its
             # end: for these handlers, to which an end in good order is no failure
             signal.signal(number, server.handle_exit)
+        settle_objects()
         server.run([listener])
     finally:
         service.engine.close()

@@ -269,14 +269,26 @@ def test_a_body_by_the_byte_is_given_up(strict):
 def test_a_body_without_end_is_refused(strict):
     with raw_http.connect(strict.url) as connection:
         connection.sendall(HEAD + b'Transfer-Encoding: chunked\r\n\r\n')
+        started = time.monotonic()
         with pytest.raises(OSError):
-            for _ in range(200):
+            while time.monotonic() < started + 10:
                 connection.sendall(b'10000\r\n' + b' ' * 65536 + b'\r\n')
-    answer, _ = post(strict.url, '/embed', b' ' * (100 * MEGABYTE))
-    assert answer.status in (413, 0)    # closed while it was sent: the answer may be lost
-    data = HEAD + b'Content-Length: 100000000\r\n\r\n'
-    assert send(strict.url, data).cause == \
-        'the body has more than %d bytes: send several requests' % MEGABYTE
+        assert time.monotonic() < started + 4
+    check_alive(strict.url)
+
+
+TOO_LARGE = 'the body has more than %d bytes: send several requests' % MEGABYTE
+
+
+def test_a_client_that_sends_a_body_of_100_mb_gets_its_answer(strict):
+    session = requests.Session()        # which sends all before it reads
+    body = b' ' * (100 * MEGABYTE)
+    for data in (body, (body[:MEGABYTE] for _ in range(100))):      # the second in chunks
+        response = session.post(strict.url + '/embed', data=data, timeout=30)
+        assert response.status_code == 413 and response.json()['error'] == TOO_LARGE
+    with raw_http.connect(strict.url) as connection:    # before any of it came
+        connection.sendall(HEAD + b'Content-Length: 100000000\r\n\r\n')
+        assert read_answer(connection.makefile('rb')).cause == TOO_LARGE
 
 
 def test_many_bodies_at_once_do_not_fill_the_memory(strict):
@@ -443,12 +455,25 @@ def test_overload_is_refused_at_once(shared):
 
 # What only a process shows
 
+def send_too_much(url):
+    """Requests with too many tokens, texts or bytes: each is refused with its cause."""
+    for path in ('/embed', '/tokenize'):
+        answer, _ = post(url, path, {'inputs': 'good ' * (2 * MEGABYTE)}, timeout=60)
+        assert answer.status == 413 and 'more than 1000000 tokens in the request' in answer.cause
+    answer, _ = post(url, '/embed', {'inputs': ['good'] * 100000})
+    assert answer.status == 413 and '100000 texts in the request' in answer.cause
+    answer, _ = post(url, '/embed', b' ' * (100 * MEGABYTE))
+    assert answer.status == 413 and 'bytes: send several requests' in answer.cause
+
+
 @pytest.fixture(scope='module')
 def served(model, tmp_path_factory):
-    """A process whose use of the machine is the same after each test."""
+    """A process whose use of the machine is the same after each test: it knows the largest requests
+    already."""
     log = tmp_path_factory.mktemp('log') / 'log'
     with raw_http.server_process(log, [model], '--max_wait', '600') as running:
-        post(running.url, '/embed', {'inputs': ['good'] * 1000})
+        post(running.url, '/embed', {'inputs': ['good ' * 30] * 10000}, timeout=60)
+        send_too_much(running.url)
         yield running
         assert 'Traceback' not in log.read_text()
 
@@ -456,15 +481,15 @@ def served(model, tmp_path_factory):
 @pytest.fixture
 def unchanged(served):
     """The process, which must use nothing more in the end: no descriptor, no text in the queue.
-    Threads are made as they are needed, up to a number; the memory is that of the largest request.
-    """
+    Threads are made as they are needed, up to a number."""
     before = served.state()
     yield served
     served.wait_for(lambda: served.state()['descriptors'] <= before['descriptors'] and
                     not served.queue_size())
     after = served.state()
     assert after['threads'] <= before['threads'] + 10
-    assert after['megabytes'] < before['megabytes'] + 300
+    # freed memory lies in pieces: what a leak of one body of 100 MB would exceed
+    assert after['megabytes'] < before['megabytes'] + 60, (before, after)
     check_alive(served.url)
 
 
@@ -500,14 +525,7 @@ def test_two_thousand_connections_at_once(unchanged):
 
 @pytest.mark.process
 def test_a_large_text_and_too_many_texts(unchanged):
-    answer, _ = post(unchanged.url, '/embed', {'inputs': 'good ' * (2 * MEGABYTE)}, timeout=60)
-    assert answer.status == 413 and 'more than 1000000 tokens in the request' in answer.cause
-    answer, _ = post(unchanged.url, '/tokenize', {'inputs': 'good ' * (2 * MEGABYTE)}, timeout=60)
-    assert answer.status == 413
-    answer, _ = post(unchanged.url, '/embed', {'inputs': ['good'] * 100000})
-    assert answer.status == 413 and '100000 texts in the request' in answer.cause
-    answer, _ = post(unchanged.url, '/embed', b' ' * (100 * MEGABYTE))
-    assert answer.status in (413, 0)
+    send_too_much(unchanged.url)
 
 
 @pytest.mark.process
@@ -516,7 +534,7 @@ def test_a_process_that_is_stopped_goes_on(unchanged):
     time.sleep(0.3)
     unchanged.process.send_signal(signal.SIGSTOP)
     late = Client(unchanged.url, '/embed', {'inputs': 'good'})
-    time.sleep(3)
+    time.sleep(10)
     assert not late.answers
     unchanged.process.send_signal(signal.SIGCONT)
     for thread in (client, late):

@@ -79,6 +79,46 @@ def test_one_click_shows_a_result_also_on_a_narrow_screen(open_page, server, nam
     assert page.page.evaluate('document.documentElement.scrollWidth') == 360
 
 
+# The lowest ratio of the luminance of a text to that of its ground, and the text; as in WCAG 2
+CONTRAST = """() => {
+  const context = new OffscreenCanvas(1, 1).getContext('2d', {willReadFrequently: true});
+  const luminance = (...colours) => {
+    for (const colour of colours) {
+      context.fillStyle = colour;
+      context.fillRect(0, 0, 1, 1);
+    }
+    const [red, green, blue] = [...context.getImageData(0, 0, 1, 1).data.slice(0, 3)]
+      .map(value => value / 255)
+      .map(value => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+  };
+  const grounds = element => element === null ? [] : [
+    ...grounds(element.parentElement), getComputedStyle(element).backgroundColor];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  const found = [];
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement, text = walker.currentNode.data.trim();
+    if (!text || !element.checkVisibility()) continue;
+    const ground = luminance(...grounds(element));
+    const colour = luminance(...grounds(element), getComputedStyle(element).color);
+    found.push([(Math.max(ground, colour) + 0.05) / (Math.min(ground, colour) + 0.05), text]);
+  }
+  return [found.length, ...found.sort((one, other) => one[0] - other[0])[0]];
+}"""
+
+
+@pytest.mark.parametrize('colours', ['light', 'dark'])
+def test_every_text_stands_out_from_its_ground(open_page, server, colours):
+    page = open_page(server.url, color_scheme=colours)
+    for name in servers.KINDS:
+        page.open(name)
+        page.submit()
+        count, contrast, text = page.page.evaluate(CONTRAST)
+        assert count > 20 and contrast >= 4.5, text
+    assert page.page.evaluate('getComputedStyle(document.body).backgroundColor') == {
+        'light': 'rgb(245, 246, 248)', 'dark': 'rgb(19, 22, 27)'}[colours]
+
+
 @pytest.mark.parametrize('texts', [['the film was good'], ['the film', 'it was bad']])
 def test_classification(page, server, texts):
     expected = server.ask('/predict', {'model': 'classes', 'inputs': [texts]})[0]

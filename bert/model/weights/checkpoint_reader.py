@@ -267,6 +267,7 @@ def read_arrays(path, config=None):
     if not os.path.isfile(path):
         raise UserError('%s: no such file' % path)
     if path.endswith('.params'):
-        return file_formats.check_finite(file_formats.read_file(path), path)
+        return mapping.from_roberta_classifier(
+            file_formats.check_finite(file_formats.read_file(path), path))
     arrays = file_formats.check_finite(file_formats.read_transformers(path), path)
     return mapping.from_transformers(arrays, path, config)

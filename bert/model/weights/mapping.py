@@ -160,6 +160,22 @@ def published_order(tokens):
     return tokens
 
 
+def from_roberta_classifier(arrays):
+    """The arrays of gluonnlp's `RoBERTaClassifier` under the names of ours: the first layer of its
+    head is the pooler here. All other arrays stay as they are."""
+    if not any(name.startswith('roberta.') for name in arrays):
+        return arrays
+    # with dropout, the layers have the indices 1 and 3
+    layers = sorted({name.rpartition('.')[0] for name in arrays if name.startswith('classifier.')})
+    new_names = dict(zip(layers, ('bert.pooler', 'classifier.1')))
+
+    def rename(name):
+        block, _, parameter = name.rpartition('.')
+        block = new_names.get(block, re.sub(r'^roberta\b', 'bert', block))
+        return '%s.%s' % (block, parameter)
+    return {rename(name): array for name, array in arrays.items()}
+
+
 def complete_relative(arrays, num_tokens, config):
     """The arrays of a gluonnlp file of BERT's relatives, with zeros for what it lacks: the rows of
     the vocabulary that have no token, and the only segment of RoBERTa, which is 0 there too."""

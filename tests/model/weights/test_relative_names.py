@@ -18,6 +18,7 @@ from bert import models
 from bert.errors import UserError
 from bert.jobs import embed, export_symbol, finetune_classifier, pretrain
 from bert.model import zoo
+from bert.model.classification import BERTClassifier
 from bert.model.weights import catalogue, config_files, mapping
 from bert.model.weights.checkpoint_reader import read_checkpoint
 from bert.pipelines.embedder import Embedder
@@ -187,6 +188,28 @@ def test_gluonnlps_files(hub, folders, in_tmp, name):
     embedder = Embedder(model=name, params_path='own.params')
     np.testing.assert_array_equal(embedder(TEXTS),
                                   Embedder('own.params', model=name)(TEXTS))
+
+
+@pytest.mark.parametrize('dropout', [0.0, 0.1])
+def test_gluonnlps_classifier_of_roberta(hub, folders, in_tmp, dropout):
+    bert_network, vocabulary = zoo.load_checkpoint(folders[ROBERTA], use_pooler=True)
+    config = bert_network.config
+    encoder = gluonnlp.model.BERTEncoder(
+        num_layers=config.num_layers, units=config.units, hidden_size=config.hidden_size,
+        max_length=config.max_length, num_heads=config.num_heads, dropout=0.0,
+        activation='gelu', layer_norm_eps=config.layer_norm_eps)
+    theirs = gluonnlp.model.RoBERTaClassifier(gluonnlp.model.RoBERTaModel(
+        encoder, len(tiny_relatives.ROBERTA_TOKENS), units=config.units, embed_size=config.units,
+        use_decoder=False), 3, dropout)
+    theirs.initialize(mx.init.Normal(0.5))
+    ids, lengths = mx.nd.array([[2, 5, 6, 3], [2, 7, 3, 0]]), mx.nd.array([4, 3])
+    expected = theirs(ids, lengths).asnumpy()
+    theirs.save_parameters('own.params')
+    ours = BERTClassifier(bert_network, 3, dropout)
+    zoo.load_model(ours, 'own.params', vocabulary)
+    np.testing.assert_allclose(ours(ids, ids * 0, lengths).asnumpy(), expected, atol=1e-5)
+    with pytest.raises(UserError, match='own.params: wrong shape: classifier'):
+        zoo.load_model(BERTClassifier(bert_network, 2), 'own.params', vocabulary)
 
 
 def test_a_file_of_another_family(hub, folders, in_tmp):
