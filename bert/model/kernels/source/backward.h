@@ -189,8 +189,10 @@ class BackwardPass {
           },
           [&](Range tile_rows, Range columns) {  // far apart: the CPU does not see them coming
             for (int row = tile_rows.begin; row < tile_rows.end; ++row)
-              prefetch_share(activations.hidden.at(block.begin + row, columns.begin),
-                             columns.size() * sizeof(T), 0, 1);
+              Ahead{reinterpret_cast<const char*>(
+                        activations.hidden.at(block.begin + row, columns.begin)),
+                    columns.size() * sizeof(T)}
+                  .prefetch();
           });
     });
     add_product(hidden_gradient_, block, weights_[index_of(layer, HIDDEN)], row_gradient(layer));

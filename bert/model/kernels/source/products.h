@@ -25,10 +25,53 @@ inline OperandA operand_a(MatrixView<T> matrix) {
   return {reinterpret_cast<const Word*>(matrix.data), matrix.stride / PER_WORD<T>, 1};
 }
 
+constexpr size_t LINE = 64;  // bytes of a line of the cache
+
+// Memory that is used soon.
+struct Ahead {
+  const char* from = nullptr;
+  size_t bytes = 0;
+
+  // One of `count` equal shares, in whole lines.
+  Ahead share(int number, int count) const {
+    const size_t each = (bytes / LINE + count) / count * LINE, start = number * each;
+    return {from + start, std::min(each, bytes - std::min(bytes, start))};
+  }
+  void prefetch() const {
+    for (size_t i = 0; i < bytes; i += LINE) _mm_prefetch(from + i, _MM_HINT_T1);
+  }
+};
+
+// Prefetches it during a number of steps, two lines at a time, of its first and second half. Many
+// prefetches at once keep the multipliers waiting, until most lines have come. But a few at each
+// step take places of other instructions.
+class GradualPrefetch {
+ public:
+  GradualPrefetch(const Ahead& ahead, int steps)
+      : next_(ahead.from), distance_((ahead.bytes / LINE + 1) / 2 * LINE),
+        step_(std::min(LINE, (distance_ + steps - 1) / steps)) {}
+  void advance() {
+    _mm_prefetch(next_, _MM_HINT_T1);
+    _mm_prefetch(next_ + distance_, _MM_HINT_T1);
+    next_ += step_;
+  }
+
+ private:
+  const char* next_;
+  size_t distance_, step_;
+};
+
+// The largest number of tiles of a panel during which the next panel comes gradually: with more,
+// each tile has few lines to prefetch.
+constexpr int GRADUAL_TILES = 8;
+
 // sums (ROWS, VECTORS LANES) = a · panel over `depth` words. Not inlined: the compiler keeps all
-// sums in registers only where nothing else competes for them.
-template <class T, int ROWS, int VECTORS>
-[[gnu::noinline]] void micro_kernel(OperandA a, const Word* panel, int depth, float* sums) {
+// sums in registers only where nothing else competes for them. ahead: prefetched meanwhile, if
+// IS_GRADUAL.
+template <class T, int ROWS, int VECTORS, bool IS_GRADUAL>
+[[gnu::noinline]] void micro_kernel(OperandA a, const Word* panel, int depth, float* sums,
+                                    Ahead ahead) {
+  GradualPrefetch prefetch(ahead, depth);
   Vector sum[ROWS][VECTORS];
 #pragma GCC unroll 8
   for (int i = 0; i < ROWS; ++i)
@@ -36,6 +79,7 @@ template <class T, int ROWS, int VECTORS>
     for (int j = 0; j < VECTORS; ++j) sum[i][j] = spread(0);
   const Word* word = a.words;
   for (int k = 0; k < depth; ++k) {
+    if (IS_GRADUAL) prefetch.advance();
     Vector right[VECTORS];
 #pragma GCC unroll 4
     for (int j = 0; j < VECTORS; ++j) right[j] = load_operand(panel + j * LANES);
@@ -54,39 +98,35 @@ template <class T, int ROWS, int VECTORS>
     for (int j = 0; j < VECTORS; ++j) store(sums + (i * VECTORS + j) * LANES, sum[i][j]);
 }
 
-using MicroKernel = void (*)(OperandA, const Word*, int, float*);
+using MicroKernel = void (*)(OperandA, const Word*, int, float*, Ahead);
 
-template <class T, int VECTORS, int... ROWS_BEFORE>
+template <class T, int VECTORS, bool IS_GRADUAL, int... ROWS_BEFORE>
 inline MicroKernel micro_kernel_of(int rows, std::integer_sequence<int, ROWS_BEFORE...>) {
-  static constexpr MicroKernel kernels[] = {micro_kernel<T, 1 + ROWS_BEFORE, VECTORS>...};
+  static constexpr MicroKernel kernels[] = {
+      micro_kernel<T, 1 + ROWS_BEFORE, VECTORS, IS_GRADUAL>...};
   return kernels[rows - 1];
 }
 
-template <class T>
+template <class T, bool IS_GRADUAL>
 inline MicroKernel find_micro_kernel(int rows, int width) {
   constexpr auto all_rows = std::make_integer_sequence<int, MR>();
-  return width == 3 * LANES   ? micro_kernel_of<T, 3>(rows, all_rows)
-         : width == 2 * LANES ? micro_kernel_of<T, 2>(rows, all_rows)
-                              : micro_kernel_of<T, 1>(rows, all_rows);
+  return width == 3 * LANES   ? micro_kernel_of<T, 3, IS_GRADUAL>(rows, all_rows)
+         : width == 2 * LANES ? micro_kernel_of<T, 2, IS_GRADUAL>(rows, all_rows)
+                              : micro_kernel_of<T, 1, IS_GRADUAL>(rows, all_rows);
 }
 
-// One tile of the product, handed to `epilogue(row, column, LANES sums)`.
+// One tile of the product, handed to `epilogue(row, column, LANES sums)`. ahead: prefetched before
+// it, or with is_gradual meanwhile.
 template <class T, class Epilogue>
 inline void compute_tile(OperandA a, int rows, const Word* panel, int width, int depth,
-                         Epilogue epilogue) {
+                         Epilogue epilogue, const Ahead& ahead = {}, bool is_gradual = false) {
   alignas(64) float sums[MR * NR];
-  find_micro_kernel<T>(rows, width)(a, panel, depth, sums);
+  if (!is_gradual) ahead.prefetch();
+  const MicroKernel kernel = is_gradual ? find_micro_kernel<T, true>(rows, width)
+                                        : find_micro_kernel<T, false>(rows, width);
+  kernel(a, panel, depth, sums, ahead);
   for (int i = 0; i < rows; ++i)
     for (int j = 0; j < width; j += LANES) epilogue(i, j, load(sums + i * width + j));
-}
-
-// Prefetches one of `shares` equal shares of the `bytes` that start at `from`.
-inline void prefetch_share(const void* from, size_t bytes, int share, int shares) {
-  constexpr size_t LINE = 64;
-  const size_t lines = (bytes + LINE - 1) / LINE, each = (lines + shares - 1) / shares;
-  const char* line = static_cast<const char*>(from);
-  for (size_t i = share * each; i < std::min(lines, (share + 1) * each); ++i)
-    _mm_prefetch(line + i * LINE, _MM_HINT_T1);
 }
 
 // The prefetch hook of an epilogue that reads nothing worth a prefetch.
@@ -101,17 +141,20 @@ struct NoPrefetch {
 template <class T, class Epilogue, class Prefetch = NoPrefetch>
 inline void multiply(OperandA a, int rows, const PackedB& b, Range columns, Range words,
                      Epilogue epilogue, Prefetch prefetch = {}) {
+  const int tiles = (rows + MR - 1) / MR;
   for (int column = columns.begin; column < columns.end;) {
     const int width = panel_width(b.columns - column), next = column + width;
     const Word* panel = b.panel(column, width, words.begin);
     const int next_width = next < columns.end ? panel_width(b.columns - next) : 0;
-    const Word* next_panel = b.panel(next, next_width, words.begin);
+    const Ahead next_panel = {reinterpret_cast<const char*>(b.panel(next, next_width, words.begin)),
+                              sizeof(Word) * next_width * words.size()};
+    const bool is_gradual = next_width && tiles <= GRADUAL_TILES;
     for (int row = 0; row < rows; row += MR) {
-      prefetch_share(next_panel, sizeof(Word) * next_width * words.size(), row / MR,
-                     (rows + MR - 1) / MR);
       prefetch(Range{row, std::min(rows, row + MR)}, Range{column, next});
-      compute_tile<T>(a.from_row(row), std::min(MR, rows - row), panel, width, words.size(),
-                      [&](int i, int j, Vector sum) { epilogue(row + i, column + j, sum); });
+      compute_tile<T>(
+          a.from_row(row), std::min(MR, rows - row), panel, width, words.size(),
+          [&](int i, int j, Vector sum) { epilogue(row + i, column + j, sum); },
+          next_panel.share(row / MR, tiles), is_gradual);
     }
     column = next;
   }
