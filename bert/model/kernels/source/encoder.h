@@ -85,6 +85,14 @@ inline int embedding_projection(const Sizes& sizes) { return index_of(sizes.num_
 // The indices of the matrices that products multiply, in the order of computation.
 std::vector<int> matrices_of(const Sizes& sizes);
 
+// The index of the matrix that is multiplied after the one of an index; -1 after the last.
+inline int next_matrix(const Sizes& sizes, int index) {
+  if (index == embedding_projection(sizes)) return index_of(0, QUERY);
+  const int parameter = (index - LAYERS) % LAYER_PARAMETERS;
+  const int next = index + (parameter == PROJECTION || parameter == OUT ? 4 : 2);
+  return next < embedding_projection(sizes) ? next : -1;
+}
+
 // The products of a layer, each of which INT8 may leave in floating point.
 enum Product { QUERY_KEY_VALUE, PROJECT, EXPAND, CONTRACT, PRODUCTS };
 // The number of the product with the matrix of an index: PRODUCTS a layer. Of the layer that

@@ -193,12 +193,14 @@ class ForwardPass {
     const float* bias = context_.parameter(matrix + 1);
     const auto operand = weights_.prepare_operand(matrix, embeddings, tokens.size(), width, team,
                                                   scratch.operand_buffer);
-    weights_.multiply(operand, tokens.size(), matrix, share_columns(team, context_.sizes.units),
-                      {0, width}, [&](int row, int column, Vector sum) {
-                        sum = sum + load(bias + column);
-                        store(states.at(row, column), sum);
-                        write_output(0, tokens.begin + row, column, sum);
-                      });
+    weights_.multiply(
+        operand, tokens.size(), matrix, share_columns(team, context_.sizes.units), {0, width},
+        [&](int row, int column, Vector sum) {
+          sum = sum + load(bias + column);
+          store(states.at(row, column), sum);
+          write_output(0, tokens.begin + row, column, sum);
+        },
+        after(matrix, team));
   }
 
   // Sum of the three embeddings, layer normalisation, dropout: into (tokens, embedding_size)
@@ -322,10 +324,12 @@ class ForwardPass {
     const float* bias = context_.parameter(matrix + 1);
     const float scale = LOG2_E / std::sqrt(static_cast<float>(context_.sizes.head_size()));
     const Vector factor = spread(i ? 1 : scale);
-    weights_.multiply(operand, rows, matrix, share_columns(team, units), {0, units},
-                      [&](int row, int column, Vector sum) {
-                        store(target.at(row, column), (sum + load(bias + column)) * factor);
-                      });
+    weights_.multiply(
+        operand, rows, matrix, share_columns(team, units), {0, units},
+        [&](int row, int column, Vector sum) {
+          store(target.at(row, column), (sum + load(bias + column)) * factor);
+        },
+        after(matrix, team));
   }
 
   // Output projection of the attention, dropout, residual; layer normalisation.
@@ -342,7 +346,8 @@ class ForwardPass {
           sum = dropout_.apply(sum + load(bias + column), dropout_site(layer, DROP_PROJECTION),
                                context_.token_of_row(layer, rows.begin + row), column);
           store(scratch.sums.at(row, column), sum + load(activations.query_input.at(row, column)));
-        });
+        },
+        after(matrix, team));
     team.barrier();
     normalize_rows(rows.size(), team, scratch.sums, index_of(layer, ATTENTION_GAMMA),
                    activations.attention_normal, activations.attention_inverse_std,
@@ -366,17 +371,18 @@ class ForwardPass {
       team.barrier();
       const auto operand = weights_.prepare_operand(matrix, scratch.hidden_output, rows.size(),
                                                     end - start, team, scratch.operand_buffer);
-      weights_.multiply(operand, rows.size(), matrix, share_columns(team, units), {start, end},
-                        [&](int row, int column, Vector sum) {
-                          float* target = scratch.sums.at(row, column);
-                          sum = sum + (start ? load(target) : load(out_bias + column));
-                          if (end == hidden_size)
-                            sum = dropout_.apply(sum, dropout_site(layer, DROP_OUT),
-                                                 context_.token_of_row(layer, rows.begin + row),
-                                                 column) +
-                                  load(activations.attention_out.at(row, column));
-                          store(target, sum);
-                        });
+      weights_.multiply(
+          operand, rows.size(), matrix, share_columns(team, units), {start, end},
+          [&](int row, int column, Vector sum) {
+            float* target = scratch.sums.at(row, column);
+            sum = sum + (start ? load(target) : load(out_bias + column));
+            if (end == hidden_size)
+              sum = dropout_.apply(sum, dropout_site(layer, DROP_OUT),
+                                   context_.token_of_row(layer, rows.begin + row), column) +
+                    load(activations.attention_out.at(row, column));
+            store(target, sum);
+          },
+          after(matrix, team));
     }
     team.barrier();
     normalize_rows(rows.size(), team, scratch.sums, index_of(layer, OUT_GAMMA),
@@ -398,12 +404,23 @@ class ForwardPass {
                                                   team, scratch.operand_buffer);
     with_activation<T>(context_.settings.activation, [&](auto activation) {
       weights_.multiply(
-          operand, rows, matrix, share, {0, units}, [&](int row, int column, Vector sum) {
+          operand, rows, matrix, share, {0, units},
+          [&](int row, int column, Vector sum) {
             sum = sum + load(bias + column);
             if (activations.hidden) store(activations.hidden.at(row, column), sum);
             store(scratch.hidden_output.at(row, column - columns.begin), activation.value(sum));
-          });
+          },
+          after(matrix, team));
     });
+  }
+
+  // What this thread multiplies by after the matrix of an index. Threads that share each product
+  // wait for memory when the next one begins; blocks are longer.
+  Ahead after(int index, const Team& team) const {
+    const int next = next_matrix(context_.sizes, index);
+    if (!blocks_.is_shared() || next < 0) return {};
+    const Range columns = share_columns(team, shape_of(context_.sizes, next).first);
+    return columns.size() ? weights_.ahead(next, columns.begin) : Ahead();
   }
 
   // Layer normalisation of sums, handed to `epilogue(row, column, LANES numbers)`. gamma: the index

@@ -134,27 +134,33 @@ struct NoPrefetch {
   void operator()(Range, Range) const {}
 };
 
+// `words` of the panel of b that starts at `column`.
+inline Ahead ahead_of(const PackedB& b, int column, Range words) {
+  const int width = panel_width(b.columns - column);
+  return {reinterpret_cast<const char*>(b.panel(column, width, words.begin)),
+          sizeof(Word) * width * words.size()};
+}
+
 // a (rows, words.size()) · `words` and `columns` of b, panel after panel: `epilogue(row, column,
 // LANES sums)` gets the product. A panel stays in the cache for all rows, and while it is used, the
-// next one is prefetched, a share with each tile. prefetch(rows, columns): the hook that is called
-// before each tile, to prefetch what the epilogue is going to read.
+// next one is prefetched, a share with each tile, and with the last panel what comes `after` it.
+// prefetch(rows, columns): the hook that is called before each tile, to prefetch what the epilogue
+// is going to read.
 template <class T, class Epilogue, class Prefetch = NoPrefetch>
 inline void multiply(OperandA a, int rows, const PackedB& b, Range columns, Range words,
-                     Epilogue epilogue, Prefetch prefetch = {}) {
+                     Epilogue epilogue, Prefetch prefetch = {}, const Ahead& after = {}) {
   const int tiles = (rows + MR - 1) / MR;
   for (int column = columns.begin; column < columns.end;) {
     const int width = panel_width(b.columns - column), next = column + width;
     const Word* panel = b.panel(column, width, words.begin);
-    const int next_width = next < columns.end ? panel_width(b.columns - next) : 0;
-    const Ahead next_panel = {reinterpret_cast<const char*>(b.panel(next, next_width, words.begin)),
-                              sizeof(Word) * next_width * words.size()};
-    const bool is_gradual = next_width && tiles <= GRADUAL_TILES;
+    const Ahead ahead = next < columns.end ? ahead_of(b, next, words) : after;
+    const bool is_gradual = ahead.bytes && tiles <= GRADUAL_TILES;
     for (int row = 0; row < rows; row += MR) {
       prefetch(Range{row, std::min(rows, row + MR)}, Range{column, next});
       compute_tile<T>(
           a.from_row(row), std::min(MR, rows - row), panel, width, words.size(),
           [&](int i, int j, Vector sum) { epilogue(row + i, column + j, sum); },
-          next_panel.share(row / MR, tiles), is_gradual);
+          ahead.share(row / MR, tiles), is_gradual);
     }
     column = next;
   }

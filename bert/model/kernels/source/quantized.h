@@ -79,9 +79,9 @@ class QuantizedWeights {
 
   template <class Epilogue>
   void multiply(const Operand& operand, int rows, int index, Range outputs, Range inputs,
-                Epilogue epilogue) const {
+                Epilogue epilogue, const Ahead& after = {}) const {
     if (is_float(index)) {
-      float_weights_.multiply(operand.rows, rows, index, outputs, inputs, epilogue);
+      float_weights_.multiply(operand.rows, rows, index, outputs, inputs, epilogue, after);
       return;
     }
     const QuantizedMatrix& weight = matrices_[index];
@@ -94,7 +94,13 @@ class QuantizedWeights {
           for (int block = blocks.begin; block < blocks.end; ++block)
             sum = sum - load(weight.zero_point_sums.at(block, column));
           epilogue(row, column, sum * (load(weight.scales + column) * spread(operand.scales[row])));
-        });
+        },
+        NoPrefetch(), after);
+  }
+
+  Ahead ahead(int index, int column) const {
+    if (is_float(index)) return float_weights_.ahead(index, column);
+    return ahead_of(matrices_[index].packed, column, {0, matrices_[index].packed.depth});
   }
 
   // float_products: of `Settings`

@@ -95,12 +95,19 @@ class PackedWeights {
   }
 
   // `epilogue(row, column, LANES sums)` of rows of the operand times the matrix of an index.
-  // outputs: columns of the product. inputs: the part of the sum that the operand holds.
+  // outputs: columns of the product. inputs: the part of the sum that the operand holds. after:
+  // prefetched in the end.
   template <class Epilogue>
   void multiply(const Operand& operand, int rows, int index, Range outputs, Range inputs,
-                Epilogue epilogue) const {
+                Epilogue epilogue, const Ahead& after = {}) const {
     bert::multiply<T>(operand, rows, packed_[index], outputs,
-                      {inputs.begin / PER_WORD<T>, inputs.end / PER_WORD<T>}, epilogue);
+                      {inputs.begin / PER_WORD<T>, inputs.end / PER_WORD<T>}, epilogue,
+                      NoPrefetch(), after);
+  }
+
+  // The panel that a product by the matrix of an index begins with, for columns from this one on.
+  Ahead ahead(int index, int column) const {
+    return ahead_of(packed_[index], column, {0, packed_[index].depth});
   }
 
   // Packs what has changed since the last time, of the matrices for which `filter(index)`.
