@@ -8,7 +8,7 @@ import math
 import mxnet as mx
 from mxnet.gluon import HybridBlock, nn
 
-from bert.errors import UserError
+from bert.model.activations import Activation, apply_activation
 from bert.model.config import BertConfig
 from bert.model.kernels.dense import fused_dense
 from bert.model.kernels.encoder import FusedEncoder
@@ -104,18 +104,6 @@ class FeedForward(HybridBlock):
     def hybrid_forward(self, F, x):
         hidden = apply_activation(F, self.ffn_1(x), self._activation)
         return self.layer_norm(self.dropout_layer(self.ffn_2(hidden)) + x)
-
-
-def apply_activation(F, x, name):
-    """Apply the activation `name` to each element: gelu (exact), gelu_new (tanh form) or relu."""
-    if name == 'gelu':
-        return F.LeakyReLU(x, act_type='gelu')
-    if name == 'gelu_new':  # Hendrycks & Gimpel 2016, the approximation with tanh
-        inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)
-        return 0.5 * x * (1 + F.tanh(inner))
-    if name == 'relu':
-        return F.relu(x)
-    raise UserError('activation "%s": expected gelu, gelu_new or relu' % name)
 
 
 class EncoderCell(HybridBlock):
@@ -373,17 +361,6 @@ def is_fused(network, dtype='float32'):
     network.apply(lambda block: answers.append(isinstance(block, BERTModel)
                                                and block.is_fused(dtype)))
     return any(answers)
-
-
-class Activation(HybridBlock):
-    """The function `apply_activation` as a block."""
-
-    def __init__(self, name, **kwargs):
-        super().__init__(**kwargs)
-        self._name = name
-
-    def hybrid_forward(self, F, x):
-        return apply_activation(F, x, self._name)
 
 
 def attention_mask(F, x, valid_length, num_heads):

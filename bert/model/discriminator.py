@@ -3,7 +3,7 @@ arXiv:2003.10555)."""
 import mxnet as mx
 from mxnet.gluon import HybridBlock, nn
 
-from bert.model.bert import Activation
+from bert.model.activations import Activation
 
 
 class ReplacedTokenDetector(HybridBlock):
