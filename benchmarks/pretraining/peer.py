@@ -67,7 +67,7 @@ class Examples:
     """Examples of create_pretraining_data.py, batched and padded here: to `pad_to`, or with 0 to
     the longest of a batch."""
 
-    def __init__(self, path, pad_to=0):
+    def __init__(self, path, pad_to):
         with np.load(path) as archive:
             arrays = dict(archive)
         ends, masked_ends = arrays['token_offsets'][1:-1], arrays['masked_offsets'][1:-1]
@@ -97,10 +97,10 @@ class Examples:
             next_sentence_label=self._next_sentence_labels[indices].astype('int64')), sum(lengths)
 
     def packed_batch(self, indices):
-        """The same for a `PackedModel`: rows of `row_length` tokens."""
+        """The same for a `PackedModel`: rows of `pad_to` tokens."""
         lengths = [len(self._rows['input_ids'][i]) for i in indices]
-        rows = pack(lengths, self.row_length)
-        shape = len(rows), self.row_length
+        rows = pack(lengths, self._pad_to)
+        shape = len(rows), self._pad_to
         tokens, segments, positions = (np.zeros(shape, dtype='int64') for _ in range(3))
         numbers = np.full(shape, -1)        # of the example in its row; -1 is padding
         first_tokens, masked_tokens, masked_ids, order = [], [], [], []
@@ -112,7 +112,7 @@ class Examples:
                 segments[row, part] = self._rows['segment_ids'][i]
                 positions[row, part] = np.arange(lengths[member])
                 numbers[row, part] = member
-                first_tokens.append(row * self.row_length + start)
+                first_tokens.append(row * self._pad_to + start)
                 masked_tokens.extend(first_tokens[-1] + self._masked['masked_lm_positions'][i])
                 masked_ids.extend(self._masked['masked_lm_ids'][i])
                 order.append(i)
@@ -126,9 +126,9 @@ class Examples:
 
 def as_tensors(**arrays):
     """{name: tensor}; numbers are int64."""
-    return {name: torch.from_numpy(np.asarray(array) if np.asarray(array).dtype == bool else
-                                   np.asarray(array, dtype='int64'))
-            for name, array in arrays.items()}
+    tensors = {name: torch.as_tensor(array) for name, array in arrays.items()}
+    return {name: tensor if tensor.dtype == torch.bool else tensor.long()
+            for name, tensor in tensors.items()}
 
 
 class TrainingTimer:
@@ -137,9 +137,8 @@ class TrainingTimer:
     def __init__(self, args):
         torch.manual_seed(1)
         self._rng = np.random.RandomState(1)
-        self._examples = Examples(args.examples, 0 if args.packed else args.pad_to)
+        self._examples = Examples(args.examples, args.pad_to)
         self._make_batch = self._examples.packed_batch if args.packed else self._examples.batch
-        self._examples.row_length = args.pad_to
         self._batch_size = args.batch_size
         self._model = make_model(args.sizes)
         if args.packed:

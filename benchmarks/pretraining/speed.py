@@ -7,6 +7,7 @@ transformers' BertForPreTraining with AdamW on random batches, padded to their l
 only. Every model starts from random weights. Also the peak memory of each process. Compare within
 one run only, on a machine without other work.
 """
+import argparse
 import contextlib
 import json
 import pathlib
@@ -24,13 +25,22 @@ OURS = 'ours'
 PEERS = ('transformers', 'transformers padded to the maximum', 'transformers packed')
 
 
+def peer_list(text):
+    peers = harness.comma_list(text)
+    unknown = [peer for peer in peers if peer not in PEERS]
+    if unknown:
+        raise argparse.ArgumentTypeError('%s: expected some of %s'
+                                         % (', '.join(unknown), ', '.join(PEERS)))
+    return peers
+
+
 def make_parser():
     parser = harness.make_parser(__doc__, 'pretraining.json')
     harness.add_corpus_flags(parser)
     parser.add_argument('--max_seq_length', type=int, default=128)
     parser.add_argument('--short_seq_prob', type=float, default=0.1)
     parser.add_argument('--max_predictions_per_seq', type=int, default=20)
-    parser.add_argument('--peers', type=harness.comma_list, default=list(PEERS),
+    parser.add_argument('--peers', type=peer_list, default=list(PEERS),
                         help='what ours is compared with')
     parser.add_argument('--num_buckets', type=int, default=10, help='of ours')
     parser.add_argument('--models', type=harness.comma_list, default=list(MODELS))

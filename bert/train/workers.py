@@ -11,6 +11,11 @@ import numpy as np
 
 from bert.errors import UserError
 
+# How often Horovod looks for gradients that all workers have, where CPUs compute. By default it
+# looks every millisecond, which takes 18 % of the time of a worker with one core
+# (benchmarks/pretraining/workers.py).
+CYCLE_MILLISECONDS = '25'
+
 
 class SingleWorker:
     """A single process. rank: index of the worker; worker 0 writes the files. size: number of
@@ -34,12 +39,6 @@ class SingleWorker:
 
     def share_parameters(self, parameters):
         """Set the values of a ParameterDict to those of worker 0."""
-
-
-# How often Horovod looks for gradients that all workers have, where CPUs compute. By default it
-# looks every millisecond, which takes 18 % of the time of a worker with one core
-# (benchmarks/pretraining/workers.py).
-CYCLE_MILLISECONDS = '25'
 
 
 class Horovod(SingleWorker):

@@ -1,7 +1,9 @@
 """What the server says of its models."""
+import gc
 import threading
 import time
 import types
+import weakref
 
 import pytest
 from support import tiny
@@ -40,3 +42,17 @@ def test_a_speed_is_measured_while_no_other_network_computes(tmp_path):
         thread.join()
     num_tokens = model.plan_sample(hosting.MEASURED_TEXTS).num_read
     assert min(speeds) > num_tokens / 0.25     # half a second and more with the wait
+
+
+def test_a_replaced_model_is_freed(tmp_path):
+    """Also when the server has taken its objects for permanent."""
+    host = hosting.ModelHost(ServingOptions(
+        model_dir=(tiny.write_checkpoint(tmp_path / 'vectors'),), threads=1))
+    hosting.settle_objects()
+    try:
+        assert gc.get_freeze_count() > 10000
+        pipeline = weakref.ref(host.models['vectors'].pipeline)
+        host.reload('vectors')
+        assert pipeline() is None
+    finally:
+        gc.unfreeze()

@@ -1,9 +1,14 @@
 """A single worker, and how several workers share a batch."""
+import os
+import sys
+import types
+
+import mxnet as mx
 import numpy as np
 import pytest
 
 from bert.errors import UserError
-from bert.train.workers import SingleWorker, open_workers, take_share
+from bert.train.workers import Horovod, SingleWorker, open_workers, take_share
 
 
 def test_a_single_worker(monkeypatch):
@@ -19,6 +24,21 @@ def test_a_kvstore_under_horovodrun(monkeypatch):
     monkeypatch.setenv('HOROVOD_SIZE', '2')
     with pytest.raises(UserError, match='horovodrun started 2 processes, and each would train al'):
         open_workers('device')
+
+
+@pytest.mark.parametrize('own, gpus, expected', [
+    (None, 0, '25'), ('5', 0, '5'), (None, 1, None)])
+def test_horovods_cycle(monkeypatch, own, gpus, expected):
+    """Longer where CPUs compute, unless the user has set it."""
+    library = types.SimpleNamespace(init=lambda: None, rank=lambda: 0, size=lambda: 2,
+                                    local_rank=lambda: 0)
+    for name in ('horovod', 'horovod.mxnet'):
+        monkeypatch.setitem(sys.modules, name, types.SimpleNamespace(mxnet=library))
+    monkeypatch.setattr(mx.context, 'num_gpus', lambda: gpus)
+    monkeypatch.setattr(os, 'environ', {'HOROVOD_CYCLE_TIME': own} if own else {})
+    Horovod()
+    assert os.environ.get('HOROVOD_CYCLE_TIME') == expected
+    assert os.environ['HOROVOD_FUSION_THRESHOLD'] == '0'
 
 
 @pytest.mark.parametrize('num_workers', [1, 2, 3, 7])

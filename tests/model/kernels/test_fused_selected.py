@@ -20,6 +20,7 @@ from bert.graph_names import FUSED_OPERATOR
 from bert.model.bert import gather_positions, set_compute_dtype
 from bert.model.classification import BERTClassifier
 from bert.model.kernels.quantizer import FusedQuantizer, with_attributes
+from bert.model.masked_lm import BertForMaskedLM
 from bert.model.pretraining import BertForPretraining
 from bert.model.qa import BertForQA
 from bert.quantization.tune import symbol_block
@@ -64,6 +65,12 @@ def compute_both_ways(network, arrays, compute=first_states):
     """[`gradients` of the states that are read]: computed alone, and computed with all tokens."""
     return [gradients(network, functools.partial(compute, network, arrays, alone))
             for alone in (True, False)]
+
+
+def draw_config(random):
+    num_heads = random.randint(1, 5)
+    return make_config(random.randint(1, 4), random.choice([32, 64]) * num_heads,
+                       32 * random.randint(1, 13), num_heads)
 
 
 def draw_positions(lengths, count, seed=0, replace=True):
@@ -141,9 +148,7 @@ def test_position_0_is_the_first_token():
 def test_pretraining_equals_mxnets_operators(kernels, seed):
     kernels.use_threads(seed % 4 + 1)
     random = np.random.RandomState(seed)
-    num_heads = random.randint(1, 5)
-    config = make_config(random.randint(1, 4), random.choice([32, 64]) * num_heads,
-                         32 * random.randint(1, 13), num_heads)
+    config = draw_config(random)
     lengths = list(random.randint(1, 40, size=random.randint(1, 7)))
     positions = mx.nd.array(draw_positions(lengths, random.randint(1, 9), seed), dtype='int32')
     arrays = batch(lengths, seed, max(lengths) + random.randint(3))
@@ -191,9 +196,7 @@ def test_lengths(kernels, lengths, threads):
 def test_random_networks_equal_mxnets_operators(kernels, seed):
     kernels.use_threads(seed % 4 + 1)
     random = np.random.RandomState(seed)
-    num_heads = random.randint(1, 5)
-    config = make_config(random.randint(1, 4), random.choice([32, 64]) * num_heads,
-                         32 * random.randint(1, 13), num_heads)
+    config = draw_config(random)
     classifier = make_classifier(make(config, seed=seed, use_pooler=True), 3)
     lengths = random.randint(1, 40, size=random.randint(1, 7))
     arrays = batch(list(lengths), seed, max(lengths) + random.randint(3))
@@ -259,6 +262,14 @@ def test_only_classifiers_read_first_tokens_alone():
     sequence, pooled = bert(*arrays)
     assert sequence.shape == (5, 70, 64)
     assert np.array_equal(pooled.asnumpy(), bert.pooled(mx.nd, *arrays).asnumpy())
+
+
+@pytest.mark.parametrize('make_block', [BertForPretraining, BertForMaskedLM])
+def test_networks_that_read_masked_tokens_select_them(make_block):
+    network = make_block(make(use_pooler=True, use_decoder=True, use_classifier=True))
+    network.hybridize()
+    network(*batch(LENGTHS), mx.nd.array(draw_positions(LENGTHS, 2), dtype='int32'))
+    assert operator_attributes(network)['has_positions'] == '1'
 
 
 def test_without_layers_the_own_operators_compute():
