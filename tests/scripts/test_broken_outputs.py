@@ -9,6 +9,7 @@ import sys
 
 import pytest
 from support import tiny
+from support.entries import entries
 from support.processes import PACKAGE
 
 from bert import (
@@ -152,9 +153,9 @@ def test_a_file_that_cannot_be_written(name, kind, call, inputs, tiny_bert, in_t
     path = pathlib.Path(folder, 'bert-output.npy')
     if make:
         make(path)
-    before = {entry: os.lstat(entry) for entry in os.listdir()}
+    before = entries()
     assert_one_line(call(script, *words, flag, path, *overwrite), problem)
-    assert before == {entry: os.lstat(entry) for entry in os.listdir()}
+    assert before == entries()
     assert make or not path.exists()
 
 
@@ -192,12 +193,12 @@ def test_a_folder_that_cannot_be_made(name, kind, call, inputs, tiny_bert, roomy
     path = pathlib.Path({'in /proc': '/proc', 'below a file': 'x'}.get(kind, '.'), 'run')
     if make:
         make(path)
-    before = {entry: os.lstat(entry) for entry in os.listdir()}
+    before = entries()
     flags = ([] if flag is None else [flag]) + [path] + (
         [] if name == 'run_pretraining' else [
             '--overwrite' if flag is None else '--overwrite_output_dir'])
     assert_one_line(call(script, *words, *flags), problem)
-    assert before == {entry: os.lstat(entry) for entry in os.listdir()}
+    assert before == entries()
 
 
 @pytest.mark.parametrize('name', [
