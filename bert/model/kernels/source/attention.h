@@ -64,8 +64,10 @@ class Attention {
       float scales[MR];
       for (int i = 0; i < rows; ++i)
         scales[i] = softmax_row(head, row + i, scores.row(i), exponentials.row(i));
-      multiply<T>(operand_a(exponentials), rows, values, [&](int i, int column, Vector sum) {
-        store(context.at(row + i, column), sum * spread(scales[i]));
+      multiply_in_cache<T>(operand_a(exponentials), rows, values, [&](int column) {
+        return [=, factors = &scales[0]](int i, Vector sum) {
+          store(context.at(row + i, column), sum * spread(factors[i]));
+        };
       });
     }
   }
@@ -92,10 +94,11 @@ class Attention {
         softmax_row_backward(head, row + i, scores.row(i), probability_gradients.row(i),
                              dot(context.row(row + i), context_gradient.row(row + i), head.size),
                              probabilities.row(row + i), score_gradients.row(row + i));
-      multiply<T>(operand_a(score_gradients.from_row(row)), rows, key_rows,
-                  [&](int i, int column, Vector sum) {
-                    store(query_gradient.at(row + i, column), sum * scale);
-                  });
+      multiply_in_cache<T>(
+          operand_a(score_gradients.from_row(row)), rows, key_rows, [&](int column) {
+            return
+                [=](int i, Vector sum) { store(query_gradient.at(row + i, column), sum * scale); };
+          });
     }
     sum_over_queries(head, probabilities,
                      pack_rows(packed_context_gradient_, context_gradient, head.queries, head.size),
@@ -128,27 +131,30 @@ class Attention {
   // scores (rows, padded length): values (rows, size) · columns.
   static void compute_scores(MatrixView<const T> values, int rows, const PackedB& columns,
                              MatrixView<float> scores) {
-    multiply<T>(operand_a(values), rows, columns,
-                [&](int i, int column, Vector sum) { store(scores.at(i, column), sum); });
+    multiply_in_cache<T>(operand_a(values), rows, columns, scores);
   }
 
   // The exponentials of a row of scores, some of them dropped. Returns the factor that makes them
   // probabilities, with which the context is multiplied instead.
   float softmax_row(const Head<T>& head, int row, const float* scores, T* exponentials) {
-    const int padded = round_up(head.length, LANES);
+    const int whole = head.length / LANES * LANES;  // the columns of whole vectors
+    const Mask rest = first_lanes(head.length - whole);
+    const bool drops = !head.dropout->is_off();
     Vector maximum = spread(-INFINITY), sum = spread(0);
-    for (int j = 0; j < padded; j += LANES)
-      maximum = where(first_lanes(head.length - j), max(maximum, load(scores + j)), maximum);
-    const float largest = largest_of(maximum);
-    for (int j = 0; j < padded; j += LANES) {
-      Vector exponential = softmax_exp2<T>(load(scores + j) - spread(largest));
-      exponential = where(first_lanes(head.length - j), exponential);
+    for (int j = 0; j < whole; j += LANES) maximum = max(maximum, load(scores + j));
+    if (whole < head.length) maximum = where(rest, max(maximum, load(scores + whole)), maximum);
+    const float largest_score = largest_of(maximum);
+    const Vector largest = spread(largest_score);
+    auto write = [&](int j, Vector exponential) {
       sum = sum + exponential;
-      if (!head.dropout->is_off()) exponential = where(head.dropout_mask(row, j), exponential);
+      if (drops) exponential = where(head.dropout_mask(row, j), exponential);
       store(exponentials + j, exponential);
-    }
+    };
+    for (int j = 0; j < whole; j += LANES) write(j, softmax_exp2<T>(load(scores + j) - largest));
+    if (whole < head.length)
+      write(whole, where(rest, softmax_exp2<T>(load(scores + whole) - largest)));
     const float total = sum_of(sum);
-    if (head.log_sums) head.log_sums[row] = largest + std::log2(total);
+    if (head.log_sums) head.log_sums[row] = largest_score + std::log2(total);
     return head.dropout->scale() / total;
   }
 
@@ -179,10 +185,9 @@ class Attention {
       for (int column = 0; column < static_cast<int>(padded); column += LANES)
         store_words(interleaved_ + word * padded + column,
                     interleave_rows<T>(read, head.queries, word, column));
-    multiply<T>(OperandA{interleaved_, 1, padded}, head.length, right,
-                [&](int row, int column, Vector sum) {
-                  store(gradient.at(row, column), sum * spread(scale));
-                });
+    multiply_in_cache<T>(OperandA{interleaved_, 1, padded}, head.length, right, [&](int column) {
+      return [=](int row, Vector sum) { store(gradient.at(row, column), sum * spread(scale)); };
+    });
   }
 
   static float dot(const T* a, const T* b, int size) {

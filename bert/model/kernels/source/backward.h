@@ -177,20 +177,24 @@ class BackwardPass {
   // the feed-forward layer's input.
   void backward_hidden(int layer, Range block, const LayerActivations<T>& activations,
                        VectorGradients& vectors) {
+    const MatrixView<const T> hidden = activations.hidden.from_row(block.begin);
+    const MatrixView<T> gradient = hidden_gradient_.from_row(block.begin);
     with_activation<T>(context_.settings.activation, [&](auto activation) {
       multiply<T>(
           operand_a(dense_gradient_.from_row(block.begin)), block.size(),
           weights_[index_of(layer, OUT)],
-          [&](int row, int column, Vector sum) {
-            const Vector x = load(activations.hidden.at(block.begin + row, column));
-            sum = sum * activation.gradient(x);
-            store(hidden_gradient_.at(block.begin + row, column), sum);
-            add_to(vectors.hidden_bias + column, sum);
+          [&](int column) {
+            float* bias_gradient = vectors.hidden_bias + column;
+            return [=](int row, Vector sum) {
+              const Vector x = load(hidden.at(row, column));
+              sum = sum * activation.gradient(x);
+              store(gradient.at(row, column), sum);
+              add_to(bias_gradient, sum);
+            };
           },
           [&](Range tile_rows, Range columns) {  // far apart: the CPU does not see them coming
             for (int row = tile_rows.begin; row < tile_rows.end; ++row)
-              Ahead{reinterpret_cast<const char*>(
-                        activations.hidden.at(block.begin + row, columns.begin)),
+              Ahead{reinterpret_cast<const char*>(hidden.at(row, columns.begin)),
                     columns.size() * sizeof(T)}
                   .prefetch();
           });
@@ -203,12 +207,12 @@ class BackwardPass {
                    MatrixView<float> gradient) {
     constexpr int DEPTH = KC / PER_WORD<T>;
     const MatrixView<const T> rows = values.from_row(block.begin);
+    const MatrixView<float> target = gradient.from_row(block.begin);
     for (int word = 0; word < weight.depth; word += DEPTH)
       multiply<T>(operand_a(rows.from_column(static_cast<size_t>(word) * PER_WORD<T>)),
                   block.size(), weight, {0, weight.columns},
-                  {word, std::min(weight.depth, word + DEPTH)},
-                  [&](int row, int column, Vector sum) {
-                    add_to(gradient.at(block.begin + row, column), sum);
+                  {word, std::min(weight.depth, word + DEPTH)}, [&](int column) {
+                    return [=](int row, Vector sum) { add_to(target.at(row, column), sum); };
                   });
   }
 
@@ -221,9 +225,10 @@ class BackwardPass {
       backward_layer_norm(layer, block, activations.attention_normal,
                           activations.attention_inverse_std, ATTENTION_GAMMA, DROP_PROJECTION,
                           vectors.attention_gamma, vectors.attention_beta, vectors.projection_bias);
+      const MatrixView<T> gradient = context_gradient_.from_row(block.begin);
       multiply<T>(operand_a(dense_gradient_.from_row(block.begin)), block.size(),
-                  weights_[index_of(layer, PROJECTION)], [&](int row, int column, Vector sum) {
-                    store(context_gradient_.at(block.begin + row, column), sum);
+                  weights_[index_of(layer, PROJECTION)], [&](int column) {
+                    return [=](int row, Vector sum) { store(gradient.at(row, column), sum); };
                   });
     });
     team.barrier();

@@ -36,9 +36,11 @@ class DensePass {
       pack_forward_weight<T>(dense_.weight, dense_.out_width, columns, packed_weight_);
       team.barrier();
       multiply<T>(operand_a(input_), dense_.rows, packed_weight_, columns,
-                  {0, packed_weight_.depth}, [&](int row, int column, Vector sum) {
+                  {0, packed_weight_.depth}, [&](int column) {
                     const Mask lanes = first_lanes(dense_.out_width - column);
-                    store(lanes, out.at(row, column), sum + load(lanes, dense_.bias + column));
+                    return [=, shift = load(lanes, dense_.bias + column)](int row, Vector sum) {
+                      store(lanes, out.at(row, column), sum + shift);
+                    };
                   });
     }
   }
@@ -95,10 +97,11 @@ class DensePass {
     const MatrixView<float> target(gradient.values, in_);
     for (int word = 0; word < packed_weight_.depth; word += DEPTH)
       multiply<T>(operand_a(outer.from_column(word * PER_WORD<T>)), rows.size(), packed_weight_,
-                  {0, in_}, {word, std::min(packed_weight_.depth, word + DEPTH)},
-                  [&](int row, int column, Vector sum) {
-                    float* place = target.at(rows.begin + row, column);
-                    store(place, word || gradient.accumulate ? sum + load(place) : sum);
+                  {0, in_}, {word, std::min(packed_weight_.depth, word + DEPTH)}, [&](int column) {
+                    return [=](int row, Vector sum) {
+                      float* place = target.at(rows.begin + row, column);
+                      store(place, word || gradient.accumulate ? sum + load(place) : sum);
+                    };
                   });
   }
 

@@ -2,6 +2,7 @@
 // are packed: padding is not computed.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -45,6 +46,10 @@ struct Settings {
   int selected = 0;
   int threads = 1;
 
+  bool has_output_of(int state) const {
+    return std::any_of(outputs.begin(), outputs.end(),
+                       [=](const Output& output) { return output.state == state; });
+  }
   bool is_selective(int layer) const { return selected && layer == sizes.num_layers - 1; }
 };
 

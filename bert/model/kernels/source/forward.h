@@ -19,7 +19,7 @@ class ForwardPass {
               float* output)
       : context_(context), weights_(weights), saved_(saved),
         output_(output, context.settings.output_width),
-        blocks_(context.tokens, context.settings.threads, BLOCK_TOKENS<T>) {
+        blocks_(context.tokens, context.settings.threads, Weights::BLOCK_TOKENS) {
     if (saved) dropout_ = saved->dropout;
     reserve();
   }
@@ -195,10 +195,12 @@ class ForwardPass {
                                                   scratch.operand_buffer);
     weights_.multiply(
         operand, tokens.size(), matrix, share_columns(team, context_.sizes.units), {0, width},
-        [&](int row, int column, Vector sum) {
-          sum = sum + load(bias + column);
-          store(states.at(row, column), sum);
-          write_output(0, tokens.begin + row, column, sum);
+        [&](int column) {
+          return [=, shift = load(bias + column)](int row, Vector sum) {
+            sum = sum + shift;
+            store(states.at(row, column), sum);
+            write_output(0, tokens.begin + row, column, sum);
+          };
         },
         after(matrix, team));
   }
@@ -326,10 +328,18 @@ class ForwardPass {
     const Vector factor = spread(i ? 1 : scale);
     weights_.multiply(
         operand, rows, matrix, share_columns(team, units), {0, units},
-        [&](int row, int column, Vector sum) {
-          store(target.at(row, column), (sum + load(bias + column)) * factor);
+        [&](int column) {
+          return [=, shift = load(bias + column)](int row, Vector sum) {
+            store(target.at(row, column), (sum + shift) * factor);
+          };
         },
         after(matrix, team));
+  }
+
+  // Dropout of LANES numbers of a row.
+  Vector drop(Vector x, int layer, DropoutKind kind, int row, int column) const {
+    if (dropout_.is_off()) return x;
+    return dropout_.apply(x, dropout_site(layer, kind), context_.token_of_row(layer, row), column);
   }
 
   // Output projection of the attention, dropout, residual; layer normalisation.
@@ -338,22 +348,24 @@ class ForwardPass {
     const int units = context_.sizes.units;
     const float* bias = context_.parameter(index_of(layer, PROJECTION_BIAS));
     const int matrix = index_of(layer, PROJECTION);
+    const MatrixView<float> sums = scratch.sums;
+    const MatrixView<const T> residual = activations.query_input;
     const auto operand = weights_.prepare_operand(matrix, activations.context, rows.size(), units,
                                                   team, scratch.operand_buffer);
     weights_.multiply(
         operand, rows.size(), matrix, share_columns(team, units), {0, units},
-        [&](int row, int column, Vector sum) {
-          sum = dropout_.apply(sum + load(bias + column), dropout_site(layer, DROP_PROJECTION),
-                               context_.token_of_row(layer, rows.begin + row), column);
-          store(scratch.sums.at(row, column), sum + load(activations.query_input.at(row, column)));
+        [&](int column) {
+          return [=, shift = load(bias + column)](int row, Vector sum) {
+            sum = drop(sum + shift, layer, DROP_PROJECTION, rows.begin + row, column);
+            store(sums.at(row, column), sum + load(residual.at(row, column)));
+          };
         },
         after(matrix, team));
     team.barrier();
-    normalize_rows(rows.size(), team, scratch.sums, index_of(layer, ATTENTION_GAMMA),
+    const MatrixView<T> output = activations.attention_out;
+    normalize_rows(rows.size(), team, sums, index_of(layer, ATTENTION_GAMMA),
                    activations.attention_normal, activations.attention_inverse_std,
-                   [&](int row, int column, Vector x) {
-                     store(activations.attention_out.at(row, column), x);
-                   });
+                   [=](int row, int column, Vector x) { store(output.at(row, column), x); });
   }
 
   // Two dense layers around the activation, dropout, residual; layer normalisation. A thread that
@@ -365,6 +377,8 @@ class ForwardPass {
     const int step = blocks_.is_shared() ? hidden_size : std::min(KC, hidden_size);
     const int matrix = index_of(layer, OUT);
     const float* out_bias = context_.parameter(index_of(layer, OUT_BIAS));
+    const MatrixView<float> sums = scratch.sums;
+    const MatrixView<const T> residual = activations.attention_out;
     for (int start = 0; start < hidden_size; start += step) {
       const int end = std::min(hidden_size, start + step);
       compute_hidden(layer, rows.size(), {start, end}, activations, team, scratch);
@@ -373,23 +387,25 @@ class ForwardPass {
                                                     end - start, team, scratch.operand_buffer);
       weights_.multiply(
           operand, rows.size(), matrix, share_columns(team, units), {start, end},
-          [&](int row, int column, Vector sum) {
-            float* target = scratch.sums.at(row, column);
-            sum = sum + (start ? load(target) : load(out_bias + column));
-            if (end == hidden_size)
-              sum = dropout_.apply(sum, dropout_site(layer, DROP_OUT),
-                                   context_.token_of_row(layer, rows.begin + row), column) +
-                    load(activations.attention_out.at(row, column));
-            store(target, sum);
+          [&](int column) {
+            return [=, shift = load(out_bias + column)](int row, Vector sum) {
+              float* target = sums.at(row, column);
+              sum = sum + (start ? load(target) : shift);
+              if (end == hidden_size)
+                sum = drop(sum, layer, DROP_OUT, rows.begin + row, column) +
+                      load(residual.at(row, column));
+              store(target, sum);
+            };
           },
           after(matrix, team));
     }
     team.barrier();
-    normalize_rows(rows.size(), team, scratch.sums, index_of(layer, OUT_GAMMA),
-                   activations.out_normal, activations.out_inverse_std,
-                   [&](int row, int column, Vector x) {
-                     store(activations.output.at(row, column), x);
-                     write_output(layer + 1, rows.begin + row, column, x);
+    const MatrixView<T> output = activations.output;
+    const bool is_read = context_.settings.has_output_of(layer + 1);
+    normalize_rows(rows.size(), team, sums, index_of(layer, OUT_GAMMA), activations.out_normal,
+                   activations.out_inverse_std, [=](int row, int column, Vector x) {
+                     store(output.at(row, column), x);
+                     if (is_read) write_output(layer + 1, rows.begin + row, column, x);
                    });
   }
 
@@ -399,16 +415,20 @@ class ForwardPass {
                       const Team& team, Scratch& scratch) const {
     const int units = context_.sizes.units, matrix = index_of(layer, HIDDEN);
     const float* bias = context_.parameter(matrix + 1);
+    const MatrixView<T> outputs = scratch.hidden_output;
     const Range share = blocks_.is_shared() ? share_columns(team, columns.end) : columns;
     const auto operand = weights_.prepare_operand(matrix, activations.attention_out, rows, units,
                                                   team, scratch.operand_buffer);
     with_activation<T>(context_.settings.activation, [&](auto activation) {
       weights_.multiply(
           operand, rows, matrix, share, {0, units},
-          [&](int row, int column, Vector sum) {
-            sum = sum + load(bias + column);
-            if (activations.hidden) store(activations.hidden.at(row, column), sum);
-            store(scratch.hidden_output.at(row, column - columns.begin), activation.value(sum));
+          [&](int column) {
+            return
+                [=, hidden = activations.hidden, shift = load(bias + column)](int row, Vector sum) {
+                  sum = sum + shift;
+                  if (hidden) store(hidden.at(row, column), sum);
+                  store(outputs.at(row, column - columns.begin), activation.value(sum));
+                };
           },
           after(matrix, team));
     });
@@ -429,15 +449,15 @@ class ForwardPass {
   void normalize_rows(int rows, const Team& team, MatrixView<const float> sums, int gamma,
                       MatrixView<T> normals, float* inverse_stds, Epilogue epilogue) const {
     const int units = context_.sizes.units;
+    const float* gammas = context_.parameter(gamma);
+    const float* betas = context_.parameter(gamma + 1);
     const Range share = team.share(rows);
     for (int row = share.begin; row < share.end; ++row) {
       T* normal = normals ? normals.row(row) : nullptr;
       const float inverse_std =
-          normalize(sums.row(row), units, context_.settings.epsilon, [&](int i, Vector x) {
+          normalize(sums.row(row), units, context_.settings.epsilon, [=](int i, Vector x) {
             if (normal) store(normal + i, x);
-            epilogue(
-                row, i,
-                scale_and_shift(x, context_.parameter(gamma), context_.parameter(gamma + 1), i));
+            epilogue(row, i, scale_and_shift(x, gammas, betas, i));
           });
       if (inverse_stds) inverse_stds[row] = inverse_std;
     }

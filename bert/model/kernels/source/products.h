@@ -67,11 +67,11 @@ class GradualPrefetch {
 constexpr int GRADUAL_TILES = 8;
 
 // sums (ROWS, VECTORS LANES) = a · panel over `depth` words. Not inlined: the compiler keeps all
-// sums in registers only where nothing else competes for them. ahead: prefetched meanwhile, if
-// IS_GRADUAL.
+// sums in registers only where nothing else competes for them. stride: from a row of the sums to
+// the next. ahead: prefetched meanwhile, if IS_GRADUAL.
 template <class T, int ROWS, int VECTORS, bool IS_GRADUAL>
 [[gnu::noinline]] void micro_kernel(OperandA a, const Word* panel, int depth, float* sums,
-                                    Ahead ahead) {
+                                    size_t stride, Ahead ahead) {
   GradualPrefetch prefetch(ahead, depth);
   Vector sum[ROWS][VECTORS];
 #pragma GCC unroll 8
@@ -96,10 +96,10 @@ template <class T, int ROWS, int VECTORS, bool IS_GRADUAL>
 #pragma GCC unroll 8
   for (int i = 0; i < ROWS; ++i)
 #pragma GCC unroll 4
-    for (int j = 0; j < VECTORS; ++j) store(sums + (i * VECTORS + j) * LANES, sum[i][j]);
+    for (int j = 0; j < VECTORS; ++j) store(sums + i * stride + j * LANES, sum[i][j]);
 }
 
-using MicroKernel = void (*)(OperandA, const Word*, int, float*, Ahead);
+using MicroKernel = void (*)(OperandA, const Word*, int, float*, size_t, Ahead);
 
 template <class T, int VECTORS, bool IS_GRADUAL, int... ROWS_BEFORE>
 inline MicroKernel micro_kernel_of(int rows, std::integer_sequence<int, ROWS_BEFORE...>) {
@@ -116,8 +116,18 @@ inline MicroKernel find_micro_kernel(int rows, int width) {
                               : micro_kernel_of<T, 1, IS_GRADUAL>(rows, all_rows);
 }
 
-// One tile of the product, handed to `epilogue(row, column, LANES sums)`. ahead: prefetched before
-// it, or with is_gradual meanwhile.
+// The epilogue of the part of a product that starts at a row and a column.
+template <class Epilogue>
+inline auto from(const Epilogue& epilogue, int row, int column) {
+  return [&epilogue, row, column](int j) {
+    return [row, finish = epilogue(column + j)](int i, Vector sum) { finish(row + i, sum); };
+  };
+}
+
+// One tile of the product, for the epilogue: `epilogue(column)` loads what belongs to LANES
+// columns, a bias or a scale, and returns `finish(row, LANES sums)`. Both keep what they need by
+// value: what a reference leads to would be read again after each store. ahead: prefetched before
+// the tile, or with is_gradual meanwhile.
 template <class T, class Epilogue>
 inline void compute_tile(OperandA a, int rows, const Word* panel, int width, int depth,
                          Epilogue epilogue, const Ahead& ahead = {}, bool is_gradual = false) {
@@ -125,9 +135,11 @@ inline void compute_tile(OperandA a, int rows, const Word* panel, int width, int
   if (!is_gradual) ahead.prefetch();
   const MicroKernel kernel = is_gradual ? find_micro_kernel<T, true>(rows, width)
                                         : find_micro_kernel<T, false>(rows, width);
-  kernel(a, panel, depth, sums, ahead);
-  for (int i = 0; i < rows; ++i)
-    for (int j = 0; j < width; j += LANES) epilogue(i, j, load(sums + i * width + j));
+  kernel(a, panel, depth, sums, width, ahead);
+  for (int j = 0; j < width; j += LANES) {
+    const auto finish = epilogue(j);
+    for (int i = 0; i < rows; ++i) finish(i, load(sums + i * width + j));
+  }
 }
 
 // The prefetch hook of an epilogue that reads nothing worth a prefetch.
@@ -142,9 +154,9 @@ inline Ahead ahead_of(const PackedB& b, int column, Range words) {
           sizeof(Word) * width * words.size()};
 }
 
-// a (rows, words.size()) · `words` and `columns` of b, panel after panel: `epilogue(row, column,
-// LANES sums)` gets the product. A panel stays in the cache for all rows, and while it is used, the
-// next one is prefetched, a share with each tile, and with the last panel what comes `after` it.
+// a (rows, words.size()) · `words` and `columns` of b, panel after panel. epilogue: of
+// `compute_tile`. A panel stays in the cache for all rows, and while it is used, the next one is
+// prefetched, a share with each tile, and with the last panel what comes `after` it.
 // prefetch(rows, columns): the hook that is called before each tile, to prefetch what the epilogue
 // is going to read.
 template <class T, class Epilogue, class Prefetch = NoPrefetch>
@@ -158,12 +170,34 @@ inline void multiply(OperandA a, int rows, const PackedB& b, Range columns, Rang
     const bool is_gradual = ahead.bytes && tiles <= GRADUAL_TILES;
     for (int row = 0; row < rows; row += MR) {
       prefetch(Range{row, std::min(rows, row + MR)}, Range{column, next});
-      compute_tile<T>(
-          a.from_row(row), std::min(MR, rows - row), panel, width, words.size(),
-          [&](int i, int j, Vector sum) { epilogue(row + i, column + j, sum); },
-          ahead.share(row / MR, tiles), is_gradual);
+      compute_tile<T>(a.from_row(row), std::min(MR, rows - row), panel, width, words.size(),
+                      from(epilogue, row, column), ahead.share(row / MR, tiles), is_gradual);
     }
     column = next;
+  }
+}
+
+// The whole product of operands that are in the cache: nothing is prefetched.
+template <class T, class Epilogue>
+inline void multiply_in_cache(OperandA a, int rows, const PackedB& b, Epilogue epilogue) {
+  for (int column = 0; column < b.columns;) {
+    const int width = panel_width(b.columns - column);
+    const Word* panel = b.panel(column, width, 0);
+    for (int row = 0; row < rows; row += MR)
+      compute_tile<T>(a.from_row(row), std::min(MR, rows - row), panel, width, b.depth,
+                      from(epilogue, row, column));
+    column += width;
+  }
+}
+
+// The same of up to MR rows, without an epilogue.
+template <class T>
+inline void multiply_in_cache(OperandA a, int rows, const PackedB& b, MatrixView<float> product) {
+  for (int column = 0; column < b.columns;) {
+    const int width = panel_width(b.columns - column);
+    find_micro_kernel<T, false>(rows, width)(a, b.panel(column, width, 0), b.depth,
+                                             product.at(0, column), product.stride, {});
+    column += width;
   }
 }
 
@@ -184,7 +218,7 @@ inline void multiply_packed_block(const PackedA& a, Range rows, const PackedB& b
     const Word* panel = b.panel(column, width, words.begin);
     for (int row = rows.begin; row < rows.end; row += MR)
       compute_tile<T>({a.panel(row, words.begin), 1, MR}, MR, panel, width, words.size(),
-                      [&](int i, int j, Vector sum) { epilogue(row + i, column + j, sum); });
+                      from(epilogue, row, column));
     column += width;
   }
 }
@@ -199,11 +233,12 @@ inline void multiply_packed(const PackedA& a, Range rows, const PackedB& b, Rang
   for (int word = 0; word < b.depth; word += DEPTH)
     for (int row = rows.begin; row < rows.end; row += ROWS)
       multiply_packed_block<T>(a, {row, std::min(rows.end, row + ROWS)}, b, columns,
-                               {word, std::min(b.depth, word + DEPTH)},
-                               [&](int i, int column, Vector sum) {
-                                 if (i >= rows.end) return;  // the last tile is larger
-                                 float* target = gradient.at(i - rows.begin, column);
-                                 store(target, word || accumulate ? sum + load(target) : sum);
+                               {word, std::min(b.depth, word + DEPTH)}, [&](int column) {
+                                 return [=](int i, Vector sum) {
+                                   if (i >= rows.end) return;  // the last tile is larger
+                                   float* target = gradient.at(i - rows.begin, column);
+                                   store(target, word || accumulate ? sum + load(target) : sum);
+                                 };
                                });
 }
 

@@ -12,17 +12,14 @@ namespace bert {
 
 constexpr float INT8_LARGEST = 127;
 // The scale that brings the numbers of a row to -127 … 127. It is 0 where all of them are so small
-// that it would be subnormal, and NaN where one of them is NaN.
+// that it would be subnormal, and NaN where one of them is no finite number.
 template <class T>
 inline float scale_of(const T* row, int width) {
-  Vector maximum = spread(0), zeros = spread(0);
-  for (int i = 0; i < width; i += LANES) {
-    const Vector x = load(row + i);
-    maximum = max(maximum, max(x, spread(0) - x));
-    zeros = fmadd(x, spread(0), zeros);
-  }
-  const float scale = largest_of(maximum) / INT8_LARGEST;
-  if (std::isnan(sum_of(zeros))) return std::numeric_limits<float>::quiet_NaN();
+  LargestMagnitudes<T> magnitudes;
+  for (int i = 0; i < width; i += LANES) magnitudes.add(row + i);
+  const Vector largest = magnitudes.value();
+  if (std::isnan(sum_of(largest * spread(0)))) return std::numeric_limits<float>::quiet_NaN();
+  const float scale = largest_of(largest) / INT8_LARGEST;
   return scale < std::numeric_limits<float>::min() ? 0 : scale;
 }
 
@@ -47,6 +44,10 @@ struct QuantizedMatrix {
 template <class T>
 class QuantizedWeights {
  public:
+  // Half as many as in bfloat16, because each activation is in the cache as an integer too, and
+  // weights are half as large: that is 2 % faster on an AMD EPYC.
+  static constexpr int BLOCK_TOKENS = 128;
+
   using Operand = QuantizedOperand;
 
   // Memory for the rows of one left operand.
@@ -89,11 +90,16 @@ class QuantizedWeights {
     const int last = static_cast<int>(padded(inputs.end)) / PER_WORD<Int8>;
     bert::multiply<Int8>(
         operand.rows, rows, weight.packed, outputs, {inputs.begin / PER_WORD<Int8>, last},
-        [&](int row, int column, Vector integers) {
-          Vector sum = int32_to_float(integers);
+        [&](int column) {
+          Vector zero_point_sum = spread(0);
           for (int block = blocks.begin; block < blocks.end; ++block)
-            sum = sum - load(weight.zero_point_sums.at(block, column));
-          epilogue(row, column, sum * (load(weight.scales + column) * spread(operand.scales[row])));
+            zero_point_sum = zero_point_sum + load(weight.zero_point_sums.at(block, column));
+          const Vector scale = load(weight.scales + column);
+          const float* row_scales = operand.scales;
+          return [=, finish = epilogue(column)](int row, Vector integers) {
+            finish(row,
+                   (int32_to_float(integers) - zero_point_sum) * (scale * spread(row_scales[row])));
+          };
         },
         NoPrefetch(), after);
   }

@@ -3,13 +3,27 @@
 
 namespace bert {
 
-inline Vector load(const Bfloat16* from) {
-  const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+inline Vector widen(__m256i bits) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+}
+inline Vector load(const Bfloat16* from) {
+  return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
 }
 inline void store(Bfloat16* to, Vector x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), (__m256i)_mm512_cvtneps_pbh(x));
 }
+template <>
+class LargestMagnitudes<Bfloat16> {
+ public:
+  void add(const Bfloat16* from) {
+    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+    bits_ = _mm256_max_epi16(bits_, _mm256_and_si256(bits, _mm256_set1_epi16(0x7fff)));
+  }
+  Vector value() const { return widen(bits_); }
+
+ private:
+  __m256i bits_ = _mm256_setzero_si256();
+};
 template <>
 inline Vector multiply_add<Bfloat16>(Vector sum, Vector a, Vector b) {
   return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);

@@ -6,10 +6,30 @@ namespace bert {
 #ifdef __AVX512F__
 inline Vector int32_to_float(Vector integers) { return _mm512_cvtepi32_ps(as_words(integers)); }
 inline Vector as_vector(Words words) { return _mm512_castsi512_ps(words); }
+inline Words max_int32(Words a, Words b) { return _mm512_max_epi32(a, b); }
+inline Words magnitudes(const float* from) {
+  return _mm512_and_si512(load_words(from), _mm512_set1_epi32(0x7fffffff));
+}
 #else
 inline Vector int32_to_float(Vector integers) { return _mm256_cvtepi32_ps(as_words(integers)); }
 inline Vector as_vector(Words words) { return _mm256_castsi256_ps(words); }
+inline Words max_int32(Words a, Words b) { return _mm256_max_epi32(a, b); }
+inline Words magnitudes(const float* from) {
+  return _mm256_and_si256(load_words(from), _mm256_set1_epi32(0x7fffffff));
+}
 #endif
+
+// The largest magnitudes of numbers, lane by lane. Without their signs the bits of numbers are
+// ordered like integers, and infinity and NaN come above all numbers.
+template <class T>
+class LargestMagnitudes {
+ public:
+  void add(const T* from) { bits_ = max_int32(bits_, magnitudes(from)); }
+  Vector value() const { return as_vector(bits_); }
+
+ private:
+  Words bits_ = zero_words();
+};
 
 // multiply_add: the lanes of the sum are integers of 32 bits.
 // store, store_operand_a: round to the nearest integers; left operands get INT8_ZERO_POINT added.

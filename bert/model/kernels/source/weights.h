@@ -79,6 +79,9 @@ enum class Direction { FORWARD, BACKWARD };
 template <class T>
 class PackedWeights {
  public:
+  // The tokens of a block of the forward pass.
+  static constexpr int BLOCK_TOKENS = bert::BLOCK_TOKENS<T>;
+
   explicit PackedWeights(Direction direction) : direction_(direction) {}
 
   const PackedB& operator[](int index) const { return packed_[index]; }
@@ -94,7 +97,7 @@ class PackedWeights {
     return operand_a(activations);
   }
 
-  // `epilogue(row, column, LANES sums)` of rows of the operand times the matrix of an index.
+  // Rows of the operand times the matrix of an index. epilogue: of `compute_tile`.
   // outputs: columns of the product. inputs: the part of the sum that the operand holds. after:
   // prefetched in the end.
   template <class Epilogue>
