@@ -2,8 +2,9 @@
 
 A classifier with random weights computes texts of one length, one at a time. Two limits stand
 beside its time: that of the matrix products alone (product_limit.py), and that of reading the
-weights from memory once (memory_limit.py). "call" is the time of a pipeline around a network that
-costs next to nothing: tokenizer, MXNet and Python. Compare within one run only, on a machine
+weights from memory once (memory_limit.py). "paused" is the time of the pipeline after a pause of 20
+milliseconds. "call" is the time of a pipeline around a network that costs next to nothing:
+tokenizer, MXNet and Python. Compare within one run only, on a machine
 without other work.
 """
 import contextlib
@@ -14,6 +15,7 @@ from benchmarks.kernels.memory_limit import measure_bandwidth
 from benchmarks.kernels.product_limit import ProductLimit, count_operations
 
 SMALLEST = 'smallest'
+COLUMNS = 'pipeline', 'paused', 'network', 'call'
 BYTES = {'float32': 4, 'bfloat16': 2, 'int8': 1}    # of a weight
 GIGA = 1e9
 
@@ -36,8 +38,8 @@ def count_weight_bytes(config, dtype):
 
 
 def measure(args, dtypes, limit, stack):
-    """{(dtype, length): [{'pipeline', 'network', 'call', 'products', 'memory'}, seconds of each
-    round]}"""
+    """{(dtype, length): [seconds of each round: {name: value}, the names of `COLUMNS` and the
+    limits 'products' and 'memory']}"""
     config = config_of(args.model)
     workers = {(model, dtype): stack.enter_context(harness.Worker(
         'ours', 'benchmarks.inference.single_text_ours', '--model', model, '--dtype', dtype,
@@ -64,12 +66,12 @@ def summarize(values):
 
 
 def print_table(results):
-    print('\n%-18s %20s %20s %18s %10s %8s %16s' % (
-        'ms', 'pipeline', 'network', 'call', 'products', 'memory', '% of the limit'))
+    print('\n%-18s %20s %20s %20s %18s %10s %8s %16s' % (
+        'ms', *COLUMNS, 'products', 'memory', '% of the limit'))
     for (dtype, length), row in results.items():
-        print('%-18s %20s %20s %18s %10.1f %8.1f %16.0f' % (
+        print('%-18s %20s %20s %20s %18s %10.1f %8.1f %16.0f' % (
             '%s, 1 x %d' % (dtype, length), *[harness.format_range(row[name], 1)
-                                              for name in ('pipeline', 'network', 'call')],
+                                              for name in COLUMNS],
             row['products']['median'], row['memory']['median'],
             100 * row['share_of_limit']['median']))
     print(harness.RANGE_NOTE)

@@ -21,10 +21,10 @@ static double measure(int threads, int times) {
   volatile float sink = 0;
   return measure(times, [&] {
     float total = 0;
-    Barrier barrier;
+    Region region(threads);
 #pragma omp parallel num_threads(threads) reduction(+ : total)
     {
-      const Range rows = Team::of_region(barrier).share(ROWS, MR);
+      const Range rows = Team::of_region(region).share(ROWS, MR);
       Vector sum = spread(0);
       for (int row = rows.begin; row < rows.end; row += BLOCK_ROWS<T>)
         multiply<T>({left.data() + static_cast<size_t>(row) * packed.depth,

@@ -8,8 +8,15 @@
 
 #include "dense.h"
 #include "encoder.h"
+#include "team.h"
 
 using namespace bert;
+
+static void expect(bool condition, const char* problem) {
+  if (condition) return;
+  std::fprintf(stderr, "%s\n", problem);
+  std::exit(1);
+}
 
 static void run(const char* dtype, unsigned seed) {
   std::mt19937 random(seed);
@@ -107,7 +114,28 @@ static void run_dense(const char* dtype, unsigned seed) {
                   {bias_gradient.get(), accumulate}});
 }
 
+// A thread leaves the CPU of another thread, and keeps its affinity.
+static void test_cpus() {
+  cpu_set_t allowed, first, found;
+  sched_getaffinity(0, sizeof allowed, &allowed);
+  CPU_ZERO(&first);
+  int cpu = 0;
+  while (!CPU_ISSET(cpu, &allowed)) ++cpu;
+  CPU_SET(cpu, &first);
+  sched_setaffinity(0, sizeof first, &first);
+  Cpus cpus(2);
+  cpus.note(0);          // the other thread
+  cpus.leave_shared(1);  // there is no other CPU
+  expect(sched_getcpu() == cpu, "the only CPU is left");
+  sched_setaffinity(0, sizeof allowed, &allowed);
+  cpus.leave_shared(1);
+  expect(CPU_COUNT(&allowed) == 1 || sched_getcpu() != cpu, "a shared CPU is not left");
+  sched_getaffinity(0, sizeof found, &found);
+  expect(CPU_EQUAL(&found, &allowed), "the affinity has changed");
+}
+
 int main(int count, char** arguments) {
+  test_cpus();
   const unsigned first_seed = std::atoi(arguments[1]), num_seeds = std::atoi(arguments[2]);
   for (unsigned seed = first_seed; seed < first_seed + num_seeds; ++seed)
     for (int i = 3; i < count; ++i) {

@@ -21,10 +21,10 @@ class BackwardPass {
   }
 
   void run() {
-    Barrier barrier;
+    Region region(context_.settings.threads);
 #pragma omp parallel num_threads(context_.settings.threads)
     {
-      const Team team = Team::of_region(barrier);
+      const Team team = Team::of_region(region);
       const Range tokens = team.share(context_.tokens.count());
       VectorGradients& vectors = vector_gradients_[team.rank];
       start_gradient(team);

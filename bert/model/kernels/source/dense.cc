@@ -27,10 +27,10 @@ class DensePass {
     });
     const MatrixView<const float> input(dense_.input, in_);
     const MatrixView<float> out(output, dense_.out_width);
-    Barrier barrier;
+    Region region(dense_.threads);
 #pragma omp parallel num_threads(dense_.threads)
     {
-      const Team team = Team::of_region(barrier);
+      const Team team = Team::of_region(region);
       const Range columns = share_columns(team, out_);
       convert(input, in_, team.share(dense_.rows), input_);
       pack_forward_weight<T>(dense_.weight, dense_.out_width, columns, packed_weight_);
@@ -60,10 +60,10 @@ class DensePass {
     const MatrixView<const float> input(dense_.input, in_);
     const MatrixView<const float> outer(output_gradient, dense_.out_width);
     const MatrixView<float> weight_gradient(gradients.weight.values, in_);
-    Barrier barrier;
+    Region region(dense_.threads);
 #pragma omp parallel num_threads(dense_.threads)
     {
-      const Team team = Team::of_region(barrier);
+      const Team team = Team::of_region(region);
       convert(outer, dense_.out_width, team.share(dense_.rows), output_gradient_);
       pack_backward_weight<T>(dense_.weight, dense_.out_width, team.share(packed_weight_.depth),
                               packed_weight_);

@@ -25,10 +25,10 @@ class ForwardPass {
   }
 
   void run() {
-    Barrier barrier;
+    Region region(context_.settings.threads);
 #pragma omp parallel num_threads(context_.settings.threads)
     {
-      const Team all = Team::of_region(barrier);
+      const Team all = Team::of_region(region);
       if (blocks_.is_shared())
         run_together(all);
       else
