@@ -1,6 +1,6 @@
 """The load generator of the serving benchmarks, a worker of harness.py.
 
-Plain sockets and one `select` in one thread: its processor time, which is in every answer, is a
+Plain sockets and one selector in one thread: its processor time, which is in every answer, is a
 few hundredths of a millisecond a request, so that it can run on the cores of the server. It keeps
 a list of requests in its order, which `hey` can't; it counts what is done of a fixed amount of work
 and has an arrival rate, which `wrk` hasn't.
@@ -8,7 +8,8 @@ and has an arrival rate, which `wrk` hasn't.
 import collections
 import random
 import re
-import select
+import resource
+import selectors
 import socket
 import time
 
@@ -99,24 +100,40 @@ def percentile(values, percent):
     return values[max(0, -(-len(values) * percent // 100) - 1)]
 
 
-def wait_for(connections, seconds=TIMEOUT):
-    """The connections that have received something, after `seconds` at most."""
-    readable, _, _ = select.select(connections, (), (), max(0, seconds))
-    if not readable and seconds >= TIMEOUT:
-        raise SystemExit('a server gave no answer within %d s' % TIMEOUT)
-    return readable
+class BusyConnections:
+    """The connections whose request is under way; thousands, where a server falls behind."""
+
+    def __init__(self):
+        self._selector = selectors.DefaultSelector()
+
+    def __len__(self):
+        return len(self._selector.get_map())
+
+    def add(self, connection):
+        self._selector.register(connection, selectors.EVENT_READ)
+
+    def remove(self, connection):
+        self._selector.unregister(connection)
+
+    def wait(self, seconds=TIMEOUT):
+        """The connections that have received something, after `seconds` at most."""
+        readable = [key.fileobj for key, _ in self._selector.select(max(0, seconds))]
+        if not readable and seconds >= TIMEOUT:
+            raise SystemExit('a server gave no answer within %d s' % TIMEOUT)
+        return readable
 
 
 def run_closed(port, requests, clients, count):
     """Each of `clients` sends its next request when it has the answer to the last one; `count`
     requests in all, from the list in turn."""
     connections = [Connection(port) for _ in range(min(clients, count))]
-    busy, run = set(connections), Run()
+    busy, run = BusyConnections(), Run()
     for sent, connection in enumerate(connections):
+        busy.add(connection)
         connection.send(requests[sent % len(requests)], time.perf_counter())
     sent = len(connections)
-    while busy:
-        for connection in wait_for(busy):
+    while len(busy):
+        for connection in busy.wait():
             if not run.receive(connection):
                 continue
             if sent < count:
@@ -153,7 +170,7 @@ def run_open(port, requests, rate, seconds, seed):
     """Requests come at times that don't depend on the answers, each on a free connection or on a
     new one; the time of a request counts from when it should have been sent."""
     times = arrivals(rate, seconds, seed)
-    free, busy, run, sent = [], set(), Run(), 0
+    free, busy, run, sent = [], BusyConnections(), Run(), 0
     started = time.perf_counter()
     while len(run.seconds) < len(times):
         due = started + times[sent] - time.perf_counter() if sent < len(times) else TIMEOUT
@@ -163,7 +180,7 @@ def run_open(port, requests, rate, seconds, seed):
             busy.add(connection)
             sent += 1
             continue
-        for connection in wait_for(busy, due):
+        for connection in busy.wait(due):
             if run.receive(connection):
                 busy.remove(connection)
                 free.append(connection)
@@ -173,7 +190,14 @@ def run_open(port, requests, rate, seconds, seed):
     return answer
 
 
+def raise_descriptor_limit():
+    """Each connection needs a descriptor. The usual limit of 1,024 can be raised without rights."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def main():
+    raise_descriptor_limit()
     lists = {}      # {file: requests}
 
     def answer(question):
