@@ -156,14 +156,14 @@ def train_epochs(model, examples, args, rng, predict_dev):
     predictions, seconds = [], 0.0
     for epoch in range(args.epochs):
         model.train()
-        order, started = rng.permutation(len(examples)), time.time()
+        order, started, losses = rng.permutation(len(examples)), time.time(), []
         for start in range(0, len(order), args.batch_size):
             batch = examples.batch(order[start:start + args.batch_size])
-            loss = train_step(model, batch, optimizer, args.dtype)
+            losses.append(train_step(model, batch, optimizer, args.dtype).item())
             schedule.step()
         seconds += time.time() - started
-        print('seed %d epoch %d: loss of the last batch %.4f, %.0f s'
-              % (args.seed, epoch + 1, loss, seconds), flush=True)
+        print('seed %d epoch %d: mean loss %.4f, %.0f s'
+              % (args.seed, epoch + 1, np.mean(losses), seconds), flush=True)
         predictions.append(predict_dev())
     return predictions, seconds
 

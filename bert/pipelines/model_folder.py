@@ -5,6 +5,7 @@ from bert import file_names, files
 from bert.errors import UserError
 from bert.hub_files import foreign_folder
 from bert.model.weights import heads
+from bert.model.weights.checkpoint_reader import check_folder_family
 from bert.model.weights.model_names import locate_model
 from bert.train.checkpoint import best_checkpoint
 
@@ -16,6 +17,7 @@ def find_checkpoint_folder(folder, script):
     folder = locate_model(folder)
     path = folder if has_weights(folder) else best_checkpoint(folder)
     if path is None:
+        check_folder_family(folder)
         raise UserError('--model_dir %s: no checkpoint in this folder%s: name the folder of a run '
                         'of %s, or of a transformers model of this kind'
                         % (folder, foreign_folder(folder), script))

@@ -75,8 +75,11 @@ def test_open_finds_out_what_lies_there(folders, exported):
 
 
 def test_what_cannot_be_opened(folders, exported, tmp_path):
+    (tmp_path / 't5').mkdir()
+    (tmp_path / 't5/config.json').write_text('{"model_type": "t5"}')
     for path, keywords, problem in (
             (tmp_path, {}, '--model_dir %s: no checkpoint in this folder' % tmp_path),
+            (tmp_path / 't5', {}, '%s/t5/config.json: the model_type is "t5": this ' % tmp_path),
             (folders['qa'], {'batch_size': 2.5}, 'argument --batch_size: 2.5 found, expected'),
             (folders['qa'], {'batch_tokens': 'x'}, 'argument --batch_tokens: x found, expected'),
             (folders['qa'], {'threads': 0}, 'argument --threads: 0 found, expected'),

@@ -68,6 +68,7 @@ def read_checkpoint(path, like_model=None, like_dataset=None, root=None):
     """The `Checkpoint` at `path`. Arguments and errors are those of `load_checkpoint`."""
     weights = find_weights(path)
     folder = os.path.dirname(os.path.abspath(weights))
+    check_folder_family(folder)     # first: models of another kind have another tokenizer
     vocabulary, cased = tokenizer_files.read_folder_tokenizer(folder)
     has_vocabulary = vocabulary is not None
     has_config = os.path.isfile(os.path.join(folder, CONFIG_FILE))
@@ -129,6 +130,13 @@ def checkpoint_of_run(folder):
         raise UserError('%s: names no checkpoint that exists (best: %s, newest: %s)'
                         % (path, pointers.get('best'), pointers.get('newest')))
     return os.path.join(folder, name)
+
+
+def check_folder_family(folder):
+    """Raises `UserError` if a folder's config.json is of a model that can't be opened here."""
+    if has_transformers_config(folder):
+        path = os.path.join(folder, CONFIG_FILE)
+        config_files.family_of_transformers(files.read_json(path), path)
 
 
 def read_folder_config(folder, vocabulary, cased):

@@ -40,7 +40,7 @@ def config_from_transformers(values, source, cased):
     cased: whether the vocabulary keeps case. Raises `UserError`, with the name of `source`, for
     a value that our encoder doesn't support.
     """
-    family = read_family(values, source)
+    family = family_of_transformers(values, source)
     constants = {'position_embedding_type': 'absolute', 'is_decoder': False,
                  'add_cross_attention': False, 'use_task_id': False}
     for key, constant in constants.items():
@@ -62,6 +62,15 @@ def config_from_transformers(values, source, cased):
               if file_key(key, family) in values}
     fields.update(_own_fields(values, family, fields, source))
     return BertConfig(activation=ACTIVATIONS[activation], cased=cased, family=family, **fields)
+
+
+def family_of_transformers(values, source):
+    """The name of the family of a transformers config.json. Raises the errors of `read_family`, and
+    one for a file of something else."""
+    if not {'model_type', 'num_hidden_layers'} & set(values):
+        raise UserError('%s: found neither "model_type" nor "num_hidden_layers": expected the '
+                        'config.json of a transformers model' % source)
+    return read_family(values, source)
 
 
 def file_key(key, family):

@@ -265,6 +265,13 @@ def point_to_lfs(name):
         'version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize 90868376\n' % ('a' * 64))
 
 
+def leave_t5(folder):
+    """Its tokenizer has other files."""
+    change_config(model_type='t5')(folder)
+    os.remove(folder / 'vocab.txt')
+    (folder / 'spiece.model').write_bytes(b'')
+
+
 def leave_onnx(folder):
     remove_weights(folder)
     (folder / 'onnx').mkdir()
@@ -292,6 +299,7 @@ BROKEN_FOLDERS = [
     (lambda folder: os.remove(folder / 'vocab.txt'),
      'model.safetensors: no vocab.txt beside it: .*--bert_dataset'),
     (lambda folder: (folder / 'config.json').write_text('{"a": '), 'config.json: not JSON'),
+    (leave_t5, 'config.json: the model_type is "t5": this zoo runs BERT and its relatives'),
     (change_config(model_type='albert'), 'config.json: the model_type is "albert"'),
     (change_config(vocab_size=300), 'the vocabulary has 110 tokens and the model 300'),
     (change_config(vocab_size=109), 'the vocabulary has 110 tokens and the model 109'),

@@ -54,6 +54,13 @@ def test_unsupported_configurations(key, value, message):
         config_files.config_from_transformers(dict(HF_CONFIG, **{key: value}), 'config.json', False)
 
 
+def test_a_configuration_of_something_else():
+    with pytest.raises(UserError, match='^a/config.json: found neither "model_type" nor '
+                                        '"num_hidden_layers": expected the config.json of a '
+                                        'transformers model$'):
+        config_files.config_from_transformers({'d_model': 512}, 'a/config.json', False)
+
+
 @pytest.mark.parametrize('change', [{}, {'tied_decoder': False}, {'activation': 'relu'},
                                     {'activation': 'gelu'}])
 def test_config_round_trip(change):
