@@ -30,9 +30,9 @@ def get_model(name='bert_12_768_12', dataset_name=None, pretrained=True, ctx=Non
     `BertConfig` as `.config`.
 
     name, dataset_name
-        A model and a corpus in `bert.model.weights.catalogue`. The default corpus is the model's
+        A released model and its corpus, which models.py lists. The default corpus is the model's
         first corpus: book_corpus_wiki_en_uncased for Google's two models. RoBERTa, DistilBERT and
-        ERNIE have gluonnlp's names there, and their files come from the hub. Or a model on the hub,
+        ERNIE have gluonnlp's names, and their files come from the hub. Or a model on the hub,
         `owner/name` or `owner/name@revision`, or a path that `load_checkpoint` takes.
     pretrained
         Whether to load the released weights. Without them the parameters stay uninitialised, as in

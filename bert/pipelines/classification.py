@@ -56,7 +56,7 @@ class Classifier(Pipeline):
 
         texts
             As for a call, from any iterator. They are not kept: the first record comes after
-            `CHUNK` texts, or after the last text.
+            4,096 texts, or after the last text.
         counts
             The `TextCounts` to count in. Without it, a warning at the end says how many texts were
             cut at the length of the model.

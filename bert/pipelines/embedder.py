@@ -69,7 +69,8 @@ class Embedder(EmbeddingPlanner, NotCopyable):
         Texts of a batch; tokens of a batch at most, padding included. The default of batch_tokens
         is the fastest number.
     pooling
-        How the vectors of tokens become the vector of a text: a name of `POOLINGS`, or several.
+        How the vectors of tokens become the vector of a text: 'mean', 'cls', 'max',
+        'mean_sqrt_len_tokens', 'weightedmean', 'lasttoken' or 'pooler', or several of them.
     normalize
         Whether vectors of texts are scaled to length 1.
     dimensions
@@ -178,7 +179,7 @@ class Embedder(EmbeddingPlanner, NotCopyable):
         """Yield the vector (width,) float32 of each text, in order.
 
         texts
-            An iterable of str. It is not kept: the first vector comes after `CHUNK` texts, or after
+            An iterable of str. It is not kept: the first vector comes after 4,096 texts, or after
             the last text.
         counts
             The `TextCounts` to count in. Without it, a warning at the end says how many texts were

@@ -50,7 +50,7 @@ class MaskFiller(Pipeline):
 
     task
         A dict with 'name', 'kind': 'fill_mask' and 'pair': False. It also has 'clean_up' where the
-        files of the tokenizer ask for `CLEAN_UPS`.
+        files of the tokenizer ask for no space before punctuation.
     """
 
     @staticmethod
@@ -85,7 +85,7 @@ class MaskFiller(Pipeline):
 
         texts
             As for a call, from any iterator. They are not kept: the first result comes after
-            `CHUNK` texts, or after the last text.
+            1,024 texts, or after the last text.
         top_k, targets
             As for a call.
         counts

@@ -41,7 +41,9 @@ class QuestionAnswerer(Pipeline):
     (size, length, 2) of the first and the last token.
 
     task
-        A dict with the keys of `TASK_DEFAULTS`.
+        A dict with 'name', and the flags of finetune_squad.py with these names: 'version_2',
+        'doc_stride', 'max_query_length', 'n_best_size', 'max_answer_length' and
+        'null_score_diff_threshold'.
     """
     task_keys = tuple(TASK_DEFAULTS)
 
@@ -67,7 +69,7 @@ class QuestionAnswerer(Pipeline):
 
         questions
             Any iterable of (question, document or list of documents). It is not kept: the first
-            result comes after `CHUNK` questions, or after the last question.
+            result comes after 256 questions, or after the last question.
         top_k
             The number of answers to a question at most.
         counts

@@ -73,6 +73,12 @@ def test_docstrings(name, found):
         part for text in english.paragraphs(document) for part in text.split('; '))
 
 
+@pytest.mark.parametrize('name, found', list(documented_objects()))
+def test_docstrings_have_values_in_place_of_constants(name, found):
+    """Who reads the reference has no source at hand."""
+    assert not re.findall(r'`(?:[a-z_.]+\.)?[A-Z][A-Z_]{2,}`', inspect.getdoc(found))
+
+
 def test_the_reference_is_found():
     names = [name for name, _ in documented_objects()]
     assert {'bert.open', 'bert.CrossEncoder.rank', 'bert.pipelines.records.Label',
