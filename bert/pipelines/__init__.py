@@ -18,10 +18,9 @@ def open(path, *, task=None, activation=None, dtype='float32', threads=None, bat
     task
         What to do with a model that has several uses: 'classification', 'regression',
         'multi_label', 'ranking', 'token_classification', 'question_answering', 'embedding' or
-        'fill_mask'. The default is what its head was trained for. A model without a head for a
-        task, and a masked language model, open as an `Embedder`; task='fill_mask' makes a
-        `MaskFiller`. 'ranking' makes a `CrossEncoder` of any model with one output that reads
-        pairs.
+        'fill_mask'. The default is what its head was trained for. A model without a head, and a
+        masked language model, open as an `Embedder` unless the task is 'fill_mask'. 'ranking' makes
+        a `CrossEncoder` of any model with one output that reads pairs.
     activation
         Of the score of a `CrossEncoder`: 'sigmoid' or 'identity'. The default is what its files
         say.

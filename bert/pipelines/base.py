@@ -22,8 +22,9 @@ from bert.vocabulary import write_tokenizer
 
 def is_ordered(items):
     """Whether `items` is an iterable in an order. A str and bytes are none, for their items are
-    characters; a dict and a set have no order."""
-    return isinstance(items, Iterable) and not isinstance(
+    characters; a dict and a set have no order; the items of a table of pandas are the names of its
+    columns."""
+    return isinstance(items, Iterable) and not hasattr(items, 'columns') and not isinstance(
         items, (str, bytes, bytearray, dict, set, frozenset))
 
 

@@ -185,8 +185,10 @@ def test_a_folder_of_that_name_wins(hub, folders, in_tmp, capfd):
     ('https://host/zoo/encoder', 'zoo/encoder: no such file or folder; for a model on the hub, '
                                  'give owner/name, without an address$'),
     ('zoo/nothing/more', 'zoo/nothing/more: no such file or folder$'),
-    ('bert_6_384_12', 'bert_6_384_12: no such file or folder; for the released model of this '
-                      'name, use --bert_model bert_6_384_12')])
+    ('bert_6_384_12', '^bert_6_384_12: no such file or folder; the released model of this name '
+                      'is for --bert_model and --model: give its name on the hub here, '
+                      'sentence-transformers/all-MiniLM-L6-v2$'),
+    ('ernie_12_768_12', 'here, nghuyong/ernie-1.0-base-zh$')])
 def test_names_of_nothing(hub, name, message):
     with pytest.raises(UserError, match=message):
         predict_labels(model_dir=name, texts=('a',))

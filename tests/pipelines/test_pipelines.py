@@ -288,6 +288,14 @@ def test_questions_without_text(folders, question, documents, problem):
     assert str(error.value) == problem
 
 
+class Table:
+    """As pandas' DataFrame: its items are the names of its columns."""
+    columns = ('text', 'label')
+
+    def __iter__(self):
+        return iter(self.columns)
+
+
 def test_wrong_items_and_numbers(folders):
     model = bert.open(folders['qa'])
     for questions, top_k, problem in (
@@ -305,6 +313,8 @@ def test_wrong_items_and_numbers(folders):
         bert.open(folders['classifier'])(None)
     with pytest.raises(UserError, match='^texts: dict found, expected a str or an '):
         bert.open(folders['encoder'])({'text': 'good'})
+    with pytest.raises(UserError, match='^texts: Table found, expected a str or an iterable'):
+        bert.open(folders['encoder'])(Table())
     for name in ('classifier', 'encoder', 'qa'):
         with pytest.raises(UserError, match='^counts: 3 found, expected a TextCounts of '
                                             'bert.pipelines.records$'):

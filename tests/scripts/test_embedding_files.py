@@ -1,4 +1,5 @@
 """embedding.py: what it prints, files of vectors, resume, search, mistakes."""
+import dataclasses
 import json
 import os
 import re
@@ -388,16 +389,51 @@ def test_search_after_things_have_moved(embed, call, tiny_bert, in_tmp):
         % (in_tmp / 'out.npy', 'words'))
 
 
-@pytest.mark.parametrize('name, content', [
-    ('out.npy', b'junk'), ('out.npy', None), ('out.npy', b''), ('out.npy.json', b'{}'),
-    ('out.npy.json', b'{"options": []}'), ('out.npy.json', b'[')])
-def test_a_damaged_index(embed, call, in_tmp, name, content):
+CUT_INDEX = '--index out.npy: not an .npy file, or cut off: make it again'
+NO_INDEX = ('--index out.npy: out.npy.json is not of vectors of texts: expected the files that '
+            'embedding.py --granularity sentence wrote')
+
+
+@pytest.mark.parametrize('name, content, problem', [
+    ('out.npy', b'junk', CUT_INDEX), ('out.npy', None, CUT_INDEX), ('out.npy', b'', CUT_INDEX),
+    ('out.npy.json', b'{}', NO_INDEX), ('out.npy.json', b'{"options": []}', NO_INDEX),
+    ('out.npy.json', b'[', 'out.npy.json: not JSON: ')])
+def test_a_damaged_index(embed, call, in_tmp, name, content, problem):
     check(embed('--granularity', 'sentence', '--output', 'out.npy'))
     original = (in_tmp / name).read_bytes()
     (in_tmp / name).write_bytes(original[:-4] if content is None else content)
+    error = call(script, '--query', 'a', '--index', 'out.npy').error
+    assert error.startswith('error: ' + problem), error
+
+
+def test_an_index_of_other_vectors(embed, call, in_tmp):
+    check(embed('--granularity', 'sentence', '--output', 'out.npy'))
+    rows = np.load('out.npy')
+    np.save('out.npy', rows[1:])
     assert call(script, '--query', 'a', '--index', 'out.npy').error == (
-        'error: --index out.npy: expected an .npy that embedding.py --granularity sentence wrote, '
-        'with its out.npy.json')
+        'error: --index out.npy: float32 %s found, and out.npy.json describes vectors %s: make '
+        'both again' % (rows[1:].shape, rows.shape))
+
+
+def test_an_index_with_a_file_missing(embed, call, in_tmp):
+    check(embed('--granularity', 'sentence', '--output', 'out.npy'))
+    os.remove('out.npy.json')
+    assert call(script, '--query', 'a', '--index', 'out.npy').error == (
+        'error: --index out.npy: no file out.npy.json: expected the .npy and the .json that '
+        'embedding.py --granularity sentence wrote')
+    os.remove('out.npy')
+    os.mkdir('out.npy.work')
+    assert call(script, '--query', 'a', '--index', 'out.npy').error == (
+        'error: --index out.npy: its run was interrupted: go on with the same command and --resume')
+
+
+def test_a_query_model_that_the_options_do_not_fit(embed, call, in_tmp):
+    check(embed('--granularity', 'sentence', '--max_seq_length', 30, '--output', 'out.npy'))
+    tiny.write_checkpoint(in_tmp / 'short', dataclasses.replace(tiny.CONFIG, max_length=20))
+    assert call(script, '--query', 'a', '--index', 'out.npy', '--bert_checkpoint',
+                'short').error.startswith(
+        'error: --index out.npy: a model for its queries, with the options of its vectors: '
+        'max_seq_length 30: expected from 3 to 20')
 
 
 def test_equal_rows_come_in_their_order():
@@ -448,8 +484,8 @@ def test_equal_rows_come_in_their_order():
     (['--file', 'bytes.txt', '--output', 'x.npz'], 'bytes.txt:2: not UTF-8 at byte 1 of the line'),
     (['--file', 'a.csv', '--output', 'x.npz'], '--file a.csv: name the column of the texts with'),
     (['--file', 'a.csv', '--text_column', 'b', '--output', 'x.npz'], 'a.csv: no column "b"'),
-    (['--query', 'a', '--index', 'there.npz'], '--index there.npz: expected an .npy that '),
-    (['--query', 'a', '--index', 'none.npy'], '--index none.npy: expected an .npy that '),
+    (['--query', 'a', '--index', 'there.npz'], '--index there.npz: expected an .npy file, '),
+    (['--query', 'a', '--index', 'none.npy'], '--index none.npy: no file none.npy: '),
     (['--sentences', 'a', '--layers', 3], 'layers 3: expected numbers from -3 to 2: '),
     (['--sentences', 'a', '--sentencepiece', 'x'], '--sentencepiece: SentencePiece models are not'),
     (['--sentences', 'a', '--gpu'], '--gpu 0: no GPU for this MXNet: it is the CPU build'),

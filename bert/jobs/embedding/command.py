@@ -1,5 +1,6 @@
 """The job of embedding.py: embed texts of the command line or of a file, or search in vectors."""
 import logging
+import os
 
 import numpy as np
 
@@ -83,7 +84,11 @@ def search(options, explicit):
     values = dict(report['options'], gpu=options.gpu, batch_size=options.batch_size)
     if MODEL_OPTIONS & explicit.keys():
         values.update({name: getattr(options, name) for name in MODEL_OPTIONS})
-    embedder = inputs.make_embedder(values)
+    try:
+        embedder = inputs.make_embedder(values)
+    except UserError as error:
+        raise UserError('--index %s: a model for its queries, with the options of its vectors: %s'
+                        % (options.index, error)) from None
     if embedder.digest(values['pooling']) != report['weights_sha256']:
         raise UserError('--index %s: the index was made with other weights or another vocabulary '
                         'than %s has now: name the right model, or make the index again'
@@ -116,23 +121,43 @@ def query_model(options, values, embedder):
 def read_index(path):
     """(report beside an embedded file, rows of the file). Raises `UserError` if the file can't be
     searched."""
-    problem = UserError('--index %s: expected an .npy that embedding.py --granularity sentence '
-                        'wrote, with its %s%s' % (path, path, vector_files.REPORT_ENDING))
+    report_path = path + vector_files.REPORT_ENDING
+    check_index_files(path, report_path)
+    report = files.read_json(report_path)
     try:
-        report = files.read_json(path + vector_files.REPORT_ENDING)
-        rows = np.load(path, mmap_mode='r', allow_pickle=False)
         options = report['options']
-        is_index = (path.endswith('.npy') and options['granularity'] == 'sentence'
-                    and MODEL_OPTIONS.union(OLD_OPTIONS, {'text_column'}) <= set(options)
-                    and {'source', 'texts_sha256', 'weights_sha256'} <= set(report)
-                    and rows.shape == (report['texts'], report['width'])
-                    and rows.dtype.kind == 'f')
-    except (OSError, UserError) + files.NPZ_ERRORS:
-        raise problem from None
-    if not is_index:
-        raise problem
+        is_report = (options['granularity'] == 'sentence'
+                     and MODEL_OPTIONS.union(OLD_OPTIONS, {'text_column'}) <= set(options)
+                     and {'source', 'texts_sha256', 'weights_sha256'} <= set(report))
+        shape = report['texts'], report['width']
+    except (KeyError, TypeError):
+        is_report = False
+    if not is_report:
+        raise UserError('--index %s: %s is not of vectors of texts: expected the files that '
+                        'embedding.py --granularity sentence wrote' % (path, report_path))
+    try:
+        rows = np.load(path, mmap_mode='r', allow_pickle=False)
+    except (OSError,) + files.NPZ_ERRORS:
+        raise UserError('--index %s: not an .npy file, or cut off: make it again' % path) from None
+    if rows.shape != shape or rows.dtype.kind != 'f':
+        raise UserError('--index %s: %s %s found, and %s describes vectors %s: make both again'
+                        % (path, rows.dtype, rows.shape, report_path, shape))
     report['options'] = dict(dict.fromkeys(SENTENCE_OPTIONS), **options)
     return report, rows
+
+
+def check_index_files(path, report_path):
+    """Raises `UserError` unless both files of an index are there."""
+    if not path.endswith('.npy'):
+        raise UserError('--index %s: expected an .npy file, which embedding.py --granularity '
+                        'sentence --output NAME.npy writes' % path)
+    if os.path.isdir(path + vector_files.WORK_ENDING) and not os.path.isfile(path):
+        raise UserError('--index %s: its run was interrupted: go on with the same command and '
+                        '--resume' % path)
+    for name in (path, report_path):
+        if not os.path.isfile(name):
+            raise UserError('--index %s: no file %s: expected the .npy and the .json that '
+                            'embedding.py --granularity sentence wrote' % (path, name))
 
 
 def top_rows(rows, queries, count, function='cosine'):

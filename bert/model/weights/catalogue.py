@@ -152,6 +152,12 @@ def find_relative(model, corpus=None):
     return relative.repository
 
 
+def repository_of(name):
+    """The repository of the hub with a model of NAMES, of a released model with its first
+    corpus."""
+    return find_relative(name) or HUB[resolve_names(name)].repository
+
+
 def find_hub_release(name):
     """(model, corpus) of a repository of the Hugging Face hub, or None for an unknown one.
     name: of the repository, with its owner or without."""

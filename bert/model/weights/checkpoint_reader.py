@@ -108,6 +108,7 @@ def find_weights(path):
     Raises `UserError` when there is none."""
     path = locate_model(path)
     if os.path.isfile(path):
+        file_formats.check_name(path, (*file_formats.READERS, file_formats.INDEX_ENDING))
         return path
     if os.path.isfile(os.path.join(path, INDEX_FILE)):
         return find_weights(checkpoint_of_run(path))

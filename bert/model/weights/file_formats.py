@@ -177,11 +177,15 @@ def read_file(path):
     """{name: array} of one weight file, read by the `READERS` entry for its ending."""
     with contextlib.suppress(OSError), open(path, 'rb') as file:    # the reader explains it
         files.refuse_pointer(path, file.read(len(files.LFS_POINTER)).decode('latin-1'))
-    for ending, read in READERS.items():
-        if path.endswith(ending):
-            return read(path)
-    raise UserError('%s: not a weight file: expected a name that ends in %s'
-                    % (path, ', '.join(READERS)))
+    check_name(path, tuple(READERS))
+    return next(read for ending, read in READERS.items() if path.endswith(ending))(path)
+
+
+def check_name(path, endings):
+    """Raises `UserError` unless a name has one of the endings of weight files."""
+    if not path.endswith(endings):
+        raise UserError('%s: not a weight file: expected a name that ends in %s'
+                        % (path, ', '.join(READERS)))
 
 
 # MXNet's own file format (src/ndarray/ndarray.cc). We parse it ourselves because mx.nd.load may end
