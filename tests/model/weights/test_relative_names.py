@@ -135,7 +135,7 @@ def test_what_is_refused(hub, folders, in_tmp):
     with pytest.raises(UserError, match='roberta_12_768_12: a model of the family roberta: only '
                                         'BERT can be pre-trained'):
         pretrain(data='x', model=ROBERTA, ckpt_dir='p')
-    with pytest.raises(UserError, match='no such file or folder; the released model of this name is for'):
+    with pytest.raises(UserError, match='no such file or folder; the released model of this name '):
         read_checkpoint(ROBERTA)
     with pytest.raises(UserError, match='its family is roberta, but config.json beside .* says '
                                         'distilbert: leave the flag out'):
