@@ -389,6 +389,14 @@ def test_search_after_things_have_moved(embed, call, tiny_bert, in_tmp):
         % (in_tmp / 'out.npy', 'words'))
 
 
+def test_blank_texts_are_counted(call, tiny_bert, in_tmp):
+    (in_tmp / 'blank.txt').write_text('good film\n\n  \nbad film\n')
+    outcome = check(call(script, '--file', 'blank.txt', '--bert_checkpoint', tiny_bert,
+                         '--granularity', 'sentence', '--output', 'out.npy'))
+    assert 'blank.txt: 2 blank texts found: their vectors mean nothing' in outcome.err
+    assert np.load('out.npy').shape == (4, 8)
+
+
 CUT_INDEX = '--index out.npy: not an .npy file, or cut off: make it again'
 NO_INDEX = ('--index out.npy: out.npy.json is not of vectors of texts: expected the files that '
             'embedding.py --granularity sentence wrote')

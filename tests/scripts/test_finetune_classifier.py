@@ -120,6 +120,15 @@ def test_predictions_are_shown_with_their_sentences(train, sst, tiny_bert):
         '--text_columns text --label_column label --bert_checkpoint %s' % (run, tiny_bert)]
 
 
+@pytest.mark.parametrize('dev_file', ['train.csv', 'dev.csv'])
+def test_quantize_is_proposed_only_with_examples_to_calibrate_on(train, in_tmp, dev_file):
+    for name in ('train.csv', 'dev.csv'):
+        (in_tmp / name).write_text('text,label\ngood film,1\nbad film,0\n')
+    outcome = train('--train_file', 'train.csv', '--dev_file', dev_file, '--text_columns', 'text',
+                    '--label_column', 'label', '--training_steps', 1)
+    assert ('quantize.py' in outcome.out.split('What next:')[1]) == (dev_file == 'dev.csv')
+
+
 def test_submission_has_one_row_per_example(train, sst, in_tmp):
     train('--task_name', 'SST-2', '--data_dir', sst, '--output_dir', 'run')
     lines = (in_tmp / 'run' / 'SST-2.tsv').read_text().splitlines()

@@ -134,13 +134,24 @@ def clear_work_folder(options, work):
 def copy_texts(options, work, embedder, model):
     """Copy the texts into `work`; returns their `TextDigest`. Raises `UserError` for a bad line,
     for a text that is too long with --long_text error, and if there are no texts."""
-    texts = read_file_texts(options.file, options.text_column)
+    texts = count_blank_texts(options.file, read_file_texts(options.file, options.text_column))
     if options.long_text == 'error':
         texts = check_text_lengths(options, embedder, model, texts)
     digest = store.write_texts(work, texts)
     if not digest.count:
         raise UserError('%s: no text in it' % options.file)
     return digest
+
+
+def count_blank_texts(path, texts):
+    """Yield the texts of a file. A warning at the end says how many are blank: each has a vector,
+    so that rows and lines stay in step."""
+    num_blank = 0
+    for text in texts:
+        num_blank += not text.strip()
+        yield text
+    if num_blank:
+        logging.warning('%s: %d blank texts found: their vectors mean nothing', path, num_blank)
 
 
 def check_text_lengths(options, embedder, model, texts):

@@ -131,7 +131,8 @@ def _next_commands(folder, task, options):
     if options.dev_file:
         line = command_line(QuantizeOptions(model_dir=folder, **{
             name: getattr(options, name) for name in DATA_OPTIONS}))
-        commands.append(line.replace('quantize.py', _script_command('quantize.py'), 1))
+        if options.dev_file != options.train_file:      # calibration needs examples of its own
+            commands.append(line.replace('quantize.py', _script_command('quantize.py'), 1))
     elif task.kind == file_names.CLASSIFICATION:    # other kinds take more flags
         commands.append(
             '%s --train_file train.csv --dev_file dev.csv --text_columns %s --label_column label %s'
