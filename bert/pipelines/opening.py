@@ -34,6 +34,9 @@ LOG = logging.getLogger(__name__)
 
 TRAINING_SCRIPTS = 'finetune_classifier.py, finetune_ner.py or finetune_squad.py'
 
+# {argument of sentence-transformers: the same of ours}, for messages
+OTHER_NAMES = {'truncate_dim': 'dimensions', 'max_seq_length': 'max_tokens',
+               'normalize_embeddings': 'normalize'}
 EMBEDDER_KEYWORDS = tuple(inspect.signature(Embedder).parameters)
 
 
@@ -42,8 +45,9 @@ def open_any_pipeline(options, keywords):
     `UserError`."""
     for name in keywords:
         if name not in EMBEDDER_KEYWORDS:
+            ours = OTHER_NAMES.get(name, name)
             raise UserError('unknown argument %s.%s' % (name, did_you_mean(
-                name, [*EMBEDDER_KEYWORDS, *OpeningOptions.__dataclass_fields__])))
+                ours, [*EMBEDDER_KEYWORDS, *OpeningOptions.__dataclass_fields__])))
     pipeline = _open_path(options, keywords)
     if options.activation:
         if not isinstance(pipeline, CrossEncoder):

@@ -203,7 +203,7 @@ def _check_item(item, index):
     if not documents:
         raise UserError('question %d: no document' % index)
     for text in [question] + documents:
-        check_text(text, index)
+        check_text(text, index, 'question' if text is question else 'a document of question')
         if not text.strip():
             raise UserError('question %d: %s is empty' % (
                 index, 'the question' if text is question else 'a document'))

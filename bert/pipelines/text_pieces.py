@@ -24,13 +24,13 @@ class TextWindow(NamedTuple):
     num_pieces: int
 
 
-def check_text(text, index):
-    """Raises `UserError` for an item that is no text, or no Unicode. index: for the error."""
+def check_text(text, index, name='text'):
+    """Raises `UserError` for an item that is no text, or no Unicode. index, name: for the error."""
     if not isinstance(text, str):
-        raise UserError('text %d: %s found, expected a str' % (index, type(text).__name__))
+        raise UserError('%s %d: %s found, expected a str' % (name, index, type(text).__name__))
     if not is_unicode(text):
-        raise UserError('text %d: half a surrogate pair found: the text is not valid Unicode'
-                        % index)
+        raise UserError('%s %d: half a surrogate pair found: the text is not valid Unicode'
+                        % (name, index))
 
 
 def split_into_pieces(tokenizer, texts, first):

@@ -96,6 +96,8 @@ def test_what_cannot_be_opened(folders, exported, tmp_path):
             ('bert_6_384', {}, 'bert_6_384: no such file or folder. Did you mean '
              '"bert_6_384_12"?'),
             (folders['qa'], {'dtyp': 'x'}, 'unknown argument dtyp. Did you mean "dtype"?'),
+            (folders['encoder'], {'truncate_dim': 2},
+             'unknown argument truncate_dim. Did you mean "dimensions"?'),
             (folders['qa'], {'pooling': 'cls'}, 'pooling: it is for an Embedder, but %s holds'
              % folders['qa']),
             (exported['qa', 'symbol'], {'dtype': 'bfloat16'}, 'dtype bfloat16: the exported model'),
@@ -279,7 +281,7 @@ def test_no_answer(folders):
     ('the film', [], 'question 0: no document'), ('the film', ['good', ' '],
                                                   'question 0: a document is empty'),
     (' ', 'good', 'question 0: the question is empty'),
-    ('the film', [3], 'text 0: int found, expected a str'),
+    ('the film', [3], 'a document of question 0: int found, expected a str'),
     ('the film', None, 'question 0: expected (question, document) or (question, list of '
                        'documents)')])
 def test_questions_without_text(folders, question, documents, problem):
