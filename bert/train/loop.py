@@ -28,6 +28,8 @@ class TrainerState:
     seconds: float = 0.0        # training time, including evaluation and earlier sessions
     history: list[dict] = dataclasses.field(default_factory=list)   # one entry per evaluation
     curve: list[dict] = dataclasses.field(default_factory=list)     # one entry per log line
+    # of the steps since the last log line: `RunningStats.sums`
+    unlogged: dict | None = None
 
 
 class LogEntry(NamedTuple):
@@ -84,13 +86,18 @@ class InterruptHandler:
 
 class RunningStats:
     """Sums over the steps since the last log line. Reading them waits for the device, so the loop
-    reads them once per line and before a checkpoint, not at every step."""
+    reads them once per line and before a checkpoint, not at every step. sums: of the session before,
+    as `sums` returned them, or None."""
 
-    def __init__(self, metric):
-        self._metric = metric
+    def __init__(self, metric, workers, sums=None):
+        self._metric, self._workers = metric, workers
         self._pending = []      # (step, StepResult)
-        self._loss, self._examples, self.micro_batches, self.steps = 0.0, 0, 0, 0
-        self._started = time.time()
+        sums = sums or dict(loss=0.0, examples=0, micro_batches=0, steps=0, seconds=0.0)
+        self._loss, self._examples = 0.0, 0     # of this worker alone
+        if not workers.rank:
+            self._loss, self._examples = sums['loss'], sums['examples']
+        self.micro_batches, self.steps = sums['micro_batches'], sums['steps']
+        self._started = time.time() - sums['seconds']
 
     def add(self, step, result, num_batches):
         self._pending.append((step, result))
@@ -115,14 +122,19 @@ class RunningStats:
                     self._metric.update(labels.asnumpy(), outputs.asnumpy())
         self._pending = []
 
-    def pop_totals(self, sum_over_workers=list):
+    def sums(self):
+        """What a resume needs to go on with the sums of all workers, as values for JSON."""
+        loss, examples = self._workers.sum([self._loss, self._examples])
+        return {'loss': float(loss), 'examples': int(examples), 'steps': self.steps,
+                'micro_batches': self.micro_batches, 'seconds': time.time() - self._started}
+
+    def pop_totals(self):
         """(mean loss, number of examples, seconds) since the last call; resets the sums."""
-        (loss, examples), now = sum_over_workers([self._loss, self._examples]), time.time()
-        loss, examples = float(loss / max(examples, 1)), int(examples)
-        seconds = max(now - self._started, 1e-9)
+        sums = self.sums()
         self._loss, self._examples, self.micro_batches, self.steps = 0.0, 0, 0, 0
-        self._started = now
-        return loss, examples, seconds
+        self._started = time.time()
+        return (sums['loss'] / max(sums['examples'], 1), sums['examples'],
+                max(sums['seconds'], 1e-9))
 
     @contextlib.contextmanager
     def pause(self):
@@ -167,7 +179,7 @@ class Loop:
 
     def __init__(self, plan, host: LoopHost, state=None):
         self.plan, self.state, self.host = plan, state or TrainerState(), host
-        self._stats = RunningStats(host.metric)
+        self._stats = RunningStats(host.metric, host.workers, self.state.unlogged)
         self._saved_step = self.state.step if state else None
         self._session_start, self._seconds_before = time.time(), self.state.seconds
         self._first_step = self.state.step
@@ -210,6 +222,9 @@ class Loop:
         """The batches of the current epoch."""
         if self.host.metric is not None:
             self.host.metric.reset()
+            if self.state.position:
+                logging.info('metrics of epoch %d: of the batches after %d, where the run was '
+                             'resumed', self.state.epoch + 1, self.state.position)
         return self.host.batches_of(self.state.epoch)
 
     def _count_step(self, result, num_micro_batches, rate, num_batches):
@@ -239,7 +254,7 @@ class Loop:
     def _log_progress(self, rate, num_batches):
         self._read_stats()
         steps = self._stats.steps
-        loss, examples, seconds = self._stats.pop_totals(self.host.workers.sum)
+        loss, examples, seconds = self._stats.pop_totals()
         speed = examples / seconds
         state, metric = self.state, self.host.metric
         values = metric.get() if metric is not None else []
@@ -292,6 +307,7 @@ class Loop:
 
     def _save_checkpoint(self):
         self._check_finite()    # don't save such a model
+        self.state.unlogged = self._stats.sums()
         self.state.seconds = self._seconds_before + time.time() - self._session_start
         with self._stats.pause():
             self.host.save(self.state)

@@ -24,7 +24,7 @@ def task(tmp_path_factory):
 def flags(task, tiny_bert, folder):
     return ['--task_name', 'SST', '--data_dir', task, '--bert_checkpoint', tiny_bert, '--max_len',
             24, '--epochs', 3, '--batch_size', 16, '--lr', 1e-3, '--threads', 1,
-            '--ckpt_interval', 1, '--log_interval', 1, '--output_dir', folder]
+            '--ckpt_interval', 1, '--log_interval', 3, '--output_dir', folder]
 
 
 @pytest.fixture(scope='module')
@@ -46,9 +46,15 @@ def final_bytes(folder):
             for name in ('model.params', 'optimizer.params')}
 
 
+def losses(folder):
+    """Of the log lines, which count several steps each."""
+    return json.loads((pathlib.Path(folder) / 'results.json').read_text())['training_loss']
+
+
 @pytest.mark.process
 @pytest.mark.parametrize('step', STEPS)
-def test_killed_run_resumes_bit_for_bit(step, task, tiny_bert, expected, tmp_path):
+def test_killed_run_resumes_bit_for_bit(step, task, tiny_bert, uninterrupted_run, expected,
+                                        tmp_path):
     folder = tmp_path / 'run'
     process = start('finetune_classifier.py', *flags(task, tiny_bert, folder))
     wait_for_step(folder, step)
@@ -59,6 +65,7 @@ def test_killed_run_resumes_bit_for_bit(step, task, tiny_bert, expected, tmp_pat
     assert outcome.code == 0, outcome.err
     assert 'resumed from' in outcome.err
     assert final_bytes(folder) == expected
+    assert losses(folder) == losses(uninterrupted_run)
     assert not [name for name in os.listdir(folder) if name.endswith('.tmp')]
 
 

@@ -256,6 +256,33 @@ def test_a_run_resumed_from_any_checkpoint_does_the_remaining_steps():
         assert (state.step, state.epoch, state.position) == (9, 3, 0)
 
 
+def test_the_losses_of_a_resumed_run_are_those_of_an_undisturbed_one(clock):
+    """Its first log line counts the steps before the resume, too."""
+    losses = {step: step / 7 for step in range(1, 11)}
+    plan = make_plan(2, checkpoint_interval=1, log_interval=3)
+    recorder = Recorder(losses=losses)
+    recorder.on_step = lambda: setattr(clock, 'now', clock.now + 2)
+    curve = make_loop(recorder, plan).run().curve
+    assert [point['step'] for point in curve] == [3, 5, 8, 10]
+    for saved_state in recorder.states:
+        clock.now += 1000
+        rerun = Recorder(losses=losses)
+        rerun.on_step = recorder.on_step
+        assert make_loop(rerun, plan, TrainerState(**copy.deepcopy(saved_state))).run().curve == \
+            curve
+
+
+def test_the_metrics_of_a_resumed_epoch_say_what_they_count(caplog):
+    caplog.set_level(logging.INFO)
+    plan = make_plan(2, checkpoint_interval=1)
+    _, recorder = run(plan, metric=Metric(['accuracy']))
+    assert 'resumed' not in caplog.text
+    state = next(state for state in recorder.states if (state['epoch'], state['position']) == (1, 2))
+    run(plan, TrainerState(**state), metric=Metric(['accuracy']))
+    assert ('metrics of epoch 2: of the batches after 2, where the run was resumed'
+            in caplog.messages)
+
+
 def test_a_finished_run_does_nothing():
     plan = make_plan(1)
     _, recorder = run(plan)
