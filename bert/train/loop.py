@@ -86,8 +86,8 @@ class InterruptHandler:
 
 class RunningStats:
     """Sums over the steps since the last log line. Reading them waits for the device, so the loop
-    reads them once per line and before a checkpoint, not at every step. sums: of the session before,
-    as `sums` returned them, or None."""
+    reads them once per line and before a checkpoint, not at every step. sums: what `sums` returned
+    in the session before, or None."""
 
     def __init__(self, metric, workers, sums=None):
         self._metric, self._workers = metric, workers

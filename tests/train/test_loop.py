@@ -277,7 +277,7 @@ def test_the_metrics_of_a_resumed_epoch_say_what_they_count(caplog):
     plan = make_plan(2, checkpoint_interval=1)
     _, recorder = run(plan, metric=Metric(['accuracy']))
     assert 'resumed' not in caplog.text
-    state = next(state for state in recorder.states if (state['epoch'], state['position']) == (1, 2))
+    state = next(state for state in recorder.states if state['step'] == NUM_BATCHES + 2)
     run(plan, TrainerState(**state), metric=Metric(['accuracy']))
     assert ('metrics of epoch 2: of the batches after 2, where the run was resumed'
             in caplog.messages)
