@@ -160,9 +160,23 @@ def find_export(folder, prefix, runtime_name):
         raise UserError('--model_dir %s%s: expected an exported model (%s), found %s%s' % (
             folder, '' if prefix is None else ' --model_prefix ' + prefix,
             ' or '.join('*' + ending for ending in endings), listing,
-            ': export/export.py and export/to_onnx.py make one' * (not exports)))
+            '' if exports else _export_elsewhere(folder)))
     raise UserError('--model_dir %s holds several models: %s; choose one with --model_prefix'
                     % (folder, listing))
+
+
+def _export_elsewhere(folder):
+    """What helps where a folder holds no export of a kind, for a message: one of another kind, one
+    in a folder in it, or the scripts that make one."""
+    endings = (file_names.SYMBOL_ENDING, file_names.ONNX_ENDING)
+    others = sorted(name for name in os.listdir(folder) if name.endswith(endings))
+    if others:
+        return '; %s is for another --engine' % ', '.join(others)
+    folders = sorted(entry.path for entry in os.scandir(folder) if entry.is_dir()
+                     and any(name.endswith(endings) for name in os.listdir(entry.path)))
+    if folders:
+        return '; there is one in ' + ', '.join(folders)
+    return ': export/export.py and export/to_onnx.py make one'
 
 
 def _open_runtime(path, name, device, threads):

@@ -66,7 +66,8 @@ class Guard:
             kind = await self._send_error(scope, exchange, error)
         except asyncio.CancelledError:      # the server ends before it has answered
             self._service.num_given_up += 1
-            raise
+            kind = await self._send_error(scope, exchange, ApiError(
+                503, 'Ended', 'the server ended before it had an answer'))
         finally:
             self._held_bytes -= scope['state'].get('held_bytes', 0)
         if exchange.status >= 400:

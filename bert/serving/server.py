@@ -71,11 +71,22 @@ def make_service(options):
     return Service(host, engine, options, metrics)
 
 
+class Server(uvicorn.Server):
+    """Says what it waits for at its end."""
+
+    def handle_exit(self, sig, frame):
+        num_requests = len(self.server_state.tasks)
+        if num_requests and not self.should_exit:
+            LOG.info('ending: %d requests are under way, and get %d s; a second signal ends at '
+                     'once', num_requests, SHUTDOWN_SECONDS)
+        super().handle_exit(sig, frame)
+
+
 def make_server(service):
     """The `uvicorn.Server` of a service. Raises `UserError`."""
     for name in ('uvicorn.error', 'uvicorn.access'):    # the latter would log whole URLs
         logging.getLogger(name).setLevel(logging.WARNING)
-    return uvicorn.Server(uvicorn.Config(
+    return Server(uvicorn.Config(
         make_application(service), http=Connection, ws='none', log_config=None, access_log=False,
         lifespan='off', timeout_graceful_shutdown=SHUTDOWN_SECONDS, server_header=False))
 

@@ -199,8 +199,14 @@ def test_what_is_missing_or_does_not_fit(call, work, tmp_path):
     assert refusal('--evaluate', 'x') == \
         'error: --evaluate and --measure read no texts: leave out TEXT and --file'
     assert refusal('--engine', 'openvino', 'x') == (
-        'error: --model_dir %s: expected an exported model (*.onnx), found none: '
-        'export/export.py and export/to_onnx.py make one' % folder)
+        'error: --model_dir %s: expected an exported model (*.onnx), found none; '
+        'classification-symbol.json is for another --engine' % folder)
+    (tmp_path / 'empty').mkdir()
+    expected = 'error: --model_dir %s: expected an exported model (*-symbol.json or *.onnx), found '
+    assert call(deploy, '--model_dir', tmp_path / 'empty', 'x').error == expected % (
+        tmp_path / 'empty') + 'none: export/export.py and export/to_onnx.py make one'
+    assert call(deploy, '--model_dir', tmp_path, 'x').error == expected % tmp_path + (
+        'none; there is one in %s' % folder)
     task = (folder / 'task.json').read_text()
     (folder / 'task.json').write_text(task.replace('"labels"', '"classes"'))
     assert refusal('x') == 'error: %s: no "version_2" in it' % (folder / 'task.json')

@@ -126,7 +126,8 @@ def test_quantize_is_proposed_only_with_examples_to_calibrate_on(train, in_tmp, 
         (in_tmp / name).write_text('text,label\ngood film,1\nbad film,0\n')
     outcome = train('--train_file', 'train.csv', '--dev_file', dev_file, '--text_columns', 'text',
                     '--label_column', 'label', '--training_steps', 1)
-    assert ('quantize.py' in outcome.out.split('What next:')[1]) == (dev_file == 'dev.csv')
+    commands = outcome.out.split('What next:')[1]
+    assert ('quantize.py --calib_mode fused' in commands) == (dev_file == 'dev.csv')
 
 
 def test_submission_has_one_row_per_example(train, sst, in_tmp):

@@ -107,6 +107,21 @@ def test_resume_without_a_run(call, in_tmp):
     assert outcome.error == 'error: --resume: nowhere holds no run (no readable options.json)'
 
 
+@pytest.mark.parametrize('folder', [None, 'run'])
+def test_a_run_that_has_not_begun_leaves_no_folder(task, call, in_tmp, folder):
+    where = ['--output_dir', folder] if folder else []
+    outcome = call(finetune_classifier, '--task_name', 'SST', '--data_dir', task, '--bert_model',
+                   'bert_6_384_21', *where)
+    assert 'Did you mean "bert_6_384_12"' in outcome.error
+    assert list(in_tmp.iterdir()) == ([] if folder else [in_tmp / 'output_dir'])
+    assert folder or os.listdir('output_dir') == []
+
+
+def test_a_run_that_has_begun_keeps_its_log(task, tiny_bert, call, in_tmp):
+    outcome = call(finetune_classifier, *flags(task, tiny_bert, 'run'), '--lr', 1e30)
+    assert outcome.code == 2 and {'audit.json', 'log_SST.txt'} <= set(os.listdir('run'))
+
+
 def test_resume_takes_the_newest_numbered_run(task, tiny_bert, call, in_tmp):
     for _ in range(2):
         assert call(finetune_classifier, *flags(task, tiny_bert, 'x')[:-2]).code == 0

@@ -385,6 +385,7 @@ def test_sigterm_finishes_what_is_under_way(tiny_model):
     assert request.response.status_code == 200 and len(request.response.json()) == len(texts)
     assert process.returncode == 0 and 'all requests that had begun are answered' in log
     assert 'texts=2000' in log and 'Traceback' not in log
+    assert 'ending: 1 requests are under way, and get 30 s; a second signal ends at once' in log
 
 
 def hold_networks(seconds):
@@ -400,14 +401,20 @@ def test_the_last_line_says_whether_requests_were_given_up(own_model, monkeypatc
         with caplog.at_level(logging.INFO):
             server_module.log_end(running.service.num_given_up)
         assert caplog.messages[-1] == 'ended: all requests that had begun are answered'
+        answers = []
         threads = [threading.Thread(target=hold_networks, args=(4,)), threading.Thread(
-            target=raw_http.post, args=(running.url, '/embed', {'inputs': 'good'}))]
+            target=lambda: answers.append(raw_http.post(running.url, '/embed',
+                                                        {'inputs': 'good'})))]
         for thread in threads:
             thread.start()
             time.sleep(0.5)
     for thread in threads:
         thread.join(10)
     assert running.service.num_given_up == 1
+    (answer, _), = answers
+    assert answer.status == 503
+    assert json.loads(answer.body)['error'] == 'the server ended before it had an answer'
+    assert 'Exception in ASGI application' not in caplog.text
     server_module.log_end(running.service.num_given_up)
     assert caplog.messages[-1] == (
         'ended: 1 requests that had begun are not answered, since they took more than 1 s, or a '

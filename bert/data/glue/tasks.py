@@ -226,7 +226,12 @@ def custom_task(name, files, text_columns, label_column, labels, is_test_labelle
         raise UserError('--text_columns %s: give one column, or two for pairs, separated by a '
                         'comma' % ','.join(text_columns))
     text = tuple(text_columns)
-    positions = all(column.isdecimal() for column in text + Table(text, label_column).label_columns)
+    label_columns = Table(text, label_column).label_columns
+    for column in label_columns:
+        if column in text:
+            raise UserError('--text_columns %s: %s is a column of labels: the model would read the '
+                            'answer' % (','.join(text), column))
+    positions = all(column.isdecimal() for column in text + label_columns)
     header = () if positions else None
     segments = {kind: Segment(path, Table(text, label_column, header))
                 for kind, path in files.items() if path and kind != 'test'}

@@ -129,7 +129,7 @@ def _next_commands(folder, task, options):
     commands = ['%s --model_dir %s %s' % (_script_command('predict.py'), run, texts),
                 '%s --model_dir %s' % (_script_command('serve.py'), run)]
     if options.dev_file:
-        line = command_line(QuantizeOptions(model_dir=folder, **{
+        line = command_line(QuantizeOptions(model_dir=folder, calib_mode=file_names.FUSED_MODE, **{
             name: getattr(options, name) for name in DATA_OPTIONS}))
         if options.dev_file != options.train_file:      # calibration needs examples of its own
             commands.append(line.replace('quantize.py', _script_command('quantize.py'), 1))

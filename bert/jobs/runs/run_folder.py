@@ -25,6 +25,8 @@ SESSION_OPTIONS = {
 INPUT_OPTIONS = (
     'model_dir', 'bert_checkpoint', 'model_parameters', 'pretrained_bert_parameters',
     'bert_config', 'dataset_name')
+# Logs of all scripts
+LOG_FILES = re.compile(r'log_.*\.txt$|phase\d_log\.0$|.*\.log$')
 # Files of every run
 COMMON_FILES = {
     file_names.OPTIONS_FILE, file_names.INDEX_FILE, file_names.RESULTS_FILE, file_names.CURVES_FILE}
@@ -72,14 +74,34 @@ def open_run_folder(options, name, script, output_files, can_resume=True, **valu
     know, see `saved_options`.
 
     Raises `UserError` when --output_dir holds a run and --overwrite_output_dir is not given, and
-    when another process owns the folder.
+    when another process owns the folder. A run that a `UserError` ends before it has done anything
+    leaves no folder: with a misspelt model it has not begun.
     """
-    folder = options.output_dir or _make_numbered_folder(name)
-    with _own_run(folder, options.folder_flag):
-        _make_empty(folder, options, can_resume)
-        files.write_json(os.path.join(folder, file_names.OPTIONS_FILE), dict(
-            options.as_dict(), **values, script=script, files=sorted(output_files)))
-        yield folder
+    folder, is_numbered = options.output_dir, not options.output_dir
+    if is_numbered:
+        folder = _make_numbered_folder(name)
+    try:
+        with _own_run(folder, options.folder_flag):
+            _make_empty(folder, options, can_resume)
+            files.write_json(os.path.join(folder, file_names.OPTIONS_FILE), dict(
+                options.as_dict(), **values, script=script, files=sorted(output_files)))
+            try:
+                yield folder
+            except UserError:
+                _remove_traces(folder)
+                raise
+    finally:
+        if is_numbered:
+            with contextlib.suppress(OSError):      # it is not empty
+                os.rmdir(folder)
+
+
+def _remove_traces(folder):
+    """Remove the options and the log of a run that has written nothing else."""
+    names = set(os.listdir(folder)) - {locks.LOCK_FILE}
+    if all(name == file_names.OPTIONS_FILE or LOG_FILES.match(name) for name in names):
+        for name in names:
+            files.remove(os.path.join(folder, name))
 
 
 def _make_empty(folder, options, can_resume):

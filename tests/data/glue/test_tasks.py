@@ -2,6 +2,7 @@
 import pytest
 
 from bert.data.glue.tasks import TASKS, custom_task, find_task
+from bert.data.text.label_sets import LabelSetColumns
 from bert.data.text.readers import Table
 from bert.errors import UserError
 
@@ -135,6 +136,14 @@ def test_own_task_takes_one_or_two_columns():
         custom_task('mood', FILES, ('a', 'b', 'c'), 'mood', ('x', 'y'))
     assert str(error.value) == ('--text_columns a,b,c: give one column, or two for pairs, '
                                 'separated by a comma')
+
+
+@pytest.mark.parametrize('label_column', ['mood', LabelSetColumns(('a', 'mood'))])
+def test_the_label_is_no_text(label_column):
+    with pytest.raises(UserError) as error:
+        custom_task('x', FILES, ('text', 'mood'), label_column, ('x', 'y'), threshold=0.5)
+    assert str(error.value) == ('--text_columns text,mood: mood is a column of labels: the model '
+                                'would read the answer')
 
 
 def test_description_for_the_checkpoint():
