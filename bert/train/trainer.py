@@ -7,7 +7,12 @@ from typing import Protocol
 from bert import file_names
 from bert.errors import UserError
 from bert.train import checkpoint, optimizer
-from bert.train.loop import EvaluationInterrupted, TrainerState, make_loop
+from bert.train.loop import (
+    EvaluationInterrupted,
+    TrainerState,
+    TrainingInterrupted,
+    make_loop,
+)
 from bert.train.metrics import format_metrics
 from bert.train.schedule import linear_warmup_decay
 from bert.train.step import Stepper
@@ -85,7 +90,12 @@ class Trainer:
         if self.workers.size > 1:
             self.task.materialize()
         self._share_parameters()
-        state = loop.run()
+        try:
+            state = loop.run()
+        except TrainingInterrupted:
+            logging.info('interrupted after step %d, and saved: the same command with --resume '
+                         'goes on from there', loop.state.step)
+            raise
         logging.info('Finish training step: %d', state.step)
         return state
 

@@ -236,7 +236,7 @@ def test_a_released_model_has_other_sources(hub, in_tmp, monkeypatch, caplog):
                         'max_seq_length', 20)
     model = bert.open(MINILM)
     assert calls == [release.name]
-    assert '%s: %s: no such file or folder here' % (MINILM, MINILM) in caplog.text
+    assert caplog.messages[0].startswith('%s: no such file or folder here' % MINILM)
     assert model.sentence_model.describe() == 'pooling mean, normalised, 20 tokens'
     assert model_names.pin_name(MINILM) == MINILM
     assert model_names.pin_name(MINILM.partition('/')[2]) == MINILM

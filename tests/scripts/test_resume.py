@@ -3,6 +3,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 
@@ -78,8 +79,10 @@ def test_interrupt_saves_and_resumes(signal_number, task, tiny_bert, expected, t
     while 'Batch 2/4' not in process.stderr.readline():
         pass
     process.send_signal(signal_number)
-    process.communicate(timeout=60)
+    _, log = process.communicate(timeout=60)
     assert process.returncode == 130
+    assert re.search(r'interrupted after step \d+, and saved: the same command with --resume goes '
+                     r'on from there\n', log)
     state = json.loads(next(folder.glob('step-*/trainer.json')).read_text())
     assert 2 <= state['step'] < 12
     assert spawn('finetune_classifier.py', '--resume', '--output_dir', folder).code == 0

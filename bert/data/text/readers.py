@@ -192,8 +192,8 @@ def format_of(path):
     """'tsv', 'csv' or 'jsonl' by the ending of `path`; `UserError` for any other ending."""
     ending = os.path.splitext(path)[1].lower()
     if ending not in FORMATS:
-        raise UserError('%s: unknown file ending "%s": expected .csv, .tsv or .jsonl'
-                        % (path, ending))
+        raise UserError('%s: %s: expected .csv, .tsv or .jsonl' % (
+            path, 'a folder' if os.path.isdir(path) else 'unknown file ending "%s"' % ending))
     return FORMATS[ending]
 
 

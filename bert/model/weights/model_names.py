@@ -27,7 +27,7 @@ def locate_model(name):
     try:
         return hub.model_folder(name)
     except HubUnreachableError as failure:
-        LOG.info('%s: %s; trying its other sources', name, failure)
+        LOG.info('%s; trying its other sources', failure)
         return released_folders.fetch_folder(release)
 
 

@@ -212,6 +212,12 @@ def test_file_endings_give_the_format():
                                 '.jsonl')
 
 
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(UserError) as error:
+        format_of(str(tmp_path))
+    assert str(error.value) == '%s: a folder: expected .csv, .tsv or .jsonl' % tmp_path
+
+
 # ---- files that are refused
 
 def test_missing_file(write):
