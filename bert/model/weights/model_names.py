@@ -53,8 +53,9 @@ def is_hub_name(name):
     if os.path.exists(name):
         return False
     if name in catalogue.NAMES:
-        raise UserError('%s: no such file or folder; for the released model of this name, use '
-                        '--bert_model %s, or get_model in Python' % (name, name))
+        raise UserError('%s: no such file or folder' % name,
+                        fix='for the released model of this name, use --bert_model %s, or '
+                            'get_model in Python' % name)
     parts = hub.split_model_name(name)
     if parts is None:
         raise UserError('%s: no such file or folder%s' % (
