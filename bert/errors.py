@@ -20,14 +20,18 @@ class UserError(Exception):
 
     Line ends in a message come from what was found, and become spaces. The middle of a very long
     message is left out. is_list: the message has a line for each of several problems.
+
+    fix: what to do, for those who have flags or Python's keywords. It ends the message. Clients of
+    the server have neither; they get `problem`, the message without it.
     """
 
-    def __init__(self, message, is_list=False):
+    def __init__(self, message, is_list=False, fix=None):
         message = str(message) if is_list else ' '.join(str(message).splitlines())
         if not is_list and len(message) > MAX_MESSAGE_LENGTH:
             message = '%s … %s' % (message[:MAX_MESSAGE_LENGTH * 2 // 3],
                                    message[-MAX_MESSAGE_LENGTH // 3:])
-        super().__init__(message)
+        super().__init__(message if fix is None else '%s; %s' % (message, fix))
+        self.problem = message
 
 
 # What a text can hold that is no character: from \ud800 in JSON, or from an argument or file name

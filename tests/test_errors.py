@@ -1,5 +1,6 @@
 """The exit codes and error messages of scripts."""
 import os
+import pickle
 import subprocess
 import sys
 
@@ -31,6 +32,15 @@ def test_messages_are_one_line_of_bounded_length():
 
 def test_a_list_of_problems_keeps_its_lines():
     assert str(UserError('no source:\n  one\n  two', is_list=True)).count('\n') == 2
+
+
+def test_a_fix_ends_the_message_and_is_no_part_of_the_problem():
+    error = UserError('prompt_name x: no prompts', fix='give --prompt')
+    assert str(error) == 'prompt_name x: no prompts; give --prompt'
+    assert error.problem == 'prompt_name x: no prompts'
+    copy = pickle.loads(pickle.dumps(error))        # as a worker process sends it
+    assert (str(copy), copy.problem) == (str(error), error.problem)
+    assert UserError('a').problem == str(UserError('a')) == 'a'
 
 
 def test_sigterm_removes_temporary_files(tmp_path):

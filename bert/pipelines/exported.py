@@ -161,8 +161,8 @@ def find_export(folder, prefix, runtime_name):
             folder, '' if prefix is None else ' --model_prefix ' + prefix,
             ' or '.join('*' + ending for ending in endings), listing,
             '' if exports else _export_elsewhere(folder)))
-    raise UserError('--model_dir %s holds several models: %s; choose one with --model_prefix'
-                    % (folder, listing))
+    raise UserError('--model_dir %s holds several models: %s' % (folder, listing),
+                    fix='choose one with --model_prefix')
 
 
 def _export_elsewhere(folder):

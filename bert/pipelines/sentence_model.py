@@ -139,10 +139,10 @@ class SentenceModel:
                 raise UserError('prompt %r: expected a str' % (text,))
             return text
         if name not in tuple(self.prompts):     # also a name that can't be hashed
-            raise UserError('prompt_name %s: %s; give the text of a prompt with --prompt (in '
-                            'Python prompt=)'
-                            % (name, 'the prompts of this model are ' + ', '.join(self.prompts)
-                               if self.prompts else 'this model has no prompts'))
+            raise UserError('prompt_name %s: %s' % (
+                name, 'the prompts of this model are ' + ', '.join(self.prompts)
+                if self.prompts else 'this model has no prompts'),
+                fix='give the text of a prompt with --prompt (in Python prompt=)')
         return self.prompts[name]
 
     def for_queries(self, prompt_name=None, prompt=None):

@@ -70,7 +70,8 @@ class ProtocolError(BaseModel):
     error: str
 
 
-STATUSES = {400: 'the body is not JSON, or has no text', 401: 'a key is missing or wrong',
+STATUSES = {400: 'the body is not JSON in UTF-8, or its list has no text',
+            401: 'a key is missing or wrong',
             403: 'only if the server asks for keys', 404: 'there is no such model',
             413: 'too large',
             422: 'values that are not allowed, or a text that is too long',

@@ -20,6 +20,7 @@ from bert.serving.api_errors import (
     is_openai_path,
     native_body,
 )
+from bert.serving.body_problems import describe_body_problems
 from bert.serving.middleware import Guard, read_keys
 from bert.serving.routes import (
     classification,
@@ -37,7 +38,6 @@ PAGE = pathlib.Path(__file__).parent / 'page'
 ROUTERS = (embedding.router, ranking.router, classification.router,
            extraction.router, tokens.router, own_task.router, inference_protocol.router,
            operation.router)
-MAX_PROBLEMS = 3        # of a body, in a message
 
 
 def make_application(service):
@@ -76,7 +76,7 @@ class CrossOrigins(CORSMiddleware):
         if response.status_code < 400:
             return response
         error = ApiError(response.status_code, 'Forbidden', '%s, in a request of a page of %s: '
-                         '--cors_origins names the sites that may ask' % (
+                         'the server takes none from pages of this site' % (
                              response.body.decode(), ascii(request_headers['origin'])[1:-1]))
         headers = {name: value for name, value in response.headers.items()
                    if name not in ('content-length', 'content-type')}
@@ -130,20 +130,3 @@ def answer_invalid_body(request: Request, error: RequestValidationError):
     status = 400 if not is_json or is_openai_path(path) or path.startswith('/v2') else 422
     return answer_api_error(request, ApiError(status, 'Validation',
                                               describe_body_problems(problems)))
-
-
-def describe_body_problems(problems):
-    """A line on the first problems of a body. problems: of pydantic."""
-    lines = [describe_body_problem(problem) for problem in problems[:MAX_PROBLEMS]]
-    more = len(problems) - MAX_PROBLEMS
-    return '; '.join(lines) + ('; and %d more' % more if more > 0 else '')
-
-
-def describe_body_problem(problem):
-    """A problem of pydantic, with the key that it is about."""
-    if problem['type'] == 'json_invalid':
-        return 'the body is not JSON: %s at character %s' % (
-            problem.get('ctx', {}).get('error', 'an error'), problem['loc'][-1])
-    if problem['type'] == 'model_attributes_type' and isinstance(problem.get('input'), bytes):
-        return 'the body is not marked as JSON: expected the header Content-Type: application/json'
-    return '%s: %s' % ('.'.join(map(str, problem['loc'][1:])) or 'the body', problem['msg'])

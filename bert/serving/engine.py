@@ -299,7 +299,7 @@ def _user_errors_as_422():
     try:
         yield
     except UserError as error:
-        raise ApiError(422, 'Validation', str(error)) from None
+        raise ApiError(422, 'Validation', error.problem) from None
 
 
 def _with_list(inference):

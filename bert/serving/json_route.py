@@ -9,10 +9,25 @@ class _JsonRequest(Request):
 
     async def json(self):
         if 'inference-header-content-length' in self.headers:       # an extension of Triton's
-            raise HTTPException(400, 'binary tensors are not supported: send binary_data=False')
+            raise HTTPException(400, 'binary tensors are not supported: send the data as JSON '
+                                     '(in tritonclient: binary_data=False)')
         if not hasattr(self, '_json'):
-            self._json = orjson.loads(await self.body())
+            body = await self.body()
+            try:
+                self._json = orjson.loads(body)
+            except orjson.JSONDecodeError:
+                check_utf8(body)
+                raise
         return self._json
+
+
+def check_utf8(body):
+    """Raises `HTTPException` for a body that is not UTF-8. orjson does not say where."""
+    try:
+        body.decode('utf-8')
+    except UnicodeDecodeError as error:
+        raise HTTPException(400, 'the body is not UTF-8: byte 0x%02x at position %d'
+                            % (body[error.start], error.start)) from None
 
 
 class JsonRoute(APIRoute):

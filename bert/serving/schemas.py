@@ -1,7 +1,7 @@
 """The bodies of requests, as pydantic reads them and OpenAPI describes them."""
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field, Tag
 
 from bert.flags.token_classification import AGGREGATIONS, FIRST
 from bert.pipelines.mask_filling import TOP_K
@@ -17,11 +17,14 @@ class _FirstProblem(FailFast):
     __hash__ = object.__hash__
 
 
-Strings = Annotated[list[str], _FirstProblem()]
-TokenIds = Annotated[list[int], _FirstProblem()]
-Texts = Annotated[str | TokenIds | Annotated[list[str | TokenIds], _FirstProblem()],
-                  Field(description='a text or a list of texts; token ids may replace a text')]
-PlainTexts = Annotated[str | Strings, Field(description='a text or a list of texts')]
+# Alternatives have names in words, with spaces: `body_problems` says them to the client
+Text = Annotated[str, Tag('a text')]
+Strings = Annotated[list[str], _FirstProblem(), Tag('a list of texts')]
+TokenIds = Annotated[list[int], _FirstProblem(), Tag('a list of token ids')]
+Texts = Annotated[
+    Text | TokenIds | Annotated[list[Text | TokenIds], _FirstProblem(), Tag('a list of texts')],
+    Field(description='a text or a list of texts; token ids may replace a text')]
+PlainTexts = Annotated[Text | Strings, Field(description='a text or a list of texts')]
 ModelName = Annotated[str | None, Field(
     None, max_length=MAX_NAME,
     description='name of the model; default: the first model that can do this')]
@@ -81,7 +84,8 @@ class CohereRerankRequest(Request):
 
 
 class PredictRequest(Request):
-    inputs: str | Strings | Annotated[list[Strings], _FirstProblem()] = Field(
+    inputs: Text | Strings | Annotated[list[Strings], _FirstProblem(),
+                                       Tag('a list of lists of texts')] = Field(
         description='a text, a list of two texts as a pair, or a batch: a list of lists of one '
                     'text or two')
     truncation_direction: Direction
@@ -114,7 +118,8 @@ class TokenizeRequest(Body):
 
 class DecodeRequest(Body):
     model: ModelName
-    ids: TokenIds | Annotated[list[TokenIds], _FirstProblem()]
+    ids: TokenIds | Annotated[list[TokenIds], _FirstProblem(),
+                              Tag('a list of lists of token ids')]
     skip_special_tokens: bool = True
 
 

@@ -164,7 +164,9 @@ def test_bad_values_at_every_place_of_a_body(server, path):
                                    headers={'Content-Type': 'application/json'})
             assert response.status_code in (200, 400, 404, 413, 422, 424), (body[:200], response)
             if response.status_code != 200:
-                assert raw_http.Answer(0, {}, response.content).cause
+                cause = raw_http.Answer(0, {}, response.content).cause
+                # a client has no flags, and does not know pydantic
+                assert cause and not re.search('--[a-z]|Input should', cause), cause
                 assert len(response.content) < 2000, response.text[:200]
             if '\\ud800' in bad or 'N' in bad or 'I' in bad:
                 assert response.status_code == 400, (body[:200], response.text)

@@ -23,6 +23,7 @@ from bert.pipelines.inference import NETWORK_LOCK
 from bert.serving import hosting, serve, service
 from bert.serving import server as server_module
 from bert.serving.middleware import read_keys
+from bert.serving.routes import operation
 
 KEY = 'first-secret'
 
@@ -155,8 +156,8 @@ def test_other_sites_need_a_permission(locked, server):
             'Origin': origin, 'Access-Control-Request-Method': 'POST'})
         assert response.status_code == status
     assert response.json() == {'error_type': 'Forbidden', 'error': (
-        'Disallowed CORS origin, in a request of a page of https://b.org: --cors_origins names '
-        'the sites that may ask')}
+        'Disallowed CORS origin, in a request of a page of https://b.org: the server '
+        'takes none from pages of this site')}
     refused = locked.send('/embed', {'inputs': 'good'},
                           headers={'Authorization': '', 'Origin': 'https://a.org'})
     assert refused.status_code == 401       # which the page can read
@@ -301,8 +302,14 @@ def test_reload(locked, own_model):
     assert not np.allclose(new, old, atol=0.01)
     shutil.rmtree(path)
     assert locked.ask('/embed', {'inputs': 'good'}) == new      # its weights are in the memory
-    response = locked.send('/admin/reload', {})
-    assert response.status_code == 424 and 'the old model stays in use' in response.json()['error']
+    for message in ('%s: no such file or folder' % path,
+                    '%s: no checkpoint in this folder: name the folder of a run of '
+                    'finetune_classifier.py, finetune_ner.py or finetune_squad.py, or of a '
+                    'transformers model of this kind' % path):
+        response = locked.send('/admin/reload', {})
+        assert response.status_code == 424
+        assert response.json()['error'] == 'the old model stays in use: ' + message
+        path.mkdir(exist_ok=True)
     assert locked.ask('/embed', {'inputs': 'good'}) == new
     tiny.write_checkpoint(path)
     locked.ask('/admin/reload', {})
@@ -333,10 +340,20 @@ def test_a_reload_loses_no_request(locked):
     assert all(np.allclose(answer.json(), expected, atol=1e-6) for answer in answers)
 
 
+def test_a_cause_without_flags():
+    for message, cause in (
+            ('--model_dir /a--b: no such folder', '/a--b: no such folder'),
+            ('a.bin: no config.json: put it there', 'a.bin: no config.json: put it there'),
+            ('a: wrong shape: check --bert_model', 'the log of the server says why'),
+            ('a: fetch it (--fetch a)', 'the log of the server says why')):
+        assert operation.cause_without_flags(UserError(message, fix='use --x')) == cause
+
+
 def test_reload_needs_a_key(locked, server):
     assert locked.send('/admin/reload', {}, headers={'Authorization': ''}).status_code == 401
     response = server.send('/admin/reload', {})
-    assert response.status_code == 403 and '--api_key_file' in response.json()['error']
+    assert response.status_code == 403 and response.json()['error'] == (
+        'models can be replaced only on a server that asks for keys')
 
 
 # Names of models

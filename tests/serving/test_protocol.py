@@ -117,7 +117,7 @@ def test_cut_texts_are_named(server):
     ('vectors', [tensor('text', TEXTS)] * 2, {}, 400, 'input "text": it occurs twice'),
     ('vectors', [tensor('text', TEXTS, [4])], {}, 400,
      'input "text": 3 texts found, but its shape is [4]'),
-    ('vectors', [tensor('text', [1.5])], {}, 400, 'input "text": expected texts, found float'),
+    ('vectors', [tensor('text', [1.5])], {}, 400, 'input "text": 1.5 found, expected texts'),
     ('vectors', [dict(tensor('text', TEXTS), datatype='FP32')], {}, 400,
      'input "text": datatype FP32 found, expected BYTES'),
     ('vectors', [tensor('text', TEXTS)], {'outputs': [{'name': 'x'}]}, 400,
@@ -127,8 +127,8 @@ def test_cut_texts_are_named(server):
      'expected inputs of one size, found 3 of question, 1 of document'),
     ('ranks', [tensor('query', TEXTS), tensor('text', TEXTS)], {}, 400,
      'query: 3 texts found, expected 1'),
-    ('vectors', 'text', {}, 400, 'inputs: '),
-    ('vectors', [{'name': 'text'}], {}, 400, 'inputs.0.shape: Field required'),
+    ('vectors', 'text', {}, 400, 'inputs: "text" found, expected a list'),
+    ('vectors', [{'name': 'text'}], {}, 400, 'inputs[0].shape: Field required'),
 ])
 def test_errors(server, model, inputs, keys, status, message):
     response = server.send('/v2/models/%s/infer' % model, dict(inputs=inputs, **keys))

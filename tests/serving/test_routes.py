@@ -113,7 +113,8 @@ def test_the_aliases_of_the_routes_of_openai(server):
     assert server.ask('/models') == server.ask('/v1/models')
     for keys, status, message in (
             ({'model': 'none'}, 404, 'model "none": there is no such model'),
-            ({'input': 3}, 400, 'input.str: '), ({'input': []}, 400, 'no text in the request'),
+            ({'input': 3}, 400, 'input: 3 found, expected '),
+            ({'input': []}, 400, 'no text in the request'),
             ({'dimensions': 9}, 422, 'dimensions 9: ')):
         responses = [server.send(path, dict(body, **keys))
                      for path in ('/embeddings', '/v1/embeddings')]
@@ -393,10 +394,12 @@ def test_documents_are_never_cut(server):
 
 @pytest.mark.parametrize('body, status, message', [
     ({'inputs': []}, 400, 'no text in the request'),
-    ({'inputs': 3}, 422, 'inputs'),
+    ({'inputs': 3}, 422, 'inputs: 3 found, expected a text, a list of token ids or a list of '
+                         'texts'),
     ({}, 422, 'inputs: Field required'),
-    ({'inputs': [None]}, 422, 'inputs'),
-    ({'inputs': 'a', 'truncate': 'true'}, 422, 'truncate'),
+    ({'inputs': [None]}, 422, 'inputs[0]: null found, expected '),
+    ({'inputs': 'a', 'truncate': 'true'}, 422,
+     'truncate: "true" found, expected true or false'),
     ({'inputs': 'a', 'model': 'vectros'}, 404, 'Did you mean "vectors"?'),
     ({'inputs': 'a', 'model': 'tags'}, 424, '"tags" is for token_classification: this needs a '
                                             'model for embedding'),
@@ -465,7 +468,7 @@ def test_truncation_of_the_protocol(server):
             'inputs': [{'name': 'text', 'shape': [1], 'datatype': 'BYTES', 'data': [LONG_TEXT]}]},
             422 if truncate is False else 400)
     assert 'has 102 tokens' in infer(False)
-    assert infer('yes') == "parameters.truncate: 'yes' found, expected true or false"
+    assert infer('yes') == 'parameters.truncate: "yes" found, expected true or false'
 
 
 def test_a_name_as_on_the_hub(model_dirs):

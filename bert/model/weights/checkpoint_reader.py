@@ -188,10 +188,10 @@ def fallback_names(weights, has_config, like_model, like_dataset):
     if has_config and like_dataset:
         like_model = like_model or catalogue.models_of(like_dataset)[0]
     if not like_model:
-        raise UserError('%s: no %s beside it: put that file there; in finetune_classifier.py '
-                        'and convert_checkpoint.py, --bert_model and --bert_dataset can name a '
-                        'released model that has it'
-                        % (weights, VOCABULARY_FILE if has_config else CONFIG_FILE))
+        raise UserError('%s: no %s beside it: put that file there'
+                        % (weights, VOCABULARY_FILE if has_config else CONFIG_FILE),
+                        fix='in finetune_classifier.py and convert_checkpoint.py, --bert_model and '
+                            '--bert_dataset can name a released model that has it')
     return like_model, like_dataset
 
 

@@ -53,9 +53,9 @@ def is_hub_name(name):
     if os.path.exists(name):
         return False
     if name in catalogue.NAMES:
-        raise UserError('%s: no such file or folder; the released model of this name is for '
-                        '--bert_model and --model: give its name on the hub here, %s'
-                        % (name, catalogue.repository_of(name)))
+        raise UserError('%s: no such file or folder' % name,
+                        fix='the released model of this name is for --bert_model and --model: give '
+                            'its name on the hub here, %s' % catalogue.repository_of(name))
     parts = hub.split_model_name(name)
     if parts is None:
         raise UserError('%s: no such file or folder%s' % (

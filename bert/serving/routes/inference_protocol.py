@@ -12,6 +12,7 @@ from bert.serving.answers import (
     ProtocolServer,
 )
 from bert.serving.api_errors import ApiError, ProtocolError, describe_errors
+from bert.serving.body_problems import describe_value
 from bert.serving.json_route import JsonRoute
 from bert.serving.routes.protocol_models import (
     PROTOCOL_MODELS,
@@ -72,8 +73,8 @@ async def infer(name: str, body: InferenceRequest, request: Request, service: Se
     requested = pick_outputs(model, body.outputs)
     truncate = (body.parameters or {}).get('truncate')
     if not (truncate is None or isinstance(truncate, bool)):
-        raise ApiError(400, 'Validation', 'parameters.truncate: %r found, expected true or false'
-                       % (truncate,))
+        raise ApiError(400, 'Validation', 'parameters.truncate: %s found, expected true or false'
+                       % describe_value(truncate))
     outcome = await service.run(
         request, model, lambda: PROTOCOL_MODELS[model.kind].plan(model.pipeline, texts),
         [text for values in texts.values() for text in values], truncate, num_items)

@@ -1,6 +1,7 @@
 """What operators ask: the models, health, metrics, a model replaced."""
 import asyncio
 import logging
+import re
 
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
@@ -77,17 +78,26 @@ async def expose_metrics(service: ServiceOfApp):
     return Response(service.metrics.expose(), media_type=CONTENT_TYPE_LATEST)
 
 
+def cause_without_flags(error):
+    """The cause of a `UserError` of `bert.open`, for a client, who has no flags of scripts. A flag
+    at the beginning only says where the value came from."""
+    cause = re.sub(r'^--[a-z_]+ ', '', error.problem)
+    return 'the log of the server says why' if re.search(r'(?<![^\s(])--[a-z]', cause) else cause
+
+
 @router.post('/admin/reload', summary='Open a model again from its path; needs a key',
              response_model=ReloadedModel)
 async def reload(body: ReloadRequest, service: ServiceOfApp):
     if service.options.api_key_file is None:
-        raise ApiError(403, 'Forbidden', 'models can be replaced only on a server with keys: start '
-                       'it with --api_key_file')
+        raise ApiError(403, 'Forbidden', 'models can be replaced only on a server that asks for '
+                       'keys')
     name = service.host.find(body.model, file_names.MODEL_KINDS).name
     try:
         # its client may leave, and no other reload may begin before it ends
         new = await asyncio.shield(asyncio.ensure_future(service.reload(name)))
     except UserError as error:
-        raise ApiError(424, 'Backend', 'the old model stays in use: %s' % error) from None
+        LOG.warning('model %s: not opened again: %s', name, error)
+        raise ApiError(424, 'Backend', 'the old model stays in use: %s' % cause_without_flags(error)
+                       ) from None
     LOG.info('model %s: opened again from %s', name, new.path)
     return answer({'model': name, 'created': new.created})

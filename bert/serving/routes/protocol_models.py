@@ -7,6 +7,7 @@ import orjson
 
 from bert import file_names
 from bert.serving.api_errors import ApiError
+from bert.serving.body_problems import describe_value
 from bert.serving.routes.extraction import plan_masks
 
 BYTES, FP32, INT64 = 'BYTES', 'FP32', 'INT64'
@@ -167,8 +168,8 @@ def _read_strings(tensor):
         values = [item for value in values for item in value]
     for value in values:
         if not isinstance(value, str):
-            raise _refusal('input "%s": expected texts, found %s'
-                           % (tensor.name, type(value).__name__))
+            raise _refusal('input "%s": %s found, expected texts'
+                           % (tensor.name, describe_value(value)))
     if int(np.prod(tensor.shape, dtype=object)) != len(values):
         raise _refusal('input "%s": %d texts found, but its shape is %s'
                        % (tensor.name, len(values), tensor.shape))
