@@ -53,8 +53,8 @@ def test_after_own_files_their_model_is_quantized():
         bert_checkpoint='owner/name', train_file='a b.csv', dev_file='dev.csv',
         text_columns=('x', 'y'), label_column=None, label_columns=('c', 'd'), label_separator='|')
     assert summary._next_commands('my run', task(True, 'multi_label'), options)[2].endswith(
-        " quantize.py --dev_file dev.csv --label_columns c,d --label_separator '|' --model_dir "
-        "'my run' --text_columns x,y --train_file 'a b.csv'")
+        " quantize.py --calib_mode fused --dev_file dev.csv --label_columns c,d --label_separator "
+        "'|' --model_dir 'my run' --text_columns x,y --train_file 'a b.csv'")
 
 
 def test_other_kinds_of_labels_need_other_flags():
